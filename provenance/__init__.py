@@ -1,0 +1,1 @@
+"""Tells whether two language models share a lineage."""

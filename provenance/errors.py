@@ -1,0 +1,72 @@
+"""The errors that a user can meet, each for one situation that a caller may handle.
+
+::
+
+    ProvenanceError
+    ├── SuiteError          a suite file says something that cannot be meant
+    ├── SourceError         a checkpoint cannot be found, read or trusted
+    ├── ArchitectureError   a model has nothing that the statistic can be computed on
+    ├── InputError          text, tokenizer or token ids do not fit the models
+    ├── DegenerateError     activations on which no test is defined: NaN, constant, too few units
+    ├── DeviceError         the device asked for is not there, or is out of memory
+    └── StoreError          the store cannot be used
+
+A message is one line (``SuiteError``: one line a mistake): what was wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class ProvenanceError(Exception):
+    """Base of every error that is the user's to mend; its text needs no traceback."""
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One mistake in a suite file; ``line`` and ``column`` count from 1."""
+
+    line: int
+    column: int
+    message: str
+
+
+class SuiteError(ProvenanceError):
+    """All the mistakes of one suite file, ordered by position."""
+
+    def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
+        self.path = path
+        self.problems = tuple(sorted(problems))
+        super().__init__(
+            "\n".join(f"{path}:{p.line}:{p.column}: {p.message}" for p in self.problems)
+        )
+
+
+class SourceError(ProvenanceError):
+    """A checkpoint cannot be found, read or trusted."""
+
+
+class ArchitectureError(ProvenanceError):
+    """A model has nothing that the statistic can be computed on; the message names what it has."""
+
+
+class InputError(ProvenanceError):
+    """Text, tokenizer or token ids do not fit the models."""
+
+
+class DegenerateError(ProvenanceError):
+    """Activations on which no test is defined: NaN or infinity, constant, or too few live units."""
+
+
+class DeviceError(ProvenanceError):
+    """The device that was asked for is not there, or its memory is too small."""
+
+
+class StoreError(ProvenanceError):
+    """The store cannot be used: not writable, not a store, locked for too long."""

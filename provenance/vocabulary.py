@@ -1,0 +1,80 @@
+"""The words of the field and of the design, as types that need no heavy import.
+
+A suite, a command line and a notebook all speak of the same few things: a model (`ModelSpec`), what
+it is fed (`InputsSpec`), and what is claimed of a pair (`Relationship`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Relationship = Literal[
+    "independent",
+    "finetune",
+    "adapter",
+    "quantized",
+    "merge",
+    "pruned",
+    "permuted",
+    "identical",
+    "derived",
+    "unknown",
+]
+"""What a suite claims of a (candidate, reference) pair. Descent words are the hub's model-card words."""
+
+RELATIONSHIPS: tuple[str, ...] = get_args(Relationship)
+DESCENTS = frozenset(RELATIONSHIPS) - {"independent", "unknown"}
+SHAPE_KEEPING = frozenset({"finetune", "adapter", "quantized", "merge", "permuted", "identical"})
+"""Descents that keep the number of blocks and the width of every MLP."""
+
+StatisticName = Literal["match"]
+STATISTICS: tuple[str, ...] = get_args(StatisticName)
+
+Verdict = Literal["dependent", "independent", "inconclusive"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Where a model comes from: exactly one of ``recipe``, ``path`` and ``repo``.
+
+    ``revision`` belongs to ``repo``. ``dtype`` is the type to load in (None: the checkpoint's own on
+    a GPU, float32 on a CPU). ``blocks`` states the number of transformer blocks where it cannot be
+    read before the model is there (a hub model that is not downloaded yet).
+    """
+
+    recipe: str | None = None
+    path: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+    dtype: Dtype | None = None
+    blocks: int | None = None
+
+    @property
+    def source(self) -> str:
+        """The spec as one word: ``recipe:quickstart/base``, ``path:./x``, ``repo:org/name@sha``."""
+        if self.recipe is not None:
+            return f"recipe:{self.recipe}"
+        if self.path is not None:
+            return f"path:{self.path}"
+        return f"repo:{self.repo}" + (f"@{self.revision}" if self.revision else "")
+
+
+InputKind = Literal["text", "random"]
+
+
+@dataclass(frozen=True)
+class InputsSpec:
+    """What the models are fed: ``tokens`` token positions in sequences of ``sequence_length``.
+
+    ``kind`` "text" tokenizes ``text`` ("stdlib": the sources of Python's standard library; "topics":
+    the prose of ``pydoc_data.topics``; else the path of a UTF-8 file); "random" draws ids uniformly
+    from the vocabulary, as the paper does for its constrained statistics, and needs no tokenizer.
+    """
+
+    kind: InputKind = "text"
+    text: str = "stdlib"
+    tokens: int = 4096
+    sequence_length: int = 256
+    seed: int = 0
