@@ -1,1 +1,92 @@
-"""Tells whether two language models share a lineage."""
+"""Tells whether two language models share a lineage.
+
+A tour, in the order in which data flows:
+
+>>> import provenance
+>>> suite = provenance.load_suite("suites/quickstart.suite.yaml")  # doctest: +SKIP
+>>> evidence = provenance.compare("quickstart/rebranded", "quickstart/base")  # doctest: +SKIP
+>>> evidence.log10_p, evidence.blocks[0].correlation  # doctest: +SKIP
+>>> provenance.decide(evidence.log10_p, threshold=1e-6)  # doctest: +SKIP
+'dependent'
+
+* `load_suite` reads claims from YAML (`Suite`, `Claim`); `SuiteError` lists every mistake with its line.
+* `compare` measures one pair (`Evidence`), through an `Executor` that keeps results in a `Store`.
+* `decide` judges an aggregate p-value; `judge_block` and `judge_pair` judge a suite's claim in words.
+* ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
+
+`import provenance` imports no torch: names that need it load when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from provenance.errors import ProvenanceError, SuiteError
+    from provenance.evidence import BlockEvidence, Evidence
+    from provenance.execute import Executor, Stage, compare
+    from provenance.pvalues import format_p
+    from provenance.recipes import RECIPES
+    from provenance.store import Store
+    from provenance.suite import Claim, Suite, json_schema
+    from provenance.suite import load as load_suite
+    from provenance.verdict import decide, judge_block, judge_pair
+    from provenance.vocabulary import InputsSpec, ModelSpec
+
+_HOMES = {
+    "BlockEvidence": "evidence",
+    "Claim": "suite",
+    "Evidence": "evidence",
+    "Executor": "execute",
+    "InputsSpec": "vocabulary",
+    "ModelSpec": "vocabulary",
+    "ProvenanceError": "errors",
+    "RECIPES": "recipes",
+    "Stage": "execute",
+    "Store": "store",
+    "Suite": "suite",
+    "SuiteError": "errors",
+    "compare": "execute",
+    "decide": "verdict",
+    "format_p": "pvalues",
+    "json_schema": "suite",
+    "judge_block": "verdict",
+    "judge_pair": "verdict",
+    "load_suite": "suite:load",
+}
+
+__all__ = [
+    "RECIPES",
+    "BlockEvidence",
+    "Claim",
+    "Evidence",
+    "Executor",
+    "InputsSpec",
+    "ModelSpec",
+    "ProvenanceError",
+    "Stage",
+    "Store",
+    "Suite",
+    "SuiteError",
+    "compare",
+    "decide",
+    "format_p",
+    "json_schema",
+    "judge_block",
+    "judge_pair",
+    "load_suite",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'provenance' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    value: object = getattr(import_module(f"provenance.{module}"), attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -21,7 +21,7 @@ Relationship = Literal[
     "derived",
     "unknown",
 ]
-"""What a suite claims of a (candidate, reference) pair. Descent words are the hub's model-card words."""
+"""What a suite claims of a (candidate, reference) pair, in the hub's model-card words for descent."""
 
 RELATIONSHIPS: tuple[str, ...] = get_args(Relationship)
 DESCENTS = frozenset(RELATIONSHIPS) - {"independent", "unknown"}
@@ -39,9 +39,9 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class ModelSpec:
     """Where a model comes from: exactly one of ``recipe``, ``path`` and ``repo``.
 
-    ``revision`` belongs to ``repo``. ``dtype`` is the type to load in (None: the checkpoint's own on
-    a GPU, float32 on a CPU). ``blocks`` states the number of transformer blocks where it cannot be
-    read before the model is there (a hub model that is not downloaded yet).
+    ``revision`` belongs to ``repo``. ``dtype`` is the type to load in (None: the checkpoint's own
+    on a GPU, float32 on a CPU). ``blocks`` states the number of transformer blocks where it cannot
+    be read before the model is there (a hub model that is not downloaded yet).
     """
 
     recipe: str | None = None
@@ -68,9 +68,10 @@ InputKind = Literal["text", "random"]
 class InputsSpec:
     """What the models are fed: ``tokens`` token positions in sequences of ``sequence_length``.
 
-    ``kind`` "text" tokenizes ``text`` ("stdlib": the sources of Python's standard library; "topics":
-    the prose of ``pydoc_data.topics``; else the path of a UTF-8 file); "random" draws ids uniformly
-    from the vocabulary, as the paper does for its constrained statistics, and needs no tokenizer.
+    ``kind`` "text" tokenizes ``text`` ("stdlib": the sources of Python's standard library;
+    "topics": the prose of ``pydoc_data.topics``; else the path of a UTF-8 file); "random" draws ids
+    uniformly from the vocabulary, as the paper does for its constrained statistics, and needs no
+    tokenizer.
     """
 
     kind: InputKind = "text"

@@ -1,0 +1,146 @@
+"""Rules of a suite that no one field can hold, checked on what was written.
+
+They work on raw data, whatever is wrong with it, so that one run shows all the mistakes of a file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from provenance._suite_problems import describe
+from provenance._yaml_limits import find_unprintable, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provenance._suite_problems import Hints
+    from provenance._yaml import Document, YamlPath
+    from provenance.errors import Problem
+
+SOURCES = ("recipe", "path", "repo")
+
+
+def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
+    """Find every mistake that takes more than one field to see."""
+    suite = document.value
+    yield from _text_problems(document, suite)
+    yield from _inputs_problems(document, _mapping(suite.get("inputs")))
+    yield from _repeated_blocks(document, ("defaults", "blocks"), suite.get("defaults"))
+    for name, model in _mapping(suite.get("models")).items():
+        yield from _model_problems(document, ("models", name), model)
+    for i, pair in _pairs(suite):
+        yield from _pair_problems(document, ("pairs", i), pair)
+    yield from _undeclared_models(document, suite, hints)
+    yield from _repeated_ids(document, suite)
+    yield from _all_skipped(document, suite)
+
+
+def claim_id(candidate: str, reference: str, given: str | None) -> str:
+    """Name a claim's tests; the names of models have only what an id may have."""
+    return given or f"{candidate}-vs-{reference}"
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _pairs(suite: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    pairs = suite.get("pairs")
+    for i, pair in enumerate(pairs if isinstance(pairs, list) else []):
+        if isinstance(pair, dict):
+            yield i, pair
+
+
+def _text_problems(document: Document, value: Any, path: YamlPath = ()) -> Iterator[Problem]:
+    """Find what escapes have put into a text, such as NUL: no file is called that."""
+    if isinstance(value, str):
+        found = find_unprintable(value)
+        if found:
+            yield document.problem(path, f"in {shown(value)}: {found.message}")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _text_problems(document, inner, (*path, key))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            yield from _text_problems(document, inner, (*path, i))
+
+
+def _inputs_problems(document: Document, inputs: dict[str, Any]) -> Iterator[Problem]:
+    if "text" in inputs and inputs.get("kind") == "random":
+        what = "'text' is not used with kind: random: remove one of the two"
+        yield document.key_problem(("inputs", "text"), what)
+
+
+def _model_problems(document: Document, path: YamlPath, model: Any) -> Iterator[Problem]:
+    if not isinstance(model, dict):
+        return
+    given = [source for source in SOURCES if source in model]
+    name = shown(str(path[-1]))
+    if not given:
+        yield document.problem(path, f"model {name} comes from nowhere: give recipe, path or repo")
+    elif len(given) > 1:
+        what = f"model {name} comes from {' and '.join(given)}: keep one"
+        yield document.key_problem((*path, given[1]), what)
+    if "revision" in model and "repo" not in model:
+        what = "'revision' belongs to a repo: remove it, or give repo"
+        yield document.key_problem((*path, "revision"), what)
+
+
+def _pair_problems(document: Document, path: YamlPath, pair: dict[str, Any]) -> Iterator[Problem]:
+    candidate = pair.get("candidate")
+    if isinstance(candidate, str) and candidate == pair.get("reference"):
+        what = f"candidate and reference are both {shown(candidate)}: name two models"
+        yield document.problem((*path, "reference"), what)
+    if "skip" in pair and "xfail" in pair:
+        what = "a pair has both skip and xfail: keep one (a skipped pair cannot fail)"
+        yield document.key_problem((*path, "xfail"), what)
+    yield from _repeated_blocks(document, (*path, "blocks"), pair)
+
+
+def _repeated_blocks(document: Document, path: YamlPath, part: Any) -> Iterator[Problem]:
+    blocks = _mapping(part).get("blocks")
+    if not isinstance(blocks, list):
+        return
+    seen: set[int] = set()
+    for i, block in enumerate(blocks):
+        if type(block) is int and block in seen:
+            what = f"block {describe(block)} is in the list twice: keep one"
+            yield document.problem((*path, i), what)
+        elif type(block) is int:
+            seen.add(block)
+
+
+def _undeclared_models(
+    document: Document, suite: dict[str, Any], hints: Hints
+) -> Iterator[Problem]:
+    models = suite.get("models")
+    if not isinstance(models, dict):
+        return
+    for i, pair in _pairs(suite):
+        for role in ("candidate", "reference"):
+            name = pair.get(role)
+            if isinstance(name, str) and name not in models:
+                hint = hints.did_you_mean(name, models, "declared")
+                what = f"{role} {shown(name)} is not declared under models:; {hint}"
+                yield document.problem(("pairs", i, role), what)
+
+
+def _repeated_ids(document: Document, suite: dict[str, Any]) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for i, pair in _pairs(suite):
+        parts = [pair.get("candidate"), pair.get("reference"), pair.get("id", "")]
+        if not all(isinstance(part, str) for part in parts):
+            continue
+        name = claim_id(*parts)
+        line = document.values["pairs", i].line
+        if first.setdefault(name, i) != i:
+            other = document.values["pairs", first[name]].line
+            what = f"two pairs have the id {shown(name)}, at lines {other} and {line}"
+            yield document.problem(("pairs", i, "id"), f"{what}: give one an id: of its own")
+
+
+def _all_skipped(document: Document, suite: dict[str, Any]) -> Iterator[Problem]:
+    pairs = suite.get("pairs")
+    if isinstance(pairs, list) and pairs and all("skip" in _mapping(pair) for pair in pairs):
+        what = "every pair is skipped, so that the suite checks nothing"
+        yield document.problem(("pairs",), f"{what}: remove a skip, or the file")

@@ -1,0 +1,248 @@
+"""What a suite file may say, as pydantic documents: checks and JSON Schema from one source.
+
+Descriptions are what an editor shows as help. A rule that takes two fields is in `_suite_rules`.
+"""
+
+import keyword
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+)
+from pydantic.json_schema import GenerateJsonSchema
+
+from provenance.vocabulary import Dtype, InputKind, Relationship, StatisticName
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+TAG_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
+RESERVED_TAGS = (
+    "filterwarnings",
+    "parametrize",
+    "relation",
+    "skip",
+    "skipif",
+    "usefixtures",
+    "xfail",
+)
+NO_REASON = ("", "yes", "no", "on", "off", "y", "n")
+"""What YAML 1.1 would read as true or false: never why a pair is skipped."""
+
+VERBATIM = frozenset({"revision", "candidate", "reference", "repo", "path", "recipe", "id", "tags"})
+"""Keys under which a plain scalar is text, whatever it looks like."""
+
+BLOCKS_TAGS = ("<all>", "<list>", "<share>")
+_AS_WRITTEN = ["string", "number", "boolean"]
+
+
+def _check_tag(tag: str) -> str:
+    if keyword.iskeyword(tag) or tag in RESERVED_TAGS:
+        raise ValueError(tag)
+    return tag
+
+
+def _check_reason(reason: str) -> str:
+    if reason.strip().lower() in NO_REASON:
+        raise ValueError(reason)
+    return reason
+
+
+def _kind_of_blocks(value: Any) -> str | None:
+    if value == "all":
+        return "<all>"
+    return {list: "<list>", dict: "<share>"}.get(type(value))
+
+
+# An editor's YAML reader makes a number of `revision: 12345678`, which is text here.
+Written = Annotated[str, Field(min_length=1), WithJsonSchema({"type": _AS_WRITTEN, "minLength": 1})]
+Name = Annotated[
+    str,
+    Field(pattern=NAME_PATTERN),
+    WithJsonSchema({"type": _AS_WRITTEN, "pattern": NAME_PATTERN}),
+]
+ModelName = Annotated[str, Field(pattern=NAME_PATTERN)]
+TagName = Annotated[
+    str,
+    Field(pattern=TAG_PATTERN),
+    AfterValidator(_check_tag),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": TAG_PATTERN,
+            "not": {"enum": sorted({*RESERVED_TAGS, *keyword.kwlist})},
+        }
+    ),
+]
+Reason = Annotated[str, Field(pattern=r"\S"), AfterValidator(_check_reason)]
+# Not `Literal[1]`, which takes true and 1.0 for 1.
+Version = Annotated[int, Field(ge=1, le=1), WithJsonSchema({"const": 1})]
+# Not less than 1e-300: divided by the number of pairs it must stay a number above 0.
+Alpha = Annotated[float, Field(ge=1e-300, lt=1, allow_inf_nan=False)]
+BlockIndex = Annotated[int, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """A mapping of a suite file: nothing unknown, nothing converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ShareDocument(Part):
+    """A share of the blocks."""
+
+    at_least: float = Field(
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the blocks that must show the claim, above 0 and up to 1.",
+    )
+
+
+BlocksDocument = Annotated[
+    Annotated[Literal["all"], Tag("<all>")]
+    | Annotated[
+        list[BlockIndex],
+        Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+        Tag("<list>"),
+    ]
+    | Annotated[ShareDocument, Tag("<share>")],
+    Discriminator(_kind_of_blocks),
+]
+
+
+class InputsDocument(Part):
+    """What the models are fed."""
+
+    kind: InputKind = Field(
+        "text",
+        description="text: tokenized prose or source. random: ids drawn uniformly from the "
+        "vocabulary, which needs no tokenizer.",
+    )
+    text: Annotated[str, Field(min_length=1)] = Field(
+        "stdlib",
+        description="stdlib: sources of Python's standard library. topics: prose of Python's "
+        "manual. Else a UTF-8 file, relative to the suite.",
+    )
+    tokens: int = Field(4096, ge=16, le=10_000_000, description="Token positions in all.")
+    sequence_length: int = Field(
+        256, ge=2, le=1_000_000, description="Token positions in a sequence."
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn at random.")
+
+
+class Choices(Part):
+    """What a pair may say for itself and `defaults` may say for all."""
+
+    statistic: StatisticName | None = Field(
+        None, description="Statistic that is computed (match, where nothing is said)."
+    )
+    alpha: Alpha | None = Field(
+        None,
+        description="Significance level of the file (1e-6, where nothing is said); the threshold "
+        "of a claim is this divided by the number of pairs.",
+    )
+    blocks: BlocksDocument | None = Field(
+        None,
+        description="Blocks that must show the claim: all (where nothing is said), a list of "
+        "block numbers from 0, or {at_least: 0.9}.",
+    )
+    tags: list[TagName] | None = Field(
+        None, description="Marks of the tests, for pytest -m. A pair's own replace the defaults."
+    )
+
+
+class DefaultsDocument(Choices):
+    """What holds for every pair that does not say otherwise."""
+
+
+class ModelDocument(Part):
+    """Where a model comes from: one of recipe, path and repo."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [source]} for source in ("recipe", "path", "repo")],
+            "dependentRequired": {"revision": ["repo"]},
+        }
+    )
+
+    recipe: Written | None = Field(
+        None, description="A small model made on the spot, such as quickstart/base."
+    )
+    path: Written | None = Field(
+        None, description="A checkpoint's folder or file, relative to the suite."
+    )
+    repo: Written | None = Field(
+        None, description="A repository of the Hugging Face hub, such as meta-llama/Llama-2-7b-hf."
+    )
+    revision: Written | None = Field(
+        None, description="Commit, tag or branch of the repo; a full commit pins the weights."
+    )
+    dtype: Dtype | None = Field(
+        None, description="Type to load the weights in, if not the one that suits the device."
+    )
+    blocks: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Number of transformer blocks, for a model that is not downloaded yet."
+    )
+
+
+class PairDocument(Choices):
+    """One claim: what the candidate is to the reference."""
+
+    candidate: Name = Field(description="A name under models: the model that is asked about.")
+    reference: Name = Field(description="A name under models: what it is compared with.")
+    expect: Relationship = Field(
+        description="What the candidate is to the reference. independent: trained from another "
+        "start. derived: a descendant of any kind. unknown: report, claim nothing."
+    )
+    id: Name | None = Field(
+        None, description="Name of the tests; <candidate>-vs-<reference>, where nothing is said."
+    )
+    skip: Reason | None = Field(None, description="Do not test this pair; the text says why.")
+    xfail: Reason | None = Field(None, description="The claim is known to fail; the text says why.")
+
+
+class SuiteDocument(Part):
+    """Claims about the lineage of models, for pytest to test."""
+
+    version: Version = Field(description="Version of this format: 1.")
+    inputs: InputsDocument = Field(
+        default_factory=InputsDocument, description="What the models are fed."
+    )
+    defaults: DefaultsDocument = Field(
+        default_factory=DefaultsDocument,
+        description="What holds for every pair that does not say otherwise.",
+    )
+    models: dict[ModelName, ModelDocument] = Field(
+        description="Models by the names that the pairs use.",
+        json_schema_extra={"propertyNames": {"pattern": NAME_PATTERN}},
+    )
+    pairs: list[PairDocument] = Field(min_length=1, description="The claims, one a pair.")
+
+
+class _Generator(GenerateJsonSchema):
+    """JSON Schema in which what may be left out may not be null instead."""
+
+    def nullable_schema(self, schema: Any) -> dict[str, Any]:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        made = super().default_schema(schema)
+        if made.get("default", 0) is None:
+            del made["default"]
+        return made
+
+
+def json_schema() -> dict[str, Any]:
+    """Make the JSON Schema of a suite file."""
+    schema = SuiteDocument.model_json_schema(schema_generator=_Generator)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "provenance suite",
+        "patternProperties": {"^x-": {"description": "Free: a place for anchors."}},
+    }

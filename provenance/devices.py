@@ -1,0 +1,76 @@
+"""Which device to run on, and a lease on it that other processes respect.
+
+Worker numbers say nothing after a crash (pytest-xdist's replacement for ``gw1`` is ``gw2``), so a GPU is
+leased by a lock on a file and let go by the operating system when its holder dies.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from filelock import FileLock, Timeout
+
+from provenance.errors import DeviceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+POLL_SECONDS = 0.2
+
+
+def candidates(requested: str) -> tuple[str, ...]:
+    """Devices that satisfy a request: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises
+    ------
+    DeviceError
+        If the request is none of these, or names a GPU that is not there.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = tuple(f"cuda:{index}" for index in range(count))
+    if requested == "cpu" or (requested == "auto" and not gpus):
+        return ("cpu",)
+    if requested in {"auto", "cuda"} and gpus:
+        return gpus
+    if requested in gpus:
+        return (requested,)
+    name, _, index = requested.partition(":")
+    if name != "cuda" or (index and not index.isdigit()):
+        raise DeviceError(f"there is no device {requested!r}: use auto, cpu, cuda or cuda:N")
+    have = f"only {count}" if count else "no"
+    raise DeviceError(f"device {requested!r} was asked for and this machine has {have} usable GPU")
+
+
+@contextmanager
+def lease(requested: str, locks: Path) -> Iterator[str]:
+    """A device of the request, held against other processes while the ``with`` lasts.
+
+    The CPU is shared; of GPUs the first free one is taken, waiting where none is.
+    """
+    names = candidates(requested)
+    if names == ("cpu",):
+        yield "cpu"
+        return
+    lock, name = _first_free(names, locks)
+    try:
+        yield name
+    finally:
+        torch.cuda.empty_cache()
+        lock.release()
+
+
+def _first_free(names: Sequence[str], locks: Path) -> tuple[FileLock, str]:
+    locks.mkdir(parents=True, exist_ok=True)
+    while True:
+        for name in names:
+            lock = FileLock(locks / f"device-{name.replace(':', '-')}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            return lock, name
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,157 @@
+"""Everything measured on one pair, with what it was measured from; to and from JSON.
+
+Evidence holds no opinion: `provenance.verdict` judges it, now or years later, without the models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from provenance.errors import ProvenanceError
+from provenance.vocabulary import InputKind  # noqa: TC001 - likewise
+
+SCHEMA = 1
+BlockState = Literal["tested", "degenerate"]
+Alignment = Literal["same-index", "best-of-reference"]
+
+
+class EvidenceError(ProvenanceError):
+    """A text that should be evidence is not, or is of a schema that this version does not read."""
+
+
+@dataclass(frozen=True)
+class BlockEvidence:
+    """What one block of the candidate showed against one block of the reference.
+
+    Attributes
+    ----------
+    candidate_block, reference_block : int
+        Indices of transformer blocks, from 0.
+    log10_p : float or None
+        log10 of the block's p-value, finite; None exactly where ``state`` is not "tested".
+    correlation : float or None
+        Spearman correlation between the gate matching and the up matching, in [-1, 1].
+    units : tuple of int
+        Hidden units of the candidate's and of the reference's MLP.
+    live : tuple of int
+        Those of them that are not dead on these inputs, and so took part.
+    agreeing : int
+        Units that gate and up match to the same partner, of ``min(live)``.
+    state : str
+        "tested", or "degenerate" where no test is defined; ``reason`` then says why.
+    """
+
+    candidate_block: int
+    reference_block: int
+    log10_p: float | None
+    correlation: float | None
+    units: tuple[int, int]
+    live: tuple[int, int]
+    agreeing: int
+    state: BlockState = "tested"
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The model that was measured: where it came from and exactly what it was.
+
+    ``skipped`` names the blocks without a gated MLP, ``{"2": "MambaMixer"}``; they are not compared.
+    """
+
+    source: str
+    digest: str
+    architecture: str
+    blocks: int
+    parameters: int
+    dtype: str
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InputsRecord:
+    """What both models were fed. ``digest`` is of the token ids; ``note`` says what was chosen, why."""
+
+    kind: InputKind
+    text: str | None
+    tokens: int
+    sequence_length: int
+    seed: int
+    digest: str
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything measured on one (candidate, reference) pair with one statistic.
+
+    ``log10_p`` is Fisher's combination over the tested blocks, None where no block could be tested.
+    ``reference`` is the model whose training the null hypothesis speaks of (paper, Theorem 1: it is
+    assumed equivariant under permutations of hidden units; nothing is assumed of the candidate).
+    """
+
+    statistic: str
+    log10_p: float | None
+    blocks: tuple[BlockEvidence, ...]
+    candidate: ModelRecord
+    reference: ModelRecord
+    inputs: InputsRecord
+    alignment: Alignment
+    seed: int
+    device: str
+    versions: Mapping[str, str]
+    created: str
+    schema: int = SCHEMA
+
+    def tested(self) -> tuple[BlockEvidence, ...]:
+        """Blocks that have a p-value."""
+        return tuple(b for b in self.blocks if b.log10_p is not None)
+
+    def block(self, index: int) -> BlockEvidence | None:
+        """Evidence of the candidate's block ``index``, or None where there is none."""
+        return next((b for b in self.blocks if b.candidate_block == index), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, ``schema`` first."""
+        fields = dataclasses.asdict(self)
+        return {"schema": fields.pop("schema"), **fields}
+
+    def to_json(self) -> str:
+        """One JSON object; `from_json` gives back an equal `Evidence`."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Evidence:
+        """Read and check evidence.
+
+        Raises
+        ------
+        EvidenceError
+            If the text is not JSON, of another schema, or not evidence; one line, naming the field.
+        """
+        from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise EvidenceError(f"evidence is not JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise EvidenceError("evidence is not a JSON object")
+        if fields.get("schema") != SCHEMA:
+            found = fields.get("schema")
+            raise EvidenceError(
+                f"evidence of schema {found!r}; this version of provenance reads schema {SCHEMA}"
+            )
+        strict = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+        for part in (cls, BlockEvidence, ModelRecord, InputsRecord):
+            strict(part)
+        try:
+            return TypeAdapter(cls).validate_python(fields)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "the object"
+            raise EvidenceError(f"evidence is damaged at {where}: {first['msg']}") from None

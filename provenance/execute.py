@@ -1,0 +1,338 @@
+"""Runs what a plan asks for: opens models, has their activations captured, their blocks compared.
+
+Everything is kept in the store, under a key that says all that the result depends on, so that workers
+share their work and a second run computes nothing. A run that finds all its evidence in the store
+imports no torch: what needs torch is in `provenance.measure`, imported when there is work for it.
+"""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version
+from platform import python_version
+from typing import TYPE_CHECKING, Literal
+
+from provenance import corpus, recipes
+from provenance.errors import DegenerateError, ProvenanceError
+from provenance.evidence import Evidence, EvidenceError, InputsRecord, ModelRecord
+from provenance.plan import Comparison
+from provenance.sources import Checkpoint, fetch, open_folder, parse
+from provenance.statistics import REGISTRY
+from provenance.store import Store
+from provenance.verdict import aggregate
+from provenance.vocabulary import InputsSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+    from pathlib import Path
+
+    from provenance.inputs import Inputs
+    from provenance.measure import Captured
+    from provenance.store import JSON, Entry
+    from provenance.vocabulary import StatisticName
+
+MEASURE_VERSION = 1
+"""Raised whenever the same request would give other evidence, statistic and capture apart."""
+
+EVIDENCE = "evidence.json"
+CHARACTERS_A_TOKEN = 8
+
+Action = Literal["make", "download", "load", "capture", "match", "wait"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Progress of long work: ``done`` of ``total`` steps of one action on one subject."""
+
+    action: Action
+    subject: str
+    done: int = 0
+    total: int = 0
+
+
+class Executor:
+    """Gets evidence, computing only what the store does not hold.
+
+    Parameters
+    ----------
+    store : Store
+        Shared by all processes that should share work.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:N".
+    on_stage : callable, optional
+        Told of progress; must not raise.
+    """
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        device: str = "auto",
+        on_stage: Callable[[Stage], None] | None = None,
+    ) -> None:
+        self.store = Store() if store is None else store
+        self.device = device
+        self.on_stage = on_stage
+        self._checkpoints: dict[ModelSpec, Checkpoint] = {}
+        self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
+
+    def checkpoint(self, spec: ModelSpec) -> Checkpoint:
+        """Verified local files of a model: made, downloaded or found.
+
+        Raises
+        ------
+        SourceError
+            If they cannot be had or cannot be trusted.
+        """
+        if spec not in self._checkpoints:
+            folder, opened = self._folder(spec)
+            self._checkpoints[spec] = open_folder(folder, opened, self.store.sha256)
+        return self._checkpoints[spec]
+
+    def evidence(self, comparison: Comparison) -> Evidence:
+        """Evidence on a pair, from this run, from the store, or measured now.
+
+        Raises
+        ------
+        ProvenanceError
+            One line: what was wrong with which model, and what to do.
+        """
+        if comparison not in self._evidence:
+            try:
+                self._evidence[comparison] = self._stored_evidence(comparison)
+            except ProvenanceError as error:
+                # a pair's many tests ask for the same evidence: what cannot be had is tried once
+                self._evidence[comparison] = error
+        found = self._evidence[comparison]
+        if isinstance(found, ProvenanceError):
+            raise found
+        return found
+
+    def _tell(self, stage: Stage) -> None:
+        if self.on_stage is not None:
+            self.on_stage(stage)
+
+    def _folder(self, spec: ModelSpec) -> tuple[Path, ModelSpec]:
+        from pathlib import Path
+
+        if spec.recipe is not None:
+            return self._made(spec.recipe).path, spec
+        if spec.path is not None:
+            return Path(spec.path).expanduser(), spec
+        self._tell(Stage("download", spec.source))
+        folder, commit = fetch(spec)
+        return folder, ModelSpec(**{**asdict(spec), "revision": commit})
+
+    def _made(self, name: str) -> Entry:
+        """A recipe's checkpoint folder, made by this process if by none before."""
+        recipe = recipes.get(name)
+        parent = None if recipe.parent is None else self._made(recipe.parent).path
+
+        def make(folder: Path) -> None:
+            from provenance.recipes.build import build
+
+            self._tell(Stage("make", name))
+            build(name, folder, parent, lambda _what, i, n: self._tell(Stage("make", name, i, n)))
+
+        return self.store.get_or_create(
+            "checkpoint", recipe.fields(), make, lambda: self._tell(Stage("wait", name))
+        )
+
+    def _stored_evidence(self, comparison: Comparison) -> Evidence:
+        candidate = self.checkpoint(comparison.candidate)
+        reference = self.checkpoint(comparison.reference)
+        fields = self._fields(comparison, candidate, reference)
+
+        def measure(folder: Path) -> None:
+            measured = self._measure(comparison, candidate, reference)
+            (folder / EVIDENCE).write_text(measured.to_json())
+
+        pair = f"{candidate.source} and {reference.source}"
+        entry = self.store.get_or_create(
+            "evidence", fields, measure, lambda: self._tell(Stage("wait", pair))
+        )
+        try:
+            return Evidence.from_json(entry.read_text(EVIDENCE))
+        except EvidenceError as error:
+            raise EvidenceError(
+                f"{entry.path}: {error}; remove that folder and run again"
+            ) from None
+
+    def _fields(
+        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+    ) -> dict[str, JSON]:
+        """All that the evidence depends on, known without torch and without running a model."""
+        inputs = comparison.inputs
+        text = None
+        if inputs.kind == "text":
+            characters = inputs.tokens * CHARACTERS_A_TOKEN
+            text = sha256(corpus.text(inputs.text, characters, inputs.seed).encode()).hexdigest()
+        return {
+            "version": MEASURE_VERSION,
+            "statistic": {comparison.statistic: REGISTRY[comparison.statistic].version},
+            "models": [
+                {
+                    "source": model.source,
+                    "digest": model.digest,
+                    "tokenizer": model.tokenizer_digest,
+                    "dtype": model.spec.dtype,
+                }
+                for model in (candidate, reference)
+            ],
+            "inputs": asdict(inputs),
+            "text": text,
+            "device": self.device,
+        }
+
+    def _measure(
+        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+    ) -> Evidence:
+        from provenance.devices import lease
+        from provenance.measure import Captured, alignment_of, choose_inputs, compare_blocks
+
+        inputs = choose_inputs(comparison.inputs, candidate, reference)
+        seed = comparison.inputs.seed
+        ours = self._activations(candidate, inputs)
+        theirs = self._activations(reference, inputs)
+        pair = f"{candidate.source} against {reference.source}"
+        with lease(self.device, self.store.root / "locks") as device:
+            one, other = (Captured.open(entry.path, device) for entry in (ours, theirs))
+            blocks = compare_blocks(
+                one,
+                other,
+                REGISTRY[comparison.statistic].load(),
+                seed,
+                lambda done, total: self._tell(Stage("match", pair, done, total)),
+            )
+        if not any(block.log10_p is not None for block in blocks):
+            reason = next((block.reason for block in blocks if block.reason), "no block in common")
+            raise DegenerateError(f"{pair}: no block could be tested: {reason}")
+        return Evidence(
+            statistic=comparison.statistic,
+            log10_p=aggregate(blocks),
+            blocks=blocks,
+            candidate=_record(candidate, one),
+            reference=_record(reference, other),
+            inputs=_inputs_record(inputs),
+            alignment=alignment_of(one, other),
+            seed=seed,
+            device=device.partition(":")[0],
+            versions=_versions(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def _activations(self, checkpoint: Checkpoint, inputs: Inputs) -> Entry:
+        """A model's activations on these inputs: one load and one forward pass, ever."""
+        from provenance.devices import lease
+        from provenance.measure import CAPTURE_VERSION, capture_to
+
+        def run(folder: Path) -> None:
+            with lease(self.device, self.store.root / "locks") as device:
+                capture_to(
+                    folder,
+                    checkpoint,
+                    inputs,
+                    device,
+                    lambda: self._tell(Stage("load", checkpoint.source)),
+                    lambda i, n: self._tell(Stage("capture", checkpoint.source, i, n)),
+                )
+                gc.collect()
+
+        fields: dict[str, JSON] = {
+            "version": CAPTURE_VERSION,
+            "model": checkpoint.digest,
+            "inputs": inputs.digest,
+            "dtype": checkpoint.spec.dtype,
+            "device": self.device,
+        }
+        return self.store.get_or_create(
+            "activations", fields, run, lambda: self._tell(Stage("wait", checkpoint.source))
+        )
+
+
+def compare(
+    candidate: str | PathLike[str] | ModelSpec,
+    reference: str | PathLike[str] | ModelSpec,
+    *,
+    inputs: InputsSpec | None = None,
+    statistic: StatisticName = "match",
+    executor: Executor | None = None,
+) -> Evidence:
+    """Measure one pair of models.
+
+    Parameters
+    ----------
+    candidate, reference : str, path or ModelSpec
+        A folder, a hub id (``org/name@revision``), or a recipe (``quickstart/base``). The reference is
+        the model whose training the null hypothesis speaks of.
+    inputs : InputsSpec, optional
+        What both are fed; 4096 tokens of the standard library's sources by default.
+    statistic : str
+        A name of `provenance.statistics.REGISTRY`.
+    executor : Executor, optional
+        Where and with which store to run; all defaults otherwise.
+
+    Returns
+    -------
+    Evidence
+        Judge it with `provenance.verdict.decide`.
+
+    Raises
+    ------
+    ProvenanceError
+        One line: what was wrong with which model, and what to do.
+
+    Examples
+    --------
+    >>> evidence = compare("quickstart/finetuned", "quickstart/base")  # doctest: +SKIP
+    >>> evidence.log10_p < -100  # doctest: +SKIP
+    True
+    """
+    comparison = Comparison(
+        as_spec(candidate), as_spec(reference), inputs or InputsSpec(), statistic
+    )
+    return (executor or Executor()).evidence(comparison)
+
+
+def as_spec(model: str | PathLike[str] | ModelSpec) -> ModelSpec:
+    """What a person writes for a model, as a `ModelSpec`; see `provenance.sources.parse`."""
+    if isinstance(model, ModelSpec):
+        return model
+    if isinstance(model, str):
+        return parse(model, recipes.RECIPES)
+    return ModelSpec(path=str(model))
+
+
+def _record(checkpoint: Checkpoint, captured: Captured) -> ModelRecord:
+    return ModelRecord(
+        source=checkpoint.source,
+        digest=checkpoint.digest,
+        architecture=captured.architecture,
+        blocks=captured.blocks,
+        parameters=checkpoint.parameters,
+        dtype=captured.dtype,
+        skipped={str(index): what for index, what in captured.skipped.items()},
+    )
+
+
+def _inputs_record(inputs: Inputs) -> InputsRecord:
+    spec = inputs.spec
+    return InputsRecord(
+        kind=spec.kind,
+        text=spec.text if spec.kind == "text" else None,
+        tokens=len(inputs.ids),
+        sequence_length=spec.sequence_length,
+        seed=spec.seed,
+        digest=inputs.digest,
+        note=inputs.note,
+    )
+
+
+def _versions() -> dict[str, str]:
+    names = {"provenance": "pytest-provenance", "torch": "torch", "transformers": "transformers"}
+    names |= {"numpy": "numpy", "scipy": "scipy"}
+    found = {short: version(name) for short, name in names.items()}
+    return found | {"python": python_version()}

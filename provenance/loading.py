@@ -1,0 +1,236 @@
+"""A verified checkpoint to a model and a tokenizer; transformers' silence and errors made ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from provenance._quiet import quiet
+from provenance._weights import one_line
+from provenance.errors import DeviceError, InputError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from transformers import PreTrainedModel
+
+    from provenance.sources import Checkpoint
+    from provenance.vocabulary import Dtype
+
+__all__ = ["encode", "load_model", "load_tokenizer", "quiet"]
+
+
+def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) -> PreTrainedModel:
+    """Load a causal language model, in evaluation mode and without gradients.
+
+    No code of the checkpoint runs, no pickle is read, no network is asked. transformers fills what
+    a checkpoint lacks with random numbers and only logs it [1]_; here that is an error.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        A verified folder.
+    device : str
+        ``cpu``, ``cuda``, ``cuda:1``, ...
+    dtype : {"float32", "bfloat16", "float16"}, optional
+        The type to load in; None: float32 on a CPU, elsewhere the checkpoint's own.
+
+    Raises
+    ------
+    SourceError
+        The family is unknown or needs code of its own, a library for its quantization is absent,
+        weights are missing, of another shape, or not finite, or transformers cannot load it.
+    DeviceError
+        The device is not there, or its memory is too small.
+
+    References
+    ----------
+    .. [1] https://huggingface.co/docs/transformers/main_classes/model
+    """
+    place = _device(device)
+    _know(checkpoint)
+    try:
+        with quiet():
+            model, info = _from_pretrained(checkpoint, _dtype(place.type, dtype))
+            _refuse_gaps(checkpoint, info)
+            model = model.eval().requires_grad_(requires_grad=False).to(place)
+            _refuse_nonfinite(checkpoint, model.named_parameters())
+    except (SourceError, DeviceError):
+        raise
+    # the loaders of some 200 families raise whatever a wrong configuration leads them to
+    except Exception as error:
+        raise _explain(error, checkpoint, device) from error
+    return model
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    try:
+        device = torch.device(name)
+        if device.type != "cpu":
+            torch.empty(0, device=device)
+    # torch's builds without an accelerator answer with AssertionError, NotImplementedError, ...
+    except Exception as error:
+        raise DeviceError(f"there is no device {name!r}: {one_line(error, 100)}") from error
+    return device
+
+
+def _dtype(device_type: str, dtype: Dtype | None) -> Any:
+    import torch
+
+    if dtype is not None:
+        return getattr(torch, dtype)
+    return torch.float32 if device_type == "cpu" else "auto"
+
+
+def _know(checkpoint: Checkpoint) -> None:
+    """Refuse a family that this transformers does not have, before anything is read."""
+    with quiet():
+        import transformers
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = checkpoint.model_type
+    if kind in CONFIG_MAPPING:
+        return
+    if "auto_map" in checkpoint.config:
+        raise SourceError(
+            f"{checkpoint.source}: {kind!r} needs code of its own, which is never run"
+        )
+    raise SourceError(
+        f"{checkpoint.source}: this transformers ({transformers.__version__}) does not know "
+        f"model_type {kind!r}; upgrade it"
+    )
+
+
+def _from_pretrained(checkpoint: Checkpoint, dtype: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    from transformers import AutoModelForCausalLM
+
+    model, info = AutoModelForCausalLM.from_pretrained(
+        checkpoint.folder,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        # else the mismatched keys are named in a log only; `_refuse_gaps` refuses them
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    return model, info
+
+
+def _refuse_gaps(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
+    # a mismatched key comes as (name, shape in the file, shape in the model)
+    wrong = [
+        f"{name} is {list(there)}, not {list(wanted)}"
+        for name, there, wanted in sorted(info["mismatched_keys"])
+    ]
+    if wrong:
+        raise SourceError(
+            f"{checkpoint.source}: weights of another shape than the configuration's: {_few(wrong)}"
+        )
+    if info["missing_keys"]:
+        raise SourceError(
+            f"{checkpoint.source}: weights missing: {_few(sorted(info['missing_keys']))}; "
+            "download or save it again"
+        )
+    if info["error_msgs"]:
+        raise SourceError(
+            f"{checkpoint.source}: {_few([str(text) for text in info['error_msgs']])}"
+        )
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _refuse_nonfinite(checkpoint: Checkpoint, parameters: Iterable[tuple[str, Any]]) -> None:
+    for name, tensor in parameters:
+        if not _is_finite(tensor):
+            raise SourceError(
+                f"{checkpoint.source}: {name} holds NaN or infinity; the checkpoint is broken"
+            )
+
+
+def _is_finite(tensor: Any) -> bool:
+    import torch
+
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has no aminmax
+    return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(values))
+
+
+def _explain(error: Exception, checkpoint: Checkpoint, device: str) -> SourceError | DeviceError:
+    import torch
+
+    text = one_line(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
+        return DeviceError(
+            f"{checkpoint.source} does not fit into the memory of {device}; "
+            "load it in a smaller dtype, or on another device"
+        )
+    if isinstance(error, ImportError):
+        return SourceError(
+            f"{checkpoint.source}: {_quantization(checkpoint)}{_first_sentence(error)}"
+        )
+    if "Unrecognized configuration class" in text:
+        return SourceError(
+            f"{checkpoint.source}: {checkpoint.model_type!r} is not a causal language model; "
+            "only those can be loaded"
+        )
+    return SourceError(
+        f"{checkpoint.source}: transformers cannot load it ({type(error).__name__}: {text})"
+    )
+
+
+def _quantization(checkpoint: Checkpoint) -> str:
+    settings = checkpoint.config.get("quantization_config")
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    return f"it is quantized ({method}), and a library for that is absent: " if method else ""
+
+
+def _first_sentence(error: BaseException) -> str:
+    return one_line(error).split(". ")[0].rstrip(".")
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """Load the tokenizer, or None where there is none; no code of the checkpoint runs.
+
+    Raises
+    ------
+    InputError
+        There is one, and transformers cannot load it.
+    """
+    if checkpoint.tokenizer_digest is None:
+        return None
+    try:
+        with quiet():
+            from transformers import AutoTokenizer
+
+            return AutoTokenizer.from_pretrained(
+                checkpoint.folder, trust_remote_code=False, local_files_only=True
+            )
+    # tokenizers raises bare Exception for a file that it cannot read
+    except Exception as error:
+        raise InputError(
+            f"{checkpoint.source}: the tokenizer cannot be loaded ({one_line(error)}); "
+            "mend it, or use random inputs"
+        ) from error
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Encode `text` to token ids, without special tokens added and whatever its length.
+
+    Raises
+    ------
+    InputError
+        The tokenizer cannot encode the text.
+    """
+    try:
+        with quiet():
+            ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)
+        return [int(token) for token in ids["input_ids"]]
+    # as above: tokenizers raises bare Exception
+    except Exception as error:
+        raise InputError(f"the tokenizer cannot encode the text ({one_line(error)})") from error

@@ -1,0 +1,46 @@
+"""What a suite, or a command, needs computed: each thing once. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provenance.suite import Claim, Suite
+    from provenance.vocabulary import InputsSpec, ModelSpec, StatisticName
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One piece of evidence to be had: two models, what they are fed, one statistic."""
+
+    candidate: ModelSpec
+    reference: ModelSpec
+    inputs: InputsSpec
+    statistic: StatisticName
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Comparisons without repeats, in the order in which they were asked for."""
+
+    comparisons: tuple[Comparison, ...]
+
+    @classmethod
+    def of(cls, comparisons: Iterable[Comparison]) -> Plan:
+        """Keep the first of equal comparisons."""
+        return cls(tuple(dict.fromkeys(comparisons)))
+
+    def models(self) -> tuple[ModelSpec, ...]:
+        """Every model that takes part, once."""
+        pairs = ((c.candidate, c.reference) for c in self.comparisons)
+        return tuple(dict.fromkeys(spec for pair in pairs for spec in pair))
+
+
+def comparison(suite: Suite, claim: Claim) -> Comparison:
+    """The evidence that a claim needs."""
+    return Comparison(
+        suite.models[claim.candidate], suite.models[claim.reference], suite.inputs, claim.statistic
+    )

@@ -1,0 +1,59 @@
+"""The pytest plugin: `*.suite.yaml` files become ordinary test functions.
+
+This module is imported in every pytest run of an environment that has provenance installed, so it
+imports nothing but pytest and the standard library; the rest is imported when a suite is collected.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provenance.plugin import options
+from provenance.plugin.fixtures import provenance
+from provenance.plugin.records import Recorder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
+__all__ = ["provenance"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the group "provenance"."""
+    options.add(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the mark that every claim carries, and what gathers the summary."""
+    config.addinivalue_line(
+        "markers",
+        "relation(kind, candidate, reference, base): the claim that a suite's test checks; "
+        "`base` is another word for `reference`.",
+    )
+    config.pluginmanager.register(Recorder(), "provenance-records")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect suite files, and no other YAML."""
+    if not any(fnmatch(file_path.name, glob) for glob in options.globs(parent.config)):
+        return None
+    from provenance.plugin.collection import SuiteFile
+
+    collector: pytest.Collector = SuiteFile.from_parent(parent, path=file_path)
+    return collector
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Keep the tests of a pair on one worker where a run is of suites alone."""
+    if not options.only_suites(config):
+        return None
+    from provenance.plugin.scheduling import PairScheduling
+
+    return PairScheduling(config, log)

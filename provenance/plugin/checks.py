@@ -1,0 +1,127 @@
+"""What a generated test does: get the evidence, judge it, and say in words why a claim is false."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from provenance.errors import ProvenanceError
+from provenance.plan import comparison
+from provenance.plugin import options
+from provenance.plugin.records import PROPERTY, PairRecord
+from provenance.verdict import (
+    Judgement,
+    aggregate,
+    claimed_blocks,
+    describe,
+    judge_block,
+    judge_pair,
+    shows,
+)
+
+if TYPE_CHECKING:
+    from provenance.evidence import Evidence
+    from provenance.execute import Executor
+    from provenance.plugin.collection import SuiteFile
+    from provenance.suite import Claim
+
+VERDICT, ALL_BLOCKS = "verdict", "blocks"
+
+
+def check(request: pytest.FixtureRequest, provenance: Executor, claim: Claim, part: str) -> None:
+    """Check one part of a claim: ``block3``, ``blocks`` (all at once) or ``verdict``."""
+    __tracebackhide__ = True
+    where = _where(request, claim)
+    try:
+        evidence = provenance.evidence(comparison(_suite_file(request).suite, claim))
+    except ProvenanceError as error:
+        _record(request, claim, where, None)
+        _fail(f"claimed   {describe(claim)} ({where})\ncould not be checked: {error}")
+    finally:
+        _clear(provenance)
+    _record(request, claim, where, evidence)
+    _keep(request, claim, evidence)
+    judgements = _judgements(claim, evidence, part)
+    _act(claim, where, judgements)
+
+
+def _suite_file(request: pytest.FixtureRequest) -> SuiteFile:
+    from provenance.plugin.collection import SuiteFile
+
+    found = request.node.getparent(SuiteFile)
+    assert isinstance(found, SuiteFile)
+    return found
+
+
+def _where(request: pytest.FixtureRequest, claim: Claim) -> str:
+    return f"{_suite_file(request).nodeid}:{claim.mark.line}"
+
+
+def _clear(provenance: Executor) -> None:
+    from provenance.plugin.progress import Progress
+
+    if isinstance(provenance.on_stage, Progress):
+        provenance.on_stage.clear()
+
+
+def _judgements(claim: Claim, evidence: Evidence, part: str) -> list[Judgement]:
+    if part == VERDICT:
+        return [judge_pair(claim, evidence)]
+    if part == ALL_BLOCKS:
+        blocks = claimed_blocks(claim, evidence)
+        return [judge_block(claim, evidence, block.candidate_block) for block in blocks]
+    return [judge_block(claim, evidence, int(part.removeprefix("block")))]
+
+
+def _act(claim: Claim, where: str, judgements: list[Judgement]) -> None:
+    __tracebackhide__ = True
+    failures = [j for j in judgements if j.state == "fails"]
+    if failures:
+        measured = "\n          ".join(j.measured for j in failures)
+        _fail(
+            f"claimed   {describe(claim)} ({where})\n"
+            f"measured  {measured}\n"
+            f"meaning   {failures[0].meaning}"
+        )
+    states = {j.state for j in judgements}
+    if states == {"not applicable"}:
+        pytest.skip(judgements[0].measured)
+    if states == {"not required"}:
+        pytest.xfail(f"{judgements[0].measured}. {judgements[0].meaning}")
+
+
+def _fail(text: str) -> NoReturn:
+    __tracebackhide__ = True
+    pytest.fail(text)
+
+
+def _record(
+    request: pytest.FixtureRequest, claim: Claim, where: str, evidence: Evidence | None
+) -> None:
+    """Attach what the summary needs; user properties are what crosses from xdist's workers."""
+    blocks = () if evidence is None else claimed_blocks(claim, evidence)
+    judgement = None if evidence is None else judge_pair(claim, evidence)
+    record = PairRecord(
+        where=where,
+        claim=describe(claim),
+        verdict=None if judgement is None else judgement.verdict,
+        log10_p=aggregate(blocks),
+        kin=sum(shows(block, claim.threshold) for block in blocks),
+        blocks=len(blocks),
+        id=claim.id,
+    )
+    request.node.user_properties.append((PROPERTY, json.dumps(asdict(record))))
+
+
+def _keep(request: pytest.FixtureRequest, claim: Claim, evidence: Evidence) -> None:
+    folder = options.evidence_folder(request.config)
+    if folder is None:
+        return
+    suite = re.sub(r"[^A-Za-z0-9._-]+", "-", _suite_file(request).nodeid)
+    path = folder / suite / f"{claim.id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(evidence.to_json() + "\n", encoding="utf-8")

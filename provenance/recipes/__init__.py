@@ -1,0 +1,194 @@
+"""Small real models, made on the spot from text that every Python has.
+
+A `Recipe` is data: the steps that make a checkpoint from nothing, or from its parent's. This
+module imports no torch; `provenance.recipes.build.build` follows a recipe.
+
+``quickstart/base`` and ``quickstart/other-seed`` have everything in common but the draw of their
+initial weights: the same tokenizer, text and order of batches. By the definition of the paper
+(arXiv 2502.12292) they are independent.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from provenance import corpus
+from provenance.errors import SourceError
+from provenance.recipes.settings import (
+    CorpusSettings,
+    Initialise,
+    PermuteResidual,
+    PermuteUnits,
+    PruneDepth,
+    PruneWidth,
+    RescaleUnits,
+    Step,
+    Train,
+    TrainSettings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CODE_VERSION", "RECIPES", "Recipe", "get"]
+
+CODE_VERSION = 1
+"""Raised by hand when the code that follows recipes gives other weights for the same recipe."""
+
+_PACKAGES = ("tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make one checkpoint.
+
+    Parameters
+    ----------
+    name
+        As suites write it: ``quickstart/base``.
+    description
+        One line for people.
+    blocks
+        Transformer blocks of the result.
+    parent
+        Name of the recipe whose result the steps begin with. None: they begin with `Initialise`.
+    steps
+        What is done, in order.
+    """
+
+    name: str
+    description: str
+    blocks: int
+    parent: str | None
+    steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        begins = [isinstance(step, Initialise) for step in self.steps]
+        if not begins or begins != [self.parent is None] + [False] * (len(begins) - 1):
+            raise ValueError(
+                f"recipe {self.name!r} must begin with Initialise, and once, if it has no parent, "
+                "and have at least one other step if it has one"
+            )
+
+    def fields(self) -> dict[str, Any]:
+        """Return everything that determines the result, as JSON, without importing torch.
+
+        The digests of the texts are in it, because distributions patch their standard library.
+
+        Raises
+        ------
+        InputError
+            If a text that the recipe needs is not there.
+        """
+        return {
+            "name": self.name,
+            "steps": [{"step": type(step).__name__, **_plain(step)} for step in self.steps],
+            "texts": [_digest(settings) for settings in self.texts()],
+            "parent": get(self.parent).fields() if self.parent else None,
+            "code": CODE_VERSION,
+            "versions": {
+                "python": platform.python_version(),
+                **{package: metadata.version(package) for package in _PACKAGES},
+            },
+        }
+
+    def texts(self) -> tuple[CorpusSettings, ...]:
+        """Return the texts that the steps read, in order."""
+        texts = []
+        for step in self.steps:
+            if isinstance(step, Initialise):
+                texts.append(step.tokenizer.corpus)
+            elif isinstance(step, Train):
+                texts.append(step.corpus)
+        return tuple(texts)
+
+
+def get(name: str) -> Recipe:
+    """Return a recipe by name.
+
+    Raises
+    ------
+    SourceError
+        If there is none of that name; the message lists them, the likeliest first.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    close = difflib.get_close_matches(name, RECIPES, n=1)
+    hint = f" did you mean {close[0]!r}?" if close else ""
+    raise SourceError(f"no recipe is called {name!r};{hint} recipes are: {', '.join(RECIPES)}")
+
+
+def _plain(step: Step) -> dict[str, Any]:
+    """Return a step's fields as JSON would give them back: lists, not tuples."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in asdict(step).items()
+    }
+
+
+@functools.lru_cache(maxsize=16)
+def _digest(settings: CorpusSettings) -> str:
+    text = corpus.text(settings.name, settings.characters, settings.seed)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_CODE = CorpusSettings("stdlib", characters=600_000, seed=1)
+_PROSE = CorpusSettings("topics", characters=440_000, seed=0)
+_PRETRAINING = Train(_CODE, TrainSettings(steps=240))
+
+_QUICKSTART = (
+    Recipe(
+        name="quickstart/base",
+        description="A Llama of 1.1 million parameters, trained on the standard library's sources",
+        blocks=4,
+        parent=None,
+        steps=(Initialise(seed=0), _PRETRAINING),
+    ),
+    Recipe(
+        name="quickstart/finetuned",
+        description="The base, trained on with prose",
+        blocks=4,
+        parent="quickstart/base",
+        steps=(
+            Train(
+                _PROSE,
+                TrainSettings(steps=200, batch=4, learning_rate=5e-4, warmup=10, seed=1),
+            ),
+        ),
+    ),
+    Recipe(
+        name="quickstart/rebranded",
+        description="The fine-tune in disguise: units and hidden dimension permuted and rescaled",
+        blocks=4,
+        parent="quickstart/finetuned",
+        steps=(PermuteUnits(seed=11), RescaleUnits(seed=12), PermuteResidual(seed=13)),
+    ),
+    Recipe(
+        name="quickstart/other-seed",
+        description="All as for the base, but other initial weights",
+        blocks=4,
+        parent=None,
+        steps=(Initialise(seed=1), _PRETRAINING),
+    ),
+    Recipe(
+        name="quickstart/pruned",
+        description="The base without a third of its units and its third block, then healed",
+        blocks=3,
+        parent="quickstart/base",
+        steps=(
+            PruneWidth(keep=256),
+            PruneDepth(keep_blocks=(0, 1, 3)),
+            Train(_CODE, TrainSettings(steps=40, learning_rate=5e-4, warmup=5, seed=2)),
+        ),
+    ),
+)
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _QUICKSTART})
+"""Every recipe by name; a parent stands before its children."""

@@ -1,0 +1,321 @@
+"""A checkpoint reference to verified local files and a digest; refuses unsafe ones.
+
+::
+
+    text --parse--> ModelSpec --fetch (hub only)--> folder --open_folder--> Checkpoint
+
+None of this needs torch or transformers: `provenance.loading` takes a `Checkpoint` from here on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provenance._hub import cached_snapshot, fetch, is_repo_id, is_revision
+from provenance._weights import (
+    ADAPTER_CONFIG,
+    CONFIG,
+    INDEX,
+    SINGLE,
+    TOKENIZER_FILES,
+    contained,
+    count_elements,
+    listing,
+    no_weights,
+    read_object,
+    weight_files,
+)
+from provenance.errors import SourceError
+from provenance.vocabulary import ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+__all__ = ["Checkpoint", "fetch", "open_folder", "parse", "peek_blocks"]
+
+FORMS = "write a folder (./model), a hub repository (org/name or org/name@revision), or a recipe"
+
+# What a save or a download writes into a configuration without changing the model.
+VOLATILE = frozenset({"transformers_version", "_name_or_path", "_commit_hash"})
+
+BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+BLOCK_LIMIT = 10_000  # building a model, or its tests, from a greater number would not end
+POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder whose files have been verified, and what is known of it without loading it.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        What was asked for.
+    source : str
+        The spec as one word; of a hub repository with the commit that it resolved to.
+    folder : Path
+        Where the files are.
+    digest : str
+        ``sha256:`` over the configuration, without its volatile keys, and the weight files.
+    tokenizer_digest : str or None
+        ``sha256:`` over the tokenizer's files; None where there are none.
+    config : Mapping
+        The configuration as `config.json` has it.
+    parameters : int
+        The number of elements of all tensors in the weight files; where a quantized format packs
+        several weights into one element, that is fewer than the model's.
+    """
+
+    spec: ModelSpec
+    source: str
+    folder: Path
+    digest: str
+    tokenizer_digest: str | None
+    config: Mapping[str, Any] = field(repr=False, hash=False)
+    parameters: int
+
+    @property
+    def model_type(self) -> str:
+        """The family, as transformers names it: ``llama``."""
+        return str(self.config["model_type"])
+
+    @property
+    def architecture(self) -> str:
+        """The class that the checkpoint was saved from, else its family."""
+        names = self.config.get("architectures")
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+        return self.model_type
+
+    @property
+    def blocks(self) -> int | None:
+        """The number of transformer blocks, where the configuration says it."""
+        return _setting(self.config, BLOCK_KEYS)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """The number of token ids, where the configuration says it."""
+        return _setting(self.config, ("vocab_size",))
+
+    @property
+    def positions(self) -> int | None:
+        """The longest sequence that the model was made for, where the configuration says it."""
+        return _setting(self.config, POSITION_KEYS)
+
+
+def _setting(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
+    """Find the first positive integer under `keys`, also of the text part of a multimodal model."""
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
+        for key in keys:
+            value = part.get(key)
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return value
+    return None
+
+
+def parse(text: str, recipes: Collection[str] = ()) -> ModelSpec:
+    """Find the model that a person means by `text` on a command line.
+
+    In this order: the prefixes ``recipe:``, ``path:``, ``repo:`` and ``hf:``; a folder that exists;
+    a recipe's name; what can only be a path; a hub id with an optional ``@revision``.
+
+    Parameters
+    ----------
+    text : str
+        What was typed.
+    recipes : collection of str
+        The names of the recipes that there are.
+
+    Raises
+    ------
+    SourceError
+        The folder or recipe is not there, or the text has none of the three forms.
+
+    Examples
+    --------
+    >>> parse("org/name@main").source
+    'repo:org/name@main'
+    """
+    text = text.strip()
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in {"recipe", "path", "repo", "hf"}:
+        readers = {"recipe": lambda name: _recipe(name, recipes), "path": _path}
+        return readers.get(prefix, _repo)(rest)
+    if text and os.path.isdir(_expanded(text)):  # noqa: PTH112  never raises
+        return _path(text)
+    if text in recipes:
+        return ModelSpec(recipe=text)
+    if _looks_like_path(text):
+        return _path(text)
+    if _namespace(text) in {_namespace(name) for name in recipes} - {None}:
+        return _recipe(text, recipes)
+    return _repo(text)
+
+
+def _looks_like_path(text: str) -> bool:
+    if text.startswith((".", "/", "~")) or "\\" in text:
+        return True
+    # A revision may have slashes of its own: org/name@refs/pr/1.
+    return text.partition("@")[0].count("/") > 1 or os.path.isfile(text)  # noqa: PTH113  never raises
+
+
+def _expanded(text: str) -> str:
+    try:
+        return os.path.expanduser(text)  # noqa: PTH111  Path's raises where there is no such user
+    except ValueError:  # no user's name has such characters
+        return text
+
+
+def _namespace(name: str) -> str | None:
+    return name.partition("/")[0] if "/" in name else None
+
+
+def _path(text: str) -> ModelSpec:
+    folder = _expanded(text)
+    if text and os.path.isdir(folder):  # noqa: PTH112  never raises
+        return ModelSpec(path=folder)
+    if os.path.isfile(folder):  # noqa: PTH113  never raises
+        home = os.path.dirname(folder) or "."  # noqa: PTH120
+        raise SourceError(f"{text!r} is a file; give the folder that it is in: {home}")
+    raise SourceError(f"there is no folder {text!r}")
+
+
+def _recipe(name: str, recipes: Collection[str]) -> ModelSpec:
+    if name and (name in recipes or not recipes):
+        return ModelSpec(recipe=name)
+    close = difflib.get_close_matches(name, recipes, n=1)
+    known = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(recipes))}"
+    raise SourceError(f"there is no recipe {name!r}; {known}")
+
+
+def _repo(text: str) -> ModelSpec:
+    name, at, revision = text.partition("@")
+    if not is_repo_id(name) or (at and not is_revision(revision)):
+        raise SourceError(f"{text!r} names no model; {FORMS}")
+    return ModelSpec(repo=name, revision=revision or None)
+
+
+def open_folder(folder: Path, spec: ModelSpec, sha256: Callable[[Path], str]) -> Checkpoint:
+    """Verify and digest a local checkpoint folder.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder in transformers' format: `config.json` and safetensors.
+    spec : ModelSpec
+        What was asked for; of a hub repository with the commit that `fetch` returned as revision.
+    sha256 : callable
+        The hash of a file's content, memoised by whoever passes it.
+
+    Raises
+    ------
+    SourceError
+        The folder is not there, has no readable configuration or no safetensors, is an adapter or
+        GGUF, has a torn or incomplete file, or names files outside of itself.
+    """
+    config = _read_config(folder)
+    weights = weight_files(folder)
+    parameters = sum(count_elements(file) for file in weights.values())
+    hashes = _hashes(weights, sha256)
+    tokenizer = {
+        name: contained(folder, name) for name in TOKENIZER_FILES if os.path.lexists(folder / name)
+    }
+    return Checkpoint(
+        spec=spec,
+        source=spec.source,
+        folder=folder,
+        digest=_model_digest(config, hashes),
+        tokenizer_digest=_digest(_hashes(tokenizer, sha256)) if tokenizer else None,
+        config=config,
+        parameters=parameters,
+    )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        what = "is a file; give the folder that it is in" if folder.exists() else "is not there"
+        raise SourceError(f"the folder {folder} {what}")
+    if not os.path.lexists(folder / CONFIG):
+        raise SourceError(f"{folder} {_no_config(folder)}")
+    file = contained(folder, CONFIG)
+    config = read_object(file)
+    if not isinstance(config.get("model_type"), str) or not config["model_type"]:
+        raise SourceError(f"{file} has no 'model_type'; save the model again with transformers")
+    if (_setting(config, BLOCK_KEYS) or 0) > BLOCK_LIMIT:
+        raise SourceError(f"{file} claims more than {BLOCK_LIMIT:,} blocks; no model has so many")
+    _refuse_other_weights(folder, config)
+    return config
+
+
+def _no_config(folder: Path) -> str:
+    names = listing(folder)
+    if ADAPTER_CONFIG in names or any(name.endswith(".gguf") for name in names):
+        return no_weights(names)
+    return f"has no {CONFIG}; give the folder of a checkpoint that transformers saved"
+
+
+def _refuse_other_weights(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse what makes transformers load other files than those that are digested."""
+    other = config.get("transformers_weights")
+    usual = SINGLE if os.path.lexists(folder / SINGLE) else INDEX
+    if other is not None and other != usual:
+        raise SourceError(
+            f"{folder / CONFIG} asks for the weights {other!r}, not {usual}; rename them"
+        )
+    if os.path.lexists(folder / ADAPTER_CONFIG):
+        raise SourceError(
+            f"{folder} has an adapter ({ADAPTER_CONFIG}) beside its weights; "
+            "merge it, or move it away"
+        )
+
+
+def _hashes(files: Mapping[str, Path], sha256: Callable[[Path], str]) -> dict[str, str]:
+    try:
+        return {name: sha256(file) for name, file in sorted(files.items())}
+    except OSError as error:
+        raise SourceError(f"{error.filename} cannot be read: {error.strerror or error}") from error
+
+
+def _lasting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lasting(item) for key, item in value.items() if key not in VOLATILE}
+    return [_lasting(item) for item in value] if isinstance(value, list) else value
+
+
+def _model_digest(config: dict[str, Any], hashes: dict[str, str]) -> str:
+    try:
+        return _digest({"config": _lasting(config), "weights": hashes})
+    except RecursionError as error:
+        raise SourceError(f"the {CONFIG} is nested too deeply to be a configuration") from error
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def peek_blocks(spec: ModelSpec) -> int | None:
+    """Find a model's number of blocks, as far as it is known without torch and without network.
+
+    From the spec itself, a local folder, or a repository that the local hub cache has; else None.
+    Never raises: what is wrong with a model is said when it is used.
+    """
+    if spec.blocks is not None:
+        return spec.blocks
+    folder = None if spec.path is None else Path(_expanded(spec.path))
+    if spec.repo is not None:
+        folder = cached_snapshot(spec)
+    if folder is None:
+        return None
+    try:
+        blocks = _setting(read_object(folder / CONFIG), BLOCK_KEYS)
+    except (SourceError, OSError, ValueError):
+        return None
+    return blocks if blocks is None or blocks <= BLOCK_LIMIT else None

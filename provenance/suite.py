@@ -1,0 +1,268 @@
+"""Suite files: YAML in which a team writes what it believes about its models, to `Suite`.
+
+>>> from pathlib import Path
+>>> suite = loads('''
+... version: 1
+... models:
+...   base: {recipe: quickstart/base}
+...   chat: {repo: acme/chat, revision: 12345678}
+... pairs:
+...   - {candidate: chat, reference: base, expect: finetune}
+... ''', Path("acme.suite.yaml"))
+>>> suite.claims[0].id, suite.claims[0].threshold, suite.models["chat"].revision
+('chat-vs-base', 1e-06, '12345678')
+
+A file's mistakes are reported all at once, each with its position and what to do (`SuiteError`).
+No code is read from a suite, and no file that it names is opened here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from provenance._yaml import Document, Mark, read
+from provenance._yaml_limits import MAX_BYTES, position
+from provenance.errors import Problem, SuiteError
+from provenance.vocabulary import InputsSpec, ModelSpec, Relationship, StatisticName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from provenance._suite_schema import (
+        InputsDocument,
+        ModelDocument,
+        PairDocument,
+        SuiteDocument,
+    )
+
+__all__ = ["Blocks", "Claim", "Mark", "Suite", "json_schema", "load", "loads"]
+
+DEFAULT_ALPHA = 1e-6
+DEFAULT_STATISTIC: StatisticName = "match"
+_TOO_BIG = f"a suite has at most {MAX_BYTES} bytes: split it into several files"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks that must show a claim: some by number, a share, or all where both are None."""
+
+    indices: tuple[int, ...] | None = None
+    at_least: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a suite claims of one pair, with everything that `defaults` had to say to it.
+
+    ``threshold`` is ``alpha`` divided by the number of pairs in the file (Bonferroni), so that no
+    selection of tests changes it. ``mark`` is where the value of ``expect`` stands.
+    """
+
+    id: str
+    candidate: str
+    reference: str
+    expect: Relationship
+    statistic: StatisticName
+    alpha: float
+    threshold: float
+    blocks: Blocks
+    tags: tuple[str, ...]
+    xfail: str | None
+    skip: str | None
+    mark: Mark
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One suite file; the local paths in ``models`` and ``inputs`` are absolute."""
+
+    path: Path
+    inputs: InputsSpec
+    models: Mapping[str, ModelSpec]
+    claims: tuple[Claim, ...]
+
+
+def load(path: Path) -> Suite:
+    """Read a suite file.
+
+    Parameters
+    ----------
+    path
+        A regular file of at most 1 MiB; what is relative in it is relative to its folder.
+
+    Raises
+    ------
+    SuiteError
+        With all the mistakes of the file, or the one that kept it from being read.
+    """
+    return loads(_read_text(path), path)
+
+
+def loads(text: str, path: Path) -> Suite:
+    """Read a suite from ``text``, as if it stood in the file ``path``.
+
+    Raises
+    ------
+    SuiteError
+        With all the mistakes of the text.
+    """
+    if len(text) > MAX_BYTES:
+        raise SuiteError(path, [Problem(1, 1, _TOO_BIG)])
+    from provenance._suite_schema import VERBATIM
+
+    document = read(text.removeprefix("\ufeff"), path, verbatim=VERBATIM)
+    return _suite(_checked(document, path), document, path)
+
+
+def json_schema() -> dict[str, Any]:
+    """Make the JSON Schema of suite files, which ``suites/suite.schema.json`` holds a copy of."""
+    from provenance import _suite_schema
+
+    return _suite_schema.json_schema()
+
+
+def _read_text(path: Path) -> str:
+    try:
+        _refuse_unread(path)
+        with path.open("rb") as file:
+            return _decode(file.read(MAX_BYTES + 1), path)
+    except FileNotFoundError:
+        problem = Problem(1, 1, "there is no such file: check the path")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        problem = Problem(1, 1, f"the file cannot be read: {reason}")
+    raise SuiteError(path, [problem])
+
+
+def _refuse_unread(path: Path) -> None:
+    # Before it is opened: to open a named pipe is to wait for a writer.
+    about = path.stat()
+    if stat.S_ISDIR(about.st_mode):
+        raise SuiteError(path, [Problem(1, 1, "this is a folder: name a suite file in it")])
+    if not stat.S_ISREG(about.st_mode):
+        raise SuiteError(path, [Problem(1, 1, "this is no regular file: name a suite file")])
+    if about.st_size > MAX_BYTES:
+        raise SuiteError(path, [Problem(1, 1, f"the file has {about.st_size} bytes; {_TOO_BIG}")])
+
+
+def _decode(data: bytes, path: Path) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig")
+        line, column = position(before, len(before))
+        what = f"byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8"
+        raise SuiteError(path, [Problem(line, column, what)]) from None
+
+
+def _checked(document: Document, path: Path) -> SuiteDocument:
+    """Validate a document, or raise all that is wrong with it."""
+    from pydantic import ValidationError
+
+    from provenance import _suite_problems, _suite_rules
+    from provenance._suite_schema import SuiteDocument
+
+    document = _without_holders(document)
+    if not isinstance(document.value, dict):
+        raise SuiteError(path, [*document.problems, _not_a_mapping(document)])
+    hints = _suite_problems.Hints()
+    problems = set(document.problems)
+    problems.update(_suite_problems.no_value_problems(document))
+    problems.update(_suite_rules.rule_problems(document, hints))
+    checked = None
+    try:
+        checked = SuiteDocument.model_validate(document.value)
+    except ValidationError as error:
+        problems.update(_suite_problems.schema_problems(error, document, hints))
+    if problems or checked is None:
+        raise SuiteError(path, sorted(problems))
+    return checked
+
+
+def _without_holders(document: Document) -> Document:
+    """Leave out the keys ``x-...`` at the top, which only hold anchors."""
+    if not isinstance(document.value, dict):
+        return document
+    value = {key: inner for key, inner in document.value.items() if not key.startswith("x-")}
+    return Document(value, document.values, document.keys, document.problems)
+
+
+def _not_a_mapping(document: Document) -> Problem:
+    from provenance._suite_problems import describe
+
+    keys = "version, models and pairs"
+    if document.value is None:
+        return document.problem((), f"the file is empty: write a suite with {keys}")
+    found = describe(document.value)
+    return document.problem((), f"a suite is a mapping with the keys {keys}, not {found}")
+
+
+def _suite(checked: SuiteDocument, document: Document, path: Path) -> Suite:
+    folder = path.absolute().parent
+    models = {name: _model(model, folder) for name, model in checked.models.items()}
+    marks = [document.values["pairs", i, "expect"] for i in range(len(checked.pairs))]
+    claims = (_claim(pair, checked, mark) for pair, mark in zip(checked.pairs, marks, strict=True))
+    return Suite(path, _inputs(checked.inputs, folder), models, tuple(claims))
+
+
+def _inputs(inputs: InputsDocument, folder: Path) -> InputsSpec:
+    spec = InputsSpec(**inputs.model_dump())
+    if spec.text in {"stdlib", "topics"}:
+        return spec
+    return InputsSpec(**{**inputs.model_dump(), "text": _absolute(spec.text, folder)})
+
+
+def _model(model: ModelDocument, folder: Path) -> ModelSpec:
+    given = model.model_dump()
+    if model.path is not None:
+        given["path"] = _absolute(model.path, folder)
+    return ModelSpec(**given)
+
+
+def _absolute(path: str, folder: Path) -> str:
+    # Lexically: whether the file is there, and what it links to, is for who opens it.
+    return os.path.normpath(folder / path)
+
+
+def _claim(pair: PairDocument, suite: SuiteDocument, mark: Mark) -> Claim:
+    from provenance._suite_rules import claim_id
+
+    defaults = suite.defaults
+    alpha = _first(pair.alpha, defaults.alpha, DEFAULT_ALPHA)
+    return Claim(
+        id=claim_id(pair.candidate, pair.reference, pair.id),
+        candidate=pair.candidate,
+        reference=pair.reference,
+        expect=pair.expect,
+        statistic=_first(pair.statistic, defaults.statistic, DEFAULT_STATISTIC),
+        alpha=alpha,
+        threshold=alpha / len(suite.pairs),
+        blocks=_blocks(_first(pair.blocks, defaults.blocks, "all")),
+        tags=tuple(dict.fromkeys(_first(pair.tags, defaults.tags, []))),
+        xfail=_one_line(pair.xfail),
+        skip=_one_line(pair.skip),
+        mark=mark,
+    )
+
+
+def _first(own: _T | None, default: _T | None, otherwise: _T) -> _T:
+    if own is not None:
+        return own
+    return default if default is not None else otherwise
+
+
+def _blocks(blocks: Any) -> Blocks:
+    if blocks == "all":
+        return Blocks()
+    if isinstance(blocks, list):
+        return Blocks(indices=tuple(blocks))
+    return Blocks(at_least=blocks.at_least)
+
+
+def _one_line(reason: str | None) -> str | None:
+    return None if reason is None else " ".join(reason.split())

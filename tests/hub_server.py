@@ -1,0 +1,122 @@
+"""A hub on 127.0.0.1: enough of the protocol for `huggingface_hub` to look up and download."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class Hub:
+    """One repository ``org/tiny``, whose answers a test can change while it runs.
+
+    ``answers`` maps "info", "tree" or "resolve" to ``(status, X-Error-Code, X-Error-Message)``.
+    """
+
+    files: Mapping[str, bytes]
+    endpoint: str = ""
+    revisions: tuple[str, ...] = ("main", COMMIT)
+    answers: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+
+    def reply(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        parts = path.strip("/").split("/")
+        if parts[:4] == ["api", "models", "org", "tiny"]:
+            return self._api(parts[4:])
+        if parts[:3] == ["org", "tiny", "resolve"]:
+            return self._file("/".join(parts[4:]))
+        return refusal(401, "", "Invalid username or password.")
+
+    def _api(self, rest: list[str]) -> tuple[int, dict[str, str], bytes]:
+        kind = "tree" if rest[:1] == ["tree"] else "info"
+        if kind in self.answers:
+            return refusal(*self.answers[kind])
+        if len(rest) > 1 and rest[1] not in self.revisions:
+            return refusal(404, "RevisionNotFound", "Invalid rev id")
+        return page(self._tree() if kind == "tree" else self._info())
+
+    def _info(self) -> dict[str, Any]:
+        siblings = [{"rfilename": name} for name in self.files]
+        return {"id": "org/tiny", "sha": COMMIT, "siblings": siblings}
+
+    def _tree(self) -> list[dict[str, Any]]:
+        return [
+            {"type": "file", "path": name, "size": len(data), "oid": etag(data)}
+            for name, data in self.files.items()
+        ]
+
+    def _file(self, name: str) -> tuple[int, dict[str, str], bytes]:
+        if "resolve" in self.answers:
+            return refusal(*self.answers["resolve"])
+        if name not in self.files:
+            return refusal(404, "EntryNotFound", "Entry not found")
+        data = self.files[name]
+        return 200, {"ETag": f'"{etag(data)}"', "X-Repo-Commit": COMMIT}, data
+
+    def fetched(self) -> set[str]:
+        """The names of the files whose content was asked for."""
+        marker = f"/resolve/{COMMIT}/"
+        gets = [line.split(" ")[1] for line in self.requests if line.startswith("GET ")]
+        return {path.partition(marker)[2] for path in gets if marker in path}
+
+
+def etag(data: bytes) -> str:
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()
+
+
+def page(value: Any) -> tuple[int, dict[str, str], bytes]:
+    return 200, {"Content-Type": "application/json"}, json.dumps(value).encode()
+
+
+def refusal(status: int, code: str, message: str) -> tuple[int, dict[str, str], bytes]:
+    headers = {"X-Error-Code": code, "X-Error-Message": message}
+    return status, {key: text for key, text in headers.items() if text}, b"{}"
+
+
+@contextmanager
+def serve(files: Mapping[str, bytes]) -> Iterator[Hub]:
+    """Run a hub with `files` until the block ends."""
+    hub = Hub(files)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            path = unquote(urlsplit(self.path).path)
+            hub.requests.append(f"{self.command} {path}")
+            status, headers, body = hub.reply(path)
+            self.send_response(status)
+            for key, text in headers.items():
+                self.send_header(key, text)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_GET = do_HEAD = answer  # noqa: N815
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

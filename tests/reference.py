@@ -1,0 +1,84 @@
+"""The slow obvious versions of what the library does fast, to compare with.
+
+Nothing here imports the library.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import mpmath
+import numpy as np
+import torch
+from scipy import optimize, stats
+
+DIGITS = 60
+
+
+def best_total(similarity: np.ndarray) -> float:
+    """The largest sum over all pairings of a small matrix."""
+    m, n = similarity.shape
+    if m > n:
+        return best_total(similarity.T)
+    return max(
+        sum(float(similarity[i, j]) for i, j in enumerate(columns))
+        for columns in permutations(range(n), m)
+    )
+
+
+def log10_sf_student_t(t: float, df: float) -> float:
+    """The upper tail by mpmath's incomplete beta function."""
+    with mpmath.workdps(DIGITS):
+        t, df = mpmath.mpf(t), mpmath.mpf(df)
+        x = df / (df + t * t)
+        half = mpmath.betainc(df / 2, mpmath.mpf("0.5"), 0, x, regularized=True) / 2
+        return float(mpmath.log10(half if t >= 0 else 1 - half))
+
+
+def spearman_scipy(a: list[int], b: list[int]) -> tuple[float, float]:
+    """Correlation and one-sided p by scipy, which has the t law too."""
+    result = stats.spearmanr(a, b, alternative="greater")
+    return float(result.statistic), float(result.pvalue)
+
+
+def spearman_enumerated(a: list[int], b: list[int]) -> float:
+    """The share of orders of `b` that correlate with `a` at least as much as `b` does."""
+    a, b = stats.rankdata(a).astype(int), stats.rankdata(b).astype(int)
+    products = [int(a @ np.array(order)) for order in permutations(b)]
+    return sum(product >= int(a @ b) for product in products) / len(products)
+
+
+def fisher(log10_ps: list[float]) -> float:
+    """The tail of chi-square by mpmath's incomplete gamma function."""
+    with mpmath.workdps(DIGITS):
+        s = -mpmath.fsum(map(mpmath.mpf, log10_ps)) * mpmath.log(10)
+        return float(mpmath.log10(mpmath.gammainc(len(log10_ps), s, regularized=True)))
+
+
+def holm(ps: list[float]) -> list[float]:
+    """Of each p-value the largest (m - j + 1) p_(j) among those that are no larger, at most 1."""
+    ascending = sorted(ps)
+    return [min(1.0, max((len(ps) - j) * q for j, q in enumerate(ascending) if q <= p)) for p in ps]
+
+
+def permutation_p(observed: float, null: list[float], among_ties: int) -> float:
+    """The rank of `observed`, largest first, placed after `among_ties` of the draws equal to it."""
+    above = [draw for draw in null if draw > observed]
+    return (1 + len(above) + among_ties) / (len(null) + 1)
+
+
+def match(
+    gate_a: torch.Tensor, up_a: torch.Tensor, gate_b: torch.Tensor, up_b: torch.Tensor
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The gate and the up matching, by cosines in float64 and scipy's dense solver."""
+    return _matching(_cosines(gate_a, gate_b)), _matching(np.abs(_cosines(up_a, up_b)))
+
+
+def _cosines(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
+    x, y = a.double().numpy().T, b.double().numpy().T
+    return np.array([(y @ u) / (np.linalg.norm(y, axis=1) * np.linalg.norm(u)) for u in x])
+
+
+def _matching(similarity: np.ndarray) -> list[tuple[int, int]]:
+    rows, columns = optimize.linear_sum_assignment(similarity, maximize=True)
+    return sorted(zip(rows.tolist(), columns.tolist(), strict=True))

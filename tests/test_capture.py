@@ -1,0 +1,145 @@
+"""One pass, all blocks, hooks that are always removed, nothing kept in memory."""
+
+import pytest
+import torch
+
+from provenance import capture as capture_module
+from provenance.architecture import find_mlps
+from provenance.capture import ActivationReader, ActivationWriter, capture, recording
+from provenance.errors import DegenerateError
+
+
+class Kept:
+    """A sink that remembers, keyed by (block, projection)."""
+
+    def __init__(self):
+        self.parts = {}
+
+    def write(self, block, projection, start, values):
+        self.parts.setdefault((block, projection), []).append((start, values.clone()))
+
+    def joined(self, block, projection):
+        parts = sorted(self.parts[block, projection], key=lambda part: part[0])
+        return torch.cat([values for _, values in parts])
+
+
+@pytest.fixture
+def model(tiny_llama):
+    return tiny_llama(num_hidden_layers=3)
+
+
+def sequences(tokens=40, length=16):
+    generator = torch.Generator().manual_seed(1)
+    return list(torch.randint(128, (tokens,), generator=generator).split(length))
+
+
+def hooks(model):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+def obvious(model, path, batches):
+    """A module's output over all sequences, each run by itself, with a hook of our own."""
+    found = []
+    handle = model.get_submodule(path).register_forward_hook(lambda *call: found.append(call[2][0]))
+    with torch.no_grad():
+        for batch in batches:
+            model(input_ids=batch[None])
+    handle.remove()
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("budget", [1, 1 << 30])
+def test_activations_are_what_a_hook_on_each_module_sees(model, budget, monkeypatch):
+    monkeypatch.setattr(capture_module, "BATCH_BYTES", budget)
+    layout, batches, sink = find_mlps(model), sequences(), Kept()
+    capture(model, layout, batches, sink)
+    for mlp in layout.mlps:
+        for projection in ("gate", "up"):
+            expected = obvious(model, getattr(mlp, projection), batches)
+            assert torch.allclose(sink.joined(mlp.block, projection), expected, atol=1e-5)
+
+
+def test_one_forward_pass_serves_all_blocks_and_never_reaches_the_head(model):
+    calls = {"embed": 0, "head": 0}
+    model.get_input_embeddings().register_forward_hook(
+        lambda *_: calls.__setitem__("embed", calls["embed"] + 1)
+    )
+    model.lm_head.register_forward_hook(lambda *_: calls.__setitem__("head", 1))
+    capture(model, find_mlps(model), sequences(32), Kept())
+    assert calls == {"embed": 1, "head": 0}
+
+
+def test_a_short_last_sequence_is_a_batch_of_its_own(model):
+    sink = Kept()
+    progress = []
+    capture(model, find_mlps(model), sequences(40), sink, lambda *step: progress.append(step))
+    assert [start for start, _ in sink.parts[0, "gate"]] == [0, 32]
+    assert progress == [(2, 3), (3, 3)]
+
+
+def test_hooks_are_removed_after_a_pass_and_after_a_failure(model):
+    layout = find_mlps(model)
+    capture(model, layout, sequences(), Kept())
+    assert hooks(model) == 0
+
+    class Broken:
+        def write(self, *_):
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        capture(model, layout, sequences(), Broken())
+    assert hooks(model) == 0
+
+
+def test_hooks_are_removed_when_one_cannot_be_registered(model):
+    import dataclasses
+
+    mlps = find_mlps(model).mlps
+    wrong = dataclasses.replace(mlps[2], up="model.layers.9.mlp.up_proj")
+    with (
+        pytest.raises(AttributeError),
+        recording(model, [mlps[0], wrong], lambda *_: None),
+    ):
+        pass
+    assert hooks(model) == 0
+
+
+def test_not_a_number_is_a_named_error(model):
+    layout = find_mlps(model)
+    model.model.layers[1].mlp.up_proj.weight[3, 3] = float("nan")
+    with pytest.raises(DegenerateError, match="block 1: the up activations hold NaN"):
+        capture(model, layout, sequences(), Kept())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_what_is_written_in_batches_reads_back_bit_for_bit(model, tmp_path, dtype):
+    layout, kept = find_mlps(model), Kept()
+    path = tmp_path / "a.safetensors"
+    with ActivationWriter(path, layout, 40, dtype) as sink:
+        for start in (0, 32):
+            rows = 32 if start == 0 else 8
+            for mlp in layout.mlps:
+                for projection in ("gate", "up"):
+                    values = torch.randn(rows, mlp.units).to(dtype)
+                    sink.write(mlp.block, projection, start, values)
+                    kept.write(mlp.block, projection, start, values)
+    reader = ActivationReader(path)
+    for key in kept.parts:
+        assert torch.equal(reader.read(*key), kept.joined(*key))
+
+
+def test_out_of_memory_halves_the_batch(model, monkeypatch):
+    sizes = []
+    run = capture_module._run
+
+    def scarce(model, layout, batch, start, sink):
+        sizes.append(len(batch))
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        run(model, layout, batch, start, sink)
+
+    monkeypatch.setattr(capture_module, "_run", scarce)
+    sink = Kept()
+    capture(model, find_mlps(model), sequences(64), sink)
+    assert sizes == [4, 2, 1, 1, 1, 1]
+    assert sink.joined(0, "gate").shape == (64, 64)
