@@ -1,1 +1,1 @@
-pytest_plugins = ["fixtures.models", "pytester"]
+pytest_plugins = ["fixtures.models", "fixtures.pairs", "pytester"]

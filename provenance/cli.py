@@ -237,9 +237,13 @@ def check(files: tuple[Path, ...]) -> None:
             mistaken = True
             click.echo(str(error), err=True)
         else:
-            click.echo(f"{path}: {len(found.claims)} claims on {len(found.models)} models")
+            click.echo(f"{path}: {_count(len(found.claims), 'claim')} on {_count(len(found.models), 'model')}")
     if mistaken:
         sys.exit(2)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 @suite.command()

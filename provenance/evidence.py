@@ -16,7 +16,7 @@ from provenance.vocabulary import InputKind  # noqa: TC001 - likewise
 
 SCHEMA = 1
 BlockState = Literal["tested", "degenerate"]
-Alignment = Literal["same-index", "best-of-reference"]
+Pairing = Literal["same-index", "best-of-reference"]
 
 
 class EvidenceError(ProvenanceError):
@@ -100,7 +100,7 @@ class Evidence:
     candidate: ModelRecord
     reference: ModelRecord
     inputs: InputsRecord
-    alignment: Alignment
+    pairing: Pairing
     seed: int
     device: str
     versions: Mapping[str, str]

@@ -191,7 +191,7 @@ class Executor:
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> Evidence:
         from provenance.devices import lease
-        from provenance.measure import Captured, alignment_of, choose_inputs, compare_blocks
+        from provenance.measure import Captured, pairing_of, choose_inputs, compare_blocks
 
         inputs = choose_inputs(comparison.inputs, candidate, reference)
         seed = comparison.inputs.seed
@@ -217,7 +217,7 @@ class Executor:
             candidate=_record(candidate, one),
             reference=_record(reference, other),
             inputs=_inputs_record(inputs),
-            alignment=alignment_of(one, other),
+            pairing=pairing_of(one, other),
             seed=seed,
             device=device.partition(":")[0],
             versions=_versions(),

@@ -1,7 +1,7 @@
 """Token batches that models are fed: text through a tokenizer, or ids at random; digested.
 
 Two models are compared position by position, so both must be fed the very same ids. `choose` decides
-what is legitimate for a pair and says so (`ChosenInputs.note`).
+what is legitimate for a pair and says so (`Inputs.note`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import torch
 
 from provenance.corpus import text as corpus_text
 from provenance.errors import InputError
-from provenance.vocabulary import InputsSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from provenance.vocabulary import InputsSpec
 
     Encode = Callable[[str], list[int]]
 
@@ -44,7 +45,7 @@ class Inputs:
 
     def sequences(self) -> list[torch.Tensor]:
         """The ids cut into sequences, each (length,)."""
-        return list(self.ids.split(self.spec.sequence_length))
+        return list(torch.split(self.ids, self.spec.sequence_length))
 
 
 @dataclass(frozen=True)
@@ -68,22 +69,6 @@ def random_ids(tokens: int, vocabulary: int, seed: int) -> torch.Tensor:
     return torch.randint(vocabulary, (tokens,), generator=generator)
 
 
-def text_ids(encode: Encode, text: str, tokens: int) -> torch.Tensor:
-    """The first ``tokens`` ids of the text, (tokens,) int64.
-
-    Raises
-    ------
-    InputError
-        If the text gives fewer.
-    """
-    ids = encode(text)[:tokens]
-    if len(ids) < tokens:
-        raise InputError(
-            f"the text gives {len(ids)} tokens where {tokens} were asked for: lower tokens"
-        )
-    return torch.tensor(ids, dtype=torch.int64)
-
-
 def choose(spec: InputsSpec, candidate: Reader, reference: Reader) -> Inputs:
     """Inputs that are legitimate for both models, with a note where they are not what was asked.
 
@@ -91,6 +76,11 @@ def choose(spec: InputsSpec, candidate: Reader, reference: Reader) -> Inputs:
     and the same vocabulary size as the other. Otherwise one text would mean different ids to the two
     models, so random ids below both vocabularies are used. Sequences are no longer than either
     model has positions for.
+
+    Raises
+    ------
+    InputError
+        If the text gives fewer tokens than are asked for, or there is no such text.
     """
     notes: list[str] = []
     spec = _fit_length(spec, (candidate, reference), notes)
@@ -104,31 +94,41 @@ def choose(spec: InputsSpec, candidate: Reader, reference: Reader) -> Inputs:
 
 def _fit_length(spec: InputsSpec, readers: tuple[Reader, ...], notes: list[str]) -> InputsSpec:
     length = min(spec.sequence_length, spec.tokens)
-    for reader in readers:
-        if reader.positions is not None and reader.positions < length:
-            length = reader.positions
-            notes.append(f"sequences of {length}, the most that {reader.name} takes")
+    limits = [(reader.positions, reader.name) for reader in readers if reader.positions is not None]
+    if limits and min(limits)[0] < length:
+        length, name = min(limits)
+        notes.append(f"sequences of {length}, the most that {name} takes")
     return replace(spec, sequence_length=length)
+
+
+def _enough(ids: list[int], tokens: int) -> torch.Tensor:
+    if len(ids) < tokens:
+        raise InputError(
+            f"the text gives {len(ids)} tokens where {tokens} were asked for: lower tokens"
+        )
+    return torch.tensor(ids, dtype=torch.int64)
 
 
 def _shared_text(
     spec: InputsSpec, candidate: Reader, reference: Reader, notes: list[str]
 ) -> torch.Tensor | None:
-    encoders = [reader.encode for reader in (reference, candidate) if reader.encode is not None]
-    if not encoders:
+    with_one = [reader for reader in (reference, candidate) if reader.encode is not None]
+    without = [reader.name for reader in (reference, candidate) if reader.encode is None]
+    if not with_one:
         notes.append("random ids: neither model has a tokenizer")
         return None
-    if len(encoders) == 1 and candidate.vocabulary != reference.vocabulary:
-        notes.append("random ids: one model has no tokenizer and the vocabularies differ")
+    if without and candidate.vocabulary != reference.vocabulary:
+        notes.append(f"random ids: {without[0]} has no tokenizer and the vocabularies differ")
         return None
     text = source_text(spec)
-    ids = text_ids(encoders[0], text, spec.tokens)
-    if len(encoders) == 2 and not torch.equal(ids, text_ids(encoders[1], text, spec.tokens)):
+    first, *others = (reader.encode(text)[: spec.tokens] for reader in with_one if reader.encode)
+    if any(other != first for other in others):
         notes.append("random ids: the two tokenizers give different ids for the text")
         return None
-    if len(encoders) == 1:
-        notes.append("one model has no tokenizer: the other's was used for both")
+    ids = _enough(first, spec.tokens)
     if int(ids.max()) >= min(candidate.vocabulary, reference.vocabulary):
         notes.append("random ids: the tokenizer has ids that a model has no embedding for")
         return None
+    if without:
+        notes.append(f"{without[0]} has no tokenizer: that of {with_one[0].name} was used for both")
     return ids

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from provenance.architecture import find_mlps
 from provenance.capture import ActivationReader, ActivationWriter, capture
 from provenance.errors import DegenerateError, ProvenanceError
-from provenance.evidence import Alignment, BlockEvidence
+from provenance.evidence import Pairing, BlockEvidence
 from provenance.inputs import Inputs, Reader, choose
 from provenance.loading import encode, load_model, load_tokenizer
 from provenance.pvalues import bonferroni
@@ -105,7 +105,7 @@ class Captured:
         return MLPActivations(self.reader.read(block, "gate"), self.reader.read(block, "up"))
 
 
-def alignment_of(candidate: Captured, reference: Captured) -> Alignment:
+def pairing_of(candidate: Captured, reference: Captured) -> Pairing:
     """Blocks are compared by index where both models have the same number of them."""
     same = candidate.blocks == reference.blocks
     return "same-index" if same else "best-of-reference"
@@ -129,7 +129,7 @@ def compare_blocks(
     for done, index in enumerate(wanted):
         if on_progress is not None:
             on_progress(done, len(wanted))
-        if alignment_of(candidate, reference) == "same-index":
+        if pairing_of(candidate, reference) == "same-index":
             partners = [index] if index in reference.units else []
         else:
             partners = sorted(reference.units)

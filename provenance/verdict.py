@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from provenance.pvalues import fisher, format_p
+from provenance.pvalues import bonferroni, fisher, format_p
 from provenance.vocabulary import DESCENTS, SHAPE_KEEPING, Verdict
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from provenance.suite import Claim
 
 SUSPICION = 1e-3
-"""An aggregate p-value below this and not below the threshold is neither: inconclusive."""
+"""A p-value below this and not below the threshold is neither: inconclusive."""
 
 State = Literal["holds", "fails", "not required", "report", "not applicable"]
 
@@ -44,7 +44,7 @@ def decide(log10_p: float | None, threshold: float) -> Verdict:
     Parameters
     ----------
     log10_p : float or None
-        Aggregate p-value; None where nothing could be tested.
+        A p-value; None where nothing could be tested.
     threshold : float
         A p-value, in (0, 1).
     """
@@ -52,7 +52,23 @@ def decide(log10_p: float | None, threshold: float) -> Verdict:
         return "inconclusive"
     if log10_p < math.log10(threshold):
         return "dependent"
-    return "independent" if log10_p >= math.log10(min(SUSPICION, 1.0)) else "inconclusive"
+    return "independent" if log10_p >= math.log10(SUSPICION) else "inconclusive"
+
+
+def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
+    """Decide over all blocks: by Fisher's combination, and by the strongest block alone.
+
+    A single block that was taken from the other model is lost among many that were not, so the
+    strongest block counts as well, its p-value multiplied by the number of blocks (Bonferroni).
+    Dependent if either says so, independent only if both do.
+    """
+    log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
+    if not log10_ps:
+        return "inconclusive"
+    strongest = bonferroni(min(log10_ps), len(log10_ps))
+    verdict = decide(min(fisher(log10_ps), strongest), threshold)
+    kin = any(shows(b, threshold) for b in blocks)
+    return "inconclusive" if kin and verdict == "independent" else verdict
 
 
 def shows(block: BlockEvidence, threshold: float) -> bool:
@@ -73,49 +89,52 @@ def aggregate(blocks: Sequence[BlockEvidence]) -> float | None:
 
 
 def judge_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
-    """Judge the candidate's block ``index``."""
+    """Judge the candidate's block ``index``; see `judge_pair` for what holds of all blocks."""
     block = evidence.block(index)
-    overall = decide(aggregate(claimed_blocks(claim, evidence)), claim.threshold)
     if block is None:
-        return _absent_block(claim, evidence, index, overall)
-    if block.log10_p is None:
-        return Judgement(
-            _unless_report(claim, "fails"),
-            "inconclusive",
-            _measured_block(block, claim, evidence),
-            "This block could not be tested, so the claim is neither supported nor refuted by it.",
-        )
-    kin = shows(block, claim.threshold)
-    state, meaning = _block_state(claim, kin)
-    own: Verdict = "dependent" if kin else decide(block.log10_p, claim.threshold)
-    return Judgement(state, own, _measured_block(block, claim, evidence), meaning)
+        return _absent_block(claim, evidence, index)
+    measured = _measured_block(block, claim, evidence)
+    verdict = _block_verdict(block, claim, evidence)
+    if claim.expect == "unknown":
+        return Judgement("report", verdict, measured, _UNKNOWN)
+    if claim.expect == "identical" and _same_checkpoint(evidence):
+        return Judgement("holds", "dependent", measured, _IDENTICAL)
+    if claim.expect == "independent" and block.log10_p is not None:
+        return _independence(verdict, measured)
+    if verdict == "dependent":
+        return Judgement("holds", verdict, measured, _KINSHIP)
+    meaning = _UNTESTED if block.log10_p is None else _no_kinship_in_block(claim)
+    return Judgement(_required(claim), verdict, measured, meaning)
 
 
 def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
-    """Judge the whole claim by the aggregate over its blocks."""
+    """Judge the whole claim over its blocks, and by what the two models are.
+
+    A claim of independence holds only where every claimed block was tested and the verdict is
+    independent; a claim of descent only where the verdict is dependent, enough blocks show it, and
+    shapes and digests allow it.
+    """
     blocks = claimed_blocks(claim, evidence)
-    log10_p = aggregate(blocks)
-    overall = decide(log10_p, claim.threshold)
-    measured = _measured_pair(blocks, log10_p, claim, evidence)
+    verdict = decide_blocks(blocks, claim.threshold)
+    measured = _measured_pair(blocks, claim, evidence)
+    nothing = _unchecked(claim, blocks)
+    if nothing:
+        return Judgement("fails", verdict, measured, nothing)
     if claim.expect == "unknown":
-        return Judgement("report", overall, measured, "Nothing is claimed of this pair.")
-    if log10_p is None:
-        return Judgement(
-            "fails", overall, measured, "No block could be compared, so nothing was checked."
-        )
+        return Judgement("report", verdict, measured, _UNKNOWN)
     if claim.expect == "independent":
-        return Judgement(
-            "holds" if overall == "independent" else "fails",
-            overall,
-            measured,
-            _INDEPENDENCE[overall],
-        )
+        return _judge_independence(claim, evidence, blocks, measured)
+    if claim.expect == "identical" and _same_checkpoint(evidence):
+        return Judgement("holds", "dependent", measured, _IDENTICAL)
+    if verdict != "dependent":
+        return Judgement("fails", verdict, measured, _NO_KINSHIP[verdict])
     objection = _objection(claim, evidence, blocks)
-    if overall != "dependent" or objection:
-        return Judgement("fails", overall, measured, objection or _NO_KINSHIP[overall])
-    return Judgement("holds", overall, measured, _KINSHIP)
+    return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
 
 
+_UNKNOWN = "Nothing is claimed of this pair."
+_IDENTICAL = "The two have one digest: they are the same checkpoint."
+_UNTESTED = "This block could not be tested, so it neither supports nor refutes the claim."
 _KINSHIP = (
     "One of the two models descends from the other, or both from one ancestor: independently "
     "trained models agree like this only by a chance of that size."
@@ -124,12 +143,11 @@ _INDEPENDENCE: dict[Verdict, str] = {
     "independent": "Nothing distinguishes the pair from two independently trained models.",
     "dependent": "The claim of independence is false. " + _KINSHIP,
     "inconclusive": (
-        "The agreement is too strong for independent models to be believed and too weak to prove "
+        "The agreement is too strong to be believed of independent models and too weak to prove "
         "descent: more tokens would decide."
     ),
 }
 _NO_KINSHIP: dict[Verdict, str] = {
-    "dependent": _KINSHIP,
     "independent": (
         "Nothing distinguishes the pair from two independently trained models: "
         "the claimed descent is not there."
@@ -138,76 +156,123 @@ _NO_KINSHIP: dict[Verdict, str] = {
 }
 
 
-def _block_state(claim: Claim, kin: bool) -> tuple[State, str]:  # noqa: FBT001
-    if claim.expect == "unknown":
-        return "report", "Nothing is claimed of this pair."
-    if claim.expect == "independent":
-        if kin:
-            return "fails", "The claim of independence is false. " + _KINSHIP
-        return "holds", _INDEPENDENCE["independent"]
-    if kin:
-        return "holds", _KINSHIP
+def _same_checkpoint(evidence: Evidence) -> bool:
+    return evidence.candidate.digest == evidence.reference.digest
+
+
+def _required(claim: Claim) -> State:
+    """What it is for one block not to show a claim."""
+    descent = claim.expect in DESCENTS
+    return "not required" if descent and claim.blocks.at_least is not None else "fails"
+
+
+def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Verdict:
+    if block.log10_p is None:
+        return "inconclusive"
+    if shows(block, claim.threshold):
+        return "dependent"
+    # a suspicion is shared among the blocks: of many independent ones, some look a little alike
+    tested = sum(b.log10_p is not None for b in claimed_blocks(claim, evidence))
+    return decide(bonferroni(block.log10_p, max(tested, 1)), claim.threshold)
+
+
+def _unchecked(claim: Claim, blocks: Sequence[BlockEvidence]) -> str | None:
+    """Why the claim was not checked; None where it was."""
+    if not any(b.log10_p is not None for b in blocks):
+        return "No block could be compared, so nothing was checked."
+    missing = sorted(set(claim.blocks.indices or ()) - {b.candidate_block for b in blocks})
+    if missing:
+        return f"The claim names {_listed(missing)}, which could not be compared."
+    return None
+
+
+def _judge_independence(
+    claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence], measured: str
+) -> Judgement:
+    verdict = decide_blocks(blocks, claim.threshold)
+    if _same_checkpoint(evidence):
+        meaning = f"The claim of independence is false. {_IDENTICAL}"
+        return Judgement("fails", "dependent", measured, meaning)
+    untested = [b.candidate_block for b in blocks if b.log10_p is None]
+    if verdict == "independent" and untested:
+        meaning = (
+            f"Nothing was found, but {_listed(untested)} could not be tested; a list under "
+            "`blocks:` leaves blocks out."
+        )
+        return Judgement("fails", "inconclusive", measured, meaning)
+    return _independence(verdict, measured)
+
+
+def _independence(verdict: Verdict, measured: str) -> Judgement:
+    state: State = "holds" if verdict == "independent" else "fails"
+    return Judgement(state, verdict, measured, _INDEPENDENCE[verdict])
+
+
+def _no_kinship_in_block(claim: Claim) -> str:
     meaning = (
         "This block shows no kinship that could not be chance: the claimed descent is not here."
     )
-    if claim.blocks.at_least is not None:
-        share = f"{claim.blocks.at_least:.0%}"
-        return "not required", f"{meaning} The claim asks for {share} of the blocks."
-    return "fails", meaning
+    if claim.blocks.at_least is None:
+        return meaning
+    return f"{meaning} The claim asks for {_share(claim.blocks.at_least)} of the blocks."
 
 
-def _absent_block(claim: Claim, evidence: Evidence, index: int, overall: Verdict) -> Judgement:
-    held = evidence.candidate.skipped.get(str(index))
-    if held is not None and claim.blocks.indices is None:
-        return Judgement(
-            "not applicable", overall, f"block {index} has no gated MLP ({held})", "Not compared."
-        )
-    what = (
-        f"it has no gated MLP ({held})"
-        if held is not None
-        else f"{claim.candidate} has {evidence.candidate.blocks} blocks, counted from 0"
-    )
-    return Judgement(
-        "fails", overall, f"there is no block {index} to compare: {what}", "Nothing was checked."
-    )
+def _absent_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
+    where = f"block {index}"
+    what = _without_mlp(claim, evidence).get(index)
+    if what is not None and claim.blocks.indices is None:
+        return Judgement("not applicable", "inconclusive", f"{where}: {what}", "Not compared.")
+    count = evidence.candidate.blocks
+    if what is None and index < count:
+        what = "it was not compared"
+    elif what is None:
+        what = f"{claim.candidate} has {_count(count, 'block')}, counted from 0"
+    measured = f"there is no {where} to compare: {what}"
+    return Judgement("fails", "inconclusive", measured, "Nothing was checked.")
+
+
+def _without_mlp(claim: Claim, evidence: Evidence) -> dict[int, str]:
+    """Blocks of the candidate that cannot be compared, for want of a gated MLP, and why."""
+    sides = [(claim.candidate, evidence.candidate)]
+    if evidence.pairing == "same-index":
+        sides.insert(0, (claim.reference, evidence.reference))
+    return {
+        int(index): f"{name} has no gated MLP there ({what})"
+        for name, record in sides
+        for index, what in record.skipped.items()
+    }
 
 
 def _objection(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None:
     """Why kinship alone does not make the claim true; None where it does."""
-    if claim.expect == "identical" and evidence.candidate.digest != evidence.reference.digest:
+    if claim.expect == "identical":
         return "The two are kin, but their digests differ: they are not the same checkpoint."
+    if claim.expect != "derived" and _same_checkpoint(evidence):
+        return f"{_IDENTICAL} `identical` or `derived` would hold, {claim.expect!r} does not."
     shape = _shape_objection(claim, evidence)
     if shape is not None:
         return shape
-    wanted = claim.blocks.indices or ()
-    missing = sorted(set(wanted) - {b.candidate_block for b in blocks})
-    if missing:
-        return f"The claim names blocks that could not be compared: {missing}."
     kin = sum(shows(b, claim.threshold) for b in blocks)
-    needed = math.ceil((claim.blocks.at_least or 1.0) * len(blocks) - 1e-9)
+    needed = max(1, math.ceil((claim.blocks.at_least or 1.0) * len(blocks) - 1e-9))
     if kin < needed:
         return (
-            f"The pair shares weights, but only {kin} of {len(blocks)} blocks show it and the claim "
-            f"needs {needed}; `blocks:` says which must."
+            f"The two are kin, but only {kin} of {_count(len(blocks), 'block')} "
+            f"{'shows' if kin == 1 else 'show'} it and the claim needs {needed}; "
+            "`blocks:` says which must."
         )
     return None
 
 
 def _shape_objection(claim: Claim, evidence: Evidence) -> str | None:
     candidate, reference = evidence.candidate, evidence.reference
-    widths = [b for b in evidence.blocks if b.units[0] != b.units[1]]
-    if claim.expect in SHAPE_KEEPING and (candidate.blocks != reference.blocks or widths):
-        what = (
-            f"{candidate.blocks} blocks where {reference.blocks} were"
-            if candidate.blocks != reference.blocks
-            else f"MLPs of {widths[0].units[0]} units where {widths[0].units[1]} were"
-        )
+    changed = _changed_shape(claim, evidence) if claim.expect in SHAPE_KEEPING else None
+    if changed is not None:
         return (
             f"The two are kin, but {claim.expect!r} keeps a model's shape and {claim.candidate} has "
-            f"{what}: `pruned` or `derived` would hold."
+            f"{changed}: `pruned` or `derived` would hold."
         )
-    grown = candidate.blocks > reference.blocks or any(b.units[0] > b.units[1] for b in widths)
-    if claim.expect == "pruned" and grown:
+    wider = any(b.units[0] > b.units[1] for b in evidence.blocks)
+    if claim.expect == "pruned" and (candidate.blocks > reference.blocks or wider):
         return (
             f"The two are kin, but {claim.candidate} is the larger: are candidate and reference "
             "exchanged?"
@@ -215,13 +280,24 @@ def _shape_objection(claim: Claim, evidence: Evidence) -> str | None:
     return None
 
 
-def _unless_report(claim: Claim, state: State) -> State:
-    return "report" if claim.expect == "unknown" else state
+def _changed_shape(claim: Claim, evidence: Evidence) -> str | None:
+    """What the candidate has that the reference has not; None where their shapes are equal."""
+    candidate, reference = evidence.candidate, evidence.reference
+    if candidate.blocks != reference.blocks:
+        return f"{_count(candidate.blocks, 'block')} where {reference.blocks} were"
+    for block in evidence.blocks:
+        if block.units[0] != block.units[1]:
+            return f"MLPs of {block.units[0]} units where {block.units[1]} were"
+    differ = sorted(candidate.skipped.keys() ^ reference.skipped.keys(), key=int)
+    if differ:
+        has = "no gated MLP" if differ[0] in candidate.skipped else "a gated MLP"
+        return f"{has} in block {differ[0]}, unlike {claim.reference}"
+    return None
 
 
 def _measured_block(block: BlockEvidence, claim: Claim, evidence: Evidence) -> str:
     where = f"block {block.candidate_block}"
-    if evidence.alignment != "same-index" or block.reference_block != block.candidate_block:
+    if evidence.pairing != "same-index" or block.reference_block != block.candidate_block:
         where += f" (best partner: block {block.reference_block} of {claim.reference})"
     if block.log10_p is None:
         return f"{where}: {evidence.statistic} is not defined: {block.reason}"
@@ -232,18 +308,40 @@ def _measured_block(block: BlockEvidence, claim: Claim, evidence: Evidence) -> s
     )
 
 
-def _measured_pair(
-    blocks: Sequence[BlockEvidence], log10_p: float | None, claim: Claim, evidence: Evidence
-) -> str:
-    kin = sum(shows(b, claim.threshold) for b in blocks)
+def _measured_pair(blocks: Sequence[BlockEvidence], claim: Claim, evidence: Evidence) -> str:
+    log10_p = aggregate(blocks)
     if log10_p is None:
         reasons = "; ".join(dict.fromkeys(b.reason for b in blocks if b.reason)) or "no block"
         return f"{evidence.statistic}: no block could be tested ({reasons})"
+    tested = [b for b in blocks if b.log10_p is not None]
+    kin = sum(shows(b, claim.threshold) for b in blocks)
+    of_all = f" of {len(blocks)}" if len(tested) < len(blocks) else ""
     return (
-        f"{evidence.statistic} over {len(blocks)} blocks: p = {format_p(log10_p)} by Fisher "
-        f"(threshold {format_p(math.log10(claim.threshold))}), {kin} of {len(blocks)} blocks show "
-        "kinship"
+        f"{evidence.statistic} over {len(tested)}{of_all} block{'s' * (len(blocks) != 1)}: "
+        f"p = {format_p(log10_p)} by Fisher (threshold {format_p(math.log10(claim.threshold))}), "
+        f"{kin} of {_count(len(blocks), 'block')} {'shows' if kin == 1 else 'show'} kinship"
+        + _strongest(tested, log10_p)
     )
+
+
+def _strongest(blocks: Sequence[BlockEvidence], log10_p: float) -> str:
+    """Name the strongest block where it says more than all together."""
+    best, block = min((b.log10_p or 0.0, b.candidate_block) for b in blocks)
+    if len(blocks) == 1 or best >= log10_p:
+        return ""
+    return f"; the strongest is block {block}, p = {format_p(best)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _listed(indices: Sequence[int]) -> str:
+    return f"block{'s' * (len(indices) > 1)} {', '.join(map(str, indices))}"
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.4g}%"
 
 
 def describe(claim: Claim) -> str:
@@ -262,6 +360,5 @@ def describe(claim: Claim) -> str:
         "identical": "an identical copy",
         "derived": "derived from",
     }[claim.expect]
-    link = "" if claim.expect in {"derived"} else " of"
-    assert claim.expect in DESCENTS
+    link = "" if claim.expect == "derived" else " of"
     return f"{claim.candidate} is {words}{link} {claim.reference}"

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fixtures.models import tiny_llama
 
 from provenance import capture as capture_module
 from provenance.architecture import find_mlps
@@ -24,7 +25,7 @@ class Kept:
 
 
 @pytest.fixture
-def model(tiny_llama):
+def model():
     return tiny_llama(num_hidden_layers=3)
 
 
@@ -106,7 +107,7 @@ def test_hooks_are_removed_when_one_cannot_be_registered(model):
 
 def test_not_a_number_is_a_named_error(model):
     layout = find_mlps(model)
-    model.model.layers[1].mlp.up_proj.weight[3, 3] = float("nan")
+    model.model.layers[1].mlp.up_proj.weight.data[3, 3] = float("nan")
     with pytest.raises(DegenerateError, match="block 1: the up activations hold NaN"):
         capture(model, layout, sequences(), Kept())
 

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+# pytest's long traceback prints the arguments that a frame still has; these tell the user nothing
+SOURCE = """
+def test(request, provenance, part):
+    arguments = request, provenance, claim, part
+    del request, provenance, part
+    check(*arguments)
+"""
+
 
 class SuiteFile(pytest.Module):
     """Collector of one `*.suite.yaml` file."""
@@ -109,10 +117,8 @@ def _block_ids(suite: Suite, claim: Claim) -> tuple[int, ...]:
 
 
 def _compiled(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
-    """``def <claim>(request, provenance, part): check(...)``, placed at the claim's ``expect``."""
-    tree = ast.parse(
-        "def test(request, provenance, part):\n    check(request, provenance, claim, part)"
-    )
+    """A function of the claim's name that calls `check`, placed at the claim's ``expect``."""
+    tree = ast.parse(SOURCE)
     mark = claim.mark
     for node in ast.walk(tree):
         if isinstance(node, (ast.stmt, ast.expr, ast.arg)):

@@ -56,7 +56,11 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Initialise:
-    """Begin with a random Llama; ``seed`` draws its weights."""
+    """Begin with a random Llama; ``seed`` draws its weights.
+
+    ``deviation`` is that of every matrix's entries. The default is about ``hidden ** -0.5``, which
+    keeps the size of activations; Llama's own 0.02 is meant for widths of thousands.
+    """
 
     seed: int
     hidden: int = 128
@@ -64,6 +68,7 @@ class Initialise:
     blocks: int = 4
     heads: int = 4
     positions: int = 1024
+    deviation: float = 0.088
     tokenizer: TokenizerSettings = TokenizerSettings()
 
 

@@ -57,6 +57,7 @@ def initialise(settings: Initialise, *, end_of_text: int) -> PreTrainedModel:
         num_hidden_layers=settings.blocks,
         num_attention_heads=settings.heads,
         max_position_embeddings=settings.positions,
+        initializer_range=settings.deviation,
         tie_word_embeddings=True,
         bos_token_id=end_of_text,
         eos_token_id=end_of_text,

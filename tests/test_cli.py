@@ -1,0 +1,155 @@
+"""The command line: results on stdout, a mistake is one line on stderr and exit code 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from provenance.cli import main
+
+QUICK = ["--tokens", "512", "--sequence-length", "64"]
+
+
+@pytest.fixture
+def run(capfd, shared_store):
+    """Run the command in this process; (exit code, stdout, stderr)."""
+
+    def run(*arguments, store=True):
+        extra = ["--store", str(shared_store)] if store else []
+        with pytest.raises(SystemExit) as stop:
+            main([*map(str, arguments), *extra])
+        out, err = capfd.readouterr()
+        return stop.value.code, out, err
+
+    return run
+
+
+def test_json_is_one_object_on_stdout_and_nothing_else(run, family):
+    code, out, err = run("compare", family.kin, family.base, *QUICK, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert list(found)[:5] == ["schema", "verdict", "statistic", "log10_p", "blocks"]
+    assert (found["schema"], found["verdict"], found["statistic"]) == (1, "dependent", "match")
+    assert found["log10_p"] < -50
+    assert [b["candidate_block"] for b in found["blocks"]] == [0, 1, 2]
+    assert {"reference_block", "log10_p", "correlation", "units"} <= found["blocks"][0].keys()
+    assert found["blocks"][0]["units"] == [64, 64]
+    assert found["candidate"]["digest"].startswith("sha256:")
+    assert found["candidate"]["digest"] != found["reference"]["digest"]
+    assert found["inputs"]["tokens"] == 512
+    assert {"provenance", "torch", "transformers", "python"} <= found["versions"].keys()
+
+
+@pytest.mark.parametrize(
+    ("candidate", "verdict"),
+    [("kin", "dependent"), ("other", "independent"), ("base", "dependent")],
+)
+def test_the_exit_code_is_0_whatever_the_verdict(run, family, candidate, verdict):
+    code, out, _ = run("compare", getattr(family, candidate), family.base, *QUICK)
+    assert code == 0
+    assert f"{verdict}: p = " in out
+
+
+def test_json_has_no_value_that_json_lacks(run, family):
+    _, out, _ = run("compare", family.base, family.base, *QUICK, "--json")
+    found = json.loads(out, parse_constant=pytest.fail)
+    assert found["blocks"][0]["log10_p"] == pytest.approx(-89.10341688973)  # 64!
+
+
+def test_alpha_moves_the_verdict(run, family):
+    arguments = ["compare", family.kin, family.base, *QUICK, "--json", "--alpha"]
+    verdicts = [json.loads(run(*arguments, alpha)[1])["verdict"] for alpha in ("1e-6", "1e-300")]
+    assert verdicts == ["dependent", "inconclusive"]
+
+
+def test_random_inputs_need_no_tokenizer(run, tiny_checkpoint):
+    folders = [tiny_checkpoint(seed, tokenizer=False) for seed in (0, 1)]
+    for source in ("random", "text"):
+        code, out, _ = run("compare", *folders, *QUICK, "--inputs", source, "--json")
+        inputs = json.loads(out)["inputs"]
+        assert (code, inputs["kind"], inputs["text"]) == (0, "random", None)
+    assert inputs["note"] == "random ids: neither model has a tokenizer"
+
+
+def test_the_seed_is_recorded_and_changes_the_inputs(run, family):
+    found = [
+        json.loads(run("compare", family.kin, family.base, *QUICK, "--seed", seed, "--json")[1])
+        for seed in (0, 1)
+    ]
+    assert [f["inputs"]["seed"] for f in found] == [0, 1]
+    assert found[0]["inputs"]["digest"] != found[1]["inputs"]["digest"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare", "./nowhere", "quickstart/base"], "nowhere"),
+        (["compare", "quickstart/bse", "quickstart/base"], "quickstart/base"),
+        (["compare", "one"], "Missing argument 'REFERENCE'"),
+        (["compare", "{base}", "{base}", "--tokens", "few"], "'few' is not a valid integer"),
+        (["compare", "{base}", "{base}", "--alpha", "2"], "--alpha"),
+        (["compare", "{base}", "{base}", "--device", "cuda:9"], "cuda:9"),
+        (["compare", "{base}", "{base}", "--device", "tpu"], "auto, cpu, cuda or cuda:N"),
+        (["compare", "{base}", "{base}", "--inputs", "./no.txt"], "no.txt"),
+        (["compare", "{base}", "{base}", "--statistic", "magic"], "magic"),
+        (["compare", "{broken}", "{base}"], "model.layers.1.mlp.up_proj.weight"),
+        (["comprae"], "comprae"),
+        (["compare", "--bogus"], "--bogus"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(run, family, arguments, words):
+    arguments = [a.format(base=family.base, broken=family.broken) for a in arguments]
+    code, out, err = run(*arguments, store=arguments[0] == "compare" and "--bogus" not in arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("provenance: ")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_suite_check_reports_all_mistakes_of_all_files(run, tmp_path):
+    good, bad = tmp_path / "a.suite.yaml", tmp_path / "b.suite.yaml"
+    models = "models: {a: {recipe: quickstart/base}, b: {path: x}}\n"
+    good.write_text(
+        f"version: 1\n{models}pairs:\n- {{candidate: a, reference: b, expect: derived}}\n"
+    )
+    bad.write_text(f"version: 2\n{models}pairs: []\n")
+    code, out, err = run("suite", "check", good, bad, store=False)
+    assert code == 2
+    assert "a.suite.yaml: 1 claim on 2 models" in out
+    assert err.count("b.suite.yaml:") == 2
+
+
+def test_suite_schema_is_the_committed_one(run, request):
+    _, out, _ = run("suite", "schema", store=False)
+    committed = request.config.rootpath / "suites" / "suite.schema.json"
+    assert out == committed.read_text()
+
+
+def test_the_store_is_shown_and_pruned(run, family, tmp_path):
+    store = ["--store", str(tmp_path)]
+    run("compare", family.kin, family.base, *QUICK, *store, store=False)
+    _, out, _ = run("store", "show", *store, store=False)
+    assert out.startswith(str(tmp_path))
+    assert "activations       2 entries" in out
+    _, out, _ = run("store", "prune", "--keep", "0", *store, store=False)
+    assert out.startswith("removed")
+    _, out, _ = run("store", "show", *store, store=False)
+    assert "activations" not in out
+
+
+def test_suites_are_checked_without_torch(tmp_path):
+    path = tmp_path / "a.suite.yaml"
+    path.write_text("version: 1\n")
+    code = (
+        "import sys\nfrom provenance.cli import main\n"
+        f"try: main(['suite', 'check', {str(path)!r}])\n"
+        "except SystemExit as stop: assert stop.code == 2\n"
+        "assert not {'torch', 'transformers'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_help_and_version_are_no_mistakes(run):
+    assert run("--help", store=False)[0] == 0
+    assert "0.1.0" in run("--version", store=False)[1]
