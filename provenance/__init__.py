@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from provenance.execute import Executor, Stage, compare
     from provenance.pvalues import format_p
     from provenance.recipes import RECIPES
+    from provenance.statistics import REGISTRY
     from provenance.store import Store
     from provenance.suite import Claim, Suite, json_schema
     from provenance.suite import load as load_suite
-    from provenance.verdict import decide, judge_block, judge_pair
+    from provenance.verdict import decide, judge_block, judge_pair, significant
     from provenance.vocabulary import InputsSpec, ModelSpec
 
 _HOMES = {
@@ -43,6 +44,7 @@ _HOMES = {
     "ModelSpec": "vocabulary",
     "ProvenanceError": "errors",
     "RECIPES": "recipes",
+    "REGISTRY": "statistics",
     "Stage": "execute",
     "Store": "store",
     "Suite": "suite",
@@ -54,10 +56,12 @@ _HOMES = {
     "judge_block": "verdict",
     "judge_pair": "verdict",
     "load_suite": "suite:load",
+    "significant": "verdict",
 }
 
 __all__ = [
     "RECIPES",
+    "REGISTRY",
     "BlockEvidence",
     "Claim",
     "Evidence",
@@ -76,6 +80,7 @@ __all__ = [
     "judge_block",
     "judge_pair",
     "load_suite",
+    "significant",
 ]
 
 

@@ -53,9 +53,11 @@ def _check_reason(reason: str) -> str:
 
 
 def _kind_of_blocks(value: Any) -> str | None:
-    if value == "all":
-        return "<all>"
-    return {list: "<list>", dict: "<share>"}.get(type(value))
+    if isinstance(value, list):
+        return "<list>"
+    if isinstance(value, dict):
+        return "<share>"
+    return "<all>" if value in ("all", "cross") else None
 
 
 # An editor's YAML reader makes a number of `revision: 12345678`, which is text here.
@@ -104,7 +106,7 @@ class ShareDocument(Part):
 
 
 BlocksDocument = Annotated[
-    Annotated[Literal["all"], Tag("<all>")]
+    Annotated[Literal["all", "cross"], Tag("<all>")]
     | Annotated[
         list[BlockIndex],
         Field(min_length=1, json_schema_extra={"uniqueItems": True}),
@@ -149,7 +151,8 @@ class Choices(Part):
     blocks: BlocksDocument | None = Field(
         None,
         description="Blocks that must show the claim: all (where nothing is said), a list of "
-        "block numbers from 0, or {at_least: 0.9}.",
+        "block numbers from 0, {at_least: 0.9}, or cross: all, each against every block of the "
+        "reference, wherever it has been moved.",
     )
     tags: list[TagName] | None = Field(
         None, description="Marks of the tests, for pytest -m. A pair's own replace the defaults."

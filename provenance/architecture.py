@@ -9,6 +9,7 @@ with a matrix called ``up_proj`` is not mistaken for a gated one.
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ def find_mlps(model: nn.Module) -> Layout:
     Parameters
     ----------
     model : torch.nn.Module
-        With real weights, on any device, in any floating dtype; left as it was.
+        On any device, in any floating dtype; left as it was. On the meta device, where there are
+        no numbers to follow, each kind of MLP is tried once with random weights.
 
     Raises
     ------
@@ -95,8 +97,10 @@ def _all_mlps(model: nn.Module) -> dict[str, list[GatedMLP]]:
     """Every gated MLP, by the path of the ModuleList whose block it lies in."""
     stacks: dict[str, list[GatedMLP]] = defaultdict(list)
     roles: dict[type, tuple[str, str, str]] = {}
+    tried: dict[str, tuple[str, str, str] | None] = {}
     for site, parent in _sites(model):
-        names = _roles(parent) or _inherited(parent, roles)
+        names = _roles_on_meta(parent, tried) if _is_meta(parent) else _roles(parent)
+        names = names or _inherited(parent, roles)
         if names is None:
             continue
         roles.setdefault(type(parent), names)
@@ -155,6 +159,26 @@ def _roles(parent: nn.Module) -> tuple[str, str, str] | None:
             if order is not None:
                 return (*order, down)
     return None
+
+
+def _is_meta(parent: nn.Module) -> bool:
+    return any(weight.is_meta for weight in parent.parameters())
+
+
+def _roles_on_meta(
+    parent: nn.Module, tried: dict[str, tuple[str, str, str] | None]
+) -> tuple[str, str, str] | None:
+    """`_roles` of a copy with random weights, once for all modules that print alike."""
+    kind = repr(parent)
+    if kind not in tried:
+        real = copy.deepcopy(parent).to_empty(device="cpu")
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for tensor in (*real.parameters(), *real.buffers()):
+                if tensor.is_floating_point():
+                    tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.05)
+        tried[kind] = _roles(real)
+    return tried[kind]
 
 
 def _shape(linear: nn.Module) -> tuple[int, int]:

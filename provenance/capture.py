@@ -223,5 +223,5 @@ class ActivationReader:
 
     def read(self, block: int, projection: Projection) -> torch.Tensor:
         """Activations of one projection, (tokens, units)."""
-        values: torch.Tensor = self._file.get_tensor(f"{block}.{projection}")  # type: ignore[no-untyped-call]
+        values: torch.Tensor = self._file.get_tensor(f"{block}.{projection}")
         return values

@@ -71,16 +71,25 @@ _DEVICE = click.option(
 @click.option(
     "--statistic",
     default="match",
-    type=click.Choice(["match"]),
+    type=click.Choice(sorted(provenance.REGISTRY)),
     show_default=True,
-    help="The test.",
+    help="The test; kinship runs match and match_weights.",
+)
+@click.option(
+    "--blocks",
+    default="auto",
+    type=click.Choice(["auto", "cross"]),
+    show_default=True,
+    help="auto: by index, or against the best partner where depths differ. cross: every block of "
+    "one against every block of the other, and the best map of blocks.",
 )
 @click.option(
     "--inputs",
     "source",
     default="text",
     show_default=True,
-    help="text (= stdlib: Python's own sources), topics (prose), a UTF-8 file, or random (token ids).",
+    help="text (= stdlib: Python's own sources), topics (prose), a UTF-8 file, random "
+    "(token ids), or hidden (isotropic: the weights alone).",
 )
 @click.option(
     "--tokens",
@@ -113,6 +122,7 @@ def compare(
     candidate: str,
     reference: str,
     statistic: Any,
+    blocks: str,
     source: str,
     tokens: int,
     sequence_length: int,
@@ -131,20 +141,36 @@ def compare(
     with _progress() as tell:
         executor = provenance.Executor(Store(store), device, tell)
         evidence = provenance.compare(
-            candidate, reference, inputs=inputs, statistic=statistic, executor=executor
+            candidate,
+            reference,
+            inputs=inputs,
+            statistic=statistic,
+            cross=blocks == "cross",
+            executor=executor,
         )
     verdict = provenance.decide(evidence.log10_p, alpha)
     if as_json:
-        fields = evidence.to_dict()
-        schema = fields.pop("schema")
-        click.echo(json.dumps({"schema": schema, "verdict": verdict, **fields, "alpha": alpha}))
+        click.echo(json.dumps(_as_fields(evidence, verdict, alpha), allow_nan=False))
     else:
         _print_evidence(evidence, verdict, alpha)
 
 
-def _inputs(source: str, tokens: int, sequence_length: int, seed: int) -> InputsSpec:
-    if source == "random":
-        return InputsSpec("random", DEFAULTS.text, tokens, sequence_length, seed)
+def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]:
+    """Evidence as JSON values, judged; of the alignment, the pairs that are significant."""
+    fields = evidence.to_dict()
+    schema = fields.pop("schema")
+    judged = {"schema": schema, "verdict": verdict, **fields, "alpha": alpha}
+    if evidence.cross:
+        aligned = provenance.significant(evidence, alpha)
+        judged["alignment"] = [[a.candidate_block, a.reference_block, a.log10_p] for a in aligned]
+    else:
+        del judged["cross"], judged["alignment"]
+    return judged
+
+
+def _inputs(source: Any, tokens: int, sequence_length: int, seed: int) -> InputsSpec:
+    if source in {"random", "hidden"}:
+        return InputsSpec(source, DEFAULTS.text, tokens, sequence_length, seed)
     text = DEFAULTS.text if source == "text" else source
     return InputsSpec("text", text, tokens, sequence_length, seed)
 
@@ -166,9 +192,12 @@ def _print_evidence(evidence: Evidence, verdict: str, alpha: float) -> None:
     for index, what in evidence.candidate.skipped.items():
         console.print(f"block {index} of the candidate has no gated MLP: {what}")
     inputs = evidence.inputs
-    fed = inputs.text if inputs.kind == "text" else "random ids"
+    fed = {"random": "random ids", "hidden": "no text"}.get(inputs.kind, inputs.text)
     note = f" ({inputs.note})" if inputs.note else ""
     console.print(f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {evidence.statistic}")
+    for pair in provenance.significant(evidence, alpha):
+        p = provenance.format_p(pair.log10_p)
+        console.print(f"block {pair.candidate_block} is block {pair.reference_block}: p = {p}")
     p = "none" if evidence.log10_p is None else provenance.format_p(evidence.log10_p)
     console.print(f"[bold]{verdict}[/bold]: p = {p} over all blocks (Fisher), alpha {alpha:g}")
 
@@ -237,7 +266,9 @@ def check(files: tuple[Path, ...]) -> None:
             mistaken = True
             click.echo(str(error), err=True)
         else:
-            click.echo(f"{path}: {_count(len(found.claims), 'claim')} on {_count(len(found.models), 'model')}")
+            click.echo(
+                f"{path}: {_count(len(found.claims), 'claim')} on {_count(len(found.models), 'model')}"
+            )
     if mistaken:
         sys.exit(2)
 

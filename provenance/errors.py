@@ -61,7 +61,15 @@ class InputError(ProvenanceError):
 
 
 class DegenerateError(ProvenanceError):
-    """Activations on which no test is defined: NaN or infinity, constant, or too few live units."""
+    """Activations on which no test is defined: NaN or infinity, constant, or too few live units.
+
+    ``live`` counts the live units of the candidate and of the reference, (0, 0) where they were not
+    counted.
+    """
+
+    def __init__(self, message: str, live: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(message)
+        self.live = live
 
 
 class DeviceError(ProvenanceError):

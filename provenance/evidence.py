@@ -16,11 +16,32 @@ from provenance.vocabulary import InputKind  # noqa: TC001 - likewise
 
 SCHEMA = 1
 BlockState = Literal["tested", "degenerate"]
-Pairing = Literal["same-index", "best-of-reference"]
+Pairing = Literal["same-index", "best-of-reference", "cross"]
 
 
 class EvidenceError(ProvenanceError):
     """A text that should be evidence is not, or is of a schema that this version does not read."""
+
+
+@dataclass(frozen=True)
+class PartEvidence:
+    """What one statistic of several showed on one pair of blocks; see `BlockEvidence`."""
+
+    statistic: str
+    log10_p: float | None
+    correlation: float | None
+    live: tuple[int, int]
+    agreeing: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class AlignedBlocks:
+    """A pair of the best one-to-one map of blocks, with its p-value, not corrected for the choice."""
+
+    candidate_block: int
+    reference_block: int
+    log10_p: float
 
 
 @dataclass(frozen=True)
@@ -43,6 +64,9 @@ class BlockEvidence:
         Units that gate and up match to the same partner, of ``min(live)``.
     state : str
         "tested", or "degenerate" where no test is defined; ``reason`` then says why.
+    parts : tuple of PartEvidence
+        Where several statistics were combined (Bonferroni), what each showed; the fields above are
+        then those of the strongest.
     """
 
     candidate_block: int
@@ -54,6 +78,7 @@ class BlockEvidence:
     agreeing: int
     state: BlockState = "tested"
     reason: str | None = None
+    parts: tuple[PartEvidence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +117,8 @@ class Evidence:
     ``log10_p`` is Fisher's combination over the tested blocks, None where no block could be tested.
     ``reference`` is the model whose training the null hypothesis speaks of (paper, Theorem 1: it is
     assumed equivariant under permutations of hidden units; nothing is assumed of the candidate).
+    ``cross`` and ``alignment`` are there where every block met every other: the table of p-values,
+    (candidate blocks, reference blocks), and the best one-to-one map of blocks.
     """
 
     statistic: str
@@ -105,6 +132,8 @@ class Evidence:
     device: str
     versions: Mapping[str, str]
     created: str
+    cross: tuple[tuple[float | None, ...], ...] = ()
+    alignment: tuple[AlignedBlocks, ...] = ()
     schema: int = SCHEMA
 
     def tested(self) -> tuple[BlockEvidence, ...]:
@@ -147,7 +176,7 @@ class Evidence:
                 f"evidence of schema {found!r}; this version of provenance reads schema {SCHEMA}"
             )
         strict = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
-        for part in (cls, BlockEvidence, ModelRecord, InputsRecord):
+        for part in (cls, BlockEvidence, PartEvidence, AlignedBlocks, ModelRecord, InputsRecord):
             strict(part)
         try:
             return TypeAdapter(cls).validate_python(fields)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from provenance import corpus, recipes
 from provenance.errors import DegenerateError, ProvenanceError
-from provenance.evidence import Evidence, EvidenceError, InputsRecord, ModelRecord
+from provenance.evidence import Evidence, EvidenceError, InputsRecord, ModelRecord, Pairing
 from provenance.plan import Comparison
 from provenance.sources import Checkpoint, fetch, open_folder, parse
 from provenance.statistics import REGISTRY
@@ -26,12 +26,14 @@ from provenance.verdict import aggregate
 from provenance.vocabulary import InputsSpec, ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from os import PathLike
     from pathlib import Path
 
+    from provenance.blocks import Part, Units
     from provenance.inputs import Inputs
-    from provenance.measure import Captured
+    from provenance.measure import Shape
+    from provenance.statistics import Statistic
     from provenance.store import JSON, Entry
     from provenance.vocabulary import StatisticName
 
@@ -171,8 +173,10 @@ class Executor:
             characters = inputs.tokens * CHARACTERS_A_TOKEN
             text = sha256(corpus.text(inputs.text, characters, inputs.seed).encode()).hexdigest()
         return {
-            "version": MEASURE_VERSION,
-            "statistic": {comparison.statistic: REGISTRY[comparison.statistic].version},
+            "measure": MEASURE_VERSION,
+            "statistic": comparison.statistic,
+            "versions": REGISTRY[comparison.statistic].versions(),
+            "cross": comparison.cross,
             "models": [
                 {
                     "source": model.source,
@@ -190,39 +194,53 @@ class Executor:
     def _measure(
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> Evidence:
+        from provenance.blocks import compare_blocks
         from provenance.devices import lease
-        from provenance.measure import Captured, pairing_of, choose_inputs, compare_blocks
 
-        inputs = choose_inputs(comparison.inputs, candidate, reference)
+        components = REGISTRY[comparison.statistic].components()
         seed = comparison.inputs.seed
-        ours = self._activations(candidate, inputs)
-        theirs = self._activations(reference, inputs)
         pair = f"{candidate.source} against {reference.source}"
+        inputs = self._inputs(comparison, candidate, reference)
+        entries = None
+        if inputs is not None:
+            entries = (self._activations(candidate, inputs), self._activations(reference, inputs))
         with lease(self.device, self.store.root / "locks") as device:
-            one, other = (Captured.open(entry.path, device) for entry in (ours, theirs))
-            blocks = compare_blocks(
-                one,
-                other,
-                REGISTRY[comparison.statistic].load(),
-                seed,
-                lambda done, total: self._tell(Stage("match", pair, done, total)),
+            parts = _parts(components, (candidate, reference), entries, device)
+            shapes = (parts[0].candidate.shape, parts[0].reference.shape)
+            pairing: Pairing = "cross" if comparison.cross else _pairing(*shapes)
+            table = compare_blocks(
+                parts, pairing, seed, lambda i, n: self._tell(Stage("match", pair, i, n))
             )
-        if not any(block.log10_p is not None for block in blocks):
-            reason = next((block.reason for block in blocks if block.reason), "no block in common")
+        if not any(block.log10_p is not None for block in table.blocks):
+            reasons = (block.reason for block in table.blocks if block.reason)
+            reason = next(reasons, "they have no block in common")
             raise DegenerateError(f"{pair}: no block could be tested: {reason}")
         return Evidence(
             statistic=comparison.statistic,
-            log10_p=aggregate(blocks),
-            blocks=blocks,
-            candidate=_record(candidate, one),
-            reference=_record(reference, other),
-            inputs=_inputs_record(inputs),
-            pairing=pairing_of(one, other),
+            log10_p=aggregate(table.blocks),
+            blocks=table.blocks,
+            candidate=_record(candidate, shapes[0]),
+            reference=_record(reference, shapes[1]),
+            inputs=_inputs_record(comparison.inputs, inputs),
+            pairing=pairing,
             seed=seed,
             device=device.partition(":")[0],
             versions=_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            cross=table.cross,
+            alignment=table.alignment,
         )
+
+    def _inputs(
+        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+    ) -> Inputs | None:
+        """Token ids for both, or None where no statistic of the comparison runs a model."""
+        from provenance.measure import choose_inputs
+
+        components = REGISTRY[comparison.statistic].components()
+        if not any(part.basis == "activations" for part in components):
+            return None
+        return choose_inputs(comparison.inputs, candidate, reference)
 
     def _activations(self, checkpoint: Checkpoint, inputs: Inputs) -> Entry:
         """A model's activations on these inputs: one load and one forward pass, ever."""
@@ -259,6 +277,7 @@ def compare(
     *,
     inputs: InputsSpec | None = None,
     statistic: StatisticName = "match",
+    cross: bool = False,
     executor: Executor | None = None,
 ) -> Evidence:
     """Measure one pair of models.
@@ -272,6 +291,9 @@ def compare(
         What both are fed; 4096 tokens of the standard library's sources by default.
     statistic : str
         A name of `provenance.statistics.REGISTRY`.
+    cross : bool
+        Test every block of one against every block of the other (the paper's localized test), and
+        find the best one-to-one map of blocks.
     executor : Executor, optional
         Where and with which store to run; all defaults otherwise.
 
@@ -291,8 +313,8 @@ def compare(
     >>> evidence.log10_p < -100  # doctest: +SKIP
     True
     """
-    comparison = Comparison(
-        as_spec(candidate), as_spec(reference), inputs or InputsSpec(), statistic
+    comparison = Comparison.of(
+        as_spec(candidate), as_spec(reference), inputs or InputsSpec(), statistic, cross=cross
     )
     return (executor or Executor()).evidence(comparison)
 
@@ -306,19 +328,51 @@ def as_spec(model: str | PathLike[str] | ModelSpec) -> ModelSpec:
     return ModelSpec(path=str(model))
 
 
-def _record(checkpoint: Checkpoint, captured: Captured) -> ModelRecord:
+def _parts(
+    components: tuple[Statistic, ...],
+    models: tuple[Checkpoint, Checkpoint],
+    entries: tuple[Entry, Entry] | None,
+    device: str,
+) -> list[Part]:
+    """Each statistic with the units that it is computed on; layouts that are known are reused."""
+    from provenance.blocks import Part
+    from provenance.measure import ActivationUnits, WeightUnits
+
+    active = None
+    if entries is not None:
+        active = tuple(ActivationUnits(entry.path, device) for entry in entries)
+    layouts = [units.layout for units in active] if active else [None, None]
+    parts = []
+    for component in components:
+        units: Sequence[Units] | None = active
+        if component.basis == "weights":
+            units = [WeightUnits(*found) for found in zip(models, layouts, strict=True)]
+        assert units is not None
+        parts.append(Part(component.name, component.load(), *units))
+    return parts
+
+
+def _pairing(candidate: Shape, reference: Shape) -> Pairing:
+    """Blocks are compared by index where both models have the same number of them."""
+    return "same-index" if candidate.blocks == reference.blocks else "best-of-reference"
+
+
+def _record(checkpoint: Checkpoint, shape: Shape) -> ModelRecord:
     return ModelRecord(
         source=checkpoint.source,
         digest=checkpoint.digest,
-        architecture=captured.architecture,
-        blocks=captured.blocks,
+        architecture=shape.architecture,
+        blocks=shape.blocks,
         parameters=checkpoint.parameters,
-        dtype=captured.dtype,
-        skipped={str(index): what for index, what in captured.skipped.items()},
+        dtype=shape.dtype,
+        skipped={str(index): what for index, what in shape.skipped.items()},
     )
 
 
-def _inputs_record(inputs: Inputs) -> InputsRecord:
+def _inputs_record(asked: InputsSpec, inputs: Inputs | None) -> InputsRecord:
+    if inputs is None:
+        note = "no model was run: the statistic reads weights alone"
+        return InputsRecord("hidden", None, 0, 0, asked.seed, "none", note)
     spec = inputs.spec
     return InputsRecord(
         kind=spec.kind,

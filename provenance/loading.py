@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from provenance.sources import Checkpoint
     from provenance.vocabulary import Dtype
 
-__all__ = ["encode", "load_model", "load_tokenizer", "quiet"]
+__all__ = ["encode", "load_model", "load_skeleton", "load_tokenizer", "quiet"]
 
 
 def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) -> PreTrainedModel:
@@ -60,6 +60,30 @@ def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) 
     except Exception as error:
         raise _explain(error, checkpoint, device) from error
     return model
+
+
+def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
+    """Build a model on the meta device: its modules and shapes, none of its numbers.
+
+    Raises
+    ------
+    SourceError
+        The family is unknown or needs code of its own, or its configuration builds no model.
+    """
+    _know(checkpoint)
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        with quiet(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                config, trust_remote_code=False
+            )
+    # as in load_model: a wrong configuration raises anything
+    except Exception as error:
+        raise _explain(error, checkpoint, "meta") from error
+    return model.eval()
 
 
 def _device(name: str) -> Any:

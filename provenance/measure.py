@@ -1,4 +1,4 @@
-"""From verified checkpoints to activations, and from activations to the evidence of each block.
+"""From verified checkpoints to the units of their blocks: activations captured, or weights read.
 
 The torch side of `provenance.execute`, which decides what is measured and keeps the results.
 """
@@ -9,21 +9,19 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from provenance.architecture import find_mlps
+from provenance.architecture import GatedMLP, Layout, find_mlps
 from provenance.capture import ActivationReader, ActivationWriter, capture
-from provenance.errors import DegenerateError, ProvenanceError
-from provenance.evidence import Pairing, BlockEvidence
+from provenance.errors import ArchitectureError, ProvenanceError
 from provenance.inputs import Inputs, Reader, choose
-from provenance.loading import encode, load_model, load_tokenizer
-from provenance.pvalues import bonferroni
+from provenance.loading import encode, load_model, load_skeleton, load_tokenizer
 from provenance.statistics.match import MLPActivations
+from provenance.weights import LazyTensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from provenance.sources import Checkpoint
-    from provenance.statistics import BlockTest
     from provenance.vocabulary import InputsSpec
 
     OnProgress = Callable[[int, int], None]
@@ -77,111 +75,72 @@ def capture_to(
 
 
 @dataclass(frozen=True)
-class Captured:
-    """One model's activations in the store."""
+class Shape:
+    """What a model is made of, as evidence records it; blocks by index."""
 
-    reader: ActivationReader
     architecture: str
     blocks: int
-    units: dict[int, int]
-    skipped: dict[int, str]
+    units: Mapping[int, int]
+    skipped: Mapping[int, str]
     dtype: str
 
     @classmethod
-    def open(cls, folder: Path, device: str) -> Captured:
-        """Open what `capture_to` left."""
-        fields = json.loads((folder / LAYOUT).read_text())
-        return cls(
-            ActivationReader(folder / ACTIVATIONS, device),
-            fields["architecture"],
-            fields["blocks"],
-            {mlp["block"]: mlp["units"] for mlp in fields["mlps"]},
-            {int(index): what for index, what in fields["skipped"].items()},
-            fields["dtype"],
-        )
-
-    def activations(self, block: int) -> MLPActivations:
-        """Gate and up of one block, each (tokens, units)."""
-        return MLPActivations(self.reader.read(block, "gate"), self.reader.read(block, "up"))
+    def of(cls, layout: Layout, dtype: str) -> Shape:
+        """The shape of a layout."""
+        units = {mlp.block: mlp.units for mlp in layout.mlps}
+        return cls(layout.architecture, layout.blocks, units, dict(layout.skipped), dtype)
 
 
-def pairing_of(candidate: Captured, reference: Captured) -> Pairing:
-    """Blocks are compared by index where both models have the same number of them."""
-    same = candidate.blocks == reference.blocks
-    return "same-index" if same else "best-of-reference"
+class ActivationUnits:
+    """Units of a model by their activations in the store; satisfies `provenance.blocks.Units`."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        layout, dtype = _read_layout(folder)
+        self.layout = layout
+        self.shape = Shape.of(layout, dtype)
+        self._reader = ActivationReader(folder / ACTIVATIONS, device)
+
+    @property
+    def units(self) -> Mapping[int, int]:
+        """Width by block index."""
+        return self.shape.units
+
+    def block(self, index: int) -> MLPActivations:
+        """Gate and up activations of one block, each (tokens, units)."""
+        return MLPActivations(self._reader.read(index, "gate"), self._reader.read(index, "up"))
 
 
-def compare_blocks(
-    candidate: Captured,
-    reference: Captured,
-    test: BlockTest,
-    seed: int,
-    on_progress: OnProgress | None = None,
-) -> tuple[BlockEvidence, ...]:
-    """Test every block of the candidate.
+class WeightUnits:
+    """Units of a model by their weight rows, read when asked for; satisfies `Units`."""
 
-    With equal depth block i meets block i. With different depth it meets every block of the
-    reference, the best is kept, and its p-value is multiplied by their number (Bonferroni), so that
-    the choice costs no validity.
-    """
-    wanted = sorted(candidate.units)
-    found = []
-    for done, index in enumerate(wanted):
-        if on_progress is not None:
-            on_progress(done, len(wanted))
-        if pairing_of(candidate, reference) == "same-index":
-            partners = [index] if index in reference.units else []
-        else:
-            partners = sorted(reference.units)
-        if partners:
-            found.append(_best(candidate, index, reference, partners, test, seed))
-    if on_progress is not None:
-        on_progress(len(wanted), len(wanted))
-    return tuple(found)
+    def __init__(self, checkpoint: Checkpoint, layout: Layout | None = None) -> None:
+        if layout is None:
+            layout = _layout_without_weights(checkpoint)
+        self.shape = Shape.of(layout, "as stored")
+        self._mlps = {mlp.block: mlp for mlp in layout.mlps}
+        self._tensors = LazyTensors(checkpoint)
+
+    @property
+    def units(self) -> Mapping[int, int]:
+        """Width by block index."""
+        return self.shape.units
+
+    def block(self, index: int) -> MLPActivations:
+        """Gate and up weights of one block, transposed: each (hidden, units) float32."""
+        mlp = self._mlps[index]
+        gate, up = (self._tensors.weight(path).float().T for path in (mlp.gate, mlp.up))
+        return MLPActivations(gate, up)
 
 
-def _best(
-    candidate: Captured,
-    index: int,
-    reference: Captured,
-    partners: Iterable[int],
-    test: BlockTest,
-    seed: int,
-) -> BlockEvidence:
-    activations = candidate.activations(index)
-    results = [
-        _block(activations, index, reference.activations(partner), partner, test, seed)
-        for partner in partners
-    ]
-    tested = [r for r in results if r.log10_p is not None]
-    if not tested:
-        return results[0]
-    best = min(tested, key=lambda r: (r.log10_p, -(r.correlation or 0.0)))
-    assert best.log10_p is not None
-    corrected = bonferroni(best.log10_p, len(tested))
-    return BlockEvidence(**{**asdict(best), "log10_p": corrected})
-
-
-def _block(
-    ours: MLPActivations,
-    index: int,
-    theirs: MLPActivations,
-    partner: int,
-    test: BlockTest,
-    seed: int,
-) -> BlockEvidence:
-    units = (ours.gate.shape[1], theirs.gate.shape[1])
+def _layout_without_weights(checkpoint: Checkpoint) -> Layout:
     try:
-        result = test(ours, theirs, seed=seed)
-    except DegenerateError as error:
-        live = (len(ours.live()), len(theirs.live()))
-        return BlockEvidence(index, partner, None, None, units, live, 0, "degenerate", str(error))
-    return BlockEvidence(
-        index,
-        partner,
-        result.log10_p,
-        result.correlation,
-        result.units,
-        result.live,
-        result.agreeing(),
-    )
+        return find_mlps(load_skeleton(checkpoint))
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{checkpoint.source}: {error}") from None
+
+
+def _read_layout(folder: Path) -> tuple[Layout, str]:
+    fields = json.loads((folder / LAYOUT).read_text())
+    mlps = tuple(GatedMLP(**mlp) for mlp in fields["mlps"])
+    skipped = {int(index): what for index, what in fields["skipped"].items()}
+    return Layout(fields["architecture"], fields["blocks"], mlps, skipped), fields["dtype"]

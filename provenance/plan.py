@@ -20,6 +20,22 @@ class Comparison:
     reference: ModelSpec
     inputs: InputsSpec
     statistic: StatisticName
+    cross: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        candidate: ModelSpec,
+        reference: ModelSpec,
+        inputs: InputsSpec,
+        statistic: StatisticName,
+        *,
+        cross: bool = False,
+    ) -> Comparison:
+        """A comparison with what its inputs imply: "hidden" is isotropic, and so means weights."""
+        if inputs.kind == "hidden" and statistic in {"match", "kinship"}:
+            statistic = "match_weights"
+        return cls(candidate, reference, inputs, statistic, cross)
 
 
 @dataclass(frozen=True)
@@ -41,6 +57,10 @@ class Plan:
 
 def comparison(suite: Suite, claim: Claim) -> Comparison:
     """The evidence that a claim needs."""
-    return Comparison(
-        suite.models[claim.candidate], suite.models[claim.reference], suite.inputs, claim.statistic
+    return Comparison.of(
+        suite.models[claim.candidate],
+        suite.models[claim.reference],
+        suite.inputs,
+        claim.statistic,
+        cross=claim.blocks.cross,
     )

@@ -64,11 +64,11 @@ class Store:
     Mutual exclusion is the operating system's file lock, which dies with its holder.
     """
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         if root is None:
             named = os.environ.get("PROVENANCE_STORE")
             root = Path(named) if named else Path(platformdirs.user_cache_dir("pytest-provenance"))
-        self.root = Path(os.path.abspath(root.expanduser()))  # noqa: PTH100 - resolve() follows links
+        self.root = Path(os.path.abspath(Path(root).expanduser()))  # noqa: PTH100 - resolve() follows links
         self._base = self.root / "v1"
 
     def get(self, kind: Kind, fields: Mapping[str, JSON]) -> Entry | None:

@@ -49,10 +49,14 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Blocks:
-    """Blocks that must show a claim: some by number, a share, or all where both are None."""
+    """Blocks that must show a claim: some by number, a share, or all where both are None.
+
+    ``cross`` compares each block with every block of the reference, wherever it has been moved.
+    """
 
     indices: tuple[int, ...] | None = None
     at_least: float | None = None
+    cross: bool = False
 
 
 @dataclass(frozen=True)
@@ -261,6 +265,8 @@ def _blocks(blocks: Any) -> Blocks:
         return Blocks()
     if isinstance(blocks, list):
         return Blocks(indices=tuple(blocks))
+    if blocks == "cross":
+        return Blocks(cross=True)
     return Blocks(at_least=blocks.at_least)
 
 

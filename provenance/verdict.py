@@ -16,7 +16,7 @@ from provenance.vocabulary import DESCENTS, SHAPE_KEEPING, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence import BlockEvidence, Evidence
+    from provenance.evidence import AlignedBlocks, BlockEvidence, Evidence
     from provenance.suite import Claim
 
 SUSPICION = 1e-3
@@ -86,6 +86,17 @@ def aggregate(blocks: Sequence[BlockEvidence]) -> float | None:
     """Fisher's combination of the blocks that have a p-value, log10; None where none has."""
     log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
     return fisher(log10_ps) if log10_ps else None
+
+
+def significant(evidence: Evidence, alpha: float) -> tuple[AlignedBlocks, ...]:
+    """The pairs of the alignment of blocks whose p-value is below alpha over the whole table.
+
+    Bonferroni over all cells of the table: the alignment was chosen from among them.
+    """
+    cells = sum(len(row) for row in evidence.cross)
+    return tuple(
+        pair for pair in evidence.alignment if bonferroni(pair.log10_p, cells) < math.log10(alpha)
+    )
 
 
 def judge_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
@@ -219,7 +230,7 @@ def _no_kinship_in_block(claim: Claim) -> str:
 
 def _absent_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
     where = f"block {index}"
-    what = _without_mlp(claim, evidence).get(index)
+    what = _without_mlp(claim, evidence).get(str(index))
     if what is not None and claim.blocks.indices is None:
         return Judgement("not applicable", "inconclusive", f"{where}: {what}", "Not compared.")
     count = evidence.candidate.blocks
@@ -231,13 +242,13 @@ def _absent_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
     return Judgement("fails", "inconclusive", measured, "Nothing was checked.")
 
 
-def _without_mlp(claim: Claim, evidence: Evidence) -> dict[int, str]:
+def _without_mlp(claim: Claim, evidence: Evidence) -> dict[str, str]:
     """Blocks of the candidate that cannot be compared, for want of a gated MLP, and why."""
     sides = [(claim.candidate, evidence.candidate)]
     if evidence.pairing == "same-index":
         sides.insert(0, (claim.reference, evidence.reference))
     return {
-        int(index): f"{name} has no gated MLP there ({what})"
+        index: f"{name} has no gated MLP there ({what})"
         for name, record in sides
         for index, what in record.skipped.items()
     }
@@ -288,10 +299,11 @@ def _changed_shape(claim: Claim, evidence: Evidence) -> str | None:
     for block in evidence.blocks:
         if block.units[0] != block.units[1]:
             return f"MLPs of {block.units[0]} units where {block.units[1]} were"
-    differ = sorted(candidate.skipped.keys() ^ reference.skipped.keys(), key=int)
+    differ = candidate.skipped.keys() ^ reference.skipped.keys()
     if differ:
-        has = "no gated MLP" if differ[0] in candidate.skipped else "a gated MLP"
-        return f"{has} in block {differ[0]}, unlike {claim.reference}"
+        first = min(differ, key=lambda index: (len(index), index))
+        has = "no gated MLP" if first in candidate.skipped else "a gated MLP"
+        return f"{has} in block {first}, unlike {claim.reference}"
     return None
 
 

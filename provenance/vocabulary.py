@@ -28,7 +28,7 @@ DESCENTS = frozenset(RELATIONSHIPS) - {"independent", "unknown"}
 SHAPE_KEEPING = frozenset({"finetune", "adapter", "quantized", "merge", "permuted", "identical"})
 """Descents that keep the number of blocks and the width of every MLP."""
 
-StatisticName = Literal["match"]
+StatisticName = Literal["kinship", "match", "match_weights"]
 STATISTICS: tuple[str, ...] = get_args(StatisticName)
 
 Verdict = Literal["dependent", "independent", "inconclusive"]
@@ -61,7 +61,7 @@ class ModelSpec:
         return f"repo:{self.repo}" + (f"@{self.revision}" if self.revision else "")
 
 
-InputKind = Literal["text", "random"]
+InputKind = Literal["text", "random", "hidden"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class InputsSpec:
     ``kind`` "text" tokenizes ``text`` ("stdlib": the sources of Python's standard library;
     "topics": the prose of ``pydoc_data.topics``; else the path of a UTF-8 file); "random" draws ids
     uniformly from the vocabulary, as the paper does for its constrained statistics, and needs no
-    tokenizer.
+    tokenizer; "hidden" stands for isotropic hidden states, and so for the weights alone: no model is
+    run, and `match` becomes `match_weights`.
     """
 
     kind: InputKind = "text"

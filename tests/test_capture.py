@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from fixtures.models import tiny_llama
 
+from fixtures.models import tiny_llama
 from provenance import capture as capture_module
 from provenance.architecture import find_mlps
 from provenance.capture import ActivationReader, ActivationWriter, capture, recording

@@ -121,9 +121,9 @@ def test_evidence_says_what_it_was_measured_from(store, family):
 
 
 def test_a_function_preserving_disguise_is_found_and_costs_no_agreement(store, family, tmp_path):
-    from fixtures.models import save_checkpoint
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from fixtures.models import save_checkpoint
     from provenance import transforms
 
     model = AutoModelForCausalLM.from_pretrained(family.base)

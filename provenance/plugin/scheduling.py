@@ -5,7 +5,7 @@ from __future__ import annotations
 from xdist.scheduler import LoadScopeScheduling
 
 
-class PairScheduling(LoadScopeScheduling):
+class PairScheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     """Like ``--dist loadscope`` with a pair as the scope (``loadgroup`` is broken: xdist #1386)."""
 
     def _split_scope(self, nodeid: str) -> str:

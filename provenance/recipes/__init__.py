@@ -159,7 +159,7 @@ _QUICKSTART = (
         steps=(
             Train(
                 _PROSE,
-                TrainSettings(steps=200, batch=4, learning_rate=5e-4, warmup=10, seed=1),
+                TrainSettings(steps=200, batch=4, learning_rate=1e-3, warmup=10, seed=1),
             ),
         ),
     ),

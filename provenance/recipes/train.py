@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainResult", "initialise", "train"]
 
-_THREADS = 2
+_THREADS = 1
 _LAST_FRACTION = 0.1
 _REPORT_EVERY = 10
 
@@ -76,8 +76,9 @@ def train(
 ) -> TrainResult:
     """Train a model **in place** on next-token prediction.
 
-    Two threads compute, whatever the caller's setting (restored after): the number of threads
-    orders floating-point sums, and so changes the last bits of the weights.
+    One thread computes, whatever the caller's setting (restored after): the number of threads
+    orders floating-point sums, and so changes the last bits of the weights; and threads of several
+    processes that wait for each other on the same cores are far slower than one thread each.
 
     Parameters
     ----------

@@ -7,12 +7,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provenance.statistics.match import MatchResult, MLPActivations
+    from provenance.statistics.match import MLPActivations
+
+Basis = Literal["activations", "weights"]
+"""What a statistic is computed on: activations on the suite's inputs, or weight rows alone."""
+
+
+class BlockResult(Protocol):
+    """What every test of one block against another answers; see `MatchResult` for the meanings."""
+
+    @property
+    def log10_p(self) -> float: ...  # noqa: D102
+    @property
+    def correlation(self) -> float: ...  # noqa: D102
+    @property
+    def live(self) -> tuple[int, int]: ...  # noqa: D102
+    def agreeing(self) -> int: ...  # noqa: D102
 
 
 class BlockTest(Protocol):
@@ -20,7 +36,7 @@ class BlockTest(Protocol):
 
     def __call__(
         self, candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
-    ) -> MatchResult:
+    ) -> BlockResult:
         """Return the result, or raise `DegenerateError` where no test is defined."""
 
 
@@ -29,12 +45,15 @@ class Statistic:
     """One entry of the registry.
 
     ``version`` is raised whenever the same input would give another number: stored evidence of an
-    older version is computed again.
+    older version is computed again. ``parts`` names the statistics that a combined one runs, each on
+    its own basis; their p-values are combined by Bonferroni.
     """
 
     name: str
     version: int
     summary: str
+    basis: Basis | None = None
+    parts: tuple[str, ...] = ()
 
     def load(self) -> BlockTest:
         """Import the module of this name and return its function of this name."""
@@ -42,11 +61,34 @@ class Statistic:
         test: BlockTest = getattr(module, self.name)
         return test
 
+    def components(self) -> tuple[Statistic, ...]:
+        """The statistics to run: its parts, or itself."""
+        return tuple(REGISTRY[part] for part in self.parts) or (self,)
 
-REGISTRY: Mapping[str, Statistic] = {
-    "match": Statistic(
+    def versions(self) -> dict[str, int]:
+        """Versions of all that runs, by name."""
+        return {part.name: part.version for part in self.components()}
+
+
+_ALL = (
+    Statistic(
+        "kinship",
+        version=1,
+        summary="match and match_weights, combined: the default of a claim",
+        parts=("match", "match_weights"),
+    ),
+    Statistic(
         "match",
         version=1,
-        summary="gate matching against up matching on activations (paper, 2.3.1)",
+        summary="gate matching against up matching, on activations (paper, 2.3.1)",
+        basis="activations",
     ),
-}
+    Statistic(
+        "match_weights",
+        version=1,
+        summary="gate matching against up matching, on weight rows; no forward pass",
+        basis="weights",
+    ),
+)
+
+REGISTRY: Mapping[str, Statistic] = MappingProxyType({entry.name: entry for entry in _ALL})

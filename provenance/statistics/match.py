@@ -169,9 +169,11 @@ def _validate(candidate: MLPActivations, reference: MLPActivations) -> None:
         for name in ("gate", "up"):
             if not bool(torch.isfinite(getattr(side, name)).all()):
                 raise DegenerateError(f"the {role}'s {name} activations hold NaN or infinity")
-        live = len(side.live())
-        if live < LEAST_UNITS:
-            raise DegenerateError(
-                f"{live} of the {role}'s {side.gate.shape[1]} units vary over the tokens; "
-                f"a test needs {LEAST_UNITS}"
-            )
+    live = (len(candidate.live()), len(reference.live()))
+    if min(live) < LEAST_UNITS:
+        role, side = ("candidate", candidate) if live[0] < LEAST_UNITS else ("reference", reference)
+        raise DegenerateError(
+            f"{min(live)} of the {role}'s {side.gate.shape[1]} units vary over the inputs; "
+            f"a test needs {LEAST_UNITS}",
+            live,
+        )

@@ -1,0 +1,45 @@
+"""`match_weights`: `match` in the limit of isotropic hidden inputs, on weight rows, without a forward pass.
+
+If the input X of an MLP is isotropic, ``E[(w.X)(v.X)]`` is proportional to ``w.v``: the cosine of two
+units' activations becomes the cosine of their weight rows. So the rows of gate and up, read from the
+checkpoint, take the place of activations in `match`, and all that is true of it (its null hypothesis, the
+freedom of up's sign, dead units, widths) stays true.
+
+Where the two differ they are complements. `match` sees what the model feeds its MLPs, so it survives a
+rotation of the residual stream, which leaves no row like its counterpart; an MLP transplanted into a
+stranger's model is fed something else there, which only the rows do not notice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from provenance.errors import DegenerateError
+from provenance.statistics.match import MatchResult, MLPActivations, match
+
+
+def match_weights(
+    candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
+) -> MatchResult:
+    """Test whether two gated MLPs are independent, from their weights alone.
+
+    Parameters
+    ----------
+    candidate, reference : MLPActivations
+        Transposed weights of gate and up, (hidden, units): what the units answer to each unit vector
+        of the hidden space. The widths may differ; the hidden size may not.
+    seed : int
+        Of the random renumbering of the units.
+
+    Raises
+    ------
+    DegenerateError
+        If the hidden sizes differ, or as `provenance.statistics.match.match` does.
+    """
+    sizes = candidate.gate.shape[0], reference.gate.shape[0]
+    if sizes[0] != sizes[1]:
+        raise DegenerateError(
+            f"weights of hidden size {sizes[0]} and {sizes[1]} cannot be compared row by row: "
+            "use match, on activations"
+        )
+    return replace(match(candidate, reference, seed=seed), statistic="match_weights")

@@ -1,0 +1,72 @@
+"""Reads tensors of a checkpoint one at a time, by name, without building the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from provenance._weights import weight_files
+from provenance.errors import SourceError
+
+if TYPE_CHECKING:
+    import torch
+
+    from provenance.sources import Checkpoint
+
+
+class LazyTensors(Mapping[str, "torch.Tensor"]):
+    """The tensors of a checkpoint by name; each is read from its file when it is looked up.
+
+    Nothing is kept: looking a name up twice reads it twice.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        from safetensors import safe_open
+
+        self._source = checkpoint.source
+        self._files = {}
+        for path in weight_files(checkpoint.folder).values():
+            opened = safe_open(path, framework="pt")
+            for name in opened.keys():  # noqa: SIM118 - not a mapping
+                self._files[name] = opened
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """The tensor, in its stored dtype, on the CPU.
+
+        Raises
+        ------
+        KeyError
+            If the checkpoint has no tensor of that name.
+        """
+        tensor: torch.Tensor = self._files[name].get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._files))
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, from its file's header alone."""
+        return tuple(self._files[name].get_slice(name).get_shape())
+
+    def weight(self, module: str) -> torch.Tensor:
+        """The weight of a module of the built model, whose path a checkpoint may shorten.
+
+        A checkpoint of a base model lacks the causal model's first name (``model.layers.0`` is
+        ``layers.0``).
+
+        Raises
+        ------
+        SourceError
+            If the checkpoint names its tensors otherwise.
+        """
+        names = (f"{module}.weight", f"{module.partition('.')[2]}.weight")
+        found = next((name for name in names if name in self._files), None)
+        if found is None:
+            raise SourceError(
+                f"{self._source}: the files have no tensor {names[0]!r}, so weights cannot be read "
+                "without building the model: use a statistic on activations"
+            )
+        return self[found]
