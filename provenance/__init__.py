@@ -6,12 +6,13 @@ A tour, in the order in which data flows:
 >>> suite = provenance.load_suite("suites/quickstart.suite.yaml")  # doctest: +SKIP
 >>> evidence = provenance.compare("quickstart/rebranded", "quickstart/base")  # doctest: +SKIP
 >>> evidence.log10_p, evidence.blocks[0].correlation  # doctest: +SKIP
->>> provenance.decide(evidence.log10_p, threshold=1e-6)  # doctest: +SKIP
+>>> provenance.decide_blocks(evidence.blocks, threshold=1e-6)  # doctest: +SKIP
 'dependent'
 
 * `load_suite` reads claims from YAML (`Suite`, `Claim`); `SuiteError` lists every mistake with its line.
 * `compare` measures one pair (`Evidence`), through an `Executor` that keeps results in a `Store`.
-* `decide` judges an aggregate p-value; `judge_block` and `judge_pair` judge a suite's claim in words.
+* `decide_blocks` judges all blocks, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
+  claim in words.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
 
 `import provenance` imports no torch: names that need it load when they are first used.
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from provenance.store import Store
     from provenance.suite import Claim, Suite, json_schema
     from provenance.suite import load as load_suite
-    from provenance.verdict import decide, judge_block, judge_pair, significant
+    from provenance.verdict import decide, decide_blocks, judge_block, judge_pair, significant
     from provenance.vocabulary import InputsSpec, ModelSpec
 
 _HOMES = {
@@ -51,6 +52,7 @@ _HOMES = {
     "SuiteError": "errors",
     "compare": "execute",
     "decide": "verdict",
+    "decide_blocks": "verdict",
     "format_p": "pvalues",
     "json_schema": "suite",
     "judge_block": "verdict",
@@ -75,6 +77,7 @@ __all__ = [
     "SuiteError",
     "compare",
     "decide",
+    "decide_blocks",
     "format_p",
     "json_schema",
     "judge_block",

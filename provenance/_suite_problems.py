@@ -28,7 +28,7 @@ DISTILLED = (
 _CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
     "expect": RELATIONSHIPS,
-    "kind": ("text", "random"),
+    "kind": ("text", "random", "hidden"),
     "statistic": STATISTICS,
 }
 _A_NAME = "made of letters, digits, '.', '_' and '-', and begin with a letter or digit"
@@ -41,7 +41,7 @@ _A_TAG = (
 _MUST_BE = {
     "alpha": "a number above 0 (1e-300 at the least) and below 1, such as 1e-6",
     "at_least": "a number above 0 and up to 1, such as 0.9",
-    "blocks": "all, a list of block numbers such as [0, 1], or {at_least: 0.9}",
+    "blocks": "all, a list of block numbers such as [0, 1], {at_least: 0.9}, or cross",
     "candidate": "the name of a model under models:",
     "expect": f"one of {', '.join(RELATIONSHIPS)}",
     "defaults": "a mapping such as {alpha: 1e-6}",

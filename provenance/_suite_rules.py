@@ -66,8 +66,9 @@ def _text_problems(document: Document, value: Any, path: YamlPath = ()) -> Itera
 
 
 def _inputs_problems(document: Document, inputs: dict[str, Any]) -> Iterator[Problem]:
-    if "text" in inputs and inputs.get("kind") == "random":
-        what = "'text' is not used with kind: random: remove one of the two"
+    kind = inputs.get("kind")
+    if "text" in inputs and kind in ("random", "hidden"):
+        what = f"'text' is not used with kind: {kind}: remove one of the two"
         yield document.key_problem(("inputs", "text"), what)
 
 
@@ -94,6 +95,9 @@ def _pair_problems(document: Document, path: YamlPath, pair: dict[str, Any]) -> 
     if "skip" in pair and "xfail" in pair:
         what = "a pair has both skip and xfail: keep one (a skipped pair cannot fail)"
         yield document.key_problem((*path, "xfail"), what)
+    if pair.get("expect") == "independent" and "at_least" in _mapping(pair.get("blocks")):
+        what = "independence is claimed of every block: give all, or a list of blocks"
+        yield document.problem((*path, "blocks"), what)
     yield from _repeated_blocks(document, (*path, "blocks"), pair)
 
 

@@ -123,7 +123,7 @@ class InputsDocument(Part):
     kind: InputKind = Field(
         "text",
         description="text: tokenized prose or source. random: ids drawn uniformly from the "
-        "vocabulary, which needs no tokenizer.",
+        "vocabulary, which needs no tokenizer. hidden: no model is run, weights alone are read.",
     )
     text: Annotated[str, Field(min_length=1)] = Field(
         "stdlib",

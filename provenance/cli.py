@@ -148,11 +148,11 @@ def compare(
             cross=blocks == "cross",
             executor=executor,
         )
-    verdict = provenance.decide(evidence.log10_p, alpha)
+    verdict = provenance.decide_blocks(evidence.blocks, alpha)
     if as_json:
         click.echo(json.dumps(_as_fields(evidence, verdict, alpha), allow_nan=False))
     else:
-        _print_evidence(evidence, verdict, alpha)
+        print_evidence(Console(highlight=False), evidence, verdict, alpha)
 
 
 def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]:
@@ -175,8 +175,8 @@ def _inputs(source: Any, tokens: int, sequence_length: int, seed: int) -> Inputs
     return InputsSpec("text", text, tokens, sequence_length, seed)
 
 
-def _print_evidence(evidence: Evidence, verdict: str, alpha: float) -> None:
-    console = Console(highlight=False)
+def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: float) -> None:
+    """Print evidence as a table of blocks, and the verdict."""
     table = Table(title=f"{evidence.candidate.source} against {evidence.reference.source}")
     for name in ("block", "reference block", "correlation", "p", "units", "matched alike"):
         table.add_column(name, justify="right")

@@ -33,7 +33,16 @@ _LEFT_OUT = frozenset(
 )
 
 
-def text(name_or_path: str, characters: int, seed: int = 0) -> str:
+CHARACTERS_A_TOKEN = 8
+"""More than any tokenizer in use spends on a token of prose or code, on average."""
+
+
+def for_tokens(name_or_path: str, tokens: int, seed: int = 0) -> str:
+    """Return text that is long enough for so many tokens, or all there is; as `text` otherwise."""
+    return text(name_or_path, tokens * CHARACTERS_A_TOKEN, seed, or_less=True)
+
+
+def text(name_or_path: str, characters: int, seed: int = 0, *, or_less: bool = False) -> str:
     """Return the first characters of a named text, or of a file.
 
     Parameters
@@ -45,6 +54,8 @@ def text(name_or_path: str, characters: int, seed: int = 0) -> str:
         How many characters to return, at least 1.
     seed
         Orders the files or topics; a file has only its own order.
+    or_less
+        Return what there is where that is less than asked for.
 
     Raises
     ------
@@ -57,13 +68,13 @@ def text(name_or_path: str, characters: int, seed: int = 0) -> str:
     1000
     """
     if name_or_path == "stdlib":
-        return stdlib_text(characters, seed)
+        return stdlib_text(characters, seed, or_less=or_less)
     if name_or_path == "topics":
-        return topics_text(characters, seed)
-    return file_text(name_or_path, characters)
+        return topics_text(characters, seed, or_less=or_less)
+    return file_text(name_or_path, characters, or_less=or_less)
 
 
-def stdlib_text(characters: int, seed: int = 0) -> str:
+def stdlib_text(characters: int, seed: int = 0, *, or_less: bool = False) -> str:
     """Return sources of Python's standard library, files in an order drawn from ``seed``.
 
     Tests, bundled applications and whatever else was installed are left out, and so are files
@@ -76,10 +87,10 @@ def stdlib_text(characters: int, seed: int = 0) -> str:
     """
     paths = _stdlib_files()
     random.Random(seed).shuffle(paths)  # noqa: S311 - an order of files, not a secret
-    return _take(_readable(paths), characters, "the standard library's sources")
+    return _take(_readable(paths), characters, "the standard library's sources", or_less)
 
 
-def topics_text(characters: int, seed: int = 0) -> str:
+def topics_text(characters: int, seed: int = 0, *, or_less: bool = False) -> str:
     """Return prose: the language reference as ``help()`` has it, topics in an order from ``seed``.
 
     Raises
@@ -92,10 +103,10 @@ def topics_text(characters: int, seed: int = 0) -> str:
 
     names = sorted(topics)
     random.Random(seed).shuffle(names)  # noqa: S311 - an order of topics, not a secret
-    return _take((topics[name] for name in names), characters, "pydoc_data.topics")
+    return _take((topics[name] for name in names), characters, "pydoc_data.topics", or_less)
 
 
-def file_text(path: str | Path, characters: int) -> str:
+def file_text(path: str | Path, characters: int, *, or_less: bool = False) -> str:
     """Return the first ``characters`` of a UTF-8 file; what follows them is not read.
 
     Raises
@@ -105,7 +116,7 @@ def file_text(path: str | Path, characters: int) -> str:
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
-            return _take([file.read(max(characters, 0))], characters, f"text file {path}")
+            return _take([file.read(max(characters, 0))], characters, f"text file {path}", or_less)
     except FileNotFoundError:
         raise InputError(
             f"no text file {path}: give the path of a UTF-8 file, 'stdlib' or 'topics'"
@@ -137,7 +148,7 @@ def _readable(paths: Iterable[Path]) -> Iterator[str]:
             continue
 
 
-def _take(parts: Iterable[str], characters: int, origin: str) -> str:
+def _take(parts: Iterable[str], characters: int, origin: str, or_less: bool) -> str:  # noqa: FBT001
     """Join parts until there are ``characters``, and cut there."""
     if characters < 1:
         raise InputError(f"characters must be at least 1, but got {characters}")
@@ -148,6 +159,8 @@ def _take(parts: Iterable[str], characters: int, origin: str) -> str:
         missing -= len(taken[-1])
         if missing == 0:
             return "".join(taken)
+    if or_less:
+        return "".join(taken)
     raise InputError(
         f"{origin}: {characters} characters are asked for, but there are {characters - missing}"
     )

@@ -59,8 +59,10 @@ def lease(requested: str, locks: Path) -> Iterator[str]:
     try:
         yield name
     finally:
-        torch.cuda.empty_cache()
-        lock.release()
+        try:
+            torch.cuda.empty_cache()
+        finally:
+            lock.release()
 
 
 def _first_free(names: Sequence[str], locks: Path) -> tuple[FileLock, str]:

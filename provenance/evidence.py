@@ -179,8 +179,27 @@ class Evidence:
         for part in (cls, BlockEvidence, PartEvidence, AlignedBlocks, ModelRecord, InputsRecord):
             strict(part)
         try:
-            return TypeAdapter(cls).validate_python(fields)
+            evidence = TypeAdapter(cls).validate_json(json.dumps(fields), strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the object"
+            where = ".".join(repr(part)[:40].strip("'") for part in first["loc"]) or "the object"
             raise EvidenceError(f"evidence is damaged at {where}: {first['msg']}") from None
+        _check(evidence)
+        return evidence
+
+
+def _check(evidence: Evidence) -> None:
+    """Refuse values that no measurement gives."""
+    seen = set()
+    for block in evidence.blocks:
+        where = f"evidence is damaged at block {block.candidate_block}"
+        if block.candidate_block in seen or min(block.candidate_block, block.reference_block) < 0:
+            raise EvidenceError(f"{where}: blocks are numbered from 0, each once")
+        seen.add(block.candidate_block)
+        numbers = (block.log10_p, block.correlation)
+        if (block.state == "tested") != all(number is not None for number in numbers):
+            raise EvidenceError(f"{where}: log10_p and correlation belong to a tested block")
+        if block.log10_p is not None and block.log10_p > 0:
+            raise EvidenceError(f"{where}: log10_p is {block.log10_p}, above 0")
+        if block.correlation is not None and abs(block.correlation) > 1:
+            raise EvidenceError(f"{where}: correlation is {block.correlation}, beyond 1")

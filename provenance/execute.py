@@ -16,7 +16,7 @@ from platform import python_version
 from typing import TYPE_CHECKING, Literal
 
 from provenance import corpus, recipes
-from provenance.errors import DegenerateError, ProvenanceError
+from provenance.errors import DegenerateError, InputError, ProvenanceError
 from provenance.evidence import Evidence, EvidenceError, InputsRecord, ModelRecord, Pairing
 from provenance.plan import Comparison
 from provenance.sources import Checkpoint, fetch, open_folder, parse
@@ -41,7 +41,6 @@ MEASURE_VERSION = 1
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
 
 EVIDENCE = "evidence.json"
-CHARACTERS_A_TOKEN = 8
 
 Action = Literal["make", "download", "load", "capture", "match", "wait"]
 
@@ -170,8 +169,8 @@ class Executor:
         inputs = comparison.inputs
         text = None
         if inputs.kind == "text":
-            characters = inputs.tokens * CHARACTERS_A_TOKEN
-            text = sha256(corpus.text(inputs.text, characters, inputs.seed).encode()).hexdigest()
+            used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
+            text = sha256(used.encode()).hexdigest()
         return {
             "measure": MEASURE_VERSION,
             "statistic": comparison.statistic,
@@ -240,6 +239,11 @@ class Executor:
         components = REGISTRY[comparison.statistic].components()
         if not any(part.basis == "activations" for part in components):
             return None
+        if comparison.inputs.kind == "hidden":
+            raise InputError(
+                f"{comparison.statistic} needs activations, and inputs of kind 'hidden' give none: "
+                "use kind 'text' or 'random', or the statistic match_weights"
+            )
         return choose_inputs(comparison.inputs, candidate, reference)
 
     def _activations(self, checkpoint: Checkpoint, inputs: Inputs) -> Entry:

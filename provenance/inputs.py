@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from provenance.corpus import text as corpus_text
+from provenance import corpus
 from provenance.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from provenance.vocabulary import InputsSpec
 
     Encode = Callable[[str], list[int]]
-
-CHARACTERS_A_TOKEN = 8
-"""More than any tokenizer in use spends on a token of prose or code, on average."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Reader:
 
 def source_text(spec: InputsSpec) -> str:
     """Text that is long enough for ``spec.tokens``, whichever the tokenizer."""
-    return corpus_text(spec.text, spec.tokens * CHARACTERS_A_TOKEN, spec.seed)
+    return corpus.for_tokens(spec.text, spec.tokens, spec.seed)
 
 
 def random_ids(tokens: int, vocabulary: int, seed: int) -> torch.Tensor:

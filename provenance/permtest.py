@@ -5,9 +5,10 @@ the statistic of a candidate and a reference that know nothing of each other is 
 the reference permuted at random, and its rank among such draws is uniform. It is the *reference* that is
 permuted, for it is the model whose training is assumed equivariant; of the candidate nothing is assumed.
 
-The group is written down as data: `axes_of` says which axis of which parameter moves with which others.
-MLP units, whole attention heads, the inner units of values, and the residual stream are permuted. The
-inner units of queries and keys are not: rotary embedding turns pair i of a head at a frequency of
+The group is written down as data: `axes_of` says which axis of which parameter moves with which others. MLP
+units, whole attention heads, the inner units of values, and the residual stream are permuted. With
+grouped-query attention key-value heads move with their query heads, and query heads within a group.
+The inner units of queries and keys stay: rotary embedding turns pair i of a head at a frequency of
 its own, so no two pairs (and no two units of a pair) can change places without changing the function.
 """
 
@@ -151,6 +152,15 @@ class Symmetries:
             if width % whole.get(kind, 1):
                 raise ArchitectureError(
                     f"block {block} has {width} {kind} units, which are not {whole[kind]} heads"
+                )
+        for (block, kind), width in widths.items():
+            partner = block, {"query": "key", "output": "value"}.get(kind, kind)
+            if partner in widths and width * whole.get(partner[1], 1) != (
+                widths[partner] * whole.get(kind, 1)
+            ):
+                raise ArchitectureError(
+                    f"block {block} has {width} {kind} and {widths[partner]} {partner[1]} units, which "
+                    f"are not of {heads} heads over {self.groups} key-value heads"
                 )
 
 

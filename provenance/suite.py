@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from provenance._yaml import Document, Mark, read
@@ -30,7 +31,7 @@ from provenance.vocabulary import InputsSpec, ModelSpec, Relationship, Statistic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+    from os import PathLike
 
     from provenance._suite_schema import (
         InputsDocument,
@@ -91,7 +92,7 @@ class Suite:
     claims: tuple[Claim, ...]
 
 
-def load(path: Path) -> Suite:
+def load(path: str | PathLike[str]) -> Suite:
     """Read a suite file.
 
     Parameters
@@ -104,6 +105,7 @@ def load(path: Path) -> Suite:
     SuiteError
         With all the mistakes of the file, or the one that kept it from being read.
     """
+    path = Path(path)
     return loads(_read_text(path), path)
 
 

@@ -60,13 +60,13 @@ def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
 
     A single block that was taken from the other model is lost among many that were not, so the
     strongest block counts as well, its p-value multiplied by the number of blocks (Bonferroni).
-    Dependent if either says so, independent only if both do.
+    The smaller of the two p-values counts, doubled (Bonferroni again).
     """
     log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
     if not log10_ps:
         return "inconclusive"
     strongest = bonferroni(min(log10_ps), len(log10_ps))
-    verdict = decide(min(fisher(log10_ps), strongest), threshold)
+    verdict = decide(bonferroni(min(fisher(log10_ps), strongest), 2), threshold)
     kin = any(shows(b, threshold) for b in blocks)
     return "inconclusive" if kin and verdict == "independent" else verdict
 

@@ -33,24 +33,28 @@ def in_rank_order(result):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(8, 40), st.integers(0, 2**31), st.floats(0, 3), st.booleans())
+@given(st.integers(10, 40), st.integers(0, 2**31), st.floats(0, 3), st.booleans())
 def test_agrees_with_the_obvious_method(units, seed, noise, kin):
     b = weights(units, seed)
     a = noisy(b, noise, seed + 1) if kin else weights(units, seed + 2)
     result = csu(a, b, seed=seed)
     found = dict(result.matching.tolist())
     assert [found[unit] for unit in range(units)] == cosine_matching(a.numpy(), b.numpy())
-    numbers, partners = in_rank_order(result)
-    if units <= 9:
-        p = identity_p_enumerated(partners) if units == 8 else 10**result.log10_p
-        correlation = identity_p(numbers, partners)[0]
-    else:
-        correlation, p = identity_p(numbers, partners)
+    correlation, p = identity_p(*in_rank_order(result))
     assert result.correlation == pytest.approx(correlation, abs=1e-12)
     if p > 1e-300:
         floor = -log10_factorial(units)
         assert result.log10_p == pytest.approx(max(np.log10(p), floor), abs=1e-6)
     assert -log10_factorial(units) - 1e-9 <= result.log10_p <= 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_eight_units_p_is_the_share_of_all_orders(seed):
+    b = weights(8, seed)
+    a = noisy(b, 3.0, seed + 100) if seed % 2 else weights(8, seed + 200)
+    result = csu(a, b, seed=seed)
+    _, partners = in_rank_order(result)
+    assert 10**result.log10_p == pytest.approx(identity_p_enumerated(partners))
 
 
 def test_equal_weights_give_the_least_p_that_n_units_can_show():

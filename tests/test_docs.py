@@ -10,7 +10,14 @@ import pytest
 from provenance import suite
 from provenance.cli import cli
 from provenance.errors import SuiteError
-from provenance.evidence import BlockEvidence, Evidence, InputsRecord, ModelRecord
+from provenance.evidence import (
+    AlignedBlocks,
+    BlockEvidence,
+    Evidence,
+    InputsRecord,
+    ModelRecord,
+    PartEvidence,
+)
 from provenance.plugin import options
 from provenance.recipes import RECIPES
 from provenance.statistics import REGISTRY
@@ -176,6 +183,17 @@ def test_every_statistic_is_documented(statistic):
 def test_the_fields_of_evidence_are_documented_and_no_others(part, title):
     section = EVIDENCE.partition(f"{title}\n")[2].partition("\n##")[0]
     assert named(section) == {field.name for field in fields(part)}
+
+
+@pytest.mark.parametrize("part", [PartEvidence, AlignedBlocks])
+def test_the_fields_of_what_evidence_lists_are_documented(part):
+    (row,) = [
+        line
+        for line in EVIDENCE.splitlines()
+        if line.startswith(("| `parts` |", "| `alignment` |"))
+        and f"`{fields(part)[0].name}`" in line
+    ]
+    assert {field.name for field in fields(part)} <= set(re.findall(r"`(\w+)`", row))
 
 
 @pytest.mark.parametrize(("page", "target"), [*links()])

@@ -67,7 +67,9 @@ evidences = st.builds(
     Evidence,
     statistic=words,
     log10_p=st.none() | st.floats(-1e300, 0.0),
-    blocks=st.lists(tested_blocks | degenerate_blocks, max_size=4).map(tuple),
+    blocks=st.lists(
+        tested_blocks | degenerate_blocks, max_size=4, unique_by=lambda block: block.candidate_block
+    ).map(tuple),
     candidate=models,
     reference=models,
     inputs=inputs_records,
@@ -268,7 +270,7 @@ def test_nesting_without_end_is_refused(bracket):
 
 def test_deep_nesting_in_a_field_is_refused(fields):
     text = json.dumps(fields).replace('"match"', "[" * 400 + "]" * 400)
-    assert "damaged at statistic" in refusal(text)
+    assert "damaged" in refusal(text)
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e999"])

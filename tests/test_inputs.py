@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provenance import inputs
+from provenance.corpus import CHARACTERS_A_TOKEN
 from provenance.errors import InputError
-from provenance.inputs import CHARACTERS_A_TOKEN, Inputs, Reader, choose, random_ids, source_text
+from provenance.inputs import Inputs, Reader, choose, random_ids, source_text
 from provenance.vocabulary import InputsSpec
 
 SPEC = InputsSpec(tokens=40, sequence_length=16)
@@ -37,7 +38,7 @@ def text(monkeypatch):
     """A text of the test's own in the place of every corpus: ``text("abc")``."""
 
     def text(words):
-        monkeypatch.setattr(inputs, "corpus_text", lambda *_: words)
+        monkeypatch.setattr(inputs.corpus, "for_tokens", lambda *_: words)
 
     return text
 
@@ -119,7 +120,7 @@ def test_a_note_says_only_what_was_done(text):
 
 
 def test_random_ids_that_were_asked_for_need_no_note_and_no_text(monkeypatch):
-    monkeypatch.delattr(inputs, "corpus_text")
+    monkeypatch.delattr(inputs.corpus, "for_tokens")
     found = choose(dataclasses.replace(SPEC, kind="random"), reader(), reader(encode=None))
     assert (found.spec.kind, found.note) == ("random", None)
 

@@ -129,10 +129,10 @@ def test_heads_move_as_they_do_in_a_loop_over_heads():
 
     slow = Counter(
         found(permute_heads({n: x.numpy() for n, x in weights.items()}, 4, 2, rng))
-        for _ in range(1500)
+        for _ in range(900)
     )
     fast = Counter()
-    for _ in range(1500):
+    for _ in range(900):
         permuted = random_member(symmetries, rng).apply(named)
         fast[found({n: permuted[full(n)].numpy() for n in "qkvo"})] += 1
     assert len(fast) == 2 * 2**2 * 2**2  # groups, heads within a group, inner units of a group
@@ -202,7 +202,7 @@ def test_every_parameter_that_transforms_knows_has_axes_here():
 
 def test_p_is_uniform_for_independent_parameters():
     ps = [10 ** l2_permtest(small(2 * i), small(2 * i + 1), trials=9, seed=i).log10_p
-          for i in range(500)]  # fmt: skip
+          for i in range(300)]  # fmt: skip
     counts = Counter(round(10 * p) for p in ps)
     assert set(counts) <= set(range(1, 11))
     assert stats.chisquare([counts[k] for k in range(1, 11)]).pvalue > 0.001
@@ -213,7 +213,7 @@ def test_p_is_uniform_for_a_statistic_that_always_ties():
         return 1.0
 
     ps = [
-        10 ** permtest(constant, small(0), small(1), trials=4, seed=i).log10_p for i in range(500)
+        10 ** permtest(constant, small(0), small(1), trials=4, seed=i).log10_p for i in range(300)
     ]
     counts = Counter(round(5 * p) for p in ps)
     assert stats.chisquare([counts[k] for k in range(1, 6)]).pvalue > 0.001
@@ -325,6 +325,11 @@ def test_axes_that_do_not_fit_each_other_are_refused():
         Symmetries({query: (10, 3)}, heads=4)
     with pytest.raises(ArchitectureError, match="4 heads cannot share 3"):
         Symmetries({query: (8, 3)}, heads=4, key_value_heads=3)
+    key = "model.layers.0.self_attn.k_proj.weight"
+    with pytest.raises(
+        ArchitectureError, match="8 query and 4 key units, which are not of 4 heads"
+    ):
+        Symmetries({query: (8, 3), key: (4, 3)}, heads=4)  # its two key-value heads not stated
     with pytest.raises(ValueError, match="parts has"):
         Symmetries({UP: (7, 3)}, parts=("units",))
 

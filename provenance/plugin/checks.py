@@ -58,7 +58,8 @@ def _suite_file(request: pytest.FixtureRequest) -> SuiteFile:
 
 
 def _where(request: pytest.FixtureRequest, claim: Claim) -> str:
-    return f"{_suite_file(request).nodeid}:{claim.mark.line}"
+    file = request.config.cwd_relative_nodeid(_suite_file(request).nodeid)
+    return f"{file}:{claim.mark.line}"
 
 
 def _clear(provenance: Executor) -> None:
@@ -69,12 +70,12 @@ def _clear(provenance: Executor) -> None:
 
 
 def _judgements(claim: Claim, evidence: Evidence, part: str) -> list[Judgement]:
-    if part == VERDICT:
+    if part not in {VERDICT, ALL_BLOCKS}:
+        return [judge_block(claim, evidence, int(part.removeprefix("block")))]
+    blocks = claimed_blocks(claim, evidence)
+    if part == VERDICT or not blocks:  # without a block to judge, the pair's judgement says why
         return [judge_pair(claim, evidence)]
-    if part == ALL_BLOCKS:
-        blocks = claimed_blocks(claim, evidence)
-        return [judge_block(claim, evidence, block.candidate_block) for block in blocks]
-    return [judge_block(claim, evidence, int(part.removeprefix("block")))]
+    return [judge_block(claim, evidence, block.candidate_block) for block in blocks]
 
 
 def _act(claim: Claim, where: str, judgements: list[Judgement]) -> None:

@@ -90,10 +90,8 @@ def constrained(
     alike, say) no longer looks like a correlation. The candidate's units are then handed to the solver in
     a second random order, so that nothing it does with ties can favour the identity.
     """
-    sides = [
-        _validated(statistic, role, x)
-        for role, x in zip(_ROLES, (candidate, reference), strict=True)
-    ]
+    roles = {"candidate": candidate, "reference": reference}
+    sides = [_validated(statistic, role, x) for role, x in roles.items()]
     if sides[0].shape != sides[1].shape:
         raise DegenerateError(
             f"{statistic} pairs the units of equal index, so shapes must be equal, but the "
@@ -107,9 +105,7 @@ def constrained(
         )
     rng = np.random.default_rng(seed)
     numbering = rng.permutation(alive)  # (live,), the unit that has each number
-    shuffle = rng.permutation(
-        len(alive)
-    )  # (live,), the candidate's numbers as the solver sees them
+    shuffle = rng.permutation(len(alive))  # (live,), in which the solver sees the candidate
     assignment = assign(_cosine(sides[0], numbering[shuffle], sides[1], numbering))
     partners = np.empty(len(alive), dtype=np.int64)
     partners[shuffle] = assignment.columns  # square: row k of the solver's is number shuffle[k]
@@ -122,9 +118,6 @@ def constrained(
         live=len(alive),
         matching=np.stack([numbering, numbering[partners]], axis=1),
     )
-
-
-_ROLES = ("candidate", "reference")
 
 
 def _validated(statistic: str, role: str, x: torch.Tensor) -> torch.Tensor:

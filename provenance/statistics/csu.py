@@ -166,17 +166,16 @@ def csu_all(
     if limit < 8:
         raise ValueError(f"limit is {limit}; a test needs at least 8 units")
     tensors: list[TensorTest] = []
-    skipped: list[tuple[str, str]] = []
     # Names by iteration: a mapping may answer ``in`` by loading the tensor.
-    named = {"candidate": set(candidate), "reference": set(reference)}
-    for name in sorted(set.union(*named.values())):
-        lacking = [role for role, names in named.items() if name not in names]
+    names = set(candidate), set(reference)
+    skipped = [(name, "the reference has none") for name in names[0] - names[1]]
+    skipped += [(name, "the candidate has none") for name in names[1] - names[0]]
+    for name in sorted(names[0] & names[1]):
         try:
-            if lacking:
-                raise ArchitectureError(f"the {lacking[0]} has none")
             tensors.append(_test(name, candidate, reference, seed, limit))
         except (ArchitectureError, DegenerateError) as error:
             skipped.append((name, str(error)))
+    skipped.sort()
     if not tensors:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped[:3])
         raise ArchitectureError(f"the two models have no matrix that can be tested ({reasons})")

@@ -5,7 +5,7 @@ the model's function alone leave it alone, so a permutation test has nothing to 
 it does not separate dependent from independent pairs (log JSD -10.62 and -10.24 against -11.10 .. -8.38):
 it says how alike two models *speak*, which distillation and shared data bring about as well.
 
-What defeats it, as a sign of kinship: anything that changes what a model says, a long fine-tune first of all.
+What defeats it, as a sign of kinship: whatever changes what a model says, a long fine-tune above all.
 """
 
 from __future__ import annotations
