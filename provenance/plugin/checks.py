@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NoReturn
@@ -58,7 +59,7 @@ def _suite_file(request: pytest.FixtureRequest) -> SuiteFile:
 
 
 def _where(request: pytest.FixtureRequest, claim: Claim) -> str:
-    file = request.config.cwd_relative_nodeid(_suite_file(request).nodeid)
+    file = os.path.relpath(_suite_file(request).path, request.config.invocation_params.dir)
     return f"{file}:{claim.mark.line}"
 
 
