@@ -6,12 +6,12 @@ A tour, in the order in which data flows:
 >>> suite = provenance.load_suite("suites/quickstart.suite.yaml")  # doctest: +SKIP
 >>> evidence = provenance.compare("quickstart/rebranded", "quickstart/base")  # doctest: +SKIP
 >>> evidence.log10_p, evidence.blocks[0].correlation  # doctest: +SKIP
->>> provenance.decide_blocks(evidence.blocks, threshold=1e-6)  # doctest: +SKIP
+>>> provenance.decide_evidence(evidence, threshold=1e-6)  # doctest: +SKIP
 'dependent'
 
 * `load_suite` reads claims from YAML (`Suite`, `Claim`); `SuiteError` lists every mistake with its line.
 * `compare` measures one pair (`Evidence`), through an `Executor` that keeps results in a `Store`.
-* `decide_blocks` judges all blocks, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
+* `decide_evidence` judges a pair, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
   claim in words.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
 
@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     from provenance.store import Store
     from provenance.suite import Claim, Suite, json_schema
     from provenance.suite import load as load_suite
-    from provenance.verdict import decide, decide_blocks, judge_block, judge_pair, significant
+    from provenance.verdict import (
+        decide,
+        decide_blocks,
+        decide_evidence,
+        judge_block,
+        judge_pair,
+        significant,
+    )
     from provenance.vocabulary import InputsSpec, ModelSpec
 
 _HOMES = {
@@ -53,6 +60,7 @@ _HOMES = {
     "compare": "execute",
     "decide": "verdict",
     "decide_blocks": "verdict",
+    "decide_evidence": "verdict",
     "format_p": "pvalues",
     "json_schema": "suite",
     "judge_block": "verdict",
@@ -78,6 +86,7 @@ __all__ = [
     "compare",
     "decide",
     "decide_blocks",
+    "decide_evidence",
     "format_p",
     "json_schema",
     "judge_block",

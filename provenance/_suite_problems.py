@@ -43,6 +43,7 @@ _MUST_BE = {
     "at_least": "a number above 0 and up to 1, such as 0.9",
     "blocks": "all, a list of block numbers such as [0, 1], {at_least: 0.9}, or cross",
     "candidate": "the name of a model under models:",
+    "controls": "true or false",
     "expect": f"one of {', '.join(RELATIONSHIPS)}",
     "defaults": "a mapping such as {alpha: 1e-6}",
     "id": _A_NAME,
@@ -50,6 +51,7 @@ _MUST_BE = {
     "models": "a mapping of names to models, such as base: {repo: org/name}",
     "pairs": f"a list of pairs, each {_A_PAIR}",
     "path": "a folder or file, as a text",
+    "permutations": "a whole number from 19 to 100000, such as 99",
     "recipe": "the name of a recipe, such as quickstart/base",
     "reference": "the name of a model under models:",
     "repo": "a repository of the hub, such as org/name",
@@ -145,11 +147,11 @@ def _written(value: Any, path: YamlPath = ()) -> Iterator[YamlPath]:
 
 
 def _yaml_path(loc: tuple[str | int, ...]) -> YamlPath:
-    """Leave out the branch of `blocks` that pydantic took."""
+    """Leave out the branch of `blocks` or `statistic` that pydantic took."""
     return tuple(
         part
         for i, part in enumerate(loc)
-        if not (part in schema.BLOCKS_TAGS and i and loc[i - 1] == "blocks")
+        if not (part in schema.UNION_TAGS and i and loc[i - 1] in {"blocks", "statistic"})
     )
 
 
@@ -182,6 +184,10 @@ def _unfit(path: YamlPath, value: Any, hints: Hints) -> str:
         return f"version {describe(value)}: {VERSION}"
     if path == ("pairs",) and value == []:
         return NO_PAIRS
+    if value == [] and name == "statistic":
+        return "statistic is an empty list: name at least one"
+    if isinstance(name, int) and path[-2] == "statistic":
+        name = "statistic"
     if name in _CHOICES and path[:-1] != ("models",):  # a model may have the name of a key
         return _unknown_choice(str(name), value, hints)
     what, must = _requirement(path)

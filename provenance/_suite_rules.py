@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from provenance._suite_problems import describe
 from provenance._yaml_limits import find_unprintable, shown
+from provenance.vocabulary import DISTANCES, PERMUTATIONS, WITHOUT_P, StatisticName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from provenance._suite_problems import Hints
     from provenance._yaml import Document, YamlPath
     from provenance.errors import Problem
 
+DEFAULT_ALPHA = 1e-6
+DEFAULT_STATISTIC: StatisticName = "kinship"
 SOURCES = ("recipe", "path", "repo")
 
 
@@ -30,6 +33,7 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
         yield from _model_problems(document, ("models", name), model)
     for i, pair in _pairs(suite):
         yield from _pair_problems(document, ("pairs", i), pair)
+    yield from _undecidable(document, suite)
     yield from _undeclared_models(document, suite, hints)
     yield from _repeated_ids(document, suite)
     yield from _all_skipped(document, suite)
@@ -99,6 +103,12 @@ def _pair_problems(document: Document, path: YamlPath, pair: dict[str, Any]) -> 
         what = "independence is claimed of every block: give all, or a list of blocks"
         yield document.problem((*path, "blocks"), what)
     yield from _repeated_blocks(document, (*path, "blocks"), pair)
+    named = pair.get("statistic")
+    named = named if isinstance(named, list) else []
+    for i, name in enumerate(named):
+        if name in named[:i]:
+            what = f"statistic {describe(name)} is in the list twice: keep one"
+            yield document.problem((*path, "statistic", i), what)
 
 
 def _repeated_blocks(document: Document, path: YamlPath, part: Any) -> Iterator[Problem]:
@@ -112,6 +122,37 @@ def _repeated_blocks(document: Document, path: YamlPath, part: Any) -> Iterator[
             yield document.problem((*path, i), what)
         elif type(block) is int:
             seen.add(block)
+
+
+def _undecidable(document: Document, suite: dict[str, Any]) -> Iterator[Problem]:
+    """Find claims that their statistic could never decide, whatever the models are."""
+    defaults = _mapping(suite.get("defaults"))
+    claims = max(1, sum(len(statistics_of(pair, defaults)) for _, pair in _pairs(suite)))
+    for i, pair in _pairs(suite):
+        if pair.get("expect") == "unknown":
+            continue
+        path = ("pairs", i, "statistic") if "statistic" in pair else ("pairs", i)
+        named = set(statistics_of(pair, defaults))
+        for name in sorted(named & WITHOUT_P):
+            what = f"{name} has no p-value and decides no claim: use it with expect: unknown"
+            yield document.problem(path, what)
+        alpha = pair.get("alpha", defaults.get("alpha", DEFAULT_ALPHA))
+        drawn = pair.get("permutations", defaults.get("permutations", PERMUTATIONS))
+        if type(alpha) is not float or type(drawn) is not int or alpha / claims > 1 / (drawn + 1):
+            continue
+        for name in sorted(named & DISTANCES):
+            what = (
+                f"{name} with {drawn} permutations has no p-value below {1 / (drawn + 1):.2g}, and "
+                f"the threshold is {alpha / claims:.2g}: raise alpha, or permutations"
+            )
+            yield document.problem(path, what)
+
+
+def statistics_of(pair: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """The statistics of a pair as it is written, each of them a claim."""
+    named = pair.get("statistic", defaults.get("statistic", DEFAULT_STATISTIC))
+    several = named if isinstance(named, list) else [named]
+    return [name for name in several if isinstance(name, str)]
 
 
 def _undeclared_models(

@@ -36,7 +36,7 @@ NO_REASON = ("", "yes", "no", "on", "off", "y", "n")
 VERBATIM = frozenset({"revision", "candidate", "reference", "repo", "path", "recipe", "id", "tags"})
 """Keys under which a plain scalar is text, whatever it looks like."""
 
-BLOCKS_TAGS = ("<all>", "<list>", "<share>")
+UNION_TAGS = ("<all>", "<list>", "<share>", "<one>", "<several>")
 _AS_WRITTEN = ["string", "number", "boolean"]
 
 
@@ -117,6 +117,17 @@ BlocksDocument = Annotated[
 ]
 
 
+StatisticsDocument = Annotated[
+    Annotated[StatisticName, Tag("<one>")]
+    | Annotated[
+        list[StatisticName],
+        Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+        Tag("<several>"),
+    ],
+    Discriminator(lambda value: "<several>" if isinstance(value, list) else "<one>"),
+]
+
+
 class InputsDocument(Part):
     """What the models are fed."""
 
@@ -140,8 +151,15 @@ class InputsDocument(Part):
 class Choices(Part):
     """What a pair may say for itself and `defaults` may say for all."""
 
-    statistic: StatisticName | None = Field(
-        None, description="Statistic that is computed (match, where nothing is said)."
+    statistic: StatisticsDocument | None = Field(
+        None,
+        description="Statistic that is computed (kinship, where nothing is said), or a list of them: "
+        "each is then a claim of its own.",
+    )
+    permutations: Annotated[int, Field(ge=19, le=100_000)] | None = Field(
+        None,
+        description="Random permutations of the reference for l2 and mode_connectivity (99, where "
+        "nothing is said): the least p-value is 1 / (permutations + 1).",
     )
     alpha: Alpha | None = Field(
         None,
@@ -219,6 +237,11 @@ class SuiteDocument(Part):
     defaults: DefaultsDocument = Field(
         default_factory=DefaultsDocument,
         description="What holds for every pair that does not say otherwise.",
+    )
+    controls: bool = Field(
+        default=False,
+        description="Measure controls beside the claims: a disguised copy of every reference, which "
+        "must be found dependent, and each pair's blocks that do not correspond, which must not.",
     )
     models: dict[ModelName, ModelDocument] = Field(
         description="Models by the names that the pairs use.",

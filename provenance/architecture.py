@@ -156,7 +156,7 @@ def _roles(parent: nn.Module) -> tuple[str, str, str] | None:
             if _shape(linears[down]) != shape[::-1]:
                 continue
             order = _gate_and_up(parent, first, second, down)
-            if order is not None:
+            if order is not None and _is_token_wise(parent, down):
                 return (*order, down)
     return None
 
@@ -209,12 +209,29 @@ def _gate_and_up(parent: nn.Module, first: str, second: str, down: str) -> tuple
     return (second, first) if linear[first] else None
 
 
-def _input_of(parent: nn.Module, down: str, *, scaled: str | None) -> torch.Tensor | None:
+def _is_token_wise(parent: nn.Module, down: str) -> bool:
+    """Whether a token's hidden units depend on that token alone; in attention they do not.
+
+    The output of attention is linear in its values too, so that key, value and output projections
+    of one shape would pass for gate, up and down.
+    """
+    plain = _input_of(parent, down, scaled=None)
+    others = _input_of(parent, down, scaled=None, last_alone=True)
+    if plain is None or others is None:
+        return False
+    return torch.allclose(plain[..., -1, :], others[..., -1, :], rtol=1e-3, atol=1e-5)
+
+
+def _input_of(
+    parent: nn.Module, down: str, *, scaled: str | None, last_alone: bool = False
+) -> torch.Tensor | None:
     """What reaches ``down`` when the parent runs on a fixed random batch, one output scaled."""
     probe = parent.get_submodule(down)
     weight = next(probe.parameters())
     width = _shape(probe)[1]
     noise = torch.randn(1, PROBES, width, generator=torch.Generator().manual_seed(0))
+    if last_alone:
+        noise[:, :-1] = noise[:, :-1].flip(1) * FACTOR  # other tokens before the same last one
     seen: list[torch.Tensor] = []
     with ExitStack() as stack, torch.inference_mode():
         watch = probe.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone()))

@@ -124,9 +124,8 @@ def _part(part: Part, i: int, j: int, seed: int) -> PartEvidence:
         result = part.test(part.candidate.block(i), part.reference.block(j), seed=seed)
     except DegenerateError as error:
         return PartEvidence(part.statistic, None, None, error.live, 0, str(error))
-    return PartEvidence(
-        part.statistic, result.log10_p, result.correlation, result.live, result.agreeing()
-    )
+    live = (result.live, result.live) if isinstance(result.live, int) else result.live
+    return PartEvidence(part.statistic, result.log10_p, result.correlation, live, result.agreeing())
 
 
 def _best(row: Sequence[BlockEvidence]) -> BlockEvidence:

@@ -10,14 +10,14 @@ import json
 import os
 import struct
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import torch
 
 from provenance.errors import ArchitectureError, DegenerateError, DeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -130,6 +130,33 @@ def _batch_size(model: nn.Module, layout: Layout, sequences: Sequence[torch.Tens
 
 
 def _run(model: nn.Module, layout: Layout, batch: torch.Tensor, start: int, sink: Sink) -> None:
+    device = next(model.parameters()).device
+    run_batch(model, layout, {"input_ids": batch.to(device)}, sink, start)
+
+
+def run_batch(
+    model: nn.Module,
+    layout: Layout,
+    arguments: Mapping[str, torch.Tensor],
+    sink: Sink,
+    start: int = 0,
+) -> None:
+    """Run one forward pass, to the last MLP, and hand its activations to the sink.
+
+    Parameters
+    ----------
+    arguments : mapping
+        What the model is called with, on its device: ``input_ids`` and what else it takes.
+    start : int
+        Token position that the batch begins at.
+
+    Raises
+    ------
+    DegenerateError
+        At the first NaN or infinity.
+    ArchitectureError
+        If a block runs twice, or never.
+    """
     wanted = {(mlp.block, projection) for mlp in layout.mlps for projection in PROJECTIONS}
 
     def receive(mlp: GatedMLP, projection: Projection, values: torch.Tensor) -> None:
@@ -149,14 +176,53 @@ def _run(model: nn.Module, layout: Layout, batch: torch.Tensor, start: int, sink
         if not wanted:
             raise _PassComplete
 
-    device = next(model.parameters()).device
     with recording(model, layout.mlps, receive), torch.inference_mode():
         try:
-            model(input_ids=batch.to(device), use_cache=False)
+            model(**arguments, use_cache=False)
         except _PassComplete:
             return
     missed = sorted({block for block, _ in wanted})
     raise ArchitectureError(f"{layout.architecture}: blocks {missed} did not run in a forward pass")
+
+
+@contextmanager
+def inputs(model: nn.Module, *paths: str) -> Iterator[dict[str, list[torch.Tensor]]]:
+    """Record what modules take in, by path, one tensor a call, while the ``with`` lasts."""
+    with _watching(model, paths, lambda args, _output: args[0]) as seen:
+        yield seen
+
+
+@contextmanager
+def outputs(model: nn.Module, *paths: str) -> Iterator[dict[str, list[torch.Tensor]]]:
+    """Record what modules put out, by path, one tensor a call, while the ``with`` lasts.
+
+    Of a module that puts out a tuple, the first.
+    """
+
+    def first(_args: Any, output: Any) -> Any:
+        return output[0] if isinstance(output, tuple) else output
+
+    with _watching(model, paths, first) as seen:
+        yield seen
+
+
+@contextmanager
+def _watching(
+    model: nn.Module, paths: Sequence[str], choose: Callable[[Any, Any], torch.Tensor]
+) -> Iterator[dict[str, list[torch.Tensor]]]:
+    seen: dict[str, list[torch.Tensor]] = {path: [] for path in paths}
+
+    def keep(path: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: Any, output: Any) -> None:
+            seen[path].append(choose(args, output).detach().clone())
+
+        return hook
+
+    with ExitStack() as stack:
+        for path in paths:
+            handle = model.get_submodule(path).register_forward_hook(keep(path))
+            stack.callback(handle.remove)
+        yield seen
 
 
 class ActivationWriter:

@@ -84,6 +84,13 @@ _DEVICE = click.option(
     "one against every block of the other, and the best map of blocks.",
 )
 @click.option(
+    "--permutations",
+    default=99,
+    type=click.IntRange(19),
+    show_default=True,
+    help="Random permutations of the reference, for l2 and mode_connectivity.",
+)
+@click.option(
     "--inputs",
     "source",
     default="text",
@@ -123,6 +130,7 @@ def compare(
     reference: str,
     statistic: Any,
     blocks: str,
+    permutations: int,
     source: str,
     tokens: int,
     sequence_length: int,
@@ -146,9 +154,10 @@ def compare(
             inputs=inputs,
             statistic=statistic,
             cross=blocks == "cross",
+            permutations=permutations,
             executor=executor,
         )
-    verdict = provenance.decide_blocks(evidence.blocks, alpha)
+    verdict = provenance.decide_evidence(evidence, alpha)
     if as_json:
         click.echo(json.dumps(_as_fields(evidence, verdict, alpha), allow_nan=False))
     else:
@@ -176,19 +185,8 @@ def _inputs(source: Any, tokens: int, sequence_length: int, seed: int) -> Inputs
 
 
 def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: float) -> None:
-    """Print evidence as a table of blocks, and the verdict."""
-    table = Table(title=f"{evidence.candidate.source} against {evidence.reference.source}")
-    for name in ("block", "reference block", "correlation", "p", "units", "matched alike"):
-        table.add_column(name, justify="right")
-    for block in evidence.blocks:
-        live = f"{block.units[0]} x {block.units[1]}"
-        if block.log10_p is None:
-            cells = ["-", block.reason or block.state, live, "-"]
-        else:
-            alike = f"{block.agreeing} of {min(block.live)}"
-            cells = [f"{block.correlation:+.3f}", provenance.format_p(block.log10_p), live, alike]
-        table.add_row(str(block.candidate_block), str(block.reference_block), *cells)
-    console.print(table)
+    """Print evidence as a table of blocks, or of what a statistic of whole models found."""
+    console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
     for index, what in evidence.candidate.skipped.items():
         console.print(f"block {index} of the candidate has no gated MLP: {what}")
     inputs = evidence.inputs
@@ -198,8 +196,42 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
     for pair in provenance.significant(evidence, alpha):
         p = provenance.format_p(pair.log10_p)
         console.print(f"block {pair.candidate_block} is block {pair.reference_block}: p = {p}")
+    over = "over all blocks (Fisher)" if evidence.blocks else "for the models as a whole"
     p = "none" if evidence.log10_p is None else provenance.format_p(evidence.log10_p)
-    console.print(f"[bold]{verdict}[/bold]: p = {p} over all blocks (Fisher), alpha {alpha:g}")
+    console.print(f"[bold]{verdict}[/bold]: p = {p} {over}, alpha {alpha:g}")
+
+
+def _blocks_table(evidence: Evidence) -> Table:
+    table = Table(title=_title(evidence))
+    for name in ("block", "reference block", "correlation", "p", "units", "matched alike"):
+        table.add_column(name, justify="right")
+    for block in evidence.blocks:
+        units = f"{block.units[0]} x {block.units[1]}"
+        if block.log10_p is None:
+            cells = ["-", block.reason or block.state, units, "-"]
+        else:
+            alike = f"{block.agreeing} of {min(block.live)}"
+            cells = [f"{block.correlation:+.3f}", provenance.format_p(block.log10_p), units, alike]
+        table.add_row(str(block.candidate_block), str(block.reference_block), *cells)
+    return table
+
+
+def _models_table(evidence: Evidence) -> Table:
+    table = Table(title=_title(evidence))
+    table.add_column("quantity")
+    table.add_column(evidence.statistic, justify="right")
+    if evidence.value is not None:
+        table.add_row("value", f"{evidence.value:.6g}")
+    if evidence.permutations is not None:
+        table.add_row("permutations", str(evidence.permutations))
+    for name, value in evidence.details.items():
+        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+        table.add_row(name.replace("_", " "), shown)
+    return table
+
+
+def _title(evidence: Evidence) -> str:
+    return f"{evidence.candidate.source} against {evidence.reference.source}"
 
 
 class _progress:  # noqa: N801 - used as a context manager only

@@ -118,7 +118,9 @@ class Evidence:
     ``reference`` is the model whose training the null hypothesis speaks of (paper, Theorem 1: it is
     assumed equivariant under permutations of hidden units; nothing is assumed of the candidate).
     ``cross`` and ``alignment`` are there where every block met every other: the table of p-values,
-    (candidate blocks, reference blocks), and the best one-to-one map of blocks.
+    (candidate blocks, reference blocks), and the best one-to-one map of blocks. A statistic of whole
+    models has no blocks: ``value`` is its number, ``log10_p`` its own p-value or None, ``permutations``
+    PERMTEST's T where the p-value is PERMTEST's, and ``details`` what explains it.
     """
 
     statistic: str
@@ -134,6 +136,9 @@ class Evidence:
     created: str
     cross: tuple[tuple[float | None, ...], ...] = ()
     alignment: tuple[AlignedBlocks, ...] = ()
+    value: float | None = None
+    permutations: int | None = None
+    details: Mapping[str, float | int | str] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def tested(self) -> tuple[BlockEvidence, ...]:

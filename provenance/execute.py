@@ -8,32 +8,34 @@ imports no torch: what needs torch is in `provenance.measure`, imported when the
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from importlib.metadata import version
-from platform import python_version
 from typing import TYPE_CHECKING, Literal
 
 from provenance import corpus, recipes
+from provenance._assemble import inputs_record, natural_pairing, parts, record, versions
 from provenance.errors import DegenerateError, InputError, ProvenanceError
-from provenance.evidence import Evidence, EvidenceError, InputsRecord, ModelRecord, Pairing
+from provenance.evidence import Evidence, EvidenceError, Pairing
 from provenance.plan import Comparison
 from provenance.sources import Checkpoint, fetch, open_folder, parse
 from provenance.statistics import REGISTRY
 from provenance.store import Store
 from provenance.verdict import aggregate
-from provenance.vocabulary import InputsSpec, ModelSpec
+from provenance.vocabulary import (
+    DISTANCES,
+    PAIR_STATISTICS,
+    PERMUTATIONS,
+    InputsSpec,
+    ModelSpec,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from os import PathLike
     from pathlib import Path
 
-    from provenance.blocks import Part, Units
     from provenance.inputs import Inputs
-    from provenance.measure import Shape
-    from provenance.statistics import Statistic
     from provenance.store import JSON, Entry
     from provenance.vocabulary import StatisticName
 
@@ -119,6 +121,8 @@ class Executor:
     def _folder(self, spec: ModelSpec) -> tuple[Path, ModelSpec]:
         from pathlib import Path
 
+        if spec.disguised:
+            return self._disguised(spec).path, spec
         if spec.recipe is not None:
             return self._made(spec.recipe).path, spec
         if spec.path is not None:
@@ -131,15 +135,34 @@ class Executor:
         """A recipe's checkpoint folder, made by this process if by none before."""
         recipe = recipes.get(name)
         parent = None if recipe.parent is None else self._made(recipe.parent).path
+        others = {other: self._made(other).path for other in recipe.others}
 
         def make(folder: Path) -> None:
             from provenance.recipes.build import build
 
+            def tell(_what: str, done: int, total: int) -> None:
+                self._tell(Stage("make", name, done, total))
+
             self._tell(Stage("make", name))
-            build(name, folder, parent, lambda _what, i, n: self._tell(Stage("make", name, i, n)))
+            build(name, folder, parent, tell, others)
 
         return self.store.get_or_create(
             "checkpoint", recipe.fields(), make, lambda: self._tell(Stage("wait", name))
+        )
+
+    def _disguised(self, spec: ModelSpec) -> Entry:
+        """A copy of a model in a disguise that keeps its function: the positive control."""
+        from provenance.controls import DISGUISE_VERSION, save_disguised
+
+        original = self.checkpoint(replace(spec, disguised=False))
+        fields: dict[str, JSON] = {"disguise": DISGUISE_VERSION, "of": original.digest}
+
+        def make(folder: Path) -> None:
+            self._tell(Stage("make", spec.source))
+            save_disguised(original, folder)
+
+        return self.store.get_or_create(
+            "checkpoint", fields, make, lambda: self._tell(Stage("wait", spec.source))
         )
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
@@ -166,16 +189,17 @@ class Executor:
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> dict[str, JSON]:
         """All that the evidence depends on, known without torch and without running a model."""
-        inputs = comparison.inputs
+        inputs, statistic = comparison.inputs, comparison.statistic
         text = None
         if inputs.kind == "text":
             used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
             text = sha256(used.encode()).hexdigest()
         return {
             "measure": MEASURE_VERSION,
-            "statistic": comparison.statistic,
-            "versions": REGISTRY[comparison.statistic].versions(),
+            "statistic": statistic,
+            "versions": REGISTRY[statistic].versions(),
             "cross": comparison.cross,
+            "permutations": comparison.permutations if statistic in DISTANCES else None,
             "models": [
                 {
                     "source": model.source,
@@ -193,6 +217,42 @@ class Executor:
     def _measure(
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> Evidence:
+        if comparison.statistic in PAIR_STATISTICS:
+            return self._measure_pair(comparison, candidate, reference)
+        return self._measure_blocks(comparison, candidate, reference)
+
+    def _measure_pair(
+        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+    ) -> Evidence:
+        from provenance.devices import lease
+        from provenance.pairs import PairInputs, measure_pair
+
+        inputs = self._inputs(comparison, candidate, reference)
+        self._tell(Stage("match", f"{candidate.source} against {reference.source}"))
+        seed = comparison.inputs.seed
+        with lease(self.device, self.store.root / "locks") as device:
+            given = PairInputs(candidate, reference, inputs, device, seed, comparison.permutations)
+            result = measure_pair(comparison.statistic, given)
+        return Evidence(
+            statistic=comparison.statistic,
+            log10_p=result.log10_p,
+            blocks=(),
+            candidate=record(candidate, None),
+            reference=record(reference, None),
+            inputs=inputs_record(comparison.inputs, inputs),
+            pairing="same-index",
+            seed=seed,
+            device=device.partition(":")[0],
+            versions=versions(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            value=result.value,
+            permutations=result.permutations,
+            details=result.details,
+        )
+
+    def _measure_blocks(
+        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+    ) -> Evidence:
         from provenance.blocks import compare_blocks
         from provenance.devices import lease
 
@@ -204,11 +264,11 @@ class Executor:
         if inputs is not None:
             entries = (self._activations(candidate, inputs), self._activations(reference, inputs))
         with lease(self.device, self.store.root / "locks") as device:
-            parts = _parts(components, (candidate, reference), entries, device)
-            shapes = (parts[0].candidate.shape, parts[0].reference.shape)
-            pairing: Pairing = "cross" if comparison.cross else _pairing(*shapes)
+            units = parts(components, (candidate, reference), entries, device)
+            shapes = (units[0].candidate.shape, units[0].reference.shape)
+            pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes)
             table = compare_blocks(
-                parts, pairing, seed, lambda i, n: self._tell(Stage("match", pair, i, n))
+                units, pairing, seed, lambda i, n: self._tell(Stage("match", pair, i, n))
             )
         if not any(block.log10_p is not None for block in table.blocks):
             reasons = (block.reason for block in table.blocks if block.reason)
@@ -218,13 +278,13 @@ class Executor:
             statistic=comparison.statistic,
             log10_p=aggregate(table.blocks),
             blocks=table.blocks,
-            candidate=_record(candidate, shapes[0]),
-            reference=_record(reference, shapes[1]),
-            inputs=_inputs_record(comparison.inputs, inputs),
+            candidate=record(candidate, shapes[0]),
+            reference=record(reference, shapes[1]),
+            inputs=inputs_record(comparison.inputs, inputs),
             pairing=pairing,
             seed=seed,
             device=device.partition(":")[0],
-            versions=_versions(),
+            versions=versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             cross=table.cross,
             alignment=table.alignment,
@@ -237,11 +297,11 @@ class Executor:
         from provenance.measure import choose_inputs
 
         components = REGISTRY[comparison.statistic].components()
-        if not any(part.basis == "activations" for part in components):
+        if not any(part.runs_models for part in components):
             return None
         if comparison.inputs.kind == "hidden":
             raise InputError(
-                f"{comparison.statistic} needs activations, and inputs of kind 'hidden' give none: "
+                f"{comparison.statistic} runs the models, which inputs of kind 'hidden' do not: "
                 "use kind 'text' or 'random', or the statistic match_weights"
             )
         return choose_inputs(comparison.inputs, candidate, reference)
@@ -282,6 +342,7 @@ def compare(
     inputs: InputsSpec | None = None,
     statistic: StatisticName = "match",
     cross: bool = False,
+    permutations: int = PERMUTATIONS,
     executor: Executor | None = None,
 ) -> Evidence:
     """Measure one pair of models.
@@ -298,6 +359,8 @@ def compare(
     cross : bool
         Test every block of one against every block of the other (the paper's localized test), and
         find the best one-to-one map of blocks.
+    permutations : int
+        PERMTEST's T, for the statistics that need it (`l2`, `mode_connectivity`).
     executor : Executor, optional
         Where and with which store to run; all defaults otherwise.
 
@@ -318,7 +381,12 @@ def compare(
     True
     """
     comparison = Comparison.of(
-        as_spec(candidate), as_spec(reference), inputs or InputsSpec(), statistic, cross=cross
+        as_spec(candidate),
+        as_spec(reference),
+        inputs or InputsSpec(),
+        statistic,
+        cross=cross,
+        permutations=permutations,
     )
     return (executor or Executor()).evidence(comparison)
 
@@ -330,67 +398,3 @@ def as_spec(model: str | PathLike[str] | ModelSpec) -> ModelSpec:
     if isinstance(model, str):
         return parse(model, recipes.RECIPES)
     return ModelSpec(path=str(model))
-
-
-def _parts(
-    components: tuple[Statistic, ...],
-    models: tuple[Checkpoint, Checkpoint],
-    entries: tuple[Entry, Entry] | None,
-    device: str,
-) -> list[Part]:
-    """Each statistic with the units that it is computed on; layouts that are known are reused."""
-    from provenance.blocks import Part
-    from provenance.measure import ActivationUnits, WeightUnits
-
-    active = None
-    if entries is not None:
-        active = tuple(ActivationUnits(entry.path, device) for entry in entries)
-    layouts = [units.layout for units in active] if active else [None, None]
-    parts = []
-    for component in components:
-        units: Sequence[Units] | None = active
-        if component.basis == "weights":
-            units = [WeightUnits(*found) for found in zip(models, layouts, strict=True)]
-        assert units is not None
-        parts.append(Part(component.name, component.load(), *units))
-    return parts
-
-
-def _pairing(candidate: Shape, reference: Shape) -> Pairing:
-    """Blocks are compared by index where both models have the same number of them."""
-    return "same-index" if candidate.blocks == reference.blocks else "best-of-reference"
-
-
-def _record(checkpoint: Checkpoint, shape: Shape) -> ModelRecord:
-    return ModelRecord(
-        source=checkpoint.source,
-        digest=checkpoint.digest,
-        architecture=shape.architecture,
-        blocks=shape.blocks,
-        parameters=checkpoint.parameters,
-        dtype=shape.dtype,
-        skipped={str(index): what for index, what in shape.skipped.items()},
-    )
-
-
-def _inputs_record(asked: InputsSpec, inputs: Inputs | None) -> InputsRecord:
-    if inputs is None:
-        note = "no model was run: the statistic reads weights alone"
-        return InputsRecord("hidden", None, 0, 0, asked.seed, "none", note)
-    spec = inputs.spec
-    return InputsRecord(
-        kind=spec.kind,
-        text=spec.text if spec.kind == "text" else None,
-        tokens=len(inputs.ids),
-        sequence_length=spec.sequence_length,
-        seed=spec.seed,
-        digest=inputs.digest,
-        note=inputs.note,
-    )
-
-
-def _versions() -> dict[str, str]:
-    names = {"provenance": "pytest-provenance", "torch": "torch", "transformers": "transformers"}
-    names |= {"numpy": "numpy", "scipy": "scipy"}
-    found = {short: version(name) for short, name in names.items()}
-    return found | {"python": python_version()}

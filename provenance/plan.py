@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from provenance.vocabulary import PERMUTATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +23,7 @@ class Comparison:
     inputs: InputsSpec
     statistic: StatisticName
     cross: bool = False
+    permutations: int = PERMUTATIONS
 
     @classmethod
     def of(
@@ -31,11 +34,12 @@ class Comparison:
         statistic: StatisticName,
         *,
         cross: bool = False,
+        permutations: int = PERMUTATIONS,
     ) -> Comparison:
         """A comparison with what its inputs imply: "hidden" is isotropic, and so means weights."""
         if inputs.kind == "hidden" and statistic in {"match", "kinship"}:
             statistic = "match_weights"
-        return cls(candidate, reference, inputs, statistic, cross)
+        return cls(candidate, reference, inputs, statistic, cross, permutations)
 
 
 @dataclass(frozen=True)
@@ -63,4 +67,22 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         suite.inputs,
         claim.statistic,
         cross=claim.blocks.cross,
+        permutations=claim.permutations,
     )
+
+
+def positive_control(suite: Suite, claim: Claim) -> Comparison:
+    """The evidence that the claim's test has the power to see kinship with its reference."""
+    reference = suite.models[claim.reference]
+    disguised = replace(reference, disguised=True)
+    return Comparison.of(
+        disguised, reference, suite.inputs, claim.statistic, permutations=claim.permutations
+    )
+
+
+def negative_control(suite: Suite, claim: Claim) -> Comparison:
+    """The table of blocks against blocks whose p-values off the alignment must look uniform."""
+    candidate, reference = suite.models[claim.candidate], suite.models[claim.reference]
+    # a combination of statistics has p-values that are no smaller than uniform, but not uniform
+    statistic = "match" if claim.statistic == "kinship" else claim.statistic
+    return Comparison.of(candidate, reference, suite.inputs, statistic, cross=True)

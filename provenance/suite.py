@@ -27,7 +27,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from provenance._yaml import Document, Mark, read
 from provenance._yaml_limits import MAX_BYTES, position
 from provenance.errors import Problem, SuiteError
-from provenance.vocabulary import InputsSpec, ModelSpec, Relationship, StatisticName
+from provenance.vocabulary import (
+    PERMUTATIONS,
+    InputsSpec,
+    ModelSpec,
+    Relationship,
+    StatisticName,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Blocks", "Claim", "Mark", "Suite", "json_schema", "load", "loads"]
 
-DEFAULT_ALPHA = 1e-6
-DEFAULT_STATISTIC: StatisticName = "match"
 _TOO_BIG = f"a suite has at most {MAX_BYTES} bytes: split it into several files"
 _T = TypeVar("_T")
 
@@ -64,8 +68,9 @@ class Blocks:
 class Claim:
     """What a suite claims of one pair, with everything that `defaults` had to say to it.
 
-    ``threshold`` is ``alpha`` divided by the number of pairs in the file (Bonferroni), so that no
-    selection of tests changes it. ``mark`` is where the value of ``expect`` stands.
+    ``threshold`` is ``alpha`` divided by the number of claims in the file (Bonferroni), so that no
+    selection of tests changes it; a pair with several statistics makes as many claims. ``mark`` is
+    where the value of ``expect`` stands.
     """
 
     id: str
@@ -80,6 +85,7 @@ class Claim:
     xfail: str | None
     skip: str | None
     mark: Mark
+    permutations: int = PERMUTATIONS
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class Suite:
     inputs: InputsSpec
     models: Mapping[str, ModelSpec]
     claims: tuple[Claim, ...]
+    controls: bool = False
 
 
 def load(path: str | PathLike[str]) -> Suite:
@@ -212,8 +219,13 @@ def _suite(checked: SuiteDocument, document: Document, path: Path) -> Suite:
     folder = path.absolute().parent
     models = {name: _model(model, folder) for name, model in checked.models.items()}
     marks = [document.values["pairs", i, "expect"] for i in range(len(checked.pairs))]
-    claims = (_claim(pair, checked, mark) for pair, mark in zip(checked.pairs, marks, strict=True))
-    return Suite(path, _inputs(checked.inputs, folder), models, tuple(claims))
+    count = sum(len(_statistics(pair, checked)) for pair in checked.pairs)
+    claims = tuple(
+        _claim(pair, checked, mark, statistic, count)
+        for pair, mark in zip(checked.pairs, marks, strict=True)
+        for statistic in _statistics(pair, checked)
+    )
+    return Suite(path, _inputs(checked.inputs, folder), models, claims, checked.controls)
 
 
 def _inputs(inputs: InputsDocument, folder: Path) -> InputsSpec:
@@ -235,24 +247,36 @@ def _absolute(path: str, folder: Path) -> str:
     return os.path.normpath(folder / path)
 
 
-def _claim(pair: PairDocument, suite: SuiteDocument, mark: Mark) -> Claim:
-    from provenance._suite_rules import claim_id
+def _statistics(pair: PairDocument, suite: SuiteDocument) -> list[StatisticName]:
+    """The statistics of a pair, each of them a claim."""
+    from provenance._suite_rules import DEFAULT_STATISTIC
+
+    named = _first(pair.statistic, suite.defaults.statistic, DEFAULT_STATISTIC)
+    return named if isinstance(named, list) else [named]
+
+
+def _claim(
+    pair: PairDocument, suite: SuiteDocument, mark: Mark, statistic: StatisticName, claims: int
+) -> Claim:
+    from provenance._suite_rules import DEFAULT_ALPHA, claim_id
 
     defaults = suite.defaults
     alpha = _first(pair.alpha, defaults.alpha, DEFAULT_ALPHA)
+    name = claim_id(pair.candidate, pair.reference, pair.id)
     return Claim(
-        id=claim_id(pair.candidate, pair.reference, pair.id),
+        id=name if len(_statistics(pair, suite)) == 1 else f"{name}-{statistic}",
         candidate=pair.candidate,
         reference=pair.reference,
         expect=pair.expect,
-        statistic=_first(pair.statistic, defaults.statistic, DEFAULT_STATISTIC),
+        statistic=statistic,
         alpha=alpha,
-        threshold=alpha / len(suite.pairs),
+        threshold=alpha / claims,
         blocks=_blocks(_first(pair.blocks, defaults.blocks, "all")),
         tags=tuple(dict.fromkeys(_first(pair.tags, defaults.tags, []))),
         xfail=_one_line(pair.xfail),
         skip=_one_line(pair.skip),
         mark=mark,
+        permutations=_first(pair.permutations, defaults.permutations, PERMUTATIONS),
     )
 
 

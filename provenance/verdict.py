@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from provenance.pvalues import bonferroni, fisher, format_p
-from provenance.vocabulary import DESCENTS, SHAPE_KEEPING, Verdict
+from provenance.vocabulary import DESCENTS, PAIR_STATISTICS, SHAPE_KEEPING, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +71,22 @@ def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
     return "inconclusive" if kin and verdict == "independent" else verdict
 
 
+def decide_evidence(evidence: Evidence, threshold: float) -> Verdict:
+    """Decide by all the blocks of the evidence, or by the statistic of the whole models."""
+    if evidence.statistic not in PAIR_STATISTICS:
+        return decide_blocks(evidence.blocks, threshold)
+    verdict = decide(evidence.log10_p, threshold)
+    if verdict == "independent" and _at_floor(evidence):
+        return "inconclusive"  # no permutation was as extreme: more of them might have said more
+    return verdict
+
+
+def _at_floor(evidence: Evidence) -> bool:
+    """Whether PERMTEST's p-value is the least that so many permutations can show."""
+    drawn, log10_p = evidence.permutations, evidence.log10_p
+    return drawn is not None and log10_p is not None and log10_p <= -math.log10(drawn + 1) + 1e-9
+
+
 def shows(block: BlockEvidence, threshold: float) -> bool:
     """Whether the block shows kinship."""
     return block.log10_p is not None and block.log10_p < math.log10(threshold)
@@ -125,7 +141,14 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
     independent; a claim of descent only where the verdict is dependent, enough blocks show it, and
     shapes and digests allow it.
     """
-    blocks = claimed_blocks(claim, evidence)
+    if evidence.statistic in PAIR_STATISTICS:
+        return _judge_models(claim, evidence)
+    return _judge_over_blocks(claim, evidence, claimed_blocks(claim, evidence))
+
+
+def _judge_over_blocks(
+    claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
+) -> Judgement:
     verdict = decide_blocks(blocks, claim.threshold)
     measured = _measured_pair(blocks, claim, evidence)
     nothing = _unchecked(claim, blocks)
@@ -141,6 +164,37 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
         return Judgement("fails", verdict, measured, _NO_KINSHIP[verdict])
     objection = _objection(claim, evidence, blocks)
     return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
+
+
+def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
+    """Judge a claim by a statistic of the whole models."""
+    verdict = decide_evidence(evidence, claim.threshold)
+    measured = _measured_models(claim, evidence)
+    if claim.expect == "unknown":
+        return Judgement("report", verdict, measured, _UNKNOWN)
+    if claim.expect == "identical" and _same_checkpoint(evidence):
+        return Judgement("holds", "dependent", measured, _IDENTICAL)
+    if evidence.log10_p is None:
+        return Judgement(
+            "fails", verdict, measured, "A statistic without a p-value decides nothing."
+        )
+    if claim.expect == "independent":
+        return _independence(verdict, measured)
+    if verdict != "dependent":
+        return Judgement("fails", verdict, measured, _NO_KINSHIP[verdict])
+    objection = _objection_to_models(claim, evidence)
+    return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
+
+
+def _measured_models(claim: Claim, evidence: Evidence) -> str:
+    value = "no value" if evidence.value is None else f"{evidence.value:.4g}"
+    if evidence.log10_p is None:
+        return f"{evidence.statistic} of the two models: {value}, which has no p-value"
+    permuted = f" by {evidence.permutations} permutations" if evidence.permutations else ""
+    return (
+        f"{evidence.statistic} of the two models: {value}, p = {format_p(evidence.log10_p)}{permuted} "
+        f"(threshold {format_p(math.log10(claim.threshold))})"
+    )
 
 
 _UNKNOWN = "Nothing is claimed of this pair."
@@ -256,13 +310,9 @@ def _without_mlp(claim: Claim, evidence: Evidence) -> dict[str, str]:
 
 def _objection(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None:
     """Why kinship alone does not make the claim true; None where it does."""
-    if claim.expect == "identical":
-        return "The two are kin, but their digests differ: they are not the same checkpoint."
-    if claim.expect != "derived" and _same_checkpoint(evidence):
-        return f"{_IDENTICAL} `identical` or `derived` would hold, {claim.expect!r} does not."
-    shape = _shape_objection(claim, evidence)
-    if shape is not None:
-        return shape
+    objection = _objection_to_models(claim, evidence)
+    if objection is not None:
+        return objection
     kin = sum(shows(b, claim.threshold) for b in blocks)
     needed = max(1, math.ceil((claim.blocks.at_least or 1.0) * len(blocks) - 1e-9))
     if kin < needed:
@@ -272,6 +322,15 @@ def _objection(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
             "`blocks:` says which must."
         )
     return None
+
+
+def _objection_to_models(claim: Claim, evidence: Evidence) -> str | None:
+    """Why what the models are speaks against the claim: their digests, their shapes."""
+    if claim.expect == "identical":
+        return "The two are kin, but their digests differ: they are not the same checkpoint."
+    if claim.expect != "derived" and _same_checkpoint(evidence):
+        return f"{_IDENTICAL} `identical` or `derived` would hold, {claim.expect!r} does not."
+    return _shape_objection(claim, evidence)
 
 
 def _shape_objection(claim: Claim, evidence: Evidence) -> str | None:

@@ -6,7 +6,7 @@ it is fed (`InputsSpec`), and what is claimed of a pair (`Relationship`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 Relationship = Literal[
@@ -28,8 +28,26 @@ DESCENTS = frozenset(RELATIONSHIPS) - {"independent", "unknown"}
 SHAPE_KEEPING = frozenset({"finetune", "adapter", "quantized", "merge", "permuted", "identical"})
 """Descents that keep the number of blocks and the width of every MLP."""
 
-StatisticName = Literal["kinship", "match", "match_weights"]
+StatisticName = Literal[
+    "csh",
+    "csu",
+    "csu_all",
+    "jsd",
+    "kinship",
+    "l2",
+    "match",
+    "match_weights",
+    "mode_connectivity",
+]
 STATISTICS: tuple[str, ...] = get_args(StatisticName)
+PAIR_STATISTICS = frozenset({"csu_all", "jsd", "l2", "mode_connectivity"})
+"""Statistics of two whole models; the others are of two blocks."""
+DISTANCES = frozenset({"l2", "mode_connectivity"})
+"""Statistics without a null distribution of their own: PERMTEST gives them a p-value."""
+WITHOUT_P = frozenset({"jsd"})
+"""Statistics that no permutation moves: they have no p-value, and decide no claim."""
+PERMUTATIONS = 99
+"""PERMTEST's T where nothing is said, as in the paper: the least p-value is 1 / (T + 1)."""
 
 Verdict = Literal["dependent", "independent", "inconclusive"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -41,7 +59,8 @@ class ModelSpec:
 
     ``revision`` belongs to ``repo``. ``dtype`` is the type to load in (None: the checkpoint's own
     on a GPU, float32 on a CPU). ``blocks`` states the number of transformer blocks where it cannot
-    be read before the model is there (a hub model that is not downloaded yet).
+    be read before the model is there (a hub model that is not downloaded yet). ``disguised`` is not
+    the model but a copy of it with the same function, made on the spot: a positive control.
     """
 
     recipe: str | None = None
@@ -50,10 +69,13 @@ class ModelSpec:
     revision: str | None = None
     dtype: Dtype | None = None
     blocks: int | None = None
+    disguised: bool = False
 
     @property
     def source(self) -> str:
         """The spec as one word: ``recipe:quickstart/base``, ``path:./x``, ``repo:org/name@sha``."""
+        if self.disguised:
+            return f"disguised:{replace(self, disguised=False).source}"
         if self.recipe is not None:
             return f"recipe:{self.recipe}"
         if self.path is not None:

@@ -141,3 +141,29 @@ def test_detection_does_not_touch_the_global_generator():
     state = torch.get_rng_state()
     find_mlps(model)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_attention_is_not_taken_for_a_gated_mlp():
+    """Its output is linear in the values, and key, value and output projections have one shape."""
+    model = build("OPTConfig", "OPTForCausalLM", ffn_dim=48, word_embed_proj_dim=32)
+    with pytest.raises(ArchitectureError, match="OPTForCausalLM: no block has a gated MLP"):
+        find_mlps(model)
+
+
+def test_gpt_neos_attention_is_not_either():
+    import transformers
+
+    config = transformers.GPTNeoConfig(
+        hidden_size=32, num_layers=2, num_heads=4, vocab_size=64, attention_types=[[["global"], 2]]
+    )
+    with pytest.raises(ArchitectureError, match="no block has a gated MLP"):
+        find_mlps(transformers.GPTNeoForCausalLM(config))
+
+
+def test_a_model_without_numbers_gives_the_same_layout():
+    import transformers
+
+    config = transformers.LlamaConfig(**SIZES)
+    with torch.device("meta"):
+        skeleton = transformers.LlamaForCausalLM(config)
+    assert find_mlps(skeleton) == find_mlps(build("LlamaConfig", "LlamaForCausalLM"))

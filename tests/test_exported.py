@@ -27,15 +27,19 @@ LEVELS = {
     "suite": 1,
     "capture": 2,
     "loading": 2,
+    "plain": 2,
     "permtest": 2,
     "recipes": 2,
     "transforms": 2,
     "weights": 2,
     "statistics": 3,
     "blocks": 4,
+    "controls": 4,
+    "pairs": 4,
     "plan": 4,
     "verdict": 4,
     "execute": 5,
+    "live": 5,
     "measure": 5,
     "plugin": 6,
     "cli": 6,
@@ -43,6 +47,7 @@ LEVELS = {
 """The design's table: a module imports from lower levels, and from its own as said below."""
 
 PRIVATE = {
+    "_assemble": "execute",
     "_entries": "store",
     "_hub": "sources",
     "_paired": "permtest",
@@ -58,12 +63,13 @@ PRIVATE = {
 
 SIDEWAYS = {
     ("execute", "measure"),  # its torch side, imported when there is something to measure
+    ("live", "measure"),  # the shape of a model
     ("permtest", "transforms"),  # permutes what the transforms know how to permute
     ("recipes", "transforms"),  # a recipe is made of transforms
 }
 """Imports within one level, each with its reason; `errors`, `vocabulary` and private ones are free."""
 
-BUILT_ON = {"match_weights": "match"}
+BUILT_ON = {"generalized": "match", "match_weights": "match"}
 """Statistics that are another one by definition, on other data; the rest know no other."""
 
 LIGHT = [

@@ -153,8 +153,8 @@ def test_the_seed_renumbers_units_and_hardly_matters():
     assert max(r.log10_p for r in found) < -10
 
 
-def test_every_registered_statistic_loads():
+def test_every_registered_test_of_blocks_loads():
     for name, statistic in REGISTRY.items():
-        parts = statistic.components()
         assert statistic.name == name
+        parts = [part for part in statistic.components() if part.basis != "models"]
         assert all(callable(part.load()) for part in parts)

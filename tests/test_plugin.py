@@ -60,7 +60,7 @@ def test_true_claims_pass_with_one_test_a_block_and_one_for_the_verdict(write, r
             "a.suite.yaml::kin-vs-base[[]verdict[]] PASSED*",
             "a.suite.yaml::other-vs-base[[]verdict[]] PASSED*",
             "*= lineage =*",
-            "claim * verdict * p (all blocks) * kin blocks",
+            "claim * verdict * p (all blocks) * Holm * kin blocks",
             "kin is a fine-tune of base *dependent * 3 of 3 * ok",
             "other is independent of base * independent * 0 of 3 * ok",
         ]
@@ -74,7 +74,7 @@ def test_a_false_claim_says_what_was_claimed_measured_and_meant_and_nothing_of_o
     result.stdout.fnmatch_lines(
         [
             "E *Failed: claimed   kin is independent of base (a.suite.yaml:12)",
-            "E * measured  block 0: match correlation +*, p = * (threshold 5.0e-7), * of 64 units*",
+            "E * measured  block 0: kinship correlation +*, p = * (threshold 5.0e-7), * of 64 units*",
             "E * meaning   The claim of independence is false. *descends*",
             "a.suite.yaml:12: Failed",
             "FAILED a.suite.yaml::ours[[]block0[]] - *",
@@ -354,3 +354,81 @@ def test_properties_cross_to_reports_as_json(write, run, pytester):
 
 def test_no_test_here_ran_in_a_process_without_the_plugin():
     assert "provenance.plugin" in sys.modules
+
+
+def test_controls_stand_beside_the_claims(pytester, write, run):
+    path = write(OTHER, KIN)
+    path.write_text(path.read_text().replace("version: 1", "version: 1\ncontrols: true", 1))
+    result = run("-v")
+    result.stdout.fnmatch_lines(
+        [
+            "*other-vs-base[[]null[]] *",
+            "*other-vs-base[[]verdict[]] PASSED*",
+            "*control-base[[]positive[]] PASSED*",
+        ]
+    )
+    assert "failed" not in result.parseoutcomes()
+
+
+def test_independence_is_not_believed_of_a_test_without_power(pytester, write, run):
+    path = write(OTHER + ", statistic: csu")
+    path.write_text(path.read_text().replace("version: 1", "version: 1\ncontrols: true", 1))
+    result = run("-k", "verdict or positive")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "E *control   a disguised copy of base is dependent on it, by csu",
+            "E *meaning   The test has no power on this model*inconclusive*",
+        ]
+    )
+
+
+def test_a_list_of_statistics_is_as_many_claims(write, run):
+    write(KIN + ", statistic: [csu, csh, match, match_weights]", OTHER)
+    result = run("-k", "block0")
+    result.assert_outcomes(passed=5)
+    write(KIN + ", statistic: [csu, csh]", FALSE + ", id: ours")
+    result = run("-v", "-k", "kin-vs-base-csh and block0 or ours and block0")
+    result.stdout.fnmatch_lines(["*kin-vs-base-csh[[]block0[]] PASSED*", "*threshold 3.3e-7*"])
+
+
+@pytest.mark.parametrize("statistic", ["l2", "csu_all"])
+def test_statistics_of_whole_models_make_one_test(write, run, statistic):
+    how = f", statistic: {statistic}, alpha: 0.06, permutations: 39"
+    write(KIN + how)
+    run("-v").stdout.fnmatch_lines(["a.suite.yaml::kin-vs-base[[]verdict[]] PASSED*"])
+
+
+def test_a_statistic_that_could_never_decide_is_a_mistake(write, run):
+    write(KIN + ", statistic: l2", OTHER + ", statistic: jsd")
+    result = run()
+    result.stdout.fnmatch_lines(
+        [
+            "a.suite.yaml:11:*l2 with 99 permutations has no p-value below 0.01*raise alpha*",
+            "a.suite.yaml:12:*jsd has no p-value and decides no claim*",
+        ]
+    )
+
+
+@pytest.mark.parametrize("statistic", ["jsd", "mode_connectivity"])
+def test_what_says_little_of_untrained_models_is_reported(write, run, statistic):
+    how = f"statistic: {statistic}, permutations: 19"
+    write(f"candidate: kin, reference: base, expect: unknown, {how}")
+    result = run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["nothing is claimed of kin and base *"])
+
+
+def test_holm_counts_claims_that_were_not_run_as_chance():
+    from provenance.plugin.records import PairRecord
+    from provenance.plugin.summary import holm_by_file
+    from provenance.pvalues import holm
+
+    def record(line, log10_p, claims):
+        return PairRecord(f"a.suite.yaml:{line}", str(line), "", None, log10_p, 0, 1, claims)
+
+    assert holm_by_file([record(1, -3.0, 4), record(2, None, 4), record(3, -2.0, 4)]) == [
+        holm([-3.0, -2.0, 0.0, 0.0])[0],
+        None,
+        holm([-3.0, -2.0, 0.0, 0.0])[1],
+    ]

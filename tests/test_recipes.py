@@ -2,34 +2,73 @@
 
 import copy
 import dataclasses
+import inspect
 import json
 import math
+import typing
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fixtures.models import tiny_llama
+from fixtures.models import save_checkpoint, tiny_llama
+from provenance import Executor, Store, recipes, transforms
 from provenance.errors import InputError, SourceError
 from provenance.recipes import RECIPES, Recipe, get
-from provenance.recipes.build import build, encode, follow, train_tokenizer
+from provenance.recipes.build import _TRANSFORMS, build, encode, follow, train_tokenizer
+from provenance.recipes.distil import distil
+from provenance.recipes.lora import train_lora
+from provenance.recipes.retrain import hidden_states, retrain_mlp
 from provenance.recipes.settings import (
+    AddNoise,
     CorpusSettings,
+    Distil,
+    FoldNorms,
     Initialise,
+    LoraMerge,
+    LoraSettings,
+    MergeLinear,
+    MergeSlerp,
+    MergeTies,
+    PermuteHeads,
     PermuteResidual,
     PermuteUnits,
     PruneDepth,
+    PruneMagnitude,
     PruneWidth,
+    Reader,
+    RescaleNorms,
     RescaleUnits,
+    RetrainMlp,
+    RetrainSettings,
+    RotateResidual,
+    RoundTrip,
+    Step,
     TokenizerSettings,
     Train,
+    TrainLora,
     TrainSettings,
+    TransplantMlp,
+    Upcycle,
+    UpscaleDepth,
 )
 from provenance.recipes.train import initialise, train
 
 TEXT = CorpusSettings("topics", 20_000)
 TOKENIZER = TokenizerSettings(300, TEXT)
-TRAIN = Train(TEXT, TrainSettings(steps=6, batch=2, length=16, warmup=2))
+SETTINGS = TrainSettings(steps=6, batch=2, length=16, warmup=2)
+TRAIN = Train(TEXT, SETTINGS)
+LORA = LoraSettings(SETTINGS, rank=3)
+RETRAIN = RetrainSettings(steps=400, batch=64, tokens=1024, length=16)
+DISGUISES = {
+    PermuteUnits,
+    RescaleUnits,
+    PermuteHeads,
+    PermuteResidual,
+    RotateResidual,
+    FoldNorms,
+    RescaleNorms,
+}
 BEGIN = Initialise(0, hidden=32, units=64, blocks=2, heads=2, tokenizer=TOKENIZER)
 
 
@@ -49,8 +88,8 @@ def tokens():
     return torch.arange(1000) % 7
 
 
-def child(base, folder, *steps):
-    follow(recipe(*steps, parent="test/base"), folder, base)
+def child(base, folder, *steps, others=None):
+    follow(recipe(*steps, parent="test/base"), folder, base, others=others or {})
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
@@ -61,14 +100,31 @@ def loss_after(tokens, **settings):
 # the table of recipes
 
 
-def test_quickstart_has_its_five_recipes_parents_first():
-    assert list(RECIPES) == [
-        f"quickstart/{name}" for name in ("base", "finetuned", "rebranded", "other-seed", "pruned")
-    ]
+NAMES = {
+    "quickstart": "base finetuned rebranded other-seed pruned",
+    "disguise": "units scales signs heads residual rotation norms all",
+    "lineage": "noise int8 int4 magnitude upscaled transplant merge slerp lora ties retrained "
+    "distilled",
+}
+
+
+def test_recipes_are_those_that_the_documentation_speaks_of():
+    assert list(RECIPES) == [f"{kind}/{name}" for kind in NAMES for name in NAMES[kind].split()]
+
+
+def test_what_a_recipe_needs_stands_before_it():
     names = list(RECIPES)
     for name, entry in RECIPES.items():
         assert entry.name == name
-        assert entry.parent is None or names.index(entry.parent) < names.index(name)
+        needed = (*entry.others, *([entry.parent] if entry.parent else []))
+        assert all(names.index(other) < names.index(name) for other in needed)
+
+
+def test_disguises_are_the_fine_tune_and_disguise_steps_alone():
+    for name, entry in RECIPES.items():
+        if name.startswith("disguise/"):
+            assert entry.parent == "quickstart/finetuned"
+            assert {type(step) for step in entry.steps} <= DISGUISES
 
 
 def test_stated_blocks_are_those_that_the_steps_leave():
@@ -79,6 +135,8 @@ def test_stated_blocks_are_those_that_the_steps_leave():
                 blocks = step.blocks
             elif isinstance(step, PruneDepth):
                 blocks = len(step.keep_blocks)
+            elif isinstance(step, UpscaleDepth):
+                blocks = len(step.blocks)
         assert entry.blocks == blocks
 
 
@@ -110,6 +168,38 @@ def test_fields_hold_the_parents_and_the_versions():
     assert fields["parent"] == get("quickstart/finetuned").fields()
     assert fields["parent"]["parent"] == get("quickstart/base").fields()
     assert torch.__version__.startswith(fields["versions"]["torch"])
+
+
+def test_fields_hold_those_of_the_other_models_each_once():
+    entry = recipe(
+        MergeLinear("quickstart/base", 0.5), MergeSlerp("quickstart/base", 0.5), parent="p"
+    )
+    assert entry.others == ("quickstart/base",)
+    assert get("lineage/transplant").fields()["others"] == [get("quickstart/base").fields()]
+    assert get("lineage/ties").others == ("quickstart/finetuned", "lineage/lora")
+    assert get("quickstart/base").fields()["others"] == []
+
+
+def test_texts_are_those_of_every_step_that_reads_one():
+    steps = (BEGIN, TRAIN, TrainLora(TEXT, LORA), RetrainMlp(TEXT, (0,)), Distil(TEXT, 1, SETTINGS))
+    assert recipe(*steps, AddNoise(0, 0.1)).texts() == (TEXT,) * 5
+
+
+@pytest.mark.parametrize("step", sorted(_TRANSFORMS, key=lambda step: step.__name__))
+def test_fields_of_a_step_are_arguments_of_its_transform(step):
+    names = {field.name for field in dataclasses.fields(step)} - {"other", "others"}
+    transform = transforms.merge_ties if step is MergeTies else _TRANSFORMS[step]
+    parameters = inspect.signature(transform).parameters
+    models = {"model", "recipient", "donor", "a", "b", "base", "models"} & set(parameters)
+    assert names == set(parameters) - models
+    for field in dataclasses.fields(step):
+        if field.name in {"low", "high", "chosen"}:
+            assert field.default == parameters[field.name].default
+
+
+def test_every_step_begins_trains_or_transforms():
+    done = {Initialise, *typing.get_args(Reader), *_TRANSFORMS}
+    assert done == set(typing.get_args(Step))
 
 
 def test_fields_change_with_any_setting():
@@ -169,7 +259,9 @@ def test_child_keeps_its_parents_tokenizer(base, tmp_path):
 
 
 def test_disguised_child_has_its_parents_function(base, tmp_path):
-    model = child(base, tmp_path, PermuteUnits(0), RescaleUnits(1), PermuteResidual(2))
+    seeded = DISGUISES - {FoldNorms}
+    steps = [step(seed) for seed, step in enumerate(sorted(seeded, key=lambda step: step.__name__))]
+    model = child(base, tmp_path, *steps, FoldNorms())
     parent = AutoModelForCausalLM.from_pretrained(base).eval()
     ids = torch.arange(40)[None]
     with torch.no_grad():
@@ -183,6 +275,98 @@ def test_disguised_child_has_its_parents_function(base, tmp_path):
 def test_pruned_child_has_the_shape_that_its_config_says(base, tmp_path):
     model = child(base, tmp_path, PruneWidth(48), PruneDepth((1,)), TRAIN)
     assert (model.config.num_hidden_layers, model.config.intermediate_size) == (1, 48)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        AddNoise(0, 0.1),
+        RoundTrip(4),
+        PruneMagnitude(0.5),
+        LoraMerge(0, 2, 0.1),
+        TrainLora(TEXT, LORA),
+        RetrainMlp(TEXT, (1,), dataclasses.replace(RETRAIN, steps=2)),
+        Distil(TEXT, 5, SETTINGS),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_changed_child_has_other_weights_of_the_same_shapes(base, tmp_path, step):
+    model = child(base, tmp_path, step)
+    parent = AutoModelForCausalLM.from_pretrained(base)
+    pairs = list(zip(model.parameters(), parent.parameters(), strict=True))
+    assert all(a.shape == b.shape for a, b in pairs)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_upscaled_and_upcycled_children_are_what_their_config_says(base, tmp_path):
+    model = child(base, tmp_path, UpscaleDepth((0, 1, 0)), Upcycle(3, 0))
+    assert len(model.model.layers) == model.config.num_hidden_layers == 3
+    assert model.config.num_local_experts == 3
+
+
+# a second parent
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("second")
+    other = Initialise(1, hidden=32, units=64, blocks=2, heads=2, tokenizer=TOKENIZER)
+    follow(recipe(other), folder)
+    return folder
+
+
+def test_transplanted_block_is_the_others(base, second, tmp_path):
+    model = child(base, tmp_path, TransplantMlp("second", (1,)), others={"second": second})
+    origins = [AutoModelForCausalLM.from_pretrained(folder) for folder in (base, second)]
+    for block, origin in enumerate(origins):
+        gates = [m.model.layers[block].mlp.gate_proj.weight for m in (model, origin)]
+        assert torch.equal(*gates)
+
+
+def test_merges_take_the_parent_first_and_the_others_as_named(base, second, tmp_path):
+    a, b = (AutoModelForCausalLM.from_pretrained(folder) for folder in (base, second))
+    cases = {
+        "linear": (MergeLinear("second", 0.25), transforms.merge_linear(a, b, 0.25)),
+        "slerp": (MergeSlerp("second", 0.25), transforms.merge_slerp(a, b, 0.25)),
+        "ties": (
+            MergeTies(("second", "base"), 0.5, 0.25),
+            transforms.merge_ties(a, [b, a], 0.5, 0.25),
+        ),
+    }
+    for name, (step, expected) in cases.items():
+        made = child(base, tmp_path / name, step, others={"second": second, "base": base})
+        torch.testing.assert_close(made.state_dict(), expected.state_dict())
+
+
+def test_other_models_must_be_given(base, tmp_path):
+    with pytest.raises(
+        SourceError, match="'lineage/merge' needs the folder of quickstart/base too"
+    ):
+        build("lineage/merge", tmp_path, base)
+
+
+def test_executor_makes_the_other_models_first(tmp_path, monkeypatch):
+    begin = dataclasses.replace(BEGIN, seed=1)
+    merge = Recipe("t/merge", "merge", 2, "t/a", (MergeLinear("t/b", 0.5),))
+    table = [Recipe("t/a", "a", 2, None, (BEGIN,)), Recipe("t/b", "b", 2, None, (begin,)), merge]
+    monkeypatch.setattr(recipes, "RECIPES", {entry.name: entry for entry in table})
+    stages = []
+    executor = Executor(Store(tmp_path), on_stage=stages.append)
+    folders = [executor.checkpoint(recipe_spec(name)).folder for name in ("t/merge", "t/a", "t/b")]
+    assert [stage.subject for stage in stages if stage.action == "make"] == [
+        "t/a",
+        "t/b",
+        "t/merge",
+    ]
+    made, a, b = (AutoModelForCausalLM.from_pretrained(folder) for folder in folders)
+    expected = transforms.merge_linear(a, b, 0.5).state_dict()
+    torch.testing.assert_close(made.state_dict(), expected)
+
+
+def recipe_spec(name):
+    from provenance import ModelSpec
+
+    return ModelSpec(recipe=name)
 
 
 def test_progress_is_told_and_nothing_is_printed(tmp_path, capfd):
@@ -280,3 +464,112 @@ def test_trained_model_is_left_without_gradients_and_ready(tokens):
 def test_too_short_a_text_is_refused():
     with pytest.raises(InputError, match="more than 64 tokens of text, but got 64"):
         train(tiny_llama(), torch.zeros(64, dtype=torch.int64), TrainSettings(steps=1))
+
+
+# low-rank fine-tuning
+
+
+def test_low_rank_tuning_learns_by_updates_of_its_rank(tokens):
+    model = tiny_llama()
+    before = copy.deepcopy(model.state_dict())
+    tuned = train_lora(
+        model, tokens, LoraSettings(TrainSettings(steps=40, length=16, learning_rate=2e-2), rank=3)
+    )
+    assert mean_loss(tuned, tokens) < mean_loss(model, tokens) - 0.5
+    for name, weight in tuned.state_dict().items():
+        rank = torch.linalg.matrix_rank(torch.atleast_2d(weight - before[name]).double(), rtol=1e-4)
+        assert rank == (3 if "proj" in name else 0), name
+
+
+def test_low_rank_tuning_leaves_its_model_and_an_ordinary_one(tokens, tmp_path):
+    model = tiny_llama()
+    before = copy.deepcopy(model.state_dict())
+    tuned = train_lora(model, tokens, LORA)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert tuned.state_dict().keys() == before.keys()
+    assert all(weight.requires_grad for weight in [*tuned.parameters(), *model.parameters()])
+    loaded = AutoModelForCausalLM.from_pretrained(save_checkpoint(tuned, tmp_path))
+    torch.testing.assert_close(loaded.state_dict(), tuned.state_dict())
+
+
+def mean_loss(model, tokens):
+    with torch.no_grad():
+        return model(input_ids=tokens[None, :100], labels=tokens[None, :100]).loss.item()
+
+
+# an MLP retrained
+
+
+def test_retrained_mlp_does_what_the_old_one_did_with_other_weights():
+    model = tiny_llama()
+    tokens = torch.randint(128, (2048,), generator=torch.Generator().manual_seed(0))
+    retrained = retrain_mlp(model, tokens, (1,), RETRAIN)
+    states = hidden_states(model, tokens[1024:], 1, RETRAIN)
+    with torch.no_grad():
+        old, new = (m.model.layers[1].mlp(states) for m in (model, retrained))
+    assert (old - new).square().mean() < 0.3 * old.var()
+    gates = [m.model.layers[1].mlp.gate_proj.weight for m in (model, retrained)]
+    cosines = torch.nn.functional.cosine_similarity(*gates)
+    assert cosines.abs().mean() < 0.5
+
+
+def test_all_but_the_retrained_mlps_is_left(tokens):
+    model = tiny_llama()
+    settings = dataclasses.replace(RETRAIN, steps=2)
+    retrained, again = (retrain_mlp(model, tokens, (1,), settings) for _ in range(2))
+    for name, tensor in model.state_dict().items():
+        same = torch.equal(tensor, retrained.state_dict()[name])
+        assert same != name.startswith("model.layers.1.mlp."), name
+        assert torch.equal(retrained.state_dict()[name], again.state_dict()[name])
+    assert all(parameter.grad is None for parameter in retrained.parameters())
+
+
+def test_hidden_states_are_what_enters_the_mlp_and_the_hook_is_gone(tokens):
+    model = tiny_llama()
+    states = hidden_states(model, tokens, 1, RETRAIN)
+    assert states.shape == (1000 // 16 * 16, 32)
+    # the slow, obvious version, of the second sequence
+    with torch.no_grad():
+        seen = []
+        norm = model.model.layers[1].post_attention_layernorm
+        norm.register_forward_hook(lambda *call: seen.append(call[2]))
+        model(input_ids=tokens[None, 16:32])
+    torch.testing.assert_close(states[16:32], seen[0][0], atol=1e-5, rtol=1e-4)
+    assert not model.model.layers[1].mlp._forward_pre_hooks
+
+
+def test_retraining_refuses_too_short_a_text_and_absent_blocks(tokens):
+    with pytest.raises(InputError, match="at least 16 tokens of text, but got 7"):
+        retrain_mlp(tiny_llama(), tokens[:7], (0,), RETRAIN)
+    for blocks in [(), (2,), (-1,)]:
+        with pytest.raises(ValueError, match="numbers from 0 to 1, but got"):
+            retrain_mlp(tiny_llama(), tokens, blocks, RETRAIN)
+
+
+# distillation
+
+
+def test_student_comes_to_say_what_its_teacher_says():
+    teacher = tiny_llama(tie_word_embeddings=True)
+    tokens = torch.randint(128, (2000,), generator=torch.Generator().manual_seed(0))
+    distances = []
+    for steps in (1, 60):
+        student = distil(teacher, 7, tokens, TrainSettings(steps=steps, length=16, warmup=5))
+        with torch.no_grad():
+            said = [
+                m(input_ids=tokens[None, :64]).logits.log_softmax(-1) for m in (student, teacher)
+            ]
+        distances.append(torch.nn.functional.kl_div(*said, log_target=True, reduction="sum").item())
+    assert distances[1] < 0.6 * distances[0]
+
+
+def test_student_begins_from_weights_of_its_own_and_the_teacher_stays(tokens):
+    teacher, state = tiny_llama(), torch.random.get_rng_state()
+    before = copy.deepcopy(teacher.state_dict())
+    first, second, third = (distil(teacher, seed, tokens, SETTINGS) for seed in (1, 1, 2))
+    gates = [m.model.layers[0].mlp.gate_proj.weight for m in (first, second, third, teacher)]
+    assert torch.equal(gates[0], gates[1])
+    for one, other in [(0, 2), (0, 3), (2, 3)]:
+        assert torch.nn.functional.cosine_similarity(gates[one], gates[other]).abs().max() < 0.8
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+    assert torch.equal(torch.random.get_rng_state(), state)

@@ -666,3 +666,23 @@ def test_a_full_disk_says_what_to_do_and_leaves_nothing(store, monkeypatch):
         store.get_or_create("evidence", FIELDS, build)
     assert leftovers(store) == []
     assert store.get("evidence", FIELDS) is None
+
+
+def test_a_folder_that_its_owner_moves_away_during_a_sweep_is_no_error(tmp_path, monkeypatch):
+    from contextlib import contextmanager
+
+    store = Store(tmp_path / "store")
+    store.get_or_create("evidence", {"n": 1}, lambda folder: (folder / "a").write_text("1"))
+    leftover = store.root / "v1" / "tmp" / "evidence-0.moved"
+    leftover.mkdir()
+    lock = Store._lock
+
+    @contextmanager
+    def acquired_when_its_owner_has_finished(self, name):
+        with lock(self, name):
+            leftover.rmdir()
+            yield
+
+    monkeypatch.setattr(Store, "_lock", acquired_when_its_owner_has_finished)
+    entry = store.get_or_create("evidence", {"n": 2}, lambda folder: (folder / "a").write_text("2"))
+    assert entry.read_text("a") == "2"

@@ -58,7 +58,7 @@ def test_a_suite_needs_only_version_models_and_pairs():
     }
     (claim,) = found.claims
     assert (claim.id, claim.candidate, claim.reference) == ("chat-vs-base", "chat", "base")
-    assert (claim.expect, claim.statistic, claim.alpha) == ("finetune", "match", 1e-6)
+    assert (claim.expect, claim.statistic, claim.alpha) == ("finetune", "kinship", 1e-6)
     assert (claim.blocks, claim.tags, claim.xfail, claim.skip) == (Blocks(), (), None, None)
 
 
@@ -167,7 +167,7 @@ def test_repeated_tags_count_once():
         ("inptus: {}\n" + GOOD, "1:1: unknown key 'inptus'; did you mean 'inputs'?"),
         (
             "zzz: {}\n" + GOOD,
-            "1:1: unknown key 'zzz'; known keys: defaults, inputs, models, pairs, version",
+            "1:1: unknown key 'zzz'; known keys: controls, defaults, inputs, models, pairs, version",
         ),
         ("inputs: {token: 99}\n" + GOOD, "1:10: unknown key 'token'; did you mean 'tokens'?"),
         ("defaults: {aplha: 1}\n" + GOOD, "1:12: unknown key 'aplha'; did you mean 'alpha'?"),

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from provenance.controls import null_control
 from provenance.errors import ProvenanceError
-from provenance.plan import comparison
+from provenance.plan import comparison, negative_control, positive_control
 from provenance.plugin import options
 from provenance.plugin.records import PROPERTY, PairRecord
+from provenance.pvalues import format_p
 from provenance.verdict import (
     Judgement,
     aggregate,
     claimed_blocks,
+    decide_evidence,
     describe,
     judge_block,
     judge_pair,
@@ -28,17 +31,26 @@ if TYPE_CHECKING:
     from provenance.evidence import Evidence
     from provenance.execute import Executor
     from provenance.plugin.collection import SuiteFile
-    from provenance.suite import Claim
+    from provenance.suite import Claim, Suite
 
 VERDICT, ALL_BLOCKS = "verdict", "blocks"
+POSITIVE, NULL = "positive", "null"
 
 
 def check(request: pytest.FixtureRequest, provenance: Executor, claim: Claim, part: str) -> None:
-    """Check one part of a claim: ``block3``, ``blocks`` (all at once) or ``verdict``."""
+    """Check one part of a claim.
+
+    ``block3``, ``blocks`` (all at once), ``verdict``, or a control: ``null``, ``positive``.
+    """
     __tracebackhide__ = True
     where = _where(request, claim)
+    suite = _suite_file(request).suite
+    if part == POSITIVE:
+        _check_positive(suite, provenance, claim)
+        return
     try:
-        evidence = provenance.evidence(comparison(_suite_file(request).suite, claim))
+        evidence = provenance.evidence(comparison(suite, claim))
+        null = provenance.evidence(negative_control(suite, claim)) if part == NULL else None
     except ProvenanceError as error:
         _record(request, claim, where, None)
         _fail(f"claimed   {describe(claim)} ({where})\ncould not be checked: {error}")
@@ -46,8 +58,51 @@ def check(request: pytest.FixtureRequest, provenance: Executor, claim: Claim, pa
         _clear(provenance)
     _record(request, claim, where, evidence)
     _keep(request, claim, evidence)
+    if null is not None:
+        _check_null(claim, where, null)
+        return
     judgements = _judgements(claim, evidence, part)
     _act(claim, where, judgements)
+    if part == VERDICT and suite.controls and claim.expect == "independent":
+        _check_positive(suite, provenance, claim)
+
+
+def _check_positive(suite: Suite, provenance: Executor, claim: Claim) -> None:
+    """A test that does not see a disguised copy has no power, and independence means nothing."""
+    __tracebackhide__ = True
+    says = (
+        f"control   a disguised copy of {claim.reference} is dependent on it, by {claim.statistic}"
+    )
+    try:
+        evidence = provenance.evidence(positive_control(suite, claim))
+    except ProvenanceError as error:
+        _fail(f"{says}\ncould not be checked: {error}")
+    finally:
+        _clear(provenance)
+    found = decide_evidence(evidence, claim.threshold)
+    if found != "dependent":
+        _fail(
+            f"{says}\n"
+            f"measured  {found}, p = {format_p(evidence.log10_p or 0.0)} "
+            f"(threshold {claim.threshold:.2g})\n"
+            f"meaning   The test has no power on this model, so that nothing it finds independent is "
+            "to be believed: a claim of independence is inconclusive."
+        )
+
+
+def _check_null(claim: Claim, where: str, evidence: Evidence) -> None:
+    __tracebackhide__ = True
+    found = null_control(evidence)
+    if found.log10_p is None:
+        pytest.skip(f"{found.count} blocks against others: too few to test their p-values")
+    if not found.holds():
+        _fail(
+            f"control   blocks of {claim.candidate} and {claim.reference} that do not correspond look "
+            f"independent ({where})\n"
+            f"measured  their {found.count} p-values are smaller than uniform ones: "
+            f"p = {format_p(found.log10_p)} by Kolmogorov-Smirnov\n"
+            "meaning   On this pair small p-values come too easily: do not believe a dependence."
+        )
 
 
 def _suite_file(request: pytest.FixtureRequest) -> SuiteFile:
@@ -111,10 +166,11 @@ def _record(
         where=where,
         claim=describe(claim),
         verdict=None if judgement is None else judgement.verdict,
-        log10_p=aggregate(blocks),
+        log10_p=evidence.log10_p if evidence and not blocks else aggregate(blocks),
         kin=sum(shows(block, claim.threshold) for block in blocks),
         blocks=len(blocks),
         id=claim.id,
+        claims=len(_suite_file(request).suite.claims),
     )
     request.node.user_properties.append((PROPERTY, json.dumps(asdict(record))))
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provenance.errors import SuiteError
-from provenance.plugin.checks import ALL_BLOCKS, VERDICT, check
+from provenance.plugin.checks import ALL_BLOCKS, NULL, POSITIVE, VERDICT, check
 from provenance.suite import Claim, Suite, load
+from provenance.vocabulary import PAIR_STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,8 @@ class SuiteFile(pytest.Module):
         module.__doc__ = f"Claims of {self.nodeid}."
         for claim in self.suite.claims:
             setattr(module, claim.id, _test_function(self, claim))
+        for reference, claim in _controlled(self.suite).items():
+            setattr(module, f"control-{reference}", _control_function(self, claim))
         return module
 
     def funcnamefilter(self, name: str) -> bool:  # noqa: ARG002
@@ -65,12 +68,26 @@ def _relative(message: str, path: Path, nodeid: str) -> str:
     return message.replace(f"{path}:", f"{nodeid}:")
 
 
+def _controlled(suite: Suite) -> dict[str, Claim]:
+    """The first claim on each reference that has a positive control."""
+    if not suite.controls:
+        return {}
+    claims = [claim for claim in suite.claims if claim.skip is None]
+    return {claim.reference: claim for claim in reversed(claims)}
+
+
+def _control_function(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
+    function = _compiled(collector, claim, f"control-{claim.reference}")
+    function.__doc__ = f"A disguised copy of {claim.reference} is found dependent on it."
+    marked = pytest.mark.parametrize("part", [POSITIVE])(function)
+    assert isinstance(marked, FunctionType)
+    return marked
+
+
 def _test_function(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
-    function = _compiled(collector, claim)
-    blocks = _block_ids(collector.suite, claim)
-    parts = [*(f"block{index}" for index in blocks), VERDICT]
-    if not blocks:
-        parts = [ALL_BLOCKS, VERDICT]
+    function = _compiled(collector, claim, claim.id)
+    function.__doc__ = f"{claim.candidate} against {claim.reference}: {claim.expect}."
+    parts = _part_ids(collector.suite, claim)
     marked: Any = pytest.mark.parametrize("part", [_part(claim, part) for part in parts])(function)
     marked = pytest.mark.relation(
         kind=claim.expect,
@@ -101,6 +118,15 @@ def _part(claim: Claim, part: str) -> Any:
     return pytest.param(part, id=part, marks=expected)
 
 
+def _part_ids(suite: Suite, claim: Claim) -> list[str]:
+    """What is tested of a claim: each block, or all at once where they cannot be counted yet."""
+    if claim.statistic in PAIR_STATISTICS:
+        return [VERDICT]
+    blocks = [f"block{index}" for index in _block_ids(suite, claim)]
+    controls = [NULL] if suite.controls and claim.expect == "independent" else []
+    return [*(blocks or [ALL_BLOCKS]), *controls, VERDICT]
+
+
 def _block_ids(suite: Suite, claim: Claim) -> tuple[int, ...]:
     """Blocks that get a test of their own: named by the claim, or as many as the model has."""
     if claim.blocks.indices is not None:
@@ -116,8 +142,8 @@ def _block_ids(suite: Suite, claim: Claim) -> tuple[int, ...]:
     return tuple(range(peek_blocks(spec) or 0))
 
 
-def _compiled(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
-    """A function of the claim's name that calls `check`, placed at the claim's ``expect``."""
+def _compiled(collector: SuiteFile, claim: Claim, name: str) -> Callable[..., None]:
+    """A function of that name that calls `check`, placed at the claim's ``expect``."""
     tree = ast.parse(SOURCE)
     mark = claim.mark
     for node in ast.walk(tree):
@@ -127,6 +153,5 @@ def _compiled(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
     namespace: dict[str, Any] = {"check": check, "claim": claim}
     exec(compile(tree, str(collector.path), "exec"), namespace)  # noqa: S102 - our own two lines
     function: FunctionType = namespace["test"]
-    function.__name__ = function.__qualname__ = claim.id
-    function.__doc__ = f"{claim.candidate} against {claim.reference}: {claim.expect}."
+    function.__name__ = function.__qualname__ = name
     return function

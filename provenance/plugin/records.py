@@ -26,6 +26,7 @@ class PairRecord:
     log10_p: float | None
     kin: int
     blocks: int
+    claims: int
 
 
 class Recorder:

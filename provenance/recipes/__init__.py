@@ -22,16 +22,33 @@ from typing import TYPE_CHECKING, Any
 from provenance import corpus
 from provenance.errors import SourceError
 from provenance.recipes.settings import (
+    AddNoise,
     CorpusSettings,
+    Distil,
     Initialise,
+    LoraSettings,
+    MergeLinear,
+    MergeSlerp,
+    MergeTies,
+    PermuteHeads,
     PermuteResidual,
     PermuteUnits,
     PruneDepth,
+    PruneMagnitude,
     PruneWidth,
+    RescaleNorms,
     RescaleUnits,
+    RetrainMlp,
+    RotateResidual,
+    RoundTrip,
     Step,
     Train,
+    TrainLora,
     TrainSettings,
+    TransplantMlp,
+    UpscaleDepth,
+    named_in,
+    read_by,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +94,11 @@ class Recipe:
                 "and have at least one other step if it has one"
             )
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Names of the recipes besides the parent whose models the steps need, each once."""
+        return tuple(dict.fromkeys(name for step in self.steps for name in named_in(step)))
+
     def fields(self) -> dict[str, Any]:
         """Return everything that determines the result, as JSON, without importing torch.
 
@@ -92,6 +114,7 @@ class Recipe:
             "steps": [{"step": type(step).__name__, **_plain(step)} for step in self.steps],
             "texts": [_digest(settings) for settings in self.texts()],
             "parent": get(self.parent).fields() if self.parent else None,
+            "others": [get(name).fields() for name in self.others],
             "code": CODE_VERSION,
             "versions": {
                 "python": platform.python_version(),
@@ -101,13 +124,8 @@ class Recipe:
 
     def texts(self) -> tuple[CorpusSettings, ...]:
         """Return the texts that the steps read, in order."""
-        texts = []
-        for step in self.steps:
-            if isinstance(step, Initialise):
-                texts.append(step.tokenizer.corpus)
-            elif isinstance(step, Train):
-                texts.append(step.corpus)
-        return tuple(texts)
+        texts = (read_by(step) for step in self.steps)
+        return tuple(text for text in texts if text is not None)
 
 
 def get(name: str) -> Recipe:
@@ -190,5 +208,126 @@ _QUICKSTART = (
     ),
 )
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _QUICKSTART})
+_DISGUISES: Mapping[str, tuple[str, tuple[Step, ...]]] = {
+    "units": ("MLP units in another order", (PermuteUnits(seed=21),)),
+    "scales": ("up rows multiplied, down columns divided", (RescaleUnits(seed=22, signs=False),)),
+    "signs": ("half of the up rows negated", (RescaleUnits(seed=23, low=1.0, high=1.0),)),
+    "heads": ("attention heads in another order", (PermuteHeads(seed=24),)),
+    "residual": ("hidden dimension in another order", (PermuteResidual(seed=25),)),
+    "rotation": ("norms folded, hidden space rotated at random", (RotateResidual(seed=26),)),
+    "norms": ("gains of norms multiplied, columns divided", (RescaleNorms(seed=27),)),
+    "all": (
+        "all disguises together",
+        (
+            PermuteUnits(seed=31),
+            RescaleUnits(seed=32),
+            PermuteHeads(seed=33),
+            PermuteResidual(seed=34),
+            RotateResidual(seed=35),
+            RescaleNorms(seed=36),
+        ),
+    ),
+}
+
+_DISGUISED = tuple(
+    Recipe(
+        f"disguise/{name}", f"The fine-tune in disguise: {what}", 4, "quickstart/finetuned", steps
+    )
+    for name, (what, steps) in _DISGUISES.items()
+)
+
+_LORA = TrainSettings(steps=150, batch=4, learning_rate=2e-3, warmup=10, seed=3)
+
+_LINEAGE = (
+    Recipe(
+        name="lineage/noise",
+        description="The base, its weights noisy",
+        blocks=4,
+        parent="quickstart/base",
+        steps=(AddNoise(seed=41, scale=0.1),),
+    ),
+    Recipe(
+        name="lineage/int8",
+        description="The base, rounded to 8 bits",
+        blocks=4,
+        parent="quickstart/base",
+        steps=(RoundTrip(bits=8),),
+    ),
+    Recipe(
+        name="lineage/int4",
+        description="The base, rounded to 4 bits",
+        blocks=4,
+        parent="quickstart/base",
+        steps=(RoundTrip(bits=4),),
+    ),
+    Recipe(
+        name="lineage/magnitude",
+        description="The base, the smallest half of its weights zero",
+        blocks=4,
+        parent="quickstart/base",
+        steps=(PruneMagnitude(fraction=0.5),),
+    ),
+    Recipe(
+        name="lineage/upscaled",
+        description="The base, its two inner blocks doubled",
+        blocks=6,
+        parent="quickstart/base",
+        steps=(UpscaleDepth(blocks=(0, 1, 2, 1, 2, 3)),),
+    ),
+    Recipe(
+        name="lineage/transplant",
+        description="A stranger to the base, with the MLP of the base's block 1",
+        blocks=4,
+        parent="quickstart/other-seed",
+        steps=(TransplantMlp(other="quickstart/base", blocks=(1,)),),
+    ),
+    Recipe(
+        name="lineage/merge",
+        description="The fine-tune and the base, averaged",
+        blocks=4,
+        parent="quickstart/finetuned",
+        steps=(MergeLinear(other="quickstart/base", weight=0.5),),
+    ),
+    Recipe(
+        name="lineage/slerp",
+        description="The fine-tune and the base, half-way along the arc",
+        blocks=4,
+        parent="quickstart/finetuned",
+        steps=(MergeSlerp(other="quickstart/base", weight=0.5),),
+    ),
+    Recipe(
+        name="lineage/lora",
+        description="The base, fine-tuned with prose by a merged update of rank 8",
+        blocks=4,
+        parent="quickstart/base",
+        steps=(TrainLora(_PROSE, LoraSettings(_LORA)),),
+    ),
+    Recipe(
+        name="lineage/ties",
+        description="What two fine-tunes of the base changed, merged by TIES",
+        blocks=4,
+        parent="quickstart/base",
+        steps=(
+            MergeTies(others=("quickstart/finetuned", "lineage/lora"), density=0.3, weight=1.0),
+        ),
+    ),
+    Recipe(
+        name="lineage/retrained",
+        description="The base, the MLP of its block 1 learnt again from what it did",
+        blocks=4,
+        parent="quickstart/base",
+        steps=(RetrainMlp(_CODE, blocks=(1,)),),
+    ),
+    Recipe(
+        name="lineage/distilled",
+        description="A student of the base's outputs, from weights of its own: no descendant",
+        blocks=4,
+        parent="quickstart/base",
+        steps=(Distil(_CODE, seed=2, settings=TrainSettings(steps=120, batch=4)),),
+    ),
+)
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {recipe.name: recipe for recipe in (*_QUICKSTART, *_DISGUISED, *_LINEAGE)}
+)
 """Every recipe by name; a parent stands before its children."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,22 +13,44 @@ from provenance import corpus, transforms
 from provenance._quiet import quiet
 from provenance.errors import SourceError
 from provenance.recipes import Recipe, get
+from provenance.recipes.distil import distil
+from provenance.recipes.lora import train_lora
+from provenance.recipes.retrain import retrain_mlp
 from provenance.recipes.settings import (
+    AddNoise,
     CorpusSettings,
+    Distil,
+    FoldNorms,
     Initialise,
+    LoraMerge,
+    MergeLinear,
+    MergeSlerp,
+    MergeTies,
+    PermuteHeads,
     PermuteResidual,
     PermuteUnits,
     PruneDepth,
+    PruneMagnitude,
     PruneWidth,
+    Reader,
+    RescaleNorms,
     RescaleUnits,
+    RetrainMlp,
+    RotateResidual,
+    RoundTrip,
     Step,
     TokenizerSettings,
     Train,
+    TrainLora,
+    TransplantMlp,
+    Upcycle,
+    UpscaleDepth,
+    named_in,
 )
 from provenance.recipes.train import initialise, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -35,6 +59,7 @@ __all__ = ["build", "encode", "follow", "train_tokenizer"]
 
 _END_OF_TEXT = "<|endoftext|>"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+_NONE: Mapping[str, Path] = MappingProxyType({})
 
 
 def build(
@@ -42,6 +67,7 @@ def build(
     folder: Path,
     parent: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    others: Mapping[str, Path] = _NONE,
 ) -> None:
     """Make the checkpoint of a named recipe: config, safetensors weights and tokenizer.
 
@@ -55,15 +81,18 @@ def build(
         Folder of the parent recipe's checkpoint, where the recipe has a parent.
     progress
         Called during training with what is done, the steps done and the steps in all.
+    others
+        Folders of the checkpoints of ``Recipe.others``, by their names.
 
     Raises
     ------
     SourceError
-        If there is no such recipe, or its parent is not given, or one is given that it has not.
+        If there is no such recipe, or its parent or another model that it needs is not given, or a
+        parent is given that it has not.
     InputError
         If a text that the recipe needs is not there.
     """
-    follow(get(name), folder, parent, progress)
+    follow(get(name), folder, parent, progress, others)
 
 
 def follow(
@@ -71,12 +100,16 @@ def follow(
     folder: Path,
     parent: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    others: Mapping[str, Path] = _NONE,
 ) -> None:
     """Make the checkpoint of any recipe; see `build`."""
+    missing = [name for name in recipe.others if name not in others]
+    if missing:
+        raise SourceError(f"recipe {recipe.name!r} needs the folder of {missing[0]} too")
     model, tokenizer = _begin(recipe, parent)
     report = _named(recipe.name, progress)
     for step in recipe.steps:
-        model = _apply(step, model, tokenizer, report)
+        model = _apply(step, model, tokenizer, report, others)
     _save(folder, model, tokenizer, parent)
 
 
@@ -128,11 +161,16 @@ def _begin(recipe: Recipe, parent: Path | None) -> tuple[PreTrainedModel, PreTra
         raise SourceError(f"recipe {recipe.name!r} needs the folder of its parent {recipe.parent}")
     if isinstance(first, Initialise):
         raise SourceError(f"recipe {recipe.name!r} has no parent, but was given {parent}")
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
+
+    return _load(parent), AutoTokenizer.from_pretrained(parent)
+
+
+def _load(folder: Path) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
 
     with quiet():
-        model = AutoModelForCausalLM.from_pretrained(parent, dtype=torch.float32)
-    return model, AutoTokenizer.from_pretrained(parent)
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def _named(
@@ -152,24 +190,56 @@ def _apply(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     report: Callable[[int, int], None] | None,
+    others: Mapping[str, Path],
 ) -> PreTrainedModel:
-    """Return the model after one step; training changes the model itself."""
+    """Return the model after one step; training on text alone changes the model itself."""
+    if isinstance(step, Initialise):
+        return model  # made in _begin, with its tokenizer
+    if not isinstance(step, Reader):
+        return _transform(step, model, others)
+    tokens = encode(tokenizer, _text(step.corpus))
     match step:
-        case Initialise():
-            pass  # done in _begin, which makes the tokenizer with it
-        case Train(text, settings):
-            train(model, encode(tokenizer, _text(text)), settings, report)
-        case PermuteUnits(seed):
-            model = transforms.permute_mlp_units(model, seed)
-        case RescaleUnits(seed, low, high, signs):
-            model = transforms.rescale_mlp(model, seed, low=low, high=high, signs=signs)
-        case PermuteResidual(seed):
-            model = transforms.permute_residual_stream(model, seed)
-        case PruneWidth(keep):
-            model = transforms.prune_width(model, keep)
-        case PruneDepth(keep_blocks):
-            model = transforms.prune_depth(model, keep_blocks)
-    return model
+        case Train(_, settings):
+            train(model, tokens, settings, report)
+            return model
+        case TrainLora(_, lora):
+            return train_lora(model, tokens, lora, report)
+        case RetrainMlp(_, blocks, retraining):
+            return retrain_mlp(model, tokens, blocks, retraining)
+        case Distil(_, seed, settings):
+            return distil(model, seed, tokens, settings, report)
+
+
+_TRANSFORMS: Mapping[type[Step], Callable[..., PreTrainedModel]] = {
+    PermuteUnits: transforms.permute_mlp_units,
+    RescaleUnits: transforms.rescale_mlp,
+    PermuteHeads: transforms.permute_heads,
+    PermuteResidual: transforms.permute_residual_stream,
+    RotateResidual: transforms.rotate_residual_stream,
+    FoldNorms: transforms.fold_norms,
+    RescaleNorms: transforms.rescale_norms,
+    PruneWidth: transforms.prune_width,
+    PruneDepth: transforms.prune_depth,
+    UpscaleDepth: transforms.upscale_depth,
+    Upcycle: transforms.upcycle,
+    AddNoise: transforms.add_noise,
+    RoundTrip: transforms.round_trip,
+    PruneMagnitude: transforms.prune_magnitude,
+    LoraMerge: transforms.lora_merge,
+    TransplantMlp: transforms.transplant_mlp,
+    MergeLinear: transforms.merge_linear,
+    MergeSlerp: transforms.merge_slerp,
+    MergeTies: lambda base, *models, **settings: transforms.merge_ties(base, models, **settings),
+}
+"""What each step calls, with the model, the models that the step names, and its own fields."""
+
+
+def _transform(step: Step, model: PreTrainedModel, others: Mapping[str, Path]) -> PreTrainedModel:
+    arguments = {field.name: getattr(step, field.name) for field in fields(step)}
+    for name in ("other", "others"):
+        arguments.pop(name, None)
+    models = [_load(others[name]) for name in named_in(step)]
+    return _TRANSFORMS[type(step)](model, *models, **arguments)
 
 
 def _save(

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = [
+    "AddNoise",
     "CorpusSettings",
+    "Distil",
+    "FoldNorms",
     "Initialise",
+    "LoraMerge",
+    "LoraSettings",
+    "MergeLinear",
+    "MergeSlerp",
+    "MergeTies",
+    "PermuteHeads",
     "PermuteResidual",
     "PermuteUnits",
     "PruneDepth",
+    "PruneMagnitude",
     "PruneWidth",
+    "RescaleNorms",
     "RescaleUnits",
+    "RetrainMlp",
+    "RetrainSettings",
+    "RotateResidual",
+    "RoundTrip",
     "Step",
     "TokenizerSettings",
     "Train",
+    "TrainLora",
     "TrainSettings",
+    "TransplantMlp",
+    "Upcycle",
+    "UpscaleDepth",
+    "named_in",
+    "read_by",
 ]
 
 
@@ -55,6 +77,36 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class LoraSettings:
+    """A low-rank update of every linear map, trained as ``training`` says and then merged.
+
+    The map becomes ``w + scale b a``, b of shape (rows, ``rank``) from zero and a random from
+    ``training.seed``.
+    """
+
+    training: TrainSettings
+    rank: int = 8
+    scale: float = 2.0
+
+
+@dataclass(frozen=True)
+class RetrainSettings:
+    """One run of Adam that fits a new MLP to the outputs of the old one.
+
+    Each of ``steps`` steps takes ``batch`` hidden states, drawn from ``seed`` as the new weights
+    are, from those that ``tokens`` tokens of text give in sequences of ``length``. The learning
+    rate falls linearly to zero.
+    """
+
+    steps: int = 1000
+    batch: int = 128
+    tokens: int = 16_384
+    length: int = 64
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Initialise:
     """Begin with a random Llama; ``seed`` draws its weights.
 
@@ -81,6 +133,35 @@ class Train:
 
 
 @dataclass(frozen=True)
+class TrainLora:
+    """See `provenance.recipes.lora.train_lora`."""
+
+    corpus: CorpusSettings
+    settings: LoraSettings
+
+
+@dataclass(frozen=True)
+class RetrainMlp:
+    """See `provenance.recipes.retrain.retrain_mlp`."""
+
+    corpus: CorpusSettings
+    blocks: tuple[int, ...]
+    settings: RetrainSettings = RetrainSettings()
+
+
+@dataclass(frozen=True)
+class Distil:
+    """See `provenance.recipes.distil.distil`: a student takes the model's place.
+
+    The recipe's parent is its teacher, and no ancestor of its weights.
+    """
+
+    corpus: CorpusSettings
+    seed: int
+    settings: TrainSettings
+
+
+@dataclass(frozen=True)
 class PermuteUnits:
     """See `provenance.transforms.permute_mlp_units`."""
 
@@ -98,10 +179,39 @@ class RescaleUnits:
 
 
 @dataclass(frozen=True)
+class PermuteHeads:
+    """See `provenance.transforms.permute_heads`."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
 class PermuteResidual:
     """See `provenance.transforms.permute_residual_stream`."""
 
     seed: int
+
+
+@dataclass(frozen=True)
+class RotateResidual:
+    """See `provenance.transforms.rotate_residual_stream`."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class FoldNorms:
+    """See `provenance.transforms.fold_norms`."""
+
+
+@dataclass(frozen=True)
+class RescaleNorms:
+    """See `provenance.transforms.rescale_norms`."""
+
+    seed: int
+    low: float = 0.5
+    high: float = 2.0
+    signs: bool = True
 
 
 @dataclass(frozen=True)
@@ -118,5 +228,117 @@ class PruneDepth:
     keep_blocks: tuple[int, ...]
 
 
-Step = Initialise | Train | PermuteUnits | RescaleUnits | PermuteResidual | PruneWidth | PruneDepth
+@dataclass(frozen=True)
+class UpscaleDepth:
+    """See `provenance.transforms.upscale_depth`."""
+
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Upcycle:
+    """See `provenance.transforms.upcycle`."""
+
+    experts: int
+    seed: int
+    chosen: int = 2
+
+
+@dataclass(frozen=True)
+class AddNoise:
+    """See `provenance.transforms.add_noise`."""
+
+    seed: int
+    scale: float
+
+
+@dataclass(frozen=True)
+class RoundTrip:
+    """See `provenance.transforms.round_trip`."""
+
+    bits: Literal[4, 8]
+
+
+@dataclass(frozen=True)
+class PruneMagnitude:
+    """See `provenance.transforms.prune_magnitude`."""
+
+    fraction: float
+
+
+@dataclass(frozen=True)
+class LoraMerge:
+    """See `provenance.transforms.lora_merge`."""
+
+    seed: int
+    rank: int
+    scale: float
+
+
+@dataclass(frozen=True)
+class TransplantMlp:
+    """See `provenance.transforms.transplant_mlp`; ``other`` is the recipe of the donor."""
+
+    other: str
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class MergeLinear:
+    """See `provenance.transforms.merge_linear`; ``other`` is a recipe."""
+
+    other: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class MergeSlerp:
+    """See `provenance.transforms.merge_slerp`; ``other`` is a recipe."""
+
+    other: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class MergeTies:
+    """See `provenance.transforms.merge_ties`; ``others`` are recipes, descendants of the model."""
+
+    others: tuple[str, ...]
+    density: float
+    weight: float
+
+
+Reader = Train | TrainLora | RetrainMlp | Distil
+Disguise = (
+    PermuteUnits
+    | RescaleUnits
+    | PermuteHeads
+    | PermuteResidual
+    | RotateResidual
+    | FoldNorms
+    | RescaleNorms
+)
+Surgery = PruneWidth | PruneDepth | UpscaleDepth | Upcycle
+Change = AddNoise | RoundTrip | PruneMagnitude | LoraMerge
+Meeting = TransplantMlp | MergeLinear | MergeSlerp | MergeTies
+
+Step = Initialise | Reader | Disguise | Surgery | Change | Meeting
 """One thing that is done to a model; a recipe is a row of them."""
+
+
+def named_in(step: Step) -> tuple[str, ...]:
+    """Return the other recipes whose models a step needs, in the order of its arguments."""
+    match step:
+        case TransplantMlp(other) | MergeLinear(other) | MergeSlerp(other):
+            return (other,)
+        case MergeTies(others):
+            return others
+        case _:
+            return ()
+
+
+def read_by(step: Step) -> CorpusSettings | None:
+    """Return the text that a step reads, if it reads one."""
+    if isinstance(step, Initialise):
+        return step.tokenizer.corpus
+    return step.corpus if isinstance(step, Reader) else None

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     from provenance.recipes.settings import Initialise, TrainSettings
 
-__all__ = ["TrainResult", "initialise", "train"]
+__all__ = ["TrainResult", "initialise", "next_token_loss", "one_thread", "optimise", "train"]
 
-_THREADS = 1
 _LAST_FRACTION = 0.1
 _REPORT_EVERY = 10
 
@@ -74,7 +73,24 @@ def train(
     settings: TrainSettings,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainResult:
-    """Train a model **in place** on next-token prediction.
+    """Train a model **in place** on next-token prediction; see `optimise`."""
+    return optimise(model, tokens, settings, next_token_loss, progress)
+
+
+def next_token_loss(model: PreTrainedModel, windows: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy of windows, int64 (batch, length + 1), in nats a token."""
+    logits = model(input_ids=windows[:, :-1], use_cache=False).logits  # (batch, length, vocabulary)
+    return functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
+
+
+def optimise(
+    model: PreTrainedModel,
+    tokens: torch.Tensor,
+    settings: TrainSettings,
+    loss: Callable[[PreTrainedModel, torch.Tensor], torch.Tensor],
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainResult:
+    """Train those parameters of a model that require gradients, **in place**.
 
     One thread computes, whatever the caller's setting (restored after): the number of threads
     orders floating-point sums, and so changes the last bits of the weights; and threads of several
@@ -88,6 +104,8 @@ def train(
         Token ids of the text, int64 (tokens,).
     settings
         Steps, batches, learning rate and the seed of the order.
+    loss
+        From the model and windows of tokens, int64 (batch, length + 1), to what is minimised.
     progress
         Called now and then with the steps done and the steps in all.
 
@@ -106,9 +124,9 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
     losses = []
     model.train()
-    with _threads(_THREADS):
+    with one_thread():
         for step, windows in enumerate(_windows(tokens, settings), start=1):
-            losses.append(_update(model, windows, optimizer))
+            losses.append(_update(model, loss(model, windows), optimizer))
             schedule.step()
             if progress and (step % _REPORT_EVERY == 0 or step == settings.steps):
                 progress(step, settings.steps)
@@ -128,12 +146,8 @@ def _windows(tokens: torch.Tensor, settings: TrainSettings) -> Iterator[torch.Te
         yield tokens[starts + offsets]
 
 
-def _update(
-    model: PreTrainedModel, windows: torch.Tensor, optimizer: torch.optim.Optimizer
-) -> float:
+def _update(model: PreTrainedModel, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> float:
     """Take one step and return the loss before it."""
-    logits = model(input_ids=windows[:, :-1], use_cache=False).logits  # (batch, length, vocabulary)
-    loss = functional.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten())
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -150,9 +164,10 @@ def _rate(step: int, settings: TrainSettings) -> float:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Compute with one thread inside, and with as many as before after."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

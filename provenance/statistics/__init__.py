@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from provenance.statistics.match import MLPActivations
 
-Basis = Literal["activations", "weights"]
-"""What a statistic is computed on: activations on the suite's inputs, or weight rows alone."""
+Basis = Literal["activations", "weights", "models"]
+"""What a statistic is computed on: activations of blocks on the suite's inputs, weights of blocks, or
+whole models (`provenance.pairs`)."""
 
 
 class BlockResult(Protocol):
@@ -27,7 +28,7 @@ class BlockResult(Protocol):
     @property
     def correlation(self) -> float: ...  # noqa: D102
     @property
-    def live(self) -> tuple[int, int]: ...  # noqa: D102
+    def live(self) -> int | tuple[int, int]: ...  # noqa: D102
     def agreeing(self) -> int: ...  # noqa: D102
 
 
@@ -54,11 +55,17 @@ class Statistic:
     summary: str
     basis: Basis | None = None
     parts: tuple[str, ...] = ()
+    runs_models: bool = False
 
     def load(self) -> BlockTest:
-        """Import the module of this name and return its function of this name."""
+        """Import the module of this name and return its test of two blocks.
+
+        That is its function ``<name>_of_mlps``, else of this name.
+        """
         module = import_module(f"{__name__}.{self.name}")
-        test: BlockTest = getattr(module, self.name)
+        test: BlockTest = getattr(module, f"{self.name}_of_mlps", None) or getattr(
+            module, self.name
+        )
         return test
 
     def components(self) -> tuple[Statistic, ...]:
@@ -72,22 +79,62 @@ class Statistic:
 
 _ALL = (
     Statistic(
+        "csh",
+        version=1,
+        summary="up activations matched against the identity (paper, 2.2.2)",
+        basis="activations",
+        runs_models=True,
+    ),
+    Statistic(
+        "csu",
+        version=1,
+        summary="up weights matched against the identity (paper, 2.2.2); no forward pass",
+        basis="weights",
+    ),
+    Statistic(
+        "csu_all",
+        version=1,
+        summary="csu over every parameter of equal name and shape, by Bonferroni",
+        basis="models",
+    ),
+    Statistic(
+        "jsd",
+        version=1,
+        summary="Jensen-Shannon divergence of next-token distributions; no p-value",
+        basis="models",
+        runs_models=True,
+    ),
+    Statistic(
         "kinship",
         version=1,
         summary="match and match_weights, combined: the default of a claim",
         parts=("match", "match_weights"),
     ),
     Statistic(
+        "l2",
+        version=1,
+        summary="minus the distance of all parameters, with PERMTEST",
+        basis="models",
+    ),
+    Statistic(
         "match",
         version=1,
         summary="gate matching against up matching, on activations (paper, 2.3.1)",
         basis="activations",
+        runs_models=True,
     ),
     Statistic(
         "match_weights",
         version=1,
         summary="gate matching against up matching, on weight rows; no forward pass",
         basis="weights",
+    ),
+    Statistic(
+        "mode_connectivity",
+        version=1,
+        summary="loss at the midpoint between the models, with PERMTEST",
+        basis="models",
+        runs_models=True,
     ),
 )
 

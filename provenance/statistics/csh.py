@@ -16,6 +16,8 @@ from provenance.statistics._constrained import ConstrainedResult, constrained
 if TYPE_CHECKING:
     import torch
 
+    from provenance.statistics.match import MLPActivations
+
 __all__ = ["ConstrainedResult", "csh"]
 
 
@@ -63,3 +65,10 @@ def csh(candidate: torch.Tensor, reference: torch.Tensor, *, seed: int = 0) -> C
 def _varying(rows: torch.Tensor) -> torch.Tensor:
     varying: torch.Tensor = (rows != rows[:, :1]).any(dim=1)
     return varying
+
+
+def csh_of_mlps(
+    candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
+) -> ConstrainedResult:
+    """`csh` of two blocks as the registry's statistics take them."""
+    return csh(candidate.up, reference.up, seed=seed)

@@ -24,6 +24,8 @@ from provenance.statistics._constrained import ConstrainedResult, constrained
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from provenance.statistics.match import MLPActivations
+
 __all__ = ["LIMIT", "ConstrainedResult", "CsuAllResult", "TensorTest", "csu", "csu_all"]
 
 LIMIT = 4096
@@ -211,3 +213,10 @@ def _test(
 
 def _nonzero(rows: torch.Tensor) -> torch.Tensor:
     return (rows != 0).any(dim=1)
+
+
+def csu_of_mlps(
+    candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
+) -> ConstrainedResult:
+    """`csu` of two blocks as the registry's statistics take them."""
+    return csu(candidate.up.T, reference.up.T, seed=seed)

@@ -1,0 +1,1 @@
+"""Measurements of the statistics on models that are trained on the spot."""

@@ -1,0 +1,252 @@
+"""False positives: every pair of independently trained models, every pair of their blocks."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats
+
+from benchmarks._units import (
+    Moments,
+    activations,
+    match_by_all,
+    match_centred,
+    weight_rows,
+)
+from benchmarks._zoo import load
+from provenance.inputs import random_ids
+from provenance.pvalues import bonferroni, fisher
+from provenance.statistics import REGISTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import torch
+    from numpy.typing import NDArray
+
+    from benchmarks._units import MemoryUnits
+    from benchmarks._zoo import Member, Scale
+
+Trial = tuple[int, int, int, int, float]
+"""Candidate model, reference model, candidate block, reference block, log10 p."""
+
+LEVELS = (0.05, 0.01, 0.001)
+CHECKED_EVERY = 40
+DEFAULT = "match, cosine"
+
+
+@dataclass
+class Null:
+    """Trials by statistic: of block pairs, and of model pairs (Fisher over blocks; blocks are -1)."""
+
+    blocks: dict[str, list[Trial]] = field(default_factory=dict)
+    models: dict[str, list[Trial]] = field(default_factory=dict)
+    checked: int = 0
+
+
+@dataclass(frozen=True)
+class _Model:
+    member: Member
+    text: MemoryUnits
+    weights: MemoryUnits
+    moments: dict[str, dict[int, Moments]]  # by inputs and block
+
+
+def measure(
+    zoo: Sequence[tuple[Member, Path]],
+    ids: torch.Tensor,
+    scale: Scale,
+    report: Callable[[str], None],
+) -> Null:
+    """Compare all models with each other; ``zoo`` pairs what they are with their checkpoints."""
+    text = ids[: scale.tokens]
+    noise = random_ids(scale.tokens, scale.vocabulary, seed=7)
+    models = [_read(member, path, text, noise) for member, path in zoo]
+    null = Null()
+    pairs = list(itertools.combinations(range(len(models)), 2))
+    for done, (a, b) in enumerate(pairs):
+        if done % 10 == 0:
+            report(f"independent models: {done} of {len(pairs)} pairs")
+        for i, j in itertools.product(models[a].weights.units, models[b].weights.units):
+            _compare(null, models, (a, b, i, j))
+    _combine(null)
+    return null
+
+
+def _read(member: Member, path: Path, text: torch.Tensor, noise: torch.Tensor) -> _Model:
+    model = load(path)
+    units = {"text": activations(model, text), "random ids": activations(model, noise)}
+    weights = weight_rows(model)
+    moments = {
+        inputs: {block: Moments(side.block(block)) for block in side.units}
+        for inputs, side in (*units.items(), ("weights", weights))
+    }
+    return _Model(member, units["text"], weights, moments)
+
+
+def _compare(null: Null, models: Sequence[_Model], where: tuple[int, int, int, int]) -> None:
+    """Run every statistic on one pair of blocks."""
+    a, b, i, j = where
+    ours, theirs = models[a], models[b]
+    # as in a suite: one seed for all that is done with a pair of models
+    seed = 1000 * a + b
+
+    def keep(statistic: str, log10_p: float) -> None:
+        null.blocks.setdefault(statistic, []).append((*where, log10_p))
+
+    for inputs in ("text", "random ids"):
+        suffix = "" if inputs == "text" else ", random ids"
+        found = match_by_all(ours.moments[inputs][i], theirs.moments[inputs][j], seed)
+        for similarity, log10_p in found.items():
+            keep(f"match, {similarity}{suffix}", log10_p)
+        if inputs == "text":
+            text = found
+    kin = [text["cosine"]]
+    if ours.member.hidden == theirs.member.hidden:
+        sides = ours.moments["weights"][i], theirs.moments["weights"][j]
+        rows = match_by_all(*sides, seed, ("cosine",))["cosine"]
+        keep("match_weights", rows)
+        kin.append(rows)
+    keep("kinship", bonferroni(min(kin), len(kin)))
+    if ours.member.units == theirs.member.units:
+        _compare_in_order(ours, theirs, i, j, seed, keep)
+    if len(null.blocks[DEFAULT]) % CHECKED_EVERY == 1:
+        _check(ours, theirs, i, j, seed, text)
+        null.checked += 1
+
+
+def _compare_in_order(
+    ours: _Model, theirs: _Model, i: int, j: int, seed: int, keep: Callable[[str, float], None]
+) -> None:
+    sides = ours.text.block(i), theirs.text.block(j)
+    keep("csh", REGISTRY["csh"].load()(*sides, seed=seed).log10_p)
+    if ours.member.hidden == theirs.member.hidden:
+        rows = ours.weights.block(i), theirs.weights.block(j)
+        keep("csu", REGISTRY["csu"].load()(*rows, seed=seed).log10_p)
+
+
+def _check(
+    ours: _Model, theirs: _Model, i: int, j: int, seed: int, found: dict[str, float]
+) -> None:
+    """Compare the shared computation with the library's own."""
+    sides = ours.text.block(i), theirs.text.block(j)
+    direct = {
+        "cosine": REGISTRY["match"].load()(*sides, seed=seed).log10_p,
+        "centred": match_centred(*sides, seed=seed).log10_p,
+    }
+    for name, log10_p in direct.items():
+        # a near tie may fall either way in float32, which moves a unit or two
+        if abs(log10_p - found[name]) > 0.1:
+            raise RuntimeError(f"{name}: {found[name]} here, {log10_p} by the library")
+
+
+def _combine(null: Null) -> None:
+    """Fisher over the blocks of equal index, as a claim about two models of one depth does."""
+    for statistic in ("match, cosine", "match, centred", "match_weights", "kinship", "csu", "csh"):
+        by_pair: dict[tuple[int, int], list[float]] = defaultdict(list)
+        for a, b, i, j, log10_p in null.blocks[statistic]:
+            if i == j:
+                by_pair[a, b].append(log10_p)
+        for (a, b), log10_ps in by_pair.items():
+            both = min(fisher(log10_ps), bonferroni(min(log10_ps), len(log10_ps)))
+            found = {f"Fisher, {statistic}": fisher(log10_ps)}
+            if statistic == "kinship":
+                found["claim"] = bonferroni(both, 2)
+            for name, log10_p in found.items():
+                null.models.setdefault(name, []).append((a, b, -1, -1, log10_p))
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often p was at most a level, and how well that is known.
+
+    ``low`` and ``high`` bound the share by Clopper and Pearson (95 %); ``error`` is its standard error
+    by leaving out one model at a time.
+    """
+
+    level: float
+    count: int
+    trials: int
+    low: float
+    high: float
+    error: float
+
+    @property
+    def share(self) -> float:
+        """The share of false positives."""
+        return self.count / self.trials
+
+    @property
+    def above(self) -> bool:
+        """Whether the interval lies above the level, or by the error that counts shared models."""
+        return self.low > self.level and self.share - 1.96 * self.error > self.level
+
+
+def rate(trials: Sequence[Trial], level: float) -> Rate:
+    """Count the false positives at one level."""
+    positive = np.array([10.0 ** trial[-1] <= level for trial in trials])
+    count = int(positive.sum())
+    interval = stats.binomtest(count, len(trials)).proportion_ci(0.95, method="exact")
+    error = _jackknife(trials, positive)
+    return Rate(level, count, len(trials), float(interval.low), float(interval.high), error)
+
+
+def _jackknife(trials: Sequence[Trial], positive: NDArray[np.bool_]) -> float:
+    """Return the standard error of a mean over pairs whose models they share."""
+    first, second = (np.array([trial[side] for trial in trials]) for side in (0, 1))
+    models = sorted({*first.tolist(), *second.tolist()})
+    without = [positive[(first != m) & (second != m)] for m in models]
+    means = np.array([part.mean() for part in without if len(part)])
+    count = len(means)
+    if count < 3:
+        return float("nan")
+    return float(np.sqrt((count - 1) / count * ((means - means.mean()) ** 2).sum()))
+
+
+def uniformity(trials: Sequence[Trial]) -> tuple[float, float]:
+    """Return the distance of the p-values from the uniform law, and Kolmogorov-Smirnov's p."""
+    result = stats.kstest([10.0 ** trial[-1] for trial in trials], "uniform")
+    return float(result.statistic), float(result.pvalue)
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """Mean correlation of the blocks' z-scores over pairs of models, and its permutation p-value."""
+
+    correlation: float
+    p: float
+    pairs: int
+    blocks: int
+    variance: float
+
+
+def dependence(trials: Sequence[Trial], seed: int = 0, draws: int = 1000) -> Dependence:
+    """Correlate the blocks of equal index: Fisher's method takes them for independent.
+
+    Models are used that have as many blocks as most. Permuting each block's scores over the
+    pairs of models gives the law under independence. ``variance`` is that of the sum of a pair's scores,
+    as a multiple of what independent uniform p-values give.
+    """
+    by_pair: dict[tuple[int, int], dict[int, float]] = defaultdict(dict)
+    for a, b, i, j, log10_p in trials:
+        if i == j:
+            by_pair[a, b][i] = float(stats.norm.isf(np.clip(10.0**log10_p, 1e-12, 1 - 1e-12)))
+    depths = [len(scores) for scores in by_pair.values()]
+    depth = max(set(depths), key=depths.count)
+    table = np.array([[s[k] for k in sorted(s)] for s in by_pair.values() if len(s) == depth])
+    rng = np.random.default_rng(seed)
+    observed = _mean_correlation(table)
+    null = [_mean_correlation(rng.permuted(table, axis=0)) for _ in range(draws)]
+    p = (1 + sum(abs(value) >= abs(observed) for value in null)) / (draws + 1)
+    variance = float(table.sum(axis=1).var(ddof=1) / depth)
+    return Dependence(observed, p, len(table), depth, variance)
+
+
+def _mean_correlation(table: NDArray[np.float64]) -> float:
+    matrix = np.atleast_2d(np.corrcoef(table.T))
+    return float(matrix[np.triu_indices(len(matrix), 1)].mean())

@@ -1,0 +1,324 @@
+"""Power: what each statistic makes of each change of one model, at several strengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from benchmarks._units import activations, match_centred, match_euclidean, weight_rows
+from benchmarks._zoo import Zoo, load, members
+from provenance.blocks import Part, compare_blocks
+from provenance.errors import ArchitectureError
+from provenance.inputs import random_ids
+from provenance.permtest import l2_permtest
+from provenance.recipes.settings import (
+    AddNoise,
+    Distil,
+    LoraMerge,
+    LoraSettings,
+    MergeLinear,
+    MergeSlerp,
+    MergeTies,
+    PermuteHeads,
+    PermuteResidual,
+    PermuteUnits,
+    PruneDepth,
+    PruneMagnitude,
+    PruneWidth,
+    RescaleNorms,
+    RescaleUnits,
+    RetrainMlp,
+    RetrainSettings,
+    RotateResidual,
+    RoundTrip,
+    Step,
+    Train,
+    TrainLora,
+    TrainSettings,
+    TransplantMlp,
+    UpscaleDepth,
+)
+from provenance.statistics import REGISTRY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import torch
+    from transformers import PreTrainedModel
+
+    from benchmarks._units import MemoryUnits
+    from benchmarks._zoo import Scale
+    from provenance.evidence import Pairing
+    from provenance.statistics import BlockTest
+
+BASE, STRANGER, FINE, LORA = "base", "stranger", "fine-tune", "LoRA"
+TOKENS = (256, 1024, 4096, 16_384)
+PERMUTATIONS = 99
+STATISTICS = (
+    "kinship",
+    "match, cosine",
+    "match, centred",
+    "match, Euclidean",
+    "match, cosine, random ids",
+    "match, centred, random ids",
+    "match_weights",
+    "csu",
+    "csh",
+    "l2",
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A descendant: the steps that are done to ``parent``, with the models of ``others``."""
+
+    kind: str
+    strength: str
+    steps: tuple[Step, ...]
+    parent: str = BASE
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One change; for each statistic the log10 p of the blocks of the changed model."""
+
+    kind: str
+    strength: str
+    log10_ps: dict[str, list[float]] = field(default_factory=dict)
+
+    def least(self, statistic: str) -> float | None:
+        """The strongest block."""
+        found = self.log10_ps.get(statistic)
+        return min(found) if found else None
+
+
+def _tuned(zoo: Zoo, steps: int) -> Train:
+    settings = TrainSettings(steps, 4, zoo.scale.length, 1e-3, 10, seed=1)
+    return Train(zoo.text("prose"), settings)
+
+
+def _low_rank(zoo: Zoo) -> TrainLora:
+    training = TrainSettings(150, 4, zoo.scale.length, 2e-3, 10, seed=3)
+    return TrainLora(zoo.text("prose"), LoraSettings(training))
+
+
+def _trained(zoo: Zoo, *, small: bool) -> Iterator[Change]:
+    for steps in (50,) if small else (50, 200, 500):
+        yield Change("fine-tune on prose, lr 1e-3", f"{steps} steps", (_tuned(zoo, steps),))
+    if small:
+        return
+    yield Change("LoRA, merged", "rank 8, 150 steps", (_low_rank(zoo),))
+    again = RetrainMlp(zoo.text("code-0"), (1,), RetrainSettings(steps=1000))
+    yield Change("MLP of block 1 retrained", "1000 steps", (again,))
+
+
+def _perturbed(*, small: bool) -> Iterator[Change]:
+    for scale in (0.5,) if small else (0.1, 0.3, 0.5, 1.0, 2.0):
+        yield Change("Gaussian noise", f"{scale} std", (AddNoise(41, scale),))
+    for bits in (8, 4) if not small else (8,):
+        yield Change("rounding", f"int{bits}", (RoundTrip(bits),))
+    for fraction in (0.5,) if small else (0.3, 0.5, 0.7, 0.9):
+        change = PruneMagnitude(fraction)
+        yield Change("magnitude pruning", f"{fraction:.0%} zero", (change,))
+    if not small:
+        for scale in (0.5, 1.0):
+            yield Change("random rank-8 update", f"{scale} std", (LoraMerge(43, 8, scale),))
+
+
+def _cut(scale: Scale, *, small: bool) -> Iterator[Change]:
+    for kept in (0.5,) if small else (0.75, 0.5, 0.25):
+        change = PruneWidth(int(kept * scale.units))
+        yield Change("width pruning", f"{1 - kept:.0%} of units gone", (change,))
+    if not small:
+        yield Change("depth pruning", "3 of 4 blocks", (PruneDepth((0, 1, 3)),))
+        yield Change("depth pruning", "2 of 4 blocks", (PruneDepth((0, 2)),))
+        yield Change("depth up-scaling", "6 blocks of 4", (UpscaleDepth((0, 1, 2, 1, 2, 3)),))
+
+
+def _met(*, small: bool) -> Iterator[Change]:
+    for weight in (0.5,) if small else (0.25, 0.5, 0.75, 0.9):
+        change = MergeLinear(STRANGER, weight)
+        yield Change(
+            "merge with a stranger", f"{weight:.0%} stranger", (change,), others=(STRANGER,)
+        )
+    graft = TransplantMlp(BASE, (1,))
+    yield Change("MLP of block 1 in a stranger", "1 block", (graft,), STRANGER, (BASE,))
+    if not small:
+        slerp = MergeSlerp(STRANGER, 0.5)
+        yield Change("SLERP with a stranger", "50% stranger", (slerp,), others=(STRANGER,))
+        ties = MergeTies((FINE, LORA), 0.3, 1.0)
+        yield Change("TIES of two fine-tunes", "density 0.3", (ties,), others=(FINE, LORA))
+
+
+def _disguised(*, small: bool) -> Iterator[Change]:
+    units, signs = PermuteUnits(31), RescaleUnits(32)
+    rotation = RotateResidual(35)
+    disguises: dict[str, tuple[Step, ...]] = {
+        "units permuted": (units,),
+        "up rows rescaled, signs flipped": (signs,),
+        "residual stream rotated": (rotation,),
+    }
+    if not small:
+        disguises |= {
+            "heads permuted": (PermuteHeads(33),),
+            "residual stream permuted": (PermuteResidual(34),),
+            "norms rescaled": (RescaleNorms(36),),
+            "all together": (
+                units,
+                signs,
+                PermuteHeads(33),
+                PermuteResidual(34),
+                rotation,
+                RescaleNorms(36),
+            ),
+        }
+    for what, steps in disguises.items():
+        yield Change("disguised fine-tune", what, steps, FINE)
+
+
+def _independent(zoo: Zoo, *, small: bool) -> Iterator[Change]:
+    if not small:
+        settings = TrainSettings(zoo.scale.steps, zoo.scale.batch, zoo.scale.length)
+        student = Distil(zoo.text("code-0"), seed=99, settings=settings)
+        yield Change("distilled (independent by definition)", "", (student,))
+    yield Change("stranger (independent)", "", (), STRANGER)
+
+
+def changes(zoo: Zoo, *, small: bool) -> list[Change]:
+    """Return what is done to the base; a small run does less of it."""
+    return [
+        *_trained(zoo, small=small),
+        *_perturbed(small=small),
+        *_cut(zoo.scale, small=small),
+        *_met(small=small),
+        *_disguised(small=small),
+        *_independent(zoo, small=small),
+    ]
+
+
+class Relatives:
+    """The base, its descendants and a stranger, as checkpoints."""
+
+    def __init__(self, zoo: Zoo, *, small: bool) -> None:
+        self._zoo = zoo
+        first, second = members(2, zoo.scale)
+        self.paths = {BASE: zoo.member(first), STRANGER: zoo.member(second)}
+        tuned: dict[str, tuple[Step, ...]] = {FINE: (_tuned(zoo, 50 if small else 200),)}
+        if not small:
+            tuned[LORA] = (_low_rank(zoo),)
+        for name, steps in tuned.items():
+            self.paths[name] = zoo.checkpoint("tuned", steps, self.paths[BASE])
+
+    def path(self, change: Change) -> Path:
+        """Return the checkpoint of a changed model."""
+        parent = self.paths[change.parent]
+        if not change.steps:
+            return parent
+        others = {name: self.paths[name] for name in change.others}
+        name = change.kind.partition(" ")[0].strip(",")
+        return self._zoo.checkpoint(name, change.steps, parent, others)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """A model's parameters, and its units by what a statistic is computed on."""
+
+    model: PreTrainedModel
+    units: dict[str, MemoryUnits]
+
+
+def _side(path: Path, text: torch.Tensor, noise: torch.Tensor) -> _Side:
+    model = load(path)
+    units = {
+        "text": activations(model, text),
+        "random": activations(model, noise),
+        "weights": weight_rows(model),
+    }
+    return _Side(model, units)
+
+
+def _tests() -> dict[str, list[tuple[str, BlockTest]]]:
+    """Return for each statistic what its parts are computed on, and by what."""
+    match, rows = REGISTRY["match"].load(), REGISTRY["match_weights"].load()
+    return {
+        "kinship": [("text", match), ("weights", rows)],
+        "match, cosine": [("text", match)],
+        "match, centred": [("text", match_centred)],
+        "match, Euclidean": [("text", match_euclidean)],
+        "match, cosine, random ids": [("random", match)],
+        "match, centred, random ids": [("random", match_centred)],
+        "match_weights": [("weights", rows)],
+        "csu": [("weights", REGISTRY["csu"].load())],
+        "csh": [("text", REGISTRY["csh"].load())],
+    }
+
+
+def measure(
+    zoo: Zoo, ids: torch.Tensor, report: Callable[[str], None], *, small: bool
+) -> list[Row]:
+    """Compare every changed model with the base, as a claim of descent would."""
+    relatives = Relatives(zoo, small=small)
+    inputs = ids[: zoo.scale.tokens], random_ids(zoo.scale.tokens, zoo.scale.vocabulary, seed=7)
+    base = _side(relatives.paths[BASE], *inputs)
+    rows = []
+    for change in changes(zoo, small=small):
+        report(f"power: {change.kind}, {change.strength}")
+        candidate = _side(relatives.path(change), *inputs)
+        rows.append(Row(change.kind, change.strength, _compare(candidate, base)))
+    return rows
+
+
+def _compare(candidate: _Side, base: _Side) -> dict[str, list[float]]:
+    depths = [len(side.units["text"].units) for side in (candidate, base)]
+    pairing: Pairing = "same-index" if depths[0] == depths[1] else "best-of-reference"
+    found = {}
+    for name, tests in _tests().items():
+        parts = [Part(name, test, candidate.units[on], base.units[on]) for on, test in tests]
+        table = compare_blocks(parts, pairing, seed=0)
+        found[name] = [block.log10_p for block in table.blocks if block.log10_p is not None]
+    found["l2"] = _distance(candidate.model, base.model)
+    return found
+
+
+def _distance(candidate: PreTrainedModel, base: PreTrainedModel) -> list[float]:
+    """Return PERMTEST of l2, of the whole models, or nothing where it is not defined."""
+    parameters = [
+        {name: tensor.detach() for name, tensor in model.named_parameters()}
+        for model in (candidate, base)
+    ]
+    try:
+        result = l2_permtest(*parameters, trials=PERMUTATIONS, seed=0)
+    except ArchitectureError:
+        return []
+    return [result.log10_p]
+
+
+def by_tokens(
+    zoo: Zoo, ids: torch.Tensor, report: Callable[[str], None], *, small: bool
+) -> dict[str, dict[int, list[float]]]:
+    """Return log10 p of the blocks of two hard cases by statistic and number of tokens."""
+    relatives = Relatives(zoo, small=small)
+    tokens = [count for count in TOKENS if count <= zoo.scale.longest]
+    hard: dict[str, tuple[Step, ...]] = {
+        "fine-tune, 500 steps" if not small else "fine-tune": (_tuned(zoo, 50 if small else 500),),
+        "noise of 0.5 std": (AddNoise(41, 0.5),),
+    }
+    noise = random_ids(tokens[-1], zoo.scale.vocabulary, seed=7)
+    tests: dict[str, tuple[str, BlockTest]] = {
+        name: parts[0] for name, parts in _tests().items() if name.startswith("match,")
+    }
+    base = _side(relatives.paths[BASE], ids[: tokens[-1]], noise)
+    found: dict[str, dict[int, list[float]]] = {}
+    for what, steps in hard.items():
+        report(f"power by tokens: {what}")
+        path = zoo.checkpoint(what.partition(" ")[0].strip(","), steps, relatives.paths[BASE])
+        candidate = _side(path, ids[: tokens[-1]], noise)
+        for name, (on, test) in tests.items():
+            row = found.setdefault(f"{what}: {name}", {})
+            for count in tokens:
+                sides = (side.units[on].first(count) for side in (candidate, base))
+                table = compare_blocks([Part(name, test, *sides)], "same-index", seed=0)
+                row[count] = [b.log10_p for b in table.blocks if b.log10_p is not None]
+    return found

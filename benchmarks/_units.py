@@ -1,0 +1,160 @@
+"""The units of a model in memory, and the variants of `match` that differ in similarity alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from provenance.architecture import find_mlps
+from provenance.assignment import assign
+from provenance.capture import capture
+from provenance.measure import Shape
+from provenance.pvalues import spearman
+from provenance.statistics import REGISTRY
+from provenance.statistics.match import MatchResult, MLPActivations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from transformers import PreTrainedModel
+
+SEQUENCE = 128
+PROJECTIONS = ("gate", "up")
+SIMILARITIES = ("cosine", "centred", "Euclidean")
+ABSOLUTE = {"cosine", "centred"}  # in these `up` is matched by the absolute value
+
+
+class MemoryUnits:
+    """Satisfies `provenance.blocks.Units`; takes activations as a `provenance.capture.Sink`."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self._pieces: dict[tuple[int, str], list[torch.Tensor]] = {}
+
+    @property
+    def units(self) -> Mapping[int, int]:
+        """Width by block index."""
+        return self.shape.units
+
+    def write(self, block: int, projection: str, start: int, values: torch.Tensor) -> None:
+        """Keep a copy of values, (tokens, units); they come in order."""
+        if start == 0:
+            self._pieces[block, projection] = []
+        self._pieces[block, projection].append(values.clone())
+
+    def block(self, index: int) -> MLPActivations:
+        """Gate and up of one block, (tokens, units) or (hidden, units)."""
+        return MLPActivations(*(self._joined(index, projection) for projection in PROJECTIONS))
+
+    def first(self, tokens: int) -> MemoryUnits:
+        """Return the units on the first tokens alone."""
+        shorter = MemoryUnits(self.shape)
+        for block in self.units:
+            for projection in PROJECTIONS:
+                shorter.write(block, projection, 0, self._joined(block, projection)[:tokens])
+        return shorter
+
+    def _joined(self, block: int, projection: str) -> torch.Tensor:
+        pieces = self._pieces[block, projection]
+        if len(pieces) > 1:
+            pieces[:] = [torch.cat(pieces)]
+        return pieces[0]
+
+
+def activations(model: PreTrainedModel, ids: torch.Tensor) -> MemoryUnits:
+    """Run a model once over ids, int64 (tokens,), and keep what its MLPs' projections put out."""
+    layout = find_mlps(model)
+    kept = MemoryUnits(Shape.of(layout, "float32"))
+    capture(model, layout, torch.split(ids, SEQUENCE), kept)
+    return kept
+
+
+def weight_rows(model: PreTrainedModel) -> MemoryUnits:
+    """Return the weight rows of a model's gates and ups, transposed: each (hidden, units)."""
+    layout = find_mlps(model)
+    kept = MemoryUnits(Shape.of(layout, "float32"))
+    for mlp in layout.mlps:
+        for projection in PROJECTIONS:
+            weight = model.get_submodule(getattr(mlp, projection)).weight
+            kept.write(mlp.block, projection, 0, weight.detach().T)
+    return kept
+
+
+class Moments:
+    """One side of a comparison, with what every similarity needs, computed once."""
+
+    def __init__(self, mlp: MLPActivations) -> None:
+        self.live = mlp.live()
+        self.columns = {name: getattr(mlp, name)[:, self.live] for name in PROJECTIONS}
+        self.means = {name: x.double().mean(dim=0) for name, x in self.columns.items()}
+        self.squares = {name: x.double().square().sum(dim=0) for name, x in self.columns.items()}
+
+    def varying(self, projection: str) -> torch.Tensor:
+        """Return the squared deviations from the mean, summed over tokens, float64 (units,)."""
+        tokens = len(self.columns[projection])
+        varying: torch.Tensor = self.squares[projection] - tokens * self.means[projection].square()
+        return varying
+
+
+def similarities(a: Moments, b: Moments, projection: str) -> dict[str, torch.Tensor]:
+    """Return all similarities of two models' live units from one matrix product, float64 (m, n)."""
+    x, y = a.columns[projection], b.columns[projection]
+    dots = (x.T @ y).double()
+    shared = len(x) * torch.outer(a.means[projection], b.means[projection])
+    squares = a.squares[projection], b.squares[projection]
+    varying = a.varying(projection), b.varying(projection)
+    return {
+        "cosine": dots / torch.outer(*squares).sqrt(),
+        "centred": (dots - shared) / torch.outer(*varying).sqrt(),
+        "Euclidean": 2 * dots - squares[0][:, None] - squares[1],
+    }
+
+
+def match_by_all(
+    a: Moments, b: Moments, seed: int, names: tuple[str, ...] = SIMILARITIES
+) -> dict[str, float]:
+    """Return log10 p of `match` by each similarity.
+
+    "cosine" is `provenance.statistics.match`, renumbering included; "centred" the same on centred
+    activations, so a correlation; "Euclidean" is the squared distance, `up` signed, as in the paper's
+    public code.
+    """
+    rng = np.random.default_rng(seed)
+    orders = [torch.from_numpy(rng.permutation(len(side.live))) for side in (a, b)]
+    pairs = {projection: similarities(a, b, projection) for projection in PROJECTIONS}
+    found = {}
+    for name in names:
+        gate, up = (pairs[projection][name][orders[0]][:, orders[1]] for projection in PROJECTIONS)
+        up = up.abs() if name in ABSOLUTE else up
+        found[name] = spearman(assign(gate).partners, assign(up).partners).log10_p
+    return found
+
+
+def match_centred(
+    candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
+) -> MatchResult:
+    """Run `match` by correlation: on activations less their means over the tokens."""
+    return _match(_centred(candidate), _centred(reference), seed)
+
+
+def match_euclidean(
+    candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
+) -> MatchResult:
+    """Run `match` by squared Euclidean distance and signed `up`, as the paper's public code does."""
+    a, b = Moments(candidate), Moments(reference)
+    log10_p = match_by_all(a, b, seed, ("Euclidean",))["Euclidean"]
+    none = np.zeros((0, 2), dtype=np.int64)
+    units = candidate.gate.shape[1], reference.gate.shape[1]
+    return MatchResult("match", log10_p, 0.0, units, (len(a.live), len(b.live)), none, none)
+
+
+def _centred(mlp: MLPActivations) -> MLPActivations:
+    return MLPActivations(*(x - x.mean(dim=0) for x in (mlp.gate, mlp.up)))
+
+
+def _match(a: MLPActivations, b: MLPActivations, seed: int) -> MatchResult:
+    result = REGISTRY["match"].load()(a, b, seed=seed)
+    assert isinstance(result, MatchResult)
+    return result

@@ -1,0 +1,247 @@
+"""Calibrate the statistics: false positives on independent models, power on descendants.
+
+``python -m benchmarks.calibration --folder DIR --output docs/calibration.md``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmarks import _null, _power, _table
+from benchmarks._zoo import FULL, SMALL, Member, Scale, Zoo, members
+from provenance.recipes.train import one_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BEGIN, END = "<!-- reading: kept when the tables are made again -->", "<!-- end of reading -->"
+UNREAD = "*Nothing has been written about these numbers yet.*"
+PACKAGES = ("torch", "transformers", "scipy", "numpy")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All numbers of one run; ``about`` says on what and with what they were made."""
+
+    zoo: tuple[Member, ...]
+    null: _null.Null
+    power: list[_power.Row]
+    tokens: dict[str, dict[int, list[float]]]
+    about: dict[str, str]
+
+
+def measure(
+    folder: Path, count: int, scale: Scale, report: Callable[[str], None], *, small: bool = False
+) -> Measured:
+    """Train what is not in the folder yet, and compare."""
+    begun = time.monotonic()
+    seconds: dict[str, float] = {}
+    chosen = members(count, scale)
+    with one_thread():
+        zoo = Zoo(folder, scale)
+        paths = []
+        for member in chosen:
+            report(f"training {member.name} of {count}")
+            paths.append((member, zoo.member(member)))
+        seconds["training"] = sum(zoo.seconds(path) for _, path in paths)
+        begun = time.monotonic() - seconds["training"]
+        ids = zoo.held_out(scale.longest)
+        null = _null.measure(paths, ids, scale, report)
+        seconds["null"] = time.monotonic() - begun - sum(seconds.values())
+        power = _power.measure(zoo, ids, report, small=small)
+        tokens = _power.by_tokens(zoo, ids, report, small=small)
+        seconds["power"] = time.monotonic() - begun - sum(seconds.values())
+    return Measured(chosen, null, power, tokens, _about(scale, seconds))
+
+
+def _about(scale: Scale, seconds: dict[str, float]) -> dict[str, str]:
+    took = ", ".join(f"{what} {value:.0f} s" for what, value in seconds.items())
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "took": took,
+        "machine": f"{platform.machine()}, {_processor()}, one thread",
+        "versions": ", ".join(
+            [f"Python {platform.python_version()}"]
+            + [f"{package} {metadata.version(package)}" for package in PACKAGES]
+        ),
+        "training": (
+            f"{scale.steps} steps of {scale.batch} × {scale.length} tokens, AdamW at 3e-3, on "
+            f"{scale.characters:,} characters; vocabulary {scale.vocabulary}"
+        ),
+        "inputs": f"{scale.tokens:,} tokens in sequences of 128",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
+
+
+def page(measured: Measured, command: str, reading: str, plot: str) -> str:
+    """Return docs/calibration.md."""
+    null, about = measured.null, measured.about
+    pairs = len({(a, b) for a, b, *_ in null.blocks[_null.DEFAULT]})
+    return f"""# Calibration
+
+How often does each statistic call independent models related, and what does it take to hide a
+relation from it? Measured on small Llamas that are trained on the spot, by
+
+```console
+{command}
+```
+
+* {about["date"]}; {about["took"]}
+* {about["machine"]}
+* {about["versions"]}
+
+{BEGIN}
+{reading}
+{END}
+
+## Models
+
+{len(measured.zoo)} models, each trained from initial weights of its own:
+{about["training"]}.
+The texts share no character: `code-0`, `code-1`, ... are pieces of the standard library's sources,
+`prose` is the language reference. All models share one tokenizer.
+
+{_table.zoo_table(measured.zoo)}
+
+Activations: {about["inputs"]}, of held-out code that no model was trained on, or of
+ids uniform on the vocabulary.
+
+## False positives
+
+All {pairs} pairs of models, every block of the one against every block of the other. Each cell is the
+share of p-values at most the level, with its exact (Clopper-Pearson) 95 % interval. Pairs of blocks that
+share a model are no independent trials, so the interval is somewhat too narrow: *SE* is the standard error
+of the share at 0.05 by leaving out one model at a time, which counts the sharing. ▲ marks what is
+above its level by both. *KS p* compares all p-values with the uniform law (Kolmogorov-Smirnov, taking them
+for independent).
+
+{_table.false_positives(null.blocks)}
+
+`match, cosine` on text is `match` as it is shipped: in {null.checked} of its tests the number was computed
+by the library too, and was the same. `Euclidean` is the squared distance with a signed `up`, as in the
+paper's public code; `centred` is the correlation over tokens. `kinship` is Bonferroni of
+`match, cosine` and `match_weights`. `csu` and `csh` need equal widths, `csu` and `match_weights` equal
+hidden sizes.
+
+![Q-Q plot of the p-values]({plot})
+
+Grey: where 95 % of uniform p-values of that rank would lie, if they were independent.
+
+### Whole models
+
+Fisher's method over the blocks of equal index, for each pair of models. `claim` is what a suite's claim is
+judged by: the smaller of Fisher's p and the strongest block's (Bonferroni), doubled, on `kinship`.
+
+{_table.false_positives(null.models)}
+
+### By what the models have in common
+
+False positives at 0.05.
+
+{_table.by_group(null.blocks, measured.zoo)}
+
+### By pair of models
+
+The share of p ≤ 0.05 in each pair's blocks: its spread over pairs, and the spread if all blocks were
+independent.
+
+{_table.by_pair(null.blocks)}
+
+### Dependence between blocks
+
+Fisher's method takes the blocks of a pair for independent. The mean correlation of their z-scores over
+pairs of models, with its p-value by permutation; and the variance of the sum of a pair's z-scores, as a
+multiple of what independent uniform p-values would give.
+
+{_table.between_blocks(null.blocks)}
+
+## Power
+
+`m00` against its changed copies: log10 p, the median over blocks, and in brackets the weakest and the
+strongest block where they differ. The least p-value that n units can show is 1/n!. For `l2` one p-value
+of the whole model by {_power.PERMUTATIONS} permutations: \N{MINUS SIGN}2.0 is the least possible. – means
+that a statistic is not defined for the pair. Where the depths differ each block meets every block of
+the base, and its best p-value is multiplied by their number.
+
+{_table.power(measured.power)}
+
+### Tokens
+
+Median log10 p over blocks, in brackets the weakest block.
+
+{_table.tokens(measured.tokens)}
+"""
+
+
+def save(measured: Measured, file: Path) -> None:
+    """Keep the numbers, so that the page can be made again without measuring."""
+    file.write_text(json.dumps(asdict(measured)))
+
+
+def restore(file: Path) -> Measured:
+    """Read what `save` wrote."""
+    kept: dict[str, Any] = json.loads(file.read_text())
+    null = _null.Null(kept["null"]["blocks"], kept["null"]["models"], kept["null"]["checked"])
+    tokens = {
+        name: {int(count): found for count, found in row.items()}
+        for name, row in kept["tokens"].items()
+    }
+    zoo = tuple(Member(**member) for member in kept["zoo"])
+    return Measured(zoo, null, [_power.Row(**row) for row in kept["power"]], tokens, kept["about"])
+
+
+def write(measured: Measured, output: Path, command: str) -> None:
+    """Write the page and its plot; what is written about the numbers is kept."""
+    old = output.read_text(encoding="utf-8") if output.exists() else ""
+    kept = old.partition(BEGIN)[2].partition(END)[0].strip()
+    plot = output.with_name(f"{output.stem}-qq.svg")
+    plot.write_text(_table.qq_plot(measured.null), encoding="utf-8")
+    output.write_text(page(measured, command, kept or UNREAD, plot.name), encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=int, default=16, help="independent models to train")
+    parser.add_argument("--steps", type=int, default=FULL.steps, help="training steps of each")
+    parser.add_argument("--folder", type=Path, required=True, help="keeps models and numbers")
+    parser.add_argument("--output", type=Path, default=Path("docs/calibration.md"))
+    parser.add_argument("--small", action="store_true", help="tiny models, as in the tests")
+    parser.add_argument("--render", action="store_true", help="only write the page again")
+    given = parser.parse_args(arguments)
+    scale = SMALL if given.small else replace(FULL, steps=given.steps)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    numbers = given.folder / "numbers.json"
+    if not given.render:
+        save(measure(given.folder, given.models, scale, _report, small=given.small), numbers)
+    asked = [f"--models {given.models}", f"--steps {scale.steps}", *["--small"] * given.small]
+    command = f"python -m benchmarks.calibration {' '.join(asked)} --folder models --output {given.output}"
+    write(restore(numbers), given.output, command)
+
+
+def _report(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()

@@ -1,0 +1,94 @@
+"""Puts together what evidence records: the units of two models, where they came from, versions."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from platform import python_version
+from typing import TYPE_CHECKING
+
+from provenance.evidence import InputsRecord, ModelRecord, Pairing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provenance.blocks import Part, Units
+    from provenance.inputs import Inputs
+    from provenance.measure import Shape
+    from provenance.sources import Checkpoint
+    from provenance.statistics import Statistic
+    from provenance.store import Entry
+    from provenance.vocabulary import InputsSpec
+
+
+def parts(
+    components: tuple[Statistic, ...],
+    models: tuple[Checkpoint, Checkpoint],
+    entries: tuple[Entry, Entry] | None,
+    device: str,
+) -> list[Part]:
+    """Each statistic with the units that it is computed on; layouts that are known are reused."""
+    from provenance.blocks import Part
+    from provenance.measure import ActivationUnits, WeightUnits
+
+    active = None
+    if entries is not None:
+        active = tuple(ActivationUnits(entry.path, device) for entry in entries)
+    layouts = [units.layout for units in active] if active else [None, None]
+    parts = []
+    for component in components:
+        units: Sequence[Units] | None = active
+        if component.basis == "weights":
+            units = [WeightUnits(*found) for found in zip(models, layouts, strict=True)]
+        assert units is not None
+        parts.append(Part(component.name, component.load(), *units))
+    return parts
+
+
+def natural_pairing(candidate: Shape, reference: Shape) -> Pairing:
+    """Blocks are compared by index where both models have the same number of them."""
+    return "same-index" if candidate.blocks == reference.blocks else "best-of-reference"
+
+
+def record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
+    """The record of a model; what a statistic that looks at no block leaves open is in its config."""
+    if shape is None:
+        return ModelRecord(
+            source=checkpoint.source,
+            digest=checkpoint.digest,
+            architecture=checkpoint.architecture,
+            blocks=checkpoint.blocks or 0,
+            parameters=checkpoint.parameters,
+            dtype=checkpoint.spec.dtype or "as stored",
+        )
+    return ModelRecord(
+        source=checkpoint.source,
+        digest=checkpoint.digest,
+        architecture=shape.architecture,
+        blocks=shape.blocks,
+        parameters=checkpoint.parameters,
+        dtype=shape.dtype,
+        skipped={str(index): what for index, what in shape.skipped.items()},
+    )
+
+
+def inputs_record(asked: InputsSpec, inputs: Inputs | None) -> InputsRecord:
+    if inputs is None:
+        note = "no model was run: the statistic reads weights alone"
+        return InputsRecord("hidden", None, 0, 0, asked.seed, "none", note)
+    spec = inputs.spec
+    return InputsRecord(
+        kind=spec.kind,
+        text=spec.text if spec.kind == "text" else None,
+        tokens=len(inputs.ids),
+        sequence_length=spec.sequence_length,
+        seed=spec.seed,
+        digest=inputs.digest,
+        note=inputs.note,
+    )
+
+
+def versions() -> dict[str, str]:
+    names = {"provenance": "pytest-provenance", "torch": "torch", "transformers": "transformers"}
+    names |= {"numpy": "numpy", "scipy": "scipy"}
+    found = {short: version(name) for short, name in names.items()}
+    return found | {"python": python_version()}

@@ -1,0 +1,100 @@
+"""Controls: pairs whose answer is known by construction, measured beside the claims.
+
+The positive control of a reference is a copy of it in a disguise that keeps its function: a test that
+does not find that copy dependent has no power on this model, and its "independent" means nothing. The
+negative control of a pair is its own table of blocks against blocks, off the alignment: blocks that do
+not correspond behave like blocks of strangers, so their p-values must look uniform.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provenance.evidence import Evidence
+    from provenance.sources import Checkpoint
+
+DISGUISE_VERSION = 1
+LEAST_NULL = 6
+"""Below this many p-values a test of uniformity says nothing."""
+
+NULL_ALPHA = 1e-3
+"""A negative control fails where its p-values are smaller than uniform ones with this p-value."""
+
+
+def save_disguised(checkpoint: Checkpoint, folder: Path) -> None:
+    """Save a copy of a model with permuted, rescaled and sign-flipped units and permuted residual.
+
+    The tokenizer is copied as it is.
+
+    Raises
+    ------
+    ArchitectureError
+        If the model is not laid out so that its disguises are known.
+    """
+    import shutil
+
+    from provenance._quiet import quiet
+    from provenance._weights import TOKENIZER_FILES
+    from provenance.loading import load_model
+    from provenance.transforms import permute_mlp_units, permute_residual_stream, rescale_mlp
+
+    model = load_model(checkpoint, "cpu", checkpoint.spec.dtype)
+    disguised = permute_residual_stream(
+        rescale_mlp(permute_mlp_units(model, seed=1), seed=2, signs=True), seed=3
+    )
+    with quiet():
+        disguised.save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        if (checkpoint.folder / name).is_file():
+            shutil.copyfile(checkpoint.folder / name, folder / name)
+
+
+@dataclass(frozen=True)
+class NullControl:
+    """The negative control of one pair.
+
+    ``log10_p`` is of the one-sided Kolmogorov-Smirnov test against p-values that are too small; None
+    where there are fewer than `LEAST_NULL`.
+    """
+
+    log10_p: float | None
+    count: int
+
+    def holds(self) -> bool:
+        """Whether the p-values look like those of independent blocks."""
+        return self.log10_p is None or self.log10_p >= math.log10(NULL_ALPHA)
+
+
+def null_control(evidence: Evidence) -> NullControl:
+    """Test the p-values off the alignment of a pair's table of blocks against uniformity.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Of every block against every block, by one statistic (a combination's p-values are not
+        uniform, only no smaller).
+    """
+    from scipy.stats import kstest
+
+    aligned = {(pair.candidate_block, pair.reference_block) for pair in evidence.alignment}
+    rows = [block.candidate_block for block in evidence.blocks]
+    columns = sorted(
+        index
+        for index in range(evidence.reference.blocks)
+        if str(index) not in evidence.reference.skipped
+    )
+    null = [
+        10.0**log10_p
+        for row, line in zip(rows, evidence.cross, strict=True)
+        for column, log10_p in zip(columns, line, strict=True)
+        if log10_p is not None and (row, column) not in aligned
+    ]
+    if len(null) < LEAST_NULL:
+        return NullControl(None, len(null))
+    found = kstest(null, "uniform", alternative="greater")
+    return NullControl(math.log10(max(float(found.pvalue), 1e-300)), len(null))

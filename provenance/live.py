@@ -1,0 +1,133 @@
+"""Models that are in memory already: their activations on your own batches, block against block.
+
+For notebooks and for users of the paper's public code; docs/statistics.md maps its functions to these.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from provenance.architecture import find_mlps
+from provenance.blocks import BlockTable, Part, compare_blocks
+from provenance.capture import Projection, run_batch
+from provenance.errors import InputError
+from provenance.measure import Shape
+from provenance.statistics import REGISTRY
+from provenance.statistics.match import MLPActivations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import nn
+
+    from provenance.evidence import Pairing
+
+
+class LiveUnits:
+    """Activations of a model in memory; satisfies `provenance.blocks.Units`."""
+
+    def __init__(self, shape: Shape, kept: Mapping[tuple[int, Projection], torch.Tensor]) -> None:
+        self.shape = shape
+        self._kept = kept
+
+    @property
+    def units(self) -> Mapping[int, int]:
+        """Width by block index."""
+        return self.shape.units
+
+    def block(self, index: int) -> MLPActivations:
+        """Gate and up activations of one block, each (tokens, units)."""
+        return MLPActivations(self._kept[index, "gate"], self._kept[index, "up"])
+
+
+class _Memory:
+    """A sink that keeps the tokens that a mask leaves."""
+
+    def __init__(self) -> None:
+        self.parts: dict[tuple[int, Projection], list[torch.Tensor]] = defaultdict(list)
+        self.mask: torch.Tensor | None = None
+
+    def write(self, block: int, projection: Projection, start: int, values: torch.Tensor) -> None:
+        del start  # batches come in order
+        kept = values if self.mask is None else values[self.mask]
+        self.parts[block, projection].append(kept.cpu())
+
+
+def activations(model: nn.Module, batches: Iterable[Any]) -> LiveUnits:
+    """Run a model once over batches of the caller's own and keep all blocks' activations in memory.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A causal language model; it is run where it is, to its last MLP.
+    batches : iterable
+        For instance a ``torch.utils.data.DataLoader``: token ids (batch, length), or a mapping with
+        ``input_ids`` and, where there is padding, ``attention_mask`` (its zeros are left out), or a
+        tuple that begins with the ids. Two models are compared position by position: give both the
+        same batches in the same order.
+
+    Raises
+    ------
+    ArchitectureError
+        If no block has a gated MLP.
+    DegenerateError
+        At the first NaN or infinity.
+    InputError
+        If there is no batch, or one without token ids.
+    """
+    layout = find_mlps(model)
+    place = next(model.parameters())
+    sink = _Memory()
+    for batch in batches:
+        arguments = {name: value.to(place.device) for name, value in _arguments(batch).items()}
+        mask = arguments.get("attention_mask")
+        sink.mask = None if mask is None else mask.reshape(-1).bool()
+        run_batch(model, layout, arguments, sink)
+    if not sink.parts:
+        raise InputError("there is no batch to run the model on")
+    kept = {key: torch.cat(parts) for key, parts in sink.parts.items()}
+    return LiveUnits(Shape.of(layout, str(place.dtype).removeprefix("torch.")), kept)
+
+
+def _arguments(batch: Any) -> dict[str, torch.Tensor]:
+    if isinstance(batch, Mapping):
+        if "input_ids" not in batch:
+            raise InputError(f"a batch has no 'input_ids', only {sorted(batch)}")
+        return {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
+    ids = batch[0] if isinstance(batch, list | tuple) else batch
+    if not isinstance(ids, torch.Tensor):
+        raise InputError(f"a batch is token ids or a mapping with 'input_ids', not {type(batch)}")
+    return {"input_ids": ids}
+
+
+def compare_units(
+    candidate: LiveUnits,
+    reference: LiveUnits,
+    *,
+    statistic: str = "match",
+    pairing: Pairing = "same-index",
+    seed: int = 0,
+) -> BlockTable:
+    """Compare two models by activations that `activations` has kept.
+
+    Parameters
+    ----------
+    statistic : str
+        One that is computed on activations: `match` or `csh`.
+    pairing : str
+        See `provenance.blocks.compare_blocks`.
+
+    Raises
+    ------
+    ValueError
+        If the statistic is not computed on activations.
+    """
+    found = REGISTRY[statistic]
+    if found.basis != "activations":
+        raise ValueError(f"{statistic} is not computed on activations; use provenance.compare")
+    part = Part(statistic, found.load(), candidate, reference)
+    return compare_blocks([part], pairing, seed)

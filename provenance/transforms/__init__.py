@@ -1,0 +1,64 @@
+"""Disguises that keep a model's function, and changes that make a lineage.
+
+Every function returns a new model and leaves its inputs as they were.
+
+* disguises: `permute_mlp_units`, `rescale_mlp`, `permute_heads`, `permute_residual_stream`,
+  `rotate_residual_stream`, `fold_norms`, `rescale_norms`: other weights, the same function;
+* surgery: `prune_width`, `prune_depth`, `upscale_depth`, `transplant_mlp`, `upcycle` (which alone
+  of these keeps the function);
+* single weights: `add_noise`, `round_trip`, `prune_magnitude`, `lora_merge`;
+* merges: `merge_linear`, `merge_slerp`, `merge_ties`.
+
+What trains (fine-tuning, LoRA, an MLP retrained, distillation) is in `provenance.recipes`.
+
+Disguises and cuts of units are for decoders laid out like Llama: ``model.layers.<block>`` with
+separate ``gate_proj``, ``up_proj`` and ``down_proj`` (Llama, Mistral, Qwen, OLMo, Gemma); those that
+move the gains of norms are for Llama, Mistral and Qwen. A model with a parameter that the tables of
+axes do not know is refused: permuting all but one parameter would give a broken model.
+
+References
+----------
+.. [1] Zhu et al.: Independence Tests for Language Models. ICML 2025, arXiv 2502.12292, App. G.
+"""
+
+from provenance.transforms._axes import BLOCK_AXES, OUTER_AXES
+from provenance.transforms.disguises import permute_heads, permute_mlp_units, rescale_mlp
+from provenance.transforms.merges import merge_linear, merge_slerp, merge_ties
+from provenance.transforms.residual import (
+    fold_norms,
+    permute_residual_stream,
+    rescale_norms,
+    rotate_residual_stream,
+)
+from provenance.transforms.surgery import (
+    prune_depth,
+    prune_width,
+    transplant_mlp,
+    upcycle,
+    upscale_depth,
+)
+from provenance.transforms.weights import add_noise, lora_merge, prune_magnitude, round_trip
+
+__all__ = [
+    "BLOCK_AXES",
+    "OUTER_AXES",
+    "add_noise",
+    "fold_norms",
+    "lora_merge",
+    "merge_linear",
+    "merge_slerp",
+    "merge_ties",
+    "permute_heads",
+    "permute_mlp_units",
+    "permute_residual_stream",
+    "prune_depth",
+    "prune_magnitude",
+    "prune_width",
+    "rescale_mlp",
+    "rescale_norms",
+    "rotate_residual_stream",
+    "round_trip",
+    "transplant_mlp",
+    "upcycle",
+    "upscale_depth",
+]
