@@ -265,12 +265,11 @@ def demo(store: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         suite = Path(folder) / "demo.suite.yaml"
         suite.write_text(text, encoding="utf-8")
+        (Path(folder) / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         click.echo(text)
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(suite)]
-        command += ["--rootdir", folder, "-c", "/dev/null"]
-        if store is not None:
-            command += ["--provenance-store", str(store.resolve())]
-        code = subprocess.run(command, check=False).returncode  # noqa: S603 - our own arguments
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", suite.name]
+        command += ["--provenance-store", str(Store(store).root)]
+        code = subprocess.run(command, check=False, cwd=folder).returncode  # noqa: S603 - ours
     if code != 1:
         raise ProvenanceError(
             f"the demo should end with one false claim found, but pytest said {code}"

@@ -69,7 +69,7 @@ SIDEWAYS = {
 }
 """Imports within one level, each with its reason; `errors`, `vocabulary` and private ones are free."""
 
-BUILT_ON = {"generalized": "match", "match_weights": "match"}
+BUILT_ON = {"generalized": "match", "match_centred": "match", "match_weights": "match"}
 """Statistics that are another one by definition, on other data; the rest know no other."""
 
 LIGHT = [

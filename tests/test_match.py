@@ -11,6 +11,7 @@ from provenance.errors import DegenerateError
 from provenance.pvalues import log10_factorial
 from provenance.statistics import REGISTRY
 from provenance.statistics.match import MLPActivations, match
+from provenance.statistics.match_centred import match_centred
 
 TOKENS = 256
 
@@ -151,6 +152,27 @@ def test_the_seed_renumbers_units_and_hardly_matters():
     assert len({r.agreeing() for r in found}) == 1
     assert match(a, b, seed=3).log10_p == found[3].log10_p
     assert max(r.log10_p for r in found) < -10
+
+
+def test_centred_takes_out_what_is_common_to_all_tokens():
+    """Means that have drifted apart mislead the cosine and not the correlation."""
+    a = model(32, 1)
+    b = noisy(a, 1.0, 2)
+    means = 40 * torch.randn(2, 32, generator=torch.Generator().manual_seed(5)).abs()
+    shifted = [
+        MLPActivations(side.gate + mean, side.up + mean)
+        for side, mean in zip((a, b), means, strict=True)
+    ]
+    centred = match_centred(*shifted)
+    assert centred.statistic == "match_centred"
+    assert centred.log10_p < match(*shifted).log10_p - 3
+    assert centred.log10_p == pytest.approx(match_centred(a, b).log10_p, abs=3)
+
+
+def test_centred_drops_units_that_are_constant():
+    a = model(32, 1)
+    a.gate[:, 3] = 0.1
+    assert match_centred(a, model(32, 1)).live == (31, 32)
 
 
 def test_every_registered_test_of_blocks_loads():

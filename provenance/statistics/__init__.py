@@ -124,6 +124,13 @@ _ALL = (
         runs_models=True,
     ),
     Statistic(
+        "match_centred",
+        version=1,
+        summary="match on correlations: stronger on heavily changed descendants",
+        basis="activations",
+        runs_models=True,
+    ),
+    Statistic(
         "match_weights",
         version=1,
         summary="gate matching against up matching, on weight rows; no forward pass",

@@ -65,7 +65,20 @@ class MatchResult:
 
     def agreeing(self) -> int:
         """Units that gate and up match to the same partner."""
-        return int((self.gate_matching == self.up_matching).all(axis=1).sum())
+        return len(self.survivors())
+
+    def survivors(self) -> NDArray[np.int64]:
+        """Units of the one block that are units of the other, by gate and up alike.
+
+        Returns
+        -------
+        ndarray
+            (k, 2) int64: pairs (candidate unit, reference unit), in the candidate's order, so that
+            the second column says which units of a wider reference were kept and in which order.
+        """
+        same = (self.gate_matching == self.up_matching).all(axis=1)
+        alike: NDArray[np.int64] = self.gate_matching[same]
+        return alike[np.argsort(alike[:, 0])]
 
 
 @dataclass(frozen=True)
