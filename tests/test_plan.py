@@ -96,7 +96,7 @@ def test_a_claim_needs_its_models_on_its_suites_inputs_by_its_statistic():
         ModelSpec(path="/models/other"),
         ModelSpec(recipe="quickstart/finetuned"),
         InputsSpec(tokens=512),
-        "match",
+        "kinship",
     )
 
 
