@@ -72,6 +72,7 @@ def record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
 
 
 def inputs_record(asked: InputsSpec, inputs: Inputs | None) -> InputsRecord:
+    """What both models were fed; None where no model was run."""
     if inputs is None:
         note = "no model was run: the statistic reads weights alone"
         return InputsRecord("hidden", None, 0, 0, asked.seed, "none", note)
@@ -88,6 +89,7 @@ def inputs_record(asked: InputsSpec, inputs: Inputs | None) -> InputsRecord:
 
 
 def versions() -> dict[str, str]:
+    """Versions of what measures."""
     names = {"provenance": "pytest-provenance", "torch": "torch", "transformers": "transformers"}
     names |= {"numpy": "numpy", "scipy": "scipy"}
     found = {short: version(name) for short, name in names.items()}

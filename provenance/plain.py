@@ -12,7 +12,7 @@ units, a gate multiplies by another map's colours, and a low-rank pair has nothi
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, Literal
@@ -98,13 +98,11 @@ def block_callables(model: nn.Module) -> dict[int, BlockMLP]:
             found[mlp.block] = _plain(model, mlp)
     except ArchitectureError as error:
         failure = error
-    try:
+    with suppress(ArchitectureError):  # its words speak of gated MLPs alone
         for gated in find_mlps(model).mlps:
             each = _gated(model, gated)
             if gated.block not in found and _is_token_wise(each):
                 found[gated.block] = each
-    except ArchitectureError:
-        pass  # its words speak of gated MLPs alone
     if not found:
         assert failure is not None
         raise failure

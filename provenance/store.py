@@ -290,11 +290,8 @@ class Store:
         with self._usable():
             self._prepare()
             lock = self._lock_file(_lock_name(folder))
-            try:
+            with suppress(Timeout):
                 lock.acquire(blocking=False)
-            except Timeout:
-                pass
-            else:
                 return lock
         if on_wait is not None:
             on_wait()

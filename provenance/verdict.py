@@ -238,7 +238,9 @@ def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Ve
         return "dependent"
     # a suspicion is shared among the blocks: of many independent ones, some look a little alike
     tested = sum(b.log10_p is not None for b in claimed_blocks(claim, evidence))
-    return decide(bonferroni(block.log10_p, max(tested, 1)), claim.threshold)
+    return decide(
+        bonferroni(block.log10_p, 2 * max(tested, 1)), claim.threshold
+    )  # as decide_blocks
 
 
 def _unchecked(claim: Claim, blocks: Sequence[BlockEvidence]) -> str | None:

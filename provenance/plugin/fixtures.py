@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def provenance(pytestconfig: pytest.Config) -> Iterator[Executor]:
-    """Executor of this session, on the device and with the store of the command line.
+    """Executor of the pytest session, on the device and with the store of the command line.
 
     A model is loaded and run forward once, its activations kept in the store, and let go at once::
 
