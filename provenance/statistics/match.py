@@ -120,15 +120,9 @@ def match(candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
     chosen = [_renumbered(side, rng) for side in (candidate, reference)]
     gate = assign(cosine(candidate.gate[:, chosen[0]], reference.gate[:, chosen[1]]))
     up = assign(cosine(candidate.up[:, chosen[0]], reference.up[:, chosen[1]]).abs_())
-    narrow = 0 if len(chosen[0]) <= len(chosen[1]) else 1
-    wide = 1 - narrow
-    pairs = [np.stack([a.rows, a.columns], axis=1) for a in (gate, up)]
-    pairs = [p[np.argsort(p[:, narrow])] for p in pairs]
-    result = spearman(pairs[0][:, wide], pairs[1][:, wide])
-    numbering = [indices.cpu().numpy() for indices in chosen]
-    gate_pairs, up_pairs = (
-        np.stack([numbering[0][p[:, 0]], numbering[1][p[:, 1]]], axis=1) for p in pairs
-    )
+    result = spearman(gate.partners, up.partners)
+    ours, theirs = (indices.cpu().numpy() for indices in chosen)
+    gate_pairs, up_pairs = (np.stack([ours[a.rows], theirs[a.columns]], axis=1) for a in (gate, up))
     return MatchResult(
         statistic="match",
         log10_p=result.log10_p,
