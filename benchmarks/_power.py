@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from benchmarks._units import activations, match_centred, match_euclidean, weight_rows
+from benchmarks._units import activations, match_euclidean, weight_rows
 from benchmarks._zoo import Zoo, load, members
 from provenance.blocks import Part, compare_blocks
 from provenance.errors import ArchitectureError
@@ -57,11 +57,11 @@ TOKENS = (256, 1024, 4096, 16_384)
 PERMUTATIONS = 99
 STATISTICS = (
     "kinship",
-    "match, cosine",
-    "match, centred",
+    "match",
+    "match_cosine",
     "match, Euclidean",
-    "match, cosine, random ids",
-    "match, centred, random ids",
+    "match, random ids",
+    "match_cosine, random ids",
     "match_weights",
     "csu",
     "csh",
@@ -242,13 +242,14 @@ def _side(path: Path, text: torch.Tensor, noise: torch.Tensor) -> _Side:
 def _tests() -> dict[str, list[tuple[str, BlockTest]]]:
     """Return for each statistic what its parts are computed on, and by what."""
     match, rows = REGISTRY["match"].load(), REGISTRY["match_weights"].load()
+    cosine = REGISTRY["match_cosine"].load()
     return {
         "kinship": [("text", match), ("weights", rows)],
-        "match, cosine": [("text", match)],
-        "match, centred": [("text", match_centred)],
+        "match": [("text", match)],
+        "match_cosine": [("text", cosine)],
         "match, Euclidean": [("text", match_euclidean)],
-        "match, cosine, random ids": [("random", match)],
-        "match, centred, random ids": [("random", match_centred)],
+        "match, random ids": [("random", match)],
+        "match_cosine, random ids": [("random", cosine)],
         "match_weights": [("weights", rows)],
         "csu": [("weights", REGISTRY["csu"].load())],
         "csh": [("text", REGISTRY["csh"].load())],
@@ -307,7 +308,9 @@ def by_tokens(
     }
     noise = random_ids(tokens[-1], zoo.scale.vocabulary, seed=7)
     tests: dict[str, tuple[str, BlockTest]] = {
-        name: parts[0] for name, parts in _tests().items() if name.startswith("match,")
+        name: parts[0]
+        for name, parts in _tests().items()
+        if name.startswith("match") and name != "match_weights"
     }
     base = _side(relatives.paths[BASE], ids[: tokens[-1]], noise)
     found: dict[str, dict[int, list[float]]] = {}

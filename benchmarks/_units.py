@@ -9,11 +9,11 @@ import torch
 
 from provenance.architecture import find_mlps
 from provenance.assignment import assign
-from provenance.capture import capture
+from provenance.capture import Recording, capture
 from provenance.measure import Shape
 from provenance.pvalues import spearman
-from provenance.statistics import REGISTRY
-from provenance.statistics.match import MatchResult, MLPActivations
+from provenance.statistics.match import MatchResult
+from provenance.units import MLPActivations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SEQUENCE = 128
 PROJECTIONS = ("gate", "up")
 SIMILARITIES = ("cosine", "centred", "Euclidean")
+LABELS = {"cosine": "match_cosine", "centred": "match", "Euclidean": "match, Euclidean"}
 ABSOLUTE = {"cosine", "centred"}  # in these `up` is matched by the absolute value
 
 
@@ -67,7 +68,7 @@ def activations(model: PreTrainedModel, ids: torch.Tensor) -> MemoryUnits:
     """Run a model once over ids, int64 (tokens,), and keep what its MLPs' projections put out."""
     layout = find_mlps(model)
     kept = MemoryUnits(Shape.of(layout, "float32"))
-    capture(model, layout, torch.split(ids, SEQUENCE), kept)
+    capture(model, Recording(layout, by_input=False), torch.split(ids, SEQUENCE), kept)
     return kept
 
 
@@ -117,12 +118,13 @@ def match_by_all(
 ) -> dict[str, float]:
     """Return log10 p of `match` by each similarity.
 
-    "cosine" is `provenance.statistics.match`, renumbering included; "centred" the same on centred
-    activations, so a correlation; "Euclidean" is the squared distance, `up` signed, as in the paper's
-    public code.
+    "centred" is `provenance.statistics.match`, renumbering included; "cosine" is `match_cosine`;
+    "Euclidean" is the squared distance, `up` signed, as in the paper's public code.
     """
-    rng = np.random.default_rng(seed)
-    orders = [torch.from_numpy(rng.permutation(len(side.live))) for side in (a, b)]
+    orders = [
+        torch.from_numpy(np.random.default_rng([seed, role]).permutation(len(side.live)))
+        for role, side in enumerate((a, b))
+    ]
     pairs = {projection: similarities(a, b, projection) for projection in PROJECTIONS}
     found = {}
     for name in names:
@@ -130,13 +132,6 @@ def match_by_all(
         up = up.abs() if name in ABSOLUTE else up
         found[name] = spearman(assign(gate).partners, assign(up).partners).log10_p
     return found
-
-
-def match_centred(
-    candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
-) -> MatchResult:
-    """Run `match` by correlation: on activations less their means over the tokens."""
-    return _match(_centred(candidate), _centred(reference), seed)
 
 
 def match_euclidean(
@@ -148,13 +143,3 @@ def match_euclidean(
     none = np.zeros((0, 2), dtype=np.int64)
     units = candidate.gate.shape[1], reference.gate.shape[1]
     return MatchResult("match", log10_p, 0.0, units, (len(a.live), len(b.live)), none, none)
-
-
-def _centred(mlp: MLPActivations) -> MLPActivations:
-    return MLPActivations(*(x - x.mean(dim=0) for x in (mlp.gate, mlp.up)))
-
-
-def _match(a: MLPActivations, b: MLPActivations, seed: int) -> MatchResult:
-    result = REGISTRY["match"].load()(a, b, seed=seed)
-    assert isinstance(result, MatchResult)
-    return result

@@ -32,15 +32,23 @@ def parts(
 
     active = None
     if entries is not None:
-        active = tuple(ActivationUnits(entry.path, device) for entry in entries)
+        active = tuple(
+            ActivationUnits(entry.path, model, device)
+            for entry, model in zip(entries, models, strict=True)
+        )
     layouts = [units.layout for units in active] if active else [None, None]
     parts = []
     for component in components:
         units: Sequence[Units] | None = active
         if component.basis == "weights":
-            units = [WeightUnits(*found) for found in zip(models, layouts, strict=True)]
+            units = [
+                WeightUnits(model, layout, device)
+                for model, layout in zip(models, layouts, strict=True)
+            ]
         assert units is not None
-        parts.append(Part(component.name, component.load(), *units))
+        candidate, reference = units
+        test, prepare = component.load(), component.load_preparation()
+        parts.append(Part(component.name, test, candidate, reference, prepare))
     return parts
 
 

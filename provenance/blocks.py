@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from collections import OrderedDict
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 
 from provenance.assignment import assign
@@ -15,11 +17,16 @@ from provenance.pvalues import bonferroni
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from provenance.measure import Shape
-    from provenance.statistics import BlockTest
-    from provenance.statistics.match import MLPActivations
+    from provenance.statistics import BlockTest, Preparation
+    from provenance.units import MLPUnits
 
     OnProgress = Callable[[int, int], None]
+
+KEPT_BYTES = 1 << 30
+"""How much memory prepared blocks may take while they wait for other partners."""
 
 
 class Units(Protocol):
@@ -33,7 +40,7 @@ class Units(Protocol):
     def units(self) -> Mapping[int, int]:
         """Width by block index, of the blocks that have a gated MLP."""
 
-    def block(self, index: int) -> MLPActivations:
+    def block(self, index: int) -> MLPUnits:
         """What the units of one block answer to some inputs, or to all unit vectors (weights)."""
 
 
@@ -45,6 +52,7 @@ class Part:
     test: BlockTest
     candidate: Units
     reference: Units
+    prepare: Preparation | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,11 @@ class BlockTable:
 
 
 def compare_blocks(
-    parts: Sequence[Part], pairing: Pairing, seed: int, on_progress: OnProgress | None = None
+    parts: Sequence[Part],
+    pairing: Pairing,
+    seed: int,
+    on_progress: OnProgress | None = None,
+    kept_bytes: int = KEPT_BYTES,
 ) -> BlockTable:
     """Test the blocks of two models.
 
@@ -76,21 +88,28 @@ def compare_blocks(
         every block of the reference, the best is kept, and its p-value multiplied by their number
         (Bonferroni), so that the choice costs no validity. "cross": likewise, and the whole table
         and the best one-to-one alignment are kept.
+    kept_bytes : int
+        How much memory prepared blocks may take while they wait for other partners; what does not
+        fit is read and prepared again.
     """
     ours, theirs = parts[0].candidate.units, parts[0].reference.units
     tests = _pairs(ours, theirs, pairing)
-    found: dict[tuple[int, int], BlockEvidence] = {}
+    sides = [_Sides(part, seed, kept_bytes // len(parts)) for part in parts]
+    found: dict[tuple[int, int], _Tested] = {}
     for done, (i, j) in enumerate(tests):
         if on_progress is not None:
             on_progress(done, len(tests))
-        found[i, j] = _test(parts, i, j, seed)
+        found[i, j] = _test(sides, i, j)
     if on_progress is not None:
         on_progress(len(tests), len(tests))
-    rows = dict.fromkeys(i for i, _ in found)
-    blocks = tuple(_best([found[key] for key in found if key[0] == i]) for i in rows)
+    rows = sorted({i for i, _ in found})
+    evidence = {key: found[key].evidence for key in sorted(found)}
+    blocks = tuple(_best([evidence[key] for key in evidence if key[0] == i]) for i in rows)
     if pairing != "cross":
         return BlockTable(blocks)
-    return BlockTable(blocks, _table(found, sorted(ours), sorted(theirs)), align(found))
+    survivors = {key: tested.survivors for key, tested in found.items()}
+    table = _table(evidence, sorted(ours), sorted(theirs))
+    return BlockTable(blocks, table, align(evidence, survivors))
 
 
 def _pairs(
@@ -98,34 +117,95 @@ def _pairs(
 ) -> list[tuple[int, int]]:
     if pairing == "same-index":
         return [(i, i) for i in sorted(ours) if i in theirs]
-    return [(i, j) for i in sorted(ours) for j in sorted(theirs)]
+    # there and back again, so that the blocks met last, which are still at hand, are met next
+    columns = sorted(theirs)
+    return [(i, j) for row, i in enumerate(sorted(ours)) for j in columns[:: -1 if row % 2 else 1]]
 
 
-def _test(parts: Sequence[Part], i: int, j: int, seed: int) -> BlockEvidence:
+class _Sides:
+    """The blocks of both models as one statistic takes them: read and prepared when first needed."""
+
+    def __init__(self, part: Part, seed: int, kept_bytes: int) -> None:
+        self.part = part
+        self.seed = seed
+        self._room = kept_bytes
+        self._kept: OrderedDict[tuple[Any, int], tuple[Any, int]] = OrderedDict()
+
+    def candidate(self, index: int) -> Any:
+        """The candidate's block, ready to be tested."""
+        return self._get("candidate", index)
+
+    def reference(self, index: int) -> Any:
+        """The reference's block, ready to be tested."""
+        return self._get("reference", index)
+
+    def _get(self, role: Any, index: int) -> Any:
+        if (role, index) in self._kept:
+            self._kept.move_to_end((role, index))
+            return self._kept[role, index][0]
+        side = getattr(self.part, role).block(index)
+        if self.part.prepare is not None:
+            side = self.part.prepare(side, role, self.seed)
+        size = _nbytes(side)
+        while self._kept and self._room < size:
+            _, (_, freed) = self._kept.popitem(last=False)
+            self._room += freed
+        if size <= self._room:
+            self._kept[role, index] = (side, size)
+            self._room -= size
+        return side
+
+
+def _nbytes(value: Any) -> int:
+    """Bytes of all tensors in a dataclass of tensors and such dataclasses."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if is_dataclass(value):
+        return sum(_nbytes(getattr(value, field.name)) for field in fields(value))
+    return 0
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A pair of blocks: its evidence, and the units that are in both, (k, 2) int64."""
+
+    evidence: BlockEvidence
+    survivors: NDArray[np.int64]
+
+
+def _test(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
     """Run every part on one pair of blocks and combine them."""
-    results = [_part(part, i, j, seed) for part in parts]
-    units = (parts[0].candidate.units[i], parts[0].reference.units[j])
-    tested = [part for part in results if part.log10_p is not None]
+    tests = [_part(side, i, j) for side in sides]
+    results = [part for part, _ in tests]
+    units = (sides[0].part.candidate.units[i], sides[0].part.reference.units[j])
+    tested = [test for test in tests if test[0].log10_p is not None]
     if not tested:
         reasons = "; ".join(dict.fromkeys(part.reason or "" for part in results))
         live = results[0].live
-        return BlockEvidence(i, j, None, None, units, live, 0, "degenerate", reasons)
-    best = min(tested, key=lambda part: (part.log10_p, -(part.correlation or 0.0)))
+        failed = BlockEvidence(i, j, None, None, units, live, 0, "degenerate", reasons)
+        return _Tested(failed, tests[0][1])
+    best, survivors = min(tested, key=lambda test: (test[0].log10_p, -(test[0].correlation or 0.0)))
     assert best.log10_p is not None
     log10_p = bonferroni(best.log10_p, len(tested))
     kept = tuple(results) if len(results) > 1 else ()
-    return BlockEvidence(
+    evidence = BlockEvidence(
         i, j, log10_p, best.correlation, units, best.live, best.agreeing, parts=kept
     )
+    return _Tested(evidence, survivors)
 
 
-def _part(part: Part, i: int, j: int, seed: int) -> PartEvidence:
+def _part(sides: _Sides, i: int, j: int) -> tuple[PartEvidence, NDArray[np.int64]]:
+    """One statistic of one pair of blocks, and the units that it finds in both."""
+    name = sides.part.statistic
     try:
-        result = part.test(part.candidate.block(i), part.reference.block(j), seed=seed)
+        result = sides.part.test(sides.candidate(i), sides.reference(j), seed=sides.seed)
     except DegenerateError as error:
-        return PartEvidence(part.statistic, None, None, error.live, 0, str(error))
+        none = np.zeros((0, 2), dtype=np.int64)
+        return PartEvidence(name, None, None, error.live, 0, str(error)), none
     live = (result.live, result.live) if isinstance(result.live, int) else result.live
-    return PartEvidence(part.statistic, result.log10_p, result.correlation, live, result.agreeing())
+    survivors = result.survivors()
+    part = PartEvidence(name, result.log10_p, result.correlation, live, len(survivors))
+    return part, survivors
 
 
 def _best(row: Sequence[BlockEvidence]) -> BlockEvidence:
@@ -144,11 +224,14 @@ def _table(
     return tuple(tuple(found[i, j].log10_p for j in columns) for i in rows)
 
 
-def align(found: Mapping[tuple[int, int], BlockEvidence]) -> tuple[AlignedBlocks, ...]:
+def align(
+    found: Mapping[tuple[int, int], BlockEvidence],
+    survivors: Mapping[tuple[int, int], NDArray[np.int64]],
+) -> tuple[AlignedBlocks, ...]:
     """The one-to-one map of blocks that maximises the sum of -log10 p: optimal, not greedy.
 
     Every block of the shallower model has a partner; whether the pair is significant is for the
-    reader of its p-value to say.
+    reader of its p-value to say. ``survivors`` holds the units in both of every pair, (k, 2) int64.
     """
     rows = sorted({i for i, _ in found})
     columns = sorted({j for _, j in found})
@@ -158,5 +241,7 @@ def align(found: Mapping[tuple[int, int], BlockEvidence]) -> tuple[AlignedBlocks
     matching = assign(strength)
     pairs = [(rows[a], columns[b]) for a, b in zip(matching.rows, matching.columns, strict=True)]
     return tuple(
-        AlignedBlocks(i, j, p) for i, j in sorted(pairs) if (p := found[i, j].log10_p) is not None
+        AlignedBlocks(i, j, p, *(tuple(side.tolist()) for side in survivors[i, j].T))
+        for i, j in sorted(pairs)
+        if (p := found[i, j].log10_p) is not None
     )

@@ -1,4 +1,4 @@
-"""One forward pass to the gate and up activations of every block.
+"""One forward pass to what every block's MLP is fed, or to its gate and up activations.
 
 Hooks live only inside a ``with``; the pass stops as soon as the last block's MLP has been seen, so
 that the language-model head is never computed. Nothing is kept: each batch goes to a `Sink`.
@@ -10,11 +10,13 @@ import json
 import os
 import struct
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import torch
 
 from provenance.errors import ArchitectureError, DegenerateError, DeviceError
+from provenance.units import PROJECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,17 +27,43 @@ if TYPE_CHECKING:
 
     from provenance.architecture import GatedMLP, Layout
 
-Projection = Literal["gate", "up"]
-PROJECTIONS: tuple[Projection, Projection] = ("gate", "up")
+Record = Literal["input", "gate", "up"]
+"""What is kept of an MLP: what both its projections are fed, or what each of them puts out."""
+
 BATCH_BYTES = 256 << 20
 """About how much memory the activations of one batch may take inside the model."""
 
 
-class Sink(Protocol):
-    """Takes the activations of one projection for a run of token positions."""
+@dataclass(frozen=True)
+class Recording:
+    """Which records are kept of which MLPs; ``widths`` says how wide each is, by (block, record).
 
-    def write(self, block: int, projection: Projection, start: int, values: torch.Tensor) -> None:
-        """Keep ``values``, (tokens, units), which begin at token position ``start``."""
+    "input" is kept where ``by_input`` says that gate and up are plain linear maps of one input, whose
+    weights can be read elsewhere; else "gate" and "up" are.
+    """
+
+    layout: Layout
+    by_input: bool
+
+    def widths(self, model: nn.Module) -> dict[tuple[int, Record], int]:
+        """Width of every record, in order of blocks."""
+        if not self.by_input:
+            return {(m.block, p): m.units for m in self.layout.mlps for p in PROJECTIONS}
+        return {
+            (m.block, "input"): int(model.get_submodule(m.gate).in_features)  # type: ignore[arg-type]
+            for m in self.layout.mlps
+        }
+
+
+class SeparateInputsError(Exception):
+    """The two projections of an MLP are not fed the same: its input alone does not tell its units."""
+
+
+class Sink(Protocol):
+    """Takes one record of a block for a run of token positions."""
+
+    def write(self, block: int, record: Record, start: int, values: torch.Tensor) -> None:
+        """Keep ``values``, (tokens, width), which begin at token position ``start``."""
 
 
 class _PassComplete(Exception):  # noqa: N818 - not an error: it ends a forward pass early
@@ -45,44 +73,87 @@ class _PassComplete(Exception):  # noqa: N818 - not an error: it ends a forward 
 @contextmanager
 def recording(
     model: nn.Module,
-    mlps: Sequence[GatedMLP],
-    receive: Callable[[GatedMLP, Projection, torch.Tensor], None],
+    what: Recording,
+    receive: Callable[[GatedMLP, Record, torch.Tensor], None],
 ) -> Iterator[None]:
     """Hooks on every gate and up projection, removed on the way out whatever happens.
 
-    ``receive`` gets each output as (tokens of the batch, units), detached, on the model's device.
-    """
+    ``receive`` gets each record as (tokens of the batch, width), detached, on the model's device.
 
-    def hook(mlp: GatedMLP, projection: Projection) -> Callable[..., None]:
+    Raises
+    ------
+    SeparateInputsError
+        Inside the ``with``, if inputs are recorded and an MLP's projections are fed differently.
+    """
+    install = _watch_input if what.by_input else _watch_outputs
+    with ExitStack() as stack:
+        for mlp in what.layout.mlps:
+            install(model, mlp, receive, stack)
+        yield
+
+
+def _watch_outputs(
+    model: nn.Module,
+    mlp: GatedMLP,
+    receive: Callable[[GatedMLP, Record, torch.Tensor], None],
+    stack: ExitStack,
+) -> None:
+    def hook(projection: Record) -> Callable[..., None]:
         def on_output(_module: nn.Module, _args: object, output: torch.Tensor) -> None:
-            receive(mlp, projection, output.detach().reshape(-1, output.shape[-1]))
+            receive(mlp, projection, _rows(output))
 
         return on_output
 
-    with ExitStack() as stack:
-        for mlp in mlps:
-            for projection in PROJECTIONS:
-                module = model.get_submodule(getattr(mlp, projection))
-                handle = module.register_forward_hook(hook(mlp, projection))
-                stack.callback(handle.remove)
-        yield
+    for projection in PROJECTIONS:
+        module = model.get_submodule(getattr(mlp, projection))
+        stack.callback(module.register_forward_hook(hook(projection)).remove)
+
+
+def _watch_input(
+    model: nn.Module,
+    mlp: GatedMLP,
+    receive: Callable[[GatedMLP, Record, torch.Tensor], None],
+    stack: ExitStack,
+) -> None:
+    """The input is received when the second projection is given the same as the first was."""
+    first: list[torch.Tensor] = []
+
+    def on_input(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+        if not args:  # given by name: not the call of a plain linear map
+            raise SeparateInputsError
+        if not first:
+            first.append(args[0])
+            return
+        given = first.pop()
+        if given is not args[0] and not torch.equal(given, args[0]):
+            raise SeparateInputsError
+        receive(mlp, "input", _rows(given))
+
+    for projection in PROJECTIONS:
+        module = model.get_submodule(getattr(mlp, projection))
+        stack.callback(module.register_forward_pre_hook(on_input).remove)
+    stack.callback(first.clear)
+
+
+def _rows(values: torch.Tensor) -> torch.Tensor:
+    return values.detach().reshape(-1, values.shape[-1])
 
 
 def capture(
     model: nn.Module,
-    layout: Layout,
+    what: Recording,
     sequences: Sequence[torch.Tensor],
     sink: Sink,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Run the model over the sequences once and hand every block's activations to the sink.
+    """Run the model over the sequences once and hand every block's records to the sink.
 
     Parameters
     ----------
     model : torch.nn.Module
         A causal language model that takes ``input_ids``.
-    layout : Layout
-        From `provenance.architecture.find_mlps`.
+    what : Recording
+        Its layout is from `provenance.architecture.find_mlps`.
     sequences : sequence of Tensor
         Token ids, each (length,) int64; all of one length but the last.
     on_progress : callable, optional
@@ -91,17 +162,19 @@ def capture(
     Raises
     ------
     DegenerateError
-        At the first NaN or infinity, naming block and projection.
+        At the first NaN or infinity, naming the block.
     DeviceError
         If not even one sequence fits the device's memory.
+    SeparateInputsError
+        See `recording`.
     """
-    size = _batch_size(model, layout, sequences)
+    size = _batch_size(model, what.layout, sequences)
     done = 0
     while done < len(sequences):
         batch = _same_length(sequences[done : done + size])
         start = sum(len(sequence) for sequence in sequences[:done])
         try:
-            _run(model, layout, torch.stack(batch), start, sink)
+            _run(model, what, torch.stack(batch), start, sink)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
             if len(batch) == 1:
@@ -129,19 +202,19 @@ def _batch_size(model: nn.Module, layout: Layout, sequences: Sequence[torch.Tens
     return max(1, min(len(sequences), BATCH_BYTES // one))
 
 
-def _run(model: nn.Module, layout: Layout, batch: torch.Tensor, start: int, sink: Sink) -> None:
+def _run(model: nn.Module, what: Recording, batch: torch.Tensor, start: int, sink: Sink) -> None:
     device = next(model.parameters()).device
-    run_batch(model, layout, {"input_ids": batch.to(device)}, sink, start)
+    run_batch(model, what, {"input_ids": batch.to(device)}, sink, start)
 
 
 def run_batch(
     model: nn.Module,
-    layout: Layout,
+    what: Recording,
     arguments: Mapping[str, torch.Tensor],
     sink: Sink,
     start: int = 0,
 ) -> None:
-    """Run one forward pass, to the last MLP, and hand its activations to the sink.
+    """Run one forward pass, to the last MLP, and hand its records to the sink.
 
     Parameters
     ----------
@@ -157,26 +230,29 @@ def run_batch(
     ArchitectureError
         If a block runs twice, or never.
     """
-    wanted = {(mlp.block, projection) for mlp in layout.mlps for projection in PROJECTIONS}
+    layout = what.layout
+    records: tuple[Record, ...] = ("input",) if what.by_input else PROJECTIONS
+    wanted = {(mlp.block, record) for mlp in layout.mlps for record in records}
 
-    def receive(mlp: GatedMLP, projection: Projection, values: torch.Tensor) -> None:
-        key = (mlp.block, projection)
+    def receive(mlp: GatedMLP, record: Record, values: torch.Tensor) -> None:
+        key = (mlp.block, record)
         if key not in wanted:
             raise ArchitectureError(
                 f"{layout.architecture}: block {mlp.block} runs more than once in a forward pass, "
                 "which is not supported yet"
             )
         if not bool(torch.isfinite(values).all()):
+            of = "MLP's inputs" if record == "input" else f"{record} activations"
             raise DegenerateError(
-                f"block {mlp.block}: the {projection} activations hold NaN or infinity; "
+                f"block {mlp.block}: the {of} hold NaN or infinity; "
                 "the checkpoint is broken, or its dtype too narrow (try dtype: float32)"
             )
-        sink.write(mlp.block, projection, start, values)
+        sink.write(mlp.block, record, start, values)
         wanted.discard(key)
         if not wanted:
             raise _PassComplete
 
-    with recording(model, layout.mlps, receive), torch.inference_mode():
+    with recording(model, what, receive), torch.inference_mode():
         try:
             model(**arguments, use_cache=False)
         except _PassComplete:
@@ -228,25 +304,27 @@ def _watching(
 class ActivationWriter:
     """A `Sink` that fills one safetensors file in place, batch by batch, in bounded memory.
 
-    Tensors are named ``3.gate``, ``3.up``: (tokens, units), in the dtype that the model ran in.
-    Format: https://huggingface.co/docs/safetensors/index#format. A context manager.
+    Tensors are named ``3.input``, or ``3.gate`` and ``3.up``: (tokens, width), in the dtype that the
+    model ran in; ``widths`` is by (block, record). A context manager.
+    Format: https://huggingface.co/docs/safetensors/index#format.
     """
 
-    def __init__(self, path: Path, layout: Layout, tokens: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self, path: Path, widths: Mapping[tuple[int, Record], int], tokens: int, dtype: torch.dtype
+    ) -> None:
         self._dtype = dtype
-        self._offsets: dict[tuple[int, Projection], int] = {}
+        self._offsets: dict[tuple[int, Record], int] = {}
         header: dict[str, object] = {}
         end = 0
-        for mlp in layout.mlps:
-            for projection in PROJECTIONS:
-                self._offsets[mlp.block, projection] = end
-                size = tokens * mlp.units * dtype.itemsize
-                header[f"{mlp.block}.{projection}"] = {
-                    "dtype": _SAFETENSORS_NAMES[dtype],
-                    "shape": [tokens, mlp.units],
-                    "data_offsets": [end, end + size],
-                }
-                end += size
+        for (block, record), width in widths.items():
+            self._offsets[block, record] = end
+            size = tokens * width * dtype.itemsize
+            header[f"{block}.{record}"] = {
+                "dtype": _SAFETENSORS_NAMES[dtype],
+                "shape": [tokens, width],
+                "data_offsets": [end, end + size],
+            }
+            end += size
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
         self._base = 8 + len(text)
@@ -265,12 +343,12 @@ class ActivationWriter:
     ) -> None:
         os.close(self._file)
 
-    def write(self, block: int, projection: Projection, start: int, values: torch.Tensor) -> None:
-        """Put ``values``, (tokens, units), at rows ``start`` on."""
+    def write(self, block: int, record: Record, start: int, values: torch.Tensor) -> None:
+        """Put ``values``, (tokens, width), at rows ``start`` on."""
         rows = values.to("cpu", self._dtype).contiguous()
         at = start * rows.shape[1] * self._dtype.itemsize
         data = memoryview(rows.view(torch.uint8).numpy().data).cast("B")
-        at += self._base + self._offsets[block, projection]
+        at += self._base + self._offsets[block, record]
         while data:  # one call writes 2 GiB at most on Linux
             written = os.pwrite(self._file, data, at)
             data, at = data[written:], at + written
@@ -280,14 +358,14 @@ _SAFETENSORS_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float1
 
 
 class ActivationReader:
-    """Reads what `ActivationWriter` wrote, one projection at a time."""
+    """Reads what `ActivationWriter` wrote, one record at a time."""
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         from safetensors import safe_open
 
         self._file = safe_open(path, framework="pt", device=device)
 
-    def read(self, block: int, projection: Projection) -> torch.Tensor:
-        """Activations of one projection, (tokens, units)."""
-        values: torch.Tensor = self._file.get_tensor(f"{block}.{projection}")
+    def read(self, block: int, record: Record) -> torch.Tensor:
+        """One record, (tokens, width)."""
+        values: torch.Tensor = self._file.get_tensor(f"{block}.{record}")
         return values

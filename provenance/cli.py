@@ -172,6 +172,7 @@ def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]
     if evidence.cross:
         aligned = provenance.significant(evidence, alpha)
         judged["alignment"] = [[a.candidate_block, a.reference_block, a.log10_p] for a in aligned]
+        judged["survivors"] = [[a.candidate_units, a.reference_units] for a in aligned]
     else:
         del judged["cross"], judged["alignment"]
     return judged
@@ -195,7 +196,10 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
     console.print(f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {evidence.statistic}")
     for pair in provenance.significant(evidence, alpha):
         p = provenance.format_p(pair.log10_p)
-        console.print(f"block {pair.candidate_block} is block {pair.reference_block}: p = {p}")
+        units = f"{len(pair.candidate_units)} units in common"
+        console.print(
+            f"block {pair.candidate_block} is block {pair.reference_block}: p = {p}, {units}"
+        )
     over = "over all blocks (Fisher)" if evidence.blocks else "for the models as a whole"
     p = "none" if evidence.log10_p is None else provenance.format_p(evidence.log10_p)
     console.print(f"[bold]{verdict}[/bold]: p = {p} {over}, alpha {alpha:g}")

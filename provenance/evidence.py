@@ -37,11 +37,18 @@ class PartEvidence:
 
 @dataclass(frozen=True)
 class AlignedBlocks:
-    """A pair of the best one-to-one map of blocks, with its p-value, not corrected for the choice."""
+    """A pair of the best one-to-one map of blocks, with its p-value, not corrected for the choice.
+
+    ``candidate_units[k]`` is ``reference_units[k]``: the units that gate and up match to the same
+    partner, in the candidate's order. The second list says which units of a wider reference were kept,
+    and in which order. Of strangers it holds a unit or two, by chance.
+    """
 
     candidate_block: int
     reference_block: int
     log10_p: float
+    candidate_units: tuple[int, ...] = field(default=(), repr=False)
+    reference_units: tuple[int, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

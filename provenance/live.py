@@ -13,11 +13,11 @@ import torch
 
 from provenance.architecture import find_mlps
 from provenance.blocks import BlockTable, Part, compare_blocks
-from provenance.capture import Projection, run_batch
+from provenance.capture import Record, Recording, run_batch
 from provenance.errors import InputError
 from provenance.measure import Shape
 from provenance.statistics import REGISTRY
-from provenance.statistics.match import MLPActivations
+from provenance.units import MLPActivations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class LiveUnits:
     """Activations of a model in memory; satisfies `provenance.blocks.Units`."""
 
-    def __init__(self, shape: Shape, kept: Mapping[tuple[int, Projection], torch.Tensor]) -> None:
+    def __init__(self, shape: Shape, kept: Mapping[tuple[int, Record], torch.Tensor]) -> None:
         self.shape = shape
         self._kept = kept
 
@@ -48,13 +48,13 @@ class _Memory:
     """A sink that keeps the tokens that a mask leaves."""
 
     def __init__(self) -> None:
-        self.parts: dict[tuple[int, Projection], list[torch.Tensor]] = defaultdict(list)
+        self.parts: dict[tuple[int, Record], list[torch.Tensor]] = defaultdict(list)
         self.mask: torch.Tensor | None = None
 
-    def write(self, block: int, projection: Projection, start: int, values: torch.Tensor) -> None:
+    def write(self, block: int, record: Record, start: int, values: torch.Tensor) -> None:
         del start  # batches come in order
         kept = values if self.mask is None else values[self.mask]
-        self.parts[block, projection].append(kept.cpu())
+        self.parts[block, record].append(kept.cpu())
 
 
 def activations(model: nn.Module, batches: Iterable[Any]) -> LiveUnits:
@@ -80,13 +80,14 @@ def activations(model: nn.Module, batches: Iterable[Any]) -> LiveUnits:
         If there is no batch, or one without token ids.
     """
     layout = find_mlps(model)
+    what = Recording(layout, by_input=False)
     place = next(model.parameters())
     sink = _Memory()
     for batch in batches:
         arguments = {name: value.to(place.device) for name, value in _arguments(batch).items()}
         mask = arguments.get("attention_mask")
         sink.mask = None if mask is None else mask.reshape(-1).bool()
-        run_batch(model, layout, arguments, sink)
+        run_batch(model, what, arguments, sink)
     if not sink.parts:
         raise InputError("there is no batch to run the model on")
     kept = {key: torch.cat(parts) for key, parts in sink.parts.items()}
@@ -117,7 +118,7 @@ def compare_units(
     Parameters
     ----------
     statistic : str
-        One that is computed on activations: `match` or `csh`.
+        One that is computed on activations: `match`, `match_cosine` or `csh`.
     pairing : str
         See `provenance.blocks.compare_blocks`.
 
@@ -129,5 +130,5 @@ def compare_units(
     found = REGISTRY[statistic]
     if found.basis != "activations":
         raise ValueError(f"{statistic} is not computed on activations; use provenance.compare")
-    part = Part(statistic, found.load(), candidate, reference)
+    part = Part(statistic, found.load(), candidate, reference, found.load_preparation())
     return compare_blocks([part], pairing, seed)

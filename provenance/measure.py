@@ -7,26 +7,37 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from provenance.architecture import GatedMLP, Layout, find_mlps
-from provenance.capture import ActivationReader, ActivationWriter, capture
+from provenance.capture import (
+    ActivationReader,
+    ActivationWriter,
+    Recording,
+    SeparateInputsError,
+    capture,
+)
 from provenance.errors import ArchitectureError, ProvenanceError
 from provenance.inputs import Inputs, Reader, choose
 from provenance.loading import encode, load_model, load_skeleton, load_tokenizer
-from provenance.statistics.match import MLPActivations
+from provenance.units import PROJECTIONS, LinearMap, MLPActivations, MLPFactors
 from provenance.weights import LazyTensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from torch import nn
+
     from provenance.sources import Checkpoint
+    from provenance.units import MLPUnits
     from provenance.vocabulary import InputsSpec
 
     OnProgress = Callable[[int, int], None]
 
-CAPTURE_VERSION = 1
+CAPTURE_VERSION = 2
 """Raised whenever the same model and inputs would give other activations in the store."""
 
 ACTIVATIONS, LAYOUT = "activations.safetensors", "layout.json"
@@ -59,19 +70,53 @@ def capture_to(
 ) -> None:
     """Load a model, run it forward once, leave its activations and its layout in ``folder``.
 
-    The model is let go before this returns. Errors name the model.
+    What is kept is what each MLP is fed, where its units' answers can be had from that and from the
+    weight files, and else the answers themselves. The model is let go before this returns. Errors
+    name the model.
     """
     on_load()
     model = load_model(checkpoint, device, checkpoint.spec.dtype)
-    dtype = next(model.parameters()).dtype
     try:
         layout = find_mlps(model)
-        with ActivationWriter(folder / ACTIVATIONS, layout, len(inputs.ids), dtype) as sink:
-            capture(model, layout, inputs.sequences(), sink, on_progress)
+        what = Recording(layout, _by_input(model, layout, LazyTensors(checkpoint)))
+        try:
+            _write(folder, model, what, inputs, on_progress)
+        except SeparateInputsError:
+            (folder / ACTIVATIONS).unlink()
+            what = Recording(layout, by_input=False)
+            _write(folder, model, what, inputs, on_progress)
     except ProvenanceError as error:
         raise type(error)(f"{checkpoint.source}: {error}") from None
-    described = asdict(layout) | {"dtype": str(dtype).removeprefix("torch.")}
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    described = asdict(layout) | {"dtype": dtype, "by_input": what.by_input}
     (folder / LAYOUT).write_text(json.dumps(described))
+
+
+def _write(
+    folder: Path,
+    model: nn.Module,
+    what: Recording,
+    inputs: Inputs,
+    on_progress: OnProgress | None,
+) -> None:
+    path, dtype = folder / ACTIVATIONS, next(model.parameters()).dtype
+    with ActivationWriter(path, what.widths(model), len(inputs.ids), dtype) as sink:
+        capture(model, what, inputs.sequences(), sink, on_progress)
+
+
+def _by_input(model: nn.Module, layout: Layout, tensors: LazyTensors) -> bool:
+    """Whether every gate and up is a plain linear map whose weight is in the files as it is here."""
+
+    def plain(path: str) -> bool:
+        module, name = model.get_submodule(path), tensors.name_of(path)
+        return (
+            type(module) is torch.nn.Linear
+            and name is not None
+            and tensors.shape(name) == tuple(module.weight.shape)
+            and (module.bias is None) == (tensors.name_of(path, "bias") is None)
+        )
+
+    return all(plain(getattr(mlp, p)) for mlp in layout.mlps for p in PROJECTIONS)
 
 
 @dataclass(frozen=True)
@@ -94,29 +139,50 @@ class Shape:
 class ActivationUnits:
     """Units of a model by their activations in the store; satisfies `provenance.blocks.Units`."""
 
-    def __init__(self, folder: Path, device: str) -> None:
-        layout, dtype = _read_layout(folder)
-        self.layout = layout
-        self.shape = Shape.of(layout, dtype)
+    def __init__(self, folder: Path, checkpoint: Checkpoint, device: str) -> None:
+        fields = json.loads((folder / LAYOUT).read_text())
+        self.layout = _layout(fields)
+        self.shape = Shape.of(self.layout, fields["dtype"])
         self._reader = ActivationReader(folder / ACTIVATIONS, device)
+        self._device = device
+        self._dtype: torch.dtype = getattr(torch, fields["dtype"])
+        self._mlps = {mlp.block: mlp for mlp in self.layout.mlps}
+        self._tensors = LazyTensors(checkpoint) if fields["by_input"] else None
 
     @property
     def units(self) -> Mapping[int, int]:
         """Width by block index."""
         return self.shape.units
 
-    def block(self, index: int) -> MLPActivations:
-        """Gate and up activations of one block, each (tokens, units)."""
-        return MLPActivations(self._reader.read(index, "gate"), self._reader.read(index, "up"))
+    def block(self, index: int) -> MLPUnits:
+        """What one block's units answer: whole, or as inputs and projections."""
+        if self._tensors is None:
+            return MLPActivations(*(self._reader.read(index, name) for name in PROJECTIONS))
+        mlp = self._mlps[index]
+        gate, up = (self._linear(path) for path in (mlp.gate, mlp.up))
+        return MLPFactors(self._reader.read(index, "input").float(), gate, up)
+
+    def _linear(self, path: str) -> LinearMap:
+        assert self._tensors is not None
+        bias = self._tensors.of_module(path, "bias")
+        weight = self._as_run(self._tensors.weight(path))
+        return LinearMap(weight, None if bias is None else self._as_run(bias))
+
+    def _as_run(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Float32, of the precision in which the model was run."""
+        return tensor.to(self._device).to(self._dtype).float()
 
 
 class WeightUnits:
     """Units of a model by their weight rows, read when asked for; satisfies `Units`."""
 
-    def __init__(self, checkpoint: Checkpoint, layout: Layout | None = None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, layout: Layout | None = None, device: str = "cpu"
+    ) -> None:
         if layout is None:
             layout = _layout_without_weights(checkpoint)
         self.shape = Shape.of(layout, "as stored")
+        self._device = device
         self._mlps = {mlp.block: mlp for mlp in layout.mlps}
         self._tensors = LazyTensors(checkpoint)
 
@@ -128,8 +194,8 @@ class WeightUnits:
     def block(self, index: int) -> MLPActivations:
         """Gate and up weights of one block, transposed: each (hidden, units) float32."""
         mlp = self._mlps[index]
-        gate, up = (self._tensors.weight(path).float().T for path in (mlp.gate, mlp.up))
-        return MLPActivations(gate, up)
+        weights = (self._tensors.weight(path).to(self._device) for path in (mlp.gate, mlp.up))
+        return MLPActivations(*(weight.float().T for weight in weights))
 
 
 def _layout_without_weights(checkpoint: Checkpoint) -> Layout:
@@ -139,8 +205,7 @@ def _layout_without_weights(checkpoint: Checkpoint) -> Layout:
         raise ArchitectureError(f"{checkpoint.source}: {error}") from None
 
 
-def _read_layout(folder: Path) -> tuple[Layout, str]:
-    fields = json.loads((folder / LAYOUT).read_text())
+def _layout(fields: dict[str, Any]) -> Layout:
     mlps = tuple(GatedMLP(**mlp) for mlp in fields["mlps"])
     skipped = {int(index): what for index, what in fields["skipped"].items()}
-    return Layout(fields["architecture"], fields["blocks"], mlps, skipped), fields["dtype"]
+    return Layout(fields["architecture"], fields["blocks"], mlps, skipped)

@@ -37,7 +37,7 @@ class Comparison:
         permutations: int = PERMUTATIONS,
     ) -> Comparison:
         """A comparison with what its inputs imply: "hidden" is isotropic, and so means weights."""
-        if inputs.kind == "hidden" and statistic in {"match", "match_centred", "kinship"}:
+        if inputs.kind == "hidden" and statistic in {"match", "match_cosine", "kinship"}:
             statistic = "match_weights"
         return cls(candidate, reference, inputs, statistic, cross, permutations)
 

@@ -36,7 +36,7 @@ StatisticName = Literal[
     "kinship",
     "l2",
     "match",
-    "match_centred",
+    "match_cosine",
     "match_weights",
     "mode_connectivity",
 ]

@@ -51,22 +51,32 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
         """The shape of a tensor, from its file's header alone."""
         return tuple(self._files[name].get_slice(name).get_shape())
 
-    def weight(self, module: str) -> torch.Tensor:
-        """The weight of a module of the built model, whose path a checkpoint may shorten.
+    def of_module(self, module: str, parameter: str = "weight") -> torch.Tensor | None:
+        """A parameter of a module of the built model, None where the files have none of that name.
 
         A checkpoint of a base model lacks the causal model's first name (``model.layers.0`` is
         ``layers.0``).
+        """
+        name = self.name_of(module, parameter)
+        return None if name is None else self[name]
+
+    def name_of(self, module: str, parameter: str = "weight") -> str | None:
+        """The name of a module's parameter in the files, None where there is none."""
+        names = (f"{module}.{parameter}", f"{module.partition('.')[2]}.{parameter}")
+        return next((name for name in names if name in self._files), None)
+
+    def weight(self, module: str) -> torch.Tensor:
+        """The weight of a module of the built model.
 
         Raises
         ------
         SourceError
             If the checkpoint names its tensors otherwise.
         """
-        names = (f"{module}.weight", f"{module.partition('.')[2]}.weight")
-        found = next((name for name in names if name in self._files), None)
+        found = self.of_module(module)
         if found is None:
             raise SourceError(
-                f"{self._source}: the files have no tensor {names[0]!r}, so weights cannot be read "
+                f"{self._source}: the files have no tensor '{module}.weight', so weights cannot be read "
                 "without building the model: use a statistic on activations"
             )
-        return self[found]
+        return found

@@ -68,14 +68,23 @@ def permutation_p(observed: float, null: list[float], among_ties: int) -> float:
 
 
 def match(
-    gate_a: torch.Tensor, up_a: torch.Tensor, gate_b: torch.Tensor, up_b: torch.Tensor
+    gate_a: torch.Tensor,
+    up_a: torch.Tensor,
+    gate_b: torch.Tensor,
+    up_b: torch.Tensor,
+    *,
+    centred: bool = True,
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The gate and the up matching, by cosines in float64 and scipy's dense solver."""
-    return _matching(_cosines(gate_a, gate_b)), _matching(np.abs(_cosines(up_a, up_b)))
+    """The gate and the up matching, in float64 and by scipy's dense solver; the paper's: not centred."""
+    gate = _alike(gate_a, gate_b, centred=centred)
+    up = np.abs(_alike(up_a, up_b, centred=centred))
+    return _matching(gate), _matching(up)
 
 
-def _cosines(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
+def _alike(a: torch.Tensor, b: torch.Tensor, *, centred: bool) -> np.ndarray:
     x, y = a.double().numpy().T, b.double().numpy().T
+    if centred:
+        return np.array([[stats.pearsonr(u, v).statistic for v in y] for u in x])
     return np.array([(y @ u) / (np.linalg.norm(y, axis=1) * np.linalg.norm(u)) for u in x])
 
 

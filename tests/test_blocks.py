@@ -1,13 +1,15 @@
 """Blocks against blocks: what was done to a stack of layers is read off the table."""
 
+import numpy as np
 import pytest
 import torch
 
 from provenance.blocks import Part, align, compare_blocks
 from provenance.evidence import BlockEvidence
 from provenance.measure import Shape
-from provenance.statistics.match import MLPActivations, match
+from provenance.statistics.match import match, prepare
 from provenance.statistics.match_weights import match_weights
+from provenance.units import MLPActivations
 
 TOKENS, WIDTH, UNITS = 200, 32, 40
 
@@ -77,6 +79,49 @@ def test_units_that_survived_pruning_are_named_in_their_order():
     assert len(pairs) >= 11
 
 
+def test_the_alignment_names_the_units_that_survived():
+    keep = [31, 2, 17, 5, 28, 11, 0, 39, 22, 8, 14, 35]
+    table = cross(Stack("b", "d", noise=0.05, salt=1, keep=keep))
+    assert [(pair.candidate_block, pair.reference_block) for pair in table.alignment] == [
+        (0, 1),
+        (1, 3),
+    ]
+    for pair in table.alignment:
+        assert len(pair.candidate_units) >= 11
+        assert [keep[i] for i in pair.candidate_units] == list(pair.reference_units)
+
+
+class Counted(Stack):
+    """Counts how often each block is read."""
+
+    def __init__(self, *names, **options):
+        super().__init__(*names, **options)
+        self.reads = []
+
+    def block(self, index):
+        self.reads.append(index)
+        return super().block(index)
+
+
+@pytest.mark.parametrize(("kept_bytes", "reads"), [(1 << 30, 4), (0, 16)])
+def test_a_block_is_prepared_once_where_there_is_room_to_keep_it(kept_bytes, reads):
+    sides = Counted("a", "b", "c", "d", salt=1), Counted("d", "c", "b", "a")
+    part = Part("match", match, *sides, prepare)
+    table = compare_blocks([part], "cross", 0, kept_bytes=kept_bytes)
+    assert [len(side.reads) for side in sides] == [reads, reads]
+    assert table == compare_blocks([Part("match", match, *sides)], "cross", 0)
+
+
+def test_prepared_blocks_never_take_more_room_than_there_is():
+    sides = Counted("a", "b", "c", "d", salt=1), Counted("d", "c", "b", "a")
+    size = 2 * TOKENS * UNITS * 4 + 8 * UNITS
+    part = Part("match", match, *sides, prepare)
+    compare_blocks([part], "cross", 0, kept_bytes=3 * size)
+    # of four partners two stay beside the candidate's block, and are met first on the way back
+    assert len(sides[0].reads) == 4
+    assert 4 < len(sides[1].reads) < 16
+
+
 def test_the_best_of_many_partners_pays_for_the_choice():
     row = cross(Stack("a", "b", "c", "d", salt=1))
     raw = row.cross[0][0]
@@ -114,5 +159,6 @@ def test_the_alignment_is_optimal_and_not_greedy():
         return BlockEvidence(i, j, log10_p, 0.5, (8, 8), (8, 8), 4)
 
     table = {(0, 0): -10.0, (0, 1): -9.0, (1, 0): -9.0, (1, 1): 0.0}
-    pairs = align({key: cell(*key, p) for key, p in table.items()})
+    none = dict.fromkeys(table, np.zeros((0, 2), dtype=np.int64))
+    pairs = align({key: cell(*key, p) for key, p in table.items()}, none)
     assert [(p.candidate_block, p.reference_block) for p in pairs] == [(0, 1), (1, 0)]

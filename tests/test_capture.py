@@ -6,7 +6,14 @@ import torch
 from fixtures.models import tiny_llama
 from provenance import capture as capture_module
 from provenance.architecture import find_mlps
-from provenance.capture import ActivationReader, ActivationWriter, capture, recording
+from provenance.capture import (
+    ActivationReader,
+    ActivationWriter,
+    Recording,
+    SeparateInputsError,
+    capture,
+    recording,
+)
 from provenance.errors import DegenerateError
 
 
@@ -27,6 +34,17 @@ class Kept:
 @pytest.fixture
 def model():
     return tiny_llama(num_hidden_layers=3)
+
+
+def answers(model):
+    return Recording(find_mlps(model), by_input=False)
+
+
+def fed(model):
+    return Recording(find_mlps(model), by_input=True)
+
+
+both = pytest.mark.parametrize("what", [answers, fed])
 
 
 def sequences(tokens=40, length=16):
@@ -52,35 +70,49 @@ def obvious(model, path, batches):
 @pytest.mark.parametrize("budget", [1, 1 << 30])
 def test_activations_are_what_a_hook_on_each_module_sees(model, budget, monkeypatch):
     monkeypatch.setattr(capture_module, "BATCH_BYTES", budget)
-    layout, batches, sink = find_mlps(model), sequences(), Kept()
-    capture(model, layout, batches, sink)
-    for mlp in layout.mlps:
+    batches, sink = sequences(), Kept()
+    capture(model, answers(model), batches, sink)
+    capture(model, fed(model), batches, sink)
+    for mlp in find_mlps(model).mlps:
+        inputs = sink.joined(mlp.block, "input")
         for projection in ("gate", "up"):
+            module = model.get_submodule(getattr(mlp, projection))
             expected = obvious(model, getattr(mlp, projection), batches)
             assert torch.allclose(sink.joined(mlp.block, projection), expected, atol=1e-5)
+            assert torch.allclose(module(inputs), expected, atol=1e-5)
 
 
-def test_one_forward_pass_serves_all_blocks_and_never_reaches_the_head(model):
+def test_projections_that_are_fed_differently_are_not_told_by_one_input(model):
+    up = model.model.layers[1].mlp.up_proj
+    up.register_forward_pre_hook(lambda _module, args: (args[0] + 1,))
+    with pytest.raises(SeparateInputsError):
+        capture(model, fed(model), sequences(), Kept())
+    up._forward_pre_hooks.clear()
+    assert hooks(model) == 0
+
+
+@both
+def test_one_forward_pass_serves_all_blocks_and_never_reaches_the_head(model, what):
     calls = {"embed": 0, "head": 0}
     model.get_input_embeddings().register_forward_hook(
         lambda *_: calls.__setitem__("embed", calls["embed"] + 1)
     )
     model.lm_head.register_forward_hook(lambda *_: calls.__setitem__("head", 1))
-    capture(model, find_mlps(model), sequences(32), Kept())
+    capture(model, what(model), sequences(32), Kept())
     assert calls == {"embed": 1, "head": 0}
 
 
 def test_a_short_last_sequence_is_a_batch_of_its_own(model):
     sink = Kept()
     progress = []
-    capture(model, find_mlps(model), sequences(40), sink, lambda *step: progress.append(step))
+    capture(model, answers(model), sequences(40), sink, lambda *step: progress.append(step))
     assert [start for start, _ in sink.parts[0, "gate"]] == [0, 32]
     assert progress == [(2, 3), (3, 3)]
 
 
-def test_hooks_are_removed_after_a_pass_and_after_a_failure(model):
-    layout = find_mlps(model)
-    capture(model, layout, sequences(), Kept())
+@both
+def test_hooks_are_removed_after_a_pass_and_after_a_failure(model, what):
+    capture(model, what(model), sequences(), Kept())
     assert hooks(model) == 0
 
     class Broken:
@@ -88,42 +120,47 @@ def test_hooks_are_removed_after_a_pass_and_after_a_failure(model):
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        capture(model, layout, sequences(), Broken())
+        capture(model, what(model), sequences(), Broken())
     assert hooks(model) == 0
 
 
-def test_hooks_are_removed_when_one_cannot_be_registered(model):
+@both
+def test_hooks_are_removed_when_one_cannot_be_registered(model, what):
     import dataclasses
 
-    mlps = find_mlps(model).mlps
+    found = what(model)
+    mlps = found.layout.mlps
     wrong = dataclasses.replace(mlps[2], up="model.layers.9.mlp.up_proj")
+    layout = dataclasses.replace(found.layout, mlps=(mlps[0], wrong))
     with (
         pytest.raises(AttributeError),
-        recording(model, [mlps[0], wrong], lambda *_: None),
+        recording(model, dataclasses.replace(found, layout=layout), lambda *_: None),
     ):
         pass
     assert hooks(model) == 0
 
 
 def test_not_a_number_is_a_named_error(model):
-    layout = find_mlps(model)
+    wanted = answers(model), fed(model)
     model.model.layers[1].mlp.up_proj.weight.data[3, 3] = float("nan")
     with pytest.raises(DegenerateError, match="block 1: the up activations hold NaN"):
-        capture(model, layout, sequences(), Kept())
+        capture(model, wanted[0], sequences(), Kept())
+    with pytest.raises(DegenerateError, match="block 2: the MLP's inputs hold NaN"):
+        capture(model, wanted[1], sequences(), Kept())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_what_is_written_in_batches_reads_back_bit_for_bit(model, tmp_path, dtype):
-    layout, kept = find_mlps(model), Kept()
+@both
+def test_what_is_written_in_batches_reads_back_bit_for_bit(model, what, tmp_path, dtype):
+    widths, kept = what(model).widths(model), Kept()
     path = tmp_path / "a.safetensors"
-    with ActivationWriter(path, layout, 40, dtype) as sink:
+    with ActivationWriter(path, widths, 40, dtype) as sink:
         for start in (0, 32):
             rows = 32 if start == 0 else 8
-            for mlp in layout.mlps:
-                for projection in ("gate", "up"):
-                    values = torch.randn(rows, mlp.units).to(dtype)
-                    sink.write(mlp.block, projection, start, values)
-                    kept.write(mlp.block, projection, start, values)
+            for key, width in widths.items():
+                values = torch.randn(rows, width).to(dtype)
+                sink.write(*key, start, values)
+                kept.write(*key, start, values)
     reader = ActivationReader(path)
     for key in kept.parts:
         assert torch.equal(reader.read(*key), kept.joined(*key))
@@ -133,14 +170,14 @@ def test_out_of_memory_halves_the_batch(model, monkeypatch):
     sizes = []
     run = capture_module._run
 
-    def scarce(model, layout, batch, start, sink):
+    def scarce(model, what, batch, start, sink):
         sizes.append(len(batch))
         if len(batch) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        run(model, layout, batch, start, sink)
+        run(model, what, batch, start, sink)
 
     monkeypatch.setattr(capture_module, "_run", scarce)
     sink = Kept()
-    capture(model, find_mlps(model), sequences(64), sink)
+    capture(model, answers(model), sequences(64), sink)
     assert sizes == [4, 2, 1, 1, 1, 1]
     assert sink.joined(0, "gate").shape == (64, 64)

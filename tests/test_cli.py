@@ -51,6 +51,16 @@ def test_the_exit_code_is_0_whatever_the_verdict(run, family, candidate, verdict
     assert f"{verdict}: p = " in out
 
 
+def test_blocks_against_blocks_name_the_pairs_and_the_units_that_survived(run, family):
+    arguments = ["compare", family.short, family.base, *QUICK, "--blocks", "cross", "--json"]
+    found = json.loads(run(*arguments)[1])
+    assert [pair[:2] for pair in found["alignment"]] == [[0, 1], [1, 2]]
+    assert (len(found["cross"]), len(found["cross"][0])) == (2, 3)
+    for candidate_units, reference_units in found["survivors"]:
+        assert candidate_units == reference_units  # no unit was moved
+        assert len(candidate_units) > 50
+
+
 def test_json_has_no_value_that_json_lacks(run, family):
     _, out, _ = run("compare", family.base, family.base, *QUICK, "--json")
     found = json.loads(out, parse_constant=pytest.fail)

@@ -20,6 +20,7 @@ LEVELS = {
     "evidence": 0,
     "pvalues": 0,
     "store": 0,
+    "units": 0,
     "architecture": 1,
     "devices": 1,
     "inputs": 1,
@@ -69,7 +70,7 @@ SIDEWAYS = {
 }
 """Imports within one level, each with its reason; `errors`, `vocabulary` and private ones are free."""
 
-BUILT_ON = {"generalized": "match", "match_centred": "match", "match_weights": "match"}
+BUILT_ON = {"generalized": "match", "match_cosine": "match", "match_weights": "match"}
 """Statistics that are another one by definition, on other data; the rest know no other."""
 
 LIGHT = [

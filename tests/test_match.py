@@ -10,8 +10,9 @@ from reference import match as reference_match
 from provenance.errors import DegenerateError
 from provenance.pvalues import log10_factorial
 from provenance.statistics import REGISTRY
-from provenance.statistics.match import MLPActivations, match
-from provenance.statistics.match_centred import match_centred
+from provenance.statistics.match import match, prepare
+from provenance.statistics.match_cosine import match_cosine
+from provenance.units import LinearMap, MLPActivations, MLPFactors
 
 TOKENS = 256
 
@@ -36,18 +37,20 @@ def pick(side, order):
     return MLPActivations(side.gate[:, order], side.up[:, order])
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("test", [match, match_cosine])
+@settings(max_examples=25, deadline=None)
 @given(
-    st.integers(8, 40), st.integers(8, 40), st.integers(0, 2**31), st.floats(0, 3), st.booleans()
+    st.integers(8, 24), st.integers(8, 24), st.integers(0, 2**31), st.floats(0, 3), st.booleans()
 )
-def test_agrees_with_the_obvious_method(m, n, seed, noise, kin):
+def test_agrees_with_the_obvious_method(test, m, n, seed, noise, kin):
     small, large = min(m, n), max(m, n)
     b = model(large, seed)
     a = noisy(pick(b, range(small)), noise, seed + 1) if kin else model(small, seed + 2)
     if m > n:
         a, b = b, a
-    result = match(a, b, seed=seed)
-    gate, up = reference_match(a.gate, a.up, b.gate, b.up)
+    result = test(a, b, seed=seed)
+    gate, up = reference_match(a.gate, a.up, b.gate, b.up, centred=test is match)
+    assert result.statistic == test.__name__
     assert sorted(map(tuple, result.gate_matching)) == gate
     assert sorted(map(tuple, result.up_matching)) == up
     assert -log10_factorial(small) - 1e-9 <= result.log10_p <= 0
@@ -154,8 +157,8 @@ def test_the_seed_renumbers_units_and_hardly_matters():
     assert max(r.log10_p for r in found) < -10
 
 
-def test_centred_takes_out_what_is_common_to_all_tokens():
-    """Means that have drifted apart mislead the cosine and not the correlation."""
+def test_what_is_common_to_all_tokens_is_taken_out():
+    """Means that have drifted apart mislead the paper's cosine and not the correlation."""
     a = model(32, 1)
     b = noisy(a, 1.0, 2)
     means = 40 * torch.randn(2, 32, generator=torch.Generator().manual_seed(5)).abs()
@@ -163,16 +166,95 @@ def test_centred_takes_out_what_is_common_to_all_tokens():
         MLPActivations(side.gate + mean, side.up + mean)
         for side, mean in zip((a, b), means, strict=True)
     ]
-    centred = match_centred(*shifted)
-    assert centred.statistic == "match_centred"
-    assert centred.log10_p < match(*shifted).log10_p - 3
-    assert centred.log10_p == pytest.approx(match_centred(a, b).log10_p, abs=3)
+    assert match(*shifted).log10_p < match_cosine(*shifted).log10_p - 3
+    assert match(*shifted).log10_p == pytest.approx(match(a, b).log10_p, abs=1e-6)
 
 
-def test_centred_drops_units_that_are_constant():
+def test_units_that_are_constant_are_dropped():
     a = model(32, 1)
     a.gate[:, 3] = 0.1
-    assert match_centred(a, model(32, 1)).live == (31, 32)
+    assert match(a, model(32, 1)).live == (31, 32)
+
+
+def factors(units, seed, tokens=TOKENS, width=48, *, bias=False, inputs=0):
+    """The weights of `model`, and inputs whose dimensions differ in size and are not around zero."""
+    x = torch.randn(tokens, width, generator=torch.Generator().manual_seed(1000 + inputs))
+    x = x * torch.logspace(-1, 1, width) + torch.linspace(-2, 2, width)
+    generator = torch.Generator().manual_seed(seed)
+    maps = []
+    for _ in range(2):
+        weight = torch.randn(units, width, generator=generator)
+        shift = torch.randn(units, generator=generator) if bias else None
+        maps.append(LinearMap(weight, shift))
+    return MLPFactors(x, *maps)
+
+
+@pytest.mark.parametrize("test", [match, match_cosine])
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(8, 40),
+    st.integers(8, 40),
+    st.integers(0, 2**31),
+    st.sampled_from([20, 60, 300]),
+    st.booleans(),
+)
+def test_factors_tell_what_the_answers_tell(test, m, n, seed, tokens, bias):
+    """Whichever is cheaper, and where one side has answers alone."""
+    a = factors(m, seed, tokens, bias=bias)
+    b = factors(n, seed + 1, tokens, width=32, bias=bias, inputs=1)
+    expected = test(a.dense(), b.dense(), seed=seed)
+    for sides in ((a, b), (a.dense(), b), (a, b.dense())):
+        found = test(*sides, seed=seed)
+        assert (found.units, found.live) == (expected.units, expected.live)
+        assert found.log10_p == pytest.approx(expected.log10_p, abs=1e-6)
+        assert np.array_equal(found.gate_matching, expected.gate_matching)
+        assert np.array_equal(found.up_matching, expected.up_matching)
+
+
+def test_a_sides_preparation_does_not_depend_on_its_partner():
+    a, b = factors(40, 1), factors(24, 2)
+    prepared = prepare(a, "candidate", 5)
+    assert prepared.basis is not None
+    for partner in (b, b.dense(), model(30, 3)):
+        found = match(prepared, prepare(partner, "reference", 5), seed=5)
+        assert found.log10_p == match(a, partner, seed=5).log10_p
+
+
+def test_units_of_weight_zero_are_dead_in_factors():
+    a = factors(32, 1)
+    a.gate.weight[:4] = 0
+    a.up.weight[20] = 0
+    assert match(a, factors(32, 1)).live == (27, 32)
+
+
+def test_units_that_answer_almost_nothing_are_measured_and_not_cancelled():
+    """A unit at right angles to the inputs' large dimensions has a variance lost in their moments."""
+    a = factors(32, 1, tokens=400)
+    inputs = a.inputs * torch.cat([torch.tensor([1e4]), torch.ones(47)])
+    a.gate.weight[:8, 0] = 0
+    big = MLPFactors(inputs, a.gate, a.up)
+    expected = match(big.dense(), big.dense())
+    found = match(big, big)
+    assert found.correlation == expected.correlation == 1.0
+    side = prepare(big, "candidate", 0)
+    lengths = (side.basis @ side.gate.T).norm(dim=0)
+    assert torch.allclose(lengths, torch.ones(32), atol=0.01)
+
+
+def test_inputs_that_do_not_vary_leave_no_unit_alive():
+    a = factors(32, 1)
+    still = MLPFactors(torch.ones_like(a.inputs) * 0.1, a.gate, a.up)
+    with pytest.raises(DegenerateError, match="0 of the candidate's 32 units vary"):
+        match(still, factors(32, 2))
+
+
+@pytest.mark.parametrize("what", ["inputs", "gate weights", "up weights"])
+def test_not_a_number_in_a_factor_is_a_named_error(what):
+    a = factors(32, 1)
+    held = {"inputs": a.inputs, "gate weights": a.gate.weight, "up weights": a.up.weight}
+    held[what][3, 4] = float("nan")
+    with pytest.raises(DegenerateError, match=f"the candidate's {what} hold NaN"):
+        match(a, factors(32, 2))
 
 
 def test_every_registered_test_of_blocks_loads():

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provenance.statistics.match import MLPActivations
+    import numpy as np
+    from numpy.typing import NDArray
 
 Basis = Literal["activations", "weights", "models"]
 """What a statistic is computed on: activations of blocks on the suite's inputs, weights of blocks, or
@@ -29,16 +30,24 @@ class BlockResult(Protocol):
     def correlation(self) -> float: ...  # noqa: D102
     @property
     def live(self) -> int | tuple[int, int]: ...  # noqa: D102
-    def agreeing(self) -> int: ...  # noqa: D102
+    def survivors(self) -> NDArray[np.int64]: ...  # noqa: D102
 
 
 class BlockTest(Protocol):
-    """A test of one block of the candidate against one block of the reference."""
+    """A test of one block of the candidate against one block of the reference.
 
-    def __call__(
-        self, candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
-    ) -> BlockResult:
+    Its arguments are `MLPUnits`, or what the statistic's `Preparation` has made of them.
+    """
+
+    def __call__(self, candidate: Any, reference: Any, *, seed: int = 0) -> BlockResult:
         """Return the result, or raise `DegenerateError` where no test is defined."""
+
+
+class Preparation(Protocol):
+    """What a test does to one side alone, so that a side which meets many others is prepared once."""
+
+    def __call__(self, side: Any, role: Any, seed: int) -> Any:
+        """Return what the test takes in place of the side."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,10 @@ class Statistic:
             module, self.name
         )
         return test
+
+    def load_preparation(self) -> Preparation | None:
+        """The module's function ``prepare``, None where the test prepares nothing."""
+        return getattr(import_module(f"{__name__}.{self.name}"), "prepare", None)
 
     def components(self) -> tuple[Statistic, ...]:
         """The statistics to run: its parts, or itself."""
@@ -118,21 +131,21 @@ _ALL = (
     ),
     Statistic(
         "match",
-        version=1,
+        version=2,
         summary="gate matching against up matching, on activations (paper, 2.3.1)",
         basis="activations",
         runs_models=True,
     ),
     Statistic(
-        "match_centred",
-        version=1,
-        summary="match on correlations: stronger on heavily changed descendants",
+        "match_cosine",
+        version=2,
+        summary="match by the paper's cosine, each unit's mean left in",
         basis="activations",
         runs_models=True,
     ),
     Statistic(
         "match_weights",
-        version=1,
+        version=2,
         summary="gate matching against up matching, on weight rows; no forward pass",
         basis="weights",
     ),

@@ -49,7 +49,12 @@ class ConstrainedResult:
 
     def agreeing(self) -> int:
         """Units that are matched to the unit at their own index."""
-        return int((self.matching[:, 0] == self.matching[:, 1]).sum())
+        return len(self.survivors())
+
+    def survivors(self) -> NDArray[np.int64]:
+        """Units that are matched to the unit at their own index, (k, 2) int64, ascending."""
+        alike: NDArray[np.int64] = self.matching[self.matching[:, 0] == self.matching[:, 1]]
+        return alike[np.argsort(alike[:, 0])]
 
 
 def constrained(

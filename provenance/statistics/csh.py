@@ -16,7 +16,8 @@ from provenance.statistics._constrained import ConstrainedResult, constrained
 if TYPE_CHECKING:
     import torch
 
-    from provenance.statistics.match import MLPActivations
+    from provenance.statistics._directions import Role
+    from provenance.units import MLPActivations, MLPUnits
 
 __all__ = ["ConstrainedResult", "csh"]
 
@@ -67,8 +68,11 @@ def _varying(rows: torch.Tensor) -> torch.Tensor:
     return varying
 
 
-def csh_of_mlps(
-    candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
-) -> ConstrainedResult:
+def prepare(side: MLPUnits, _role: Role, _seed: int) -> MLPActivations:
+    """The activations of one side, for a side that meets several others."""
+    return side.dense()
+
+
+def csh_of_mlps(candidate: MLPUnits, reference: MLPUnits, *, seed: int = 0) -> ConstrainedResult:
     """`csh` of two blocks as the registry's statistics take them."""
-    return csh(candidate.up, reference.up, seed=seed)
+    return csh(candidate.dense().up, reference.dense().up, seed=seed)

@@ -24,7 +24,7 @@ from provenance.statistics._constrained import ConstrainedResult, constrained
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provenance.statistics.match import MLPActivations
+    from provenance.units import MLPActivations
 
 __all__ = ["LIMIT", "ConstrainedResult", "CsuAllResult", "TensorTest", "csu", "csu_all"]
 

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from provenance.errors import DegenerateError
-from provenance.statistics.match import MatchResult, MLPActivations, match
+from provenance.statistics.match import MatchResult, match
+from provenance.units import MLPActivations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -226,11 +227,13 @@ def compare_proxies(
                 "said; give the distillation more steps or units"
             )
     # rows and columns themselves: the limit of infinitely many isotropic inputs and outputs
-    result = match(_through(candidate), _through(reference), seed=settings.seed)
+    result = match(_through(candidate), _through(reference), seed=settings.seed, centred=False)
     hidden = candidate.gate.shape[1]
     fresh = torch.Generator().manual_seed(settings.seed + (1 << 32))
     inputs = torch.randn(PROBES, hidden, generator=fresh).to(candidate.gate.device)
-    gate_up = match(_on(inputs, candidate), _on(inputs, reference), seed=settings.seed)
+    gate_up = match(
+        _on(inputs, candidate), _on(inputs, reference), seed=settings.seed, centred=False
+    )
     return GeneralizedResult(
         statistic="generalized",
         log10_p=result.log10_p,

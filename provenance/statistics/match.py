@@ -5,11 +5,14 @@ the models share no ancestor, the one matching says nothing of the other; if the
 same partner for a unit, wherever it has been moved. The one-sided Spearman correlation between the
 two matchings gives the p-value.
 
-Departures from the paper's public code, each of which mends a fault that it has:
+Departures from the paper's text and from its public code:
 
-* similarity is the cosine (the paper's Algorithm 2), not a squared Euclidean distance;
-* *up* is matched by ``|cosine|``: ``up -> c up, down -> down / c`` with c < 0 leaves the function as it
-  is. The gate has no such freedom, since SiLU and GELU are not odd;
+* similarity is the correlation over the tokens. The text has the cosine (`match_cosine`), the code a
+  squared Euclidean distance. The mean of a unit is common to all inputs and tells units apart badly, yet
+  it is a fifth of its squared norm on text and half of it on random ids; taking it out leaves the false
+  positives where they are and makes the p-values of changed descendants far smaller (docs/calibration.md);
+* *up* is matched by the absolute value: ``up -> c up, down -> down / c`` with c < 0 leaves the function as
+  it is. The gate has no such freedom, since SiLU and GELU are not odd;
 * units that are dead (constant on these inputs) in gate or up are dropped: matched to each other they
   would agree by construction;
 * both sides' units are renumbered at random first, gate and up alike, so that no solver's preference
@@ -23,14 +26,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from provenance.assignment import assign
 from provenance.errors import DegenerateError
 from provenance.pvalues import spearman
+from provenance.statistics._directions import (
+    ROLES,
+    Directions,
+    directions,
+    products,
+    unit_columns,
+)
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
+
+    from provenance.statistics._directions import Role
+    from provenance.units import MLPUnits
 
 LEAST_UNITS = 8
 """Below this many live units a permutation has too little to say (8! = 40320)."""
@@ -81,28 +94,29 @@ class MatchResult:
         return alike[np.argsort(alike[:, 0])]
 
 
-@dataclass(frozen=True)
-class MLPActivations:
-    """What one block's gate and up projections put out, each (tokens, units), one dtype and device."""
-
-    gate: torch.Tensor
-    up: torch.Tensor
-
-    def live(self) -> torch.Tensor:
-        """Indices of units that vary over the tokens in gate and in up, (k,) int64."""
-        varies = [(x.amax(dim=0) > x.amin(dim=0)) for x in (self.gate, self.up)]
-        return (varies[0] & varies[1]).nonzero().squeeze(1)
+def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:
+    """Prepare one side of `match`, for a side that meets several others."""
+    return directions(side, role, seed, centred=True)
 
 
-def match(candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0) -> MatchResult:
+def match(
+    candidate: MLPUnits | Directions,
+    reference: MLPUnits | Directions,
+    *,
+    seed: int = 0,
+    centred: bool = True,
+) -> MatchResult:
     """Test whether two gated MLPs are independent.
 
     Parameters
     ----------
-    candidate, reference : MLPActivations
-        Activations on the same tokens; the widths may differ.
+    candidate, reference : MLPUnits or Directions
+        What the units answer to the same tokens, or a side that `prepare` has prepared; the widths
+        may differ.
     seed : int
         Of the random renumbering of the units.
+    centred : bool
+        Whether similarity is the correlation; else the paper's cosine. Of sides that are not prepared.
 
     Raises
     ------
@@ -115,20 +129,23 @@ def match(candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
     p-value is uniform if the matchings of gate and of up are independent, which is the paper's
     conjecture for this statistic and not a theorem; docs/statistics.md says how it was measured.
     """
-    _validate(candidate, reference)
-    rng = np.random.default_rng(seed)
-    chosen = [_renumbered(side, rng) for side in (candidate, reference)]
-    gate = assign(cosine(candidate.gate[:, chosen[0]], reference.gate[:, chosen[1]]))
-    up = assign(cosine(candidate.up[:, chosen[0]], reference.up[:, chosen[1]]).abs_())
+    sides = (candidate, reference)
+    a, b = (
+        side if isinstance(side, Directions) else directions(side, role, seed, centred=centred)
+        for role, side in zip(ROLES, sides, strict=True)
+    )
+    _validate(a, b)
+    gate = assign(products(a, b, "gate"))
+    up = assign(products(a, b, "up").abs_())
     result = spearman(gate.partners, up.partners)
-    ours, theirs = (indices.cpu().numpy() for indices in chosen)
-    gate_pairs, up_pairs = (np.stack([ours[a.rows], theirs[a.columns]], axis=1) for a in (gate, up))
+    ours, theirs = (side.live.cpu().numpy() for side in (a, b))
+    gate_pairs, up_pairs = (np.stack([ours[x.rows], theirs[x.columns]], axis=1) for x in (gate, up))
     return MatchResult(
         statistic="match",
         log10_p=result.log10_p,
         correlation=result.correlation,
-        units=(candidate.gate.shape[1], reference.gate.shape[1]),
-        live=(len(chosen[0]), len(chosen[1])),
+        units=(a.units, b.units),
+        live=(len(a.live), len(b.live)),
         gate_matching=gate_pairs,
         up_matching=up_pairs,
     )
@@ -147,40 +164,18 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     Tensor
         (m, n) float32.
     """
-    return _unit_columns(a).T @ _unit_columns(b)  # (m, tokens) @ (tokens, n)
+    return unit_columns(a, centred=False).T @ unit_columns(b, centred=False)
 
 
-def _unit_columns(x: torch.Tensor) -> torch.Tensor:
-    values = x.float()
-    # the largest entry first: squares of fp16-sized activations neither overflow nor vanish
-    values = values / values.abs().amax(dim=0).clamp_min(torch.finfo(torch.float32).tiny)
-    unit: torch.Tensor = values / values.norm(dim=0)
-    return unit
-
-
-def _renumbered(side: MLPActivations, rng: np.random.Generator) -> torch.Tensor:
-    live = side.live()
-    order = torch.from_numpy(rng.permutation(len(live))).to(live.device)
-    return live[order]
-
-
-def _validate(candidate: MLPActivations, reference: MLPActivations) -> None:
-    tokens = {x.shape[0] for side in (candidate, reference) for x in (side.gate, side.up)}
-    if len(tokens) != 1:
-        raise ValueError(f"activations must be on the same tokens, but have {sorted(tokens)} rows")
-    for role, side in (("candidate", candidate), ("reference", reference)):
-        if side.gate.shape != side.up.shape:
-            raise ValueError(
-                f"{role}: gate {tuple(side.gate.shape)} and up {tuple(side.up.shape)} must be equal"
-            )
-        for name in ("gate", "up"):
-            if not bool(torch.isfinite(getattr(side, name)).all()):
-                raise DegenerateError(f"the {role}'s {name} activations hold NaN or infinity")
-    live = (len(candidate.live()), len(reference.live()))
+def _validate(a: Directions, b: Directions) -> None:
+    if a.tokens != b.tokens:
+        tokens = sorted({a.tokens, b.tokens})
+        raise ValueError(f"activations must be on the same tokens, but have {tokens} rows")
+    live = (len(a.live), len(b.live))
     if min(live) < LEAST_UNITS:
-        role, side = ("candidate", candidate) if live[0] < LEAST_UNITS else ("reference", reference)
+        role, side = ("candidate", a) if live[0] < LEAST_UNITS else ("reference", b)
         raise DegenerateError(
-            f"{min(live)} of the {role}'s {side.gate.shape[1]} units vary over the inputs; "
+            f"{min(live)} of the {role}'s {side.units} units vary over the inputs; "
             f"a test needs {LEAST_UNITS}",
             live,
         )

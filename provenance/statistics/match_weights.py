@@ -13,21 +13,33 @@ stranger's model is fed something else there, which only the rows do not notice.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from provenance.errors import DegenerateError
-from provenance.statistics.match import MatchResult, MLPActivations, match
+from provenance.statistics._directions import Directions, directions
+from provenance.statistics.match import MatchResult, match
+
+if TYPE_CHECKING:
+    from provenance.statistics._directions import Role
+    from provenance.units import MLPActivations
+
+
+def prepare(side: MLPActivations, role: Role, seed: int) -> Directions:
+    """Prepare one side of `match_weights`, for a side that meets several others."""
+    return directions(side, role, seed, centred=False)
 
 
 def match_weights(
-    candidate: MLPActivations, reference: MLPActivations, *, seed: int = 0
+    candidate: MLPActivations | Directions, reference: MLPActivations | Directions, *, seed: int = 0
 ) -> MatchResult:
     """Test whether two gated MLPs are independent, from their weights alone.
 
     Parameters
     ----------
-    candidate, reference : MLPActivations
+    candidate, reference : MLPActivations or Directions
         Transposed weights of gate and up, (hidden, units): what the units answer to each unit vector
-        of the hidden space. The widths may differ; the hidden size may not.
+        of the hidden space; or a side that `prepare` has prepared. The widths may differ; the hidden
+        size may not.
     seed : int
         Of the random renumbering of the units.
 
@@ -36,10 +48,14 @@ def match_weights(
     DegenerateError
         If the hidden sizes differ, or as `provenance.statistics.match.match` does.
     """
-    sizes = candidate.gate.shape[0], reference.gate.shape[0]
+    sizes = [
+        side.tokens if isinstance(side, Directions) else len(side.gate)
+        for side in (candidate, reference)
+    ]
     if sizes[0] != sizes[1]:
         raise DegenerateError(
             f"weights of hidden size {sizes[0]} and {sizes[1]} cannot be compared row by row: "
             "use match, on activations"
         )
-    return replace(match(candidate, reference, seed=seed), statistic="match_weights")
+    result = match(candidate, reference, seed=seed, centred=False)
+    return replace(result, statistic="match_weights")

@@ -1,0 +1,170 @@
+"""One side of a matching: the live units of an MLP, each as the direction of its answers.
+
+Preparing a side costs as much as a comparison and depends on that side alone, so that a side which is
+compared many times (blocks against blocks) is prepared once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from provenance.errors import DegenerateError
+from provenance.units import PROJECTIONS, MLPActivations, MLPFactors, Projection
+
+if TYPE_CHECKING:
+    from provenance.units import MLPUnits
+
+Role = Literal["candidate", "reference"]
+ROLES: tuple[Role, Role] = ("candidate", "reference")
+
+GAIN = 1.5
+"""Tokens a hidden dimension from which factors make a comparison cheaper than the answers do.
+
+A pair of blocks with n units each takes about 2 n^2 tokens for the answers of gate and up, and
+tokens h^2 + 2 n h^2 + 2 n^2 h from factors; with n = 2.7 h, as in Llama, these are equal at 1.5 h.
+"""
+UNSURE = 0.01
+"""A unit's variance below this share of what an isotropic input of the same power would give it is
+computed again from its answers: from the inputs' second moments it would come out of cancellation."""
+
+CONSTANT = 1e-6
+"""Answers below this share of the weight's norm times the inputs' norm are a constant's rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """The live units of one MLP in a random order, each scaled to length 1.
+
+    Attributes
+    ----------
+    units : int
+        Units of the MLP.
+    tokens : int
+        Inputs that they answered.
+    live : Tensor
+        (k,) int64: the unit that each row stands for.
+    gate, up : Tensor
+        (k, r) float32. Without a basis a row holds the unit's answers, r = tokens; with one, they are
+        ``basis @ row``.
+    basis : Tensor or None
+        (tokens, r) float32, the inputs, less their mean.
+    """
+
+    units: int
+    tokens: int
+    live: torch.Tensor
+    gate: torch.Tensor
+    up: torch.Tensor
+    basis: torch.Tensor | None = None
+
+    def nbytes(self) -> int:
+        """Memory that the tensors take."""
+        held = (self.live, self.gate, self.up, self.basis)
+        return sum(x.numel() * x.element_size() for x in held if x is not None)
+
+
+def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Directions:
+    """Prepare one side.
+
+    Parameters
+    ----------
+    side : MLPUnits
+        Answers, or inputs and projections.
+    role : str
+        Names the side in errors, and gives it a random order of its own.
+    seed : int
+        Of the order of the units.
+    centred : bool
+        Take every unit's mean over the tokens out, so that products are correlations.
+
+    Raises
+    ------
+    DegenerateError
+        If a value is not finite.
+    """
+    _require_finite(side, role)
+    rng = np.random.default_rng([seed, ROLES.index(role)])
+    if centred and isinstance(side, MLPFactors) and len(side.inputs) > GAIN * side.inputs.shape[1]:
+        return _in_factors(side, rng)
+    return _answers(side.dense(), rng, centred=centred)
+
+
+def products(a: Directions, b: Directions, projection: Projection) -> torch.Tensor:
+    """Cosines, or correlations, between the units of two sides: (k of a, k of b) float32."""
+    x, y = getattr(a, projection), getattr(b, projection)
+    if a.basis is not None and b.basis is not None:
+        x = x @ (a.basis.T @ b.basis)  # (k, h) @ (h, h'), against y's (k', h')
+    elif a.basis is not None:
+        x = x @ a.basis.T
+    elif b.basis is not None:
+        y = y @ b.basis.T
+    made: torch.Tensor = x @ y.T
+    return made
+
+
+def _answers(side: MLPActivations, rng: np.random.Generator, *, centred: bool) -> Directions:
+    chosen = _shuffled(side.live(), rng)
+    gate, up = (unit_columns(x[:, chosen], centred=centred).T for x in (side.gate, side.up))
+    return Directions(side.gate.shape[1], len(side.gate), chosen, gate, up)
+
+
+def _in_factors(side: MLPFactors, rng: np.random.Generator) -> Directions:
+    inputs = side.inputs.float()
+    basis = inputs - inputs.mean(dim=0)
+    gram = basis.T @ basis  # (hidden, hidden)
+    weights = [getattr(side, projection).weight.float() for projection in PROJECTIONS]
+    constant = CONSTANT * inputs.norm()
+    lengths = [_lengths(weight, basis, gram) for weight in weights]
+    varies = [x > constant * w.norm(dim=1) for w, x in zip(weights, lengths, strict=True)]
+    alive = (varies[0] & varies[1]).nonzero().squeeze(1)
+    chosen = _shuffled(alive, rng)
+    gate, up = (w[chosen] / x[chosen, None] for w, x in zip(weights, lengths, strict=True))
+    return Directions(len(weights[0]), len(basis), chosen, gate, up, basis)
+
+
+def _lengths(weight: torch.Tensor, basis: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
+    """Norms of ``basis @ w`` for every row w, float32 (units,)."""
+    squares = ((weight @ gram) * weight).sum(dim=1)
+    isotropic = weight.square().sum(dim=1) * gram.diagonal().mean()
+    unsure = squares < UNSURE * isotropic
+    lengths = squares.clamp_min(0).sqrt()
+    if bool(unsure.any()):
+        lengths[unsure] = (basis @ weight[unsure].T).norm(dim=0)
+    return lengths
+
+
+def unit_columns(x: torch.Tensor, *, centred: bool) -> torch.Tensor:
+    """Scale every column to length 1, its mean taken out first where asked; float32."""
+    values = x.float()
+    # the largest entry first: squares of fp16-sized activations neither overflow nor vanish
+    values = values / values.abs().amax(dim=0).clamp_min(torch.finfo(torch.float32).tiny)
+    if centred:
+        values = values - values.mean(dim=0)
+    unit: torch.Tensor = values / values.norm(dim=0)
+    return unit
+
+
+def _shuffled(live: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    return live[torch.from_numpy(rng.permutation(len(live))).to(live.device)]
+
+
+def _require_finite(side: MLPUnits, role: Role) -> None:
+    if isinstance(side, MLPFactors):
+        held = {
+            "inputs": side.inputs,
+            "gate weights": side.gate.weight,
+            "up weights": side.up.weight,
+        }
+    else:
+        held = {"gate activations": side.gate, "up activations": side.up}
+        if side.gate.shape != side.up.shape:
+            raise ValueError(
+                f"{role}: gate {tuple(side.gate.shape)} and up {tuple(side.up.shape)} must be equal"
+            )
+    for name, values in held.items():
+        if not bool(torch.isfinite(values).all()):
+            raise DegenerateError(f"the {role}'s {name} hold NaN or infinity")
