@@ -81,6 +81,12 @@ def match(
     return _matching(gate), _matching(up)
 
 
+def matching_of(a: torch.Tensor, b: torch.Tensor) -> list[tuple[int, int]]:
+    """The pairs of columns that match best by cosine: one dense product, one dense assignment."""
+    x, y = (side.double() / side.double().norm(dim=0) for side in (a, b))
+    return _matching((x.T @ y).numpy())
+
+
 def _alike(a: torch.Tensor, b: torch.Tensor, *, centred: bool) -> np.ndarray:
     x, y = a.double().numpy().T, b.double().numpy().T
     if centred:
