@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from provenance.errors import ProvenanceError, SuiteError
     from provenance.evidence import BlockEvidence, Evidence
-    from provenance.execute import Executor, Stage, compare
+    from provenance.execute import Executor, compare
     from provenance.pvalues import format_p
     from provenance.recipes import RECIPES
     from provenance.statistics import REGISTRY
@@ -41,11 +41,12 @@ if TYPE_CHECKING:
         judge_pair,
         significant,
     )
-    from provenance.vocabulary import InputsSpec, ModelSpec
+    from provenance.vocabulary import DistillSettings, InputsSpec, ModelSpec, Stage
 
 _HOMES = {
     "BlockEvidence": "evidence",
     "Claim": "suite",
+    "DistillSettings": "vocabulary",
     "Evidence": "evidence",
     "Executor": "execute",
     "InputsSpec": "vocabulary",
@@ -53,7 +54,7 @@ _HOMES = {
     "ProvenanceError": "errors",
     "RECIPES": "recipes",
     "REGISTRY": "statistics",
-    "Stage": "execute",
+    "Stage": "vocabulary",
     "Store": "store",
     "Suite": "suite",
     "SuiteError": "errors",
@@ -74,6 +75,7 @@ __all__ = [
     "REGISTRY",
     "BlockEvidence",
     "Claim",
+    "DistillSettings",
     "Evidence",
     "Executor",
     "InputsSpec",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import torch
 
@@ -11,19 +11,22 @@ from provenance.assignment import assign
 from provenance.errors import DegenerateError
 from provenance.evidence import AlignedBlocks, BlockEvidence, Pairing, PartEvidence
 from provenance.pvalues import bonferroni
+from provenance.statistics.generalized import GeneralizedResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from provenance.measure import Shape
-    from provenance.statistics import BlockTest
-    from provenance.statistics.match import MLPActivations
+    from provenance.statistics import BlockResult, BlockTest
 
     OnProgress = Callable[[int, int], None]
 
+Seen = TypeVar("Seen")
+Shown_co = TypeVar("Shown_co", covariant=True)
 
-class Units(Protocol):
-    """The gated MLPs of one model: how wide each block's is, and what its units answer."""
+
+class Units(Protocol[Shown_co]):
+    """The MLPs of one model: how wide each block's is, and what a test is given of it."""
 
     @property
     def shape(self) -> Shape:
@@ -31,20 +34,23 @@ class Units(Protocol):
 
     @property
     def units(self) -> Mapping[int, int]:
-        """Width by block index, of the blocks that have a gated MLP."""
+        """Width by block index, of the blocks that have an MLP of the kind that is tested."""
 
-    def block(self, index: int) -> MLPActivations:
-        """What the units of one block answer to some inputs, or to all unit vectors (weights)."""
+    def block(self, index: int) -> Shown_co:
+        """What the units of one block answer to some inputs, or to all unit vectors (weights).
+
+        For a statistic of functions, the block's proxy.
+        """
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Generic[Seen]):
     """One statistic with what it is computed on, for the candidate and for the reference."""
 
     statistic: str
-    test: BlockTest
-    candidate: Units
-    reference: Units
+    test: BlockTest[Seen]
+    candidate: Units[Seen]
+    reference: Units[Seen]
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class BlockTable:
 
 
 def compare_blocks(
-    parts: Sequence[Part], pairing: Pairing, seed: int, on_progress: OnProgress | None = None
+    parts: Sequence[Part[Any]], pairing: Pairing, seed: int, on_progress: OnProgress | None = None
 ) -> BlockTable:
     """Test the blocks of two models.
 
@@ -101,31 +107,53 @@ def _pairs(
     return [(i, j) for i in sorted(ours) for j in sorted(theirs)]
 
 
-def _test(parts: Sequence[Part], i: int, j: int, seed: int) -> BlockEvidence:
+def _test(parts: Sequence[Part[Any]], i: int, j: int, seed: int) -> BlockEvidence:
     """Run every part on one pair of blocks and combine them."""
     results = [_part(part, i, j, seed) for part in parts]
     units = (parts[0].candidate.units[i], parts[0].reference.units[j])
     tested = [part for part in results if part.log10_p is not None]
     if not tested:
         reasons = "; ".join(dict.fromkeys(part.reason or "" for part in results))
-        live = results[0].live
-        return BlockEvidence(i, j, None, None, units, live, 0, "degenerate", reasons)
+        live, fits = results[0].live, results[0].fits
+        return BlockEvidence(i, j, None, None, units, live, 0, "degenerate", reasons, fits=fits)
     best = min(tested, key=lambda part: (part.log10_p, -(part.correlation or 0.0)))
     assert best.log10_p is not None
     log10_p = bonferroni(best.log10_p, len(tested))
     kept = tuple(results) if len(results) > 1 else ()
     return BlockEvidence(
-        i, j, log10_p, best.correlation, units, best.live, best.agreeing, parts=kept
+        candidate_block=i,
+        reference_block=j,
+        log10_p=log10_p,
+        correlation=best.correlation,
+        units=units,
+        live=best.live,
+        agreeing=best.agreeing,
+        parts=kept,
+        fits=best.fits,
     )
 
 
-def _part(part: Part, i: int, j: int, seed: int) -> PartEvidence:
+def _part(part: Part[Any], i: int, j: int, seed: int) -> PartEvidence:
     try:
         result = part.test(part.candidate.block(i), part.reference.block(j), seed=seed)
     except DegenerateError as error:
-        return PartEvidence(part.statistic, None, None, error.live, 0, str(error))
-    live = (result.live, result.live) if isinstance(result.live, int) else result.live
-    return PartEvidence(part.statistic, result.log10_p, result.correlation, live, result.agreeing())
+        return PartEvidence(part.statistic, None, None, error.live, 0, str(error), error.fits)
+    return PartEvidence(
+        statistic=part.statistic,
+        log10_p=result.log10_p,
+        correlation=result.correlation,
+        live=(result.live, result.live) if isinstance(result.live, int) else result.live,
+        agreeing=result.agreeing(),
+        fits=_fits(result),
+    )
+
+
+def _fits(result: BlockResult) -> tuple[float, float] | None:
+    """How well the two MLPs were imitated, where the test is one of imitations."""
+    if not isinstance(result, GeneralizedResult):
+        return None
+    candidate, reference = result.fits
+    return candidate.nonlinear, reference.nonlinear
 
 
 def _best(row: Sequence[BlockEvidence]) -> BlockEvidence:
