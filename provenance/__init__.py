@@ -10,7 +10,8 @@ A tour, in the order in which data flows:
 'dependent'
 
 * `load_suite` reads claims from YAML (`Suite`, `Claim`); `SuiteError` lists every mistake with its line.
-* `compare` measures one pair (`Evidence`), through an `Executor` that keeps results in a `Store`.
+* `compare` measures one pair (`Evidence`), through an `Executor` that keeps results in a `Store`;
+  `DistillSettings` are for `generalized`.
 * `decide_evidence` judges a pair, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
   claim in words.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
