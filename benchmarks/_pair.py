@@ -1,9 +1,8 @@
-"""The pair of models that speed is measured on: random weights, with a dependent and an independent partner."""
+"""The models that speed is measured on: random weights, a dependent and an independent partner."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +11,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from provenance._quiet import quiet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from transformers import PreTrainedModel
 
 NOISE = 0.3

@@ -156,12 +156,11 @@ def _outputs(model: PreTrainedModel, path: str, ids: Sequence[torch.Tensor]) -> 
 
 
 def _table(shape: _pair.Shape, found: dict[str, Any]) -> str:
-    lines = [
-        f"{shape.blocks} blocks, hidden {shape.hidden}, {shape.units} units, {shape.tokens} tokens; "
-        f"{found['machine']}, torch {found['versions']['torch']}",
-        "",
-        f"{'':42}{'seconds':>9}{'ratio':>8}",
-    ]
+    what = (
+        f"{shape.blocks} blocks, hidden {shape.hidden}, {shape.units} units, {shape.tokens} tokens"
+    )
+    where = f"{found['machine']}, torch {found['versions']['torch']}"
+    lines = [f"{what}; {where}", "", f"{'':42}{'seconds':>9}{'ratio':>8}"]
     for name, value in found["seconds"].items():
         lines.append(f"{name:42}{value:9.2f}{found['ratios'][name]:8.2f}")
     for name, spent in found["stages"].items():

@@ -10,7 +10,8 @@ A tour, in the order in which data flows:
 'dependent'
 
 * `load_suite` reads claims from YAML (`Suite`, `Claim`); `SuiteError` lists every mistake with its line.
-* `compare` measures one pair (`Evidence`), through an `Executor` that keeps results in a `Store`.
+* `compare` measures one pair (`Evidence`), through an `Executor` that keeps results in a `Store`;
+  `DistillSettings` are for `generalized`.
 * `decide_evidence` judges a pair, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
   claim in words.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from provenance.errors import ProvenanceError, SuiteError
     from provenance.evidence import BlockEvidence, Evidence
-    from provenance.execute import Executor, Stage, compare
+    from provenance.execute import Executor, compare
     from provenance.pvalues import format_p
     from provenance.recipes import RECIPES
     from provenance.statistics import REGISTRY
@@ -41,11 +42,12 @@ if TYPE_CHECKING:
         judge_pair,
         significant,
     )
-    from provenance.vocabulary import InputsSpec, ModelSpec
+    from provenance.vocabulary import DistillSettings, InputsSpec, ModelSpec, Stage
 
 _HOMES = {
     "BlockEvidence": "evidence",
     "Claim": "suite",
+    "DistillSettings": "vocabulary",
     "Evidence": "evidence",
     "Executor": "execute",
     "InputsSpec": "vocabulary",
@@ -53,7 +55,7 @@ _HOMES = {
     "ProvenanceError": "errors",
     "RECIPES": "recipes",
     "REGISTRY": "statistics",
-    "Stage": "execute",
+    "Stage": "vocabulary",
     "Store": "store",
     "Suite": "suite",
     "SuiteError": "errors",
@@ -74,6 +76,7 @@ __all__ = [
     "REGISTRY",
     "BlockEvidence",
     "Claim",
+    "DistillSettings",
     "Evidence",
     "Executor",
     "InputsSpec",

@@ -79,7 +79,7 @@ def find_mlps(model: nn.Module) -> Layout:
     if found is None:
         raise ArchitectureError(
             f"{architecture}: no block has a gated MLP with separate gate, up and down projections "
-            f"({_contents(modules)}); `match` is not defined on it"
+            f"({_contents(modules)}); `match` is not defined on it: use `statistic: generalized`"
         )
     stack, mlps = found
     blocks = modules[stack]

@@ -189,7 +189,8 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
     for index, what in evidence.candidate.skipped.items():
-        console.print(f"block {index} of the candidate has no gated MLP: {what}")
+        kind = "MLP" if evidence.statistic == "generalized" else "gated MLP"
+        console.print(f"block {index} of the candidate has no {kind}: {what}")
     inputs = evidence.inputs
     fed = {"random": "random ids", "hidden": "no text"}.get(inputs.kind, inputs.text)
     note = f" ({inputs.note})" if inputs.note else ""
@@ -215,6 +216,8 @@ def _blocks_table(evidence: Evidence) -> Table:
             cells = ["-", block.reason or block.state, units, "-"]
         else:
             alike = f"{block.agreeing} of {min(block.live)}"
+            if block.fits is not None:
+                alike += " (fits {:.2f}, {:.2f})".format(*block.fits)
             cells = [f"{block.correlation:+.3f}", provenance.format_p(block.log10_p), units, alike]
         table.add_row(str(block.candidate_block), str(block.reference_block), *cells)
     return table

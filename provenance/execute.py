@@ -7,14 +7,14 @@ imports no torch: what needs torch is in `provenance.measure`, imported when the
 
 from __future__ import annotations
 
-import gc
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from provenance import corpus, recipes
 from provenance._assemble import inputs_record, natural_pairing, parts, record, versions
+from provenance._per_model import PerModel
 from provenance.errors import DegenerateError, InputError, ProvenanceError
 from provenance.evidence import Evidence, EvidenceError, Pairing
 from provenance.plan import Comparison
@@ -26,8 +26,10 @@ from provenance.vocabulary import (
     DISTANCES,
     PAIR_STATISTICS,
     PERMUTATIONS,
+    DistillSettings,
     InputsSpec,
     ModelSpec,
+    Stage,
 )
 
 if TYPE_CHECKING:
@@ -37,24 +39,12 @@ if TYPE_CHECKING:
 
     from provenance.inputs import Inputs
     from provenance.store import JSON, Entry
-    from provenance.vocabulary import StatisticName
+    from provenance.vocabulary import Disguise, StatisticName
 
 MEASURE_VERSION = 1
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
 
 EVIDENCE = "evidence.json"
-
-Action = Literal["make", "download", "load", "capture", "match", "wait"]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Progress of long work: ``done`` of ``total`` steps of one action on one subject."""
-
-    action: Action
-    subject: str
-    done: int = 0
-    total: int = 0
 
 
 class Executor:
@@ -68,6 +58,8 @@ class Executor:
         "auto", "cpu", "cuda" or "cuda:N".
     on_stage : callable, optional
         Told of progress; must not raise.
+    distillation : DistillSettings, optional
+        How `generalized` imitates MLPs; what is drawn for it comes from the seed of the inputs.
     """
 
     def __init__(
@@ -75,10 +67,12 @@ class Executor:
         store: Store | None = None,
         device: str = "auto",
         on_stage: Callable[[Stage], None] | None = None,
+        distillation: DistillSettings | None = None,
     ) -> None:
         self.store = Store() if store is None else store
         self.device = device
         self.on_stage = on_stage
+        self.distillation = distillation or DistillSettings()
         self._checkpoints: dict[ModelSpec, Checkpoint] = {}
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
 
@@ -121,8 +115,8 @@ class Executor:
     def _folder(self, spec: ModelSpec) -> tuple[Path, ModelSpec]:
         from pathlib import Path
 
-        if spec.disguised:
-            return self._disguised(spec).path, spec
+        if spec.disguised is not None:
+            return self._disguised(spec, spec.disguised).path, spec
         if spec.recipe is not None:
             return self._made(spec.recipe).path, spec
         if spec.path is not None:
@@ -150,16 +144,18 @@ class Executor:
             "checkpoint", recipe.fields(), make, lambda: self._tell(Stage("wait", name))
         )
 
-    def _disguised(self, spec: ModelSpec) -> Entry:
+    def _disguised(self, spec: ModelSpec, disguise: Disguise) -> Entry:
         """A copy of a model in a disguise that keeps its function: the positive control."""
         from provenance.controls import DISGUISE_VERSION, save_disguised
 
-        original = self.checkpoint(replace(spec, disguised=False))
+        original = self.checkpoint(replace(spec, disguised=None))
         fields: dict[str, JSON] = {"disguise": DISGUISE_VERSION, "of": original.digest}
+        if disguise != "all":
+            fields["kind"] = disguise
 
         def make(folder: Path) -> None:
             self._tell(Stage("make", spec.source))
-            save_disguised(original, folder)
+            save_disguised(original, folder, disguise)
 
         return self.store.get_or_create(
             "checkpoint", fields, make, lambda: self._tell(Stage("wait", spec.source))
@@ -194,7 +190,8 @@ class Executor:
         if inputs.kind == "text":
             used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
             text = sha256(used.encode()).hexdigest()
-        return {
+        distilled = {"distillation": asdict(self.distillation)} if _imitates(comparison) else {}
+        return distilled | {
             "measure": MEASURE_VERSION,
             "statistic": statistic,
             "versions": REGISTRY[statistic].versions(),
@@ -260,11 +257,12 @@ class Executor:
         seed = comparison.inputs.seed
         pair = f"{candidate.source} against {reference.source}"
         inputs = self._inputs(comparison, candidate, reference)
-        entries = None
-        if inputs is not None:
-            entries = (self._activations(candidate, inputs), self._activations(reference, inputs))
+        settings = self.distillation if _imitates(comparison) else None
+        models = (candidate, reference)
+        work = PerModel(self.store, self.device, self._tell)
+        entries = work.of_pair(models, inputs, settings, seed)
         with lease(self.device, self.store.root / "locks") as device:
-            units = parts(components, (candidate, reference), entries, device)
+            units = parts(components, models, entries, device, settings)
             shapes = (units[0].candidate.shape, units[0].reference.shape)
             pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes)
             table = compare_blocks(
@@ -280,7 +278,7 @@ class Executor:
             blocks=table.blocks,
             candidate=record(candidate, shapes[0]),
             reference=record(reference, shapes[1]),
-            inputs=inputs_record(comparison.inputs, inputs),
+            inputs=inputs_record(comparison.inputs, inputs, settings),
             pairing=pairing,
             seed=seed,
             device=device.partition(":")[0],
@@ -288,6 +286,7 @@ class Executor:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             cross=table.cross,
             alignment=table.alignment,
+            details={} if settings is None else settings.details(),
         )
 
     def _inputs(
@@ -306,33 +305,10 @@ class Executor:
             )
         return choose_inputs(comparison.inputs, candidate, reference)
 
-    def _activations(self, checkpoint: Checkpoint, inputs: Inputs) -> Entry:
-        """A model's activations on these inputs: one load and one forward pass, ever."""
-        from provenance.devices import lease
-        from provenance.measure import CAPTURE_VERSION, capture_to
 
-        def run(folder: Path) -> None:
-            with lease(self.device, self.store.root / "locks") as device:
-                capture_to(
-                    folder,
-                    checkpoint,
-                    inputs,
-                    device,
-                    lambda: self._tell(Stage("load", checkpoint.source)),
-                    lambda i, n: self._tell(Stage("capture", checkpoint.source, i, n)),
-                )
-                gc.collect()
-
-        fields: dict[str, JSON] = {
-            "version": CAPTURE_VERSION,
-            "model": checkpoint.digest,
-            "inputs": inputs.digest,
-            "dtype": checkpoint.spec.dtype,
-            "device": self.device,
-        }
-        return self.store.get_or_create(
-            "activations", fields, run, lambda: self._tell(Stage("wait", checkpoint.source))
-        )
+def _imitates(comparison: Comparison) -> bool:
+    """Whether a statistic of the comparison is one of imitations."""
+    return any(part.basis == "functions" for part in REGISTRY[comparison.statistic].components())
 
 
 def compare(

@@ -6,7 +6,7 @@ it is fed (`InputsSpec`), and what is claimed of a pair (`Relationship`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
 Relationship = Literal[
@@ -32,6 +32,7 @@ StatisticName = Literal[
     "csh",
     "csu",
     "csu_all",
+    "generalized",
     "jsd",
     "kinship",
     "l2",
@@ -52,6 +53,7 @@ PERMUTATIONS = 99
 
 Verdict = Literal["dependent", "independent", "inconclusive"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+Disguise = Literal["all", "units"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class ModelSpec:
     on a GPU, float32 on a CPU). ``blocks`` states the number of transformer blocks where it cannot
     be read before the model is there (a hub model that is not downloaded yet). ``disguised`` is not
     the model but a copy of it with the same function, made on the spot: a positive control.
+    In disguise "all" its hidden units and its residual stream are others, in "units" the former alone.
     """
 
     recipe: str | None = None
@@ -70,13 +73,14 @@ class ModelSpec:
     revision: str | None = None
     dtype: Dtype | None = None
     blocks: int | None = None
-    disguised: bool = False
+    disguised: Disguise | None = None
 
     @property
     def source(self) -> str:
         """The spec as one word: ``recipe:quickstart/base``, ``path:./x``, ``repo:org/name@sha``."""
-        if self.disguised:
-            return f"disguised:{replace(self, disguised=False).source}"
+        if self.disguised is not None:
+            kind = "disguised" if self.disguised == "all" else f"disguised-{self.disguised}"
+            return f"{kind}:{replace(self, disguised=None).source}"
         if self.recipe is not None:
             return f"recipe:{self.recipe}"
         if self.path is not None:
@@ -103,3 +107,52 @@ class InputsSpec:
     tokens: int = 4096
     sequence_length: int = 256
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """How an MLP is imitated by a gated one, on isotropic Gaussian hidden inputs (`generalized`).
+
+    Attributes
+    ----------
+    width_factor : float
+        Units of the proxy for each hidden dimension; one shape for both sides.
+    steps, batch, learning_rate
+        Of Adam, on fresh inputs at every step.
+    input_scale : float
+        Standard deviation of the Gaussian hidden inputs.
+    held_out : int
+        Fresh inputs on which the fit is measured; as many scale the outputs.
+    least_fit : float
+        Below this fit on either side nothing is judged: a poor imitation shows no kinship, which
+        must not pass for independence.
+    """
+
+    width_factor: float = 4.0
+    steps: int = 1500
+    batch: int = 256
+    learning_rate: float = 1e-2
+    input_scale: float = 1.0
+    held_out: int = 4096
+    least_fit: float = 0.8
+
+    def distribution(self) -> str:
+        """The inputs of the distillation, in words."""
+        return f"isotropic Gaussian hidden inputs of scale {self.input_scale:g}"
+
+    def details(self) -> dict[str, float | int | str]:
+        """The settings as evidence records them."""
+        return {"distribution": self.distribution(), **asdict(self)}
+
+
+Action = Literal["make", "download", "load", "capture", "distil", "match", "wait"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Progress of long work: ``done`` of ``total`` steps of one action on one subject."""
+
+    action: Action
+    subject: str
+    done: int = 0
+    total: int = 0

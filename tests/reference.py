@@ -5,7 +5,9 @@ Nothing here imports the library.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import permutations
+from math import comb, factorial
 
 import mpmath
 import numpy as np
@@ -85,6 +87,27 @@ def matching_of(a: torch.Tensor, b: torch.Tensor) -> list[tuple[int, int]]:
     """The pairs of columns that match best by cosine: one dense product, one dense assignment."""
     x, y = (side.double() / side.double().norm(dim=0) for side in (a, b))
     return _matching((x.T @ y).numpy())
+
+
+def generalized(
+    ways_in_a: torch.Tensor,
+    ways_out_a: torch.Tensor,
+    ways_in_b: torch.Tensor,
+    ways_out_b: torch.Tensor,
+) -> float:
+    """log10 of twice the smaller of two p-values: of the correlation and of the agreements.
+
+    Columns are the units of gated MLPs; the ways in are matched with their sign, the ways out without.
+    """
+    ins, outs = match(ways_in_a, ways_out_a, ways_in_b, ways_out_b, centred=False)
+    _, correlation_p = spearman_scipy([j for _, j in ins], [j for _, j in outs])
+    n, k = len(ins), len(set(ins) & set(outs))
+    # k of n given units agree in (n - k)! of the n! orders
+    bound = min(Fraction(1), Fraction(comb(n, k) * factorial(n - k), factorial(n)))
+    with mpmath.workdps(DIGITS):
+        agreement_p = mpmath.mpf(bound.numerator) / bound.denominator
+        correlation_p = max(mpmath.mpf(correlation_p), 1 / mpmath.factorial(n))
+        return float(min(mpmath.mpf(0), mpmath.log10(2 * min(correlation_p, agreement_p))))
 
 
 def _alike(a: torch.Tensor, b: torch.Tensor, *, centred: bool) -> np.ndarray:
