@@ -42,7 +42,14 @@ if TYPE_CHECKING:
         judge_pair,
         significant,
     )
-    from provenance.vocabulary import DistillSettings, InputsSpec, ModelSpec, Stage
+    from provenance.vocabulary import (
+        DistillSettings,
+        InputsSpec,
+        Memory,
+        ModelSpec,
+        Stage,
+        parse_bytes,
+    )
 
 _HOMES = {
     "BlockEvidence": "evidence",
@@ -51,6 +58,7 @@ _HOMES = {
     "Evidence": "evidence",
     "Executor": "execute",
     "InputsSpec": "vocabulary",
+    "Memory": "vocabulary",
     "ModelSpec": "vocabulary",
     "ProvenanceError": "errors",
     "RECIPES": "recipes",
@@ -68,6 +76,7 @@ _HOMES = {
     "judge_block": "verdict",
     "judge_pair": "verdict",
     "load_suite": "suite:load",
+    "parse_bytes": "vocabulary",
     "significant": "verdict",
 }
 
@@ -80,6 +89,7 @@ __all__ = [
     "Evidence",
     "Executor",
     "InputsSpec",
+    "Memory",
     "ModelSpec",
     "ProvenanceError",
     "Stage",
@@ -95,6 +105,7 @@ __all__ = [
     "judge_block",
     "judge_pair",
     "load_suite",
+    "parse_bytes",
     "significant",
 ]
 

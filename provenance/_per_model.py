@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from provenance.sources import Checkpoint
     from provenance.statistics import Basis
     from provenance.store import JSON, Entry, Kind, Store
-    from provenance.vocabulary import DistillSettings
+    from provenance.vocabulary import DistillSettings, Memory
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class PerModel:
     store: Store
     device: str
     tell: Callable[[Stage], None]
+    memory: Memory
 
     def of_pair(
         self,
@@ -55,17 +56,16 @@ class PerModel:
 
     def activations(self, checkpoint: Checkpoint, inputs: Inputs) -> Entry:
         """A model's activations on these inputs: one load and one forward pass, ever."""
-        from provenance.measure import CAPTURE_VERSION, capture_to
+        from provenance.measure import CAPTURE_VERSION, Capturing, capture_to
 
         def run(folder: Path, device: str) -> None:
-            capture_to(
-                folder,
-                checkpoint,
-                inputs,
+            how = Capturing(
                 device,
+                self.memory,
                 lambda: self.tell(Stage("load", checkpoint.source)),
                 lambda i, n: self.tell(Stage("capture", checkpoint.source, i, n)),
             )
+            capture_to(folder, checkpoint, inputs, how)
 
         fields: dict[str, JSON] = {"version": CAPTURE_VERSION, "inputs": inputs.digest}
         return self._entry("activations", checkpoint, fields, run)

@@ -189,5 +189,12 @@ def count_elements(file: Path) -> int:
     return sum(math.prod(shape) for shape in shapes)
 
 
+def data_bytes(file: Path) -> int:
+    """Bytes of the tensors of a sound safetensors file: all but the header and its length."""
+    with file.open("rb") as opened:
+        header = int.from_bytes(opened.read(8), "little")
+    return file.stat().st_size - 8 - header
+
+
 def _reason(error: BaseException) -> str:
     return one_line(error).removeprefix("Error while deserializing header: ")

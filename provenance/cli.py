@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import provenance
-from provenance import Evidence, InputsSpec, ProvenanceError, Stage, Store
+from provenance import Evidence, InputsSpec, Memory, ProvenanceError, Stage, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +62,34 @@ _STORE = click.option(
 )
 _DEVICE = click.option(
     "--device", default="auto", help="auto, cpu, cuda or cuda:N.", show_default=True
+)
+
+
+class _Bytes(click.ParamType[int]):
+    """A number of bytes, such as 2GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return the number, or say what is wrong with it."""
+        try:
+            return value if isinstance(value, int) else provenance.parse_bytes(value)
+        except ProvenanceError as error:
+            self.fail(str(error), param, ctx)
+
+
+_MEMORY = click.option(
+    "--memory",
+    default="2GiB",
+    type=_Bytes(),
+    show_default=True,
+    help="Working memory, besides the weights of one model.",
+)
+_RESIDENT = click.option(
+    "--resident",
+    type=_Bytes(),
+    help="A model whose weights take more is run block by block from disk "
+    "[default: what is free besides the working memory].",
 )
 
 
@@ -123,6 +151,8 @@ _DEVICE = click.option(
     help="p-value below which the models are called dependent.",
 )
 @_DEVICE
+@_MEMORY
+@_RESIDENT
 @_STORE
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def compare(
@@ -137,6 +167,8 @@ def compare(
     seed: int,
     alpha: float,
     device: str,
+    memory: int,
+    resident: int | None,
     store: Path | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
@@ -147,7 +179,7 @@ def compare(
     """
     inputs = _inputs(source, tokens, sequence_length, seed)
     with _progress() as tell:
-        executor = provenance.Executor(Store(store), device, tell)
+        executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
         evidence = provenance.compare(
             candidate,
             reference,

@@ -28,6 +28,7 @@ from provenance.vocabulary import (
     PERMUTATIONS,
     DistillSettings,
     InputsSpec,
+    Memory,
     ModelSpec,
     Stage,
 )
@@ -60,6 +61,8 @@ class Executor:
         Told of progress; must not raise.
     distillation : DistillSettings, optional
         How `generalized` imitates MLPs; what is drawn for it comes from the seed of the inputs.
+    memory : Memory, optional
+        How much may be used; it decides how large batches are, and which models run from disk.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class Executor:
         device: str = "auto",
         on_stage: Callable[[Stage], None] | None = None,
         distillation: DistillSettings | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.store = Store() if store is None else store
         self.device = device
         self.on_stage = on_stage
         self.distillation = distillation or DistillSettings()
+        self.memory = memory or Memory()
         self._checkpoints: dict[ModelSpec, Checkpoint] = {}
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
 
@@ -259,14 +264,18 @@ class Executor:
         inputs = self._inputs(comparison, candidate, reference)
         settings = self.distillation if _imitates(comparison) else None
         models = (candidate, reference)
-        work = PerModel(self.store, self.device, self._tell)
+        work = PerModel(self.store, self.device, self._tell, self.memory)
         entries = work.of_pair(models, inputs, settings, seed)
         with lease(self.device, self.store.root / "locks") as device:
             units = parts(components, models, entries, device, settings)
             shapes = (units[0].candidate.shape, units[0].reference.shape)
             pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes)
             table = compare_blocks(
-                units, pairing, seed, lambda i, n: self._tell(Stage("match", pair, i, n))
+                units,
+                pairing,
+                seed,
+                lambda i, n: self._tell(Stage("match", pair, i, n)),
+                self.memory.working // 2,
             )
         if not any(block.log10_p is not None for block in table.blocks):
             reasons = (block.reason for block in table.blocks if block.reason)

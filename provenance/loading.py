@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
-from provenance._weights import one_line
+from provenance._streaming import cast, device_map, is_streamed, scratch, scratch_folder
+from provenance._weights import data_bytes, one_line, weight_files
+from provenance.devices import free_bytes
 from provenance.errors import DeviceError, InputError, SourceError
+from provenance.weights import LazyTensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,12 +17,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from provenance.sources import Checkpoint
-    from provenance.vocabulary import Dtype
+    from provenance.vocabulary import Dtype, Memory
 
-__all__ = ["encode", "load_model", "load_skeleton", "load_tokenizer", "quiet"]
+__all__ = ["encode", "is_streamed", "load_model", "load_skeleton", "load_tokenizer", "quiet"]
 
 
-def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) -> PreTrainedModel:
+def load_model(
+    checkpoint: Checkpoint,
+    device: str,
+    dtype: Dtype | None = None,
+    memory: Memory | None = None,
+) -> PreTrainedModel:
     """Load a causal language model, in evaluation mode and without gradients.
 
     No code of the checkpoint runs, no pickle is read, no network is asked. transformers fills what
@@ -33,6 +41,9 @@ def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) 
         ``cpu``, ``cuda``, ``cuda:1``, ...
     dtype : {"float32", "bfloat16", "float16"}, optional
         The type to load in; None: float32 on a CPU, elsewhere the checkpoint's own.
+    memory : Memory, optional
+        A model that takes more is run block by block from its files (`is_streamed`): its blocks can
+        be called by the model alone. None: it is loaded whatever it takes.
 
     Raises
     ------
@@ -50,7 +61,9 @@ def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) 
     _know(checkpoint)
     try:
         with quiet():
-            model, info = _from_pretrained(checkpoint, _dtype(place.type, dtype))
+            if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
+                return _streamed(checkpoint, device, _dtype(place.type, dtype))
+            model, info = _from_pretrained(checkpoint, dtype=_dtype(place.type, dtype))
             _refuse_gaps(checkpoint, info)
             model = model.eval().requires_grad_(requires_grad=False).to(place)
             _refuse_nonfinite(checkpoint, model.named_parameters())
@@ -59,6 +72,37 @@ def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) 
     # the loaders of some 200 families raise whatever a wrong configuration leads them to
     except Exception as error:
         raise _explain(error, checkpoint, device) from error
+    return model
+
+
+def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memory: Memory) -> bool:
+    """Whether the weights, and what is mapped of their files while they are cast, exceed the memory."""
+    stored = sum(data_bytes(path) for path in weight_files(checkpoint.folder).values())
+    run_in = _dtype(place.type, dtype)
+    weights = stored if run_in == "auto" else checkpoint.parameters * run_in.itemsize
+    if weights != stored and stored > memory.working and place.type == "cpu":
+        return True
+    limit = memory.resident
+    if limit is None:
+        limit = free_bytes(str(place)) - memory.working
+    return weights > limit
+
+
+def _streamed(checkpoint: Checkpoint, device: str, dtype: Any) -> PreTrainedModel:
+    """A model whose blocks are read when they are called."""
+    skeleton, folder = load_skeleton(checkpoint), scratch_folder()
+    model, info = _from_pretrained(
+        checkpoint,
+        dtype="auto",
+        device_map=device_map(skeleton, device),
+        offload_folder=folder,
+    )
+    scratch(model, folder)
+    _refuse_gaps(checkpoint, info)
+    _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
+    model = model.eval().requires_grad_(requires_grad=False)
+    if dtype != "auto":
+        cast(model, dtype)
     return model
 
 
@@ -126,12 +170,14 @@ def _know(checkpoint: Checkpoint) -> None:
     )
 
 
-def _from_pretrained(checkpoint: Checkpoint, dtype: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _from_pretrained(
+    checkpoint: Checkpoint, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     from transformers import AutoModelForCausalLM
 
     model, info = AutoModelForCausalLM.from_pretrained(
         checkpoint.folder,
-        dtype=dtype,
+        **options,
         use_safetensors=True,
         trust_remote_code=False,
         local_files_only=True,

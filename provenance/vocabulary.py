@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
+from provenance.errors import ProvenanceError
+
 Relationship = Literal[
     "independent",
     "finetune",
@@ -86,6 +88,35 @@ class ModelSpec:
         if self.path is not None:
             return f"path:{self.path}"
         return f"repo:{self.repo}" + (f"@{self.revision}" if self.revision else "")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How much memory may be used, in bytes.
+
+    ``working`` is for what a model needs besides its weights, and for matching. A model whose weights
+    take more than ``resident`` is run block by block from disk; None: more than what the machine, or
+    the GPU, has free besides ``working``.
+    """
+
+    working: int = 2 << 30
+    resident: int | None = None
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes as people write it: ``2GiB``, ``512 MB``, ``1000000``.
+
+    Raises
+    ------
+    ProvenanceError
+        If it is none.
+    """
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        raise ProvenanceError(f"{text!r} is no size in bytes: write 2GiB, or 512MB") from None
 
 
 InputKind = Literal["text", "random", "hidden"]

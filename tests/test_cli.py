@@ -99,6 +99,7 @@ def test_the_seed_is_recorded_and_changes_the_inputs(run, family):
         (["compare", "one"], "Missing argument 'REFERENCE'"),
         (["compare", "{base}", "{base}", "--tokens", "few"], "'few' is not a valid integer"),
         (["compare", "{base}", "{base}", "--alpha", "2"], "--alpha"),
+        (["compare", "{base}", "{base}", "--memory", "lots"], "'lots' is no size in bytes"),
         (["compare", "{base}", "{base}", "--device", "cuda:9"], "cuda:9"),
         (["compare", "{base}", "{base}", "--device", "tpu"], "auto, cpu, cuda or cuda:N"),
         (["compare", "{base}", "{base}", "--inputs", "./no.txt"], "no.txt"),

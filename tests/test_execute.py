@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from provenance import Executor, InputsSpec, ModelSpec, Store, compare
+from provenance import Executor, InputsSpec, Memory, ModelSpec, Store, compare
 from provenance.errors import ProvenanceError, SourceError
 from provenance.plan import Comparison
 
@@ -99,14 +99,10 @@ def test_the_dtype_of_a_spec_is_what_the_model_runs_in(store, family):
     assert evidence.log10_p < -50
 
 
-def test_batching_does_not_change_the_verdict(store, family, tmp_path, monkeypatch):
-    from provenance import capture
-
+def test_batching_does_not_change_the_verdict(store, family, tmp_path):
     one = compare(family.kin, family.base, inputs=INPUTS, executor=Executor(store))
-    monkeypatch.setattr(capture, "BATCH_BYTES", 1)
-    other = compare(
-        family.kin, family.base, inputs=INPUTS, executor=Executor(Store(tmp_path / "b"))
-    )
+    executor = Executor(Store(tmp_path / "b"), memory=Memory(working=1))
+    other = compare(family.kin, family.base, inputs=INPUTS, executor=executor)
     assert other.log10_p == pytest.approx(one.log10_p, rel=0.02)
 
 

@@ -55,6 +55,7 @@ PRIVATE = {
     "_paired": "permtest",
     "_per_model": "execute",
     "_quiet": "errors",  # serves several: a leaf, it imports nothing of ours
+    "_streaming": "loading",
     "_suite_problems": "suite",
     "_suite_rules": "suite",
     "_suite_schema": "suite",
@@ -68,6 +69,7 @@ SIDEWAYS = {
     ("execute", "measure"),  # its torch side, imported when there is something to measure
     ("execute", "proxies"),  # likewise
     ("live", "measure"),  # the shape of a model
+    ("loading", "weights"),  # looks at weights that it does not load
     ("proxies", "measure"),  # likewise
     ("permtest", "transforms"),  # permutes what the transforms know how to permute
     ("recipes", "transforms"),  # a recipe is made of transforms
@@ -94,7 +96,11 @@ LIGHT = [
     "provenance.suite",
     "provenance.verdict",
     "provenance.vocabulary",
-    *(f"provenance.{name}" for name in sorted(PRIVATE) if PRIVATE[name] != "permtest"),
+    *(
+        f"provenance.{name}"
+        for name in sorted(PRIVATE)
+        if PRIVATE[name] not in {"loading", "permtest"}
+    ),
     *(f"provenance.plugin.{path.stem}" for path in sorted((PACKAGE / "plugin").glob("[!_]*.py"))),
     "provenance.plugin",
 ]

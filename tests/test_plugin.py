@@ -249,6 +249,13 @@ def test_a_suite_that_checks_nothing_never_passes(pytester, pairs):
     assert pytester.runpytest_inprocess().ret == pytest.ExitCode.INTERRUPTED
 
 
+@pytest.mark.parametrize("option", ["--provenance-memory", "--provenance-resident"])
+def test_a_size_that_is_none_is_a_usage_error_of_one_line(pytester, option):
+    result = pytester.runpytest_inprocess(option, "lots")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: 'lots' is no size in bytes: write 2GiB, or 512MB"])
+
+
 def test_a_model_that_cannot_be_had_fails_its_own_claims_alone(write, run):
     write("candidate: gone, reference: base, expect: derived", KIN)
     result = run()
