@@ -100,7 +100,8 @@ def compare_blocks(
     """
     ours, theirs = parts[0].candidate.units, parts[0].reference.units
     tests = _pairs(ours, theirs, pairing)
-    sides = [_Sides(part, seed, kept_bytes // len(parts)) for part in parts]
+    room = 0 if pairing == "same-index" else kept_bytes // len(parts)  # no block comes again
+    sides = [_Sides(part, seed, room) for part in parts]
     found: dict[tuple[int, int], _Tested] = {}
     for done, (i, j) in enumerate(tests):
         if on_progress is not None:

@@ -5,6 +5,7 @@ The torch side of `provenance.execute`, which decides what is measured and keeps
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,9 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     described = asdict(layout) | {"dtype": dtype, "by_input": what.by_input}
     (folder / LAYOUT).write_text(json.dumps(described))
+    if is_streamed(model):  # its hooks know the model that they belong to
+        del model
+        gc.collect()
 
 
 def _write(folder: Path, model: nn.Module, what: Recording, inputs: Inputs, how: Capturing) -> None:

@@ -50,11 +50,14 @@ LEVELS = {
 
 PRIVATE = {
     "_assemble": "execute",
+    "_candidates": "assignment",
     "_entries": "store",
     "_hub": "sources",
     "_paired": "permtest",
     "_per_model": "execute",
     "_quiet": "errors",  # serves several: a leaf, it imports nothing of ours
+    "_similarity": "assignment",
+    "_sparse_assignment": "assignment",
     "_streaming": "loading",
     "_suite_problems": "suite",
     "_suite_rules": "suite",
@@ -99,7 +102,7 @@ LIGHT = [
     *(
         f"provenance.{name}"
         for name in sorted(PRIVATE)
-        if PRIVATE[name] not in {"loading", "permtest"}
+        if PRIVATE[name] not in {"assignment", "loading", "permtest"}
     ),
     *(f"provenance.plugin.{path.stem}" for path in sorted((PACKAGE / "plugin").glob("[!_]*.py"))),
     "provenance.plugin",
