@@ -5,6 +5,7 @@ Nothing here imports the library.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import permutations
 from math import comb, factorial
@@ -26,6 +27,33 @@ def best_total(similarity: np.ndarray) -> float:
         sum(float(similarity[i, j]) for i, j in enumerate(columns))
         for columns in permutations(range(n), m)
     )
+
+
+def best_total_scipy(similarity: np.ndarray) -> float:
+    """The largest sum by scipy's dense solver, for matrices too large to try everything."""
+    rows, columns = optimize.linear_sum_assignment(similarity, maximize=True)
+    return math.fsum(similarity[rows, columns])
+
+
+def bound_by_prices(
+    similarity: np.ndarray, row_prices: np.ndarray, column_prices: np.ndarray
+) -> tuple[float, float]:
+    """By how much an entry exceeds its prices at most, and the bound on every sum that follows.
+
+    What exceeds is added to every row's price. Then an assignment's entries are together at most the prices
+    of the rows and columns that it uses: all of the smaller side, and of the larger side at most all
+    whose price is positive.
+    """
+    m, n = similarity.shape
+    if m > n:
+        return bound_by_prices(similarity.T, column_prices, row_prices)
+    worst = max(
+        float(similarity[i, j] - row_prices[i] - column_prices[j])
+        for i in range(m)
+        for j in range(n)
+    )
+    columns = column_prices if m == n else np.maximum(column_prices, 0)
+    return worst, math.fsum([*(row_prices + max(worst, 0.0)), *columns])
 
 
 def log10_sf_student_t(t: float, df: float) -> float:
