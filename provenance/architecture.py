@@ -171,7 +171,7 @@ def _roles_on_meta(
     """`_roles` of a copy with random weights, once for all modules that print alike."""
     kind = repr(parent)
     if kind not in tried:
-        real = copy.deepcopy(parent).to_empty(device="cpu")
+        real = copy.deepcopy(parent).to_empty(device="cpu").float()
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for tensor in (*real.parameters(), *real.buffers()):

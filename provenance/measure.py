@@ -85,7 +85,8 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
     how.on_load()
     model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory)
     try:
-        layout = find_mlps(load_skeleton(checkpoint) if is_streamed(model) else model)
+        # in half precision a block's own numbers may be too small to follow: structure has none
+        layout = find_mlps(load_skeleton(checkpoint))
         what = Recording(layout, _by_input(model, layout, LazyTensors(checkpoint)))
         try:
             _write(folder, model, what, inputs, how)

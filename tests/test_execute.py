@@ -169,3 +169,17 @@ def test_a_function_preserving_disguise_is_found_and_costs_no_agreement(store, f
     )
     evidence = compare(folder, family.base, inputs=INPUTS, executor=Executor(store))
     assert [block.correlation for block in evidence.blocks] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_agrees_with_single(store, family, dtype):
+    """As docs/statistics.md states: within 3 % of the exponent for kin, half of one for strangers."""
+    for name, tolerance in (("kin", {"rel": 0.03}), ("other", {"abs": 0.5})):
+        found = []
+        for kind in ("float32", dtype):
+            specs = [
+                ModelSpec(path=str(f), dtype=kind) for f in (getattr(family, name), family.base)
+            ]
+            found.append(compare(*specs, inputs=INPUTS, executor=Executor(store)).blocks)
+        for single, half in zip(*found, strict=True):
+            assert half.log10_p == pytest.approx(single.log10_p, **tolerance)
