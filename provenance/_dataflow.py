@@ -159,10 +159,10 @@ class Dataflow(TorchDispatchMode):
         self, operation: str, func: Any, args: tuple[Any, ...], outs: Sequence[torch.Tensor]
     ) -> None:
         """Let views, selections and multiples of hidden states be of the same stream."""
-        first = args[0] if args else None
+        weighted = operation in {"mul", "div"} and bool(outs)
+        first = _weighted(args, outs[0]) if weighted else next(iter(args), None)
         if not outs or not _is_tensor(first) or isinstance(self._tag(first), Source):
             return
-        weighted = operation in {"mul", "div"} and _is_weighting(args, outs[0])
         kept = func.is_view or operation in SAME | RESHAPES | GATHERS
         wide = outs[0].shape[-1:] == first.shape[-1:] or operation == "unsqueeze"
         if not (weighted or kept) or not wide:
@@ -172,7 +172,7 @@ class Dataflow(TorchDispatchMode):
             # expanding gives every token to every expert: nothing is chosen
             part = result.numel() != first.numel() and operation != "expand"
             routed = rows.routed or operation in GATHERS or part
-            self._rows[result] = replace(rows, routed=routed, scaled=rows.scaled or weighted)
+            self._rows[result] = replace(rows, routed=routed, scaled=rows.scaled + weighted)
 
     # --- linear maps ---------------------------------------------------------------------------------
 
@@ -198,8 +198,9 @@ class Dataflow(TorchDispatchMode):
         self, hidden: torch.Tensor, dim: int, weight: Operand, out: torch.Tensor, out_dim: int
     ) -> Signal:
         """Return the tag of a matmul over one dimension of `hidden`; note what was multiplied."""
-        matmul = Matmul(weight, self._rows_of(hidden))
         value = self._tag(hidden)
+        before = value.matmul if isinstance(value, Signal) and not value.nonlinear else None
+        matmul = Matmul(weight, self._rows_of(hidden), before)
         if isinstance(value, Product) or (isinstance(value, Signal) and value.nonlinear):
             place = along(value.channels)
             if place is not None and place[0] == dim:
@@ -266,17 +267,17 @@ class Dataflow(TorchDispatchMode):
         if not found or any(tag.channels.shape != out.shape for tag in found):
             return None
         if all(tag.same(found[0]) for tag in found):
-            added = next((tag.name for _, tag in others if isinstance(tag, Source)), None)
-            return _function(operation, found, added)
+            sources = [tag for _, tag in others if isinstance(tag, Source)]
+            return _function(operation, found, next(iter(sources), None))
         return _combined(operation, found, out)
 
 
-def _function(operation: str, signals: Sequence[Signal], parameter: str | None) -> Signal:
+def _function(operation: str, signals: Sequence[Signal], parameter: Source | None) -> Signal:
     """Return what an elementwise function of one signal is, the parameter being its other operand."""
     first = signals[0]
     first.matmul.squashed |= operation in SQUASHES
-    if operation == "add" and parameter and not first.terms and first.matmul.bias is None:
-        first.matmul.bias = parameter
+    if operation == "add" and parameter and not first.terms and _is_bias(parameter, first.matmul):
+        first.matmul.bias = parameter.name
         return first
     squared = len(signals) > 1 and operation in {"mul", "div"}
     nonlinear = operation not in LINEAR or squared or any(s.nonlinear for s in signals)
@@ -284,6 +285,13 @@ def _function(operation: str, signals: Sequence[Signal], parameter: str | None) 
     branches = [p for p in paths if not any(p == q[: len(p)] for q in paths if q != p)]
     terms = (*(term for branch in branches for term in branch), operation)
     return replace(first, terms=terms, nonlinear=nonlinear)
+
+
+def _is_bias(parameter: Source, matmul: Matmul) -> bool:
+    """Whether a parameter has one number for each output, or for each output of each expert."""
+    *experts, size = parameter.shape
+    stack = list(matmul.weight.shape[:-2])
+    return matmul.bias is None and size == matmul.weight.outs.size and experts in ([], stack)
 
 
 def _one_of(signals: Sequence[Signal]) -> Matmul | None:
@@ -307,9 +315,17 @@ def _combined(operation: str, signals: Sequence[Signal], out: torch.Tensor) -> T
         return multiplied(signals, out)
     straight = not (first.nonlinear or second.nonlinear)
     if operation == "add" and straight and equal(first.channels, second.channels):
+        _adapt(first.matmul, second.matmul)
         extra = (second.matmul.weight.parameter, *second.added)
         return replace(first, added=(*first.added, *extra))
     return None
+
+
+def _adapt(first: Matmul, second: Matmul) -> None:
+    """Note on one of two matmuls that the other ends a low-rank pair on the same input."""
+    for base, other in ((first, second), (second, first)):
+        if other.before is not None and other.before.rows.stream is base.rows.stream:
+            base.adapters.append(other.weight.parameter)
 
 
 def _gathered(weight: Source, out: torch.Tensor) -> Source | None:
@@ -320,11 +336,13 @@ def _gathered(weight: Source, out: torch.Tensor) -> Source | None:
     return replace(weight, layout=chosen)
 
 
-def _is_weighting(args: tuple[Any, ...], out: torch.Tensor) -> bool:
-    """Whether a product is of a tensor with one number a token, or one in all."""
-    other = args[1] if len(args) > 1 else None
-    one = not _is_tensor(other) or other.numel() == 1 or other.shape[-1] == 1
-    return bool(args[0].shape == out.shape and one)
+def _weighted(args: tuple[Any, ...], out: torch.Tensor) -> torch.Tensor | None:
+    """Return the operand that a number for each token, or one in all, is multiplied with."""
+    for one, other in (args[:2], args[1::-1]):
+        alone = not _is_tensor(other) or other.numel() == 1 or other.shape[-1] == 1
+        if _is_tensor(one) and one.shape == out.shape and alone:
+            return one
+    return None
 
 
 def _tensors(args: tuple[Any, ...], named: dict[str, Any]) -> list[torch.Tensor]:

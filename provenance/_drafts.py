@@ -117,7 +117,7 @@ def _gated(hit: Hit) -> Draft | None:
         module=_alone(gate),
         up_terms=up.terms,
         product_terms=value.terms,
-        added=(*gate.added, *up.added),
+        added=(*gate.added, *up.added, *hit.down.adapters),
         squashed=hit.down.squashed,
     )
 
@@ -143,7 +143,7 @@ def _plain(hit: Hit, up: Signal) -> Draft | None:
         module=_alone(up),
         up_terms=(),
         product_terms=(),
-        added=up.added,
+        added=(*up.added, *hit.down.adapters),
         squashed=hit.down.squashed,
     )
 

@@ -226,7 +226,7 @@ def _input(found: _Found, tokens: int) -> HiddenInput | None:
     chosen = max(around, key=lambda e: len(e.module), default=None) or next(iter(beside), None)
     if chosen is None:
         return None
-    return HiddenInput(chosen.module, scaled=rows.scaled and not chosen.scaled)
+    return HiddenInput(chosen.module, scaled=rows.scaled > chosen.scaled)
 
 
 def _holds(module: str, inner: str) -> bool:

@@ -90,12 +90,12 @@ def _axis(size: int, stride: int, strides: Sequence[int], begin: Sequence[int]) 
 
 @dataclass(frozen=True)
 class Entry:
-    """That a module was called on some hidden states."""
+    """That a module was called on some hidden states, and how often those had been scaled."""
 
     module: str
     rows: int
     routed: bool
-    scaled: bool
+    scaled: int
 
 
 @dataclass(eq=False)
@@ -107,23 +107,31 @@ class Stream:
 
 @dataclass(frozen=True)
 class Rows:
-    """A tensor of hidden states: ``routed``, some tokens of its stream only, or some repeatedly."""
+    """A tensor of hidden states.
+
+    ``routed``: some tokens of its stream only, or some repeatedly. ``scaled``: how often each token was
+    multiplied by a number of its own, by a router or by a norm.
+    """
 
     stream: Stream
     routed: bool = False
-    scaled: bool = False
+    scaled: int = 0
 
 
 @dataclass(eq=False)
 class Matmul:
     """One multiplication of hidden states with a weight, and what became of it.
 
-    ``squashed``: it went through a sigmoid or a tanh, so that it gates something.
+    ``before`` is the matmul whose output it multiplied, as it was. ``adapters`` names the weights of
+    low-rank pairs on the same input whose output was added. ``squashed``: it went through a sigmoid
+    or a tanh, so that it gates something.
     """
 
     weight: Operand
     rows: Rows
+    before: Matmul | None = None
     bias: str | None = None
+    adapters: list[str] = field(default_factory=list)
     squashed: bool = False
 
 
@@ -178,7 +186,7 @@ def along(channels: torch.Tensor) -> tuple[int, torch.Tensor] | None:
         return None
     dim = varying[0] if varying else channels.dim() - 1
     index = [slice(None) if at == dim else 0 for at in range(channels.dim())]
-    return dim, channels[tuple(index)]
+    return dim, channels[tuple(index)].clone()  # a view would keep all of it
 
 
 def equal(one: torch.Tensor, other: torch.Tensor) -> bool:

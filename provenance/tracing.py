@@ -86,8 +86,14 @@ def trace(model: nn.Module) -> Trace:
     Raises
     ------
     ArchitectureError
-        If the model does not run on token ids alone.
+        If the model does not run on token ids alone, or part of its weights is offloaded: then the
+        tensors that it computes with are not its parameters.
     """
+    if len({parameter.is_meta for parameter in model.parameters()}) > 1:
+        raise ArchitectureError(
+            f"{type(model).__name__} has weights that are offloaded: trace its configuration instead, "
+            "with trace_config(model.config)"
+        )
     flow = Dataflow(model.named_parameters())
     with ExitStack() as stack, torch.no_grad(), quiet():
         stack.callback(_restore, [module for module in model.modules() if module.training])

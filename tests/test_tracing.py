@@ -398,21 +398,74 @@ def test_a_block_that_runs_twice_is_refused():
     assert [r.reason for r in found.refused] == ["it runs 2 times in one forward pass"]
 
 
-def test_an_adapter_beside_a_projection_is_refused_and_named():
-    class Adapted(Separate):
+class Adapted(nn.Module):
+    """A linear map with a low-rank pair beside it, as PEFT leaves one that is not merged."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base = base
+        self.low, self.high = nn.Linear(base.in_features, 2), nn.Linear(2, base.out_features)
+
+    def forward(self, x):
+        return self.base(x) + self.high(self.low(x)) * 0.5
+
+
+@pytest.mark.parametrize("projection", ["a", "b", "c"])
+def test_an_adapter_beside_a_projection_is_refused_and_named(projection):
+    mlp = Separate()
+    setattr(mlp, projection, Adapted(getattr(mlp, projection)))
+    found = trace(Decoder(mlp))
+    assert not found.mlps
+    assert not found.skipped
+    (refusal,) = found.refused
+    assert refusal.reason == (
+        f"the output of stack.0.inner.{projection}.high.weight, an adapter beside it, is added to its own"
+    )
+
+
+def test_what_runs_beside_an_mlp_is_no_adapter_of_it():
+    class Parallel(Separate):
         def __init__(self):
             super().__init__()
-            self.low, self.high = nn.Linear(HIDDEN, 2), nn.Linear(2, UNITS)
+            self.attention = Attention()
 
         def forward(self, x):
-            return self.a((self.b(x) + self.high(self.low(x))) * torch.tanh(self.c(x)))
+            return super().forward(x) + self.attention(x)
 
-    found = trace(Decoder(Adapted()))
-    assert not found.mlps
-    (refusal,) = found.refused
-    assert refusal.reason.startswith(
-        "the output of stack.0.inner.high.weight, an adapter beside it"
-    )
+    record = only(trace(Decoder(Parallel())))
+    assert channels(record.down) == ("a.weight", (0, 20, 1, 1))
+
+
+def test_what_is_added_after_a_cut_is_no_bias():
+    class Late(Separate):
+        def __init__(self):
+            super().__init__(bias=False)
+            self.shift = nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return self.a(self.b(x) * torch.tanh(self.c(x) + self.shift))
+
+    model = Decoder(Late())
+    record = only(trace(model))
+    assert (record.gate.bias, record.activation) == (None, "add+tanh")
+    agree(model)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_router_that_scales_what_experts_read_is_noted(first):
+    class Scaled(Stacked):
+        def __init__(self):
+            super().__init__()
+            self.router = nn.Linear(HIDDEN, 1)
+
+        def forward(self, x):
+            score = torch.sigmoid(self.router(x))
+            return super().forward(x * score if first else score * x)
+
+    model = Decoder(Scaled())
+    found = trace(model)
+    assert {record.input for record in found.mlps} == {HiddenInput("stack.0.inner", scaled=True)}
+    agree(model, found)
 
 
 def test_the_other_list_of_a_wrapper_is_named():
@@ -502,6 +555,13 @@ def test_tracing_leaves_model_mode_hooks_and_global_generator_alone():
 def test_a_model_that_does_not_run_on_ids_says_so():
     with pytest.raises(ArchitectureError, match=r"Sequential does not run on token ids alone"):
         trace(nn.Sequential(nn.Linear(4, 4)))
+
+
+def test_an_offloaded_model_is_refused():
+    model = Decoder(Separate(), Separate())
+    model.stack[1].to("meta")
+    with pytest.raises(ArchitectureError, match=r"offloaded: trace its configuration"):
+        trace(model)
 
 
 def test_a_configuration_that_builds_nothing_says_so():
