@@ -71,7 +71,7 @@ class Dataflow(TorchDispatchMode):
         self.depth = 0
         """How many modules deep inside something whose insides are not followed."""
         self.widths: dict[str, int] = {}
-        """How wide what each module was called on is."""
+        """How wide what each module was called on is; 0 where that is no hidden states."""
         self._tags = WeakTensorKeyDictionary()
         self._rows = WeakTensorKeyDictionary()
         for name, parameter in parameters:
@@ -99,10 +99,11 @@ class Dataflow(TorchDispatchMode):
         found: Tag | None = self._tags.get(tensor)
         return found
 
-    def enter(self, module: str, hidden: torch.Tensor) -> None:
-        """Note that a module was called on a tensor."""
-        if hidden.is_floating_point() and hidden.dim() > 1:
-            self.widths.setdefault(module, hidden.shape[-1])
+    def enter(self, module: str, hidden: Any) -> None:
+        """Note that a module was called, and on what."""
+        self.widths.setdefault(module, 0)
+        if _is_tensor(hidden) and hidden.is_floating_point() and hidden.dim() > 1:
+            self.widths[module] = self.widths[module] or hidden.shape[-1]
             rows = self._rows_of(hidden)
             count = hidden.numel() // hidden.shape[-1] if hidden.shape[-1] else 0
             rows.stream.entries.append(Entry(module, count, rows.routed, rows.scaled))

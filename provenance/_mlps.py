@@ -45,7 +45,7 @@ def assemble(
 ) -> Trace:
     """Turn what entered linear maps in a pass of some tokens into the records of the model.
 
-    ``widths`` has the last dimension of what each module was called on.
+    ``widths`` has the last dimension of what each module was called on, and only those called.
     """
     found = _found(model, drafts(hits))
     stacks: dict[str, list[_Found]] = defaultdict(list)
@@ -62,7 +62,11 @@ def assemble(
         stack=stack,
         blocks=len(blocks),
         mlps=tuple(sorted(records, key=_order)),
-        skipped={i: describe(block) for i, block in enumerate(blocks) if i not in have},
+        skipped={
+            i: describe(block) + ("" if _ran(f"{stack}.{i}", widths) else ", which did not run")
+            for i, block in enumerate(blocks)
+            if i not in have
+        },
         refused=tuple(refused),
         elsewhere=tuple(sorted(stacks.keys() - {stack})),
     )
@@ -80,6 +84,11 @@ def describe(block: nn.Module) -> str:
     """Say in a few words what a block is: its class and the classes of what it holds."""
     parts = dict.fromkeys(type(child).__name__ for child in block.children())
     return f"{type(block).__name__}: {', '.join(parts)}"
+
+
+def _ran(block: str, widths: Mapping[str, int]) -> bool:
+    """Whether a block, or a module of one that is only a container, was called."""
+    return any(_holds(block, module) for module in widths)
 
 
 def _units(found: Sequence[_Found]) -> int:

@@ -146,7 +146,7 @@ class Trace:
     mlps : tuple of MLPRecord
         By block; empty where no block has one that can be measured.
     skipped : mapping
-        What the blocks hold that have no MLP at all, by index.
+        What the blocks hold that have no MLP at all, by index; or that did not run on text alone.
     refused : tuple of Refusal
         MLPs that are shared between blocks, run more than once, or have an adapter beside them.
     elsewhere : tuple of str

@@ -160,8 +160,8 @@ Hooks = tuple["Callable[[nn.Module, Any], None]", "Callable[[nn.Module, Any, Any
 
 def _open(path: str, flow: Dataflow) -> Hooks:
     def before(_module: nn.Module, args: Any) -> None:
-        if args and isinstance(args[0], torch.Tensor) and flow.depth == 0:
-            flow.enter(path, args[0])
+        if flow.depth == 0:
+            flow.enter(path, next(iter(args), None))
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
         tensors = args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor)

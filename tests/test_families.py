@@ -66,6 +66,18 @@ SETTINGS = {
     "gpt2": GPT,
     "gpt_oss": {**EXPERTS, "head_dim": 8},
     "gptj": {**GPT, "rotary_dim": 8},
+    "gemma4_text": {
+        "head_dim": 8,
+        "global_head_dim": 8,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "vocab_size_per_layer_input": 64,
+        "hidden_size_per_layer_input": 8,
+        "num_kv_shared_layers": 0,
+        "enable_moe_block": True,
+        "num_experts": COUNT,
+        "top_k_experts": 2,
+        "moe_intermediate_size": 12,
+    },
     "glm4": {"head_dim": 8},
     "granitemoehybrid": {
         **EXPERTS,
@@ -248,6 +260,16 @@ FOUND = {
             "mlp.experts.gate_up_proj[e] 12:24:1 @1",
             "mlp.experts.down_proj[e] 0:12:1 @2",
         ): COUNT,
+    },
+    "gemma4_text": {
+        ("dense", "gated", *SEPARATE, DOWN): 2,
+        (
+            "expert",
+            "gated",
+            "experts.gate_up_proj[e] 0:12:1 @1",
+            "experts.gate_up_proj[e] 12:24:1 @1",
+            "experts.down_proj[e] 0:12:1 @2",
+        ): 2 * COUNT,
     },
     "longcat_flash": {
         (

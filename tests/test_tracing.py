@@ -468,6 +468,16 @@ def test_a_router_that_scales_what_experts_read_is_noted(first):
     agree(model, found)
 
 
+def test_a_block_that_text_does_not_reach_is_said_to_be_that():
+    class Idle(Decoder):
+        def forward(self, input_ids, *, use_cache=False):
+            return self.stack[0](self.embed(input_ids))
+
+    found = trace(Idle(Separate(), Separate()))
+    assert [record.block for record in found.mlps] == [0]
+    assert found.skipped == {1: "Block: Separate, which did not run"}
+
+
 def test_the_other_list_of_a_wrapper_is_named():
     class Wrapper(nn.Module):
         def __init__(self):
