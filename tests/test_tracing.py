@@ -612,6 +612,25 @@ def test_every_implementation_of_experts_gives_the_same_records(implementation):
         model.set_experts_implementation("grouped_mm")
 
 
+def test_the_language_model_inside_a_multimodal_one_is_found():
+    from transformers import (
+        AutoModelForImageTextToText,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+    )
+
+    sizes = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3}
+    text = LlamaConfig(vocab_size=64, intermediate_size=24, **sizes)
+    vision = CLIPVisionConfig(intermediate_size=400, image_size=32, patch_size=16, **sizes)
+    config = LlavaConfig(text_config=text, vision_config=vision, image_token_index=63)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    found = trace(model)
+    assert found.stack == "model.language_model.layers"
+    assert [(record.block, record.units) for record in found.mlps] == [(0, 24), (1, 24), (2, 24)]
+
+
 def test_records_give_what_transformers_own_experts_interface_sees():
     """Each expert's rows are computed by a function of our own in the model's stead."""
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
