@@ -67,7 +67,8 @@ def skeleton(config: PretrainedConfig) -> PreTrainedModel:
             f"{config.model_type}: no causal language model can be built from its configuration "
             f"({type(error).__name__}: {one_line(error, 150)})"
         ) from error
-    return model.eval()
+    # a few families fill a parameter on the CPU, wherever they are built
+    return model.eval().to("meta")
 
 
 def trace(model: nn.Module) -> Trace:
@@ -91,8 +92,8 @@ def trace(model: nn.Module) -> Trace:
     """
     if len({parameter.is_meta for parameter in model.parameters()}) > 1:
         raise ArchitectureError(
-            f"{type(model).__name__} has weights that are offloaded: trace its configuration instead, "
-            "with trace_config(model.config)"
+            f"{type(model).__name__} has some of its weights on the meta device, as offloaded ones are: "
+            "trace its configuration instead, with trace_config(model.config)"
         )
     flow = Dataflow(model.named_parameters())
     with ExitStack() as stack, torch.no_grad(), quiet():

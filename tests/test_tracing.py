@@ -570,7 +570,7 @@ def test_a_model_that_does_not_run_on_ids_says_so():
 def test_an_offloaded_model_is_refused():
     model = Decoder(Separate(), Separate())
     model.stack[1].to("meta")
-    with pytest.raises(ArchitectureError, match=r"offloaded: trace its configuration"):
+    with pytest.raises(ArchitectureError, match=r"as offloaded ones are: trace its configuration"):
         trace(model)
 
 
