@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from provenance.errors import ArchitectureError
 from provenance.structure import projection_bias, projection_weight
 from provenance.tracing import run
 
@@ -88,7 +89,8 @@ def verify(model: nn.Module, trace: Trace, ids: torch.Tensor) -> tuple[Check, ..
     Raises
     ------
     ArchitectureError
-        If the model does not run on `ids`, or has not the parameters that the records name.
+        If the model does not run on `ids`, has not the parameters that the records name, or multiplies
+        with other parts of them.
     """
     witness = _Witness()
     with torch.no_grad():
@@ -165,9 +167,14 @@ def _check(
     ups = _found(model, record.up, uses)
     gates = _found(model, record.gate, uses) if record.gate else ups
     downs = _found(model, record.down, uses, out=False)
-    rows = sum(len(use.hidden) for use, _ in ups)
-    if not rows or len(gates) != len(ups) or len(downs) != len(ups):
+    if not len(gates) == len(ups) == len(downs) or not (ups or record.role == "expert"):
+        raise ArchitectureError(
+            f"{record.path}: of its gate, up and down as recorded, the pass multiplied with "
+            f"{len(gates)}, {len(ups)} and {len(downs)}: the record is wrong, or weights are copied first"
+        )
+    if not ups:
         return Check(record, 0, 0.0, 0.0, None)
+    rows = sum(len(use.hidden) for use, _ in ups)
     errors = [
         _errors(model, record, hidden[record.input.module], seen)
         for seen in zip(gates, ups, downs, strict=True)
@@ -188,7 +195,7 @@ def _found(
     found = []
     for use in uses.get(rows.untyped_storage().data_ptr(), []):
         columns = _columns(use.weight if out else use.weight.mT, rows)
-        if columns is not None:
+        if columns is not None and len(use.hidden):
             found.append((use, columns))
     return found
 

@@ -549,6 +549,15 @@ def test_a_wrong_record_does_not_verify(wrong):
     assert all(other.worst() < 1e-4 for other in others)
 
 
+def test_a_record_of_what_is_multiplied_with_nothing_does_not_verify():
+    model = Decoder(Stacked(), Separate())
+    found = trace(model)
+    *rest, last = found.mlps
+    for bad in (replace(last, gate=last.down), replace(last, down=last.gate)):
+        with pytest.raises(ArchitectureError, match=r"stack\.1\.inner: .* the record is wrong"):
+            verify(model, replace(found, mlps=(*rest, bad)), torch.tensor([[7, 1, 3]]))
+
+
 def test_tracing_leaves_model_mode_hooks_and_global_generator_alone():
     model = Decoder(Routed(), Separate()).train()
     model.stack[0].eval()
