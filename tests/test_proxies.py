@@ -6,7 +6,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from provenance import DistillSettings, Evidence, Executor, InputsSpec, ModelSpec, Store, compare
+from provenance import (
+    DistillSettings,
+    Evidence,
+    Executor,
+    InputsSpec,
+    Memory,
+    ModelSpec,
+    Store,
+    compare,
+)
 from provenance._per_model import PerModel
 from provenance.errors import ProvenanceError
 from provenance.proxies import ProxyUnits
@@ -171,7 +180,7 @@ def test_proxies_are_what_the_distillation_made(measure, store, plain_family):
     from provenance.statistics.generalized import distil
 
     measure("kin")
-    work = PerModel(store, "auto", lambda _: None)
+    work = PerModel(store, "auto", lambda _: None, Memory())
     checkpoint = Executor(store).checkpoint(ModelSpec(path=str(plain_family.kin)))
     computed = store.journal()
     units = ProxyUnits(work.proxies(checkpoint, QUICK, 0).path, "candidate", "cpu")
