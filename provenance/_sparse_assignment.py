@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+GRID = 2.0**38
+"""Steps between the least and the largest cost that is solved: sums of thousands stay exact in float64."""
+
 BLOCK = 256
 """Rows of a dense matrix that are relaxed at once, so that no second matrix is made."""
 
@@ -110,7 +113,9 @@ def _least(
     costs: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64], size: int
 ) -> NDArray[np.int64]:
     costs -= costs.min()
-    costs += costs.max() or 1.0  # no entry may be 0, which would be "no edge"
+    # Whole numbers: in fractions scipy's solver can go in circles for ever, moved by rounding (seen with
+    # 1.17 on 21624 pairs of 640). What this rounds off is caught by the prices that follow.
+    costs = np.rint(costs * (GRID / (costs.max() or 1.0))) + 1  # an entry of 0 would be "no edge"
     indices = rows.astype(np.int32), columns.astype(np.int32)
     graph = coo_array((costs, indices), shape=(size, size)).tocsr()
     _, partners = min_weight_full_bipartite_matching(graph)

@@ -319,3 +319,19 @@ def test_several_are_solved_as_each_alone_and_threads_are_left_as_they_were(thre
         torch.set_num_threads(before)
     for found, matrix in zip(together, matrices, strict=True):
         assert found.columns.tolist() == assign(matrix).columns.tolist()
+
+
+def test_the_sparse_solver_is_given_whole_numbers(monkeypatch):
+    """With fractions scipy's solver may never return: rounding moves it in circles."""
+    from provenance import _sparse_assignment
+
+    solver = _sparse_assignment.min_weight_full_bipartite_matching
+
+    def checked(graph):
+        assert (graph.data == np.rint(graph.data)).all()
+        assert 1 <= graph.data.min() <= graph.data.max() * len(graph.data) < 2.0**54
+        return solver(graph)
+
+    monkeypatch.setattr(_sparse_assignment, "min_weight_full_bipartite_matching", checked)
+    for shape in ((300, 300), (256, 384)):
+        assert assign(random_matrix(*shape)).certificate.method == "sparse"
