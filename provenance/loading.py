@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
-from provenance._streaming import cast, device_map, is_streamed, scratch, scratch_folder
+from provenance._streaming import (
+    cast,
+    device_map,
+    give_back_what_is_freed,
+    is_streamed,
+    scratch,
+    scratch_folder,
+)
 from provenance._weights import data_bytes, one_line, weight_files
 from provenance.devices import free_bytes
 from provenance.errors import DeviceError, InputError, SourceError
@@ -90,6 +97,7 @@ def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memor
 
 def _streamed(checkpoint: Checkpoint, device: str, dtype: Any) -> PreTrainedModel:
     """A model whose blocks are read when they are called."""
+    give_back_what_is_freed()
     skeleton, folder = load_skeleton(checkpoint), scratch_folder()
     model, info = _from_pretrained(
         checkpoint,
