@@ -139,9 +139,8 @@ for independent).
 In {null.checked} of the tests the numbers of `match` and `match_cosine` on text were computed by the
 library too, and were the same. `match` is by correlation over the tokens, `match_cosine` by the paper's
 cosine; `Euclidean` is the squared distance with a signed `up`, as in the paper's public code. `kinship` is
-Bonferroni of `match` and `match_weights`.
-`csu` and `csh` need equal widths, `csu` and `match_weights` equal
-hidden sizes.
+Bonferroni of `match` and `match_weights`. `csu` and `csh` need equal widths, `csu` and `match_weights`
+equal hidden sizes.
 
 ![Q-Q plot of the p-values]({plot})
 
