@@ -24,9 +24,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from provenance.acquire import Stage
     from provenance.errors import ProvenanceError, SuiteError
     from provenance.evidence import BlockEvidence, Evidence
-    from provenance.execute import Executor, Stage, compare
+    from provenance.execute import Executor, compare
     from provenance.pvalues import format_p
     from provenance.recipes import RECIPES
     from provenance.statistics import REGISTRY
@@ -53,7 +54,7 @@ _HOMES = {
     "ProvenanceError": "errors",
     "RECIPES": "recipes",
     "REGISTRY": "statistics",
-    "Stage": "execute",
+    "Stage": "acquire",
     "Store": "store",
     "Suite": "suite",
     "SuiteError": "errors",

@@ -93,6 +93,10 @@ class ModelRecord:
     """The model that was measured: where it came from and exactly what it was.
 
     ``skipped`` names the blocks without a gated MLP, ``{"2": "MambaMixer"}``; they are not compared.
+    ``digest`` is of configuration and weights, ``weights_digest`` of the weights alone, as they were
+    read. ``conversion`` says from what they were made, where a plain checkpoint had to be made first;
+    ``pickle`` and ``remote_code`` whether weights were read from a pickle, and whether the checkpoint's
+    own code was run.
     """
 
     source: str
@@ -102,6 +106,10 @@ class ModelRecord:
     parameters: int
     dtype: str
     skipped: Mapping[str, str] = field(default_factory=dict)
+    weights_digest: str | None = None
+    conversion: str | None = None
+    pickle: bool = False
+    remote_code: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,18 @@ imports no torch: what needs torch is in `provenance.measure`, imported when the
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from provenance import corpus, recipes
 from provenance._assemble import inputs_record, natural_pairing, parts, record, versions
+from provenance.acquire import Models, Stage
 from provenance.errors import DegenerateError, InputError, ProvenanceError
 from provenance.evidence import Evidence, EvidenceError, Pairing
 from provenance.plan import Comparison
-from provenance.sources import Checkpoint, fetch, open_folder, parse
+from provenance.sources import parse
 from provenance.statistics import REGISTRY
 from provenance.store import Store
 from provenance.verdict import aggregate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.inputs import Inputs
+    from provenance.sources import Checkpoint
     from provenance.store import JSON, Entry
     from provenance.vocabulary import StatisticName
 
@@ -43,18 +45,6 @@ MEASURE_VERSION = 1
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
 
 EVIDENCE = "evidence.json"
-
-Action = Literal["make", "download", "load", "capture", "match", "wait"]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Progress of long work: ``done`` of ``total`` steps of one action on one subject."""
-
-    action: Action
-    subject: str
-    done: int = 0
-    total: int = 0
 
 
 class Executor:
@@ -79,7 +69,7 @@ class Executor:
         self.store = Store() if store is None else store
         self.device = device
         self.on_stage = on_stage
-        self._checkpoints: dict[ModelSpec, Checkpoint] = {}
+        self._models = Models(self.store, self._tell)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
 
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
@@ -90,10 +80,7 @@ class Executor:
         SourceError
             If they cannot be had or cannot be trusted.
         """
-        if spec not in self._checkpoints:
-            folder, opened = self._folder(spec)
-            self._checkpoints[spec] = open_folder(folder, opened, self.store.sha256)
-        return self._checkpoints[spec]
+        return self._models.checkpoint(spec)
 
     def evidence(self, comparison: Comparison) -> Evidence:
         """Evidence on a pair, from this run, from the store, or measured now.
@@ -117,53 +104,6 @@ class Executor:
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
             self.on_stage(stage)
-
-    def _folder(self, spec: ModelSpec) -> tuple[Path, ModelSpec]:
-        from pathlib import Path
-
-        if spec.disguised:
-            return self._disguised(spec).path, spec
-        if spec.recipe is not None:
-            return self._made(spec.recipe).path, spec
-        if spec.path is not None:
-            return Path(spec.path).expanduser(), spec
-        self._tell(Stage("download", spec.source))
-        folder, commit = fetch(spec)
-        return folder, ModelSpec(**{**asdict(spec), "revision": commit})
-
-    def _made(self, name: str) -> Entry:
-        """A recipe's checkpoint folder, made by this process if by none before."""
-        recipe = recipes.get(name)
-        parent = None if recipe.parent is None else self._made(recipe.parent).path
-        others = {other: self._made(other).path for other in recipe.others}
-
-        def make(folder: Path) -> None:
-            from provenance.recipes.build import build
-
-            def tell(_what: str, done: int, total: int) -> None:
-                self._tell(Stage("make", name, done, total))
-
-            self._tell(Stage("make", name))
-            build(name, folder, parent, tell, others)
-
-        return self.store.get_or_create(
-            "checkpoint", recipe.fields(), make, lambda: self._tell(Stage("wait", name))
-        )
-
-    def _disguised(self, spec: ModelSpec) -> Entry:
-        """A copy of a model in a disguise that keeps its function: the positive control."""
-        from provenance.controls import DISGUISE_VERSION, save_disguised
-
-        original = self.checkpoint(replace(spec, disguised=False))
-        fields: dict[str, JSON] = {"disguise": DISGUISE_VERSION, "of": original.digest}
-
-        def make(folder: Path) -> None:
-            self._tell(Stage("make", spec.source))
-            save_disguised(original, folder)
-
-        return self.store.get_or_create(
-            "checkpoint", fields, make, lambda: self._tell(Stage("wait", spec.source))
-        )
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
         candidate = self.checkpoint(comparison.candidate)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provenance._hub import cached_snapshot, fetch, is_repo_id, is_revision
+from provenance._tensors import hash_tensors
 from provenance._weights import (
     ADAPTER_CONFIG,
     CONFIG,
@@ -25,17 +26,18 @@ from provenance._weights import (
     SINGLE,
     TOKENIZER_FILES,
     contained,
-    count_elements,
     listing,
     no_weights,
     read_object,
-    weight_files,
+    weight_tensors,
 )
 from provenance.errors import SourceError
 from provenance.vocabulary import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+
+    from provenance._tensors import StoredTensor
 
 __all__ = ["Checkpoint", "fetch", "open_folder", "parse", "peek_blocks"]
 
@@ -62,7 +64,10 @@ class Checkpoint:
     folder : Path
         Where the files are.
     digest : str
-        ``sha256:`` over the configuration, without its volatile keys, and the weight files.
+        ``sha256:`` over the configuration, without its volatile keys, and the weights.
+    weights_digest : str
+        ``sha256:`` over the weights alone: the names, types, shapes and bytes of all tensors, however
+        they are spread over files.
     tokenizer_digest : str or None
         ``sha256:`` over the tokenizer's files; None where there are none.
     config : Mapping
@@ -70,15 +75,28 @@ class Checkpoint:
     parameters : int
         The number of elements of all tensors in the weight files; where a quantized format packs
         several weights into one element, that is fewer than the model's.
+    tensors : Mapping
+        What the headers of the weight files say of each tensor, by name.
+    conversion : str or None
+        From what this checkpoint was made, where it was not one at first.
+    pickle : bool
+        Whether that was a pickle.
+    remote_code : bool
+        Whether code of the checkpoint is run when it is loaded.
     """
 
     spec: ModelSpec
     source: str
     folder: Path
     digest: str
+    weights_digest: str
     tokenizer_digest: str | None
     config: Mapping[str, Any] = field(repr=False, hash=False)
     parameters: int
+    tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False, hash=False)
+    conversion: str | None = None
+    pickle: bool = False
+    remote_code: bool = False
 
     @property
     def model_type(self) -> str:
@@ -202,7 +220,12 @@ def _repo(text: str) -> ModelSpec:
     return ModelSpec(repo=name, revision=revision or None)
 
 
-def open_folder(folder: Path, spec: ModelSpec, sha256: Callable[[Path], str]) -> Checkpoint:
+def open_folder(
+    folder: Path,
+    spec: ModelSpec,
+    sha256: Callable[[Path], str],
+    tensor_hashes: Callable[[Path], Mapping[str, str]] = hash_tensors,
+) -> Checkpoint:
     """Verify and digest a local checkpoint folder.
 
     Parameters
@@ -213,6 +236,8 @@ def open_folder(folder: Path, spec: ModelSpec, sha256: Callable[[Path], str]) ->
         What was asked for; of a hub repository with the commit that `fetch` returned as revision.
     sha256 : callable
         The hash of a file's content, memoised by whoever passes it.
+    tensor_hashes : callable
+        The hash of each tensor of a safetensors file, likewise.
 
     Raises
     ------
@@ -221,9 +246,8 @@ def open_folder(folder: Path, spec: ModelSpec, sha256: Callable[[Path], str]) ->
         GGUF, has a torn or incomplete file, or names files outside of itself.
     """
     config = _read_config(folder)
-    weights = weight_files(folder)
-    parameters = sum(count_elements(file) for file in weights.values())
-    hashes = _hashes(weights, sha256)
+    tensors = weight_tensors(folder)
+    weights = _weights_digest(tensors, tensor_hashes)
     tokenizer = {
         name: contained(folder, name) for name in TOKENIZER_FILES if os.path.lexists(folder / name)
     }
@@ -231,10 +255,12 @@ def open_folder(folder: Path, spec: ModelSpec, sha256: Callable[[Path], str]) ->
         spec=spec,
         source=spec.source,
         folder=folder,
-        digest=_model_digest(config, hashes),
+        digest=_model_digest(config, weights),
+        weights_digest=weights,
         tokenizer_digest=_digest(_hashes(tokenizer, sha256)) if tokenizer else None,
         config=config,
-        parameters=parameters,
+        parameters=sum(tensor.elements for tensor in tensors.values()),
+        tensors=tensors,
     )
 
 
@@ -283,15 +309,28 @@ def _hashes(files: Mapping[str, Path], sha256: Callable[[Path], str]) -> dict[st
         raise SourceError(f"{error.filename} cannot be read: {error.strerror or error}") from error
 
 
+def _weights_digest(
+    tensors: Mapping[str, StoredTensor], hashes: Callable[[Path], Mapping[str, str]]
+) -> str:
+    files = {tensor.file for tensor in tensors.values()}
+    found = {file: hashes(file) for file in sorted(files)}
+    return _digest(
+        {
+            name: [tensor.dtype, list(tensor.shape), found[tensor.file][name]]
+            for name, tensor in tensors.items()
+        }
+    )
+
+
 def _lasting(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _lasting(item) for key, item in value.items() if key not in VOLATILE}
     return [_lasting(item) for item in value] if isinstance(value, list) else value
 
 
-def _model_digest(config: dict[str, Any], hashes: dict[str, str]) -> str:
+def _model_digest(config: dict[str, Any], weights: str) -> str:
     try:
-        return _digest({"config": _lasting(config), "weights": hashes})
+        return _digest({"config": _lasting(config), "weights": weights})
     except RecursionError as error:
         raise SourceError(f"the {CONFIG} is nested too deeply to be a configuration") from error
 

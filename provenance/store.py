@@ -146,16 +146,35 @@ class Store:
         StoreError
             If the file changes while it is read, or the store cannot be used.
         """
+        return self.remembered(path, "sha256", file_sha256)
+
+    def remembered(self, path: Path, what: str, compute: Callable[[Path], str]) -> str:
+        """Return a text computed from a file; one that has not changed is read only once.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            As in `sha256`.
+        what : str
+            A name for what is computed, the same for the same function alone.
+        compute : callable
+            From the file's path to the text.
+
+        Raises
+        ------
+        OSError, StoreError
+            As in `sha256`.
+        """
         real = path.resolve(strict=True)
-        fields = _identity(real)
+        identity = _identity(real)
 
         def build(folder: Path) -> None:
-            digest = file_sha256(real)
-            if _identity(real) != fields:
+            text = compute(real)
+            if _identity(real) != identity:
                 raise StoreError(f"{path} changed while it was read; wait until it is complete")
-            (folder / "sha256").write_text(digest, encoding="utf-8")
+            (folder / what).write_text(text, encoding="utf-8")
 
-        return self.get_or_create("hashes", fields, build).read_text("sha256")
+        return self.get_or_create("hashes", {**identity, "what": what}, build).read_text(what)
 
     def journal(self) -> list[dict[str, Any]]:
         """Return one record for every entry ever computed here, oldest first.

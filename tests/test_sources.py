@@ -36,8 +36,8 @@ def write_config(folder: Path, **changes) -> None:
     (folder / "config.json").write_text(json.dumps(CONFIG | changes))
 
 
-def write_index(folder: Path, *names) -> None:
-    weight_map = {f"tensor{i}": name for i, name in enumerate(names)}
+def write_index(folder: Path, *names, last="b") -> None:
+    weight_map = dict(zip(["a", last], names, strict=False))
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
 
 
@@ -194,17 +194,73 @@ def test_the_digest_ignores_what_saving_writes(folder):
     assert opened(folder).digest == before
 
 
-@pytest.mark.parametrize("change", ["config", "weights", "name"])
+@pytest.mark.parametrize("change", ["config", "weights", "shape", "dtype", "name"])
 def test_the_digest_sees_what_matters(sharded, change):
-    before = opened(sharded).digest
+    before = opened(sharded)
+    changed = {
+        "weights": {"b": np.zeros(4, dtype=np.float16)},
+        "shape": {"b": np.ones((2, 2), dtype=np.float16)},
+        "dtype": {"b": np.ones(4, dtype=np.float16).view(np.uint16)},
+        "name": {"c": np.ones(4, dtype=np.float16)},
+    }
     if change == "config":
         write_config(sharded, dtype="bfloat16")
-    elif change == "weights":
-        save_file({"b": np.zeros(4, dtype=np.float16)}, sharded / "part1.safetensors")
     else:
-        (sharded / "part1.safetensors").rename(sharded / "part2.safetensors")
-        write_index(sharded, "part0.safetensors", "part2.safetensors")
-    assert opened(sharded).digest != before
+        save_file(changed[change], sharded / "part1.safetensors")
+        write_index(
+            sharded, "part0.safetensors", "part1.safetensors", last=next(iter(changed[change]))
+        )
+    after = opened(sharded)
+    assert after.digest != before.digest
+    assert (after.weights_digest == before.weights_digest) == (change == "config")
+
+
+@pytest.mark.parametrize(
+    "shards",
+    [[["a", "b"]], [["b"], ["a"]], [["a"], ["b"], []]],
+    ids=["one file", "two files", "an empty file"],
+)
+def test_the_digest_is_of_the_tensors_however_they_are_spread(folder, shards):
+    whole = opened(folder)
+    (folder / "model.safetensors").unlink()
+    weight_map = {}
+    for number, names in enumerate(shards):
+        file = f"other-{number}.safetensors"
+        save_file({name: WEIGHTS[name] for name in names}, folder / file, {"format": "np"})
+        weight_map |= dict.fromkeys(names, file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert opened(folder).digest == whole.digest
+    assert opened(folder).weights_digest == whole.weights_digest
+
+
+def test_the_digest_is_the_one_that_is_documented(folder):
+    tensors = {
+        name: [kind, list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
+        for (name, array), kind in zip(WEIGHTS.items(), ["F32", "F16"], strict=True)
+    }
+    weights = canonical_digest(tensors)
+    assert opened(folder).weights_digest == weights
+    assert opened(folder).digest == canonical_digest({"config": CONFIG, "weights": weights})
+
+
+def canonical_digest(value):
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_tensor_in_two_files_is_refused(sharded):
+    save_file(WEIGHTS, sharded / "part1.safetensors")
+    refused(sharded, r"part1\.safetensors holds 'a', and so does part0\.safetensors")
+
+
+def test_an_index_that_names_an_absent_tensor_is_refused(sharded):
+    save_file({"c": np.ones(4)}, sharded / "part1.safetensors")
+    refused(sharded, r"part1\.safetensors has no tensor 'b', which the index says it has")
+
+
+def test_a_tensor_that_the_index_does_not_list_is_refused(sharded):
+    save_file({"b": np.ones(4), "c": np.ones(4)}, sharded / "part1.safetensors")
+    refused(sharded, r"part1\.safetensors has the tensor 'c', which the index does not list")
 
 
 def test_the_tokenizer_has_a_digest_of_its_own(folder):
@@ -446,10 +502,12 @@ def test_no_weight_file_raises_anything_else(tmp_path_factory, noise, position):
 
 
 def test_a_file_that_cannot_be_hashed(folder):
+    (folder / "tokenizer.json").write_text("{}")
+
     def denied(file):
         raise PermissionError(13, "Permission denied", str(file))
 
-    with pytest.raises(SourceError, match=r"model\.safetensors cannot be read: Permission denied"):
+    with pytest.raises(SourceError, match=r"tokenizer\.json cannot be read: Permission denied"):
         open_folder(folder, ModelSpec(path=str(folder)), denied)
 
 

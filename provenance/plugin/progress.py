@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _pytest.capture import CaptureManager
     from _pytest.terminal import TerminalReporter
 
-    from provenance.execute import Stage
+    from provenance.acquire import Stage
 
 REDRAW_SECONDS = 0.1
 VERBS = {
