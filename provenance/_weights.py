@@ -36,7 +36,9 @@ CONFIG_LIMIT = 10 * 2**20
 INDEX_LIMIT = 100 * 2**20
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-PICKLE_REMEDY = "convert it to safetensors; pickle can run code and is not loaded"
+PICKLE_REMEDY = (
+    "pickle can run code; convert it to safetensors, or set allow_pickle: true on this model"
+)
 
 
 def read_object(file: Path, limit: int = CONFIG_LIMIT) -> dict[str, Any]:
@@ -145,10 +147,10 @@ def _refuse_other_tensors(folder: Path, found: dict[str, StoredTensor]) -> None:
                 f"{folder / shard} has no tensor {name!r}, which the index says it has; "
                 "download or save the checkpoint again"
             )
-    for name in found:
+    for name, tensor in found.items():
         if name not in listed:
             raise SourceError(
-                f"{found[name].file} has the tensor {name!r}, which the index does not list; "
+                f"{tensor.file} has the tensor {name!r}, which the index does not list; "
                 "download or save the checkpoint again"
             )
 
@@ -186,10 +188,11 @@ def _shard(folder: Path, name: str) -> Path:
 
 def no_weights(names: list[str]) -> str:
     """Say why a folder or repository with the files `names` has nothing to load: a predicate."""
-    if any(name.endswith(".gguf") for name in names):
-        return "holds GGUF, which is not supported yet; give safetensors instead"
+    files = [name for name in names if name.endswith(".gguf")]
+    if files:
+        return f"has {len(files)} GGUF files; download one, and give it as path: ({files[0]})"
     if ADAPTER_CONFIG in names:
-        return "is an adapter alone; merge it into its base first"
+        return f"has {ADAPTER_CONFIG} but no adapter_model.safetensors; save the adapter again"
     shards = [name for name in names if name.endswith(".safetensors")]
     if shards:
         return f"has {shards[0]} but neither {SINGLE} nor {INDEX}; download or save it again"

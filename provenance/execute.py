@@ -69,7 +69,7 @@ class Executor:
         self.store = Store() if store is None else store
         self.device = device
         self.on_stage = on_stage
-        self._models = Models(self.store, self._tell)
+        self._models = Models(self.store, self._tell, device)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
 
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
@@ -146,6 +146,7 @@ class Executor:
                     "digest": model.digest,
                     "tokenizer": model.tokenizer_digest,
                     "dtype": model.spec.dtype,
+                    "made": [model.conversion, model.pickle, model.remote_code],
                 }
                 for model in (candidate, reference)
             ],

@@ -149,22 +149,7 @@ class Store:
         return self.remembered(path, "sha256", file_sha256)
 
     def remembered(self, path: Path, what: str, compute: Callable[[Path], str]) -> str:
-        """Return a text computed from a file; one that has not changed is read only once.
-
-        Parameters
-        ----------
-        path : pathlib.Path
-            As in `sha256`.
-        what : str
-            A name for what is computed, the same for the same function alone.
-        compute : callable
-            From the file's path to the text.
-
-        Raises
-        ------
-        OSError, StoreError
-            As in `sha256`.
-        """
+        """Return what `compute` makes of a file, under the name `what`; read once, as by `sha256`."""
         real = path.resolve(strict=True)
         identity = _identity(real)
 

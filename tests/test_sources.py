@@ -84,6 +84,7 @@ def sharded(folder):
         ("gpt2@main", ModelSpec(repo="gpt2", revision="main")),
         ("org/name@refs/pr/1", ModelSpec(repo="org/name", revision="refs/pr/1")),
         (" org/name ", ModelSpec(repo="org/name")),
+        ("s3://bucket/model", ModelSpec(url="s3://bucket/model")),
     ],
 )
 def test_each_form_has_its_meaning(text, spec):
@@ -117,8 +118,9 @@ def test_a_file_is_answered_with_its_folder(folder):
 @pytest.mark.parametrize(
     "text", ["", "a b", "-x", "a--b/c", "x.git", "org/n@", "org/n@../x", "é/a"]
 )
-def test_text_of_no_form_is_answered_with_the_three(text):
-    with pytest.raises(SourceError, match=r"a folder .*, a hub repository .*, or a recipe"):
+def test_text_of_no_form_is_answered_with_all_of_them(text):
+    forms = r"a folder .*, a hub repository .*, a URL .*, or a recipe"
+    with pytest.raises(SourceError, match=forms):
         parse(text)
 
 
@@ -149,7 +151,8 @@ def test_parse_gives_a_spec_or_one_line(text):
         assert "\n" not in str(error)  # noqa: PT017
     else:
         assert isinstance(spec, ModelSpec)
-        assert sum(part is not None for part in (spec.recipe, spec.path, spec.repo)) == 1
+        places = (spec.recipe, spec.path, spec.repo, spec.url)
+        assert sum(part is not None for part in places) == 1
 
 
 # --- a sound folder ------------------------------------------------------------------------------
@@ -341,23 +344,9 @@ def test_a_pipe_is_not_waited_for(folder):
     assert peek_blocks(ModelSpec(path=str(folder))) is None
 
 
-def test_an_adapter_alone(folder):
-    (folder / "config.json").rename(folder / "adapter_config.json")
-    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
-    refused(folder, "an adapter alone; merge it into its base first")
-
-
 def test_an_adapter_beside_a_model(folder):
     (folder / "adapter_config.json").write_text("{}")
     refused(folder, "has an adapter .* beside its weights")
-
-
-@pytest.mark.parametrize("with_config", [True, False])
-def test_gguf(folder, with_config):
-    (folder / "model.safetensors").rename(folder / "model-Q4.gguf")
-    if not with_config:
-        (folder / "config.json").unlink()
-    refused(folder, "GGUF, which is not supported yet")
 
 
 def test_no_weights(folder):
@@ -384,9 +373,9 @@ def test_a_pickle_is_refused_and_never_read(folder, tmp_path):
     marker = tmp_path / "marker"
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(marker)))
-    refused(folder, "pickle can run code and is not loaded")
+    refused(folder, "pickle can run code; convert it to safetensors, or set allow_pickle: true")
     write_index(folder, "pytorch_model.bin")
-    refused(folder, "pickle can run code and is not loaded")
+    refused(folder, "pickle can run code; convert it to safetensors, or set allow_pickle: true")
     assert not marker.exists()
 
 
@@ -712,13 +701,15 @@ def test_an_id_that_cannot_be_is_not_asked_for(hub, spec):
     ("name", "match"),
     [
         ("pytorch_model.bin", "pickle can run code"),
-        ("model.gguf", "GGUF"),
-        ("adapter_config.json", "adapter alone"),
+        ("two.gguf", "has 2 GGUF files; download one, and give it as path: .one.gguf"),
+        ("adapter_config.json", r"adapter_config\.json but no adapter_model\.safetensors"),
         ("README.md", "no weights"),
     ],
 )
-def test_a_repository_without_safetensors_downloads_nothing(hub, name, match):
+def test_a_repository_without_anything_to_load_downloads_nothing(hub, name, match):
     hub.files = {"config.json": b"{}", name: b"x"}
+    if name.endswith(".gguf"):
+        hub.files["one.gguf"] = b"x"
     refused_by(hub, match)
     assert hub.fetched() == set()
 

@@ -41,7 +41,7 @@ def test_tensors_are_where_safetensors_finds_them(tmp_path):
     with safe_open(file, "pt") as opened:
         found = {
             name: (opened.get_slice(name).get_dtype(), tuple(opened.get_slice(name).get_shape()))
-            for name in opened.keys()
+            for name in opened.keys()  # noqa: SIM118 - not a mapping
         }
     assert {t.name: (t.dtype, t.shape) for t in stored_tensors(file)} == found
     assert sum(t.elements for t in stored_tensors(file)) == 37
@@ -129,8 +129,7 @@ def test_what_is_taken_here_is_taken_by_safetensors(tmp_path_factory, position, 
     file.write_bytes(whole)
     try:
         found = stored_tensors(file)
-    except SourceError as error:
-        assert "\n" not in str(error)
+    except SourceError:
         return
     try:
         with safe_open(file, "pt") as opened:
