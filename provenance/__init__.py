@@ -10,7 +10,8 @@ A tour, in the order in which data flows:
 'dependent'
 
 * `load_suite` reads claims from YAML (`Suite`, `Claim`); `SuiteError` lists every mistake with its line.
-* `compare` measures one pair (`Evidence`), through an `Executor` that keeps results in a `Store`.
+* `compare` measures one pair (`Evidence`), through an `Executor` that keeps results in a `Store`;
+  `DistillSettings` are for `generalized`.
 * `decide_evidence` judges a pair, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
   claim in words.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
@@ -24,7 +25,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from provenance.acquire import Stage
     from provenance.errors import ProvenanceError, SuiteError
     from provenance.evidence import BlockEvidence, Evidence
     from provenance.execute import Executor, compare
@@ -42,19 +42,28 @@ if TYPE_CHECKING:
         judge_pair,
         significant,
     )
-    from provenance.vocabulary import InputsSpec, ModelSpec
+    from provenance.vocabulary import (
+        DistillSettings,
+        InputsSpec,
+        Memory,
+        ModelSpec,
+        Stage,
+        parse_bytes,
+    )
 
 _HOMES = {
     "BlockEvidence": "evidence",
     "Claim": "suite",
+    "DistillSettings": "vocabulary",
     "Evidence": "evidence",
     "Executor": "execute",
     "InputsSpec": "vocabulary",
+    "Memory": "vocabulary",
     "ModelSpec": "vocabulary",
     "ProvenanceError": "errors",
     "RECIPES": "recipes",
     "REGISTRY": "statistics",
-    "Stage": "acquire",
+    "Stage": "vocabulary",
     "Store": "store",
     "Suite": "suite",
     "SuiteError": "errors",
@@ -67,6 +76,7 @@ _HOMES = {
     "judge_block": "verdict",
     "judge_pair": "verdict",
     "load_suite": "suite:load",
+    "parse_bytes": "vocabulary",
     "significant": "verdict",
 }
 
@@ -75,9 +85,11 @@ __all__ = [
     "REGISTRY",
     "BlockEvidence",
     "Claim",
+    "DistillSettings",
     "Evidence",
     "Executor",
     "InputsSpec",
+    "Memory",
     "ModelSpec",
     "ProvenanceError",
     "Stage",
@@ -93,6 +105,7 @@ __all__ = [
     "judge_block",
     "judge_pair",
     "load_suite",
+    "parse_bytes",
     "significant",
 ]
 

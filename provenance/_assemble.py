@@ -2,54 +2,71 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 from platform import python_version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provenance.evidence import InputsRecord, ModelRecord, Pairing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from provenance.architecture import Layout
     from provenance.blocks import Part, Units
     from provenance.inputs import Inputs
     from provenance.measure import Shape
     from provenance.sources import Checkpoint
-    from provenance.statistics import Statistic
+    from provenance.statistics import Basis, BlockTest, Statistic
     from provenance.store import Entry
-    from provenance.vocabulary import InputsSpec
+    from provenance.vocabulary import DistillSettings, InputsSpec
 
 
 def parts(
     components: tuple[Statistic, ...],
     models: tuple[Checkpoint, Checkpoint],
-    entries: tuple[Entry, Entry] | None,
+    entries: Mapping[Basis, tuple[Entry, Entry]],
     device: str,
-) -> list[Part]:
-    """Each statistic with the units that it is computed on; layouts that are known are reused."""
+    settings: DistillSettings | None,
+) -> list[Part[Any]]:
+    """Each statistic with the units that it is computed on; layouts that are known are reused.
+
+    ``entries`` holds what the store has of the two models, by the basis that it serves.
+    """
     from provenance.blocks import Part
     from provenance.measure import ActivationUnits, WeightUnits
 
-    active = None
-    if entries is not None:
-        active = tuple(
-            ActivationUnits(entry.path, model, device)
-            for entry, model in zip(entries, models, strict=True)
-        )
-    layouts = [units.layout for units in active] if active else [None, None]
+    active = [
+        ActivationUnits(entry.path, model, device)
+        for entry, model in zip(entries.get("activations", ()), models, strict=False)
+    ]
+    layouts: Sequence[Layout | None] = [units.layout for units in active] or [None, None]
     parts = []
     for component in components:
-        units: Sequence[Units] | None = active
+        test: BlockTest[Any] = component.load()
+        units: Sequence[Units[Any]] = active
         if component.basis == "weights":
             units = [
                 WeightUnits(model, layout, device)
                 for model, layout in zip(models, layouts, strict=True)
             ]
-        assert units is not None
+        elif component.basis == "functions":
+            units = _imitations(entries["functions"], device)
+            # the registry's tests know no settings; that of imitations takes the least fit from them
+            test = partial(test, settings=settings)  # type: ignore[call-arg]
         candidate, reference = units
-        test, prepare = component.load(), component.load_preparation()
+        prepare = component.load_preparation()
         parts.append(Part(component.name, test, candidate, reference, prepare))
     return parts
+
+
+def _imitations(entries: tuple[Entry, Entry], device: str) -> list[Units[Any]]:
+    from provenance.proxies import ProxyUnits
+
+    roles = ("candidate", "reference")
+    return [
+        ProxyUnits(entry.path, role, device) for entry, role in zip(entries, roles, strict=True)
+    ]
 
 
 def natural_pairing(candidate: Shape, reference: Shape) -> Pairing:
@@ -75,10 +92,14 @@ def record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
     )
 
 
-def inputs_record(asked: InputsSpec, inputs: Inputs | None) -> InputsRecord:
-    """What both models were fed; None where no model was run."""
+def inputs_record(
+    asked: InputsSpec, inputs: Inputs | None, imitated: DistillSettings | None = None
+) -> InputsRecord:
+    """What both models were fed; None where no model was run on tokens."""
     if inputs is None:
         note = "no model was run: the statistic reads weights alone"
+        if imitated is not None:
+            note = f"no text was read: each MLP was imitated on {imitated.distribution()}"
         return InputsRecord("hidden", None, 0, 0, asked.seed, "none", note)
     spec = inputs.spec
     return InputsRecord(

@@ -7,9 +7,9 @@ torch, unless there is something to make or to convert that the store does not h
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from provenance import recipes
 from provenance._forms import form_of
@@ -24,25 +24,14 @@ from provenance.sources import (
     open_folder,
     tokenizer_digest,
 )
+from provenance.vocabulary import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from provenance._forms import Form
     from provenance.store import JSON, Entry, Store
-    from provenance.vocabulary import ModelSpec
-
-Action = Literal["make", "download", "load", "capture", "match", "wait"]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Progress of long work: ``done`` of ``total`` steps of one action on one subject."""
-
-    action: Action
-    subject: str
-    done: int = 0
-    total: int = 0
+    from provenance.vocabulary import Disguise, ModelSpec
 
 
 class Models:
@@ -84,8 +73,8 @@ class Models:
         return self._opened[spec]
 
     def _checkpoint(self, spec: ModelSpec) -> Checkpoint:
-        if spec.disguised:
-            return self._disguised(spec)
+        if spec.disguised is not None:
+            return self._disguised(spec, spec.disguised)
         place, spec = self._place(spec)
         form = form_of(place, allow_pickle=spec.allow_pickle)
         if spec.base is not None and (form is None or form.kind != "adapter"):
@@ -149,13 +138,17 @@ class Models:
 
         return self._kept(name, recipe.fields(), make)
 
-    def _disguised(self, spec: ModelSpec) -> Checkpoint:
+    def _disguised(self, spec: ModelSpec, disguise: Disguise) -> Checkpoint:
         """A copy of a model in a disguise that keeps its function: the positive control."""
         from provenance.controls import DISGUISE_VERSION, save_disguised
 
-        original = self.checkpoint(replace(spec, disguised=False))
+        original = self.checkpoint(replace(spec, disguised=None))
         fields: dict[str, JSON] = {"disguise": DISGUISE_VERSION, "of": original.digest}
-        entry = self._kept(spec.source, fields, lambda folder: save_disguised(original, folder))
+        if disguise != "all":
+            fields["kind"] = disguise
+        entry = self._kept(
+            spec.source, fields, lambda folder: save_disguised(original, folder, disguise)
+        )
         return self._open(entry.path, spec)
 
     def _from_adapter(self, form: Form, spec: ModelSpec) -> Checkpoint:

@@ -79,7 +79,7 @@ def find_mlps(model: nn.Module) -> Layout:
     if found is None:
         raise ArchitectureError(
             f"{architecture}: no block has a gated MLP with separate gate, up and down projections "
-            f"({_contents(modules)}); `match` is not defined on it"
+            f"({_contents(modules)}); `match` is not defined on it: use `statistic: generalized`"
         )
     stack, mlps = found
     blocks = modules[stack]
@@ -171,7 +171,7 @@ def _roles_on_meta(
     """`_roles` of a copy with random weights, once for all modules that print alike."""
     kind = repr(parent)
     if kind not in tried:
-        real = copy.deepcopy(parent).to_empty(device="cpu")
+        real = copy.deepcopy(parent).to_empty(device="cpu").float()
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for tensor in (*real.parameters(), *real.buffers()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from provenance.assignment import assign
 from provenance.errors import DegenerateError
 from provenance.evidence import AlignedBlocks, BlockEvidence, Pairing, PartEvidence
 from provenance.pvalues import bonferroni
+from provenance.statistics.generalized import GeneralizedResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,17 +21,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from provenance.measure import Shape
-    from provenance.statistics import BlockTest, Preparation
-    from provenance.units import MLPUnits
+    from provenance.statistics import BlockResult, BlockTest, Preparation
 
     OnProgress = Callable[[int, int], None]
 
 KEPT_BYTES = 1 << 30
 """How much memory prepared blocks may take while they wait for other partners."""
 
+Seen = TypeVar("Seen")
+Shown_co = TypeVar("Shown_co", covariant=True)
 
-class Units(Protocol):
-    """The gated MLPs of one model: how wide each block's is, and what its units answer."""
+
+class Units(Protocol[Shown_co]):
+    """The MLPs of one model: how wide each block's is, and what a test is given of it."""
 
     @property
     def shape(self) -> Shape:
@@ -38,20 +41,23 @@ class Units(Protocol):
 
     @property
     def units(self) -> Mapping[int, int]:
-        """Width by block index, of the blocks that have a gated MLP."""
+        """Width by block index, of the blocks that have an MLP of the kind that is tested."""
 
-    def block(self, index: int) -> MLPUnits:
-        """What the units of one block answer to some inputs, or to all unit vectors (weights)."""
+    def block(self, index: int) -> Shown_co:
+        """What the units of one block answer to some inputs, or to all unit vectors (weights).
+
+        For a statistic of functions, the block's proxy.
+        """
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Generic[Seen]):
     """One statistic with what it is computed on, for the candidate and for the reference."""
 
     statistic: str
-    test: BlockTest
-    candidate: Units
-    reference: Units
+    test: BlockTest[Any]
+    candidate: Units[Seen]
+    reference: Units[Seen]
     prepare: Preparation | None = None
 
 
@@ -70,7 +76,7 @@ class BlockTable:
 
 
 def compare_blocks(
-    parts: Sequence[Part],
+    parts: Sequence[Part[Any]],
     pairing: Pairing,
     seed: int,
     on_progress: OnProgress | None = None,
@@ -94,7 +100,8 @@ def compare_blocks(
     """
     ours, theirs = parts[0].candidate.units, parts[0].reference.units
     tests = _pairs(ours, theirs, pairing)
-    sides = [_Sides(part, seed, kept_bytes // len(parts)) for part in parts]
+    room = 0 if pairing == "same-index" else kept_bytes // len(parts)  # no block comes again
+    sides = [_Sides(part, seed, room) for part in parts]
     found: dict[tuple[int, int], _Tested] = {}
     for done, (i, j) in enumerate(tests):
         if on_progress is not None:
@@ -125,7 +132,7 @@ def _pairs(
 class _Sides:
     """The blocks of both models as one statistic takes them: read and prepared when first needed."""
 
-    def __init__(self, part: Part, seed: int, kept_bytes: int) -> None:
+    def __init__(self, part: Part[Any], seed: int, kept_bytes: int) -> None:
         self.part = part
         self.seed = seed
         self._room = kept_bytes
@@ -181,15 +188,23 @@ def _test(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
     tested = [test for test in tests if test[0].log10_p is not None]
     if not tested:
         reasons = "; ".join(dict.fromkeys(part.reason or "" for part in results))
-        live = results[0].live
-        failed = BlockEvidence(i, j, None, None, units, live, 0, "degenerate", reasons)
+        live, fits = results[0].live, results[0].fits
+        failed = BlockEvidence(i, j, None, None, units, live, 0, "degenerate", reasons, fits=fits)
         return _Tested(failed, tests[0][1])
     best, survivors = min(tested, key=lambda test: (test[0].log10_p, -(test[0].correlation or 0.0)))
     assert best.log10_p is not None
     log10_p = bonferroni(best.log10_p, len(tested))
     kept = tuple(results) if len(results) > 1 else ()
     evidence = BlockEvidence(
-        i, j, log10_p, best.correlation, units, best.live, best.agreeing, parts=kept
+        candidate_block=i,
+        reference_block=j,
+        log10_p=log10_p,
+        correlation=best.correlation,
+        units=units,
+        live=best.live,
+        agreeing=best.agreeing,
+        parts=kept,
+        fits=best.fits,
     )
     return _Tested(evidence, survivors)
 
@@ -201,11 +216,24 @@ def _part(sides: _Sides, i: int, j: int) -> tuple[PartEvidence, NDArray[np.int64
         result = sides.part.test(sides.candidate(i), sides.reference(j), seed=sides.seed)
     except DegenerateError as error:
         none = np.zeros((0, 2), dtype=np.int64)
-        return PartEvidence(name, None, None, error.live, 0, str(error)), none
-    live = (result.live, result.live) if isinstance(result.live, int) else result.live
-    survivors = result.survivors()
-    part = PartEvidence(name, result.log10_p, result.correlation, live, len(survivors))
-    return part, survivors
+        return PartEvidence(name, None, None, error.live, 0, str(error), error.fits), none
+    part = PartEvidence(
+        statistic=name,
+        log10_p=result.log10_p,
+        correlation=result.correlation,
+        live=(result.live, result.live) if isinstance(result.live, int) else result.live,
+        agreeing=result.agreeing(),
+        fits=_fits(result),
+    )
+    return part, result.survivors()
+
+
+def _fits(result: BlockResult) -> tuple[float, float] | None:
+    """How well the two MLPs were imitated, where the test is one of imitations."""
+    if not isinstance(result, GeneralizedResult):
+        return None
+    candidate, reference = result.fits
+    return candidate.nonlinear, reference.nonlinear
 
 
 def _best(row: Sequence[BlockEvidence]) -> BlockEvidence:

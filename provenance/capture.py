@@ -31,7 +31,7 @@ Record = Literal["input", "gate", "up"]
 """What is kept of an MLP: what both its projections are fed, or what each of them puts out."""
 
 BATCH_BYTES = 256 << 20
-"""About how much memory the activations of one batch may take inside the model."""
+"""About how much memory the activations of one batch may take inside the model, where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ def capture(
     sequences: Sequence[torch.Tensor],
     sink: Sink,
     on_progress: Callable[[int, int], None] | None = None,
+    batch_bytes: int = BATCH_BYTES,
 ) -> None:
     """Run the model over the sequences once and hand every block's records to the sink.
 
@@ -158,6 +159,8 @@ def capture(
         Token ids, each (length,) int64; all of one length but the last.
     on_progress : callable, optional
         Called with (sequences done, sequences in all).
+    batch_bytes : int
+        About how much memory the activations of one batch may take inside the model.
 
     Raises
     ------
@@ -168,7 +171,7 @@ def capture(
     SeparateInputsError
         See `recording`.
     """
-    size = _batch_size(model, what.layout, sequences)
+    size = _batch_size(model, what.layout, sequences, batch_bytes)
     done = 0
     while done < len(sequences):
         batch = _same_length(sequences[done : done + size])
@@ -194,16 +197,19 @@ def _same_length(sequences: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     return [s for s in sequences if len(s) == len(sequences[0])]
 
 
-def _batch_size(model: nn.Module, layout: Layout, sequences: Sequence[torch.Tensor]) -> int:
+def _batch_size(
+    model: nn.Module, layout: Layout, sequences: Sequence[torch.Tensor], batch_bytes: int
+) -> int:
     width = max(mlp.units for mlp in layout.mlps)
     itemsize = next(model.parameters()).dtype.itemsize
     # gate, up, their product and the residual stream's few copies are alive at once
     one = len(sequences[0]) * width * itemsize * 6
-    return max(1, min(len(sequences), BATCH_BYTES // one))
+    return max(1, min(len(sequences), batch_bytes // one))
 
 
 def _run(model: nn.Module, what: Recording, batch: torch.Tensor, start: int, sink: Sink) -> None:
-    device = next(model.parameters()).device
+    # a model that is run from disk has parameters on no device until a block is called
+    device = next(weight.device for weight in model.parameters() if not weight.is_meta)
     run_batch(model, what, {"input_ids": batch.to(device)}, sink, start)
 
 
@@ -361,11 +367,14 @@ class ActivationReader:
     """Reads what `ActivationWriter` wrote, one record at a time."""
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
-        from safetensors import safe_open
-
-        self._file = safe_open(path, framework="pt", device=device)
+        self._path = path
+        self._device = device
 
     def read(self, block: int, record: Record) -> torch.Tensor:
         """One record, (tokens, width)."""
-        values: torch.Tensor = self._file.get_tensor(f"{block}.{record}")
+        from safetensors import safe_open
+
+        # opened for one record: what was read of a file stays mapped while it is open
+        with safe_open(self._path, framework="pt", device=self._device) as file:
+            values: torch.Tensor = file.get_tensor(f"{block}.{record}")
         return values

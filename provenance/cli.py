@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import provenance
-from provenance import Evidence, InputsSpec, ProvenanceError, Stage, Store
+from provenance import Evidence, InputsSpec, Memory, ProvenanceError, Stage, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +62,34 @@ _STORE = click.option(
 )
 _DEVICE = click.option(
     "--device", default="auto", help="auto, cpu, cuda or cuda:N.", show_default=True
+)
+
+
+class _Bytes(click.ParamType[int]):
+    """A number of bytes, such as 2GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return the number, or say what is wrong with it."""
+        try:
+            return value if isinstance(value, int) else provenance.parse_bytes(value)
+        except ProvenanceError as error:
+            self.fail(str(error), param, ctx)
+
+
+_MEMORY = click.option(
+    "--memory",
+    default="2GiB",
+    type=_Bytes(),
+    show_default=True,
+    help="Working memory, besides the weights of one model.",
+)
+_RESIDENT = click.option(
+    "--resident",
+    type=_Bytes(),
+    help="A model whose weights take more is run block by block from disk "
+    "[default: what is free besides the working memory].",
 )
 
 
@@ -123,6 +151,8 @@ _DEVICE = click.option(
     help="p-value below which the models are called dependent.",
 )
 @_DEVICE
+@_MEMORY
+@_RESIDENT
 @_STORE
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def compare(
@@ -137,6 +167,8 @@ def compare(
     seed: int,
     alpha: float,
     device: str,
+    memory: int,
+    resident: int | None,
     store: Path | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
@@ -147,7 +179,7 @@ def compare(
     """
     inputs = _inputs(source, tokens, sequence_length, seed)
     with _progress() as tell:
-        executor = provenance.Executor(Store(store), device, tell)
+        executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
         evidence = provenance.compare(
             candidate,
             reference,
@@ -189,7 +221,8 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
     for index, what in evidence.candidate.skipped.items():
-        console.print(f"block {index} of the candidate has no gated MLP: {what}")
+        kind = "MLP" if evidence.statistic == "generalized" else "gated MLP"
+        console.print(f"block {index} of the candidate has no {kind}: {what}")
     inputs = evidence.inputs
     fed = {"random": "random ids", "hidden": "no text"}.get(inputs.kind, inputs.text)
     note = f" ({inputs.note})" if inputs.note else ""
@@ -215,6 +248,8 @@ def _blocks_table(evidence: Evidence) -> Table:
             cells = ["-", block.reason or block.state, units, "-"]
         else:
             alike = f"{block.agreeing} of {min(block.live)}"
+            if block.fits is not None:
+                alike += " (fits {:.2f}, {:.2f})".format(*block.fits)
             cells = [f"{block.correlation:+.3f}", provenance.format_p(block.log10_p), units, alike]
         table.add_row(str(block.candidate_block), str(block.reference_block), *cells)
     return table

@@ -12,11 +12,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provenance.errors import ArchitectureError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from transformers import PreTrainedModel
+
     from provenance.evidence import Evidence
     from provenance.sources import Checkpoint
+    from provenance.vocabulary import Disguise
 
 DISGUISE_VERSION = 1
 LEAST_NULL = 6
@@ -26,10 +31,11 @@ NULL_ALPHA = 1e-3
 """A negative control fails where its p-values are smaller than uniform ones with this p-value."""
 
 
-def save_disguised(checkpoint: Checkpoint, folder: Path) -> None:
-    """Save a copy of a model with permuted, rescaled and sign-flipped units and permuted residual.
+def save_disguised(checkpoint: Checkpoint, folder: Path, disguise: Disguise = "all") -> None:
+    """Save a copy of a model with the same function.
 
-    The tokenizer is copied as it is.
+    Its hidden units are permuted, and where they are gated rescaled and sign-flipped; in disguise
+    "all" its residual stream is permuted too. The tokenizer is copied as it is.
 
     Raises
     ------
@@ -41,17 +47,28 @@ def save_disguised(checkpoint: Checkpoint, folder: Path) -> None:
     from provenance._quiet import quiet
     from provenance._weights import TOKENIZER_FILES
     from provenance.loading import load_model
-    from provenance.transforms import permute_mlp_units, permute_residual_stream, rescale_mlp
+    from provenance.transforms import permute_residual_stream
 
-    model = load_model(checkpoint, "cpu", checkpoint.spec.dtype)
-    disguised = permute_residual_stream(
-        rescale_mlp(permute_mlp_units(model, seed=1), seed=2, signs=True), seed=3
-    )
     with quiet():
+        disguised = _other_units(load_model(checkpoint, "cpu", checkpoint.spec.dtype))
+        if disguise == "all":
+            disguised = permute_residual_stream(disguised, seed=3)
         disguised.save_pretrained(folder)
     for name in TOKENIZER_FILES:
         if (checkpoint.folder / name).is_file():
             shutil.copyfile(checkpoint.folder / name, folder / name)
+
+
+def _other_units(model: PreTrainedModel) -> PreTrainedModel:
+    from provenance.transforms import permute_mlp_units, permute_plain_units, rescale_mlp
+
+    try:
+        return rescale_mlp(permute_mlp_units(model, seed=1), seed=2, signs=True)
+    except ArchitectureError as unknown:
+        try:
+            return permute_plain_units(model, seed=1)
+        except ArchitectureError:
+            raise unknown from None
 
 
 @dataclass(frozen=True)

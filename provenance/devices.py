@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 from filelock import FileLock, Timeout
 
@@ -17,9 +19,10 @@ from provenance.errors import DeviceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 POLL_SECONDS = 0.2
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux says how much memory a container may use."""
 
 
 def candidates(requested: str) -> tuple[str, ...]:
@@ -43,6 +46,23 @@ def candidates(requested: str) -> tuple[str, ...]:
         raise DeviceError(f"there is no device {requested!r}: use auto, cpu, cuda or cuda:N")
     have = f"only {count}" if count else "no"
     raise DeviceError(f"device {requested!r} was asked for and this machine has {have} usable GPU")
+
+
+def free_bytes(device: str) -> int:
+    """Memory that is free on a device: of a GPU its own, of the CPU the machine's, or the container's."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    limit, used = (_number(CGROUP / name) for name in ("memory.max", "memory.current"))
+    return free if limit is None or used is None else min(free, limit - used)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
 
 
 @contextmanager

@@ -64,12 +64,18 @@ class DegenerateError(ProvenanceError):
     """Activations on which no test is defined: NaN or infinity, constant, or too few live units.
 
     ``live`` counts the live units of the candidate and of the reference, (0, 0) where they were not
-    counted.
+    counted; ``fits`` says how well MLPs were imitated, where they were.
     """
 
-    def __init__(self, message: str, live: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self,
+        message: str,
+        live: tuple[int, int] = (0, 0),
+        fits: tuple[float, float] | None = None,
+    ) -> None:
         super().__init__(message)
         self.live = live
+        self.fits = fits
 
 
 class DeviceError(ProvenanceError):

@@ -33,6 +33,7 @@ class PartEvidence:
     live: tuple[int, int]
     agreeing: int
     reason: str | None = None
+    fits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ class BlockEvidence:
     parts : tuple of PartEvidence
         Where several statistics were combined (Bonferroni), what each showed; the fields above are
         then those of the strongest.
+    fits : tuple of float or None
+        Of `generalized`, how well the candidate's and the reference's MLP were imitated: R^2, at most
+        1, of what no affine map explains. ``live`` and ``agreeing`` then count units of the imitations.
     """
 
     candidate_block: int
@@ -86,13 +90,15 @@ class BlockEvidence:
     state: BlockState = "tested"
     reason: str | None = None
     parts: tuple[PartEvidence, ...] = ()
+    fits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class ModelRecord:
     """The model that was measured: where it came from and exactly what it was.
 
-    ``skipped`` names the blocks without a gated MLP, ``{"2": "MambaMixer"}``; they are not compared.
+    ``skipped`` names the blocks without an MLP of the kind that the statistic needs, gated or any,
+    ``{"2": "MambaMixer"}``; they are not compared.
     ``digest`` is of configuration and weights, ``weights_digest`` of the weights alone, as they were
     read. ``conversion`` says from what they were made, where a plain checkpoint had to be made first;
     ``pickle`` and ``remote_code`` whether weights were read from a pickle, and whether the checkpoint's
@@ -135,7 +141,8 @@ class Evidence:
     ``cross`` and ``alignment`` are there where every block met every other: the table of p-values,
     (candidate blocks, reference blocks), and the best one-to-one map of blocks. A statistic of whole
     models has no blocks: ``value`` is its number, ``log10_p`` its own p-value or None, ``permutations``
-    PERMTEST's T where the p-value is PERMTEST's, and ``details`` what explains it.
+    PERMTEST's T where the p-value is PERMTEST's, and ``details`` what explains it. Of `generalized`,
+    ``details`` says how the MLPs were imitated.
     """
 
     statistic: str
@@ -223,3 +230,5 @@ def _check(evidence: Evidence) -> None:
             raise EvidenceError(f"{where}: log10_p is {block.log10_p}, above 0")
         if block.correlation is not None and abs(block.correlation) > 1:
             raise EvidenceError(f"{where}: correlation is {block.correlation}, beyond 1")
+        if block.fits is not None and max(block.fits) > 1:
+            raise EvidenceError(f"{where}: a fit is {max(block.fits)}, above 1")

@@ -7,7 +7,6 @@ imports no torch: what needs torch is in `provenance.measure`, imported when the
 
 from __future__ import annotations
 
-import gc
 from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from provenance import corpus, recipes
 from provenance._assemble import inputs_record, natural_pairing, parts, record, versions
-from provenance.acquire import Models, Stage
+from provenance._per_model import PerModel
+from provenance.acquire import Models
 from provenance.errors import DegenerateError, InputError, ProvenanceError
 from provenance.evidence import Evidence, EvidenceError, Pairing
 from provenance.plan import Comparison
@@ -27,8 +27,11 @@ from provenance.vocabulary import (
     DISTANCES,
     PAIR_STATISTICS,
     PERMUTATIONS,
+    DistillSettings,
     InputsSpec,
+    Memory,
     ModelSpec,
+    Stage,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 
     from provenance.inputs import Inputs
     from provenance.sources import Checkpoint
-    from provenance.store import JSON, Entry
+    from provenance.store import JSON
     from provenance.vocabulary import StatisticName
 
 MEASURE_VERSION = 1
@@ -58,6 +61,10 @@ class Executor:
         "auto", "cpu", "cuda" or "cuda:N".
     on_stage : callable, optional
         Told of progress; must not raise.
+    distillation : DistillSettings, optional
+        How `generalized` imitates MLPs; what is drawn for it comes from the seed of the inputs.
+    memory : Memory, optional
+        How much may be used; it decides how large batches are, and which models run from disk.
     """
 
     def __init__(
@@ -65,10 +72,14 @@ class Executor:
         store: Store | None = None,
         device: str = "auto",
         on_stage: Callable[[Stage], None] | None = None,
+        distillation: DistillSettings | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.store = Store() if store is None else store
         self.device = device
         self.on_stage = on_stage
+        self.distillation = distillation or DistillSettings()
+        self.memory = memory or Memory()
         self._models = Models(self.store, self._tell, device)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
 
@@ -134,7 +145,8 @@ class Executor:
         if inputs.kind == "text":
             used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
             text = sha256(used.encode()).hexdigest()
-        return {
+        distilled = {"distillation": asdict(self.distillation)} if _imitates(comparison) else {}
+        return distilled | {
             "measure": MEASURE_VERSION,
             "statistic": statistic,
             "versions": REGISTRY[statistic].versions(),
@@ -201,15 +213,20 @@ class Executor:
         seed = comparison.inputs.seed
         pair = f"{candidate.source} against {reference.source}"
         inputs = self._inputs(comparison, candidate, reference)
-        entries = None
-        if inputs is not None:
-            entries = (self._activations(candidate, inputs), self._activations(reference, inputs))
+        settings = self.distillation if _imitates(comparison) else None
+        models = (candidate, reference)
+        work = PerModel(self.store, self.device, self._tell, self.memory)
+        entries = work.of_pair(models, inputs, settings, seed)
         with lease(self.device, self.store.root / "locks") as device:
-            units = parts(components, (candidate, reference), entries, device)
+            units = parts(components, models, entries, device, settings)
             shapes = (units[0].candidate.shape, units[0].reference.shape)
             pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes)
             table = compare_blocks(
-                units, pairing, seed, lambda i, n: self._tell(Stage("match", pair, i, n))
+                units,
+                pairing,
+                seed,
+                lambda i, n: self._tell(Stage("match", pair, i, n)),
+                self.memory.working // 2,
             )
         if not any(block.log10_p is not None for block in table.blocks):
             reasons = (block.reason for block in table.blocks if block.reason)
@@ -221,7 +238,7 @@ class Executor:
             blocks=table.blocks,
             candidate=record(candidate, shapes[0]),
             reference=record(reference, shapes[1]),
-            inputs=inputs_record(comparison.inputs, inputs),
+            inputs=inputs_record(comparison.inputs, inputs, settings),
             pairing=pairing,
             seed=seed,
             device=device.partition(":")[0],
@@ -229,6 +246,7 @@ class Executor:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             cross=table.cross,
             alignment=table.alignment,
+            details={} if settings is None else settings.details(),
         )
 
     def _inputs(
@@ -247,33 +265,10 @@ class Executor:
             )
         return choose_inputs(comparison.inputs, candidate, reference)
 
-    def _activations(self, checkpoint: Checkpoint, inputs: Inputs) -> Entry:
-        """A model's activations on these inputs: one load and one forward pass, ever."""
-        from provenance.devices import lease
-        from provenance.measure import CAPTURE_VERSION, capture_to
 
-        def run(folder: Path) -> None:
-            with lease(self.device, self.store.root / "locks") as device:
-                capture_to(
-                    folder,
-                    checkpoint,
-                    inputs,
-                    device,
-                    lambda: self._tell(Stage("load", checkpoint.source)),
-                    lambda i, n: self._tell(Stage("capture", checkpoint.source, i, n)),
-                )
-                gc.collect()
-
-        fields: dict[str, JSON] = {
-            "version": CAPTURE_VERSION,
-            "model": checkpoint.digest,
-            "inputs": inputs.digest,
-            "dtype": checkpoint.spec.dtype,
-            "device": self.device,
-        }
-        return self.store.get_or_create(
-            "activations", fields, run, lambda: self._tell(Stage("wait", checkpoint.source))
-        )
+def _imitates(comparison: Comparison) -> bool:
+    """Whether a statistic of the comparison is one of imitations."""
+    return any(part.basis == "functions" for part in REGISTRY[comparison.statistic].components())
 
 
 def compare(

@@ -14,10 +14,10 @@ import torch
 from provenance.architecture import find_mlps
 from provenance.blocks import BlockTable, Part, compare_blocks
 from provenance.capture import Record, Recording, run_batch
-from provenance.errors import InputError
+from provenance.errors import ArchitectureError, InputError
 from provenance.measure import Shape
 from provenance.statistics import REGISTRY
-from provenance.units import MLPActivations
+from provenance.units import LinearMap, MLPActivations, MLPFactors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,23 +25,36 @@ if TYPE_CHECKING:
     from torch import nn
 
     from provenance.evidence import Pairing
+    from provenance.units import MLPUnits
 
 
 class LiveUnits:
-    """Activations of a model in memory; satisfies `provenance.blocks.Units`."""
+    """Activations of a model in memory; satisfies `provenance.blocks.Units`.
 
-    def __init__(self, shape: Shape, kept: Mapping[tuple[int, Record], torch.Tensor]) -> None:
+    ``maps`` holds the projections of each block where what its MLP is fed was kept in their stead.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        kept: Mapping[tuple[int, Record], torch.Tensor],
+        maps: Mapping[int, tuple[LinearMap, LinearMap]] | None = None,
+    ) -> None:
         self.shape = shape
         self._kept = kept
+        self._maps = maps or {}
 
     @property
     def units(self) -> Mapping[int, int]:
         """Width by block index."""
         return self.shape.units
 
-    def block(self, index: int) -> MLPActivations:
-        """Gate and up activations of one block, each (tokens, units)."""
-        return MLPActivations(self._kept[index, "gate"], self._kept[index, "up"])
+    def block(self, index: int) -> MLPUnits:
+        """Gate and up activations of one block, each (tokens, units), or what they follow from."""
+        if index not in self._maps:
+            return MLPActivations(self._kept[index, "gate"], self._kept[index, "up"])
+        gate, up = self._maps[index]
+        return MLPFactors(self._kept[index, "input"].to(gate.weight.device), gate, up)
 
 
 class _Memory:
@@ -57,7 +70,7 @@ class _Memory:
         self.parts[block, record].append(kept.cpu())
 
 
-def activations(model: nn.Module, batches: Iterable[Any]) -> LiveUnits:
+def activations(model: nn.Module, batches: Iterable[Any], *, by_input: bool = False) -> LiveUnits:
     """Run a model once over batches of the caller's own and keep all blocks' activations in memory.
 
     Parameters
@@ -69,6 +82,9 @@ def activations(model: nn.Module, batches: Iterable[Any]) -> LiveUnits:
         ``input_ids`` and, where there is padding, ``attention_mask`` (its zeros are left out), or a
         tuple that begins with the ids. Two models are compared position by position: give both the
         same batches in the same order.
+    by_input : bool
+        Keep what each MLP is fed, and the model's weights where they are, in place of what gate and up
+        put out: a third to an eighth of the memory, for models whose projections are plain linear maps.
 
     Raises
     ------
@@ -80,7 +96,7 @@ def activations(model: nn.Module, batches: Iterable[Any]) -> LiveUnits:
         If there is no batch, or one without token ids.
     """
     layout = find_mlps(model)
-    what = Recording(layout, by_input=False)
+    what = Recording(layout, by_input)
     place = next(model.parameters())
     sink = _Memory()
     for batch in batches:
@@ -91,7 +107,20 @@ def activations(model: nn.Module, batches: Iterable[Any]) -> LiveUnits:
     if not sink.parts:
         raise InputError("there is no batch to run the model on")
     kept = {key: torch.cat(parts) for key, parts in sink.parts.items()}
-    return LiveUnits(Shape.of(layout, str(place.dtype).removeprefix("torch.")), kept)
+    maps = None
+    if by_input:
+        maps = {m.block: (_map(model, m.gate), _map(model, m.up)) for m in layout.mlps}
+    return LiveUnits(Shape.of(layout, str(place.dtype).removeprefix("torch.")), kept, maps)
+
+
+def _map(model: nn.Module, path: str) -> LinearMap:
+    module = model.get_submodule(path)
+    if type(module) is not torch.nn.Linear:
+        raise ArchitectureError(
+            f"{path} is no plain linear map, but {type(module).__name__}: keep what it puts out"
+        )
+    bias = None if module.bias is None else module.bias.detach()
+    return LinearMap(module.weight.detach(), bias)
 
 
 def _arguments(batch: Any) -> dict[str, torch.Tensor]:

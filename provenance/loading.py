@@ -6,8 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
+from provenance._streaming import cast, device_map, is_streamed, scratch, scratch_folder
 from provenance._weights import CONFIG, one_line
+from provenance.devices import free_bytes
 from provenance.errors import DeviceError, InputError, SourceError
+from provenance.weights import LazyTensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,12 +18,26 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from provenance.sources import Checkpoint
-    from provenance.vocabulary import Dtype
+    from provenance.vocabulary import Dtype, Memory
 
-__all__ = ["encode", "load_model", "load_skeleton", "load_tokenizer", "quiet", "refuse_gaps"]
+__all__ = [
+    "encode",
+    "is_streamed",
+    "load_model",
+    "load_skeleton",
+    "load_tokenizer",
+    "quiet",
+    "refuse_gaps",
+    "refuse_oversized",
+]
 
 
-def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) -> PreTrainedModel:
+def load_model(
+    checkpoint: Checkpoint,
+    device: str,
+    dtype: Dtype | None = None,
+    memory: Memory | None = None,
+) -> PreTrainedModel:
     """Load a causal language model, in evaluation mode and without gradients.
 
     No pickle is read, no network is asked, and no code of the checkpoint runs unless it was opened as
@@ -35,6 +52,9 @@ def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) 
         ``cpu``, ``cuda``, ``cuda:1``, ...
     dtype : {"float32", "bfloat16", "float16"}, optional
         The type to load in; None: float32 on a CPU, elsewhere the checkpoint's own.
+    memory : Memory, optional
+        A model that takes more is run block by block from its files (`is_streamed`): its blocks can
+        be called by the model alone. None: it is loaded whatever it takes.
 
     Raises
     ------
@@ -52,7 +72,9 @@ def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) 
     refuse_oversized(checkpoint, load_skeleton(checkpoint))
     try:
         with quiet():
-            model, info = _from_pretrained(checkpoint, _dtype(place.type, dtype))
+            if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
+                return _streamed(checkpoint, device, _dtype(place.type, dtype))
+            model, info = _from_pretrained(checkpoint, dtype=_dtype(place.type, dtype))
             refuse_gaps(checkpoint.source, info)
             _refuse_extras(checkpoint, info["unexpected_keys"])
             model = model.eval().requires_grad_(requires_grad=False).to(place)
@@ -62,6 +84,38 @@ def load_model(checkpoint: Checkpoint, device: str, dtype: Dtype | None = None) 
     # the loaders of some 200 families raise whatever a wrong configuration leads them to
     except Exception as error:
         raise _explain(error, checkpoint, device) from error
+    return model
+
+
+def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memory: Memory) -> bool:
+    """Whether the weights, and what is mapped of their files while they are cast, exceed the memory."""
+    stored = sum(tensor.stop - tensor.start for tensor in checkpoint.tensors.values())
+    run_in = _dtype(place.type, dtype)
+    weights = stored if run_in == "auto" else checkpoint.parameters * run_in.itemsize
+    if weights != stored and stored > memory.working and place.type == "cpu":
+        return True
+    limit = memory.resident
+    if limit is None:
+        limit = free_bytes(str(place)) - memory.working
+    return weights > limit
+
+
+def _streamed(checkpoint: Checkpoint, device: str, dtype: Any) -> PreTrainedModel:
+    """A model whose blocks are read when they are called."""
+    skeleton, folder = load_skeleton(checkpoint), scratch_folder()
+    model, info = _from_pretrained(
+        checkpoint,
+        dtype="auto",
+        device_map=device_map(skeleton, device),
+        offload_folder=folder,
+    )
+    scratch(model, folder)
+    refuse_gaps(checkpoint.source, info)
+    _refuse_extras(checkpoint, info["unexpected_keys"])
+    _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
+    model = model.eval().requires_grad_(requires_grad=False)
+    if dtype != "auto":
+        cast(model, dtype)
     return model
 
 
@@ -134,12 +188,14 @@ def _know(checkpoint: Checkpoint) -> None:
     )
 
 
-def _from_pretrained(checkpoint: Checkpoint, dtype: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _from_pretrained(
+    checkpoint: Checkpoint, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     from transformers import AutoModelForCausalLM
 
     model, info = AutoModelForCausalLM.from_pretrained(
         checkpoint.folder,
-        dtype=dtype,
+        **options,
         use_safetensors=True,
         trust_remote_code=checkpoint.remote_code,
         local_files_only=True,

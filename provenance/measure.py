@@ -5,6 +5,7 @@ The torch side of `provenance.execute`, which decides what is measured and keeps
 
 from __future__ import annotations
 
+import gc
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from provenance.capture import (
 )
 from provenance.errors import ArchitectureError, ProvenanceError
 from provenance.inputs import Inputs, Reader, choose
-from provenance.loading import encode, load_model, load_skeleton, load_tokenizer
+from provenance.loading import encode, is_streamed, load_model, load_skeleton, load_tokenizer
 from provenance.units import PROJECTIONS, LinearMap, MLPActivations, MLPFactors
 from provenance.weights import LazyTensors
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from provenance.sources import Checkpoint
     from provenance.units import MLPUnits
-    from provenance.vocabulary import InputsSpec
+    from provenance.vocabulary import InputsSpec, Memory
 
     OnProgress = Callable[[int, int], None]
 
@@ -60,48 +61,54 @@ def _reader(checkpoint: Checkpoint, spec: InputsSpec) -> Reader:
     )
 
 
-def capture_to(
-    folder: Path,
-    checkpoint: Checkpoint,
-    inputs: Inputs,
-    device: str,
-    on_load: Callable[[], None],
-    on_progress: OnProgress | None,
-) -> None:
+@dataclass(frozen=True)
+class Capturing:
+    """Where a model is run, in how much memory, and who is told: ``on_load`` once, then by sequences."""
+
+    device: str
+    memory: Memory
+    on_load: Callable[[], None]
+    on_progress: OnProgress
+
+    def batch_bytes(self, *, streamed: bool) -> int:
+        """What the activations of a batch may take: of a model read from disk once a batch, most."""
+        return self.memory.working // (2 if streamed else 8)
+
+
+def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Capturing) -> None:
     """Load a model, run it forward once, leave its activations and its layout in ``folder``.
 
     What is kept is what each MLP is fed, where its units' answers can be had from that and from the
     weight files, and else the answers themselves. The model is let go before this returns. Errors
     name the model.
     """
-    on_load()
-    model = load_model(checkpoint, device, checkpoint.spec.dtype)
+    how.on_load()
+    model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory)
     try:
-        layout = find_mlps(model)
+        # in half precision a block's own numbers may be too small to follow: structure has none
+        layout = find_mlps(load_skeleton(checkpoint))
         what = Recording(layout, _by_input(model, layout, LazyTensors(checkpoint)))
         try:
-            _write(folder, model, what, inputs, on_progress)
+            _write(folder, model, what, inputs, how)
         except SeparateInputsError:
             (folder / ACTIVATIONS).unlink()
             what = Recording(layout, by_input=False)
-            _write(folder, model, what, inputs, on_progress)
+            _write(folder, model, what, inputs, how)
     except ProvenanceError as error:
         raise type(error)(f"{checkpoint.source}: {error}") from None
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     described = asdict(layout) | {"dtype": dtype, "by_input": what.by_input}
     (folder / LAYOUT).write_text(json.dumps(described))
+    if is_streamed(model):  # its hooks know the model that they belong to
+        del model
+        gc.collect()
 
 
-def _write(
-    folder: Path,
-    model: nn.Module,
-    what: Recording,
-    inputs: Inputs,
-    on_progress: OnProgress | None,
-) -> None:
+def _write(folder: Path, model: nn.Module, what: Recording, inputs: Inputs, how: Capturing) -> None:
     path, dtype = folder / ACTIVATIONS, next(model.parameters()).dtype
+    room = how.batch_bytes(streamed=is_streamed(model))
     with ActivationWriter(path, what.widths(model), len(inputs.ids), dtype) as sink:
-        capture(model, what, inputs.sequences(), sink, on_progress)
+        capture(model, what, inputs.sequences(), sink, how.on_progress, room)
 
 
 def _by_input(model: nn.Module, layout: Layout, tensors: LazyTensors) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from provenance.architecture import GatedMLP
+    from provenance.architecture import GatedMLP, Layout
 
 TOKENS = 6
 PALETTE = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
@@ -65,11 +65,13 @@ class BlockMLP:
     """One block's MLP: call it on hidden states, (tokens, hidden_size), and it answers likewise.
 
     Inputs are moved to the model's device and dtype; the answer is float32 on the input's device.
+    ``units`` counts its hidden units.
     """
 
     block: int
     kind: Literal["gated", "plain"]
     hidden_size: int
+    units: int
     modules: tuple[nn.Module, ...]
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -83,42 +85,72 @@ class BlockMLP:
         return values.reshape(hidden.shape).to(hidden.device, torch.float32)
 
 
+@dataclass(frozen=True)
+class BlockMLPs:
+    """The MLPs of a model, by block index; ``skipped`` says what the other blocks hold."""
+
+    architecture: str
+    blocks: int
+    mlps: Mapping[int, BlockMLP]
+    skipped: Mapping[int, str]
+
+
 def block_callables(model: nn.Module) -> dict[int, BlockMLP]:
-    """The MLP of every block that has one, gated or plain, by block index.
+    """The MLP of every block that has one, gated or plain, by block index; see `find_block_mlps`."""
+    return dict(find_block_mlps(model).mlps)
+
+
+def find_block_mlps(model: nn.Module) -> BlockMLPs:
+    """Find the MLP of every block, gated or plain.
 
     Raises
     ------
     ArchitectureError
         If no block has an MLP of either kind; the message names what it has.
     """
+    failure: ArchitectureError | None = None
     found: dict[int, BlockMLP] = {}
-    failure = None
+    layouts: list[Layout | PlainLayout] = []
     try:
-        for mlp in find_plain_mlps(model).mlps:
-            found[mlp.block] = _plain(model, mlp)
+        plain = find_plain_mlps(model)
+        found |= {mlp.block: _plain(model, mlp) for mlp in plain.mlps}
+        layouts.append(plain)
     except ArchitectureError as error:
         failure = error
     with suppress(ArchitectureError):  # its words speak of gated MLPs alone
-        for gated in find_mlps(model).mlps:
-            each = _gated(model, gated)
-            if gated.block not in found and _is_token_wise(each):
-                found[gated.block] = each
+        gated = find_mlps(model)
+        calls = (_gated(model, mlp) for mlp in gated.mlps if mlp.block not in found)
+        found |= {mlp.block: mlp for mlp in calls if _is_token_wise(mlp)}
+        layouts.append(gated)
     if not found:
         assert failure is not None
         raise failure
-    return dict(sorted(found.items()))
+    return _block_mlps(found, layouts)
+
+
+def _block_mlps(
+    found: Mapping[int, BlockMLP], layouts: Sequence[Layout | PlainLayout]
+) -> BlockMLPs:
+    first = layouts[0]
+    kinds = {index: what for layout in layouts for index, what in layout.skipped.items()}
+    skipped = {
+        index: kinds.get(index, "an MLP that cannot be called by itself")
+        for index in range(first.blocks)
+        if index not in found
+    }
+    return BlockMLPs(first.architecture, first.blocks, dict(sorted(found.items())), skipped)
 
 
 def _gated(model: nn.Module, mlp: GatedMLP) -> BlockMLP:
     parent = model.get_submodule(mlp.gate.rpartition(".")[0])
     hidden = int(model.get_submodule(mlp.down).out_features)  # type: ignore[arg-type]
-    return BlockMLP(mlp.block, "gated", hidden, (parent,))
+    return BlockMLP(mlp.block, "gated", hidden, mlp.units, (parent,))
 
 
 def _plain(model: nn.Module, mlp: PlainMLP) -> BlockMLP:
     paths = (mlp.first, mlp.activation, mlp.second) if mlp.activation else (mlp.parent,)
     modules = tuple(model.get_submodule(path) for path in paths)
-    return BlockMLP(mlp.block, "plain", mlp.hidden, modules)
+    return BlockMLP(mlp.block, "plain", mlp.hidden, mlp.units, modules)
 
 
 def _is_token_wise(mlp: BlockMLP) -> bool:
@@ -157,7 +189,7 @@ def find_plain_mlps(model: nn.Module) -> PlainLayout:
     if best is None or not single[best]:
         raise ArchitectureError(
             f"{architecture}: no block has one plain MLP, two linear maps with an elementwise "
-            f"activation between ({_contents(model)}); a generalized `match` needs one, or a gated MLP"
+            f"activation between ({_contents(model)}); `generalized` needs one, or a gated MLP"
         )
     blocks = list(model.get_submodule(best).children())
     mlps = sorted(single[best], key=lambda mlp: mlp.block)

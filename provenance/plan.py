@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from provenance.suite import Claim, Suite
-    from provenance.vocabulary import InputsSpec, ModelSpec, StatisticName
+    from provenance.vocabulary import Disguise, InputsSpec, ModelSpec, StatisticName
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,10 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
 def positive_control(suite: Suite, claim: Claim) -> Comparison:
     """The evidence that the claim's test has the power to see kinship with its reference."""
     reference = suite.models[claim.reference]
-    disguised = replace(reference, disguised=True)
+    # what an MLP computes is written in the residual stream's own coordinates, so that `generalized`
+    # has no power against other ones, whatever the model
+    disguise: Disguise = "units" if claim.statistic == "generalized" else "all"
+    disguised = replace(reference, disguised=disguise)
     return Comparison.of(
         disguised, reference, suite.inputs, claim.statistic, permutations=claim.permutations
     )

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["JSON", "KINDS", "Entry", "Kind", "Store", "digest_of"]
 
-Kind = Literal["activations", "checkpoint", "evidence", "hashes"]
+Kind = Literal["activations", "checkpoint", "evidence", "hashes", "proxies"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -76,7 +76,7 @@ class Store:
 
         Parameters
         ----------
-        kind : {"activations", "checkpoint", "evidence", "hashes"}
+        kind : {"activations", "checkpoint", "evidence", "hashes", "proxies"}
             What is stored.
         fields : mapping of str to JSON
             The key: all that determines the content.

@@ -299,15 +299,20 @@ def _absent_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
 
 
 def _without_mlp(claim: Claim, evidence: Evidence) -> dict[str, str]:
-    """Blocks of the candidate that cannot be compared, for want of a gated MLP, and why."""
+    """Blocks of the candidate that cannot be compared, for want of an MLP, and why."""
     sides = [(claim.candidate, evidence.candidate)]
     if evidence.pairing == "same-index":
         sides.insert(0, (claim.reference, evidence.reference))
     return {
-        index: f"{name} has no gated MLP there ({what})"
+        index: f"{name} has no {_mlp(evidence)} there ({what})"
         for name, record in sides
         for index, what in record.skipped.items()
     }
+
+
+def _mlp(evidence: Evidence) -> str:
+    """What a block must have to be compared."""
+    return "MLP" if evidence.statistic == "generalized" else "gated MLP"
 
 
 def _objection(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None:
@@ -363,8 +368,9 @@ def _changed_shape(claim: Claim, evidence: Evidence) -> str | None:
     differ = candidate.skipped.keys() ^ reference.skipped.keys()
     if differ:
         first = min(differ, key=lambda index: (len(index), index))
-        has = "no gated MLP" if first in candidate.skipped else "a gated MLP"
-        return f"{has} in block {first}, unlike {claim.reference}"
+        article = "an" if _mlp(evidence) == "MLP" else "a"
+        has = "no" if first in candidate.skipped else article
+        return f"{has} {_mlp(evidence)} in block {first}, unlike {claim.reference}"
     return None
 
 
@@ -374,10 +380,16 @@ def _measured_block(block: BlockEvidence, claim: Claim, evidence: Evidence) -> s
         where += f" (best partner: block {block.reference_block} of {claim.reference})"
     if block.log10_p is None:
         return f"{where}: {evidence.statistic} is not defined: {block.reason}"
+    alike = f"{block.agreeing} of {min(block.live)} units matched alike by gate and by up"
+    if block.fits is not None:
+        fits = " and ".join(f"{fit:.3f}" for fit in block.fits)
+        alike = (
+            f"{block.agreeing} of {min(block.live)} units of the imitations (fits {fits}) matched "
+            "alike by gate and by down"
+        )
     return (
         f"{where}: {evidence.statistic} correlation {block.correlation:+.3f}, "
-        f"p = {format_p(block.log10_p)} (threshold {format_p(math.log10(claim.threshold))}), "
-        f"{block.agreeing} of {min(block.live)} units matched alike by gate and by up"
+        f"p = {format_p(block.log10_p)} (threshold {format_p(math.log10(claim.threshold))}), {alike}"
     )
 
 

@@ -6,8 +6,10 @@ it is fed (`InputsSpec`), and what is claimed of a pair (`Relationship`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
+
+from provenance.errors import ProvenanceError
 
 Relationship = Literal[
     "independent",
@@ -32,6 +34,7 @@ StatisticName = Literal[
     "csh",
     "csu",
     "csu_all",
+    "generalized",
     "jsd",
     "kinship",
     "l2",
@@ -52,6 +55,7 @@ PERMUTATIONS = 99
 
 Verdict = Literal["dependent", "independent", "inconclusive"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+Disguise = Literal["all", "units"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class ModelSpec:
     on a GPU, float32 on a CPU). ``blocks`` states the number of transformer blocks where it cannot
     be read before the model is there (a hub model that is not downloaded yet). ``disguised`` is not
     the model but a copy of it with the same function, made on the spot: a positive control.
+    In disguise "all" its hidden units and its residual stream are others, in "units" the former alone.
 
     ``base`` is what an adapter belongs on, if not what its own configuration names: a model, or the text
     that a person would write for one. ``allow_pickle`` and ``trust_remote_code`` hold for this model's own
@@ -74,7 +79,7 @@ class ModelSpec:
     revision: str | None = None
     dtype: Dtype | None = None
     blocks: int | None = None
-    disguised: bool = False
+    disguised: Disguise | None = None
     url: str | None = None
     base: ModelSpec | str | None = None
     allow_pickle: bool = False
@@ -83,8 +88,9 @@ class ModelSpec:
     @property
     def source(self) -> str:
         """The spec as one word: ``recipe:quickstart/base``, ``path:./x``, ``repo:org/name@sha``."""
-        if self.disguised:
-            return f"disguised:{replace(self, disguised=False).source}"
+        if self.disguised is not None:
+            kind = "disguised" if self.disguised == "all" else f"disguised-{self.disguised}"
+            return f"{kind}:{replace(self, disguised=None).source}"
         if self.recipe is not None:
             return f"recipe:{self.recipe}"
         if self.path is not None:
@@ -92,6 +98,35 @@ class ModelSpec:
         if self.url is not None:
             return self.url
         return f"repo:{self.repo}" + (f"@{self.revision}" if self.revision else "")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How much memory may be used, in bytes.
+
+    ``working`` is for what a model needs besides its weights, and for matching. A model whose weights
+    take more than ``resident`` is run block by block from disk; None: more than what the machine, or
+    the GPU, has free besides ``working``.
+    """
+
+    working: int = 2 << 30
+    resident: int | None = None
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes as people write it: ``2GiB``, ``512 MB``, ``1000000``.
+
+    Raises
+    ------
+    ProvenanceError
+        If it is none.
+    """
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        raise ProvenanceError(f"{text!r} is no size in bytes: write 2GiB, or 512MB") from None
 
 
 InputKind = Literal["text", "random", "hidden"]
@@ -113,3 +148,52 @@ class InputsSpec:
     tokens: int = 4096
     sequence_length: int = 256
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """How an MLP is imitated by a gated one, on isotropic Gaussian hidden inputs (`generalized`).
+
+    Attributes
+    ----------
+    width_factor : float
+        Units of the proxy for each hidden dimension; one shape for both sides.
+    steps, batch, learning_rate
+        Of Adam, on fresh inputs at every step.
+    input_scale : float
+        Standard deviation of the Gaussian hidden inputs.
+    held_out : int
+        Fresh inputs on which the fit is measured; as many scale the outputs.
+    least_fit : float
+        Below this fit on either side nothing is judged: a poor imitation shows no kinship, which
+        must not pass for independence.
+    """
+
+    width_factor: float = 4.0
+    steps: int = 1500
+    batch: int = 256
+    learning_rate: float = 1e-2
+    input_scale: float = 1.0
+    held_out: int = 4096
+    least_fit: float = 0.8
+
+    def distribution(self) -> str:
+        """The inputs of the distillation, in words."""
+        return f"isotropic Gaussian hidden inputs of scale {self.input_scale:g}"
+
+    def details(self) -> dict[str, float | int | str]:
+        """The settings as evidence records them."""
+        return {"distribution": self.distribution(), **asdict(self)}
+
+
+Action = Literal["make", "download", "load", "capture", "distil", "match", "wait"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Progress of long work: ``done`` of ``total`` steps of one action on one subject."""
+
+    action: Action
+    subject: str
+    done: int = 0
+    total: int = 0

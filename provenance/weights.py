@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provenance._weights import weight_files
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from provenance.sources import Checkpoint
@@ -17,18 +19,15 @@ if TYPE_CHECKING:
 class LazyTensors(Mapping[str, "torch.Tensor"]):
     """The tensors of a checkpoint by name; each is read from its file when it is looked up.
 
-    Nothing is kept: looking a name up twice reads it twice.
+    Nothing is kept: looking a name up twice reads it twice, and what was read is let go with the tensor.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        from safetensors import safe_open
-
         self._source = checkpoint.source
-        self._files = {}
+        self._files: dict[str, Path] = {}
         for path in weight_files(checkpoint.folder).values():
-            opened = safe_open(path, framework="pt")
-            for name in opened.keys():  # noqa: SIM118 - not a mapping
-                self._files[name] = opened
+            with _opened(path) as file:
+                self._files |= dict.fromkeys(file.keys(), path)
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """The tensor, in its stored dtype, on the CPU.
@@ -38,7 +37,9 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
         KeyError
             If the checkpoint has no tensor of that name.
         """
-        tensor: torch.Tensor = self._files[name].get_tensor(name)
+        # a file that stays open keeps every page mapped that was ever read of it
+        with _opened(self._files[name]) as file:
+            tensor: torch.Tensor = file.get_tensor(name)
         return tensor
 
     def __iter__(self) -> Iterator[str]:
@@ -49,7 +50,8 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, from its file's header alone."""
-        return tuple(self._files[name].get_slice(name).get_shape())
+        with _opened(self._files[name]) as file:
+            return tuple(file.get_slice(name).get_shape())
 
     def of_module(self, module: str, parameter: str = "weight") -> torch.Tensor | None:
         """A parameter of a module of the built model, None where the files have none of that name.
@@ -80,3 +82,9 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
                 "without building the model: use a statistic on activations"
             )
         return found
+
+
+def _opened(path: Path) -> Any:
+    from safetensors import safe_open
+
+    return safe_open(path, framework="pt")

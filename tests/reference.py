@@ -5,7 +5,10 @@ Nothing here imports the library.
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from itertools import permutations
+from math import comb, factorial
 
 import mpmath
 import numpy as np
@@ -24,6 +27,33 @@ def best_total(similarity: np.ndarray) -> float:
         sum(float(similarity[i, j]) for i, j in enumerate(columns))
         for columns in permutations(range(n), m)
     )
+
+
+def best_total_scipy(similarity: np.ndarray) -> float:
+    """The largest sum by scipy's dense solver, for matrices too large to try everything."""
+    rows, columns = optimize.linear_sum_assignment(similarity, maximize=True)
+    return math.fsum(similarity[rows, columns])
+
+
+def bound_by_prices(
+    similarity: np.ndarray, row_prices: np.ndarray, column_prices: np.ndarray
+) -> tuple[float, float]:
+    """By how much an entry exceeds its prices at most, and the bound on every sum that follows.
+
+    What exceeds is added to every row's price. Then an assignment's entries are together at most the prices
+    of the rows and columns that it uses: all of the smaller side, and of the larger side at most all
+    whose price is positive.
+    """
+    m, n = similarity.shape
+    if m > n:
+        return bound_by_prices(similarity.T, column_prices, row_prices)
+    worst = max(
+        float(similarity[i, j] - row_prices[i] - column_prices[j])
+        for i in range(m)
+        for j in range(n)
+    )
+    columns = column_prices if m == n else np.maximum(column_prices, 0)
+    return worst, math.fsum([*(row_prices + max(worst, 0.0)), *columns])
 
 
 def log10_sf_student_t(t: float, df: float) -> float:
@@ -79,6 +109,33 @@ def match(
     gate = _alike(gate_a, gate_b, centred=centred)
     up = np.abs(_alike(up_a, up_b, centred=centred))
     return _matching(gate), _matching(up)
+
+
+def matching_of(a: torch.Tensor, b: torch.Tensor) -> list[tuple[int, int]]:
+    """The pairs of columns that match best by cosine: one dense product, one dense assignment."""
+    x, y = (side.double() / side.double().norm(dim=0) for side in (a, b))
+    return _matching((x.T @ y).numpy())
+
+
+def generalized(
+    ways_in_a: torch.Tensor,
+    ways_out_a: torch.Tensor,
+    ways_in_b: torch.Tensor,
+    ways_out_b: torch.Tensor,
+) -> float:
+    """log10 of twice the smaller of two p-values: of the correlation and of the agreements.
+
+    Columns are the units of gated MLPs; the ways in are matched with their sign, the ways out without.
+    """
+    ins, outs = match(ways_in_a, ways_out_a, ways_in_b, ways_out_b, centred=False)
+    _, correlation_p = spearman_scipy([j for _, j in ins], [j for _, j in outs])
+    n, k = len(ins), len(set(ins) & set(outs))
+    # k of n given units agree in (n - k)! of the n! orders
+    bound = min(Fraction(1), Fraction(comb(n, k) * factorial(n - k), factorial(n)))
+    with mpmath.workdps(DIGITS):
+        agreement_p = mpmath.mpf(bound.numerator) / bound.denominator
+        correlation_p = max(mpmath.mpf(correlation_p), 1 / mpmath.factorial(n))
+        return float(min(mpmath.mpf(0), mpmath.log10(2 * min(correlation_p, agreement_p))))
 
 
 def _alike(a: torch.Tensor, b: torch.Tensor, *, centred: bool) -> np.ndarray:

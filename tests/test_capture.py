@@ -68,11 +68,10 @@ def obvious(model, path, batches):
 
 
 @pytest.mark.parametrize("budget", [1, 1 << 30])
-def test_activations_are_what_a_hook_on_each_module_sees(model, budget, monkeypatch):
-    monkeypatch.setattr(capture_module, "BATCH_BYTES", budget)
+def test_activations_are_what_a_hook_on_each_module_sees(model, budget):
     batches, sink = sequences(), Kept()
-    capture(model, answers(model), batches, sink)
-    capture(model, fed(model), batches, sink)
+    capture(model, answers(model), batches, sink, batch_bytes=budget)
+    capture(model, fed(model), batches, sink, batch_bytes=budget)
     for mlp in find_mlps(model).mlps:
         inputs = sink.joined(mlp.block, "input")
         for projection in ("gate", "up"):

@@ -99,6 +99,7 @@ def test_the_seed_is_recorded_and_changes_the_inputs(run, family):
         (["compare", "one"], "Missing argument 'REFERENCE'"),
         (["compare", "{base}", "{base}", "--tokens", "few"], "'few' is not a valid integer"),
         (["compare", "{base}", "{base}", "--alpha", "2"], "--alpha"),
+        (["compare", "{base}", "{base}", "--memory", "lots"], "'lots' is no size in bytes"),
         (["compare", "{base}", "{base}", "--device", "cuda:9"], "cuda:9"),
         (["compare", "{base}", "{base}", "--device", "tpu"], "auto, cpu, cuda or cuda:N"),
         (["compare", "{base}", "{base}", "--inputs", "./no.txt"], "no.txt"),
@@ -163,3 +164,24 @@ def test_suites_are_checked_without_torch(tmp_path):
 def test_help_and_version_are_no_mistakes(run):
     assert run("--help", store=False)[0] == 0
     assert "0.1.0" in run("--version", store=False)[1]
+
+
+def test_plain_mlps_are_compared_by_generalized(run, plain_family, quick_distillation):
+    how = ["--statistic", "generalized"]
+    code, out, err = run("compare", plain_family.kin, plain_family.base, *how, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["verdict"], found["statistic"]) == ("dependent", "generalized")
+    assert found["details"]["steps"] == quick_distillation.steps
+    assert [block["units"] for block in found["blocks"]] == [[128, 128]] * 2
+    assert all(0.8 < fit <= 1 for block in found["blocks"] for fit in block["fits"])
+    _, out, _ = run(
+        "compare", plain_family.kin, plain_family.base, *how, "--blocks", "cross", "--json"
+    )
+    assert [pair[:2] for pair in json.loads(out)["alignment"]] == [[0, 0], [1, 1]]
+
+
+def test_a_statistic_that_needs_gated_mlps_says_which_does_not(run, plain_family):
+    code, out, err = run("compare", plain_family.kin, plain_family.base, "--inputs", "random")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.endswith("use `statistic: generalized`\n")

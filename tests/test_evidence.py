@@ -30,6 +30,7 @@ tested_blocks = st.builds(
     units=pairs_of_counts,
     live=pairs_of_counts,
     agreeing=counts,
+    fits=st.none() | st.tuples(st.floats(-1e300, 1.0), st.floats(-1e300, 1.0)),
 )
 degenerate_blocks = st.builds(
     BlockEvidence,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from provenance import Executor, InputsSpec, ModelSpec, Store, compare
+from provenance import Executor, InputsSpec, Memory, ModelSpec, Store, compare
 from provenance.errors import ProvenanceError, SourceError
 from provenance.plan import Comparison
 
@@ -99,14 +99,10 @@ def test_the_dtype_of_a_spec_is_what_the_model_runs_in(store, family):
     assert evidence.log10_p < -50
 
 
-def test_batching_does_not_change_the_verdict(store, family, tmp_path, monkeypatch):
-    from provenance import capture
-
+def test_batching_does_not_change_the_verdict(store, family, tmp_path):
     one = compare(family.kin, family.base, inputs=INPUTS, executor=Executor(store))
-    monkeypatch.setattr(capture, "BATCH_BYTES", 1)
-    other = compare(
-        family.kin, family.base, inputs=INPUTS, executor=Executor(Store(tmp_path / "b"))
-    )
+    executor = Executor(Store(tmp_path / "b"), memory=Memory(working=1))
+    other = compare(family.kin, family.base, inputs=INPUTS, executor=executor)
     assert other.log10_p == pytest.approx(one.log10_p, rel=0.02)
 
 
@@ -173,3 +169,17 @@ def test_a_function_preserving_disguise_is_found_and_costs_no_agreement(store, f
     )
     evidence = compare(folder, family.base, inputs=INPUTS, executor=Executor(store))
     assert [block.correlation for block in evidence.blocks] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_agrees_with_single(store, family, dtype):
+    """As docs/statistics.md states: within 3 % of the exponent for kin, half of one for strangers."""
+    for name, tolerance in (("kin", {"rel": 0.03}), ("other", {"abs": 0.5})):
+        found = []
+        for kind in ("float32", dtype):
+            specs = [
+                ModelSpec(path=str(f), dtype=kind) for f in (getattr(family, name), family.base)
+            ]
+            found.append(compare(*specs, inputs=INPUTS, executor=Executor(store)).blocks)
+        for single, half in zip(*found, strict=True):
+            assert half.log10_p == pytest.approx(single.log10_p, **tolerance)

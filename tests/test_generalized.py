@@ -7,17 +7,22 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pytest
+import reference
 import torch
+from scipy.stats import kstest
 from torch.nn.functional import gelu, silu
 
 from provenance.errors import DegenerateError
 from provenance.statistics.generalized import (
-    DistillSettings,
     Fit,
-    compare_proxies,
+    Proxy,
     distil,
+    gate_against_up,
     generalized,
+    generalized_of_mlps,
+    seeds_of,
 )
+from provenance.vocabulary import DistillSettings
 
 HIDDEN, UNITS = 24, 96
 QUICK = DistillSettings(steps=500, batch=256, held_out=2048)
@@ -77,7 +82,7 @@ def proxy(kind, seed, start):
 
 
 def judged(candidate, reference):
-    return compare_proxies(proxy(*candidate), proxy(*reference), QUICK)
+    return generalized_of_mlps(proxy(*candidate), proxy(*reference), settings=QUICK)
 
 
 BASE = ("plain", 0, 1)
@@ -86,7 +91,8 @@ BASE = ("plain", 0, 1)
 def test_a_permuted_noisy_plain_mlp_is_recognised():
     result = judged(("disguised", 0, 2), BASE)
     assert result.statistic == "generalized"
-    assert result.log10_p < math.log10(0.05)
+    assert result.log10_p < -8
+    assert result.matching.log10_p < math.log10(0.05)
     assert result.agreeing() > 12
     assert result.agreement_log10_p() < -9
     assert result.live == (UNITS, UNITS)
@@ -116,7 +122,7 @@ def test_an_mlp_of_another_kind_is_recognised_by_what_it_computes():
 
 def test_a_gated_mlp_is_recognised_through_its_proxies():
     result = judged(("gated", 7, 4), ("gated", 7, 5))
-    assert result.log10_p < -3
+    assert result.matching.log10_p < -3
     assert result.agreement_log10_p() < -30
 
 
@@ -133,14 +139,14 @@ def test_equal_starts_would_look_like_kinship_and_are_refused():
     settings = replace(QUICK, steps=100, learning_rate=1e-3, least_fit=-math.inf)
     ours, theirs = (distil(plain(plain_weights(i)), HIDDEN, settings, 9) for i in (20, 21))
     with pytest.raises(ValueError, match="both proxies started from seed 9"):
-        compare_proxies(ours, theirs, settings)
-    fooled = compare_proxies(ours, replace(theirs, seed=10), settings)
+        generalized_of_mlps(ours, theirs, settings=settings)
+    fooled = generalized_of_mlps(ours, replace(theirs, seed=10), settings=settings)
     assert fooled.log10_p < -6
-    assert fooled.gate_up.log10_p < -100
+    assert gate_against_up(ours, theirs).log10_p < -100
     apart = distil(plain(plain_weights(21)), HIDDEN, settings, 10)
-    honest = compare_proxies(ours, apart, settings)
-    assert min(honest.log10_p, honest.gate_up.log10_p) > -3
-    assert all(len(set(replace(QUICK, seed=i).seeds())) == 2 for i in range(5))
+    honest = generalized_of_mlps(ours, apart, settings=settings)
+    assert min(honest.log10_p, gate_against_up(ours, apart).log10_p) > -3
+    assert all(len(set(seeds_of(i))) == 2 for i in range(5))
 
 
 def test_a_plain_units_one_direction_draws_the_proxys_gate_and_up_together():
@@ -157,9 +163,9 @@ def test_a_bad_fit_is_refused_and_named():
         generalized(plain(plain_weights(0)), plain(plain_weights(1)), HIDDEN, settings)
     better, worse = proxy("plain", 20, 20), replace(proxy(*BASE), fit=Fit(0.4, 0.9, 0.8))
     with pytest.raises(DegenerateError, match=r"the reference's MLP .* fit of 0\.400"):
-        compare_proxies(better, worse, QUICK)
+        generalized_of_mlps(better, worse, settings=QUICK)
     with pytest.raises(DegenerateError, match="fit of nan"):
-        compare_proxies(better, replace(worse, fit=Fit(math.nan, 0.9, 0.8)), QUICK)
+        generalized_of_mlps(better, replace(worse, fit=Fit(math.nan, 0.9, 0.8)), settings=QUICK)
 
 
 def test_the_fit_is_what_fresh_inputs_say_and_is_reported_for_each_side():
@@ -208,13 +214,15 @@ def test_one_seed_gives_one_result_and_the_global_generator_is_left_alone():
     )
     assert first.seeds == (0, 1)
     assert torch.equal(state, torch.get_rng_state())
-    assert generalized(*pair, HIDDEN, replace(settings, seed=1)).seeds == (2, 3)
+    assert generalized(*pair, HIDDEN, settings, seed=1).seeds == (2, 3)
 
 
 def test_proxies_of_other_shapes_are_refused():
     settings = replace(QUICK, steps=1, width_factor=2)
     with pytest.raises(ValueError, match="one shape"):
-        compare_proxies(distil(plain(plain_weights(0)), HIDDEN, settings, 7), proxy(*BASE), QUICK)
+        generalized_of_mlps(
+            distil(plain(plain_weights(0)), HIDDEN, settings, 7), proxy(*BASE), settings=QUICK
+        )
 
 
 @pytest.mark.parametrize(("few", "many"), [(5, 5), (4, 6)])
@@ -229,3 +237,50 @@ def test_the_bound_on_agreements_is_above_the_exact_chance(few, many):
         bound = replace(result, live=(few, many), matching=matching).agreement_log10_p()
         assert math.log10(exact) <= bound + 1e-9
         assert bound <= 0
+
+
+def drawn(seed, start, noise=None, base=None):
+    """A proxy of random matrices, or another's with noise: what is tested, without a distillation."""
+    g = torch.Generator().manual_seed(seed)
+    shapes = [(UNITS, HIDDEN), (UNITS, HIDDEN), (HIDDEN, UNITS)]
+    gate, up, down = (torch.randn(shape, generator=g) for shape in shapes)
+    if base is not None:
+        gate, down = base.gate + noise * gate, base.down + noise * down
+    return Proxy(gate, up, down, Fit(0.9, 0.95, 0.5), start)
+
+
+@pytest.mark.parametrize("noise", [None, 3.0, 1.5, 0.7, 0.3])
+def test_the_p_value_is_the_obvious_one(noise):
+    base = drawn(0, 1)
+    other = drawn(1, 0, noise, None if noise is None else base)
+    log10_p = generalized_of_mlps(other, base).log10_p
+    slow = reference.generalized(other.gate.T, other.down, base.gate.T, base.down)
+    assert log10_p == pytest.approx(slow, abs=1e-6)
+
+
+def test_p_values_of_unrelated_proxies_are_no_smaller_than_uniform():
+    ps = sorted(
+        10 ** generalized_of_mlps(drawn(2 * i, 0), drawn(2 * i + 1, 1), seed=i).log10_p
+        for i in range(200)
+    )
+    assert kstest(ps, "uniform", alternative="greater").pvalue > 0.001
+    assert sum(p < 0.05 for p in ps) <= 20  # 99.9 % of Binomial(200, 0.05)
+
+
+def test_the_order_the_scale_and_the_sign_of_units_make_no_difference():
+    base, other = drawn(0, 1), drawn(1, 0, 0.7, drawn(0, 1))
+    order = torch.randperm(UNITS, generator=torch.Generator().manual_seed(3))
+    factors = torch.linspace(-3, 3, UNITS)  # no zero among an even number
+    disguised = replace(other, gate=3 * other.gate[order], down=(other.down * factors)[:, order])
+    plain_, moved = (generalized_of_mlps(x, base) for x in (other, disguised))
+    assert moved.agreeing() == plain_.agreeing()
+    assert moved.agreement_log10_p() == plain_.agreement_log10_p()
+    assert moved.log10_p == plain_.log10_p
+
+
+def test_other_hidden_sizes_are_degenerate():
+    base = drawn(0, 1)
+    narrow = replace(drawn(1, 0), gate=torch.ones(UNITS, 8), up=torch.ones(UNITS, 8))
+    with pytest.raises(DegenerateError, match="hidden size 8 and 24 take other inputs") as raised:
+        generalized_of_mlps(narrow, base)
+    assert raised.value.fits == (0.9, 0.9)

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 from fixtures.models import tiny_llama
 from provenance.assignment import assign
 from provenance.capture import inputs, outputs
-from provenance.errors import InputError
+from provenance.errors import ArchitectureError, InputError
 from provenance.live import activations, compare_units
 from provenance.statistics.match import cosine, match
 
@@ -103,3 +103,28 @@ def test_batches_without_ids_are_named(models, batches, words):
 def test_a_statistic_on_weights_is_refused(units):
     with pytest.raises(ValueError, match="not computed on activations"):
         compare_units(units[0], units[1], statistic="csu")
+
+
+@pytest.mark.parametrize("statistic", ["match", "match_cosine", "csh"])
+def test_what_mlps_are_fed_may_be_kept_in_place_of_what_they_answer(
+    models, loader, units, statistic
+):
+    fed = [activations(model, loader, by_input=True) for model in models]
+    found, expected = (
+        compare_units(sides[0], sides[1], statistic=statistic) for sides in (fed, units)
+    )
+    for one, two in zip(found.blocks, expected.blocks, strict=True):
+        assert one.log10_p == pytest.approx(two.log10_p, rel=1e-6)
+        assert one.agreeing == two.agreeing
+
+
+def test_a_projection_that_is_no_plain_map_is_named(models, loader):
+    class Scaled(torch.nn.Linear):
+        pass
+
+    model = tiny_llama(0)
+    model.model.layers[1].mlp.gate_proj = Scaled(32, 64, bias=False)
+    with pytest.raises(
+        ArchitectureError, match=r"layers\.1\.mlp\.gate_proj is no plain linear map"
+    ):
+        activations(model, loader, by_input=True)

@@ -6,7 +6,7 @@ from torch import nn
 
 from provenance.architecture import find_mlps
 from provenance.errors import ArchitectureError
-from provenance.plain import BlockMLP, block_callables, find_plain_mlps
+from provenance.plain import BlockMLP, block_callables, find_block_mlps, find_plain_mlps
 
 HIDDEN = 32
 SIZES = {"vocab_size": 64, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
@@ -229,3 +229,19 @@ def test_mixed_blocks_each_have_their_kind():
     model = Decoder(Inline(), Gated())
     assert [mlp.block for mlp in find_mlps(model).mlps] == [1]
     assert {i: mlp.kind for i, mlp in block_callables(model).items()} == {0: "plain", 1: "gated"}
+
+
+def test_a_block_without_an_mlp_is_named_and_the_others_are_counted():
+    found = find_block_mlps(Decoder(Inline(), Inline(alone=False), Inline()))
+    assert (found.architecture, found.blocks) == ("Decoder", 3)
+    assert {index: (mlp.kind, mlp.units) for index, mlp in found.mlps.items()} == {
+        0: ("plain", 24),
+        2: ("plain", 24),
+    }
+    assert found.skipped == {1: "Inline: Linear"}
+
+
+def test_a_gated_models_widths_are_its_own():
+    found = find_block_mlps(build("Llama"))
+    assert {index: mlp.units for index, mlp in found.mlps.items()} == {0: 48, 1: 48}
+    assert (found.architecture, found.skipped) == ("LlamaForCausalLM", {})

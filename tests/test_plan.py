@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provenance.plan import Comparison, Plan, comparison
+from provenance.plan import Comparison, Plan, comparison, positive_control
 from provenance.suite import loads
 from provenance.vocabulary import InputsSpec, ModelSpec
 
@@ -109,3 +109,23 @@ def test_two_names_of_one_model_share_a_comparison():
     suite = loads(SUITE, Path("/suites/a.suite.yaml"))
     plan = Plan.of(comparison(suite, claim) for claim in suite.claims)
     assert (len(plan.comparisons), len(plan.models())) == (3, 3)
+
+
+def test_isotropic_inputs_mean_weights_where_activations_were_asked_for():
+    def meant(statistic):
+        hidden = InputsSpec("hidden")
+        return Comparison.of(ModelSpec(path="a"), ModelSpec(path="b"), hidden, statistic).statistic
+
+    assert meant("match") == meant("kinship") == "match_weights"
+    assert (meant("generalized"), meant("csu")) == ("generalized", "csu")
+
+
+def test_the_disguise_of_a_control_is_one_that_the_statistic_could_see_through():
+    claims = "statistic: [generalized, kinship], candidate: chat, reference: base, expect: derived"
+    text = SUITE[: SUITE.index("pairs:")] + f"pairs: [{{{claims}}}]\n"
+    suite = loads(text, Path("/suites/a.suite.yaml"))
+    controls = [positive_control(suite, claim) for claim in suite.claims]
+    assert [control.candidate.source for control in controls] == [
+        "disguised-units:recipe:quickstart/base",
+        "disguised:recipe:quickstart/base",
+    ]

@@ -249,6 +249,13 @@ def test_a_suite_that_checks_nothing_never_passes(pytester, pairs):
     assert pytester.runpytest_inprocess().ret == pytest.ExitCode.INTERRUPTED
 
 
+@pytest.mark.parametrize("option", ["--provenance-memory", "--provenance-resident"])
+def test_a_size_that_is_none_is_a_usage_error_of_one_line(pytester, option):
+    result = pytester.runpytest_inprocess(option, "lots")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: 'lots' is no size in bytes: write 2GiB, or 512MB"])
+
+
 def test_a_model_that_cannot_be_had_fails_its_own_claims_alone(write, run):
     write("candidate: gone, reference: base, expect: derived", KIN)
     result = run()
@@ -432,3 +439,40 @@ def test_holm_counts_claims_that_were_not_run_as_chance():
         None,
         holm([-3.0, -2.0, 0.0, 0.0])[1],
     ]
+
+
+PLAIN = """\
+version: 1
+controls: true
+defaults: {{statistic: generalized}}
+models:
+  base: {{path: {family.base}}}
+  kin: {{path: {family.kin}}}
+  other: {{path: {family.other}}}
+  gated: {{path: {family.gated}}}
+pairs:
+  - {{candidate: kin, reference: base, expect: finetune}}
+  - {{candidate: other, reference: base, expect: independent}}
+  - {{candidate: base, reference: gated, expect: independent}}
+"""
+
+
+def test_models_with_plain_mlps_are_judged_and_controlled(
+    pytester, run, plain_family, quick_distillation
+):
+    path = pytester.path / "plain.suite.yaml"
+    path.write_text(PLAIN.format(family=plain_family))
+    result = run("-v")
+    result.stdout.fnmatch_lines(
+        [
+            "*kin-vs-base[[]block1[]] PASSED*",
+            "*kin-vs-base[[]verdict[]] PASSED*",
+            "*other-vs-base[[]verdict[]] PASSED*",
+            "*base-vs-gated[[]verdict[]] PASSED*",
+            "*control-gated[[]positive[]] PASSED*",
+            "*control-base[[]positive[]] PASSED*",
+            "kin is a fine-tune of base *dependent * 2 of 2 * ok",
+        ]
+    )
+    # two blocks against two are too few for the null control
+    assert result.parseoutcomes() == {"passed": 11, "skipped": 2}

@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from transformers import (
     AutoModelForCausalLM,
     GemmaConfig,
+    GPTNeoXConfig,
     MistralConfig,
     Olmo2Config,
+    OPTConfig,
     Qwen2Config,
     Qwen3Config,
 )
 
 from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
+from fixtures.pairs import tiny_gpt2
 from provenance import transforms
 from provenance.errors import ArchitectureError
 
@@ -645,3 +648,33 @@ def test_unknown_parameter_is_refused_by_name(disguise):
     model.model.layers[1].mlp.register_parameter("router", torch.nn.Parameter(torch.ones(64)))
     with pytest.raises(ArchitectureError, match=r"'model.layers.1.mlp.router' whose axes"):
         DISGUISES[disguise](model)
+
+
+PLAIN = {
+    "gpt2": tiny_gpt2,
+    "neox": lambda: tiny_model(GPTNeoXConfig(**TINY)),
+    "opt": lambda: tiny_model(OPTConfig(**TINY, word_embed_proj_dim=32, ffn_dim=48)),
+}
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_units_of_plain_mlps_are_permuted_and_the_function_is_kept(kind):
+    model = PLAIN[kind]()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    permuted = transforms.permute_plain_units(model, seed=1)
+    torch.testing.assert_close(logits(permuted), logits(model), atol=1e-4, rtol=1e-4)
+    after = permuted.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert len(moved) == 3 * 2  # two matrices and the bias of the first, in two blocks
+    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+
+
+def test_a_square_plain_mlp_is_permuted_along_the_right_axis():
+    model = tiny_gpt2(n_inner=32)
+    permuted = transforms.permute_plain_units(model, seed=1)
+    torch.testing.assert_close(logits(permuted), logits(model), atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_without_plain_mlps_has_none_to_permute():
+    with pytest.raises(ArchitectureError, match="no block has one plain MLP"):
+        transforms.permute_plain_units(tiny_llama(), seed=1)

@@ -486,6 +486,24 @@ def test_a_block_skipped_in_the_reference_is_not_applicable(expect):
     assert judged.measured == "block 1: base has no gated MLP there (MambaMixer)"
 
 
+def test_where_any_mlp_would_do_the_words_do_not_ask_for_a_gated_one():
+    found = evidence(
+        block(0, KIN), candidate=model("sha256:c", 2, skipped=[1]), statistic="generalized"
+    )
+    judged = judge_block(claim(), found, 1)
+    assert judged.measured == "block 1: chat has no MLP there (MambaMixer)"
+    found = dataclasses.replace(found, reference=model("sha256:r", 2))
+    assert "chat has no MLP in block 1, unlike base" in judge_pair(claim(), found).meaning
+
+
+def test_what_is_measured_on_imitations_says_how_good_they_are():
+    fitted = dataclasses.replace(block(0, KIN), fits=(0.98765, 0.9), live=(96, 96))
+    measured = judge_block(claim(), evidence(fitted, statistic="generalized"), 0).measured
+    assert measured.endswith(
+        "60 of 96 units of the imitations (fits 0.988 and 0.900) matched alike by gate and by down"
+    )
+
+
 @all_claims
 def test_a_skipped_block_that_the_claim_lists_fails(expect):
     found = evidence(block(0, KIN), candidate=model("sha256:c", 2, skipped=[1]))

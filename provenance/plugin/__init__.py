@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark that every claim carries, and what gathers the summary."""
+    options.validate(config)
     config.addinivalue_line(
         "markers",
         "relation(kind, candidate, reference, base): the claim that a suite's test checks; "

@@ -36,5 +36,6 @@ def provenance(pytestconfig: pytest.Config) -> Iterator[Executor]:
         Store(options.store_folder(pytestconfig)),
         pytestconfig.getoption("--provenance-device"),
         progress,
+        memory=options.memory(pytestconfig),
     )
     progress.clear()

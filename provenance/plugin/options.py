@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from provenance.vocabulary import Memory
+
 GLOBS = "provenance_suites"
+MEMORY = "2GiB"
 
 
 def add(parser: pytest.Parser) -> None:
@@ -33,6 +36,18 @@ def add(parser: pytest.Parser) -> None:
         "--provenance-evidence",
         metavar="DIR",
         help="write the evidence on each pair to DIR/<suite>/<claim>.json",
+    )
+    group.addoption(
+        "--provenance-memory",
+        metavar="SIZE",
+        default=MEMORY,
+        help="working memory besides the weights of one model, such as 512MiB (default: 2GiB)",
+    )
+    group.addoption(
+        "--provenance-resident",
+        metavar="SIZE",
+        help="a model whose weights take more than this is run block by block from disk (default: "
+        "what the machine, or the GPU, has free besides the working memory)",
     )
     parser.addini(
         GLOBS,
@@ -58,6 +73,47 @@ def evidence_folder(config: pytest.Config) -> Path | None:
     """Where ``--provenance-evidence`` points."""
     chosen: str | None = config.getoption("--provenance-evidence")
     return None if chosen is None else config.invocation_params.dir / chosen
+
+
+def validate(config: pytest.Config) -> None:
+    """Refuse sizes that are none before anything is run.
+
+    Raises
+    ------
+    pytest.UsageError
+        In one line.
+    """
+    if (_option(config, "memory"), _option(config, "resident")) == (MEMORY, None):
+        return  # parsing imports what most runs of pytest do not need
+    import pytest
+
+    from provenance.errors import ProvenanceError
+
+    try:
+        memory(config)
+    except ProvenanceError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _option(config: pytest.Config, name: str) -> str | None:
+    found: str | None = config.getoption(f"--provenance-{name}")
+    return found
+
+
+def memory(config: pytest.Config) -> Memory:
+    """What ``--provenance-memory`` and ``--provenance-resident`` say.
+
+    Raises
+    ------
+    ProvenanceError
+        If either is no size.
+    """
+    from provenance.vocabulary import Memory, parse_bytes
+
+    working, resident = _option(config, "memory"), _option(config, "resident")
+    return Memory(
+        parse_bytes(working or MEMORY), None if resident is None else parse_bytes(resident)
+    )
 
 
 def only_suites(config: pytest.Config) -> bool:

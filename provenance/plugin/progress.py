@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _pytest.capture import CaptureManager
     from _pytest.terminal import TerminalReporter
 
-    from provenance.acquire import Stage
+    from provenance.vocabulary import Stage
 
 REDRAW_SECONDS = 0.1
 VERBS = {
@@ -24,6 +24,7 @@ VERBS = {
     "download": "downloading",
     "load": "loading",
     "capture": "running",
+    "distil": "imitating the MLPs of",
     "match": "matching",
     "wait": "waiting for another process:",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Basis = Literal["activations", "weights", "models"]
-"""What a statistic is computed on: activations of blocks on the suite's inputs, weights of blocks, or
-whole models (`provenance.pairs`)."""
+Basis = Literal["activations", "functions", "weights", "models"]
+"""What a statistic is computed on: activations of blocks on the suite's inputs, the functions that MLPs
+compute (`provenance.proxies`), weights of blocks, or whole models (`provenance.pairs`)."""
+
+Given_contra = TypeVar("Given_contra", contravariant=True)
+"""What a test is given of a block: `MLPActivations`, or a `Proxy`."""
 
 
 class BlockResult(Protocol):
@@ -30,16 +33,20 @@ class BlockResult(Protocol):
     def correlation(self) -> float: ...  # noqa: D102
     @property
     def live(self) -> int | tuple[int, int]: ...  # noqa: D102
+    def agreeing(self) -> int: ...  # noqa: D102
     def survivors(self) -> NDArray[np.int64]: ...  # noqa: D102
 
 
-class BlockTest(Protocol):
+class BlockTest(Protocol[Given_contra]):
     """A test of one block of the candidate against one block of the reference.
 
-    Its arguments are `MLPUnits`, or what the statistic's `Preparation` has made of them.
+    Its arguments are what its basis gives of a block, or what the statistic's `Preparation` has made
+    of that.
     """
 
-    def __call__(self, candidate: Any, reference: Any, *, seed: int = 0) -> BlockResult:
+    def __call__(
+        self, candidate: Given_contra, reference: Given_contra, *, seed: int = 0
+    ) -> BlockResult:
         """Return the result, or raise `DegenerateError` where no test is defined."""
 
 
@@ -66,13 +73,13 @@ class Statistic:
     parts: tuple[str, ...] = ()
     runs_models: bool = False
 
-    def load(self) -> BlockTest:
+    def load(self) -> BlockTest[Any]:
         """Import the module of this name and return its test of two blocks.
 
         That is its function ``<name>_of_mlps``, else of this name.
         """
         module = import_module(f"{__name__}.{self.name}")
-        test: BlockTest = getattr(module, f"{self.name}_of_mlps", None) or getattr(
+        test: BlockTest[Any] = getattr(module, f"{self.name}_of_mlps", None) or getattr(
             module, self.name
         )
         return test
@@ -109,6 +116,12 @@ _ALL = (
         version=1,
         summary="csu over every parameter of equal name and shape, by Bonferroni",
         basis="models",
+    ),
+    Statistic(
+        "generalized",
+        version=1,
+        summary="match of MLPs of any kind, each imitated by a gated one (paper, Algorithm 5)",
+        basis="functions",
     ),
     Statistic(
         "jsd",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from provenance.assignment import Products
 from provenance.errors import DegenerateError
 from provenance.units import PROJECTIONS, MLPActivations, MLPFactors, Projection
 
@@ -93,17 +94,24 @@ def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Direc
     return _answers(side.dense(), rng, centred=centred)
 
 
-def products(a: Directions, b: Directions, projection: Projection) -> torch.Tensor:
-    """Cosines, or correlations, between the units of two sides: (k of a, k of b) float32."""
-    x, y = getattr(a, projection), getattr(b, projection)
+def products(a: Directions, b: Directions) -> tuple[Products, Products]:
+    """Cosines, or correlations, between the units of two sides, (k of a, k of b) float32: gate, |up|."""
+    between = None
     if a.basis is not None and b.basis is not None:
-        x = x @ (a.basis.T @ b.basis)  # (k, h) @ (h, h'), against y's (k', h')
-    elif a.basis is not None:
-        x = x @ a.basis.T
-    elif b.basis is not None:
-        y = y @ b.basis.T
-    made: torch.Tensor = x @ y.T
-    return made
+        between = a.basis.T @ b.basis  # (h, h')
+
+    def of(projection: Projection) -> Products:
+        x, y = getattr(a, projection), getattr(b, projection)
+        if between is not None:
+            x = x @ between
+        elif a.basis is not None:
+            x = x @ a.basis.T
+        elif b.basis is not None:
+            y = y @ b.basis.T
+        # up's sign is free, the gate's is not
+        return Products(x, y, absolute=projection == "up")
+
+    return of("gate"), of("up")
 
 
 def _answers(side: MLPActivations, rng: np.random.Generator, *, centred: bool) -> Directions:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from provenance.assignment import assign
+from provenance.assignment import assign_all
 from provenance.errors import DegenerateError
 from provenance.pvalues import spearman
 from provenance.statistics._directions import (
@@ -135,8 +135,7 @@ def match(
         for role, side in zip(ROLES, sides, strict=True)
     )
     _validate(a, b)
-    gate = assign(products(a, b, "gate"))
-    up = assign(products(a, b, "up").abs_())
+    gate, up = assign_all(products(a, b))
     result = spearman(gate.partners, up.partners)
     ours, theirs = (side.live.cpu().numpy() for side in (a, b))
     gate_pairs, up_pairs = (np.stack([ours[x.rows], theirs[x.columns]], axis=1) for x in (gate, up))

@@ -2,8 +2,9 @@
 
 Every function returns a new model and leaves its inputs as they were.
 
-* disguises: `permute_mlp_units`, `rescale_mlp`, `permute_heads`, `permute_residual_stream`,
-  `rotate_residual_stream`, `fold_norms`, `rescale_norms`: other weights, the same function;
+* disguises: `permute_mlp_units`, `permute_plain_units`, `rescale_mlp`, `permute_heads`,
+  `permute_residual_stream`, `rotate_residual_stream`, `fold_norms`, `rescale_norms`: other weights, the
+  same function;
 * surgery: `prune_width`, `prune_depth`, `upscale_depth`, `transplant_mlp`, `upcycle` (which alone
   of these keeps the function);
 * single weights: `add_noise`, `round_trip`, `prune_magnitude`, `lora_merge`;
@@ -13,7 +14,8 @@ What trains (fine-tuning, LoRA, an MLP retrained, distillation) is in `provenanc
 
 Disguises and cuts of units are for decoders laid out like Llama: ``model.layers.<block>`` with
 separate ``gate_proj``, ``up_proj`` and ``down_proj`` (Llama, Mistral, Qwen, OLMo, Gemma); those that
-move the gains of norms are for Llama, Mistral and Qwen. A model with a parameter that the tables of
+move the gains of norms are for Llama, Mistral and Qwen. `permute_plain_units` alone is for plain MLPs
+(GPT-2, GPT-NeoX, OPT, ...). A model with a parameter that the tables of
 axes do not know is refused: permuting all but one parameter would give a broken model.
 
 References
@@ -22,7 +24,12 @@ References
 """
 
 from provenance.transforms._axes import BLOCK_AXES, OUTER_AXES
-from provenance.transforms.disguises import permute_heads, permute_mlp_units, rescale_mlp
+from provenance.transforms.disguises import (
+    permute_heads,
+    permute_mlp_units,
+    permute_plain_units,
+    rescale_mlp,
+)
 from provenance.transforms.merges import merge_linear, merge_slerp, merge_ties
 from provenance.transforms.residual import (
     fold_norms,
@@ -50,6 +57,7 @@ __all__ = [
     "merge_ties",
     "permute_heads",
     "permute_mlp_units",
+    "permute_plain_units",
     "permute_residual_stream",
     "prune_depth",
     "prune_magnitude",

@@ -1,0 +1,211 @@
+"""What the blocks of every causal architecture of the installed transformers hold.
+
+``python -m benchmarks.architectures --output docs/architectures.md``
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from benchmarks._survey import Outcome, Place, Summary, survey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMAND = "python -m benchmarks.architectures --output docs/architectures.md"
+TOLERANCE = 1e-4
+
+
+def names() -> list[str]:
+    """Every model type that the installed transformers can build a causal language model of."""
+    return sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def kind(found: Summary) -> str:
+    """Say what the blocks hold, in the words of the page's first table."""
+    roles = {place.role for place in found.places}
+    gated = [place for place in found.places if place.gate]
+    words = []
+    for role, name in (("expert", "experts"), ("shared", "shared"), ("dense", "dense")):
+        if role in roles:
+            words.append(name)
+    if not words:
+        return "refused" if found.refused else "none"
+    base = "gated" if gated else "plain"
+    fused = any(_is_fused(place) for place in gated if place.role != "expert")
+    return f"{base}, {' + '.join(words)}{', fused' if fused else ''}"
+
+
+def _is_fused(place: Place) -> bool:
+    return place.gate.endswith("]") and place.gate.partition("[")[0] == place.up.partition("[")[0]
+
+
+def page(outcomes: Sequence[Outcome], seconds: float) -> str:
+    """Return the page."""
+    known = [outcome for outcome in outcomes if outcome.summary is not None]
+    unknown = [outcome for outcome in outcomes if outcome.summary is None]
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("transformers", "torch"))
+    parts = [
+        HEAD.format(
+            command=COMMAND,
+            versions=versions,
+            count=len(outcomes),
+            minutes=seconds / 60,
+            full=sum(isinstance(outcome.full, Summary) for outcome in outcomes),
+            small=sum(isinstance(outcome.small, Summary) for outcome in outcomes),
+            checked=_checked(outcomes),
+        ),
+        _table(("what a block has", "types"), _kinds(known)),
+        "## Types\n\n" + READING,
+        _table(
+            ("type", "kind", "blocks", "gate × up → down, or up → down", "small"),
+            [_row(outcome) for outcome in known],
+        ),
+        "## Not built\n\n" + UNBUILT,
+        _table(("type", "full-size", "small"), [_failed(outcome) for outcome in unknown]),
+        "## Default configurations that cannot be traced\n\n" + BROKEN,
+        _table(
+            ("type", "why"),
+            [
+                [f"`{o.model_type}`", _text(o.full)]
+                for o in known
+                if not isinstance(o.full, Summary)
+            ],
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+HEAD = """# Architectures
+
+What the blocks of every causal language model of transformers hold, and where gate, up and down lie.
+Found by following the data through one forward pass (`provenance.tracing`), with no names of models or
+modules, and made by
+
+```console
+{command}
+```
+
+* {versions}
+* {count} model types; {full} traced in their default size without weights, {small} in a small size with
+  random ones; {minutes:.0f} minutes on one core
+* {checked}"""
+
+READING = """Paths are within a block. `[:I]` and `[I:]` are the first and the second half of a fused
+projection's channels, `[::2]` and `[1::2]` the even and the odd ones, `[e]` one for each expert.
+*Blocks* counts those with an MLP and all, in the default size; what the others hold follows. *Small*: how
+many records of the small model agree with its own forward pass, of those that a token of the eight
+reached."""
+
+UNBUILT = (
+    "Neither the default configuration nor a small one gives a model that runs on token ids alone."
+)
+
+BROKEN = "In the table above these stand in their small size."
+
+
+def _checked(outcomes: Sequence[Outcome]) -> str:
+    checks = [outcome.checked for outcome in outcomes if outcome.checked is not None]
+    worst = max((check.worst for check in checks), default=0.0)
+    reached, records = sum(c.reached for c in checks), sum(c.records for c in checks)
+    return (
+        f"{reached:,} of the small models' {records:,} records were reached by a token and compared\n"
+        f"  with the forward pass; the largest relative difference is {worst:.0e}\n"
+        f"* {sum(check.alike for check in checks)} of {len(checks)} small models give the same records "
+        "without their weights"
+    )
+
+
+def _kinds(known: Sequence[Outcome]) -> list[list[str]]:
+    counts = Counter(kind(outcome.summary) for outcome in known if outcome.summary)
+    return [[name, str(count)] for name, count in sorted(counts.items(), key=lambda i: -i[1])]
+
+
+def _row(outcome: Outcome) -> list[str]:
+    found = outcome.summary
+    assert found is not None
+    places = "; ".join(_place(place) for place in found.places)
+    blocks = f"{found.with_mlp} of {found.blocks}"
+    if found.refused:
+        blocks += f"; refused in {found.refused_blocks}, {_short(found.refused[0])}"
+    if found.skipped:
+        blocks += f"; {'; '.join(_short(_code(text)) for text in found.skipped[:3])}"
+    return [f"`{outcome.model_type}`", kind(found), blocks, places or "–", _small(outcome)]
+
+
+def _place(place: Place) -> str:
+    role = "" if place.role == "dense" else f"{place.role} "
+    gate = f"`{place.gate}` × " if place.gate else ""
+    return f"{role}{gate}`{place.up}` → `{place.down}`"
+
+
+def _small(outcome: Outcome) -> str:
+    if outcome.checked is None:
+        return "not built"
+    if not outcome.checked.records:
+        return "–"
+    agree = (
+        "agree" if outcome.checked.worst < TOLERANCE else f"differ by {outcome.checked.worst:.0e}"
+    )
+    return f"{outcome.checked.reached} of {outcome.checked.records} {agree}"
+
+
+def _failed(outcome: Outcome) -> list[str]:
+    return [f"`{outcome.model_type}`", _text(outcome.full), _text(outcome.small)]
+
+
+def _text(found: Summary | str) -> str:
+    if isinstance(found, Summary):
+        return "–"
+    # an ArchitectureError ends with the cause in brackets
+    cause = found.partition(" (")[2].removesuffix(")") if ": no causal" in found else found
+    return _short(_code(cause.replace("<", "&lt;")), 160)
+
+
+def _code(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _short(text: str, limit: int = 110) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] * len(head)
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
+
+
+def _report(outcome: Outcome) -> None:
+    found = outcome.summary
+    words = [outcome.model_type, kind(found) if found else str(outcome.small)]
+    if outcome.checked is not None and not outcome.checked.alike:
+        words.append("(other records without weights)")
+    print(*words, file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Trace every architecture and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("docs/architectures.md"))
+    parser.add_argument("--types", nargs="*", default=names(), help="model types; all by default")
+    parser.add_argument("--seconds", type=float, default=120, help="the longest for one type")
+    given = parser.parse_args(arguments)
+    begun, outcomes = time.monotonic(), []
+    for model_type in given.types:
+        outcomes.append(survey(model_type, given.seconds))
+        _report(outcomes[-1])
+    given.output.write_text(page(outcomes, time.monotonic() - begun), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    main()

@@ -1,0 +1,173 @@
+"""How long `match` takes on a pair of models, against two bare forward passes and the obvious method.
+
+``python -m benchmarks.match`` makes the models, measures everything in one run, and prints ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import asdict, fields
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.benchmark import Timer
+
+import provenance
+from benchmarks import _pair
+from provenance.inputs import random_ids
+from tests import reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from transformers import PreTrainedModel
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benchmark as the options say."""
+    options = _parser().parse_args(arguments)
+    shape = _pair.Shape(**{f.name: getattr(options, f.name) for f in fields(_pair.Shape)})
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(options.folder or scratch)
+        models = _pair.make(shape, folder)
+        found = measure(shape, models, Path(scratch), options)
+    print(json.dumps(found) if options.json else _table(shape, found))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.match", description=__doc__)
+    for field in fields(_pair.Shape):
+        name = "--" + field.name.replace("_", "-")
+        parser.add_argument(name, type=int, default=field.default, dest=field.name)
+    parser.add_argument("--repeats", type=int, default=3, help="of all but the obvious method")
+    parser.add_argument("--no-obvious", action="store_true", help="leave the obvious method out")
+    parser.add_argument("--no-cross", action="store_true", help="leave blocks against blocks out")
+    parser.add_argument("--folder", help="keep the models here")
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def measure(
+    shape: _pair.Shape, models: _pair.Models, scratch: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Seconds by what was done, ratios to the two bare forward passes, and where the time went."""
+    ids = random_ids(shape.tokens, shape.vocabulary, seed=0).split(shape.sequence_length)
+    loaded = [_pair.load(models.base), _pair.load(models.independent)]
+    seconds = {"two forward passes": _timed(lambda: _forward(loaded, ids), options.repeats)}
+    stages: dict[str, dict[str, float]] = {}
+    for kind in ("dependent", "independent"):
+        partner = getattr(models, kind)
+        for cross in (False, True)[: 1 if options.no_cross else 2]:
+            name = f"{kind}, {'blocks against blocks' if cross else 'all blocks'}"
+            run = _Run(models.base, partner, shape, scratch, cross=cross)
+            seconds[name] = _timed(run, options.repeats)
+            stages[name] = run.stages()
+        if not options.no_obvious:
+            pair = [_pair.load(partner), loaded[0]]
+            seconds[f"{kind}, the obvious method"] = _timed(
+                lambda pair=pair: _obvious(shape, pair, ids), 1
+            )
+    floor = seconds["two forward passes"]
+    return {
+        "shape": asdict(shape),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "seconds": seconds,
+        "ratios": {name: value / floor for name, value in seconds.items()},
+        "stages": stages,
+    }
+
+
+def _timed(run: Callable[[], object], repeats: int) -> float:
+    """Median seconds of single runs, after one that warms up where there are several."""
+    timer = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
+    if repeats > 1:
+        timer.timeit(1)
+    return median(timer.timeit(1).median for _ in range(repeats))
+
+
+def _forward(models: Sequence[PreTrainedModel], ids: Sequence[torch.Tensor]) -> None:
+    with torch.inference_mode():
+        for model in models:
+            for batch in torch.stack(list(ids)).split(4):
+                model(input_ids=batch, use_cache=False)
+
+
+class _Run:
+    """`provenance.compare` from checkpoint folders to evidence, each time with an empty store."""
+
+    def __init__(
+        self, base: Path, partner: Path, shape: _pair.Shape, scratch: Path, *, cross: bool
+    ) -> None:
+        self._pair = partner, base
+        self._inputs = provenance.InputsSpec(
+            kind="random", tokens=shape.tokens, sequence_length=shape.sequence_length
+        )
+        self._scratch = scratch
+        self._cross = cross
+        self._marks: list[tuple[float, str]] = []
+
+    def __call__(self) -> provenance.Evidence:
+        self._marks = [(time.perf_counter(), "open")]
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            executor = provenance.Executor(provenance.Store(folder), "cpu", self._tell)
+            evidence = provenance.compare(
+                *self._pair, inputs=self._inputs, cross=self._cross, executor=executor
+            )
+        self._marks.append((time.perf_counter(), "end"))
+        return evidence
+
+    def _tell(self, stage: provenance.Stage) -> None:
+        self._marks.append((time.perf_counter(), stage.action))
+
+    def stages(self) -> dict[str, float]:
+        """Seconds of the last run by what was done."""
+        spent: dict[str, float] = defaultdict(float)
+        for (start, action), (end, _) in zip(self._marks, self._marks[1:], strict=False):
+            spent[action] += end - start
+        return dict(spent)
+
+
+def _obvious(
+    shape: _pair.Shape, pair: Sequence[PreTrainedModel], ids: Sequence[torch.Tensor]
+) -> None:
+    """As the paper's public code does: both models run again for every block and every projection."""
+    for block in range(shape.blocks):
+        for projection in ("gate_proj", "up_proj"):
+            path = f"model.layers.{block}.mlp.{projection}"
+            reference.matching_of(*(_outputs(model, path, ids) for model in pair))
+
+
+def _outputs(model: PreTrainedModel, path: str, ids: Sequence[torch.Tensor]) -> torch.Tensor:
+    kept: list[torch.Tensor] = []
+    handle = model.get_submodule(path).register_forward_hook(
+        lambda *call: kept.append(call[2].flatten(0, 1))
+    )
+    _forward([model], ids)
+    handle.remove()
+    return torch.cat(kept)
+
+
+def _table(shape: _pair.Shape, found: dict[str, Any]) -> str:
+    what = (
+        f"{shape.blocks} blocks, hidden {shape.hidden}, {shape.units} units, {shape.tokens} tokens"
+    )
+    where = f"{found['machine']}, torch {found['versions']['torch']}"
+    lines = [f"{what}; {where}", "", f"{'':42}{'seconds':>9}{'ratio':>8}"]
+    for name, value in found["seconds"].items():
+        lines.append(f"{name:42}{value:9.2f}{found['ratios'][name]:8.2f}")
+    for name, spent in found["stages"].items():
+        shown = ", ".join(f"{action} {value:.2f} s" for action, value in spent.items())
+        lines += ["", f"{name}: {shown}"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

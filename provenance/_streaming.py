@@ -1,0 +1,99 @@
+"""Models that are larger than memory: run block by block from their weight files (accelerate's hooks).
+
+A block's weights are read when the block is called and let go when it returns, so that what is held is
+one block, the embeddings, and the activations of a batch.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+DISK = "disk"
+
+
+def device_map(skeleton: PreTrainedModel, device: str) -> dict[str, str]:
+    """Where each part of a model belongs: its blocks and its untied head on disk, the rest on the device.
+
+    Parameters
+    ----------
+    skeleton : PreTrainedModel
+        On the meta device.
+    """
+    stack = _stack(skeleton)
+    places: dict[str, str] = {}
+    _place(skeleton, "", stack, device, places)
+    head = _untied_head(skeleton)
+    return places | ({head: DISK} if head in places else {})
+
+
+def _stack(model: torch.nn.Module) -> str:
+    """Path of the list of modules that holds most of the parameters: the blocks."""
+    lists = {
+        name: sum(weight.numel() for weight in module.parameters())
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList)
+    }
+    return max(lists, key=lambda name: lists[name], default="")
+
+
+def _place(
+    module: torch.nn.Module, path: str, stack: str, device: str, places: dict[str, str]
+) -> None:
+    """Give the module, or each of its parts where the blocks are inside of it, a place."""
+    prefix = f"{path}." if path else ""
+    if path == stack:
+        places.update({f"{prefix}{name}": DISK for name, _ in module.named_children()})
+    elif stack.startswith(prefix):
+        own = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        places.update({f"{prefix}{name}": device for name, _ in own})
+        for name, child in module.named_children():
+            _place(child, f"{prefix}{name}", stack, device, places)
+    else:
+        places[path] = device
+
+
+def _untied_head(model: PreTrainedModel) -> str | None:
+    """Path of the head, which is never run, where its weight is its own."""
+    head = model.get_output_embeddings()
+    if head is None or getattr(model.config.get_text_config(), "tie_word_embeddings", False):
+        return None
+    return next((name for name, module in model.named_modules() if module is head), None)
+
+
+def scratch(model: PreTrainedModel, folder: str) -> None:
+    """Remove the folder when the model is let go: weights whose names were converted lie there."""
+    weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+
+
+def scratch_folder() -> str:
+    """A new folder for weights that cannot be read in place."""
+    return tempfile.mkdtemp(prefix="provenance-offload-")
+
+
+def cast(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Let a streamed model run in another type than it is stored in, still reading nothing now.
+
+    Weights are cast to the type of their placeholder when they are read.
+    """
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if weight.is_floating_point() and weight.dtype != dtype:
+                made: Any = (
+                    torch.empty(weight.shape, dtype=dtype, device="meta")
+                    if weight.is_meta
+                    else weight.to(dtype)
+                )
+                module.register_parameter(name, torch.nn.Parameter(made, requires_grad=False))
+
+
+def is_streamed(model: torch.nn.Module) -> bool:
+    """Whether a model's blocks are on disk."""
+    return DISK in getattr(model, "hf_device_map", {}).values()

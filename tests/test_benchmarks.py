@@ -1,0 +1,46 @@
+"""The benchmarks run, on shapes so small that their figures mean nothing."""
+
+import json
+
+import pytest
+
+from benchmarks import assignment, gpu, match
+
+SIZES = {"blocks": 2, "hidden": 48, "units": 96, "heads": 4, "vocabulary": 256, "tokens": 256}
+SMALL = [f"--{name}={size}" for name, size in (SIZES | {"sequence-length": 64}).items()]
+
+
+def test_match_is_measured_beside_the_forward_passes_and_the_obvious_method(capsys):
+    match.main([*SMALL, "--repeats", "1", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["ratios"]["two forward passes"] == 1.0
+    for kind in ("dependent", "independent"):
+        for what in ("all blocks", "blocks against blocks", "the obvious method"):
+            assert found["seconds"][f"{kind}, {what}"] > 0
+        assert {"load", "capture", "match"} <= found["stages"][f"{kind}, all blocks"].keys()
+
+
+def test_the_table_of_match_names_what_was_measured(capsys):
+    match.main([*SMALL, "--repeats", "1", "--no-obvious", "--no-cross"])
+    out = capsys.readouterr().out
+    assert out.startswith("2 blocks, hidden 48, 96 units, 256 tokens")
+    assert "obvious" not in out
+
+
+def test_assignments_are_compared_with_scipys(capsys):
+    assignment.main(["--sizes", "300"])
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split()[-4] for row in rows] == ["sparse", "sparse", "sparse", "argmax"]
+
+
+def test_the_gpus_benchmark_runs_on_a_small_shape(capsys):
+    gpu.main(["--tiny", "--device", "cpu", "--dtype", "float32"])
+    out = capsys.readouterr().out
+    assert "dependent: both forward passes and all blocks" in out
+    assert "floor" in out
+
+
+def test_the_gpus_shape_is_not_run_on_a_cpu(capsys):
+    with pytest.raises(SystemExit):
+        gpu.main(["--device", "cpu"])
+    assert "there is no GPU here" in capsys.readouterr().err
