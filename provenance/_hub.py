@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from provenance._entries import file_sha256
 from provenance._forms import UNWANTED, form_of, has_code, wanted
 from provenance._quiet import quiet
 from provenance._weights import (
@@ -32,6 +33,7 @@ TIMEOUT = 10.0
 
 _REPO = re.compile(r"(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
 _REVISION = re.compile(r"\w[\w.+\-]*(/\w[\w.+\-]*)*", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -125,9 +127,20 @@ def fetch(
             raise
         return whole, whole.name
     folder = _download(spec, commit, patterns, progress, endpoint)
+    if whole is None or whole.name != commit:
+        _check(spec, folder)
     if form_of(folder, allow_pickle=spec.allow_pickle) is None:
         weight_files(folder)
     return folder, commit
+
+
+def _check(spec: ModelSpec, folder: Path) -> None:
+    """Compare what was downloaded with its checksum: large files are cached under their SHA-256."""
+    for file in folder.iterdir():
+        blob = file.resolve()
+        if _SHA256.fullmatch(blob.name) and file_sha256(blob) != blob.name:
+            blob.unlink()
+            raise SourceError(f"{spec.source}: {file.name} came damaged; download it again")
 
 
 class _UnreachableError(SourceError):

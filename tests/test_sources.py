@@ -727,6 +727,112 @@ def test_no_network_and_no_cache(cache):
     close_clients()
 
 
+@pytest.fixture
+def large(hub, monkeypatch):
+    """A hub whose weights are a large file, and a client that does not wait before it tries again."""
+    import time
+
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1)  # what is less than one is lost
+    hub.files = hub.files | {"model.safetensors": save({"a": np.arange(10**4, dtype=np.float32)})}
+    hub.large = {"model.safetensors"}
+    return hub
+
+
+def test_a_large_file_is_found_where_the_hub_keeps_it(large):
+    folder, _ = fetch(TINY, endpoint=large.endpoint)
+    data = large.files["model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == data
+    assert (folder / "model.safetensors").resolve().name == hashlib.sha256(data).hexdigest()
+
+
+def test_a_download_that_breaks_off_is_taken_up_where_it_stopped(large):
+    large.cuts = 2
+    folder, _ = fetch(TINY, endpoint=large.endpoint)
+    data = large.files["model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == data
+    half = len(data) // 2
+    assert large.ranges == [f"bytes={half}-", f"bytes={half + (len(data) - half) // 2}-"]
+
+
+def test_a_download_that_breaks_off_for_good_is_one_line_and_whole_files_stay(large):
+    large.cuts = 100
+    refused_by(large, "the hub cannot be reached; check the network")
+    large.cuts = 0
+    large.requests.clear()
+    folder, _ = fetch(TINY, endpoint=large.endpoint)
+    assert (folder / "model.safetensors").read_bytes() == large.files["model.safetensors"]
+    gets = {line for line in large.requests if line.startswith("GET") and "/api/" not in line}
+    assert gets == {"GET /large/model.safetensors"}
+
+
+def test_a_large_file_that_comes_damaged_is_not_kept(large):
+    whole = large.files["model.safetensors"]
+    flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    large.reply, honest = (
+        lambda path: (200, {}, flipped) if path.startswith("/large/") else honest(path),
+        large.reply,
+    )
+    refused_by(large, r"model\.safetensors came damaged; download it again")
+    large.reply = honest
+    folder, _ = fetch(TINY, endpoint=large.endpoint)
+    assert (folder / "model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        (["adapter_config.json", "adapter_model.safetensors"], ["adapter_model.safetensors"]),
+        (["x.gguf", "config.json"], ["x.gguf"]),
+        (["config.json", "pytorch_model.bin"], ["pytorch_model.bin"]),
+        (["config.json", "model.safetensors", "pytorch_model.bin", "x.py"], ["model.safetensors"]),
+    ],
+    ids=["adapter", "gguf", "pickle", "safetensors"],
+)
+def test_of_any_form_only_what_is_needed_is_downloaded(hub, files, wanted):
+    hub.files = {
+        name: FILES.get(name, f'{{"x": "{name}"}}'.encode()) for name in [*files, "README.md"]
+    }
+    spec = replace(TINY, allow_pickle=True)
+    folder, commit = fetch(spec, endpoint=hub.endpoint)
+    configs = {name for name in files if name.endswith("config.json") and "gguf" not in files[0]}
+    assert hub.fetched() == {*wanted, *configs}
+    hub.requests.clear()
+    assert fetch(replace(spec, revision=commit), endpoint=hub.endpoint) == (folder, commit)
+    assert hub.requests == []
+
+
+def test_code_is_downloaded_where_it_is_trusted(hub):
+    fetch(replace(TINY, trust_remote_code=True), endpoint=hub.endpoint)
+    assert "modeling.py" in hub.fetched()
+
+
+def test_code_that_was_left_out_is_fetched_when_it_is_trusted(hub):
+    hub.files = hub.files | {
+        "config.json": json.dumps(CONFIG | {"auto_map": {"AutoConfig": "modeling.X"}}).encode()
+    }
+    fetch(replace(TINY, revision=COMMIT), endpoint=hub.endpoint)
+    assert "modeling.py" not in hub.fetched()
+    fetch(replace(TINY, revision=COMMIT, trust_remote_code=True), endpoint=hub.endpoint)
+    assert "modeling.py" in hub.fetched()
+
+
+@pytest.mark.parametrize(
+    ("answer", "match"),
+    [
+        ((401, "", "Invalid credentials in Authorization header"), "refuses access .401.; log in"),
+        ((403, "", "Forbidden"), "refuses access .403.; log in"),
+        ((429, "", "Too many"), "limits the rate .429.; wait"),
+        ((500, "", "oops"), "has trouble .500.; try again"),
+    ],
+)
+def test_a_refusal_of_a_file_is_one_line(large, answer, match):
+    large.answers["resolve"] = answer
+    refused_by(large, match)
+
+
 def fetched_in_a_process(**environment):
     code = (
         "from provenance.sources import fetch, parse\n"
