@@ -36,9 +36,8 @@ CONFIG_LIMIT = 10 * 2**20
 INDEX_LIMIT = 100 * 2**20
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-PICKLE_REMEDY = (
-    "pickle can run code; convert it to safetensors, or set allow_pickle: true on this model"
-)
+PICKLE_REMEDY = "pickle can run code; convert it to safetensors"
+LEAVE = "or set allow_pickle: true on this model"
 
 
 def read_object(file: Path, limit: int = CONFIG_LIMIT) -> dict[str, Any]:
@@ -198,5 +197,5 @@ def no_weights(names: list[str]) -> str:
         return f"has {shards[0]} but neither {SINGLE} nor {INDEX}; download or save it again"
     pickles = [name for name in names if name.endswith(PICKLES)]
     if pickles:
-        return f"has its weights as pickle only ({pickles[0]}): {PICKLE_REMEDY}"
+        return f"has its weights as pickle only ({pickles[0]}): {PICKLE_REMEDY}, {LEAVE}"
     return f"has no weights: neither {SINGLE} nor {INDEX}; download or save it again"

@@ -375,7 +375,7 @@ def test_a_pickle_is_refused_and_never_read(folder, tmp_path):
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(marker)))
     refused(folder, "pickle can run code; convert it to safetensors, or set allow_pickle: true")
     write_index(folder, "pytorch_model.bin")
-    refused(folder, "pickle can run code; convert it to safetensors, or set allow_pickle: true")
+    refused(folder, "pickle can run code; convert it to safetensors$")
     assert not marker.exists()
 
 
