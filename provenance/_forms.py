@@ -44,9 +44,7 @@ METHODS = {
     "awq": "gptqmodel",
     "bitsandbytes": "bitsandbytes",
     "compressed-tensors": "compressed-tensors",
-    "fp8": "accelerate",
     "gptq": "gptqmodel",
-    "mxfp4": "accelerate",
 }
 """The extra of each method of quantization that one of ours has a reader for."""
 

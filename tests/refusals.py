@@ -396,11 +396,11 @@ def _(folder):
         (folder / name).write_bytes(b"GGUF")
 
 
-@case(FORMS, "quantized weights without a reader for them", without("accelerate"))
+@case(FORMS, "quantized weights without a reader for them", without("gptqmodel"))
 def _(folder):
     with tensors(folder) as found:
-        found[GATE] = found[GATE].to(torch.float8_e4m3fn)
-    change(folder, quantization_config={"quant_method": "fp8"})
+        found[GATE] = found[GATE].to(torch.int32)
+    change(folder, quantization_config={"quant_method": "gptq", "bits": 4})
 
 
 @case(FORMS, "an unknown method of quantization")

@@ -492,7 +492,6 @@ QUANTIZED = {
 
 @pytest.mark.parametrize("kind", QUANTIZED)
 def test_quantized_weights_are_had_back(executor, base, tmp_path, kind):
-    pytest.importorskip("accelerate")
     make, error = QUANTIZED[kind]
     folder = make(base, tmp_path / "quantized")
     found = executor.checkpoint(spec_of(folder))
@@ -550,8 +549,6 @@ def test_packed_weights_without_a_word_on_how_to_read_them(executor, base, kind)
         ("awq", "gptqmodel", "gptqmodel"),
         ("bitsandbytes", "bitsandbytes", "bitsandbytes"),
         ("compressed-tensors", "compressed_tensors", "compressed-tensors"),
-        ("fp8", "accelerate", "accelerate"),
-        ("mxfp4", "accelerate", "accelerate"),
     ],
 )
 def test_an_absent_reader_is_named_with_its_extra(
