@@ -76,23 +76,19 @@ def natural_pairing(candidate: Shape, reference: Shape) -> Pairing:
 
 def record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
     """The record of a model; what a statistic that looks at no block leaves open is in its config."""
-    if shape is None:
-        return ModelRecord(
-            source=checkpoint.source,
-            digest=checkpoint.digest,
-            architecture=checkpoint.architecture,
-            blocks=checkpoint.blocks or 0,
-            parameters=checkpoint.parameters,
-            dtype=checkpoint.spec.dtype or "as stored",
-        )
+    skipped = {} if shape is None else shape.skipped
     return ModelRecord(
         source=checkpoint.source,
         digest=checkpoint.digest,
-        architecture=shape.architecture,
-        blocks=shape.blocks,
+        architecture=checkpoint.architecture if shape is None else shape.architecture,
+        blocks=(checkpoint.blocks or 0) if shape is None else shape.blocks,
         parameters=checkpoint.parameters,
-        dtype=shape.dtype,
-        skipped={str(index): what for index, what in shape.skipped.items()},
+        dtype=(checkpoint.spec.dtype or "as stored") if shape is None else shape.dtype,
+        skipped={str(index): what for index, what in skipped.items()},
+        weights_digest=checkpoint.weights_digest,
+        conversion=checkpoint.conversion,
+        pickle=checkpoint.pickle,
+        remote_code=checkpoint.remote_code,
     )
 
 

@@ -10,15 +10,14 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from provenance._entries import file_sha256
+from provenance._forms import UNWANTED, form_of, has_code, wanted
 from provenance._quiet import quiet
 from provenance._weights import (
-    ADAPTER_CONFIG,
     CONFIG,
-    INDEX,
-    SINGLE,
-    TOKENIZER_FILES,
     no_weights,
     one_line,
+    read_object,
     weight_files,
 )
 from provenance.errors import SourceError
@@ -30,13 +29,11 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-WANTED = (CONFIG, ADAPTER_CONFIG, INDEX, "*.safetensors", *TOKENIZER_FILES)
-# Repositories keep other copies of the same weights: in the maker's format, or in subfolders.
-UNWANTED = ("*/*", "consolidated*")
 TIMEOUT = 10.0
 
 _REPO = re.compile(r"(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
 _REVISION = re.compile(r"\w[\w.+\-]*(/\w[\w.+\-]*)*", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -120,34 +117,52 @@ def fetch(
     if not is_revision(spec.revision or "main"):
         raise SourceError(f"{spec.revision!r} is not a revision; write a branch, tag or commit")
     cached = cached_snapshot(spec)
-    whole = cached if cached is not None and _is_whole(cached) else None
+    whole = cached if cached is not None and _is_whole(cached, spec) else None
     if whole is not None and _COMMIT.fullmatch(spec.revision or ""):
         return whole, whole.name
     try:
-        commit = _look_up(spec, endpoint)
+        commit, patterns = _look_up(spec, endpoint)
     except _UnreachableError:
         if whole is None:
             raise
         return whole, whole.name
-    folder = _download(spec, commit, progress, endpoint)
-    weight_files(folder)
+    folder = _download(spec, commit, patterns, progress, endpoint)
+    if whole is None or whole.name != commit:
+        _check(spec, folder)
+    if form_of(folder, allow_pickle=spec.allow_pickle) is None:
+        weight_files(folder)
     return folder, commit
+
+
+def _check(spec: ModelSpec, folder: Path) -> None:
+    """Compare what was downloaded with its checksum: large files are cached under their SHA-256."""
+    for file in folder.iterdir():
+        blob = file.resolve()
+        if _SHA256.fullmatch(blob.name) and file_sha256(blob) != blob.name:
+            blob.unlink()
+            raise SourceError(f"{spec.source}: {file.name} came damaged; download it again")
 
 
 class _UnreachableError(SourceError):
     """The hub did not answer, so that what is cached may serve instead."""
 
 
-def _is_whole(snapshot: Path) -> bool:
+def _is_whole(snapshot: Path, spec: ModelSpec) -> bool:
     try:
-        weight_files(snapshot)
+        form = form_of(snapshot, allow_pickle=spec.allow_pickle)
+        if form is None or form.kind == "quantized":
+            weight_files(snapshot)
+        if form is None or form.kind in {"quantized", "pickle"}:
+            config = read_object(snapshot / CONFIG)
+            if spec.trust_remote_code:
+                has_code(snapshot, config)
     except (SourceError, OSError):
         return False
-    return (snapshot / CONFIG).is_file()
+    return True
 
 
-def _look_up(spec: ModelSpec, endpoint: str | None) -> str:
-    """Ask for the commit that the spec means today, once its listing shows something to load."""
+def _look_up(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
+    """Ask for the commit that the spec means today, and find what of its listing is to be loaded."""
     from huggingface_hub import HfApi
 
     with _translated(spec):
@@ -157,13 +172,20 @@ def _look_up(spec: ModelSpec, endpoint: str | None) -> str:
     if info.sha is None or not _COMMIT.fullmatch(info.sha):
         raise SourceError(f"{spec.source}: the hub names no commit for it; check HF_ENDPOINT")
     names = sorted(sibling.rfilename for sibling in info.siblings or [])
-    if SINGLE not in names and INDEX not in names:
+    patterns = wanted(
+        names, allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
+    )
+    if patterns is None:
         raise SourceError(f"{spec.source} {no_weights(names)}")
-    return str(info.sha)
+    return str(info.sha), patterns
 
 
 def _download(
-    spec: ModelSpec, commit: str, progress: Progress | None, endpoint: str | None
+    spec: ModelSpec,
+    commit: str,
+    patterns: list[str],
+    progress: Progress | None,
+    endpoint: str | None,
 ) -> Path:
     from huggingface_hub import snapshot_download
 
@@ -172,7 +194,7 @@ def _download(
             spec.repo or "",
             revision=commit,
             cache_dir=hub_cache(),
-            allow_patterns=list(WANTED),
+            allow_patterns=patterns,
             ignore_patterns=list(UNWANTED),
             tqdm_class=_meter(progress),
             endpoint=endpoint,

@@ -39,8 +39,10 @@ _A_TAG = (
     f"no mark of pytest's ({', '.join(schema.RESERVED_TAGS)})"
 )
 _MUST_BE = {
+    "allow_pickle": "true or false",
     "alpha": "a number above 0 (1e-300 at the least) and below 1, such as 1e-6",
     "at_least": "a number above 0 and up to 1, such as 0.9",
+    "base": "a name under models:, or a folder, repository, URL or recipe, as a text",
     "blocks": "all, a list of block numbers such as [0, 1], {at_least: 0.9}, or cross",
     "candidate": "the name of a model under models:",
     "controls": "true or false",
@@ -62,6 +64,8 @@ _MUST_BE = {
     "tags": "a list of words, such as [nightly, gpu]",
     "text": "stdlib, topics, or a file relative to the suite",
     "tokens": "a whole number from 16 to 10000000",
+    "trust_remote_code": "true or false",
+    "url": "an address such as s3://bucket/model",
     "version": "1",
     "xfail": 'a text that gives a reason, such as xfail: "issue 7"',
 }

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from provenance.errors import Problem
 
 DEFAULT_ALPHA = 1e-6
+MAX_BASES = 10
+"""Adapters on adapters: no more than these, so that a circle is seen."""
 DEFAULT_STATISTIC: StatisticName = "kinship"
-SOURCES = ("recipe", "path", "repo")
+SOURCES = ("recipe", "path", "repo", "url")
 
 
 def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
@@ -31,6 +33,7 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
     yield from _repeated_blocks(document, ("defaults", "blocks"), suite.get("defaults"))
     for name, model in _mapping(suite.get("models")).items():
         yield from _model_problems(document, ("models", name), model)
+    yield from _base_problems(document, _mapping(suite.get("models")))
     for i, pair in _pairs(suite):
         yield from _pair_problems(document, ("pairs", i), pair)
     yield from _undecidable(document, suite)
@@ -82,13 +85,36 @@ def _model_problems(document: Document, path: YamlPath, model: Any) -> Iterator[
     given = [source for source in SOURCES if source in model]
     name = shown(str(path[-1]))
     if not given:
-        yield document.problem(path, f"model {name} comes from nowhere: give recipe, path or repo")
+        yield document.problem(
+            path, f"model {name} comes from nowhere: give recipe, path, repo or url"
+        )
     elif len(given) > 1:
         what = f"model {name} comes from {' and '.join(given)}: keep one"
         yield document.key_problem((*path, given[1]), what)
     if "revision" in model and "repo" not in model:
         what = "'revision' belongs to a repo: remove it, or give repo"
         yield document.key_problem((*path, "revision"), what)
+    if "://" in str(model.get("path", "")):
+        what = f"path is a URL: write url: {shown(str(model['path']))}"
+        yield document.key_problem((*path, "path"), what)
+    if "recipe" in model:
+        for key in ("base", "allow_pickle", "trust_remote_code"):
+            if key in model:
+                what = f"{key!r} has no use for a recipe: remove it"
+                yield document.key_problem((*path, key), what)
+
+
+def _base_problems(document: Document, models: dict[str, Any]) -> Iterator[Problem]:
+    """Find bases of bases without an end, or with none that anyone could mean."""
+    for name, model in models.items():
+        base = _mapping(model).get("base")
+        for _ in range(MAX_BASES):
+            if not isinstance(base, str) or base not in models:
+                break
+            base = _mapping(models[base]).get("base")
+        else:
+            what = f"model {shown(name)} has more than {MAX_BASES} bases below it: name another"
+            yield document.problem(("models", name, "base"), what)
 
 
 def _pair_problems(document: Document, path: YamlPath, pair: dict[str, Any]) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from provenance.vocabulary import Dtype, InputKind, Relationship, StatisticName
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+URL_PATTERN = r"^[a-z][a-z0-9]*://\S+$"
 TAG_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
 RESERVED_TAGS = (
     "filterwarnings",
@@ -33,7 +34,9 @@ RESERVED_TAGS = (
 NO_REASON = ("", "yes", "no", "on", "off", "y", "n")
 """What YAML 1.1 would read as true or false: never why a pair is skipped."""
 
-VERBATIM = frozenset({"revision", "candidate", "reference", "repo", "path", "recipe", "id", "tags"})
+VERBATIM = frozenset(
+    {"revision", "candidate", "reference", "repo", "path", "recipe", "id", "tags", "url", "base"}
+)
 """Keys under which a plain scalar is text, whatever it looks like."""
 
 UNION_TAGS = ("<all>", "<list>", "<share>", "<one>", "<several>")
@@ -182,11 +185,11 @@ class DefaultsDocument(Choices):
 
 
 class ModelDocument(Part):
-    """Where a model comes from: one of recipe, path and repo."""
+    """Where a model comes from: one of recipe, path, repo and url."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "oneOf": [{"required": [source]} for source in ("recipe", "path", "repo")],
+            "oneOf": [{"required": [source]} for source in ("recipe", "path", "repo", "url")],
             "dependentRequired": {"revision": ["repo"]},
         }
     )
@@ -195,13 +198,31 @@ class ModelDocument(Part):
         None, description="A small model made on the spot, such as quickstart/base."
     )
     path: Written | None = Field(
-        None, description="A checkpoint's folder or file, relative to the suite."
+        None,
+        description="A folder of a checkpoint or of an adapter, or a GGUF file, relative to the suite.",
     )
     repo: Written | None = Field(
         None, description="A repository of the Hugging Face hub, such as meta-llama/Llama-2-7b-hf."
     )
     revision: Written | None = Field(
         None, description="Commit, tag or branch of the repo; a full commit pins the weights."
+    )
+    url: Annotated[str, Field(pattern=URL_PATTERN)] | None = Field(
+        None, description="A folder or GGUF file in an object store, such as s3://bucket/model."
+    )
+    base: Written | None = Field(
+        None,
+        description="What an adapter is on, if not what its own configuration names: a name under "
+        "models:, or a folder, repository, URL or recipe, as on the command line.",
+    )
+    allow_pickle: bool = Field(
+        default=False,
+        description="Read pickled weights where there are no safetensors, by torch's weights-only "
+        "loader. Of this model alone.",
+    )
+    trust_remote_code: bool = Field(
+        default=False,
+        description="Run the code that the checkpoint brings, with your rights. Of this model alone.",
     )
     dtype: Dtype | None = Field(
         None, description="Type to load the weights in, if not the one that suits the device."

@@ -7,12 +7,12 @@ opening besides (a shard outside of the folder, a pickle named by the index) is 
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from provenance._tensors import StoredTensor, stored_tensors
 from provenance.errors import SourceError
 
 CONFIG = "config.json"
@@ -36,7 +36,8 @@ CONFIG_LIMIT = 10 * 2**20
 INDEX_LIMIT = 100 * 2**20
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-PICKLE_REMEDY = "convert it to safetensors; pickle can run code and is not loaded"
+PICKLE_REMEDY = "pickle can run code; convert it to safetensors"
+LEAVE = "or set allow_pickle: true on this model"
 
 
 def read_object(file: Path, limit: int = CONFIG_LIMIT) -> dict[str, Any]:
@@ -115,6 +116,44 @@ def _homes(root: Path) -> list[Path]:
     return [root]
 
 
+def weight_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """Find every tensor that a loader would read from `folder`, by name, sorted.
+
+    Raises
+    ------
+    SourceError
+        As `weight_files` and `stored_tensors`; or two files hold a tensor of one name, or the index
+        and its files do not name the same tensors.
+    """
+    files = weight_files(folder)
+    found: dict[str, StoredTensor] = {}
+    for file in files.values():
+        for tensor in stored_tensors(file):
+            other = found.setdefault(tensor.name, tensor)
+            if other is not tensor:
+                raise SourceError(f"{file} holds {tensor.name!r}, and so does {other.file.name}")
+    if SINGLE not in files:
+        _refuse_other_tensors(folder, found)
+    return dict(sorted(found.items()))
+
+
+def _refuse_other_tensors(folder: Path, found: dict[str, StoredTensor]) -> None:
+    """Refuse an index that is of other tensors than its files: half of a save, or a forgery."""
+    listed = read_object(folder / INDEX, INDEX_LIMIT)["weight_map"]
+    for name, shard in sorted(listed.items()):
+        if name not in found or found[name].file != folder / shard:
+            raise SourceError(
+                f"{folder / shard} has no tensor {name!r}, which the index says it has; "
+                "download or save the checkpoint again"
+            )
+    for name, tensor in found.items():
+        if name not in listed:
+            raise SourceError(
+                f"{tensor.file} has the tensor {name!r}, which the index does not list; "
+                "download or save the checkpoint again"
+            )
+
+
 def weight_files(folder: Path) -> dict[str, Path]:
     """Find the safetensors files that transformers would load from `folder`, by name, sorted.
 
@@ -148,53 +187,15 @@ def _shard(folder: Path, name: str) -> Path:
 
 def no_weights(names: list[str]) -> str:
     """Say why a folder or repository with the files `names` has nothing to load: a predicate."""
-    if any(name.endswith(".gguf") for name in names):
-        return "holds GGUF, which is not supported yet; give safetensors instead"
+    files = [name for name in names if name.endswith(".gguf")]
+    if files:
+        return f"has {len(files)} GGUF files; download one, and give it as path: ({files[0]})"
     if ADAPTER_CONFIG in names:
-        return "is an adapter alone; merge it into its base first"
+        return f"has {ADAPTER_CONFIG} but no adapter_model.safetensors; save the adapter again"
     shards = [name for name in names if name.endswith(".safetensors")]
     if shards:
         return f"has {shards[0]} but neither {SINGLE} nor {INDEX}; download or save it again"
     pickles = [name for name in names if name.endswith(PICKLES)]
     if pickles:
-        return f"has its weights as pickle only ({pickles[0]}): {PICKLE_REMEDY}"
+        return f"has its weights as pickle only ({pickles[0]}): {PICKLE_REMEDY}, {LEAVE}"
     return f"has no weights: neither {SINGLE} nor {INDEX}; download or save it again"
-
-
-def count_elements(file: Path) -> int:
-    """Count the elements of all tensors in the header of a safetensors file.
-
-    Opening verifies: the header parses, is below safetensors' own limit of 100 MB, and its tensors
-    cover the file, without overlap, to the last byte.
-
-    Raises
-    ------
-    SourceError
-        The file is not a sound safetensors file.
-
-    References
-    ----------
-    .. [1] https://huggingface.co/docs/safetensors/index#format
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        # "np" needs no torch, and reads the header of the types that numpy lacks as well
-        with safe_open(file, framework="np") as opened:
-            shapes = [opened.get_slice(key).get_shape() for key in opened.keys()]  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, OverflowError) as error:
-        raise SourceError(
-            f"{file} is not a whole safetensors file ({_reason(error)}); download or save it again"
-        ) from error
-    return sum(math.prod(shape) for shape in shapes)
-
-
-def data_bytes(file: Path) -> int:
-    """Bytes of the tensors of a sound safetensors file: all but the header and its length."""
-    with file.open("rb") as opened:
-        header = int.from_bytes(opened.read(8), "little")
-    return file.stat().st_size - 8 - header
-
-
-def _reason(error: BaseException) -> str:
-    return one_line(error).removeprefix("Error while deserializing header: ")

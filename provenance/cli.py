@@ -174,7 +174,8 @@ def compare(
 ) -> None:
     """Compare CANDIDATE with REFERENCE, block by block.
 
-    Each is a folder, a hub id (org/name, org/name@revision) or a recipe (quickstart/base).
+    Each is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model)
+    or a recipe (quickstart/base).
     The exit code is 0 whatever the verdict.
     """
     inputs = _inputs(source, tokens, sequence_length, seed)

@@ -99,6 +99,10 @@ class ModelRecord:
 
     ``skipped`` names the blocks without an MLP of the kind that the statistic needs, gated or any,
     ``{"2": "MambaMixer"}``; they are not compared.
+    ``digest`` is of configuration and weights, ``weights_digest`` of the weights alone, as they were
+    read. ``conversion`` says from what they were made, where a plain checkpoint had to be made first;
+    ``pickle`` and ``remote_code`` whether weights were read from a pickle, and whether the checkpoint's
+    own code was run.
     """
 
     source: str
@@ -108,6 +112,10 @@ class ModelRecord:
     parameters: int
     dtype: str
     skipped: Mapping[str, str] = field(default_factory=dict)
+    weights_digest: str | None = None
+    conversion: str | None = None
+    pickle: bool = False
+    remote_code: bool = False
 
 
 @dataclass(frozen=True)

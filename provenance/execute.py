@@ -7,7 +7,7 @@ imports no torch: what needs torch is in `provenance.measure`, imported when the
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from provenance import corpus, recipes
 from provenance._assemble import inputs_record, natural_pairing, parts, record, versions
 from provenance._per_model import PerModel
+from provenance.acquire import Models
 from provenance.errors import DegenerateError, InputError, ProvenanceError
 from provenance.evidence import Evidence, EvidenceError, Pairing
 from provenance.plan import Comparison
-from provenance.sources import Checkpoint, fetch, open_folder, parse
+from provenance.sources import parse
 from provenance.statistics import REGISTRY
 from provenance.store import Store
 from provenance.verdict import aggregate
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.inputs import Inputs
-    from provenance.store import JSON, Entry
-    from provenance.vocabulary import Disguise, StatisticName
+    from provenance.sources import Checkpoint
+    from provenance.store import JSON
+    from provenance.vocabulary import StatisticName
 
 MEASURE_VERSION = 1
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
@@ -78,7 +80,7 @@ class Executor:
         self.on_stage = on_stage
         self.distillation = distillation or DistillSettings()
         self.memory = memory or Memory()
-        self._checkpoints: dict[ModelSpec, Checkpoint] = {}
+        self._models = Models(self.store, self._tell, device)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
 
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
@@ -89,10 +91,7 @@ class Executor:
         SourceError
             If they cannot be had or cannot be trusted.
         """
-        if spec not in self._checkpoints:
-            folder, opened = self._folder(spec)
-            self._checkpoints[spec] = open_folder(folder, opened, self.store.sha256)
-        return self._checkpoints[spec]
+        return self._models.checkpoint(spec)
 
     def evidence(self, comparison: Comparison) -> Evidence:
         """Evidence on a pair, from this run, from the store, or measured now.
@@ -116,55 +115,6 @@ class Executor:
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
             self.on_stage(stage)
-
-    def _folder(self, spec: ModelSpec) -> tuple[Path, ModelSpec]:
-        from pathlib import Path
-
-        if spec.disguised is not None:
-            return self._disguised(spec, spec.disguised).path, spec
-        if spec.recipe is not None:
-            return self._made(spec.recipe).path, spec
-        if spec.path is not None:
-            return Path(spec.path).expanduser(), spec
-        self._tell(Stage("download", spec.source))
-        folder, commit = fetch(spec)
-        return folder, ModelSpec(**{**asdict(spec), "revision": commit})
-
-    def _made(self, name: str) -> Entry:
-        """A recipe's checkpoint folder, made by this process if by none before."""
-        recipe = recipes.get(name)
-        parent = None if recipe.parent is None else self._made(recipe.parent).path
-        others = {other: self._made(other).path for other in recipe.others}
-
-        def make(folder: Path) -> None:
-            from provenance.recipes.build import build
-
-            def tell(_what: str, done: int, total: int) -> None:
-                self._tell(Stage("make", name, done, total))
-
-            self._tell(Stage("make", name))
-            build(name, folder, parent, tell, others)
-
-        return self.store.get_or_create(
-            "checkpoint", recipe.fields(), make, lambda: self._tell(Stage("wait", name))
-        )
-
-    def _disguised(self, spec: ModelSpec, disguise: Disguise) -> Entry:
-        """A copy of a model in a disguise that keeps its function: the positive control."""
-        from provenance.controls import DISGUISE_VERSION, save_disguised
-
-        original = self.checkpoint(replace(spec, disguised=None))
-        fields: dict[str, JSON] = {"disguise": DISGUISE_VERSION, "of": original.digest}
-        if disguise != "all":
-            fields["kind"] = disguise
-
-        def make(folder: Path) -> None:
-            self._tell(Stage("make", spec.source))
-            save_disguised(original, folder, disguise)
-
-        return self.store.get_or_create(
-            "checkpoint", fields, make, lambda: self._tell(Stage("wait", spec.source))
-        )
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
         candidate = self.checkpoint(comparison.candidate)
@@ -208,6 +158,7 @@ class Executor:
                     "digest": model.digest,
                     "tokenizer": model.tokenizer_digest,
                     "dtype": model.spec.dtype,
+                    "made": [model.conversion, model.pickle, model.remote_code],
                 }
                 for model in (candidate, reference)
             ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
@@ -13,7 +14,7 @@ from provenance._streaming import (
     scratch,
     scratch_folder,
 )
-from provenance._weights import data_bytes, one_line, weight_files
+from provenance._weights import CONFIG, one_line
 from provenance.devices import free_bytes
 from provenance.errors import DeviceError, InputError, SourceError
 from provenance.weights import LazyTensors
@@ -26,7 +27,16 @@ if TYPE_CHECKING:
     from provenance.sources import Checkpoint
     from provenance.vocabulary import Dtype, Memory
 
-__all__ = ["encode", "is_streamed", "load_model", "load_skeleton", "load_tokenizer", "quiet"]
+__all__ = [
+    "encode",
+    "is_streamed",
+    "load_model",
+    "load_skeleton",
+    "load_tokenizer",
+    "quiet",
+    "refuse_gaps",
+    "refuse_oversized",
+]
 
 
 def load_model(
@@ -37,7 +47,8 @@ def load_model(
 ) -> PreTrainedModel:
     """Load a causal language model, in evaluation mode and without gradients.
 
-    No code of the checkpoint runs, no pickle is read, no network is asked. transformers fills what
+    No pickle is read, no network is asked, and no code of the checkpoint runs unless it was opened as
+    one whose code is trusted. transformers fills what
     a checkpoint lacks with random numbers and only logs it [1]_; here that is an error.
 
     Parameters
@@ -65,13 +76,14 @@ def load_model(
     .. [1] https://huggingface.co/docs/transformers/main_classes/model
     """
     place = _device(device)
-    _know(checkpoint)
+    refuse_oversized(checkpoint, load_skeleton(checkpoint))
     try:
         with quiet():
             if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
                 return _streamed(checkpoint, device, _dtype(place.type, dtype))
             model, info = _from_pretrained(checkpoint, dtype=_dtype(place.type, dtype))
-            _refuse_gaps(checkpoint, info)
+            refuse_gaps(checkpoint.source, info)
+            _refuse_extras(checkpoint, info["unexpected_keys"])
             model = model.eval().requires_grad_(requires_grad=False).to(place)
             _refuse_nonfinite(checkpoint, model.named_parameters())
     except (SourceError, DeviceError):
@@ -84,7 +96,7 @@ def load_model(
 
 def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memory: Memory) -> bool:
     """Whether the weights, and what is mapped of their files while they are cast, exceed the memory."""
-    stored = sum(data_bytes(path) for path in weight_files(checkpoint.folder).values())
+    stored = sum(tensor.stop - tensor.start for tensor in checkpoint.tensors.values())
     run_in = _dtype(place.type, dtype)
     weights = stored if run_in == "auto" else checkpoint.parameters * run_in.itemsize
     if weights != stored and stored > memory.working and place.type == "cpu":
@@ -106,7 +118,8 @@ def _streamed(checkpoint: Checkpoint, device: str, dtype: Any) -> PreTrainedMode
         offload_folder=folder,
     )
     scratch(model, folder)
-    _refuse_gaps(checkpoint, info)
+    refuse_gaps(checkpoint.source, info)
+    _refuse_extras(checkpoint, info["unexpected_keys"])
     _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
     model = model.eval().requires_grad_(requires_grad=False)
     if dtype != "auto":
@@ -123,14 +136,18 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
         The family is unknown or needs code of its own, or its configuration builds no model.
     """
     _know(checkpoint)
+    _refuse_hollow(checkpoint)
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
         with quiet(), torch.device("meta"):
-            config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True)
+            trusted = checkpoint.remote_code
+            config = AutoConfig.from_pretrained(
+                checkpoint.folder, local_files_only=True, trust_remote_code=trusted
+            )
             model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                config, trust_remote_code=False
+                config, trust_remote_code=trusted
             )
     # as in load_model: a wrong configuration raises anything
     except Exception as error:
@@ -166,11 +183,12 @@ def _know(checkpoint: Checkpoint) -> None:
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = checkpoint.model_type
-    if kind in CONFIG_MAPPING:
+    if kind in CONFIG_MAPPING or checkpoint.remote_code:
         return
     if "auto_map" in checkpoint.config:
         raise SourceError(
-            f"{checkpoint.source}: {kind!r} needs code of its own, which is never run"
+            f"{checkpoint.source}: {kind!r} needs code of its own; if you trust its maker, set "
+            "trust_remote_code: true on this model"
         )
     raise SourceError(
         f"{checkpoint.source}: this transformers ({transformers.__version__}) does not know "
@@ -187,16 +205,23 @@ def _from_pretrained(
         checkpoint.folder,
         **options,
         use_safetensors=True,
-        trust_remote_code=False,
+        trust_remote_code=checkpoint.remote_code,
         local_files_only=True,
-        # else the mismatched keys are named in a log only; `_refuse_gaps` refuses them
+        # else the mismatched keys are named in a log only; `refuse_gaps` refuses them
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
     return model, info
 
 
-def _refuse_gaps(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
+def refuse_gaps(source: str, info: dict[str, Any]) -> None:
+    """Refuse what transformers only logs: it has put random numbers where a tensor did not fit.
+
+    Raises
+    ------
+    SourceError
+        Weights are missing, or of another shape than the model's.
+    """
     # a mismatched key comes as (name, shape in the file, shape in the model)
     wrong = [
         f"{name} is {list(there)}, not {list(wanted)}"
@@ -204,17 +229,75 @@ def _refuse_gaps(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
     ]
     if wrong:
         raise SourceError(
-            f"{checkpoint.source}: weights of another shape than the configuration's: {_few(wrong)}"
+            f"{source}: weights of another shape than the configuration's: {_few(wrong)}"
         )
     if info["missing_keys"]:
         raise SourceError(
-            f"{checkpoint.source}: weights missing: {_few(sorted(info['missing_keys']))}; "
+            f"{source}: weights missing: {_few(sorted(info['missing_keys']))}; "
             "download or save it again"
         )
     if info["error_msgs"]:
+        raise SourceError(f"{source}: {_few([str(text) for text in info['error_msgs']])}")
+
+
+def _refuse_extras(checkpoint: Checkpoint, names: Iterable[str]) -> None:
+    """Refuse weights that no part of the model reads: they say that it is not what was saved.
+
+    A text model is read from the checkpoint of a multimodal one, whose other towers are left out.
+    """
+    if isinstance(checkpoint.config.get("text_config"), dict):
+        return
+    extra = [name for name in sorted(names) if not _HARMLESS.search(name)]
+    if extra:
+        file = checkpoint.tensors[extra[0]].file if extra[0] in checkpoint.tensors else CONFIG
         raise SourceError(
-            f"{checkpoint.source}: {_few([str(text) for text in info['error_msgs']])}"
+            f"{checkpoint.source}: {file} has weights that the configuration has no place for: "
+            f"{_few(extra)}; is {CONFIG} the one that was saved with them?"
         )
+
+
+# what older versions of transformers saved of positions and masks
+_HARMLESS = re.compile(r"(inv_freq|position_ids|masked_bias|attn\.bias|attention\.bias)$")
+
+
+def _refuse_hollow(checkpoint: Checkpoint) -> None:
+    """Refuse a configuration of more blocks or experts than there are tensors, before they are built."""
+    counts = {key: checkpoint.config.get(key) for key in COUNTS}
+    for key, count in counts.items():
+        if isinstance(count, int) and count > max(10_000, checkpoint.parameters):
+            raise SourceError(
+                f"{checkpoint.source}: {CONFIG} has {key} {count:,}; no model has so many"
+            )
+    blocks = checkpoint.blocks or 0
+    if blocks > len(checkpoint.tensors):
+        raise SourceError(
+            f"{checkpoint.source}: {CONFIG} claims {blocks:,} blocks, but there are "
+            f"{len(checkpoint.tensors):,} tensors; is it the one that was saved with them?"
+        )
+
+
+COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "num_attention_heads")
+
+
+def refuse_oversized(checkpoint: Checkpoint, skeleton: PreTrainedModel) -> None:
+    """Refuse a configuration of a far greater model than the files hold, before memory is taken for it.
+
+    Raises
+    ------
+    SourceError
+        It implies more than `EXCESS` times the parameters that are there.
+    """
+    wanted = sum(parameter.numel() for parameter in skeleton.parameters())
+    buffers = sum(buffer.numel() for buffer in skeleton.buffers())
+    if wanted > EXCESS * checkpoint.parameters + SLACK or buffers > checkpoint.parameters + 2**32:
+        raise SourceError(
+            f"{checkpoint.source}: {CONFIG} asks for {max(wanted, buffers):,} parameters, but the files "
+            f"hold {checkpoint.parameters:,}; is it the one that was saved with them?"
+        )
+
+
+EXCESS, SLACK = 4, 10**7
+"""A little more is told weight by weight: what is missing, or of another shape."""
 
 
 def _few(names: list[str]) -> str:
@@ -273,7 +356,7 @@ def _first_sentence(error: BaseException) -> str:
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """Load the tokenizer, or None where there is none; no code of the checkpoint runs.
+    """Load the tokenizer, or None where there is none; code of the checkpoint as in `load_model`.
 
     Raises
     ------
@@ -287,7 +370,9 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
             from transformers import AutoTokenizer
 
             return AutoTokenizer.from_pretrained(
-                checkpoint.folder, trust_remote_code=False, local_files_only=True
+                checkpoint.folder,
+                trust_remote_code=checkpoint.remote_code,
+                local_files_only=True,
             )
     # tokenizers raises bare Exception for a file that it cannot read
     except Exception as error:

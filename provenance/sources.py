@@ -9,15 +9,17 @@ None of this needs torch or transformers: `provenance.loading` takes a `Checkpoi
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provenance._hub import cached_snapshot, fetch, is_repo_id, is_revision
+from provenance._forms import has_code, refuse_packed
+from provenance._hub import cached_snapshot, fetch
+from provenance._parse import expanded, parse
+from provenance._tensors import hash_tensors
 from provenance._weights import (
     ADAPTER_CONFIG,
     CONFIG,
@@ -25,11 +27,10 @@ from provenance._weights import (
     SINGLE,
     TOKENIZER_FILES,
     contained,
-    count_elements,
     listing,
     no_weights,
     read_object,
-    weight_files,
+    weight_tensors,
 )
 from provenance.errors import SourceError
 from provenance.vocabulary import ModelSpec
@@ -37,9 +38,18 @@ from provenance.vocabulary import ModelSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-__all__ = ["Checkpoint", "fetch", "open_folder", "parse", "peek_blocks"]
+    from provenance._tensors import StoredTensor
 
-FORMS = "write a folder (./model), a hub repository (org/name or org/name@revision), or a recipe"
+__all__ = [
+    "Checkpoint",
+    "base_of",
+    "fetch",
+    "lasting_digest",
+    "open_folder",
+    "parse",
+    "peek_blocks",
+    "tokenizer_digest",
+]
 
 # What a save or a download writes into a configuration without changing the model.
 VOLATILE = frozenset({"transformers_version", "_name_or_path", "_commit_hash"})
@@ -62,7 +72,10 @@ class Checkpoint:
     folder : Path
         Where the files are.
     digest : str
-        ``sha256:`` over the configuration, without its volatile keys, and the weight files.
+        ``sha256:`` over the configuration, without its volatile keys, and the weights.
+    weights_digest : str
+        ``sha256:`` over the weights alone: the names, types, shapes and bytes of all tensors, however
+        they are spread over files.
     tokenizer_digest : str or None
         ``sha256:`` over the tokenizer's files; None where there are none.
     config : Mapping
@@ -70,15 +83,28 @@ class Checkpoint:
     parameters : int
         The number of elements of all tensors in the weight files; where a quantized format packs
         several weights into one element, that is fewer than the model's.
+    tensors : Mapping
+        What the headers of the weight files say of each tensor, by name.
+    conversion : str or None
+        From what this checkpoint was made, where it was not one at first.
+    pickle : bool
+        Whether that was a pickle.
+    remote_code : bool
+        Whether code of the checkpoint is run when it is loaded.
     """
 
     spec: ModelSpec
     source: str
     folder: Path
     digest: str
+    weights_digest: str
     tokenizer_digest: str | None
     config: Mapping[str, Any] = field(repr=False, hash=False)
     parameters: int
+    tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False, hash=False)
+    conversion: str | None = None
+    pickle: bool = False
+    remote_code: bool = False
 
     @property
     def model_type(self) -> str:
@@ -120,89 +146,12 @@ def _setting(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
     return None
 
 
-def parse(text: str, recipes: Collection[str] = ()) -> ModelSpec:
-    """Find the model that a person means by `text` on a command line.
-
-    In this order: the prefixes ``recipe:``, ``path:``, ``repo:`` and ``hf:``; a folder that exists;
-    a recipe's name; what can only be a path; a hub id with an optional ``@revision``.
-
-    Parameters
-    ----------
-    text : str
-        What was typed.
-    recipes : collection of str
-        The names of the recipes that there are.
-
-    Raises
-    ------
-    SourceError
-        The folder or recipe is not there, or the text has none of the three forms.
-
-    Examples
-    --------
-    >>> parse("org/name@main").source
-    'repo:org/name@main'
-    """
-    text = text.strip()
-    prefix, colon, rest = text.partition(":")
-    if colon and prefix in {"recipe", "path", "repo", "hf"}:
-        readers = {"recipe": lambda name: _recipe(name, recipes), "path": _path}
-        return readers.get(prefix, _repo)(rest)
-    if text and os.path.isdir(_expanded(text)):  # noqa: PTH112  never raises
-        return _path(text)
-    if text in recipes:
-        return ModelSpec(recipe=text)
-    if _looks_like_path(text):
-        return _path(text)
-    if _namespace(text) in {_namespace(name) for name in recipes} - {None}:
-        return _recipe(text, recipes)
-    return _repo(text)
-
-
-def _looks_like_path(text: str) -> bool:
-    if text.startswith((".", "/", "~")) or "\\" in text:
-        return True
-    # A revision may have slashes of its own: org/name@refs/pr/1.
-    return text.partition("@")[0].count("/") > 1 or os.path.isfile(text)  # noqa: PTH113  never raises
-
-
-def _expanded(text: str) -> str:
-    try:
-        return os.path.expanduser(text)  # noqa: PTH111  Path's raises where there is no such user
-    except ValueError:  # no user's name has such characters
-        return text
-
-
-def _namespace(name: str) -> str | None:
-    return name.partition("/")[0] if "/" in name else None
-
-
-def _path(text: str) -> ModelSpec:
-    folder = _expanded(text)
-    if text and os.path.isdir(folder):  # noqa: PTH112  never raises
-        return ModelSpec(path=folder)
-    if os.path.isfile(folder):  # noqa: PTH113  never raises
-        home = os.path.dirname(folder) or "."  # noqa: PTH120
-        raise SourceError(f"{text!r} is a file; give the folder that it is in: {home}")
-    raise SourceError(f"there is no folder {text!r}")
-
-
-def _recipe(name: str, recipes: Collection[str]) -> ModelSpec:
-    if name and (name in recipes or not recipes):
-        return ModelSpec(recipe=name)
-    close = difflib.get_close_matches(name, recipes, n=1)
-    known = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(recipes))}"
-    raise SourceError(f"there is no recipe {name!r}; {known}")
-
-
-def _repo(text: str) -> ModelSpec:
-    name, at, revision = text.partition("@")
-    if not is_repo_id(name) or (at and not is_revision(revision)):
-        raise SourceError(f"{text!r} names no model; {FORMS}")
-    return ModelSpec(repo=name, revision=revision or None)
-
-
-def open_folder(folder: Path, spec: ModelSpec, sha256: Callable[[Path], str]) -> Checkpoint:
+def open_folder(
+    folder: Path,
+    spec: ModelSpec,
+    sha256: Callable[[Path], str],
+    tensor_hashes: Callable[[Path], Mapping[str, str]] = hash_tensors,
+) -> Checkpoint:
     """Verify and digest a local checkpoint folder.
 
     Parameters
@@ -213,29 +162,72 @@ def open_folder(folder: Path, spec: ModelSpec, sha256: Callable[[Path], str]) ->
         What was asked for; of a hub repository with the commit that `fetch` returned as revision.
     sha256 : callable
         The hash of a file's content, memoised by whoever passes it.
+    tensor_hashes : callable
+        The hash of each tensor of a safetensors file, likewise.
 
     Raises
     ------
     SourceError
-        The folder is not there, has no readable configuration or no safetensors, is an adapter or
-        GGUF, has a torn or incomplete file, or names files outside of itself.
+        The folder is not there, has no readable configuration or no safetensors, has a torn or
+        incomplete file, names files outside of itself, or holds codes of weights and no word on how
+        they are to be read.
     """
     config = _read_config(folder)
-    weights = weight_files(folder)
-    parameters = sum(count_elements(file) for file in weights.values())
-    hashes = _hashes(weights, sha256)
-    tokenizer = {
-        name: contained(folder, name) for name in TOKENIZER_FILES if os.path.lexists(folder / name)
-    }
+    tensors = weight_tensors(folder)
+    refuse_packed(config, tensors)
+    code = _code(folder, config, sha256) if spec.trust_remote_code else {}
+    weights = _weights_digest(tensors, tensor_hashes)
     return Checkpoint(
         spec=spec,
         source=spec.source,
         folder=folder,
-        digest=_model_digest(config, hashes),
-        tokenizer_digest=_digest(_hashes(tokenizer, sha256)) if tokenizer else None,
+        digest=_model_digest(config, weights, code),
+        weights_digest=weights,
+        tokenizer_digest=tokenizer_digest(folder, sha256),
         config=config,
-        parameters=parameters,
+        parameters=sum(tensor.elements for tensor in tensors.values()),
+        tensors=tensors,
+        remote_code=bool(code),
     )
+
+
+def tokenizer_digest(folder: Path, sha256: Callable[[Path], str]) -> str | None:
+    """Digest the tokenizer's files in a folder; None where there are none."""
+    files = {
+        name: contained(folder, name) for name in TOKENIZER_FILES if os.path.lexists(folder / name)
+    }
+    return _digest(_hashes(files, sha256)) if files else None
+
+
+def lasting_digest(config: dict[str, Any]) -> str:
+    """Digest a configuration without what a save or a download writes into it."""
+    return _digest(_lasting(config))
+
+
+def base_of(folder: Path, spec: ModelSpec, recipes: Collection[str]) -> ModelSpec:
+    """Find the model that an adapter belongs on: what its spec says, else its configuration.
+
+    A configuration is its maker's, so that it may name a folder or a repository, and nothing else.
+
+    Raises
+    ------
+    SourceError
+        Neither names a model.
+    """
+    if isinstance(spec.base, ModelSpec):
+        return spec.base
+    if spec.base is not None:
+        return parse(spec.base, recipes)
+    config = read_object(contained(folder, ADAPTER_CONFIG))
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(name, str) or not name:
+        raise SourceError(f"{folder / ADAPTER_CONFIG} names no base; give it as base:")
+    if os.path.isdir(folder / name) and not os.path.isdir(name):  # noqa: PTH112  never raises
+        return ModelSpec(path=str(folder / name))
+    found = parse(name)
+    if found.path is None and found.repo is None:
+        raise SourceError(f"{folder / ADAPTER_CONFIG} names {name!r}; give the base as base:")
+    return replace(found, revision=revision) if found.repo and isinstance(revision, str) else found
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -255,9 +247,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _no_config(folder: Path) -> str:
-    names = listing(folder)
-    if ADAPTER_CONFIG in names or any(name.endswith(".gguf") for name in names):
-        return no_weights(names)
+    if SINGLE not in listing(folder) and INDEX not in listing(folder):
+        return no_weights(listing(folder))
     return f"has no {CONFIG}; give the folder of a checkpoint that transformers saved"
 
 
@@ -283,15 +274,37 @@ def _hashes(files: Mapping[str, Path], sha256: Callable[[Path], str]) -> dict[st
         raise SourceError(f"{error.filename} cannot be read: {error.strerror or error}") from error
 
 
+def _weights_digest(
+    tensors: Mapping[str, StoredTensor], hashes: Callable[[Path], Mapping[str, str]]
+) -> str:
+    files = {tensor.file for tensor in tensors.values()}
+    found = {file: hashes(file) for file in sorted(files)}
+    return _digest(
+        {
+            name: [tensor.dtype, list(tensor.shape), found[tensor.file][name]]
+            for name, tensor in tensors.items()
+        }
+    )
+
+
 def _lasting(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _lasting(item) for key, item in value.items() if key not in VOLATILE}
     return [_lasting(item) for item in value] if isinstance(value, list) else value
 
 
-def _model_digest(config: dict[str, Any], hashes: dict[str, str]) -> str:
+def _code(folder: Path, config: dict[str, Any], sha256: Callable[[Path], str]) -> dict[str, str]:
+    """Hashes of the code that a checkpoint brings; empty where it needs none."""
+    if not has_code(folder, config):
+        return {}
+    names = [name for name in listing(folder) if name.endswith(".py")]
+    return _hashes({name: contained(folder, name) for name in names}, sha256)
+
+
+def _model_digest(config: dict[str, Any], weights: str, code: dict[str, str]) -> str:
     try:
-        return _digest({"config": _lasting(config), "weights": hashes})
+        parts = {"config": _lasting(config), "weights": weights} | ({"code": code} if code else {})
+        return _digest(parts)
     except RecursionError as error:
         raise SourceError(f"the {CONFIG} is nested too deeply to be a configuration") from error
 
@@ -309,9 +322,11 @@ def peek_blocks(spec: ModelSpec) -> int | None:
     """
     if spec.blocks is not None:
         return spec.blocks
-    folder = None if spec.path is None else Path(_expanded(spec.path))
+    folder = None if spec.path is None else Path(expanded(spec.path))
     if spec.repo is not None:
         folder = cached_snapshot(spec)
+    if isinstance(spec.base, ModelSpec):
+        return peek_blocks(spec.base)
     if folder is None:
         return None
     try:

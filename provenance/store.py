@@ -146,16 +146,20 @@ class Store:
         StoreError
             If the file changes while it is read, or the store cannot be used.
         """
+        return self.remembered(path, "sha256", file_sha256)
+
+    def remembered(self, path: Path, what: str, compute: Callable[[Path], str]) -> str:
+        """Return what `compute` makes of a file, under the name `what`; read once, as by `sha256`."""
         real = path.resolve(strict=True)
-        fields = _identity(real)
+        identity = _identity(real)
 
         def build(folder: Path) -> None:
-            digest = file_sha256(real)
-            if _identity(real) != fields:
+            text = compute(real)
+            if _identity(real) != identity:
                 raise StoreError(f"{path} changed while it was read; wait until it is complete")
-            (folder / "sha256").write_text(digest, encoding="utf-8")
+            (folder / what).write_text(text, encoding="utf-8")
 
-        return self.get_or_create("hashes", fields, build).read_text("sha256")
+        return self.get_or_create("hashes", {**identity, "what": what}, build).read_text(what)
 
     def journal(self) -> list[dict[str, Any]]:
         """Return one record for every entry ever computed here, oldest first.

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -217,7 +217,7 @@ def _not_a_mapping(document: Document) -> Problem:
 
 def _suite(checked: SuiteDocument, document: Document, path: Path) -> Suite:
     folder = path.absolute().parent
-    models = {name: _model(model, folder) for name, model in checked.models.items()}
+    models = _models(checked.models, folder)
     marks = [document.values["pairs", i, "expect"] for i in range(len(checked.pairs))]
     count = sum(len(_statistics(pair, checked)) for pair in checked.pairs)
     claims = tuple(
@@ -235,10 +235,23 @@ def _inputs(inputs: InputsDocument, folder: Path) -> InputsSpec:
     return InputsSpec(**{**inputs.model_dump(), "text": _absolute(spec.text, folder)})
 
 
+def _models(models: Mapping[str, ModelDocument], folder: Path) -> dict[str, ModelSpec]:
+    """Every model, with the model that its base is where that has a name of its own."""
+
+    def made(name: str) -> ModelSpec:
+        spec = _model(models[name], folder)
+        # this ends: `_suite_rules` has refused a circle
+        return replace(spec, base=made(spec.base)) if spec.base in models else spec  # type: ignore[arg-type]
+
+    return {name: made(name) for name in models}
+
+
 def _model(model: ModelDocument, folder: Path) -> ModelSpec:
     given = model.model_dump()
     if model.path is not None:
         given["path"] = _absolute(model.path, folder)
+    if model.base is not None and model.base.startswith(("./", "../")):
+        given["base"] = _absolute(model.base, folder)
     return ModelSpec(**given)
 
 

@@ -60,13 +60,17 @@ Disguise = Literal["all", "units"]
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Where a model comes from: exactly one of ``recipe``, ``path`` and ``repo``.
+    """Where a model comes from: exactly one of ``recipe``, ``path``, ``repo`` and ``url``.
 
     ``revision`` belongs to ``repo``. ``dtype`` is the type to load in (None: the checkpoint's own
     on a GPU, float32 on a CPU). ``blocks`` states the number of transformer blocks where it cannot
     be read before the model is there (a hub model that is not downloaded yet). ``disguised`` is not
     the model but a copy of it with the same function, made on the spot: a positive control.
     In disguise "all" its hidden units and its residual stream are others, in "units" the former alone.
+
+    ``base`` is what an adapter belongs on, if not what its own configuration names: a model, or the text
+    that a person would write for one. ``allow_pickle`` and ``trust_remote_code`` hold for this model's own
+    files and for no other's.
     """
 
     recipe: str | None = None
@@ -76,6 +80,10 @@ class ModelSpec:
     dtype: Dtype | None = None
     blocks: int | None = None
     disguised: Disguise | None = None
+    url: str | None = None
+    base: ModelSpec | str | None = None
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
 
     @property
     def source(self) -> str:
@@ -87,6 +95,8 @@ class ModelSpec:
             return f"recipe:{self.recipe}"
         if self.path is not None:
             return f"path:{self.path}"
+        if self.url is not None:
+            return self.url
         return f"repo:{self.repo}" + (f"@{self.revision}" if self.revision else "")
 
 

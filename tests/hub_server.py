@@ -21,7 +21,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class Hub:
     """One repository ``org/tiny``, whose answers a test can change while it runs.
 
-    ``answers`` maps "info", "tree" or "resolve" to ``(status, X-Error-Code, X-Error-Message)``.
+    ``answers`` maps "info", "tree" or "resolve" to ``(status, X-Error-Code, X-Error-Message)``. The
+    files in ``large`` are kept as the hub keeps large files: under their SHA-256, on a server that
+    ``resolve`` redirects to. The first ``cuts`` answers of that server break off half-way.
     """
 
     files: Mapping[str, bytes]
@@ -29,6 +31,9 @@ class Hub:
     revisions: tuple[str, ...] = ("main", COMMIT)
     answers: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
+    large: set[str] = field(default_factory=set)
+    cuts: int = 0
+    ranges: list[str] = field(default_factory=list)
 
     def reply(self, path: str) -> tuple[int, dict[str, str], bytes]:
         parts = path.strip("/").split("/")
@@ -36,6 +41,8 @@ class Hub:
             return self._api(parts[4:])
         if parts[:3] == ["org", "tiny", "resolve"]:
             return self._file("/".join(parts[4:]))
+        if parts[0] == "large":
+            return 200, {"Accept-Ranges": "bytes"}, self.files["/".join(parts[1:])]
         return refusal(401, "", "Invalid username or password.")
 
     def _api(self, rest: list[str]) -> tuple[int, dict[str, str], bytes]:
@@ -62,6 +69,12 @@ class Hub:
         if name not in self.files:
             return refusal(404, "EntryNotFound", "Entry not found")
         data = self.files[name]
+        if name in self.large:
+            # another host, as the hub has it: within one, the client would not look at this answer
+            home = self.endpoint.replace("127.0.0.1", "localhost")
+            headers = {"Location": f"{home}/large/{name}", "X-Repo-Commit": COMMIT}
+            headers["X-Linked-Etag"] = f'"{hashlib.sha256(data).hexdigest()}"'
+            return 302, headers | {"X-Linked-Size": str(len(data))}, b""
         return 200, {"ETag": f'"{etag(data)}"', "X-Repo-Commit": COMMIT}, data
 
     def fetched(self) -> set[str]:
@@ -96,12 +109,22 @@ def serve(files: Mapping[str, bytes]) -> Iterator[Hub]:
             path = unquote(urlsplit(self.path).path)
             hub.requests.append(f"{self.command} {path}")
             status, headers, body = hub.reply(path)
+            begin = self.headers.get("Range")
+            if path.startswith("/large/") and begin:
+                hub.ranges.append(begin)
+                start = int(begin.removeprefix("bytes=").rstrip("-"))
+                headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+                status, body = 206, body[start:]
             self.send_response(status)
             for key, text in headers.items():
                 self.send_header(key, text)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if self.command != "HEAD":
+            if self.command == "GET" and path.startswith("/large/") and hub.cuts:
+                hub.cuts -= 1
+                self.wfile.write(body[: len(body) // 2])
+                self.close_connection = True
+            elif self.command != "HEAD":
                 self.wfile.write(body)
 
         do_GET = do_HEAD = answer  # noqa: N815

@@ -36,12 +36,14 @@ LEVELS = {
     "transforms": 2,
     "verification": 2,
     "weights": 2,
+    "conversions": 3,
     "statistics": 3,
     "blocks": 4,
     "controls": 4,
     "pairs": 4,
     "plan": 4,
     "verdict": 4,
+    "acquire": 5,
     "execute": 5,
     "live": 5,
     "measure": 5,
@@ -57,9 +59,11 @@ PRIVATE = {
     "_dataflow": "tracing",
     "_drafts": "tracing",
     "_entries": "store",
+    "_forms": "sources",
     "_hub": "sources",
     "_mlps": "tracing",
     "_paired": "permtest",
+    "_parse": "sources",
     "_per_model": "execute",
     "_quiet": "errors",  # serves several: a leaf, it imports nothing of ours
     "_signals": "tracing",
@@ -69,6 +73,8 @@ PRIVATE = {
     "_suite_problems": "suite",
     "_suite_rules": "suite",
     "_suite_schema": "suite",
+    "_tensors": "sources",
+    "_urls": "sources",
     "_valueless": "tracing",
     "_weights": "sources",
     "_yaml": "suite",
@@ -77,6 +83,7 @@ PRIVATE = {
 """Which module a private one serves; it stands on that module's level."""
 
 SIDEWAYS = {
+    ("execute", "acquire"),  # has the models that are measured
     ("execute", "measure"),  # its torch side, imported when there is something to measure
     ("execute", "proxies"),  # likewise
     ("live", "measure"),  # the shape of a model
@@ -97,6 +104,7 @@ HEAVY = {"assignment", "loading", "permtest", "tracing"}
 
 LIGHT = [
     "provenance",
+    "provenance.acquire",
     "provenance.cli",
     "provenance.errors",
     "provenance.evidence",

@@ -158,7 +158,10 @@ def test_code_of_a_checkpoint_is_never_run(folder, tmp_path, family):
     marker = tmp_path / "marker"
     change_config(folder, model_type=family, auto_map=code_that_leaves_a_marker(folder, marker))
     if family == "evil":
-        refused(folder, "'evil' needs code of its own, which is never run")
+        refused(
+            folder,
+            "'evil' needs code of its own; if you trust its maker, set trust_remote_code: true",
+        )
     else:
         load_model(opened(folder), "cpu")
     assert not marker.exists()
@@ -179,10 +182,34 @@ def test_a_pickle_beside_the_weights_is_never_read(folder, tmp_path):
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("method", ["gptq", "awq", "hqq", "compressed-tensors"])
-def test_an_absent_quantization_library_is_one_line(folder, method):
-    change_config(folder, quantization_config={"quant_method": method, "bits": 4, "group_size": 8})
-    refused(folder, rf"it is quantized \({method}\), and a library for that is absent: ")
+def test_weights_that_the_configuration_has_no_place_for(folder):
+    change_weights(folder, lambda tensors: tensors.update({"model.layers.2.x": torch.ones(2)}))
+    refused(folder, r"model\.safetensors has weights that .* no place for: model\.layers\.2\.x")
+    change_config(folder, num_hidden_layers=1)
+    refused(folder, r"no place for: model\.layers\.1\.\S+, \S+, \S+ and \d+ more")
+
+
+def test_what_older_versions_saved_of_positions_is_let_pass(folder):
+    name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+    change_weights(folder, lambda tensors: tensors.update({name: torch.ones(4)}))
+    load_model(opened(folder), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"hidden_size": 10**6, "vocab_size": 10**6}, "asks for [0-9,]{17,} parameters, but the f"),
+        ({"intermediate_size": 10**12}, "asks for [0-9,]{17,} parameters, but the files hold 2"),
+        ({"num_hidden_layers": 9_999}, "claims 9,999 blocks, but there are 21 tensors"),
+        ({"num_attention_heads": 10**9}, "num_attention_heads 1,000,000,000; no model has so many"),
+    ],
+)
+def test_a_configuration_of_a_far_greater_model_takes_no_memory(folder, changes, match):
+    change_config(folder, **changes)
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(folder, match)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
 
 
 def test_a_family_that_is_not_causal(folder):

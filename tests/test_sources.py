@@ -36,8 +36,8 @@ def write_config(folder: Path, **changes) -> None:
     (folder / "config.json").write_text(json.dumps(CONFIG | changes))
 
 
-def write_index(folder: Path, *names) -> None:
-    weight_map = {f"tensor{i}": name for i, name in enumerate(names)}
+def write_index(folder: Path, *names, last="b") -> None:
+    weight_map = dict(zip(["a", last], names, strict=False))
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
 
 
@@ -84,6 +84,7 @@ def sharded(folder):
         ("gpt2@main", ModelSpec(repo="gpt2", revision="main")),
         ("org/name@refs/pr/1", ModelSpec(repo="org/name", revision="refs/pr/1")),
         (" org/name ", ModelSpec(repo="org/name")),
+        ("s3://bucket/model", ModelSpec(url="s3://bucket/model")),
     ],
 )
 def test_each_form_has_its_meaning(text, spec):
@@ -117,8 +118,9 @@ def test_a_file_is_answered_with_its_folder(folder):
 @pytest.mark.parametrize(
     "text", ["", "a b", "-x", "a--b/c", "x.git", "org/n@", "org/n@../x", "é/a"]
 )
-def test_text_of_no_form_is_answered_with_the_three(text):
-    with pytest.raises(SourceError, match=r"a folder .*, a hub repository .*, or a recipe"):
+def test_text_of_no_form_is_answered_with_all_of_them(text):
+    forms = r"a folder .*, a hub repository .*, a URL .*, or a recipe"
+    with pytest.raises(SourceError, match=forms):
         parse(text)
 
 
@@ -149,7 +151,8 @@ def test_parse_gives_a_spec_or_one_line(text):
         assert "\n" not in str(error)  # noqa: PT017
     else:
         assert isinstance(spec, ModelSpec)
-        assert sum(part is not None for part in (spec.recipe, spec.path, spec.repo)) == 1
+        places = (spec.recipe, spec.path, spec.repo, spec.url)
+        assert sum(part is not None for part in places) == 1
 
 
 # --- a sound folder ------------------------------------------------------------------------------
@@ -194,17 +197,73 @@ def test_the_digest_ignores_what_saving_writes(folder):
     assert opened(folder).digest == before
 
 
-@pytest.mark.parametrize("change", ["config", "weights", "name"])
+@pytest.mark.parametrize("change", ["config", "weights", "shape", "dtype", "name"])
 def test_the_digest_sees_what_matters(sharded, change):
-    before = opened(sharded).digest
+    before = opened(sharded)
+    changed = {
+        "weights": {"b": np.zeros(4, dtype=np.float16)},
+        "shape": {"b": np.ones((2, 2), dtype=np.float16)},
+        "dtype": {"b": np.ones(4, dtype=np.float16).view(np.uint16)},
+        "name": {"c": np.ones(4, dtype=np.float16)},
+    }
     if change == "config":
         write_config(sharded, dtype="bfloat16")
-    elif change == "weights":
-        save_file({"b": np.zeros(4, dtype=np.float16)}, sharded / "part1.safetensors")
     else:
-        (sharded / "part1.safetensors").rename(sharded / "part2.safetensors")
-        write_index(sharded, "part0.safetensors", "part2.safetensors")
-    assert opened(sharded).digest != before
+        save_file(changed[change], sharded / "part1.safetensors")
+        write_index(
+            sharded, "part0.safetensors", "part1.safetensors", last=next(iter(changed[change]))
+        )
+    after = opened(sharded)
+    assert after.digest != before.digest
+    assert (after.weights_digest == before.weights_digest) == (change == "config")
+
+
+@pytest.mark.parametrize(
+    "shards",
+    [[["a", "b"]], [["b"], ["a"]], [["a"], ["b"], []]],
+    ids=["one file", "two files", "an empty file"],
+)
+def test_the_digest_is_of_the_tensors_however_they_are_spread(folder, shards):
+    whole = opened(folder)
+    (folder / "model.safetensors").unlink()
+    weight_map = {}
+    for number, names in enumerate(shards):
+        file = f"other-{number}.safetensors"
+        save_file({name: WEIGHTS[name] for name in names}, folder / file, {"format": "np"})
+        weight_map |= dict.fromkeys(names, file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    assert opened(folder).digest == whole.digest
+    assert opened(folder).weights_digest == whole.weights_digest
+
+
+def test_the_digest_is_the_one_that_is_documented(folder):
+    tensors = {
+        name: [kind, list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
+        for (name, array), kind in zip(WEIGHTS.items(), ["F32", "F16"], strict=True)
+    }
+    weights = canonical_digest(tensors)
+    assert opened(folder).weights_digest == weights
+    assert opened(folder).digest == canonical_digest({"config": CONFIG, "weights": weights})
+
+
+def canonical_digest(value):
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_tensor_in_two_files_is_refused(sharded):
+    save_file(WEIGHTS, sharded / "part1.safetensors")
+    refused(sharded, r"part1\.safetensors holds 'a', and so does part0\.safetensors")
+
+
+def test_an_index_that_names_an_absent_tensor_is_refused(sharded):
+    save_file({"c": np.ones(4)}, sharded / "part1.safetensors")
+    refused(sharded, r"part1\.safetensors has no tensor 'b', which the index says it has")
+
+
+def test_a_tensor_that_the_index_does_not_list_is_refused(sharded):
+    save_file({"b": np.ones(4), "c": np.ones(4)}, sharded / "part1.safetensors")
+    refused(sharded, r"part1\.safetensors has the tensor 'c', which the index does not list")
 
 
 def test_the_tokenizer_has_a_digest_of_its_own(folder):
@@ -285,23 +344,9 @@ def test_a_pipe_is_not_waited_for(folder):
     assert peek_blocks(ModelSpec(path=str(folder))) is None
 
 
-def test_an_adapter_alone(folder):
-    (folder / "config.json").rename(folder / "adapter_config.json")
-    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
-    refused(folder, "an adapter alone; merge it into its base first")
-
-
 def test_an_adapter_beside_a_model(folder):
     (folder / "adapter_config.json").write_text("{}")
     refused(folder, "has an adapter .* beside its weights")
-
-
-@pytest.mark.parametrize("with_config", [True, False])
-def test_gguf(folder, with_config):
-    (folder / "model.safetensors").rename(folder / "model-Q4.gguf")
-    if not with_config:
-        (folder / "config.json").unlink()
-    refused(folder, "GGUF, which is not supported yet")
 
 
 def test_no_weights(folder):
@@ -328,9 +373,9 @@ def test_a_pickle_is_refused_and_never_read(folder, tmp_path):
     marker = tmp_path / "marker"
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(marker)))
-    refused(folder, "pickle can run code and is not loaded")
+    refused(folder, "pickle can run code; convert it to safetensors, or set allow_pickle: true")
     write_index(folder, "pytorch_model.bin")
-    refused(folder, "pickle can run code and is not loaded")
+    refused(folder, "pickle can run code; convert it to safetensors$")
     assert not marker.exists()
 
 
@@ -446,10 +491,12 @@ def test_no_weight_file_raises_anything_else(tmp_path_factory, noise, position):
 
 
 def test_a_file_that_cannot_be_hashed(folder):
+    (folder / "tokenizer.json").write_text("{}")
+
     def denied(file):
         raise PermissionError(13, "Permission denied", str(file))
 
-    with pytest.raises(SourceError, match=r"model\.safetensors cannot be read: Permission denied"):
+    with pytest.raises(SourceError, match=r"tokenizer\.json cannot be read: Permission denied"):
         open_folder(folder, ModelSpec(path=str(folder)), denied)
 
 
@@ -654,13 +701,15 @@ def test_an_id_that_cannot_be_is_not_asked_for(hub, spec):
     ("name", "match"),
     [
         ("pytorch_model.bin", "pickle can run code"),
-        ("model.gguf", "GGUF"),
-        ("adapter_config.json", "adapter alone"),
+        ("two.gguf", "has 2 GGUF files; download one, and give it as path: .one.gguf"),
+        ("adapter_config.json", r"adapter_config\.json but no adapter_model\.safetensors"),
         ("README.md", "no weights"),
     ],
 )
-def test_a_repository_without_safetensors_downloads_nothing(hub, name, match):
+def test_a_repository_without_anything_to_load_downloads_nothing(hub, name, match):
     hub.files = {"config.json": b"{}", name: b"x"}
+    if name.endswith(".gguf"):
+        hub.files["one.gguf"] = b"x"
     refused_by(hub, match)
     assert hub.fetched() == set()
 
@@ -676,6 +725,112 @@ def test_no_network_and_no_cache(cache):
     with pytest.raises(SourceError, match="cannot be reached; check the network"):
         fetch(replace(TINY, revision=COMMIT), endpoint="http://127.0.0.1:9")
     close_clients()
+
+
+@pytest.fixture
+def large(hub, monkeypatch):
+    """A hub whose weights are a large file, and a client that does not wait before it tries again."""
+    import time
+
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1)  # what is less than one is lost
+    hub.files = hub.files | {"model.safetensors": save({"a": np.arange(10**4, dtype=np.float32)})}
+    hub.large = {"model.safetensors"}
+    return hub
+
+
+def test_a_large_file_is_found_where_the_hub_keeps_it(large):
+    folder, _ = fetch(TINY, endpoint=large.endpoint)
+    data = large.files["model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == data
+    assert (folder / "model.safetensors").resolve().name == hashlib.sha256(data).hexdigest()
+
+
+def test_a_download_that_breaks_off_is_taken_up_where_it_stopped(large):
+    large.cuts = 2
+    folder, _ = fetch(TINY, endpoint=large.endpoint)
+    data = large.files["model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == data
+    half = len(data) // 2
+    assert large.ranges == [f"bytes={half}-", f"bytes={half + (len(data) - half) // 2}-"]
+
+
+def test_a_download_that_breaks_off_for_good_is_one_line_and_whole_files_stay(large):
+    large.cuts = 100
+    refused_by(large, "the hub cannot be reached; check the network")
+    large.cuts = 0
+    large.requests.clear()
+    folder, _ = fetch(TINY, endpoint=large.endpoint)
+    assert (folder / "model.safetensors").read_bytes() == large.files["model.safetensors"]
+    gets = {line for line in large.requests if line.startswith("GET") and "/api/" not in line}
+    assert gets == {"GET /large/model.safetensors"}
+
+
+def test_a_large_file_that_comes_damaged_is_not_kept(large):
+    whole = large.files["model.safetensors"]
+    flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    large.reply, honest = (
+        lambda path: (200, {}, flipped) if path.startswith("/large/") else honest(path),
+        large.reply,
+    )
+    refused_by(large, r"model\.safetensors came damaged; download it again")
+    large.reply = honest
+    folder, _ = fetch(TINY, endpoint=large.endpoint)
+    assert (folder / "model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        (["adapter_config.json", "adapter_model.safetensors"], ["adapter_model.safetensors"]),
+        (["x.gguf", "config.json"], ["x.gguf"]),
+        (["config.json", "pytorch_model.bin"], ["pytorch_model.bin"]),
+        (["config.json", "model.safetensors", "pytorch_model.bin", "x.py"], ["model.safetensors"]),
+    ],
+    ids=["adapter", "gguf", "pickle", "safetensors"],
+)
+def test_of_any_form_only_what_is_needed_is_downloaded(hub, files, wanted):
+    hub.files = {
+        name: FILES.get(name, f'{{"x": "{name}"}}'.encode()) for name in [*files, "README.md"]
+    }
+    spec = replace(TINY, allow_pickle=True)
+    folder, commit = fetch(spec, endpoint=hub.endpoint)
+    configs = {name for name in files if name.endswith("config.json") and "gguf" not in files[0]}
+    assert hub.fetched() == {*wanted, *configs}
+    hub.requests.clear()
+    assert fetch(replace(spec, revision=commit), endpoint=hub.endpoint) == (folder, commit)
+    assert hub.requests == []
+
+
+def test_code_is_downloaded_where_it_is_trusted(hub):
+    fetch(replace(TINY, trust_remote_code=True), endpoint=hub.endpoint)
+    assert "modeling.py" in hub.fetched()
+
+
+def test_code_that_was_left_out_is_fetched_when_it_is_trusted(hub):
+    hub.files = hub.files | {
+        "config.json": json.dumps(CONFIG | {"auto_map": {"AutoConfig": "modeling.X"}}).encode()
+    }
+    fetch(replace(TINY, revision=COMMIT), endpoint=hub.endpoint)
+    assert "modeling.py" not in hub.fetched()
+    fetch(replace(TINY, revision=COMMIT, trust_remote_code=True), endpoint=hub.endpoint)
+    assert "modeling.py" in hub.fetched()
+
+
+@pytest.mark.parametrize(
+    ("answer", "match"),
+    [
+        ((401, "", "Invalid credentials in Authorization header"), "refuses access .401.; log in"),
+        ((403, "", "Forbidden"), "refuses access .403.; log in"),
+        ((429, "", "Too many"), "limits the rate .429.; wait"),
+        ((500, "", "oops"), "has trouble .500.; try again"),
+    ],
+)
+def test_a_refusal_of_a_file_is_one_line(large, answer, match):
+    large.answers["resolve"] = answer
+    refused_by(large, match)
 
 
 def fetched_in_a_process(**environment):

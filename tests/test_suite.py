@@ -283,7 +283,7 @@ def test_inputs_with_a_mistake_are_refused(inputs, message):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("{}", "2:16: model 'base' comes from nowhere: give recipe, path or repo"),
+        ("{}", "2:16: model 'base' comes from nowhere: give recipe, path, repo or url"),
         ("{recipe: a, repo: b}", "2:28: model 'base' comes from recipe and repo: keep one"),
         ("{path: a, revision: b}", "2:26: 'revision' belongs to a repo"),
         ("{path: a, dtype: bf16}", "2:33: unknown dtype 'bf16'; did you mean 'bfloat16'?"),
@@ -291,11 +291,44 @@ def test_inputs_with_a_mistake_are_refused(inputs, message):
         ("{path: [a]}", "2:23: path must be a folder or file, as a text, not a list"),
         ("{path: ''}", "2:23: path must be"),
         ("x", "2:16: model 'base' must be a mapping such as {repo: org/name}"),
+        ("{path: 's3://b/x'}", "2:17: path is a URL: write url: 's3://b/x'"),
+        ("{url: x}", "2:22: url must be an address such as s3://bucket/model, not the text 'x'"),
+        ("{url: 's3://b/x', repo: a}", "2:17: model 'base' comes from repo and url: keep one"),
+        ("{path: a, allow_pickle: yes}", "2:40: allow_pickle must be true or false, not the text"),
+        ("{path: a, trust_remote_code: 1}", "2:45: trust_remote_code must be true or false, not 1"),
+        ("{path: a, base: [b]}", "2:32: base must be a name under models:, or a folder"),
+        ("{path: a, base: base}", "2:32: model 'base' has more than 10 bases below it: name an"),
+        ("{recipe: a, base: b}", "2:28: 'base' has no use for a recipe: remove it"),
+        ("{recipe: a, allow_pickle: true}", "2:28: 'allow_pickle' has no use for a recipe"),
     ],
 )
 def test_a_model_with_a_mistake_is_refused(model, message):
     text = f"version: 1\nmodels: {{base: {model}, chat: {{recipe: x}}}}\n" + PAIRS
     assert mistake(text).startswith(message)
+
+
+def test_a_base_is_a_model_of_the_suite_a_folder_beside_it_or_text_for_later():
+    models = """
+      one: {path: one, base: two, allow_pickle: true}
+      two: {path: two, base: chat}
+      three: {repo: a/three, base: ./four}
+      five: {url: "s3://b/five", base: quickstart/base, trust_remote_code: true}
+    """
+    head = "models:\n      base: {path: x}\n      chat: {repo: acme/chat}"
+    found = loads(GOOD.replace(MODELS, head + models.rstrip() + "\n")).models
+    two = ModelSpec(path="/suites/two", base=ModelSpec(repo="acme/chat"))
+    assert found["one"] == ModelSpec(path="/suites/one", base=two, allow_pickle=True)
+    assert found["three"].base == "/suites/four"
+    assert found["five"] == ModelSpec(
+        url="s3://b/five", base="quickstart/base", trust_remote_code=True
+    )
+    assert not found["two"].allow_pickle
+
+
+def test_no_default_allows_pickles_or_code():
+    for key in ("allow_pickle", "trust_remote_code"):
+        assert "unknown key" in mistake(f"defaults: {{{key}: true}}\n" + GOOD)
+        assert "unknown key" in mistake(f"{key}: true\n" + GOOD)
 
 
 @pytest.mark.parametrize("name", ["a b", "-x", "", "é", "a/b", "[key]"])

@@ -1,0 +1,196 @@
+"""The tensors in a safetensors file: found and hashed from its bytes, without torch or numpy.
+
+Two checkpoints are the same where their tensors are, however these are spread over files. A file is
+read in pieces of `CHUNK`, so that a tensor of any size takes no memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from provenance.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+BITS = {
+    "BOOL": 8,
+    "U8": 8,
+    "I8": 8,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "F8_E8M0": 8,
+    "F8_E4M3FNUZ": 8,
+    "F8_E5M2FNUZ": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "U16": 16,
+    "I16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "U32": 32,
+    "I32": 32,
+    "F32": 32,
+    "U64": 64,
+    "I64": 64,
+    "F64": 64,
+    "C64": 64,
+}
+"""Bits an element of every type that the format has."""
+
+PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
+"""Types whose numbers are the weights themselves, and not codes of them."""
+
+HEADER_LIMIT = 32 * 2**20  # safetensors' own is 100 MB; a model of 100 000 tensors has 12 MB
+CHUNK = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where a tensor lies: bytes ``start`` to ``stop`` of ``file``, counted from its first."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+    file: Path
+
+    @property
+    def elements(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+
+class _DamagedError(Exception):
+    """A file is not what the format says; the text says how."""
+
+
+def stored_tensors(file: Path) -> tuple[StoredTensor, ...]:
+    """Read the header of a safetensors file and prove that it describes the file, to the last byte.
+
+    Returns
+    -------
+    tuple of StoredTensor
+        In the order in which they lie in the file.
+
+    Raises
+    ------
+    SourceError
+        The file is not a sound safetensors file: cut off, longer than its header says, or with a
+        header that is no JSON, too long, or of overlapping, missing or impossible tensors.
+
+    References
+    ----------
+    .. [1] https://huggingface.co/docs/safetensors/index#format
+    """
+    try:
+        with file.open("rb") as opened:
+            return _read(opened, file)
+    except OSError as error:
+        raise SourceError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (_DamagedError, ValueError, RecursionError) as error:
+        raise SourceError(
+            f"{file} is not a whole safetensors file ({_reason(error)}); download or save it again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, _DamagedError) else "its header is no JSON"
+
+
+def _read(opened: BinaryIO, file: Path) -> tuple[StoredTensor, ...]:
+    size = opened.seek(0, 2)
+    opened.seek(0)
+    if size < 8:
+        raise _DamagedError(f"it has {size} bytes, too few for a header")
+    (length,) = struct.unpack("<Q", opened.read(8))
+    if length > size - 8:
+        raise _DamagedError("its header is longer than the file")
+    if length > HEADER_LIMIT:
+        raise _DamagedError(f"its header has {length:,} bytes, more than {HEADER_LIMIT:,}")
+    header = json.loads(opened.read(length).decode("utf-8"), object_pairs_hook=_without_repeats)
+    if not isinstance(header, dict):
+        raise _DamagedError("its header is no JSON object")
+    header.pop("__metadata__", None)
+    tensors = [_tensor(name, entry, length + 8, file) for name, entry in header.items()]
+    tensors.sort(key=lambda tensor: (tensor.start, tensor.stop))
+    _refuse_gaps(tensors, length + 8, size)
+    return tuple(tensors)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _DamagedError("its header names a tensor twice")
+    return found
+
+
+def _tensor(name: str, entry: Any, origin: int, file: Path) -> StoredTensor:
+    entry = entry if isinstance(entry, dict) else {}
+    dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(dtype, str) or dtype not in BITS:
+        raise _DamagedError(f"tensor {name[:100]!r} has no type that the format knows")
+    if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
+        raise _DamagedError(f"tensor {name[:100]!r} has no shape or no place")
+    start, stop = offsets
+    if (stop - start) * 8 != math.prod(shape) * BITS[dtype]:
+        raise _DamagedError(f"tensor {name[:100]!r} has not the bytes that its shape takes")
+    return StoredTensor(name, dtype, tuple(shape), origin + start, origin + stop, file)
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
+def _refuse_gaps(tensors: list[StoredTensor], origin: int, size: int) -> None:
+    for tensor in tensors:
+        if tensor.start != origin:
+            what = "overlaps" if tensor.start < origin else "leaves a gap after"
+            raise _DamagedError(f"tensor {tensor.name[:100]!r} {what} the one before it")
+        origin = tensor.stop
+    if origin > size:
+        raise _DamagedError(f"it was cut off: it has {size:,} bytes of {origin:,}")
+    if origin < size:
+        raise _DamagedError(f"it has {size - origin:,} bytes more than its tensors")
+
+
+def hash_tensors(file: Path) -> dict[str, str]:
+    """SHA-256, in hex, of every tensor's bytes, by name.
+
+    Raises
+    ------
+    SourceError
+        As `stored_tensors`.
+    """
+    tensors = stored_tensors(file)
+    try:
+        with file.open("rb") as opened:
+            return {tensor.name: _sha256(opened, tensor) for tensor in tensors}
+    except OSError as error:
+        raise SourceError(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+def _sha256(opened: BinaryIO, tensor: StoredTensor) -> str:
+    opened.seek(tensor.start)
+    digest = hashlib.sha256()
+    for piece in _pieces(opened, tensor.stop - tensor.start):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(opened: BinaryIO, size: int) -> Iterator[bytes]:
+    while size > 0:
+        piece = opened.read(min(CHUNK, size))
+        if not piece:
+            raise OSError(0, "it became shorter while it was read")
+        size -= len(piece)
+        yield piece

@@ -1,0 +1,65 @@
+"""Makes plain checkpoints of what is none: adapters, GGUF, quantized and pickled weights.
+
+Each function writes a folder that `provenance.sources.open_folder` takes: a configuration, safetensors
+of floating-point numbers, and the tokenizer. Everything after works on those alone, so that statistics
+of activations and of weights see the same numbers.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from provenance._forms import extra
+from provenance._quiet import quiet
+from provenance._weights import TOKENIZER_FILES, contained, one_line
+from provenance.errors import DeviceError, ProvenanceError, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CONVERSION_VERSION = 1
+"""Raised whenever the same files would make other weights."""
+
+
+def need(module: str, name: str, what: str) -> None:
+    """Say what to install where an optional library is absent.
+
+    Raises
+    ------
+    SourceError
+        ``module`` cannot be imported; the message names the extra ``name``.
+    """
+    if find_spec(module) is None:
+        raise SourceError(f"{what} needs {module}: {extra(name)}")
+
+
+@contextmanager
+def translated(source: str, what: str) -> Iterator[None]:
+    """Turn what optional libraries raise into one line."""
+    try:
+        with quiet():
+            yield
+    except ProvenanceError:
+        raise
+    except MemoryError:
+        raise DeviceError(
+            f"{source}: {what} does not fit into memory; give a smaller dtype"
+        ) from None
+    # readers of a dozen formats raise whatever a wrong file leads them to
+    except Exception as error:
+        raise SourceError(
+            f"{source}: {what} failed ({type(error).__name__}: {one_line(error)})"
+        ) from error
+
+
+def copy_tokenizer(origin: Path, folder: Path) -> bool:
+    """Copy the files of a tokenizer; False where there are none."""
+    import shutil
+
+    names = [name for name in TOKENIZER_FILES if (origin / name).is_file()]
+    for name in names:
+        shutil.copyfile(contained(origin, name), folder / name)
+    return bool(names)

@@ -1,0 +1,110 @@
+"""A PEFT adapter merged into its base."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from provenance._forms import ADAPTER
+from provenance._weights import ADAPTER_CONFIG
+from provenance.conversions import copy_tokenizer, need, translated
+from provenance.conversions.pickled import unpickle
+from provenance.errors import SourceError
+from provenance.loading import load_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from provenance._forms import Form
+    from provenance.sources import Checkpoint
+    from provenance.vocabulary import Dtype
+
+DTYPES: dict[str, Dtype] = {"BF16": "bfloat16", "F16": "float16"}
+
+
+def merge_adapter(
+    form: Form, base: Checkpoint, folder: Path, source: str, dtype: Dtype | None
+) -> None:
+    """Save a base with an adapter merged into its weights.
+
+    Parameters
+    ----------
+    form : Form
+        Of the kind "adapter".
+    base : Checkpoint
+        The model that the adapter was trained on.
+    folder : Path
+        Where to.
+    source : str
+        What to call the adapter in messages.
+    dtype : str, optional
+        The type of the result; None: the one that most of the base's weights have.
+
+    Raises
+    ------
+    SourceError
+        peft is absent, the adapter does not fit the base, has tensors that peft does not know or lacks
+        some, or is of a kind that has no merged form.
+    """
+    need("peft", "peft", f"{source} is an adapter, and merging it")
+    model = load_model(base, "cpu", dtype or _most_common_dtype(base))
+    with (
+        tempfile.TemporaryDirectory() as alone,
+        translated(source, f"merging it into {base.source}"),
+    ):
+        _isolate(form, Path(alone))
+        merged = _merged(model, Path(alone), source)
+        _untie(merged)
+        merged.save_pretrained(folder)
+    if not copy_tokenizer(form.folder, folder):
+        copy_tokenizer(base.folder, folder)
+
+
+def _most_common_dtype(base: Checkpoint) -> Dtype:
+    counts: Counter[str] = Counter()
+    for tensor in base.tensors.values():
+        counts[tensor.dtype] += tensor.elements
+    return DTYPES.get(counts.most_common(1)[0][0], "float32") if counts else "float32"
+
+
+def _isolate(form: Form, alone: Path) -> None:
+    """Put the adapter's two files where peft finds nothing else to load, and no pickle."""
+    shutil.copyfile(form.folder / ADAPTER_CONFIG, alone / ADAPTER_CONFIG)
+    (file,) = form.files
+    if file.name == ADAPTER:
+        (alone / ADAPTER).symlink_to(file.resolve())
+    else:
+        unpickle(file, alone / ADAPTER)
+
+
+def _merged(model: PreTrainedModel, alone: Path, source: str) -> PreTrainedModel:
+    import peft
+
+    tuned: Any = peft.PeftModel.from_pretrained(model, str(alone))
+    if not hasattr(tuned, "merge_and_unload"):
+        raise SourceError(f"{source}: an adapter of this kind has no merged form")
+    # peft only warns of tensors that it has no place for, and of places without a tensor
+    loaded = tuned.load_adapter(str(alone), "default")
+    for what, names in (
+        ("lacks", loaded.missing_keys),
+        ("has a place for none of", loaded.unexpected_keys),
+    ):
+        if names:
+            subject = "it" if what == "lacks" else "the base"
+            raise SourceError(
+                f"{source}: {subject} {what} the adapter's tensors {min(names)}"
+                f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}; "
+                "is this the base that it was trained on?"
+            )
+    return cast("PreTrainedModel", tuned.merge_and_unload(safe_merge=True))
+
+
+def _untie(model: PreTrainedModel) -> None:
+    """Keep a head that the adapter has changed apart from the embedding it was tied to."""
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is not None and cast("Any", head).weight is not cast("Any", embedding).weight:
+        model.config.get_text_config().tie_word_embeddings = False
+        model.config.tie_word_embeddings = False

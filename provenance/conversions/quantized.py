@@ -1,0 +1,152 @@
+"""Quantized checkpoints through transformers' readers, dequantized."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from provenance._forms import METHODS
+from provenance.conversions import copy_tokenizer, need, translated
+from provenance.errors import SourceError
+from provenance.loading import refuse_gaps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import torch
+    from torch import nn
+
+    from provenance.sources import Checkpoint
+
+MODULES = {"compressed-tensors": "compressed_tensors"}
+"""Modules that are called otherwise than their distribution."""
+
+
+def dequantize(original: Checkpoint, method: str, folder: Path, device: str) -> None:
+    """Save a quantized checkpoint with the weights that it computes with.
+
+    Parameters
+    ----------
+    original : Checkpoint
+        Whose configuration has a ``quantization_config``.
+    method : str
+        Its ``quant_method``.
+    folder : Path
+        Where to.
+    device : str
+        Where to load it: some methods have code for GPUs only.
+
+    Raises
+    ------
+    SourceError
+        The method is unknown, its library is absent, tensors are missing, or weights cannot be had back.
+    """
+    kind = _known(original, method)
+    if method in METHODS:
+        name = METHODS[method]
+        need(MODULES.get(name, name), name, f"{original.source} is quantized ({method}), which")
+    with translated(original.source, f"dequantizing it ({method})"):
+        loaded = _loaded(original, kind, device)
+        plain = _plain_skeleton(original)
+        _fill(plain, loaded, original.source)
+        plain.save_pretrained(folder)
+    copy_tokenizer(original.folder, folder)
+
+
+def _known(original: Checkpoint, method: str) -> Any:
+    from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
+
+    settings = original.config["quantization_config"]
+    name = method
+    if method == "bitsandbytes":
+        name = f"bitsandbytes_{'8bit' if settings.get('load_in_8bit') else '4bit'}"
+    kind = AUTO_QUANTIZATION_CONFIG_MAPPING.get(name)
+    if kind is None:
+        raise SourceError(
+            f"{original.source}: this transformers knows no quantization {method!r}; upgrade it, "
+            "or give the model before it was quantized"
+        )
+    return kind
+
+
+def _loaded(original: Checkpoint, kind: Any, device: str) -> Any:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(original.folder, local_files_only=True)
+    if "dequantize" in inspect.signature(kind.__init__).parameters:
+        config.quantization_config = {
+            **original.config["quantization_config"],
+            "dequantize": True,
+        }
+    model, info = AutoModelForCausalLM.from_pretrained(
+        original.folder,
+        config=config,
+        dtype=original.spec.dtype or "auto",
+        device_map={"": device},
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    refuse_gaps(original.source, info)
+    if getattr(model, "hf_quantizer", None) is not None:
+        with suppress(NotImplementedError):  # else each weight is read back by itself
+            model.dequantize()
+    return model.eval()
+
+
+def _plain_skeleton(original: Checkpoint) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(original.folder, local_files_only=True)
+    del config.quantization_config
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+
+
+def _fill(plain: Any, loaded: Any, source: str) -> None:
+    """Give a skeleton the weights of a quantized model."""
+    import torch
+
+    stored = loaded.state_dict()
+    dtype = next((t.dtype for t in stored.values() if _is_plain(t)), torch.float32)
+    filled = {}
+    for name, wanted in plain.state_dict().items():
+        module, _, parameter = name.rpartition(".")
+        found = stored.get(name)
+        if found is None or not _is_plain(found) or found.shape != wanted.shape:
+            found = _read_back(loaded.get_submodule(module), parameter, wanted, dtype)
+        if found is None:
+            raise SourceError(f"{source}: its quantized weight {name} cannot be had back")
+        filled[name] = found.detach().to("cpu", dtype)
+    plain.load_state_dict(filled, assign=True)
+    plain.tie_weights()
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.element_size() > 1
+
+
+def _read_back(
+    module: nn.Module, parameter: str, wanted: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor | None:
+    """Ask a quantized linear map for its weight: what it answers to the unit vectors."""
+    import torch
+
+    if parameter != "weight" or wanted.dim() != 2:
+        return None
+    place = next((t.device for t in _tensors(module).values()), torch.device("cpu"))
+    outputs, inputs = wanted.shape
+    with torch.inference_mode():
+        nothing = module(torch.zeros(1, inputs, dtype=dtype, device=place))
+        answers = module(torch.eye(inputs, dtype=dtype, device=place)) - nothing
+    found: torch.Tensor = answers.T.contiguous()
+    return found if found.shape == (outputs, inputs) else None
+
+
+def _tensors(module: nn.Module) -> Mapping[str, torch.Tensor]:
+    return dict(module.named_parameters()) | dict(module.named_buffers())
