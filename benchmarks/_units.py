@@ -13,7 +13,7 @@ from provenance.capture import Recording, capture
 from provenance.measure import Shape
 from provenance.pvalues import spearman
 from provenance.statistics.match import MatchResult
-from provenance.units import MLPActivations
+from provenance.units import PROJECTIONS, MLPActivations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SEQUENCE = 128
-PROJECTIONS = ("gate", "up")
 SIMILARITIES = ("cosine", "centred", "Euclidean")
 LABELS = {"cosine": "match_cosine", "centred": "match", "Euclidean": "match, Euclidean"}
 ABSOLUTE = {"cosine", "centred"}  # in these `up` is matched by the absolute value

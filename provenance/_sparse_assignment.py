@@ -139,7 +139,7 @@ def settle(
     least : float
         A rise of this much or less is rounding.
     """
-    starts, m = edges.starts(), edges.shape[0]
+    starts = edges.starts()
     gains = edges.of_matching(partners)
     offers = edges.values - gains[edges.rows]
 
@@ -153,7 +153,6 @@ def settle(
         return higher
 
     columns = _risen(start, partners, raised, least)
-    assert len(gains) == m
     return Prices(gains - columns[partners], columns)
 
 

@@ -45,6 +45,11 @@ class Recording:
     layout: Layout
     by_input: bool
 
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """What is kept of every MLP."""
+        return ("input",) if self.by_input else PROJECTIONS
+
     def widths(self, model: nn.Module) -> dict[tuple[int, Record], int]:
         """Width of every record, in order of blocks."""
         if not self.by_input:
@@ -237,8 +242,7 @@ def run_batch(
         If a block runs twice, or never.
     """
     layout = what.layout
-    records: tuple[Record, ...] = ("input",) if what.by_input else PROJECTIONS
-    wanted = {(mlp.block, record) for mlp in layout.mlps for record in records}
+    wanted = {(mlp.block, record) for mlp in layout.mlps for record in what.records}
 
     def receive(mlp: GatedMLP, record: Record, values: torch.Tensor) -> None:
         key = (mlp.block, record)

@@ -76,11 +76,13 @@ def load_model(
     .. [1] https://huggingface.co/docs/transformers/main_classes/model
     """
     place = _device(device)
-    refuse_oversized(checkpoint, load_skeleton(checkpoint))
+    skeleton = load_skeleton(checkpoint)
+    refuse_oversized(checkpoint, skeleton)
     try:
         with quiet():
             if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
-                return _streamed(checkpoint, device, _dtype(place.type, dtype))
+                places = device_map(skeleton, device)
+                return _streamed(checkpoint, places, _dtype(place.type, dtype))
             model, info = _from_pretrained(checkpoint, dtype=_dtype(place.type, dtype))
             refuse_gaps(checkpoint.source, info)
             _refuse_extras(checkpoint, info["unexpected_keys"])
@@ -107,15 +109,12 @@ def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memor
     return weights > limit
 
 
-def _streamed(checkpoint: Checkpoint, device: str, dtype: Any) -> PreTrainedModel:
-    """A model whose blocks are read when they are called."""
+def _streamed(checkpoint: Checkpoint, places: dict[str, str], dtype: Any) -> PreTrainedModel:
+    """A model whose blocks are read when they are called; ``places`` is from `device_map`."""
     give_back_what_is_freed()
-    skeleton, folder = load_skeleton(checkpoint), scratch_folder()
+    folder = scratch_folder()
     model, info = _from_pretrained(
-        checkpoint,
-        dtype="auto",
-        device_map=device_map(skeleton, device),
-        offload_folder=folder,
+        checkpoint, dtype="auto", device_map=places, offload_folder=folder
     )
     scratch(model, folder)
     refuse_gaps(checkpoint.source, info)

@@ -84,9 +84,9 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
     """
     how.on_load()
     model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory)
+    # in half precision a block's own numbers may be too small to follow: structure has none
+    layout = _layout_without_weights(checkpoint)
     try:
-        # in half precision a block's own numbers may be too small to follow: structure has none
-        layout = find_mlps(load_skeleton(checkpoint))
         what = Recording(layout, _by_input(model, layout, LazyTensors(checkpoint)))
         try:
             _write(folder, model, what, inputs, how)

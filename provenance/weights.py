@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from provenance._weights import weight_files
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
 
     from provenance.sources import Checkpoint
@@ -24,10 +21,7 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._source = checkpoint.source
-        self._files: dict[str, Path] = {}
-        for path in weight_files(checkpoint.folder).values():
-            with _opened(path) as file:
-                self._files |= dict.fromkeys(file.keys(), path)
+        self._stored = checkpoint.tensors
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """The tensor, in its stored dtype, on the CPU.
@@ -37,21 +31,22 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
         KeyError
             If the checkpoint has no tensor of that name.
         """
+        from safetensors import safe_open
+
         # a file that stays open keeps every page mapped that was ever read of it
-        with _opened(self._files[name]) as file:
+        with safe_open(self._stored[name].file, framework="pt") as file:
             tensor: torch.Tensor = file.get_tensor(name)
         return tensor
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._files))
+        return iter(sorted(self._stored))
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._stored)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, from its file's header alone."""
-        with _opened(self._files[name]) as file:
-            return tuple(file.get_slice(name).get_shape())
+        return self._stored[name].shape
 
     def of_module(self, module: str, parameter: str = "weight") -> torch.Tensor | None:
         """A parameter of a module of the built model, None where the files have none of that name.
@@ -65,7 +60,7 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
     def name_of(self, module: str, parameter: str = "weight") -> str | None:
         """The name of a module's parameter in the files, None where there is none."""
         names = (f"{module}.{parameter}", f"{module.partition('.')[2]}.{parameter}")
-        return next((name for name in names if name in self._files), None)
+        return next((name for name in names if name in self._stored), None)
 
     def weight(self, module: str) -> torch.Tensor:
         """The weight of a module of the built model.
@@ -82,9 +77,3 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
                 "without building the model: use a statistic on activations"
             )
         return found
-
-
-def _opened(path: Path) -> Any:
-    from safetensors import safe_open
-
-    return safe_open(path, framework="pt")

@@ -62,11 +62,6 @@ class Directions:
     up: torch.Tensor
     basis: torch.Tensor | None = None
 
-    def nbytes(self) -> int:
-        """Memory that the tensors take."""
-        held = (self.live, self.gate, self.up, self.basis)
-        return sum(x.numel() * x.element_size() for x in held if x is not None)
-
 
 def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Directions:
     """Prepare one side.
