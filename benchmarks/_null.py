@@ -72,7 +72,7 @@ def measure(
     for done, (a, b) in enumerate(pairs):
         if done % 10 == 0:
             report(f"independent models: {done} of {len(pairs)} pairs")
-        for i, j in itertools.product(models[a].weights.units, models[b].weights.units):
+        for i, j in itertools.product(models[a].weights.shape.mlps, models[b].weights.shape.mlps):
             _compare(null, models, (a, b, i, j))
     _combine(null)
     return null
@@ -83,7 +83,7 @@ def _read(member: Member, path: Path, text: torch.Tensor, noise: torch.Tensor) -
     units = {"text": activations(model, text), "random ids": activations(model, noise)}
     weights = weight_rows(model)
     moments = {
-        inputs: {block: Moments(side.block(block)) for block in side.units}
+        inputs: {block: Moments(side.block(block)) for block in side.shape.mlps}
         for inputs, side in (*units.items(), ("weights", weights))
     }
     return _Model(member, units["text"], weights, moments)

@@ -272,7 +272,7 @@ def measure(
 
 
 def _compare(candidate: _Side, base: _Side) -> dict[str, list[float]]:
-    depths = [len(side.units["text"].units) for side in (candidate, base)]
+    depths = [len(side.units["text"].shape.mlps) for side in (candidate, base)]
     pairing: Pairing = "same-index" if depths[0] == depths[1] else "best-of-reference"
     found = {}
     for name, tests in _tests().items():

@@ -9,15 +9,14 @@ import torch
 
 from provenance.architecture import find_mlps
 from provenance.assignment import assign
-from provenance.capture import Recording, capture
+from provenance.capture import Recording, answers_name, capture
 from provenance.measure import Shape
 from provenance.pvalues import spearman
 from provenance.statistics.match import MatchResult
+from provenance.structure import linear_map
 from provenance.units import PROJECTIONS, MLPActivations
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from transformers import PreTrainedModel
 
 SEQUENCE = 128
@@ -31,33 +30,28 @@ class MemoryUnits:
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self._pieces: dict[tuple[int, str], list[torch.Tensor]] = {}
+        self._pieces: dict[str, list[torch.Tensor]] = {}
 
-    @property
-    def units(self) -> Mapping[int, int]:
-        """Width by block index."""
-        return self.shape.units
-
-    def write(self, block: int, projection: str, start: int, values: torch.Tensor) -> None:
+    def write(self, name: str, start: int, values: torch.Tensor) -> None:
         """Keep a copy of values, (tokens, units); they come in order."""
         if start == 0:
-            self._pieces[block, projection] = []
-        self._pieces[block, projection].append(values.clone())
+            self._pieces[name] = []
+        self._pieces[name].append(values.clone())
 
-    def block(self, index: int) -> MLPActivations:
-        """Gate and up of one block, (tokens, units) or (hidden, units)."""
-        return MLPActivations(*(self._joined(index, projection) for projection in PROJECTIONS))
+    def block(self, index: int, place: int = 0) -> MLPActivations:
+        """Gate and up of one MLP, (tokens, units) or (hidden, units)."""
+        names = (answers_name(index, place, projection) for projection in PROJECTIONS)
+        return MLPActivations(*(self._joined(name) for name in names))
 
     def first(self, tokens: int) -> MemoryUnits:
         """Return the units on the first tokens alone."""
         shorter = MemoryUnits(self.shape)
-        for block in self.units:
-            for projection in PROJECTIONS:
-                shorter.write(block, projection, 0, self._joined(block, projection)[:tokens])
+        for name in self._pieces:
+            shorter.write(name, 0, self._joined(name)[:tokens])
         return shorter
 
-    def _joined(self, block: int, projection: str) -> torch.Tensor:
-        pieces = self._pieces[block, projection]
+    def _joined(self, name: str) -> torch.Tensor:
+        pieces = self._pieces[name]
         if len(pieces) > 1:
             pieces[:] = [torch.cat(pieces)]
         return pieces[0]
@@ -65,20 +59,20 @@ class MemoryUnits:
 
 def activations(model: PreTrainedModel, ids: torch.Tensor) -> MemoryUnits:
     """Run a model once over ids, int64 (tokens,), and keep what its MLPs' projections put out."""
-    layout = find_mlps(model)
-    kept = MemoryUnits(Shape.of(layout, "float32"))
-    capture(model, Recording(layout, by_input=False), torch.split(ids, SEQUENCE), kept)
+    found = find_mlps(model)
+    kept = MemoryUnits(Shape.of(found, "float32"))
+    capture(model, Recording(found, by_input=False), torch.split(ids, SEQUENCE), kept)
     return kept
 
 
 def weight_rows(model: PreTrainedModel) -> MemoryUnits:
     """Return the weight rows of a model's gates and ups, transposed: each (hidden, units)."""
-    layout = find_mlps(model)
-    kept = MemoryUnits(Shape.of(layout, "float32"))
-    for mlp in layout.mlps:
-        for projection in PROJECTIONS:
-            weight = model.get_submodule(getattr(mlp, projection)).weight
-            kept.write(mlp.block, projection, 0, weight.detach().T)
+    found = find_mlps(model)
+    kept = MemoryUnits(Shape.of(found, "float32"))
+    for block, place, record in found.places():
+        for name in PROJECTIONS:
+            weight = linear_map(getattr(record, name), model.get_parameter).weight
+            kept.write(answers_name(block, place, name), 0, weight.T)
     return kept
 
 

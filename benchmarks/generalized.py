@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 from benchmarks._table import table
 from provenance import corpus, transforms
 from provenance._quiet import quiet
-from provenance.plain import block_callables
+from provenance.functions import block_callables
 from provenance.recipes.train import one_thread
 from provenance.statistics.generalized import GeneralizedResult, distil, generalized_of_mlps
 from provenance.vocabulary import DistillSettings
@@ -114,7 +114,7 @@ def learnt_anew(model: PreTrainedModel, hidden: int) -> dict[int, Callable[..., 
 
 def descendants(trainer: Trainer, base: PreTrainedModel, kind: str) -> dict[str, PreTrainedModel]:
     """Models whose weights come from a base's."""
-    permute = transforms.permute_plain_units if kind == "GPT-2" else transforms.permute_mlp_units
+    permute = transforms.permute_traced_units if kind == "GPT-2" else transforms.permute_mlp_units
     made = {"units permuted": permute(base, seed=3)}
     for steps, seed, rate in ((50, 77, 1e-3), (300, 78, 1e-3), (300, 78, 3e-3)):
         tuned = copy.deepcopy(base)

@@ -12,13 +12,13 @@ from provenance.evidence import InputsRecord, ModelRecord, Pairing
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from provenance.architecture import Layout
     from provenance.blocks import Part, Units
     from provenance.inputs import Inputs
     from provenance.measure import Shape
     from provenance.sources import Checkpoint
     from provenance.statistics import Basis, BlockTest, Statistic
     from provenance.store import Entry
+    from provenance.structure import Trace
     from provenance.vocabulary import DistillSettings, InputsSpec
 
 
@@ -29,7 +29,7 @@ def parts(
     device: str,
     settings: DistillSettings | None,
 ) -> list[Part[Any]]:
-    """Each statistic with the units that it is computed on; layouts that are known are reused.
+    """Each statistic with the units that it is computed on; what was traced is reused.
 
     ``entries`` holds what the store has of the two models, by the basis that it serves.
     """
@@ -40,15 +40,15 @@ def parts(
         ActivationUnits(entry.path, model, device)
         for entry, model in zip(entries.get("activations", ()), models, strict=False)
     ]
-    layouts: Sequence[Layout | None] = [units.layout for units in active] or [None, None]
+    traces: Sequence[Trace | None] = [units.trace for units in active] or [None, None]
     parts = []
     for component in components:
         test: BlockTest[Any] = component.load()
         units: Sequence[Units[Any]] = active
         if component.basis == "weights":
             units = [
-                WeightUnits(model, layout, device)
-                for model, layout in zip(models, layouts, strict=True)
+                WeightUnits(model, found, device)
+                for model, found in zip(models, traces, strict=True)
             ]
         elif component.basis == "functions":
             units = _imitations(entries["functions"], device)

@@ -34,15 +34,18 @@ class PerModel:
         inputs: Inputs | None,
         settings: DistillSettings | None,
         seed: int,
+        *,
+        gated: bool,
     ) -> dict[Basis, tuple[Entry, Entry]]:
         """What two models, candidate and reference, are compared on, by the basis that it serves.
 
-        Activations where there are ``inputs``, and imitations where there are ``settings``.
+        Activations where there are ``inputs``, and imitations where there are ``settings``. Models
+        without gates are not run where a statistic is ``gated``.
         """
         candidate, reference = models
         made: dict[Basis, tuple[Entry, Entry]] = {}
         if inputs is not None:
-            ours, theirs = (self.activations(model, inputs) for model in models)
+            ours, theirs = (self.activations(model, inputs, gated=gated) for model in models)
             made["activations"] = (ours, theirs)
         if settings is not None:
             from provenance.statistics.generalized import seeds_of
@@ -54,7 +57,7 @@ class PerModel:
             )
         return made
 
-    def activations(self, checkpoint: Checkpoint, inputs: Inputs) -> Entry:
+    def activations(self, checkpoint: Checkpoint, inputs: Inputs, *, gated: bool) -> Entry:
         """A model's activations on these inputs: one load and one forward pass, ever."""
         from provenance.measure import CAPTURE_VERSION, Capturing, capture_to
 
@@ -64,6 +67,7 @@ class PerModel:
                 self.memory,
                 lambda: self.tell(Stage("load", checkpoint.source)),
                 lambda i, n: self.tell(Stage("capture", checkpoint.source, i, n)),
+                gated,
             )
             capture_to(folder, checkpoint, inputs, how)
 

@@ -11,7 +11,13 @@ import torch
 
 from provenance.assignment import assign
 from provenance.errors import DegenerateError
-from provenance.evidence import AlignedBlocks, BlockEvidence, Pairing, PartEvidence
+from provenance.evidence import (
+    AlignedBlocks,
+    BlockEvidence,
+    MLPEvidence,
+    Pairing,
+    PartEvidence,
+)
 from provenance.pvalues import bonferroni
 from provenance.statistics.generalized import GeneralizedResult
 
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
 
     from provenance.measure import Shape
     from provenance.statistics import BlockResult, BlockTest, Preparation
+    from provenance.units import MLPShape
 
     OnProgress = Callable[[int, int], None]
 
@@ -33,20 +40,16 @@ Shown_co = TypeVar("Shown_co", covariant=True)
 
 
 class Units(Protocol[Shown_co]):
-    """The MLPs of one model: how wide each block's is, and what a test is given of it."""
+    """The MLPs of one model: how many each block has, how wide, and what a test is given of them."""
 
     @property
     def shape(self) -> Shape:
         """What the model is made of."""
 
-    @property
-    def units(self) -> Mapping[int, int]:
-        """Width by block index, of the blocks that have an MLP of the kind that is tested."""
+    def block(self, index: int, place: int = 0) -> Shown_co:
+        """What the units of one MLP of a block answer to some inputs, or to unit vectors (weights).
 
-    def block(self, index: int) -> Shown_co:
-        """What the units of one block answer to some inputs, or to all unit vectors (weights).
-
-        For a statistic of functions, the block's proxy.
+        For a statistic of functions, the MLP's proxy. ``place`` is its place in ``shape.mlps[index]``.
         """
 
 
@@ -93,20 +96,24 @@ def compare_blocks(
         "same-index": block i meets block i. "best-of-reference": each block of the candidate meets
         every block of the reference, the best is kept, and its p-value multiplied by their number
         (Bonferroni), so that the choice costs no validity. "cross": likewise, and the whole table
-        and the best one-to-one alignment are kept.
+        and the best one-to-one alignment are kept. Where blocks that meet have several MLPs, each of
+        the one meets each of the other, and the best is kept, at the same price.
     kept_bytes : int
         How much memory prepared blocks may take while they wait for other partners; what does not
         fit is read and prepared again.
     """
-    ours, theirs = parts[0].candidate.units, parts[0].reference.units
+    ours, theirs = parts[0].candidate.shape.mlps, parts[0].reference.shape.mlps
     tests = _pairs(ours, theirs, pairing)
-    room = 0 if pairing == "same-index" else kept_bytes // len(parts)  # no block comes again
+    once = pairing == "same-index" and all(
+        len(mlps) == 1 for side in (ours, theirs) for mlps in side.values()
+    )
+    room = 0 if once else kept_bytes // len(parts)  # no MLP comes again
     sides = [_Sides(part, seed, room) for part in parts]
     found: dict[tuple[int, int], _Tested] = {}
     for done, (i, j) in enumerate(tests):
         if on_progress is not None:
             on_progress(done, len(tests))
-        found[i, j] = _test(sides, i, j)
+        found[i, j] = _test_all(sides, i, j)
     if on_progress is not None:
         on_progress(len(tests), len(tests))
     rows = sorted({i for i, _ in found})
@@ -120,37 +127,44 @@ def compare_blocks(
 
 
 def _pairs(
-    ours: Mapping[int, int], theirs: Mapping[int, int], pairing: Pairing
+    ours: Mapping[int, object], theirs: Mapping[int, object], pairing: Pairing
 ) -> list[tuple[int, int]]:
     if pairing == "same-index":
         return [(i, i) for i in sorted(ours) if i in theirs]
-    # there and back again, so that the blocks met last, which are still at hand, are met next
-    columns = sorted(theirs)
-    return [(i, j) for row, i in enumerate(sorted(ours)) for j in columns[:: -1 if row % 2 else 1]]
+    return _there_and_back(sorted(ours), sorted(theirs))
+
+
+def _there_and_back(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[int, int]]:
+    """Every pair; the columns met last, which are still at hand, are met next."""
+    return [(i, j) for row, i in enumerate(rows) for j in columns[:: -1 if row % 2 else 1]]
+
+
+Place = tuple[int, int]
+"""A block, and the place of an MLP among those of the block."""
 
 
 class _Sides:
-    """The blocks of both models as one statistic takes them: read and prepared when first needed."""
+    """The MLPs of both models as one statistic takes them: read and prepared when first needed."""
 
     def __init__(self, part: Part[Any], seed: int, kept_bytes: int) -> None:
         self.part = part
         self.seed = seed
         self._room = kept_bytes
-        self._kept: OrderedDict[tuple[Any, int], tuple[Any, int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Any, Place], tuple[Any, int]] = OrderedDict()
 
-    def candidate(self, index: int) -> Any:
-        """The candidate's block, ready to be tested."""
-        return self._get("candidate", index)
+    def candidate(self, place: Place) -> Any:
+        """The candidate's MLP, ready to be tested."""
+        return self._get("candidate", place)
 
-    def reference(self, index: int) -> Any:
-        """The reference's block, ready to be tested."""
-        return self._get("reference", index)
+    def reference(self, place: Place) -> Any:
+        """The reference's MLP, ready to be tested."""
+        return self._get("reference", place)
 
-    def _get(self, role: Any, index: int) -> Any:
-        if (role, index) in self._kept:
-            self._kept.move_to_end((role, index))
-            return self._kept[role, index][0]
-        side = getattr(self.part, role).block(index)
+    def _get(self, role: Any, place: Place) -> Any:
+        if (role, place) in self._kept:
+            self._kept.move_to_end((role, place))
+            return self._kept[role, place][0]
+        side = getattr(self.part, role).block(*place)
         if self.part.prepare is not None:
             side = self.part.prepare(side, role, self.seed)
         size = _nbytes(side)
@@ -158,7 +172,7 @@ class _Sides:
             _, (_, freed) = self._kept.popitem(last=False)
             self._room += freed
         if size <= self._room:
-            self._kept[role, index] = (side, size)
+            self._kept[role, place] = (side, size)
             self._room -= size
         return side
 
@@ -174,17 +188,64 @@ def _nbytes(value: Any) -> int:
 
 @dataclass(frozen=True)
 class _Tested:
-    """A pair of blocks: its evidence, and the units that are in both, (k, 2) int64."""
+    """A pair of MLPs or blocks: its evidence, and the units that are in both, (k, 2) int64."""
 
     evidence: BlockEvidence
     survivors: NDArray[np.int64]
 
 
-def _test(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
-    """Run every part on one pair of blocks and combine them."""
-    tests = [_part(side, i, j) for side in sides]
+def _test_all(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
+    """Every MLP of one block against every MLP of the other: the best, corrected for their number."""
+    ours, theirs = (sides[0].part.candidate.shape.mlps[i], sides[0].part.reference.shape.mlps[j])
+    if len(ours) == len(theirs) == 1:
+        return _test(sides, (i, 0), (j, 0))
+    met = {
+        (a, b): _test(sides, (i, a), (j, b))
+        for a, b in _there_and_back(range(len(ours)), range(len(theirs)))
+    }
+    tested = {key: mlp for key, mlp in met.items() if mlp.evidence.log10_p is not None}
+    if not tested:
+        return next(iter(met.values()))
+    a, b = min(tested, key=lambda key: _strength(tested[key].evidence))
+    best = tested[a, b]
+    assert best.evidence.log10_p is not None
+    evidence = replace(
+        best.evidence,
+        log10_p=bonferroni(best.evidence.log10_p, len(tested)),
+        mlps=(ours[a].label, theirs[b].label),
+        experts=tuple(_expert(place, ours, theirs, tested) for place in range(len(ours))),
+    )
+    return _Tested(evidence, best.survivors)
+
+
+def _expert(
+    place: int,
+    ours: Sequence[MLPShape],
+    theirs: Sequence[MLPShape],
+    tested: Mapping[tuple[int, int], _Tested],
+) -> MLPEvidence:
+    """What one of the candidate's MLPs found among the reference's."""
+    row = {b: mlp.evidence for (a, b), mlp in tested.items() if a == place}
+    if not row:
+        return MLPEvidence(ours[place].label, None, None, None)
+    best = min(row, key=lambda b: _strength(row[b]))
+    log10_p = row[best].log10_p
+    assert log10_p is not None
+    return MLPEvidence(
+        ours[place].label,
+        theirs[best].label,
+        bonferroni(log10_p, len(row)),
+        row[best].correlation,
+    )
+
+
+def _test(sides: Sequence[_Sides], ours: Place, theirs: Place) -> _Tested:
+    """Run every part on one pair of MLPs and combine them."""
+    i, j = ours[0], theirs[0]
+    tests = [_part(side, ours, theirs) for side in sides]
     results = [part for part, _ in tests]
-    units = (sides[0].part.candidate.units[i], sides[0].part.reference.units[j])
+    shapes = sides[0].part.candidate.shape.mlps[i], sides[0].part.reference.shape.mlps[j]
+    units = (shapes[0][ours[1]].units, shapes[1][theirs[1]].units)
     tested = [test for test in tests if test[0].log10_p is not None]
     if not tested:
         reasons = "; ".join(dict.fromkeys(part.reason or "" for part in results))
@@ -209,11 +270,11 @@ def _test(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
     return _Tested(evidence, survivors)
 
 
-def _part(sides: _Sides, i: int, j: int) -> tuple[PartEvidence, NDArray[np.int64]]:
-    """One statistic of one pair of blocks, and the units that it finds in both."""
+def _part(sides: _Sides, ours: Place, theirs: Place) -> tuple[PartEvidence, NDArray[np.int64]]:
+    """One statistic of one pair of MLPs, and the units that it finds in both."""
     name = sides.part.statistic
     try:
-        result = sides.part.test(sides.candidate(i), sides.reference(j), seed=sides.seed)
+        result = sides.part.test(sides.candidate(ours), sides.reference(theirs), seed=sides.seed)
     except DegenerateError as error:
         none = np.zeros((0, 2), dtype=np.int64)
         return PartEvidence(name, None, None, error.live, 0, str(error), error.fits), none
@@ -241,9 +302,15 @@ def _best(row: Sequence[BlockEvidence]) -> BlockEvidence:
     tested = [block for block in row if block.log10_p is not None]
     if not tested:
         return row[0]
-    best = min(tested, key=lambda block: (block.log10_p, -(block.correlation or 0.0)))
+    best = min(tested, key=_strength)
     assert best.log10_p is not None
     return replace(best, log10_p=bonferroni(best.log10_p, len(tested)))
+
+
+def _strength(block: BlockEvidence) -> tuple[float, float]:
+    """Sorts tested blocks, the strongest evidence first."""
+    assert block.log10_p is not None
+    return block.log10_p, -(block.correlation or 0.0)
 
 
 def _table(

@@ -1,7 +1,10 @@
-"""One forward pass to what every block's MLP is fed, or to its gate and up activations.
+"""One forward pass to what every MLP is fed, or to what its gate and up answer to that.
 
-Hooks live only inside a ``with``; the pass stops as soon as the last block's MLP has been seen, so
-that the language-model head is never computed. Nothing is kept: each batch goes to a `Sink`.
+Hooks live only inside a ``with``; the pass stops as soon as the last MLP's inputs have been seen, so that
+the language-model head is never computed. Nothing is kept: each batch goes to a `Sink`.
+
+What an MLP is fed is seen before any router: every expert is asked about every token, and its answers do
+not depend on which tokens would have reached it, nor on how the experts' matrices are multiplied.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ import os
 import struct
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 
 from provenance.errors import ArchitectureError, DegenerateError, DeviceError
-from provenance.units import PROJECTIONS
+from provenance.structure import linear_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,10 +28,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from provenance.architecture import GatedMLP, Layout
-
-Record = Literal["input", "gate", "up"]
-"""What is kept of an MLP: what both its projections are fed, or what each of them puts out."""
+    from provenance.structure import MLPRecord, Trace
 
 BATCH_BYTES = 256 << 20
 """About how much memory the activations of one batch may take inside the model, where nothing is said."""
@@ -36,38 +36,36 @@ BATCH_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Recording:
-    """Which records are kept of which MLPs; ``widths`` says how wide each is, by (block, record).
+    """Which records are kept, each under a name of its own.
 
-    "input" is kept where ``by_input`` says that gate and up are plain linear maps of one input, whose
-    weights can be read elsewhere; else "gate" and "up" are.
+    Of MLPs ``by_input``, what they are fed, once for all that are fed the same: under the path of the
+    module that takes it. Else what gate and up answer to that: under `answers_name`.
     """
 
-    layout: Layout
+    trace: Trace
     by_input: bool
 
-    @property
-    def records(self) -> tuple[Record, ...]:
-        """What is kept of every MLP."""
-        return ("input",) if self.by_input else PROJECTIONS
-
-    def widths(self, model: nn.Module) -> dict[tuple[int, Record], int]:
-        """Width of every record, in order of blocks."""
-        if not self.by_input:
-            return {(m.block, p): m.units for m in self.layout.mlps for p in PROJECTIONS}
+    def widths(self) -> dict[str, int]:
+        """Width of every record by its name, in order of blocks."""
+        if self.by_input:
+            return {record.input.module: record.hidden for record in self.trace.mlps}
         return {
-            (m.block, "input"): int(model.get_submodule(m.gate).in_features)  # type: ignore[arg-type]
-            for m in self.layout.mlps
+            answers_name(block, place, projection): record.units
+            for block, place, record in self.trace.places()
+            for projection in ("gate", "up")
+            if getattr(record, projection) is not None
         }
 
 
-class SeparateInputsError(Exception):
-    """The two projections of an MLP are not fed the same: its input alone does not tell its units."""
+def answers_name(block: int, place: int, projection: str) -> str:
+    """Name of the record of what a projection puts out."""
+    return f"{block}.{place}.{projection}"
 
 
 class Sink(Protocol):
-    """Takes one record of a block for a run of token positions."""
+    """Takes one record for a run of token positions."""
 
-    def write(self, block: int, record: Record, start: int, values: torch.Tensor) -> None:
+    def write(self, name: str, start: int, values: torch.Tensor) -> None:
         """Keep ``values``, (tokens, width), which begin at token position ``start``."""
 
 
@@ -77,71 +75,28 @@ class _PassComplete(Exception):  # noqa: N818 - not an error: it ends a forward 
 
 @contextmanager
 def recording(
-    model: nn.Module,
-    what: Recording,
-    receive: Callable[[GatedMLP, Record, torch.Tensor], None],
+    model: nn.Module, what: Recording, receive: Callable[[str, torch.Tensor], None]
 ) -> Iterator[None]:
-    """Hooks on every gate and up projection, removed on the way out whatever happens.
+    """Hooks on every module that takes what MLPs are fed, removed on the way out whatever happens.
 
-    ``receive`` gets each record as (tokens of the batch, width), detached, on the model's device.
-
-    Raises
-    ------
-    SeparateInputsError
-        Inside the ``with``, if inputs are recorded and an MLP's projections are fed differently.
+    ``receive`` gets the module's path and that, (tokens of the batch, hidden), detached, on its device.
     """
-    install = _watch_input if what.by_input else _watch_outputs
+
+    def hook(path: str) -> Callable[..., None]:
+        def on_input(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+            if not args:
+                raise ArchitectureError(
+                    f"{what.trace.architecture}: {path} is now given its inputs by name"
+                )
+            receive(path, args[0].detach().reshape(-1, args[0].shape[-1]))
+
+        return on_input
+
     with ExitStack() as stack:
-        for mlp in what.layout.mlps:
-            install(model, mlp, receive, stack)
+        for path in dict.fromkeys(record.input.module for record in what.trace.mlps):
+            module = model.get_submodule(path)
+            stack.callback(module.register_forward_pre_hook(hook(path)).remove)
         yield
-
-
-def _watch_outputs(
-    model: nn.Module,
-    mlp: GatedMLP,
-    receive: Callable[[GatedMLP, Record, torch.Tensor], None],
-    stack: ExitStack,
-) -> None:
-    def hook(projection: Record) -> Callable[..., None]:
-        def on_output(_module: nn.Module, _args: object, output: torch.Tensor) -> None:
-            receive(mlp, projection, _rows(output))
-
-        return on_output
-
-    for projection in PROJECTIONS:
-        module = model.get_submodule(getattr(mlp, projection))
-        stack.callback(module.register_forward_hook(hook(projection)).remove)
-
-
-def _watch_input(
-    model: nn.Module,
-    mlp: GatedMLP,
-    receive: Callable[[GatedMLP, Record, torch.Tensor], None],
-    stack: ExitStack,
-) -> None:
-    """The input is received when the second projection is given the same as the first was."""
-    first: list[torch.Tensor] = []
-
-    def on_input(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-        if not args:  # given by name: not the call of a plain linear map
-            raise SeparateInputsError
-        if not first:
-            first.append(args[0])
-            return
-        given = first.pop()
-        if given is not args[0] and not torch.equal(given, args[0]):
-            raise SeparateInputsError
-        receive(mlp, "input", _rows(given))
-
-    for projection in PROJECTIONS:
-        module = model.get_submodule(getattr(mlp, projection))
-        stack.callback(module.register_forward_pre_hook(on_input).remove)
-    stack.callback(first.clear)
-
-
-def _rows(values: torch.Tensor) -> torch.Tensor:
-    return values.detach().reshape(-1, values.shape[-1])
 
 
 def capture(
@@ -159,7 +114,7 @@ def capture(
     model : torch.nn.Module
         A causal language model that takes ``input_ids``.
     what : Recording
-        Its layout is from `provenance.architecture.find_mlps`.
+        Its trace is of this model, or of its configuration.
     sequences : sequence of Tensor
         Token ids, each (length,) int64; all of one length but the last.
     on_progress : callable, optional
@@ -173,10 +128,10 @@ def capture(
         At the first NaN or infinity, naming the block.
     DeviceError
         If not even one sequence fits the device's memory.
-    SeparateInputsError
-        See `recording`.
+    ArchitectureError
+        If the model runs otherwise than it was traced.
     """
-    size = _batch_size(model, what.layout, sequences, batch_bytes)
+    size = _batch_size(model, what.trace, sequences, batch_bytes)
     done = 0
     while done < len(sequences):
         batch = _same_length(sequences[done : done + size])
@@ -203,9 +158,9 @@ def _same_length(sequences: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def _batch_size(
-    model: nn.Module, layout: Layout, sequences: Sequence[torch.Tensor], batch_bytes: int
+    model: nn.Module, found: Trace, sequences: Sequence[torch.Tensor], batch_bytes: int
 ) -> int:
-    width = max(mlp.units for mlp in layout.mlps)
+    width = max(record.units for record in found.mlps)
     itemsize = next(model.parameters()).dtype.itemsize
     # gate, up, their product and the residual stream's few copies are alive at once
     one = len(sequences[0]) * width * itemsize * 6
@@ -239,26 +194,28 @@ def run_batch(
     DegenerateError
         At the first NaN or infinity.
     ArchitectureError
-        If a block runs twice, or never.
+        If an MLP runs twice, or never, or on other positions than the tokens'.
     """
-    layout = what.layout
-    wanted = {(mlp.block, record) for mlp in layout.mlps for record in what.records}
+    architecture = what.trace.architecture
+    wanted = {record.input.module: record.block for record in what.trace.mlps}
+    fed = _fed(what.trace)
+    tokens = arguments["input_ids"].numel()
 
-    def receive(mlp: GatedMLP, record: Record, values: torch.Tensor) -> None:
-        key = (mlp.block, record)
-        if key not in wanted:
+    def receive(path: str, hidden: torch.Tensor) -> None:
+        block = wanted.pop(path, None)
+        if block is None:
             raise ArchitectureError(
-                f"{layout.architecture}: block {mlp.block} runs more than once in a forward pass, "
-                "which is not supported yet"
+                f"{architecture}: {path} runs more than once in a forward pass, which is not supported yet"
             )
-        if not bool(torch.isfinite(values).all()):
-            of = "MLP's inputs" if record == "input" else f"{record} activations"
-            raise DegenerateError(
-                f"block {mlp.block}: the {of} hold NaN or infinity; "
-                "the checkpoint is broken, or its dtype too narrow (try dtype: float32)"
+        if len(hidden) != tokens:
+            raise ArchitectureError(
+                f"{architecture}: {path} runs on {len(hidden)} positions where there are {tokens} tokens"
             )
-        sink.write(mlp.block, record, start, values)
-        wanted.discard(key)
+        _require_finite(hidden, f"block {block}: the MLP's inputs")
+        if what.by_input:
+            sink.write(path, start, hidden)
+        else:
+            _answer(model, fed[path], hidden, sink, start)
         if not wanted:
             raise _PassComplete
 
@@ -267,8 +224,43 @@ def run_batch(
             model(**arguments, use_cache=False)
         except _PassComplete:
             return
-    missed = sorted({block for block, _ in wanted})
-    raise ArchitectureError(f"{layout.architecture}: blocks {missed} did not run in a forward pass")
+    missed = sorted(set(wanted.values()))
+    raise ArchitectureError(
+        f"{architecture}: the MLPs of blocks {missed} did not run in a forward pass"
+    )
+
+
+def _fed(found: Trace) -> dict[str, list[tuple[int, int, MLPRecord]]]:
+    """The MLPs that are fed what a module takes, by its path."""
+    fed: dict[str, list[tuple[int, int, MLPRecord]]] = {}
+    for block, place, record in found.places():
+        fed.setdefault(record.input.module, []).append((block, place, record))
+    return fed
+
+
+def _answer(
+    model: nn.Module,
+    fed: Sequence[tuple[int, int, MLPRecord]],
+    hidden: torch.Tensor,
+    sink: Sink,
+    start: int,
+) -> None:
+    """Hand over what gate and up of some MLPs answer to hidden states, (tokens, hidden)."""
+    for block, place, record in fed:
+        for name in ("gate", "up"):
+            projection = getattr(record, name)
+            if projection is not None:
+                answers = linear_map(projection, model.get_parameter)(hidden)
+                _require_finite(answers, f"block {block}: the {name} activations")
+                sink.write(answers_name(block, place, name), start, answers)
+
+
+def _require_finite(values: torch.Tensor, what: str) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise DegenerateError(
+            f"{what} hold NaN or infinity; "
+            "the checkpoint is broken, or its dtype too narrow (try dtype: float32)"
+        )
 
 
 @contextmanager
@@ -314,22 +306,22 @@ def _watching(
 class ActivationWriter:
     """A `Sink` that fills one safetensors file in place, batch by batch, in bounded memory.
 
-    Tensors are named ``3.input``, or ``3.gate`` and ``3.up``: (tokens, width), in the dtype that the
-    model ran in; ``widths`` is by (block, record). A context manager.
+    Tensors are named as `Recording` says: (tokens, width), in the dtype that the model ran in.
+    ``widths`` is by name. A context manager.
     Format: https://huggingface.co/docs/safetensors/index#format.
     """
 
     def __init__(
-        self, path: Path, widths: Mapping[tuple[int, Record], int], tokens: int, dtype: torch.dtype
+        self, path: Path, widths: Mapping[str, int], tokens: int, dtype: torch.dtype
     ) -> None:
         self._dtype = dtype
-        self._offsets: dict[tuple[int, Record], int] = {}
+        self._offsets: dict[str, int] = {}
         header: dict[str, object] = {}
         end = 0
-        for (block, record), width in widths.items():
-            self._offsets[block, record] = end
+        for name, width in widths.items():
+            self._offsets[name] = end
             size = tokens * width * dtype.itemsize
-            header[f"{block}.{record}"] = {
+            header[name] = {
                 "dtype": _SAFETENSORS_NAMES[dtype],
                 "shape": [tokens, width],
                 "data_offsets": [end, end + size],
@@ -353,12 +345,12 @@ class ActivationWriter:
     ) -> None:
         os.close(self._file)
 
-    def write(self, block: int, record: Record, start: int, values: torch.Tensor) -> None:
+    def write(self, name: str, start: int, values: torch.Tensor) -> None:
         """Put ``values``, (tokens, width), at rows ``start`` on."""
         rows = values.to("cpu", self._dtype).contiguous()
         at = start * rows.shape[1] * self._dtype.itemsize
         data = memoryview(rows.view(torch.uint8).numpy().data).cast("B")
-        at += self._base + self._offsets[block, record]
+        at += self._base + self._offsets[name]
         while data:  # one call writes 2 GiB at most on Linux
             written = os.pwrite(self._file, data, at)
             data, at = data[written:], at + written
@@ -374,11 +366,11 @@ class ActivationReader:
         self._path = path
         self._device = device
 
-    def read(self, block: int, record: Record) -> torch.Tensor:
+    def read(self, name: str) -> torch.Tensor:
         """One record, (tokens, width)."""
         from safetensors import safe_open
 
         # opened for one record: what was read of a file stays mapped while it is open
         with safe_open(self._path, framework="pt", device=self._device) as file:
-            values: torch.Tensor = file.get_tensor(f"{block}.{record}")
+            values: torch.Tensor = file.get_tensor(name)
         return values

@@ -60,13 +60,13 @@ def save_disguised(checkpoint: Checkpoint, folder: Path, disguise: Disguise = "a
 
 
 def _other_units(model: PreTrainedModel) -> PreTrainedModel:
-    from provenance.transforms import permute_mlp_units, permute_plain_units, rescale_mlp
+    from provenance.transforms import permute_mlp_units, permute_traced_units, rescale_mlp
 
     try:
         return rescale_mlp(permute_mlp_units(model, seed=1), seed=2, signs=True)
     except ArchitectureError as unknown:
         try:
-            return permute_plain_units(model, seed=1)
+            return permute_traced_units(model, seed=1)
         except ArchitectureError:
             raise unknown from None
 

@@ -37,6 +37,21 @@ class PartEvidence:
 
 
 @dataclass(frozen=True)
+class MLPEvidence:
+    """What one MLP of a block that has several, or meets several, found among the reference's.
+
+    ``candidate`` and ``reference`` are what they are called in their blocks: "expert 3", "MLP". The
+    p-value is corrected for the number of the reference's. All but the first are None where no test
+    is defined.
+    """
+
+    candidate: str
+    reference: str | None
+    log10_p: float | None
+    correlation: float | None
+
+
+@dataclass(frozen=True)
 class AlignedBlocks:
     """A pair of the best one-to-one map of blocks, with its p-value, not corrected for the choice.
 
@@ -78,6 +93,11 @@ class BlockEvidence:
     fits : tuple of float or None
         Of `generalized`, how well the candidate's and the reference's MLP were imitated: R^2, at most
         1, of what no affine map explains. ``live`` and ``agreeing`` then count units of the imitations.
+    mlps : tuple of str or None
+        Where a block has several MLPs (experts), which of the candidate's and of the reference's the
+        fields above are of: the best pair, ``log10_p`` corrected for the number of pairs.
+    experts : tuple of MLPEvidence
+        Then what each of the candidate's found.
     """
 
     candidate_block: int
@@ -91,6 +111,8 @@ class BlockEvidence:
     reason: str | None = None
     parts: tuple[PartEvidence, ...] = ()
     fits: tuple[float, float] | None = None
+    mlps: tuple[str, str] | None = None
+    experts: tuple[MLPEvidence, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,7 +225,7 @@ class Evidence:
                 f"evidence of schema {found!r}; this version of provenance reads schema {SCHEMA}"
             )
         strict = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
-        for part in (cls, BlockEvidence, PartEvidence, AlignedBlocks, ModelRecord, InputsRecord):
+        for part in (cls, *_PARTS):
             strict(part)
         try:
             evidence = TypeAdapter(cls).validate_json(json.dumps(fields), strict=True)
@@ -213,6 +235,9 @@ class Evidence:
             raise EvidenceError(f"evidence is damaged at {where}: {first['msg']}") from None
         _check(evidence)
         return evidence
+
+
+_PARTS = (BlockEvidence, PartEvidence, MLPEvidence, AlignedBlocks, ModelRecord, InputsRecord)
 
 
 def _check(evidence: Evidence) -> None:

@@ -216,7 +216,8 @@ class Executor:
         settings = self.distillation if _imitates(comparison) else None
         models = (candidate, reference)
         work = PerModel(self.store, self.device, self._tell, self.memory)
-        entries = work.of_pair(models, inputs, settings, seed)
+        gated = REGISTRY[comparison.statistic].gated
+        entries = work.of_pair(models, inputs, settings, seed, gated=gated)
         with lease(self.device, self.store.root / "locks") as device:
             units = parts(components, models, entries, device, settings)
             shapes = (units[0].candidate.shape, units[0].reference.shape)

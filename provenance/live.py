@@ -13,11 +13,12 @@ import torch
 
 from provenance.architecture import find_mlps
 from provenance.blocks import BlockTable, Part, compare_blocks
-from provenance.capture import Record, Recording, run_batch
-from provenance.errors import ArchitectureError, InputError
+from provenance.capture import Recording, answers_name, run_batch
+from provenance.errors import InputError
 from provenance.measure import Shape
 from provenance.statistics import REGISTRY
-from provenance.units import LinearMap, MLPActivations, MLPFactors
+from provenance.structure import linear_map
+from provenance.units import MLPActivations, MLPFactors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,49 +26,55 @@ if TYPE_CHECKING:
     from torch import nn
 
     from provenance.evidence import Pairing
+    from provenance.structure import Trace
     from provenance.units import MLPUnits
 
 
 class LiveUnits:
     """Activations of a model in memory; satisfies `provenance.blocks.Units`.
 
-    ``maps`` holds the projections of each block where what its MLP is fed was kept in their stead.
+    ``parameters`` are there where what the MLPs are fed was kept in the stead of their answers.
     """
 
     def __init__(
         self,
-        shape: Shape,
-        kept: Mapping[tuple[int, Record], torch.Tensor],
-        maps: Mapping[int, tuple[LinearMap, LinearMap]] | None = None,
+        found: Trace,
+        dtype: str,
+        kept: Mapping[str, torch.Tensor],
+        parameters: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        self.shape = shape
+        self.shape = Shape.of(found, dtype)
+        self._trace = found
         self._kept = kept
-        self._maps = maps or {}
+        self._parameters = parameters
 
-    @property
-    def units(self) -> Mapping[int, int]:
-        """Width by block index."""
-        return self.shape.units
-
-    def block(self, index: int) -> MLPUnits:
-        """Gate and up activations of one block, each (tokens, units), or what they follow from."""
-        if index not in self._maps:
-            return MLPActivations(self._kept[index, "gate"], self._kept[index, "up"])
-        gate, up = self._maps[index]
-        return MLPFactors(self._kept[index, "input"].to(gate.weight.device), gate, up)
+    def block(self, index: int, place: int = 0) -> MLPUnits:
+        """Gate and up activations of one MLP, each (tokens, units), or what they follow from."""
+        if self._parameters is None:
+            gate, up = (self._kept.get(answers_name(index, place, name)) for name in ("gate", "up"))
+            assert up is not None
+            return MLPActivations(gate, up)
+        record = self._trace.of_block(index)[place]
+        maps = [
+            None if part is None else linear_map(part, self._parameters.__getitem__)
+            for part in (record.gate, record.up)
+        ]
+        assert maps[1] is not None
+        inputs = self._kept[record.input.module].to(maps[1].weight.device)
+        return MLPFactors(inputs, maps[0], maps[1])
 
 
 class _Memory:
     """A sink that keeps the tokens that a mask leaves."""
 
     def __init__(self) -> None:
-        self.parts: dict[tuple[int, Record], list[torch.Tensor]] = defaultdict(list)
+        self.parts: dict[str, list[torch.Tensor]] = defaultdict(list)
         self.mask: torch.Tensor | None = None
 
-    def write(self, block: int, record: Record, start: int, values: torch.Tensor) -> None:
+    def write(self, name: str, start: int, values: torch.Tensor) -> None:
         del start  # batches come in order
         kept = values if self.mask is None else values[self.mask]
-        self.parts[block, record].append(kept.cpu())
+        self.parts[name].append(kept.cpu())
 
 
 def activations(model: nn.Module, batches: Iterable[Any], *, by_input: bool = False) -> LiveUnits:
@@ -84,19 +91,19 @@ def activations(model: nn.Module, batches: Iterable[Any], *, by_input: bool = Fa
         same batches in the same order.
     by_input : bool
         Keep what each MLP is fed, and the model's weights where they are, in place of what gate and up
-        put out: a third to an eighth of the memory, for models whose projections are plain linear maps.
+        put out: a third to an eighth of the memory, and of experts far less.
 
     Raises
     ------
     ArchitectureError
-        If no block has a gated MLP.
+        If no block has an MLP.
     DegenerateError
         At the first NaN or infinity.
     InputError
         If there is no batch, or one without token ids.
     """
-    layout = find_mlps(model)
-    what = Recording(layout, by_input)
+    found = find_mlps(model)
+    what = Recording(found, by_input)
     place = next(model.parameters())
     sink = _Memory()
     for batch in batches:
@@ -107,20 +114,8 @@ def activations(model: nn.Module, batches: Iterable[Any], *, by_input: bool = Fa
     if not sink.parts:
         raise InputError("there is no batch to run the model on")
     kept = {key: torch.cat(parts) for key, parts in sink.parts.items()}
-    maps = None
-    if by_input:
-        maps = {m.block: (_map(model, m.gate), _map(model, m.up)) for m in layout.mlps}
-    return LiveUnits(Shape.of(layout, str(place.dtype).removeprefix("torch.")), kept, maps)
-
-
-def _map(model: nn.Module, path: str) -> LinearMap:
-    module = model.get_submodule(path)
-    if type(module) is not torch.nn.Linear:
-        raise ArchitectureError(
-            f"{path} is no plain linear map, but {type(module).__name__}: keep what it puts out"
-        )
-    bias = None if module.bias is None else module.bias.detach()
-    return LinearMap(module.weight.detach(), bias)
+    parameters = dict(model.named_parameters()) if by_input else None
+    return LiveUnits(found, str(place.dtype).removeprefix("torch."), kept, parameters)
 
 
 def _arguments(batch: Any) -> dict[str, torch.Tensor]:

@@ -9,28 +9,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from provenance._quiet import quiet
 from provenance.errors import ArchitectureError, DegenerateError
+from provenance.functions import find_functions
 from provenance.loading import load_model
 from provenance.measure import Shape
-from provenance.plain import find_block_mlps
 from provenance.statistics.generalized import Fit, Proxy, distil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-    from provenance.plain import BlockMLPs
+    from provenance.functions import MLPFunctions
     from provenance.sources import Checkpoint
     from provenance.vocabulary import DistillSettings
 
-PROXY_VERSION = 1
+PROXY_VERSION = 2
 """Raised whenever the same model, settings and seed would give other proxies in the store."""
 
 PROXIES, FITS = "proxies.safetensors", "fits.json"
@@ -58,43 +59,44 @@ def distil_to(folder: Path, checkpoint: Checkpoint, how: Imitation) -> None:
     model = load_model(checkpoint, how.device, checkpoint.spec.dtype)
     try:
         with quiet():
-            found = find_block_mlps(model)
+            found = find_functions(model)
     except ArchitectureError as error:
         raise ArchitectureError(f"{checkpoint.source}: {error}") from None
     proxies, reasons = _distil_all(found, how)
     tensors = {
-        f"{index}.{name}": getattr(proxy, name).cpu().contiguous()
-        for index, proxy in proxies.items()
+        f"{key}.{name}": getattr(proxy, name).cpu().contiguous()
+        for key, proxy in proxies.items()
         for name in MATRICES
     }
     save_file(tensors, folder / PROXIES)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     described = {
-        "shape": asdict(_shape(found, dtype)),
+        "shape": asdict(Shape.of(found.trace, dtype)),
         "seed": how.seed,
-        "fits": {index: asdict(proxy.fit) for index, proxy in proxies.items()},
+        "fits": {key: asdict(proxy.fit) for key, proxy in proxies.items()},
         "reasons": reasons,
     }
     (folder / FITS).write_text(json.dumps(described))
 
 
-def _distil_all(found: BlockMLPs, how: Imitation) -> tuple[dict[int, Proxy], dict[int, str]]:
-    """Proxies of the blocks that have one, and why the others have none."""
-    proxies: dict[int, Proxy] = {}
-    reasons: dict[int, str] = {}
-    for done, (index, mlp) in enumerate(found.mlps.items()):
+def _distil_all(found: MLPFunctions, how: Imitation) -> tuple[dict[str, Proxy], dict[str, str]]:
+    """Proxies of the MLPs that have one, and why the others have none, by `_key`."""
+    proxies: dict[str, Proxy] = {}
+    reasons = {_key(*place): reason for place, reason in found.reasons.items()}
+    for done, (place, mlp) in enumerate(found.mlps.items()):
         how.on_progress(done, len(found.mlps))
         try:
-            proxies[index] = distil(mlp, mlp.hidden_size, how.settings, how.seed, device=how.device)
+            made = distil(mlp, mlp.hidden_size, how.settings, how.seed, device=how.device)
         except DegenerateError as error:
-            reasons[index] = str(error)
+            reasons[_key(*place)] = str(error)
+        else:
+            proxies[_key(*place)] = made
     how.on_progress(len(found.mlps), len(found.mlps))
     return proxies, reasons
 
 
-def _shape(found: BlockMLPs, dtype: str) -> Shape:
-    units = {index: mlp.units for index, mlp in found.mlps.items()}
-    return Shape(found.architecture, found.blocks, units, found.skipped, dtype)
+def _key(block: int, place: int) -> str:
+    return f"{block}.{place}"
 
 
 class ProxyUnits:
@@ -102,35 +104,24 @@ class ProxyUnits:
 
     def __init__(self, folder: Path, role: str, device: str) -> None:
         described = json.loads((folder / FITS).read_text())
-        shape = described["shape"]
-        for part in ("units", "skipped"):
-            shape[part] = _by_index(shape[part])
-        self.shape = Shape(**shape)
-        self._fits = {i: Fit(**fit) for i, fit in _by_index(described["fits"]).items()}
-        self._reasons = _by_index(described["reasons"])
+        self.shape = TypeAdapter(Shape).validate_python(described["shape"])
+        self._fits = {key: Fit(**fit) for key, fit in described["fits"].items()}
+        self._reasons: dict[str, str] = described["reasons"]
         self._seed = int(described["seed"])
         self._folder, self._role, self._device = folder, role, device
 
-    @property
-    def units(self) -> Mapping[int, int]:
-        """Width of the model's own MLP by block index."""
-        return self.shape.units
-
-    def block(self, index: int) -> Proxy:
-        """One block's proxy.
+    def block(self, index: int, place: int = 0) -> Proxy:
+        """One MLP's proxy.
 
         Raises
         ------
         DegenerateError
             If its MLP could not be imitated at all.
         """
-        if index in self._reasons:
-            raise DegenerateError(f"the {self._role}: {self._reasons[index]}")
+        key = _key(index, place)
+        if key in self._reasons:
+            raise DegenerateError(f"the {self._role}: {self._reasons[key]}")
         with safe_open(self._folder / PROXIES, framework="pt") as file:
-            gate, up, down = (file.get_tensor(f"{index}.{name}") for name in MATRICES)
-        place = torch.device(self._device)
-        return Proxy(gate.to(place), up.to(place), down.to(place), self._fits[index], self._seed)
-
-
-def _by_index(named: Mapping[str, Any]) -> dict[int, Any]:
-    return {int(index): value for index, value in named.items()}
+            gate, up, down = (file.get_tensor(f"{key}.{name}") for name in MATRICES)
+        to = torch.device(self._device)
+        return Proxy(gate.to(to), up.to(to), down.to(to), self._fits[key], self._seed)

@@ -12,15 +12,20 @@ can compute any unit of any block::
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import torch
+
 from provenance.errors import ArchitectureError
+from provenance.units import LinearMap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator
 
-    import torch
+    from torch import nn
 
 Kind = Literal["gated", "plain"]
 Role = Literal["dense", "shared", "expert"]
@@ -166,6 +171,34 @@ class Trace:
         """Return the records of one block: none, one, or one for each of its MLPs and experts."""
         return tuple(record for record in self.mlps if record.block == block)
 
+    def places(self) -> Iterator[tuple[int, int, MLPRecord]]:
+        """Every MLP with its block and its place among the MLPs of that block."""
+        for block in dict.fromkeys(record.block for record in self.mlps):
+            for place, record in enumerate(self.of_block(block)):
+                yield block, place, record
+
+    def labels(self, block: int) -> tuple[str, ...]:
+        """Return what to call each MLP of a block: "MLP", "expert 3", "shared expert".
+
+        Those of one role that are not numbered are told apart by their paths.
+        """
+        records = self.of_block(block)
+        names = [_ROLES[record.role].format(record.expert) for record in records]
+        count = Counter(names)
+        return tuple(
+            name if count[name] == 1 else f"{name} of {record.path}"
+            for name, record in zip(names, records, strict=True)
+        )
+
+    def without(self) -> dict[int, str]:
+        """Return what the blocks hold that have no MLP to be measured, or why theirs is refused."""
+        found = {record.block for record in self.mlps}
+        refused = {refusal.block: refusal.reason for refusal in self.refused}
+        return {i: what for i, what in ({**refused, **self.skipped}).items() if i not in found}
+
+
+_ROLES: Mapping[Role, str] = {"dense": "MLP", "shared": "shared expert", "expert": "expert {}"}
+
 
 def projection_weight(projection: Projection, tensor: torch.Tensor) -> torch.Tensor:
     """Return the rows of a projection, one a unit, (units, hidden); a view of the parameter.
@@ -213,3 +246,23 @@ def projection_bias(projection: Projection, tensor: torch.Tensor) -> torch.Tenso
     if channels.axis != axes - (1 if projection.transposed else 2):  # `down`: units are its input
         return vector
     return vector[channels.start : channels.stop : channels.step]
+
+
+def linear_map(projection: Projection, parameter: Callable[[str], torch.Tensor]) -> LinearMap:
+    """Return a projection, of parameters that are had by their names, detached."""
+    weight = projection_weight(projection, parameter(projection.parameter)).detach()
+    if projection.bias is None:
+        return LinearMap(weight)
+    return LinearMap(weight, projection_bias(projection, parameter(projection.bias)).detach())
+
+
+def activation(
+    model: nn.Module, record: MLPRecord
+) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Return what stands between the projections, if it is one function and nothing else is there."""
+    if record.up_terms or record.product_terms:
+        return None
+    if record.activation_module is not None:
+        return model.get_submodule(record.activation_module)
+    found = getattr(torch.nn.functional, record.activation, None)
+    return found or getattr(torch, record.activation, None)

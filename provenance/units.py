@@ -1,4 +1,4 @@
-"""What the hidden units of one gated MLP answer to a set of inputs, whole or in factors.
+"""What the hidden units of one MLP answer to a set of inputs, whole or in factors.
 
 The answers of a projection are ``inputs @ weight.T + bias``. The inputs are narrower than the answers (a
 third to an eighth), are the same for gate and up, and similarities of units can be computed from the
@@ -19,10 +19,21 @@ PROJECTIONS: tuple[Projection, Projection] = ("gate", "up")
 
 
 @dataclass(frozen=True)
-class MLPActivations:
-    """What one block's gate and up projections put out, each (tokens, units), one dtype and device."""
+class MLPShape:
+    """One MLP of a block: what it is called among them, and its width."""
 
-    gate: torch.Tensor
+    label: str
+    units: int
+
+
+@dataclass(frozen=True)
+class MLPActivations:
+    """What an MLP's gate and up projections put out, each (tokens, units), one dtype and device.
+
+    A plain MLP has no gate; its first linear map is `up`.
+    """
+
+    gate: torch.Tensor | None
     up: torch.Tensor
 
     def dense(self) -> MLPActivations:
@@ -30,9 +41,11 @@ class MLPActivations:
         return self
 
     def live(self) -> torch.Tensor:
-        """Indices of units that vary over the tokens in gate and in up, (k,) int64."""
-        varies = [(x.amax(dim=0) > x.amin(dim=0)) for x in (self.gate, self.up)]
-        return (varies[0] & varies[1]).nonzero().squeeze(1)
+        """Indices of units that vary over the tokens in up and, where there is one, gate, (k,) int64."""
+        varies = self.up.amax(dim=0) > self.up.amin(dim=0)
+        if self.gate is not None:
+            varies &= self.gate.amax(dim=0) > self.gate.amin(dim=0)
+        return varies.nonzero().squeeze(1)
 
 
 @dataclass(frozen=True)
@@ -50,15 +63,19 @@ class LinearMap:
 
 @dataclass(frozen=True)
 class MLPFactors:
-    """What one block's MLP is fed, (tokens, hidden), and its two projections; one dtype and device."""
+    """What an MLP is fed, (tokens, hidden), and its projections; one dtype and device.
+
+    A plain MLP has no gate.
+    """
 
     inputs: torch.Tensor
-    gate: LinearMap
+    gate: LinearMap | None
     up: LinearMap
 
     def dense(self) -> MLPActivations:
         """The projections' outputs."""
-        return MLPActivations(self.gate(self.inputs), self.up(self.inputs))
+        gate = None if self.gate is None else self.gate(self.inputs)
+        return MLPActivations(gate, self.up(self.inputs))
 
 
 MLPUnits: TypeAlias = MLPActivations | MLPFactors

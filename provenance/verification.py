@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from provenance.errors import ArchitectureError
-from provenance.structure import projection_bias, projection_weight
+from provenance.structure import activation, projection_bias, projection_weight
 from provenance.tracing import run
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _check(
         for seen in zip(gates, ups, downs, strict=True)
     ]
     worst = [max(column) for column in zip(*errors, strict=True)]
-    act = _activation(model, record)
+    act = activation(model, record)
     return Check(record, rows, worst[0], worst[1], worst[2] if act else None)
 
 
@@ -229,7 +229,7 @@ def _errors(
         late = _bias(model, part) if use.bias is None else 0.0
         linear = max(linear, _apart(before - late, use.out[:, at]))
         values.append(before)
-    act = _activation(model, record)
+    act = activation(model, record)
     product = act(values[0]) if act else None
     if product is None:
         return input_error, linear, 0.0
@@ -264,18 +264,6 @@ def _bias(model: nn.Module, part: Projection) -> torch.Tensor | float:
     if part.bias is None:
         return 0.0
     return projection_bias(part, model.get_parameter(part.bias))
-
-
-def _activation(
-    model: nn.Module, record: MLPRecord
-) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """The activation, if it is one function and all that there is between the projections."""
-    if record.up_terms or record.product_terms:
-        return None
-    if record.activation_module is not None:
-        return model.get_submodule(record.activation_module)
-    found = getattr(torch.nn.functional, record.activation, None)
-    return found or getattr(torch, record.activation, None)
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -1,10 +1,10 @@
-"""Gate, up and down are found by what data does, not by names."""
+"""Which models can be compared by their MLPs, and what is said of those that cannot."""
 
 import pytest
 import torch
 from torch import nn
 
-from provenance.architecture import find_mlps
+from provenance.architecture import find_mlps, with_mlps
 from provenance.errors import ArchitectureError
 
 SIZES = {
@@ -42,16 +42,18 @@ def build(config_name, model_name, **overrides):
     ],
 )
 def test_every_block_of_a_separate_gated_mlp_is_found(config, model, extra):
-    layout = find_mlps(build(config, model, **extra))
-    assert layout.blocks == 3
-    assert [mlp.block for mlp in layout.mlps] == [0, 1, 2]
-    assert not layout.skipped
-    for mlp in layout.mlps:
-        assert (mlp.gate, mlp.up, mlp.down, mlp.units) == (
-            f"model.layers.{mlp.block}.mlp.gate_proj",
-            f"model.layers.{mlp.block}.mlp.up_proj",
-            f"model.layers.{mlp.block}.mlp.down_proj",
-            48,
+    found = find_mlps(build(config, model, **extra))
+    assert found.blocks == 3
+    assert [mlp.block for mlp in found.mlps] == [0, 1, 2]
+    assert not found.without()
+    for mlp in found.mlps:
+        parameters = tuple(part.parameter for part in (mlp.gate, mlp.up, mlp.down))
+        path = f"model.layers.{mlp.block}.mlp"
+        assert mlp.units == 48
+        assert parameters == (
+            f"{path}.gate_proj.weight",
+            f"{path}.up_proj.weight",
+            f"{path}.down_proj.weight",
         )
 
 
@@ -68,7 +70,7 @@ class Renamed(nn.Module):
         return self.a(self.b(x) * torch.tanh(self.c(x)))
 
 
-class Plain(nn.Module):
+class Summed(nn.Module):
     """Three linears and no product: names and shapes of a gated MLP, the data flow of none."""
 
     def __init__(self):
@@ -82,50 +84,81 @@ class Plain(nn.Module):
 
 
 class Stack(nn.Module):
+    """Embedding, blocks, nothing else."""
+
     def __init__(self, *mlps):
         super().__init__()
+        self.embed = nn.Embedding(64, 16)
         self.blocks = nn.ModuleList()
         for mlp in mlps:
             block = nn.Module()
             block.mixer = mlp
             self.blocks.append(block)
 
+    def forward(self, input_ids, *, use_cache=False):
+        x = self.embed(input_ids)
+        for block in self.blocks:
+            x = x + block.mixer(x)
+        return x
+
 
 @pytest.mark.parametrize("inner", [16, 40])
 def test_roles_follow_the_data_whatever_the_names_and_the_order(inner):
     mlp = find_mlps(Stack(Renamed(inner=inner))).mlps[0]
-    assert (mlp.gate, mlp.up, mlp.down) == (
-        "blocks.0.mixer.c",
-        "blocks.0.mixer.b",
-        "blocks.0.mixer.a",
+    assert (mlp.gate.parameter, mlp.up.parameter, mlp.down.parameter) == (
+        "blocks.0.mixer.c.weight",
+        "blocks.0.mixer.b.weight",
+        "blocks.0.mixer.a.weight",
     )
 
 
 def test_a_plain_mlp_with_a_gated_ones_names_is_not_taken_for_one():
-    with pytest.raises(ArchitectureError, match=r"no block has a gated MLP.*Plain"):
-        find_mlps(Stack(Plain(), Plain()))
+    gated = [mlp for mlp in find_mlps(Stack(Renamed(), Summed())).mlps if mlp.kind == "gated"]
+    assert [mlp.block for mlp in gated] == [0]
 
 
-def test_blocks_without_a_gated_mlp_are_named():
-    layout = find_mlps(Stack(Renamed(), Plain(), Renamed()))
-    assert [mlp.block for mlp in layout.mlps] == [0, 2]
-    assert layout.skipped == {1: "Module: Plain"}
+def test_blocks_without_an_mlp_are_named():
+    found = find_mlps(Stack(Renamed(), nn.LayerNorm(16), Renamed()))
+    assert [mlp.block for mlp in found.mlps] == [0, 2]
+    assert found.without() == {1: "Module: LayerNorm"}
 
 
-def test_an_mlp_of_zeros_takes_its_roles_from_its_class():
+def test_an_mlp_of_zeros_has_its_roles():
     zeroed = Renamed()
     for parameter in zeroed.parameters():
         nn.init.zeros_(parameter)
-    layout = find_mlps(Stack(Renamed(), zeroed))
-    assert [mlp.gate for mlp in layout.mlps] == ["blocks.0.mixer.c", "blocks.1.mixer.c"]
+    gates = [mlp.gate.parameter for mlp in find_mlps(Stack(Renamed(), zeroed)).mlps]
+    assert gates == ["blocks.0.mixer.c.weight", "blocks.1.mixer.c.weight"]
 
 
-def test_gpt2_says_what_it_has():
+def test_a_model_of_plain_mlps_says_what_is_defined_on_it():
     import transformers
 
     config = transformers.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=64)
-    with pytest.raises(ArchitectureError, match=r"GPT2LMHeadModel: no block .*GPT2MLP"):
-        find_mlps(transformers.GPT2LMHeadModel(config))
+    found = find_mlps(transformers.GPT2LMHeadModel(config))
+    assert {mlp.kind for mlp in found.mlps} == {"plain"}
+    assert with_mlps(found) is found
+    with pytest.raises(ArchitectureError, match="GPT2LMHeadModel: its MLPs are plain.*generalized"):
+        with_mlps(found, gated=True)
+
+
+def test_a_model_without_any_mlp_names_what_it_has():
+    with pytest.raises(ArchitectureError, match=r"Stack: no block has an MLP.*LayerNorm.*csu_all"):
+        find_mlps(Stack(nn.LayerNorm(16)))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("OPT", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
+        ("GPTNeo", {"num_layers": 2, "num_heads": 4, "attention_types": [[["global"], 2]]}),
+    ],
+)
+def test_attention_is_not_taken_for_a_gated_mlp(name, settings):
+    """Its output is linear in the values, and key, value and output projections have one shape."""
+    found = find_mlps(build(f"{name}Config", f"{name}ForCausalLM", **settings))
+    assert {mlp.kind for mlp in found.mlps} == {"plain"}
+    assert not any("attn" in mlp.up.parameter for mlp in found.mlps)
 
 
 def test_detection_leaves_no_hook_and_no_change_behind():
@@ -143,24 +176,7 @@ def test_detection_does_not_touch_the_global_generator():
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_attention_is_not_taken_for_a_gated_mlp():
-    """Its output is linear in the values, and key, value and output projections have one shape."""
-    model = build("OPTConfig", "OPTForCausalLM", ffn_dim=48, word_embed_proj_dim=32)
-    with pytest.raises(ArchitectureError, match="OPTForCausalLM: no block has a gated MLP"):
-        find_mlps(model)
-
-
-def test_gpt_neos_attention_is_not_either():
-    import transformers
-
-    config = transformers.GPTNeoConfig(
-        hidden_size=32, num_layers=2, num_heads=4, vocab_size=64, attention_types=[[["global"], 2]]
-    )
-    with pytest.raises(ArchitectureError, match="no block has a gated MLP"):
-        find_mlps(transformers.GPTNeoForCausalLM(config))
-
-
-def test_a_model_without_numbers_gives_the_same_layout():
+def test_a_model_without_numbers_gives_the_same():
     import transformers
 
     config = transformers.LlamaConfig(**SIZES)

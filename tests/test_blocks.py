@@ -9,7 +9,7 @@ from provenance.evidence import BlockEvidence
 from provenance.measure import Shape
 from provenance.statistics.match import match, prepare
 from provenance.statistics.match_weights import match_weights
-from provenance.units import MLPActivations
+from provenance.units import MLPActivations, MLPShape
 
 TOKENS, WIDTH, UNITS = 200, 32, 40
 
@@ -20,10 +20,10 @@ class Stack:
     def __init__(self, *names, noise=0.2, salt=0, keep=None):
         self._names, self._noise, self._salt, self._keep = names, noise, salt, keep
         count = UNITS if keep is None else len(keep)
-        self.units = dict.fromkeys(range(len(names)), count)
-        self.shape = Shape("Stack", len(names), self.units, {}, "float32")
+        mlps = dict.fromkeys(range(len(names)), (MLPShape("MLP", count),))
+        self.shape = Shape("Stack", len(names), mlps, {}, "float32")
 
-    def block(self, index):
+    def block(self, index, place=0):
         name = self._names[index]
         weights = torch.Generator().manual_seed(sum(map(ord, name)))
         inputs = torch.Generator().manual_seed(7)
@@ -98,9 +98,9 @@ class Counted(Stack):
         super().__init__(*names, **options)
         self.reads = []
 
-    def block(self, index):
+    def block(self, index, place=0):
         self.reads.append(index)
-        return super().block(index)
+        return super().block(index, place)
 
 
 @pytest.mark.parametrize(("kept_bytes", "reads"), [(1 << 30, 4), (0, 16)])

@@ -1,33 +1,47 @@
 """One pass, all blocks, hooks that are always removed, nothing kept in memory."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+import transformers
 
-from fixtures.models import tiny_llama
+from fixtures.models import tiny_llama, tiny_model
 from provenance import capture as capture_module
 from provenance.architecture import find_mlps
 from provenance.capture import (
     ActivationReader,
     ActivationWriter,
     Recording,
-    SeparateInputsError,
     capture,
     recording,
 )
-from provenance.errors import DegenerateError
+from provenance.errors import ArchitectureError, DegenerateError
+from provenance.structure import HiddenInput
+
+MIXTRAL = {
+    "vocab_size": 128,
+    "hidden_size": 32,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+}
 
 
 class Kept:
-    """A sink that remembers, keyed by (block, projection)."""
+    """A sink that remembers, by name."""
 
     def __init__(self):
         self.parts = {}
 
-    def write(self, block, projection, start, values):
-        self.parts.setdefault((block, projection), []).append((start, values.clone()))
+    def write(self, name, start, values):
+        self.parts.setdefault(name, []).append((start, values.clone()))
 
-    def joined(self, block, projection):
-        parts = sorted(self.parts[block, projection], key=lambda part: part[0])
+    def joined(self, name):
+        parts = sorted(self.parts[name], key=lambda part: part[0])
         return torch.cat([values for _, values in parts])
 
 
@@ -67,27 +81,70 @@ def obvious(model, path, batches):
     return torch.cat(found)
 
 
+def obvious_input(model, path, batches):
+    """What a module is given over all sequences, each run by itself."""
+    found = []
+    watch = lambda _, args: found.append(args[0][0].clone())  # noqa: E731
+    handle = model.get_submodule(path).register_forward_pre_hook(watch)
+    with torch.no_grad():
+        for batch in batches:
+            model(input_ids=batch[None])
+    handle.remove()
+    return torch.cat(found)
+
+
 @pytest.mark.parametrize("budget", [1, 1 << 30])
 def test_activations_are_what_a_hook_on_each_module_sees(model, budget):
     batches, sink = sequences(), Kept()
     capture(model, answers(model), batches, sink, batch_bytes=budget)
     capture(model, fed(model), batches, sink, batch_bytes=budget)
     for mlp in find_mlps(model).mlps:
-        inputs = sink.joined(mlp.block, "input")
+        inputs = sink.joined(mlp.input.module)
         for projection in ("gate", "up"):
-            module = model.get_submodule(getattr(mlp, projection))
-            expected = obvious(model, getattr(mlp, projection), batches)
-            assert torch.allclose(sink.joined(mlp.block, projection), expected, atol=1e-5)
-            assert torch.allclose(module(inputs), expected, atol=1e-5)
+            path = getattr(mlp, projection).parameter.removesuffix(".weight")
+            expected = obvious(model, path, batches)
+            seen = sink.joined(f"{mlp.block}.0.{projection}")
+            assert torch.allclose(seen, expected, atol=1e-5)
+            assert torch.allclose(model.get_submodule(path)(inputs), expected, atol=1e-5)
 
 
-def test_projections_that_are_fed_differently_are_not_told_by_one_input(model):
-    up = model.model.layers[1].mlp.up_proj
-    up.register_forward_pre_hook(lambda _module, args: (args[0] + 1,))
-    with pytest.raises(SeparateInputsError):
-        capture(model, fed(model), sequences(), Kept())
-    up._forward_pre_hooks.clear()
+def test_every_expert_answers_every_token():
+    """Whatever the router says, and though the experts' matrices are multiplied all at once."""
+    config = transformers.MixtralConfig(**MIXTRAL)
+    model, batches, sink = tiny_model(config), sequences(), Kept()
+    capture(model, answers(model), batches, sink)
+    capture(model, fed(model), batches, sink)
+    for block, layer in enumerate(model.model.layers):
+        hidden = sink.joined(f"model.layers.{block}.mlp")
+        entered = obvious_input(model, f"model.layers.{block}.mlp", batches)
+        assert torch.allclose(hidden, entered, atol=1e-5)
+        for expert, rows in enumerate(layer.mlp.experts.gate_up_proj):
+            gate, up = (hidden @ rows.T).chunk(2, dim=-1)
+            assert torch.allclose(sink.joined(f"{block}.{expert}.gate"), gate, atol=1e-5)
+            assert torch.allclose(sink.joined(f"{block}.{expert}.up"), up, atol=1e-5)
+
+
+def test_a_module_that_runs_on_other_positions_is_refused(model):
+    def doubled(_module, args):
+        return (torch.cat([args[0], args[0]], dim=1),)
+
+    handle = model.model.layers[1].mlp.register_forward_pre_hook(doubled)
+    with pytest.raises(ArchitectureError, match=r"layers\.1\.mlp runs on 64 positions.* 32 tokens"):
+        capture(model, fed(model), sequences(32), Kept())
+    handle.remove()
     assert hooks(model) == 0
+
+
+def test_a_module_that_runs_twice_is_refused(model):
+    what = fed(model)
+    layer, mlp = model.model.layers[0], model.model.layers[0].mlp
+
+    def once_more(_module, args):
+        mlp(args[0])
+
+    layer.register_forward_pre_hook(once_more)
+    with pytest.raises(ArchitectureError, match=r"layers\.0\.mlp runs more than once"):
+        capture(model, what, sequences(32), Kept())
 
 
 @both
@@ -105,7 +162,7 @@ def test_a_short_last_sequence_is_a_batch_of_its_own(model):
     sink = Kept()
     progress = []
     capture(model, answers(model), sequences(40), sink, lambda *step: progress.append(step))
-    assert [start for start, _ in sink.parts[0, "gate"]] == [0, 32]
+    assert [start for start, _ in sink.parts["0.0.gate"]] == [0, 32]
     assert progress == [(2, 3), (3, 3)]
 
 
@@ -125,16 +182,11 @@ def test_hooks_are_removed_after_a_pass_and_after_a_failure(model, what):
 
 @both
 def test_hooks_are_removed_when_one_cannot_be_registered(model, what):
-    import dataclasses
-
     found = what(model)
-    mlps = found.layout.mlps
-    wrong = dataclasses.replace(mlps[2], up="model.layers.9.mlp.up_proj")
-    layout = dataclasses.replace(found.layout, mlps=(mlps[0], wrong))
-    with (
-        pytest.raises(AttributeError),
-        recording(model, dataclasses.replace(found, layout=layout), lambda *_: None),
-    ):
+    mlps = found.trace.mlps
+    wrong = replace(mlps[2], input=HiddenInput("model.layers.9.mlp", scaled=False))
+    broken = replace(found, trace=replace(found.trace, mlps=(mlps[0], wrong)))
+    with pytest.raises(AttributeError), recording(model, broken, lambda *_: None):
         pass
     assert hooks(model) == 0
 
@@ -151,18 +203,18 @@ def test_not_a_number_is_a_named_error(model):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @both
 def test_what_is_written_in_batches_reads_back_bit_for_bit(model, what, tmp_path, dtype):
-    widths, kept = what(model).widths(model), Kept()
+    widths, kept = what(model).widths(), Kept()
     path = tmp_path / "a.safetensors"
     with ActivationWriter(path, widths, 40, dtype) as sink:
         for start in (0, 32):
             rows = 32 if start == 0 else 8
             for key, width in widths.items():
                 values = torch.randn(rows, width).to(dtype)
-                sink.write(*key, start, values)
-                kept.write(*key, start, values)
+                sink.write(key, start, values)
+                kept.write(key, start, values)
     reader = ActivationReader(path)
     for key in kept.parts:
-        assert torch.equal(reader.read(*key), kept.joined(*key))
+        assert torch.equal(reader.read(key), kept.joined(key))
 
 
 def test_out_of_memory_halves_the_batch(model, monkeypatch):
@@ -179,4 +231,4 @@ def test_out_of_memory_halves_the_batch(model, monkeypatch):
     sink = Kept()
     capture(model, answers(model), sequences(64), sink)
     assert sizes == [4, 2, 1, 1, 1, 1]
-    assert sink.joined(0, "gate").shape == (64, 64)
+    assert sink.joined("0.0.gate").shape == (64, 64)

@@ -21,15 +21,15 @@ LEVELS = {
     "pvalues": 0,
     "store": 0,
     "units": 0,
-    "architecture": 1,
     "devices": 1,
     "inputs": 1,
     "sources": 1,
     "structure": 1,
     "suite": 1,
+    "architecture": 2,
     "capture": 2,
+    "functions": 2,
     "loading": 2,
-    "plain": 2,
     "permtest": 2,
     "recipes": 2,
     "tracing": 2,
@@ -94,7 +94,9 @@ SIDEWAYS = {
     ("permtest", "transforms"),  # permutes what the transforms know how to permute
     ("recipes", "transforms"),  # a recipe is made of transforms
     ("verification", "tracing"),  # runs a model as the trace does
-    ("transforms", "plain"),  # permutes the units of what is found there
+    ("architecture", "tracing"),  # says what cannot be compared of what is found there
+    ("functions", "architecture"),  # calls what is found there
+    ("transforms", "tracing"),  # permutes the units of what is found there
 }
 """Imports within one level, each with its reason; `errors`, `vocabulary` and private ones are free."""
 

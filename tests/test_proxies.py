@@ -176,7 +176,7 @@ def test_a_block_without_an_mlp_is_skipped_by_name(measure, tmp_path, monkeypatc
 def test_proxies_are_what_the_distillation_made(measure, store, plain_family):
     from transformers import AutoModelForCausalLM
 
-    from provenance.plain import block_callables
+    from provenance.functions import block_callables
     from provenance.statistics.generalized import distil
 
     measure("kin")

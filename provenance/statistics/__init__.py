@@ -63,7 +63,8 @@ class Statistic:
 
     ``version`` is raised whenever the same input would give another number: stored evidence of an
     older version is computed again. ``parts`` names the statistics that a combined one runs, each on
-    its own basis; their p-values are combined by Bonferroni.
+    its own basis; their p-values are combined by Bonferroni. ``gated`` says that it matches gates, and
+    so is not defined on plain MLPs.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Statistic:
     basis: Basis | None = None
     parts: tuple[str, ...] = ()
     runs_models: bool = False
+    gated: bool = False
 
     def load(self) -> BlockTest[Any]:
         """Import the module of this name and return its test of two blocks.
@@ -135,6 +137,7 @@ _ALL = (
         version=1,
         summary="match and match_weights, combined: the default of a claim",
         parts=("match", "match_weights"),
+        gated=True,
     ),
     Statistic(
         "l2",
@@ -148,6 +151,7 @@ _ALL = (
         summary="gate matching against up matching, on activations (paper, 2.3.1)",
         basis="activations",
         runs_models=True,
+        gated=True,
     ),
     Statistic(
         "match_cosine",
@@ -155,12 +159,14 @@ _ALL = (
         summary="match by the paper's cosine, each unit's mean left in",
         basis="activations",
         runs_models=True,
+        gated=True,
     ),
     Statistic(
         "match_weights",
         version=2,
         summary="gate matching against up matching, on weight rows; no forward pass",
         basis="weights",
+        gated=True,
     ),
     Statistic(
         "mode_connectivity",

@@ -80,8 +80,12 @@ def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Direc
     Raises
     ------
     DegenerateError
-        If a value is not finite.
+        If the MLP is plain, without a gate, or a value is not finite.
     """
+    if side.gate is None:
+        raise DegenerateError(
+            f"the {role}'s MLP is plain: it has no gate that could be matched; use generalized"
+        )
     _require_finite(side, role)
     rng = np.random.default_rng([seed, ROLES.index(role)])
     if centred and isinstance(side, MLPFactors) and len(side.inputs) > GAIN * side.inputs.shape[1]:
@@ -110,9 +114,10 @@ def products(a: Directions, b: Directions) -> tuple[Products, Products]:
 
 
 def _answers(side: MLPActivations, rng: np.random.Generator, *, centred: bool) -> Directions:
+    assert side.gate is not None
     chosen = _shuffled(side.live(), rng)
     gate, up = (unit_columns(x[:, chosen], centred=centred).T for x in (side.gate, side.up))
-    return Directions(side.gate.shape[1], len(side.gate), chosen, gate, up)
+    return Directions(side.up.shape[1], len(side.up), chosen, gate, up)
 
 
 def _in_factors(side: MLPFactors, rng: np.random.Generator) -> Directions:
@@ -157,12 +162,14 @@ def _shuffled(live: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 def _require_finite(side: MLPUnits, role: Role) -> None:
     if isinstance(side, MLPFactors):
+        assert side.gate is not None
         held = {
             "inputs": side.inputs,
             "gate weights": side.gate.weight,
             "up weights": side.up.weight,
         }
     else:
+        assert side.gate is not None
         held = {"gate activations": side.gate, "up activations": side.up}
         if side.gate.shape != side.up.shape:
             raise ValueError(

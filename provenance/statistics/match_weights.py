@@ -49,7 +49,7 @@ def match_weights(
         If the hidden sizes differ, or as `provenance.statistics.match.match` does.
     """
     sizes = [
-        side.tokens if isinstance(side, Directions) else len(side.gate)
+        side.tokens if isinstance(side, Directions) else len(side.up)
         for side in (candidate, reference)
     ]
     if sizes[0] != sizes[1]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from provenance.errors import ArchitectureError
-from provenance.plain import find_plain_mlps
 from provenance.transforms._axes import (
     BLOCK_AXES,
     HEAD_ROWS,
@@ -24,7 +23,7 @@ from provenance.transforms._axes import (
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["permute_heads", "permute_mlp_units", "permute_plain_units", "rescale_mlp"]
+__all__ = ["permute_heads", "permute_mlp_units", "rescale_mlp"]
 
 
 def permute_mlp_units(model: PreTrainedModel, seed: int) -> PreTrainedModel:
@@ -43,38 +42,6 @@ def permute_mlp_units(model: PreTrainedModel, seed: int) -> PreTrainedModel:
         for block, width in sorted(unit_counts(model).items())
     }
     return select(model, "unit", lambda block: orders[block])
-
-
-def permute_plain_units(model: PreTrainedModel, seed: int) -> PreTrainedModel:
-    """Return a copy with the units of every plain MLP in a random order of its own.
-
-    Of a plain MLP, ``second(act(first(x)))``, in any architecture whose MLPs
-    `provenance.plain.find_plain_mlps` finds. The function is kept.
-
-    Raises
-    ------
-    ArchitectureError
-        If no block has a plain MLP.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    permuted = copy.deepcopy(model)
-    for mlp in find_plain_mlps(model).mlps:
-        order = torch.randperm(mlp.units, generator=generator)
-        first, second = (permuted.get_submodule(path) for path in (mlp.first, mlp.second))
-        _take(first.get_parameter("weight"), _output_axis(first), order)
-        _take(second.get_parameter("weight"), 1 - _output_axis(second), order)
-        if getattr(first, "bias", None) is not None:
-            _take(first.get_parameter("bias"), 0, order)
-    return permuted
-
-
-def _output_axis(linear: torch.nn.Module) -> int:
-    """Where a linear map's outputs lie in its weight: GPT-2's Conv1D has them the other way round."""
-    return 0 if isinstance(linear, torch.nn.Linear) else 1
-
-
-def _take(parameter: torch.nn.Parameter, axis: int, order: torch.Tensor) -> None:
-    parameter.data = parameter.data.index_select(axis, order.to(parameter.device))
 
 
 def rescale_mlp(

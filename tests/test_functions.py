@@ -1,4 +1,4 @@
-"""Plain MLPs are found by what data does, and every block's MLP can be called on hidden states."""
+"""Every block's MLP can be called on hidden states, and answers what it does in the model."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 from provenance.architecture import find_mlps
 from provenance.errors import ArchitectureError
-from provenance.plain import BlockMLP, block_callables, find_block_mlps, find_plain_mlps
+from provenance.functions import MLPFunction, block_callables, find_functions
 
 HIDDEN = 32
 SIZES = {"vocab_size": 64, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
@@ -70,26 +70,27 @@ def build(kind, **extra):
 
 @pytest.mark.parametrize("kind", PLAIN)
 def test_every_block_of_a_plain_model_is_found(kind):
-    layout = find_plain_mlps(build(kind))
-    assert layout.blocks == 2
-    assert not layout.skipped
-    assert [mlp.block for mlp in layout.mlps] == [0, 1]
-    mlp = layout.mlps[1]
-    assert (mlp.first, mlp.second) == FIRST[kind]
-    assert mlp.activation is not None
-    assert (mlp.hidden, mlp.units) == (HIDDEN, 48 if "48" in str(PLAIN[kind]) else 4 * HIDDEN)
+    found = find_functions(build(kind))
+    assert (found.trace.blocks, found.reasons) == (2, {})
+    mlps = found.trace.mlps
+    assert [(mlp.block, mlp.kind) for mlp in mlps] == [(0, "plain"), (1, "plain")]
+    assert (mlps[1].up.parameter, mlps[1].down.parameter) == tuple(
+        f"{path}.weight" for path in FIRST[kind]
+    )
+    wide = 48 if "48" in str(PLAIN[kind]) else 4 * HIDDEN
+    assert (mlps[1].hidden, mlps[1].units) == (HIDDEN, wide)
 
 
 @pytest.mark.parametrize("kind", PLAIN)
 def test_the_callable_answers_what_the_model_computes(kind):
     model = build(kind)
-    mlp = find_plain_mlps(model).mlps[1]
+    first, second = FIRST[kind]
     seen = []  # cloned: Falcon adds to the MLP's answer in place
     watch = [
-        model.get_submodule(mlp.first).register_forward_pre_hook(
+        model.get_submodule(first).register_forward_pre_hook(
             lambda _, args: seen.append(args[0].clone())
         ),
-        model.get_submodule(mlp.second).register_forward_hook(
+        model.get_submodule(second).register_forward_hook(
             lambda *call: seen.append(call[2].clone())
         ),
     ]
@@ -105,21 +106,19 @@ def test_the_callable_answers_what_the_model_computes(kind):
 
 def test_a_gated_models_callable_is_its_mlp():
     model = build("Llama")
-    with pytest.raises(
-        ArchitectureError, match=r"LlamaForCausalLM: no block has one plain MLP.*LlamaMLP"
-    ):
-        find_plain_mlps(model)
     found = block_callables(model)
     assert [mlp.kind for mlp in found.values()] == ["gated", "gated"]
     x = torch.randn(5, HIDDEN, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(found[1](x), model.model.layers[1].mlp(x), atol=1e-6)
 
 
-def test_attention_is_never_taken_for_an_mlp():
-    """OPT's attention runs on hidden states alone, and its values are scaled as an up's are."""
-    modules = block_callables(build("OPT"))[0].modules
-    assert [type(module).__name__ for module in modules][::2] == ["Linear", "Linear"]
-    assert modules[0].out_features == 48
+def test_what_lies_in_a_whole_block_is_composed_of_its_parts():
+    """A block of OPT runs on hidden states alone, attention and all: that is not its MLP."""
+    model = build("OPT")
+    function = block_callables(model)[0]
+    layer = model.model.decoder.layers[0]
+    x = torch.randn(5, HIDDEN, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(function(x), layer.fc2(torch.relu(layer.fc1(x))), atol=1e-6)
 
 
 class Inline(nn.Module):
@@ -151,35 +150,39 @@ class Decoder(nn.Module):
         return x
 
 
-def test_an_activation_that_is_a_function_leaves_the_parent_to_be_called():
-    model = Decoder(Inline(), Inline())
-    mlp = find_plain_mlps(model).mlps[1]
-    assert (mlp.activation, mlp.parent) == (None, "blocks.1")
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_activation_that_is_a_function_is_applied(alone):
+    model = Decoder(Inline(), Inline(alone=alone))
+    block = model.blocks[1]
     x = torch.randn(5, HIDDEN, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(block_callables(model)[1](x), model.blocks[1](x), atol=1e-6)
+    expected = block.two(torch.relu(block.one(x)))
+    assert torch.allclose(block_callables(model)[1](x), expected, atol=1e-6)
 
 
-def test_what_can_neither_be_composed_nor_called_is_skipped_and_named():
-    layout = find_plain_mlps(Decoder(Inline(), Inline(alone=False)))
-    assert [mlp.block for mlp in layout.mlps] == [0]
-    assert layout.skipped == {1: "Inline: Linear"}
-    with pytest.raises(ArchitectureError, match=r"Decoder: no block has one plain MLP.*Inline"):
-        block_callables(Decoder(Inline(alone=False)))
+def test_what_can_neither_be_composed_nor_called_is_named():
+    def odd(x):
+        return torch.relu(x) * torch.tanh(x) + torch.exp(-x * x)
+
+    found = find_functions(Decoder(Inline(), Inline(alone=False, activation=odd)))
+    assert list(found.mlps) == [(0, 0)]
+    assert "cannot be called by itself (blocks.1" in found.reasons[1, 0]
+    with pytest.raises(ArchitectureError, match=r"Decoder: no MLP can be called.*blocks\.0"):
+        block_callables(Decoder(Inline(alone=False, activation=odd)))
 
 
 @pytest.mark.parametrize(
     "between", [lambda x: x, lambda x: 2 * x, lambda x: x / x.norm(dim=-1, keepdim=True)]
 )
 def test_a_low_rank_pair_and_a_norm_are_no_mlp(between):
-    with pytest.raises(ArchitectureError, match="no block has one plain MLP"):
-        find_plain_mlps(Decoder(Inline(activation=between)))
+    with pytest.raises(ArchitectureError, match="no block has an MLP"):
+        find_functions(Decoder(Inline(activation=between)))
 
 
 def test_an_mlp_of_zeros_is_found():
     model = Decoder(Inline(), Inline())
     for parameter in model.blocks[0].parameters():
         nn.init.zeros_(parameter)
-    assert [mlp.block for mlp in find_plain_mlps(model).mlps] == [0, 1]
+    assert list(block_callables(model)) == [0, 1]
 
 
 def test_a_model_without_blocks_says_so():
@@ -189,7 +192,7 @@ def test_a_model_without_blocks_says_so():
 
 def test_a_model_that_does_not_run_on_ids_says_so():
     with pytest.raises(ArchitectureError, match="does not run on token ids alone"):
-        find_plain_mlps(nn.Sequential(nn.Linear(4, 4)))
+        find_functions(nn.Sequential(nn.Linear(4, 4)))
 
 
 def test_finding_leaves_model_mode_hooks_and_global_generator_alone():
@@ -210,7 +213,7 @@ def test_finding_leaves_model_mode_hooks_and_global_generator_alone():
 def test_dtype_is_the_models_inside_and_float32_outside():
     model = build("GPTNeoX").bfloat16()
     mlp = block_callables(model)[0]
-    assert isinstance(mlp, BlockMLP)
+    assert isinstance(mlp, MLPFunction)
     assert mlp(torch.ones(3, HIDDEN)).dtype == torch.float32
 
 
@@ -227,21 +230,28 @@ def test_mixed_blocks_each_have_their_kind():
             return self.down(torch.sigmoid(self.gate(x)) * self.up(x))
 
     model = Decoder(Inline(), Gated())
-    assert [mlp.block for mlp in find_mlps(model).mlps] == [1]
+    assert [mlp.kind for mlp in find_mlps(model).mlps] == ["plain", "gated"]
     assert {i: mlp.kind for i, mlp in block_callables(model).items()} == {0: "plain", 1: "gated"}
 
 
-def test_a_block_without_an_mlp_is_named_and_the_others_are_counted():
-    found = find_block_mlps(Decoder(Inline(), Inline(alone=False), Inline()))
-    assert (found.architecture, found.blocks) == ("Decoder", 3)
-    assert {index: (mlp.kind, mlp.units) for index, mlp in found.mlps.items()} == {
-        0: ("plain", 24),
-        2: ("plain", 24),
-    }
-    assert found.skipped == {1: "Inline: Linear"}
+def experts(model, block):
+    """What each expert of a Mixtral block makes of hidden states, the obvious way."""
+    stack = model.model.layers[block].mlp.experts
+
+    def expert(number):
+        def call(x):
+            gate, up = (x @ stack.gate_up_proj[number].T).chunk(2, dim=-1)
+            return (nn.functional.silu(gate) * up) @ stack.down_proj[number].T
+
+        return call
+
+    return [expert(number) for number in range(len(stack.gate_up_proj))]
 
 
-def test_a_gated_models_widths_are_its_own():
-    found = find_block_mlps(build("Llama"))
-    assert {index: mlp.units for index, mlp in found.mlps.items()} == {0: 48, 1: 48}
-    assert (found.architecture, found.skipped) == ("LlamaForCausalLM", {})
+def test_each_expert_of_a_block_is_called_alone():
+    model = build("Mixtral", num_local_experts=3, num_key_value_heads=4)
+    found = find_functions(model)
+    assert list(found.mlps) == [(block, place) for block in range(2) for place in range(3)]
+    x = torch.randn(5, HIDDEN, generator=torch.Generator().manual_seed(0))
+    for place, expert in enumerate(experts(model, 1)):
+        assert torch.allclose(found.mlps[1, place](x), expert(x), atol=1e-5)
