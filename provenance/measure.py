@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import json
 from dataclasses import asdict, dataclass
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,7 +25,7 @@ from provenance.tracing import trace
 from provenance.units import LinearMap, MLPActivations, MLPFactors, MLPShape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from provenance.sources import Checkpoint

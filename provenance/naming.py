@@ -179,6 +179,8 @@ class ModelTensors:
                 f"{self._checkpoint.source}: {origin.target} cannot be made of the files' tensors "
                 f"({type(error).__name__}: {one_line(error)})"
             ) from error
+        # the first transformers 5 return what went wrong, too
+        tensors = made[0] if isinstance(made, tuple) else made
         return {
-            name: value[0] if isinstance(value, list) else value for name, value in made.items()
+            name: value[0] if isinstance(value, list) else value for name, value in tensors.items()
         }

@@ -38,6 +38,10 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
             tensor: torch.Tensor = file.get_tensor(name)
         return tensor
 
+    def __contains__(self, name: object) -> bool:
+        """Whether the checkpoint has a tensor of that name; nothing is read."""
+        return name in self._stored
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._stored))
 

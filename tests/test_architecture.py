@@ -138,7 +138,7 @@ def test_a_model_of_plain_mlps_says_what_is_defined_on_it():
     found = find_mlps(transformers.GPT2LMHeadModel(config))
     assert {mlp.kind for mlp in found.mlps} == {"plain"}
     assert with_mlps(found) is found
-    with pytest.raises(ArchitectureError, match="GPT2LMHeadModel: its MLPs are plain.*generalized"):
+    with pytest.raises(ArchitectureError, match=r"GPT2LMHeadModel: its MLPs are plain.*generalized"):
         with_mlps(found, gated=True)
 
 
