@@ -93,6 +93,7 @@ SIDEWAYS = {
     ("recipes", "transforms"),  # a recipe is made of transforms
     ("verification", "tracing"),  # runs a model as the trace does
     ("transforms", "plain"),  # permutes the units of what is found there
+    ("transforms", "tracing"),  # likewise
 }
 """Imports within one level, each with its reason; `errors`, `vocabulary` and private ones are free."""
 
@@ -112,6 +113,7 @@ LIGHT = [
     "provenance.plan",
     "provenance.pvalues",
     "provenance.recipes",
+    "provenance.recipes.families",
     "provenance.recipes.settings",
     "provenance.sources",
     "provenance.statistics",

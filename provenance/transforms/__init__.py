@@ -2,9 +2,9 @@
 
 Every function returns a new model and leaves its inputs as they were.
 
-* disguises: `permute_mlp_units`, `permute_plain_units`, `rescale_mlp`, `permute_heads`,
-  `permute_residual_stream`, `rotate_residual_stream`, `fold_norms`, `rescale_norms`: other weights, the
-  same function;
+* disguises: `permute_mlp_units`, `permute_plain_units`, `permute_traced_units`, `permute_experts`,
+  `rescale_mlp`, `permute_heads`, `permute_residual_stream`, `rotate_residual_stream`, `fold_norms`,
+  `rescale_norms`: other weights, the same function;
 * surgery: `prune_width`, `prune_depth`, `upscale_depth`, `transplant_mlp`, `upcycle` (which alone
   of these keeps the function);
 * single weights: `add_noise`, `round_trip`, `prune_magnitude`, `lora_merge`;
@@ -14,8 +14,9 @@ What trains (fine-tuning, LoRA, an MLP retrained, distillation) is in `provenanc
 
 Disguises and cuts of units are for decoders laid out like Llama: ``model.layers.<block>`` with
 separate ``gate_proj``, ``up_proj`` and ``down_proj`` (Llama, Mistral, Qwen, OLMo, Gemma); those that
-move the gains of norms are for Llama, Mistral and Qwen. `permute_plain_units` alone is for plain MLPs
-(GPT-2, GPT-NeoX, OPT, ...). A model with a parameter that the tables of
+move the gains of norms are for Llama, Mistral and Qwen. `permute_plain_units` is for plain MLPs
+(GPT-2, GPT-NeoX, OPT, ...); `permute_traced_units` and `permute_experts` are for any MLPs and any experts
+that `provenance.tracing` finds. A model with a parameter that the tables of
 axes do not know is refused: permuting all but one parameter would give a broken model.
 
 References
@@ -44,6 +45,7 @@ from provenance.transforms.surgery import (
     upcycle,
     upscale_depth,
 )
+from provenance.transforms.traced import permute_experts, permute_traced_units
 from provenance.transforms.weights import add_noise, lora_merge, prune_magnitude, round_trip
 
 __all__ = [
@@ -55,10 +57,12 @@ __all__ = [
     "merge_linear",
     "merge_slerp",
     "merge_ties",
+    "permute_experts",
     "permute_heads",
     "permute_mlp_units",
     "permute_plain_units",
     "permute_residual_stream",
+    "permute_traced_units",
     "prune_depth",
     "prune_magnitude",
     "prune_width",

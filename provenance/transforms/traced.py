@@ -1,0 +1,196 @@
+"""Disguises of any architecture: MLP units and experts in other orders. The function is kept.
+
+Nothing here knows a parameter by name: `provenance.tracing` says where the units of an MLP lie.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+import torch
+
+from provenance.errors import ArchitectureError
+from provenance.structure import projection_bias, projection_weight
+from provenance.tracing import probe, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from transformers import PreTrainedModel
+
+    from provenance.structure import MLPRecord, Projection
+
+__all__ = ["permute_experts", "permute_traced_units"]
+
+
+def permute_traced_units(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """Return a copy with the units of every MLP and every expert in a random order of its own.
+
+    Gated or plain, fused, interleaved or stacked: every MLP that `provenance.tracing.trace` finds.
+
+    Raises
+    ------
+    ArchitectureError
+        If no block has an MLP that can be traced, the model does not run on token ids alone, or it
+        tells its units apart by more than the traced projections (as BitNet's norm of them does).
+    """
+    records = trace(model).mlps
+    if not records:
+        raise ArchitectureError(f"{type(model).__name__} has no block with an MLP to permute")
+    generator = torch.Generator().manual_seed(seed)
+    permuted = copy.deepcopy(model)
+    for record in records:
+        order = torch.randperm(record.units, generator=generator)
+        for view in _unit_views(permuted, record):
+            _reorder(view, order)
+    return _same_function(permuted, model, "its units")
+
+
+def permute_experts(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """Return a copy with the experts of every block in a random order of its own.
+
+    The rows of the router and what else there is one of for each expert (biases, DeepSeek's correction)
+    move with them. A router is the one matrix near the experts with as many rows as they are.
+
+    Raises
+    ------
+    ArchitectureError
+        If no block has traced experts, a block's router cannot be told from its sizes, or they
+        cannot change places in this order, as those of two groups of a router cannot.
+    """
+    blocks: dict[int, list[MLPRecord]] = defaultdict(list)
+    found = trace(model)
+    for record in found.mlps:
+        if record.role == "expert":
+            blocks[record.block].append(record)
+    if not blocks:
+        raise ArchitectureError(f"{type(model).__name__} has no block with experts to permute")
+    generator = torch.Generator().manual_seed(seed)
+    permuted = copy.deepcopy(model)
+    for block, records in blocks.items():
+        experts = _in_order(records, block)
+        order = torch.randperm(len(experts), generator=generator)
+        routing = _routing(permuted, experts, f"{found.stack}.{block}")
+        _exchange([list(_views(permuted, expert)) for expert in experts], order)
+        for tensor in routing:
+            _reorder(tensor, order)
+    return _same_function(permuted, model, "its experts")
+
+
+def _projections(record: MLPRecord) -> Iterator[Projection]:
+    yield from (p for p in (record.gate, record.up, record.down) if p is not None)
+
+
+def _unit_views(model: PreTrainedModel, record: MLPRecord) -> Iterator[torch.Tensor]:
+    """Yield the parts of a model's parameters that have an entry for each unit along the first axis."""
+    for projection in _projections(record):
+        yield projection_weight(projection, model.get_parameter(projection.parameter).data)
+        if projection.bias is not None and projection is not record.down:
+            yield projection_bias(projection, model.get_parameter(projection.bias).data)
+
+
+def _views(model: PreTrainedModel, record: MLPRecord) -> Iterator[torch.Tensor]:
+    """Yield all parts of a model's parameters that are an MLP's own."""
+    yield from _unit_views(model, record)
+    if record.down.bias is not None:
+        yield projection_bias(record.down, model.get_parameter(record.down.bias).data)
+
+
+def _reorder(view: torch.Tensor, order: torch.Tensor) -> None:
+    # in place: of a fused parameter the view is only a part, and a tied one stays tied
+    view.copy_(view[order.to(view.device)])
+
+
+def _exchange(experts: Sequence[Sequence[torch.Tensor]], order: torch.Tensor) -> None:
+    """Put the numbers of expert ``order[i]`` into expert i."""
+    numbers = [[view.clone() for view in views] for views in experts]
+    for views, source in zip(experts, order.tolist(), strict=True):
+        for view, number in zip(views, numbers[source], strict=True):
+            view.copy_(number)
+
+
+def _in_order(records: Sequence[MLPRecord], block: int) -> list[MLPRecord]:
+    """Return a block's experts by number."""
+    ordered = sorted(records, key=lambda record: -1 if record.expert is None else record.expert)
+    alike = {(record.units, record.hidden) for record in ordered}
+    if [record.expert for record in ordered] != list(range(len(ordered))) or len(alike) > 1:
+        raise ArchitectureError(
+            f"block {block} has {len(ordered)} traced experts that are not one row of equals: "
+            "they cannot change places"
+        )
+    return ordered
+
+
+def _routing(
+    model: PreTrainedModel, experts: Sequence[MLPRecord], block: str
+) -> list[torch.Tensor]:
+    """Return what has one entry for each expert along its first axis, experts' own weights aside."""
+    own = {p.parameter for expert in experts for p in _projections(expert)}
+    own |= {p.bias for expert in experts for p in _projections(expert) if p.bias is not None}
+    scope = _common(own)
+    while len(scope) >= len(block.split(".")):
+        near = _near(model, ".".join(scope), len(experts), own)
+        routers = [name for name, tensor in near.items() if tensor.dim() == 2]
+        if len(routers) == 1:
+            return list(near.values())
+        if routers:
+            raise ArchitectureError(
+                f"the router of {block} may be any of {', '.join(routers)}: each has "
+                f"{len(experts)} rows, one for each expert"
+            )
+        scope = scope[:-1]
+    raise ArchitectureError(
+        f"{block} has {len(experts)} experts, and no matrix with a row for each that could be their router"
+    )
+
+
+def _common(names: set[str]) -> list[str]:
+    """Return the parts of the path of the innermost module that holds all of these."""
+    levels = zip(*(name.split(".") for name in names), strict=False)
+    return [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+
+
+def _near(
+    model: PreTrainedModel, path: str, experts: int, own: set[str]
+) -> dict[str, torch.Tensor]:
+    """Return the vectors and matrices below a module whose first axis may count the experts."""
+    module = model.get_submodule(path)
+    named = [*module.named_parameters(prefix=path), *module.named_buffers(prefix=path)]
+    return {
+        name: tensor.data
+        for name, tensor in named
+        if name not in own and tensor.dim() in {1, 2} and len(tensor) == experts
+    }
+
+
+def _same_function(permuted: PreTrainedModel, model: PreTrainedModel, what: str) -> PreTrainedModel:
+    """Return the permuted model if it still computes what the model does.
+
+    Sizes and traces tell almost every architecture's parts; what they cannot tell shows here.
+    """
+    before, after = _logits(model), _logits(permuted)
+    # of the weights, for some models put out float32 from bfloat16
+    eps = max(torch.finfo(p.dtype).eps for p in model.parameters() if p.is_floating_point())
+    # rounding in another order grows over the blocks, and may send a token to another expert
+    tolerance = eps ** (1 / 3)
+    if not (after - before).norm() <= tolerance * before.norm():
+        raise ArchitectureError(
+            f"{type(model).__name__} is another function with {what} in another order: more "
+            "depends on their order than the parameters that were found"
+        )
+    return permuted
+
+
+def _logits(model: PreTrainedModel) -> torch.Tensor:
+    """Return what a model puts out for a few tokens, in evaluation mode, which it need not be in."""
+    training = [module for module in model.modules() if module.training]
+    try:
+        with torch.no_grad():
+            logits: torch.Tensor = model.eval()(input_ids=probe(model), use_cache=False).logits
+    finally:
+        for module in training:
+            module.training = True
+    return logits
