@@ -53,7 +53,7 @@ def with_mlps(found: Trace, *, gated: bool = False) -> Trace:
         )
     if gated and not any(record.kind == "gated" for record in found.mlps):
         raise ArchitectureError(
-            f"{found.architecture}: its MLPs are plain, without a gate, and `match` compares what gate "
-            "and up say: use `statistic: generalized`, or csu or csh"
+            f"{found.architecture}: its MLPs are plain, and `match` compares what a gate and an up say "
+            "(csu and csh need no gate): use `statistic: generalized`"
         )
     return found

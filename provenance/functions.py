@@ -94,8 +94,10 @@ def find_functions(model: nn.Module) -> MLPFunctions:
 
 def block_callables(model: nn.Module) -> dict[int, MLPFunction]:
     """The MLP of every block that has one that can be called, by block; the first of several."""
-    functions = find_functions(model).mlps
-    return {block: functions[block, place] for block, place in sorted(functions, reverse=True)}
+    found: dict[int, MLPFunction] = {}
+    for (block, _), function in find_functions(model).mlps.items():
+        found.setdefault(block, function)
+    return found
 
 
 Called = tuple[tuple["nn.Module", ...], "Callable[[torch.Tensor], torch.Tensor]"]

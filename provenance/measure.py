@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import gc
 import json
-from dataclasses import asdict, dataclass
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch

@@ -36,7 +36,7 @@ def build(config_name, model_name, **overrides):
         ("Gemma2Config", "Gemma2ForCausalLM", {"num_key_value_heads": 2, "head_dim": 8}),
         ("OlmoConfig", "OlmoForCausalLM", {}),
         ("Olmo2Config", "Olmo2ForCausalLM", {}),
-        ("StableLmConfig", "StableLmForCausalLM", {}),
+        ("StableLmConfig", "StableLmForCausalLM", {"num_key_value_heads": 4}),
         ("GraniteConfig", "GraniteForCausalLM", {}),
         ("CohereConfig", "CohereForCausalLM", {}),
     ],
@@ -138,7 +138,9 @@ def test_a_model_of_plain_mlps_says_what_is_defined_on_it():
     found = find_mlps(transformers.GPT2LMHeadModel(config))
     assert {mlp.kind for mlp in found.mlps} == {"plain"}
     assert with_mlps(found) is found
-    with pytest.raises(ArchitectureError, match=r"GPT2LMHeadModel: its MLPs are plain.*generalized"):
+    with pytest.raises(
+        ArchitectureError, match=r"GPT2LMHeadModel: its MLPs are plain.*generalized"
+    ):
         with_mlps(found, gated=True)
 
 
@@ -151,7 +153,7 @@ def test_a_model_without_any_mlp_names_what_it_has():
     ("name", "settings"),
     [
         ("OPT", {"ffn_dim": 48, "word_embed_proj_dim": 32}),
-        ("GPTNeo", {"num_layers": 2, "num_heads": 4, "attention_types": [[["global"], 2]]}),
+        ("GPTNeo", {"num_layers": 3, "num_heads": 4, "attention_types": [[["global"], 3]]}),
     ],
 )
 def test_attention_is_not_taken_for_a_gated_mlp(name, settings):

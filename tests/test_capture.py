@@ -115,7 +115,7 @@ def test_every_expert_answers_every_token():
     capture(model, answers(model), batches, sink)
     capture(model, fed(model), batches, sink)
     for block, layer in enumerate(model.model.layers):
-        hidden = sink.joined(f"model.layers.{block}.mlp")
+        hidden = sink.joined(f"model.layers.{block}.mlp.experts")
         entered = obvious_input(model, f"model.layers.{block}.mlp", batches)
         assert torch.allclose(hidden, entered, atol=1e-5)
         for expert, rows in enumerate(layer.mlp.experts.gate_up_proj):
@@ -128,9 +128,10 @@ def test_a_module_that_runs_on_other_positions_is_refused(model):
     def doubled(_module, args):
         return (torch.cat([args[0], args[0]], dim=1),)
 
+    what = fed(model)
     handle = model.model.layers[1].mlp.register_forward_pre_hook(doubled)
     with pytest.raises(ArchitectureError, match=r"layers\.1\.mlp runs on 64 positions.* 32 tokens"):
-        capture(model, fed(model), sequences(32), Kept())
+        capture(model, what, sequences(32), Kept())
     handle.remove()
     assert hooks(model) == 0
 
@@ -149,12 +150,12 @@ def test_a_module_that_runs_twice_is_refused(model):
 
 @both
 def test_one_forward_pass_serves_all_blocks_and_never_reaches_the_head(model, what):
-    calls = {"embed": 0, "head": 0}
+    recorded, calls = what(model), {"embed": 0, "head": 0}
     model.get_input_embeddings().register_forward_hook(
         lambda *_: calls.__setitem__("embed", calls["embed"] + 1)
     )
     model.lm_head.register_forward_hook(lambda *_: calls.__setitem__("head", 1))
-    capture(model, what(model), sequences(32), Kept())
+    capture(model, recorded, sequences(32), Kept())
     assert calls == {"embed": 1, "head": 0}
 
 

@@ -15,6 +15,7 @@ from provenance.evidence import (
     BlockEvidence,
     Evidence,
     InputsRecord,
+    MLPEvidence,
     ModelRecord,
     PartEvidence,
 )
@@ -185,12 +186,12 @@ def test_the_fields_of_evidence_are_documented_and_no_others(part, title):
     assert named(section) == {field.name for field in fields(part)}
 
 
-@pytest.mark.parametrize("part", [PartEvidence, AlignedBlocks])
+@pytest.mark.parametrize("part", [PartEvidence, MLPEvidence, AlignedBlocks])
 def test_the_fields_of_what_evidence_lists_are_documented(part):
     (row,) = [
         line
         for line in EVIDENCE.splitlines()
-        if line.startswith(("| `parts` |", "| `alignment` |"))
+        if line.startswith(("| `parts` |", "| `experts` |", "| `alignment` |"))
         and f"`{fields(part)[0].name}`" in line
     ]
     assert {field.name for field in fields(part)} <= set(re.findall(r"`(\w+)`", row))

@@ -106,41 +106,6 @@ def test_batching_does_not_change_the_verdict(store, family, tmp_path):
     assert other.log10_p == pytest.approx(one.log10_p, rel=0.02)
 
 
-@pytest.mark.parametrize("statistic", ["match", "match_cosine", "csh"])
-@pytest.mark.parametrize("why", ["no plain linear map", "fed differently"])
-def test_what_mlps_are_fed_tells_what_their_outputs_tell(
-    store, tiny_checkpoint, tmp_path, monkeypatch, statistic, why
-):
-    """Where the inputs alone do not tell, the outputs are kept, and the evidence is the same."""
-    from safetensors import safe_open
-
-    from provenance import capture, measure
-
-    kin = tiny_checkpoint(3, mlp_bias=True)
-    models = (kin, tiny_checkpoint(3, mlp_bias=True)), (kin, tiny_checkpoint(4, mlp_bias=True))
-    executor = Executor(store)
-    found = [compare(*m, inputs=INPUTS, statistic=statistic, executor=executor) for m in models]
-
-    def refuse(*_):
-        raise capture.SeparateInputsError
-
-    if why == "no plain linear map":
-        monkeypatch.setattr(measure, "_by_input", lambda *_: False)
-    else:
-        monkeypatch.setattr(capture, "_watch_input", refuse)
-    other = Executor(Store(tmp_path / "outputs"))
-    again = [compare(*m, inputs=INPUTS, statistic=statistic, executor=other) for m in models]
-    for one, two in zip(found, again, strict=True):
-        assert one.log10_p == pytest.approx(two.log10_p, rel=1e-6)
-        assert one.blocks == two.blocks
-    names = []
-    for place in (store, other.store):
-        path = next(place.root.rglob("activations.safetensors"))
-        with safe_open(path, framework="pt") as file:
-            names.append(sorted(file.keys())[:2])
-    assert names == [["0.input", "1.input"], ["0.gate", "0.up"]]
-
-
 def test_evidence_says_what_it_was_measured_from(store, family):
     evidence = compare(family.short, family.base, inputs=INPUTS, executor=Executor(store))
     assert evidence.pairing == "best-of-reference"

@@ -116,6 +116,7 @@ LIGHT = [
     "provenance.plan",
     "provenance.pvalues",
     "provenance.recipes",
+    "provenance.recipes.families",
     "provenance.recipes.settings",
     "provenance.sources",
     "provenance.statistics",

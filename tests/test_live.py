@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 from fixtures.models import tiny_llama
 from provenance.assignment import assign
 from provenance.capture import inputs, outputs
-from provenance.errors import ArchitectureError, InputError
+from provenance.errors import InputError
 from provenance.live import activations, compare_units
 from provenance.statistics.match import cosine, match
 
@@ -118,13 +118,13 @@ def test_what_mlps_are_fed_may_be_kept_in_place_of_what_they_answer(
         assert one.agreeing == two.agreeing
 
 
-def test_a_projection_that_is_no_plain_map_is_named(models, loader):
-    class Scaled(torch.nn.Linear):
-        pass
-
-    model = tiny_llama(0)
-    model.model.layers[1].mlp.gate_proj = Scaled(32, 64, bias=False)
-    with pytest.raises(
-        ArchitectureError, match=r"layers\.1\.mlp\.gate_proj is no plain linear map"
-    ):
-        activations(model, loader, by_input=True)
+@pytest.mark.parametrize("statistic", ["match", "match_cosine", "csh"])
+def test_what_mlps_are_fed_tells_what_their_answers_tell(loader, statistic):
+    pair = tiny_llama(3, mlp_bias=True), tiny_llama(4, mlp_bias=True)
+    tables = []
+    for by_input in (True, False):
+        sides = [activations(model, loader, by_input=by_input) for model in pair]
+        tables.append(compare_units(*sides, statistic=statistic))
+    for one, two in zip(tables[0].blocks, tables[1].blocks, strict=True):
+        assert one.log10_p == pytest.approx(two.log10_p, rel=1e-6)
+        assert one.agreeing == two.agreeing

@@ -14,24 +14,28 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from fixtures.models import save_checkpoint, tiny_llama
 from provenance import Executor, Store, recipes, transforms
 from provenance.errors import InputError, SourceError
-from provenance.recipes import RECIPES, Recipe, get
+from provenance.recipes import RECIPES, Recipe, families, get
 from provenance.recipes.build import _TRANSFORMS, build, encode, follow, train_tokenizer
 from provenance.recipes.distil import distil
 from provenance.recipes.lora import train_lora
 from provenance.recipes.retrain import hidden_states, retrain_mlp
 from provenance.recipes.settings import (
     AddNoise,
+    Beginning,
     CorpusSettings,
     Distil,
     FoldNorms,
     Initialise,
+    InitialiseFamily,
     LoraMerge,
     LoraSettings,
     MergeLinear,
     MergeSlerp,
     MergeTies,
+    PermuteExperts,
     PermuteHeads,
     PermuteResidual,
+    PermuteTracedUnits,
     PermuteUnits,
     PruneDepth,
     PruneMagnitude,
@@ -53,6 +57,7 @@ from provenance.recipes.settings import (
     UpscaleDepth,
 )
 from provenance.recipes.train import initialise, train
+from provenance.tracing import trace
 
 TEXT = CorpusSettings("topics", 20_000)
 TOKENIZER = TokenizerSettings(300, TEXT)
@@ -62,6 +67,8 @@ LORA = LoraSettings(SETTINGS, rank=3)
 RETRAIN = RetrainSettings(steps=400, batch=64, tokens=1024, length=16)
 DISGUISES = {
     PermuteUnits,
+    PermuteTracedUnits,
+    PermuteExperts,
     RescaleUnits,
     PermuteHeads,
     PermuteResidual,
@@ -105,6 +112,7 @@ NAMES = {
     "disguise": "units scales signs heads residual rotation norms all",
     "lineage": "noise int8 int4 magnitude upscaled transplant merge slerp lora ties retrained "
     "distilled",
+    "architectures": " ".join(f"{f} {f}-disguised {f}-stranger" for f in families.FAMILIES),
 }
 
 
@@ -131,7 +139,7 @@ def test_stated_blocks_are_those_that_the_steps_leave():
     for entry in RECIPES.values():
         blocks = RECIPES[entry.parent].blocks if entry.parent else None
         for step in entry.steps:
-            if isinstance(step, Initialise):
+            if isinstance(step, Beginning):
                 blocks = step.blocks
             elif isinstance(step, PruneDepth):
                 blocks = len(step.keep_blocks)
@@ -145,6 +153,24 @@ def test_other_seed_differs_from_base_in_the_initial_weights_alone():
     assert base["steps"][0].pop("seed") != other["steps"][0].pop("seed")
     assert base.pop("name") != other.pop("name")
     assert base == other
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_a_family_has_a_base_a_disguised_descendant_and_a_stranger(family):
+    base, disguised, stranger = (
+        get(f"architectures/{family}{kind}") for kind in ("", "-disguised", "-stranger")
+    )
+    assert disguised.parent == base.name
+    assert {type(step) for step in disguised.steps} - {Train} <= DISGUISES
+    first, other = base.steps[0], stranger.steps[0]
+    assert dataclasses.replace(first, seed=other.seed) == other != first
+    assert base.steps[1:] == stranger.steps[1:]
+
+
+def test_every_family_has_initial_weights_of_its_own():
+    begun = [entry.steps[0] for entry in RECIPES.values() if not entry.parent]
+    seeds = [step.seed for step in begun if isinstance(step, InitialiseFamily)]
+    assert len(set(seeds)) == len(seeds) == 2 * len(families.FAMILIES)
 
 
 def test_unknown_recipe_is_answered_with_the_likely_one_and_the_list():
@@ -198,7 +224,7 @@ def test_fields_of_a_step_are_arguments_of_its_transform(step):
 
 
 def test_every_step_begins_trains_or_transforms():
-    done = {Initialise, *typing.get_args(Reader), *_TRANSFORMS}
+    done = {*typing.get_args(Beginning), *typing.get_args(Reader), *_TRANSFORMS}
     assert done == set(typing.get_args(Step))
 
 
@@ -209,6 +235,8 @@ def test_fields_change_with_any_setting():
         recipe(BEGIN, Train(CorpusSettings("topics", 20_000, seed=3), TRAIN.settings)),
         recipe(BEGIN, PermuteUnits(0)),
         recipe(BEGIN, PermuteResidual(0)),
+        recipe(InitialiseFamily("qwen2", 0, tokenizer=TOKENIZER)),
+        recipe(InitialiseFamily("qwen2", 0, (("num_key_value_heads", 2),), tokenizer=TOKENIZER)),
     ]
     assert len({json.dumps(variant.fields()) for variant in variants}) == len(variants)
 
@@ -259,7 +287,7 @@ def test_child_keeps_its_parents_tokenizer(base, tmp_path):
 
 
 def test_disguised_child_has_its_parents_function(base, tmp_path):
-    seeded = DISGUISES - {FoldNorms}
+    seeded = DISGUISES - {FoldNorms, PermuteExperts}
     steps = [step(seed) for seed, step in enumerate(sorted(seeded, key=lambda step: step.__name__))]
     model = child(base, tmp_path, *steps, FoldNorms())
     parent = AutoModelForCausalLM.from_pretrained(base).eval()
@@ -270,6 +298,20 @@ def test_disguised_child_has_its_parents_function(base, tmp_path):
     assert not torch.equal(
         model.model.layers[0].mlp.up_proj.weight, parent.model.layers[0].mlp.up_proj.weight
     )
+
+
+def test_disguised_child_with_experts_has_its_parents_function(tmp_path):
+    settings = (("num_local_experts", 4), ("num_key_value_heads", 2))
+    begin = InitialiseFamily("mixtral", 0, settings, 32, 48, 2, 2, tokenizer=TOKENIZER)
+    follow(recipe(begin, TRAIN), tmp_path / "parent")
+    parent = AutoModelForCausalLM.from_pretrained(tmp_path / "parent").eval()
+    model = child(tmp_path / "parent", tmp_path / "child", PermuteTracedUnits(1), PermuteExperts(2))
+    ids = torch.arange(40)[None]
+    with torch.no_grad():
+        expected = parent(input_ids=ids).logits
+        torch.testing.assert_close(model(input_ids=ids).logits, expected, atol=1e-4, rtol=1e-4)
+    routers = [each.model.layers[0].mlp.gate.weight for each in (model, parent)]
+    assert not torch.equal(*routers)
 
 
 def test_pruned_child_has_the_shape_that_its_config_says(base, tmp_path):
@@ -420,6 +462,36 @@ def test_deviation_is_that_of_the_initial_weights():
     model = initialise(dataclasses.replace(BEGIN, deviation=0.05), end_of_text=0)
     gate = model.model.layers[1].mlp.gate_proj.weight.detach()
     assert gate.std().item() == pytest.approx(0.05, rel=0.05)
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_a_family_is_begun_at_its_stated_sizes(family):
+    first = get(f"architectures/{family}").steps[0]
+    model = initialise(first, end_of_text=0)
+    assert model.config.model_type == family
+    found = trace(model)
+    assert found.blocks == first.blocks
+    assert found.skipped == {}
+    assert {record.block for record in found.mlps} == set(range(first.blocks))
+    assert {record.hidden for record in found.mlps} == {first.hidden}
+    assert {record.units for record in found.mlps} <= {96, 128, first.units}
+    assert any(record.role == "expert" for record in found.mlps) == (
+        family in families.WITH_EXPERTS
+    )
+    up = found.mlps[0].up
+    assert model.get_parameter(up.parameter).std().item() == pytest.approx(0.125, rel=0.05)
+
+
+def test_an_initial_family_is_drawn_from_its_seed_alone():
+    state = torch.random.get_rng_state()
+    first = InitialiseFamily("phi3", 0, tokenizer=TOKENIZER)
+    weights = [
+        initialise(dataclasses.replace(first, seed=seed), end_of_text=0).lm_head.weight
+        for seed in (0, 0, 1)
+    ]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_order_seed_changes_the_losses(tokens):

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from provenance import corpus
 from provenance.errors import SourceError
+from provenance.recipes import families
 from provenance.recipes.settings import (
     AddNoise,
+    Beginning,
     CorpusSettings,
     Distil,
     Initialise,
@@ -75,7 +77,8 @@ class Recipe:
     blocks
         Transformer blocks of the result.
     parent
-        Name of the recipe whose result the steps begin with. None: they begin with `Initialise`.
+        Name of the recipe whose result the steps begin with. None: they begin with `Initialise`
+        or `InitialiseFamily`.
     steps
         What is done, in order.
     """
@@ -87,7 +90,7 @@ class Recipe:
     steps: tuple[Step, ...]
 
     def __post_init__(self) -> None:
-        begins = [isinstance(step, Initialise) for step in self.steps]
+        begins = [isinstance(step, Beginning) for step in self.steps]
         if not begins or begins != [self.parent is None] + [False] * (len(begins) - 1):
             raise ValueError(
                 f"recipe {self.name!r} must begin with Initialise, and once, if it has no parent, "
@@ -145,10 +148,11 @@ def get(name: str) -> Recipe:
 
 def _plain(step: Step) -> dict[str, Any]:
     """Return a step's fields as JSON would give them back: lists, not tuples."""
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in asdict(step).items()
-    }
+    return {key: _listed(value) for key, value in asdict(step).items()}
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(each) for each in value] if isinstance(value, tuple) else value
 
 
 @functools.lru_cache(maxsize=16)
@@ -327,7 +331,9 @@ _LINEAGE = (
     ),
 )
 
+_ARCHITECTURES = tuple(Recipe(*row) for row in families.rows())
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {recipe.name: recipe for recipe in (*_QUICKSTART, *_DISGUISED, *_LINEAGE)}
+    {recipe.name: recipe for recipe in (*_QUICKSTART, *_DISGUISED, *_LINEAGE, *_ARCHITECTURES)}
 )
 """Every recipe by name; a parent stands before its children."""

@@ -18,16 +18,18 @@ from provenance.recipes.lora import train_lora
 from provenance.recipes.retrain import retrain_mlp
 from provenance.recipes.settings import (
     AddNoise,
+    Beginning,
     CorpusSettings,
     Distil,
     FoldNorms,
-    Initialise,
     LoraMerge,
     MergeLinear,
     MergeSlerp,
     MergeTies,
+    PermuteExperts,
     PermuteHeads,
     PermuteResidual,
+    PermuteTracedUnits,
     PermuteUnits,
     PruneDepth,
     PruneMagnitude,
@@ -154,12 +156,12 @@ def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> torch.Tensor:
 def _begin(recipe: Recipe, parent: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Load the parent, or draw a new model and train its tokenizer."""
     first = recipe.steps[0]
-    if isinstance(first, Initialise) and parent is None:
+    if isinstance(first, Beginning) and parent is None:
         tokenizer = train_tokenizer(first.tokenizer)
         return initialise(first, end_of_text=tokenizer.eos_token_id), tokenizer
     if parent is None:
         raise SourceError(f"recipe {recipe.name!r} needs the folder of its parent {recipe.parent}")
-    if isinstance(first, Initialise):
+    if isinstance(first, Beginning):
         raise SourceError(f"recipe {recipe.name!r} has no parent, but was given {parent}")
     from transformers import AutoTokenizer
 
@@ -193,7 +195,7 @@ def _apply(
     others: Mapping[str, Path],
 ) -> PreTrainedModel:
     """Return the model after one step; training on text alone changes the model itself."""
-    if isinstance(step, Initialise):
+    if isinstance(step, Beginning):
         return model  # made in _begin, with its tokenizer
     if not isinstance(step, Reader):
         return _transform(step, model, others)
@@ -212,6 +214,8 @@ def _apply(
 
 _TRANSFORMS: Mapping[type[Step], Callable[..., PreTrainedModel]] = {
     PermuteUnits: transforms.permute_mlp_units,
+    PermuteTracedUnits: transforms.permute_traced_units,
+    PermuteExperts: transforms.permute_experts,
     RescaleUnits: transforms.rescale_mlp,
     PermuteHeads: transforms.permute_heads,
     PermuteResidual: transforms.permute_residual_stream,

@@ -7,17 +7,21 @@ from typing import Literal
 
 __all__ = [
     "AddNoise",
+    "Beginning",
     "CorpusSettings",
     "Distil",
     "FoldNorms",
     "Initialise",
+    "InitialiseFamily",
     "LoraMerge",
     "LoraSettings",
     "MergeLinear",
     "MergeSlerp",
     "MergeTies",
+    "PermuteExperts",
     "PermuteHeads",
     "PermuteResidual",
+    "PermuteTracedUnits",
     "PermuteUnits",
     "PruneDepth",
     "PruneMagnitude",
@@ -124,6 +128,29 @@ class Initialise:
     tokenizer: TokenizerSettings = TokenizerSettings()
 
 
+Setting = int | float | bool | str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class InitialiseFamily:
+    """Begin with a random model of a family of transformers; ``seed`` draws its weights.
+
+    ``family`` is its ``model_type``. ``settings`` are keys of its configuration and their values, on
+    top of the sizes here, which most families call by the same names.
+    """
+
+    family: str
+    seed: int
+    settings: tuple[tuple[str, Setting], ...] = ()
+    hidden: int = 64
+    units: int = 192
+    blocks: int = 3
+    heads: int = 4
+    positions: int = 1024
+    deviation: float = 0.125
+    tokenizer: TokenizerSettings = TokenizerSettings()
+
+
 @dataclass(frozen=True)
 class Train:
     """Train on a text."""
@@ -164,6 +191,20 @@ class Distil:
 @dataclass(frozen=True)
 class PermuteUnits:
     """See `provenance.transforms.permute_mlp_units`."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class PermuteTracedUnits:
+    """See `provenance.transforms.permute_traced_units`."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
+class PermuteExperts:
+    """See `provenance.transforms.permute_experts`."""
 
     seed: int
 
@@ -308,9 +349,12 @@ class MergeTies:
     weight: float
 
 
+Beginning = Initialise | InitialiseFamily
 Reader = Train | TrainLora | RetrainMlp | Distil
 Disguise = (
     PermuteUnits
+    | PermuteTracedUnits
+    | PermuteExperts
     | RescaleUnits
     | PermuteHeads
     | PermuteResidual
@@ -322,7 +366,7 @@ Surgery = PruneWidth | PruneDepth | UpscaleDepth | Upcycle
 Change = AddNoise | RoundTrip | PruneMagnitude | LoraMerge
 Meeting = TransplantMlp | MergeLinear | MergeSlerp | MergeTies
 
-Step = Initialise | Reader | Disguise | Surgery | Change | Meeting
+Step = Beginning | Reader | Disguise | Surgery | Change | Meeting
 """One thing that is done to a model; a recipe is a row of them."""
 
 
@@ -339,6 +383,6 @@ def named_in(step: Step) -> tuple[str, ...]:
 
 def read_by(step: Step) -> CorpusSettings | None:
     """Return the text that a step reads, if it reads one."""
-    if isinstance(step, Initialise):
+    if isinstance(step, Beginning):
         return step.tokenizer.corpus
     return step.corpus if isinstance(step, Reader) else None

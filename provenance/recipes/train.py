@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from provenance._quiet import quiet
 from provenance.errors import InputError
+from provenance.recipes.settings import InitialiseFamily
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
-    from provenance.recipes.settings import Initialise, TrainSettings
+    from provenance.recipes.settings import Beginning, TrainSettings
 
 __all__ = ["TrainResult", "initialise", "next_token_loss", "one_thread", "optimise", "train"]
 
@@ -37,8 +39,10 @@ class TrainResult:
         return sum(tail) / len(tail)
 
 
-def initialise(settings: Initialise, *, end_of_text: int) -> PreTrainedModel:
-    """Return a Llama with weights drawn from ``settings.seed``, float32 on the CPU.
+def initialise(settings: Beginning, *, end_of_text: int) -> PreTrainedModel:
+    """Return a model with weights drawn from ``settings.seed``, float32 on the CPU.
+
+    `Initialise` gives a Llama, `InitialiseFamily` the causal language model of its family.
 
     Parameters
     ----------
@@ -47,24 +51,38 @@ def initialise(settings: Initialise, *, end_of_text: int) -> PreTrainedModel:
     end_of_text
         Token id that begins and ends a text.
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = LlamaConfig(
-        vocab_size=settings.tokenizer.vocabulary,
-        hidden_size=settings.hidden,
-        intermediate_size=settings.units,
-        num_hidden_layers=settings.blocks,
-        num_attention_heads=settings.heads,
-        max_position_embeddings=settings.positions,
-        initializer_range=settings.deviation,
-        tie_word_embeddings=True,
-        bos_token_id=end_of_text,
-        eos_token_id=end_of_text,
-        pad_token_id=end_of_text,
-    )
-    with torch.random.fork_rng(devices=[]):
+    config = _config(settings, end_of_text)
+    with torch.random.fork_rng(devices=[]), quiet():
         torch.default_generator.manual_seed(settings.seed)
-        return LlamaForCausalLM(config)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        return model
+
+
+def _config(settings: Beginning, end_of_text: int) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    family, own = "llama", {}
+    if isinstance(settings, InitialiseFamily):
+        family = settings.family
+        # configurations tell a list of kinds of layers from a tuple of them
+        own = {k: list(v) if isinstance(v, tuple) else v for k, v in settings.settings}
+    sizes = {
+        "vocab_size": settings.tokenizer.vocabulary,
+        "hidden_size": settings.hidden,
+        "intermediate_size": settings.units,
+        "num_hidden_layers": settings.blocks,
+        "num_attention_heads": settings.heads,
+        "max_position_embeddings": settings.positions,
+        "initializer_range": settings.deviation,
+        "tie_word_embeddings": True,
+        "bos_token_id": end_of_text,
+        "eos_token_id": end_of_text,
+        "pad_token_id": end_of_text,
+    }
+    config: PretrainedConfig = AutoConfig.for_model(family, **sizes | own)
+    return config
 
 
 def train(

@@ -84,7 +84,7 @@ def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Direc
     """
     if side.gate is None:
         raise DegenerateError(
-            f"the {role}'s MLP is plain: it has no gate that could be matched; use generalized"
+            f"the {role}'s MLP is plain: it has no gate to match: use `statistic: generalized`"
         )
     _require_finite(side, role)
     rng = np.random.default_rng([seed, ROLES.index(role)])
