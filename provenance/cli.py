@@ -222,8 +222,7 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
     for index, what in evidence.candidate.skipped.items():
-        kind = "MLP" if evidence.statistic == "generalized" else "gated MLP"
-        console.print(f"block {index} of the candidate has no {kind}: {what}")
+        console.print(f"block {index} of the candidate has no MLP: {what}")
     inputs = evidence.inputs
     fed = {"random": "random ids", "hidden": "no text"}.get(inputs.kind, inputs.text)
     note = f" ({inputs.note})" if inputs.note else ""
@@ -252,7 +251,10 @@ def _blocks_table(evidence: Evidence) -> Table:
             if block.fits is not None:
                 alike += " (fits {:.2f}, {:.2f})".format(*block.fits)
             cells = [f"{block.correlation:+.3f}", provenance.format_p(block.log10_p), units, alike]
-        table.add_row(str(block.candidate_block), str(block.reference_block), *cells)
+        sides = [str(block.candidate_block), str(block.reference_block)]
+        if block.mlps is not None:
+            sides = [f"{side}, {mlp}" for side, mlp in zip(sides, block.mlps, strict=True)]
+        table.add_row(*sides, *cells)
     return table
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from provenance.errors import ArchitectureError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from transformers import PreTrainedModel
@@ -34,13 +35,14 @@ NULL_ALPHA = 1e-3
 def save_disguised(checkpoint: Checkpoint, folder: Path, disguise: Disguise = "all") -> None:
     """Save a copy of a model with the same function.
 
-    Its hidden units are permuted, and where they are gated rescaled and sign-flipped; in disguise
-    "all" its residual stream is permuted too. The tokenizer is copied as it is.
+    Its hidden units are permuted, and where the model is laid out like Llama rescaled and sign-flipped;
+    experts are permuted where a router is found; in disguise "all" the residual stream is permuted too,
+    where all parameters are known. The tokenizer is copied as it is.
 
     Raises
     ------
     ArchitectureError
-        If the model is not laid out so that its disguises are known.
+        If the model has no MLP whose units can be permuted.
     """
     import shutil
 
@@ -52,7 +54,7 @@ def save_disguised(checkpoint: Checkpoint, folder: Path, disguise: Disguise = "a
     with quiet():
         disguised = _other_units(load_model(checkpoint, "cpu", checkpoint.spec.dtype))
         if disguise == "all":
-            disguised = permute_residual_stream(disguised, seed=3)
+            disguised = _if_known(permute_residual_stream, disguised)
         disguised.save_pretrained(folder)
     for name in TOKENIZER_FILES:
         if (checkpoint.folder / name).is_file():
@@ -60,15 +62,29 @@ def save_disguised(checkpoint: Checkpoint, folder: Path, disguise: Disguise = "a
 
 
 def _other_units(model: PreTrainedModel) -> PreTrainedModel:
-    from provenance.transforms import permute_mlp_units, permute_traced_units, rescale_mlp
+    from provenance.transforms import (
+        permute_experts,
+        permute_mlp_units,
+        permute_traced_units,
+        rescale_mlp,
+    )
 
     try:
         return rescale_mlp(permute_mlp_units(model, seed=1), seed=2, signs=True)
     except ArchitectureError as unknown:
         try:
-            return permute_traced_units(model, seed=1)
+            permuted = permute_traced_units(model, seed=1)
         except ArchitectureError:
             raise unknown from None
+    return _if_known(permute_experts, permuted)
+
+
+def _if_known(disguise: Callable[..., PreTrainedModel], model: PreTrainedModel) -> PreTrainedModel:
+    """A further disguise, on models that it is known on."""
+    try:
+        return disguise(model, seed=3)
+    except ArchitectureError:
+        return model
 
 
 @dataclass(frozen=True)

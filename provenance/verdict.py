@@ -304,15 +304,10 @@ def _without_mlp(claim: Claim, evidence: Evidence) -> dict[str, str]:
     if evidence.pairing == "same-index":
         sides.insert(0, (claim.reference, evidence.reference))
     return {
-        index: f"{name} has no {_mlp(evidence)} there ({what})"
+        index: f"{name} has no MLP there ({what})"
         for name, record in sides
         for index, what in record.skipped.items()
     }
-
-
-def _mlp(evidence: Evidence) -> str:
-    """What a block must have to be compared."""
-    return "MLP" if evidence.statistic == "generalized" else "gated MLP"
 
 
 def _objection(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None:
@@ -365,12 +360,13 @@ def _changed_shape(claim: Claim, evidence: Evidence) -> str | None:
     for block in evidence.blocks:
         if block.units[0] != block.units[1]:
             return f"MLPs of {block.units[0]} units where {block.units[1]} were"
+        if block.mlps is not None and len({name.startswith("expert") for name in block.mlps}) > 1:
+            return f"as {block.mlps[0]} what was {block.mlps[1]} in block {block.candidate_block}"
     differ = candidate.skipped.keys() ^ reference.skipped.keys()
     if differ:
         first = min(differ, key=lambda index: (len(index), index))
-        article = "an" if _mlp(evidence) == "MLP" else "a"
-        has = "no" if first in candidate.skipped else article
-        return f"{has} {_mlp(evidence)} in block {first}, unlike {claim.reference}"
+        has = "no" if first in candidate.skipped else "an"
+        return f"{has} MLP in block {first}, unlike {claim.reference}"
     return None
 
 
@@ -378,6 +374,8 @@ def _measured_block(block: BlockEvidence, claim: Claim, evidence: Evidence) -> s
     where = f"block {block.candidate_block}"
     if evidence.pairing != "same-index" or block.reference_block != block.candidate_block:
         where += f" (best partner: block {block.reference_block} of {claim.reference})"
+    if block.mlps is not None:
+        where += f", {block.mlps[0]} against {block.mlps[1]}"
     if block.log10_p is None:
         return f"{where}: {evidence.statistic} is not defined: {block.reason}"
     alike = f"{block.agreeing} of {min(block.live)} units matched alike by gate and by up"

@@ -471,7 +471,7 @@ def test_a_skipped_block_is_not_applicable_and_says_what_it_is(expect):
     found = evidence(block(0, KIN), candidate=model("sha256:c", 2, skipped=[1]))
     judged = judge_block(claim(expect), found, 1)
     assert judged.state == "not applicable"
-    assert judged.measured == "block 1: chat has no gated MLP there (MambaMixer)"
+    assert judged.measured == "block 1: chat has no MLP there (MambaMixer)"
 
 
 @all_claims
@@ -483,7 +483,7 @@ def test_a_block_skipped_in_the_reference_is_not_applicable(expect):
     )
     judged = judge_block(claim(expect), found, 1)
     assert judged.state == "not applicable"
-    assert judged.measured == "block 1: base has no gated MLP there (MambaMixer)"
+    assert judged.measured == "block 1: base has no MLP there (MambaMixer)"
 
 
 def test_where_any_mlp_would_do_the_words_do_not_ask_for_a_gated_one():
@@ -509,7 +509,7 @@ def test_a_skipped_block_that_the_claim_lists_fails(expect):
     found = evidence(block(0, KIN), candidate=model("sha256:c", 2, skipped=[1]))
     judged = judge_block(claim(expect, Blocks((0, 1))), found, 1)
     assert judged.state == "fails"
-    assert judged.measured.endswith("chat has no gated MLP there (MambaMixer)")
+    assert judged.measured.endswith("chat has no MLP there (MambaMixer)")
 
 
 @all_claims
@@ -542,11 +542,11 @@ def test_blocks_skipped_on_both_sides_leave_a_descent_true():
         (narrower(KIN, KIN), "MLPs of 48 units where 64 were"),
         (
             evidence(block(0, KIN), candidate=model("sha256:c", 1, [0])),
-            "no gated MLP in block 0, unlike base",
+            "no MLP in block 0, unlike base",
         ),
         (
             evidence(block(0, KIN), reference=model("sha256:r", 1, ["9", "10"])),
-            "a gated MLP in block 9, unlike base",
+            "an MLP in block 9, unlike base",
         ),
     ],
 )
