@@ -55,8 +55,8 @@ def parts(
             # the registry's tests know no settings; that of imitations takes the least fit from them
             test = partial(test, settings=settings)  # type: ignore[call-arg]
         candidate, reference = units
-        prepare = component.load_preparation()
-        parts.append(Part(component.name, test, candidate, reference, prepare))
+        ready = component.load_preparation(), component.load_signature()
+        parts.append(Part(component.name, test, candidate, reference, *ready))
     return parts
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
 
+from provenance._partners import ALL, partners
 from provenance.assignment import assign
 from provenance.errors import DegenerateError
 from provenance.evidence import (
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from provenance.measure import Shape
-    from provenance.statistics import BlockResult, BlockTest, Preparation
+    from provenance.statistics import BlockResult, BlockTest, Preparation, Signature
     from provenance.units import MLPShape
 
     OnProgress = Callable[[int, int], None]
@@ -62,6 +63,7 @@ class Part(Generic[Seen]):
     candidate: Units[Seen]
     reference: Units[Seen]
     prepare: Preparation | None = None
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,8 @@ def _there_and_back(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[i
 Place = tuple[int, int]
 """A block, and the place of an MLP among those of the block."""
 
+Role = Literal["candidate", "reference"]
+
 
 class _Sides:
     """The MLPs of both models as one statistic takes them: read and prepared when first needed."""
@@ -150,7 +154,8 @@ class _Sides:
         self.part = part
         self.seed = seed
         self._room = kept_bytes
-        self._kept: OrderedDict[tuple[Any, Place], tuple[Any, int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[Role, Place], tuple[Any, int]] = OrderedDict()
+        self._known: dict[tuple[Role, int], list[torch.Tensor | None]] = {}
 
     def candidate(self, place: Place) -> Any:
         """The candidate's MLP, ready to be tested."""
@@ -160,7 +165,33 @@ class _Sides:
         """The reference's MLP, ready to be tested."""
         return self._get("reference", place)
 
-    def _get(self, role: Any, place: Place) -> Any:
+    def promising(self, i: int, j: int) -> set[Place] | None:
+        """Which MLPs of a block are worth a test against which of another; None where all are."""
+        signature = self.part.signature
+        if signature is None:
+            return None
+        return partners(
+            self._signatures("candidate", i, signature),
+            self._signatures("reference", j, signature),
+        )
+
+    def _signatures(
+        self, role: Role, index: int, signature: Signature
+    ) -> list[torch.Tensor | None]:
+        if (role, index) not in self._known:
+            count = len(getattr(self.part, role).shape.mlps[index])
+            self._known[role, index] = [
+                self._signature(role, (index, place), signature) for place in range(count)
+            ]
+        return self._known[role, index]
+
+    def _signature(self, role: Role, place: Place, signature: Signature) -> torch.Tensor | None:
+        try:
+            return signature(self._get(role, place), self.seed)
+        except DegenerateError:  # told when it is tested
+            return None
+
+    def _get(self, role: Role, place: Place) -> Any:
         if (role, place) in self._kept:
             self._kept.move_to_end((role, place))
             return self._kept[role, place][0]
@@ -199,10 +230,7 @@ def _test_all(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
     ours, theirs = (sides[0].part.candidate.shape.mlps[i], sides[0].part.reference.shape.mlps[j])
     if len(ours) == len(theirs) == 1:
         return _test(sides, (i, 0), (j, 0))
-    met = {
-        (a, b): _test(sides, (i, a), (j, b))
-        for a, b in _there_and_back(range(len(ours)), range(len(theirs)))
-    }
+    met = {(a, b): _test(sides, (i, a), (j, b)) for a, b in _meetings(sides, i, j)}
     tested = {key: mlp for key, mlp in met.items() if mlp.evidence.log10_p is not None}
     if not tested:
         return next(iter(met.values()))
@@ -211,11 +239,24 @@ def _test_all(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
     assert best.evidence.log10_p is not None
     evidence = replace(
         best.evidence,
-        log10_p=bonferroni(best.evidence.log10_p, len(tested)),
+        log10_p=bonferroni(best.evidence.log10_p, len(ours) * len(theirs)),
         mlps=(ours[a].label, theirs[b].label),
         experts=tuple(_expert(place, ours, theirs, tested) for place in range(len(ours))),
     )
     return _Tested(evidence, best.survivors)
+
+
+def _meetings(sides: Sequence[_Sides], i: int, j: int) -> list[tuple[int, int]]:
+    """The pairs of MLPs of two blocks that are tested, by their places."""
+    ours, theirs = (sides[0].part.candidate.shape.mlps[i], sides[0].part.reference.shape.mlps[j])
+    everyone = _there_and_back(range(len(ours)), range(len(theirs)))
+    if len(theirs) <= ALL:
+        return everyone
+    promising = [side.promising(i, j) for side in sides]
+    if any(pairs is None for pairs in promising):
+        return everyone
+    chosen = set().union(*(pairs for pairs in promising if pairs is not None))
+    return [pair for pair in everyone if pair in chosen]
 
 
 def _expert(
@@ -234,7 +275,7 @@ def _expert(
     return MLPEvidence(
         ours[place].label,
         theirs[best].label,
-        bonferroni(log10_p, len(row)),
+        bonferroni(log10_p, len(theirs)),
         row[best].correlation,
     )
 

@@ -154,5 +154,6 @@ def compare_units(
     found = REGISTRY[statistic]
     if found.basis != "activations":
         raise ValueError(f"{statistic} is not computed on activations; use provenance.compare")
-    part = Part(statistic, found.load(), candidate, reference, found.load_preparation())
+    ready = found.load_preparation(), found.load_signature()
+    part = Part(statistic, found.load(), candidate, reference, *ready)
     return compare_blocks([part], pairing, seed)

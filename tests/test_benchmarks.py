@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import assignment, gpu, match
+from benchmarks import assignment, experts, gpu, match
 
 SIZES = {"blocks": 2, "hidden": 48, "units": 96, "heads": 4, "vocabulary": 256, "tokens": 256}
 SMALL = [f"--{name}={size}" for name, size in (SIZES | {"sequence-length": 64}).items()]
@@ -44,3 +44,14 @@ def test_the_gpus_shape_is_not_run_on_a_cpu(capsys):
     with pytest.raises(SystemExit):
         gpu.main(["--device", "cpu"])
     assert "there is no GPU here" in capsys.readouterr().err
+
+
+def test_the_choice_of_experts_is_measured_against_all_pairs(capsys, monkeypatch):
+    sizes = {"experts": 20, "units": 24, "hidden": 16, "tokens": 96}
+    arguments = [text for name, size in sizes.items() for text in (f"--{name}", str(size))]
+    monkeypatch.setattr("sys.argv", ["experts", *arguments])
+    experts.main()
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert len(rows) == len(experts.SETTINGS)
+    assert rows[0].startswith("| 0.1 | 0 | 20 of 20 |")
+    assert "| 160 of 400 |" in rows[0]

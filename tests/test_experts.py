@@ -1,6 +1,7 @@
 """Blocks of several MLPs: each of the one meets each of the other, and the choice is paid for."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -9,14 +10,15 @@ from scipy.stats import binom
 
 from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
 from provenance import compare, transforms
+from provenance._partners import PARTNERS
 from provenance.blocks import Part, compare_blocks
 from provenance.errors import ProvenanceError
 from provenance.evidence import Evidence
 from provenance.execute import Executor
 from provenance.measure import Shape
-from provenance.statistics.match import match, prepare
+from provenance.statistics.match import match, prepare, signature
 from provenance.store import Store
-from provenance.units import MLPActivations, MLPShape
+from provenance.units import LinearMap, MLPActivations, MLPFactors, MLPShape
 from provenance.vocabulary import InputsSpec
 
 INPUTS = InputsSpec("random", tokens=512, sequence_length=64)
@@ -103,7 +105,7 @@ def test_strangers_have_no_kin_among_their_experts(measure):
 def test_a_block_pays_for_all_pairs_and_an_expert_for_its_row(measure):
     for block in measure("stranger", "base", "match").blocks:
         best = min(expert.log10_p for expert in block.experts)
-        assert block.log10_p == pytest.approx(min(0.0, best + torch.tensor(EXPERTS).log10().item()))
+        assert block.log10_p == pytest.approx(min(0.0, best + math.log10(EXPERTS)))
 
 
 def test_an_upcycled_mixture_is_kin_of_the_dense_model_in_all_experts(measure):
@@ -177,3 +179,86 @@ def test_each_expert_is_read_and_prepared_once():
     sides = Mixture(1, blocks=2), Mixture(2, blocks=2)
     compare_blocks([Part("match", match, *sides, prepare)], "same-index", 0)
     assert [side.reads for side in sides] == [6, 6]
+
+
+class Descendant(Mixture):
+    """Every expert of a mixture, noisy, in an order of its own."""
+
+    def __init__(self, parent, order, noise=0.3):
+        super().__init__(parent._seed, experts=len(order))
+        self._order, self._noise = order, noise
+
+    def block(self, index, place=0):
+        found = super().block(index, self._order[place])
+        noise = torch.Generator().manual_seed(place)
+        units = torch.randperm(UNITS, generator=noise)
+        gate, up = (
+            (x + self._noise * x.std() * torch.randn(x.shape, generator=noise))[:, units]
+            for x in (found.gate, found.up)
+        )
+        return MLPActivations(gate, up)
+
+
+def many(candidate, reference, *, choose):
+    part = Part("match", match, candidate, reference, prepare, signature if choose else None)
+    return compare_blocks([part], "same-index", 0).blocks[0]
+
+
+def test_of_many_experts_those_that_are_tested_hold_the_kin():
+    base = Mixture(1, experts=40)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1)).tolist()
+    chosen, everyone = (
+        many(Descendant(base, order), base, choose=choose) for choose in (True, False)
+    )
+    assert [expert.reference for expert in chosen.experts] == [f"expert {e}" for e in order]
+    assert chosen.experts == everyone.experts
+    assert chosen == everyone
+
+
+def test_the_choice_of_experts_tests_few_and_pays_for_all():
+    tested = []
+
+    def counted(candidate, reference, *, seed):
+        tested.append(match(candidate, reference, seed=seed))
+        return tested[-1]
+
+    sides = Mixture(1, experts=40), Mixture(2, experts=40)
+    part = Part("match", counted, *sides, prepare, signature)
+    block = compare_blocks([part], "same-index", 0).blocks[0]
+    assert len(tested) == 40 * PARTNERS
+    least = min(result.log10_p for result in tested)
+    assert block.log10_p == pytest.approx(min(0.0, least + math.log10(40 * 40)))
+    assert all(side.reads == 40 for side in sides)
+
+
+def test_a_plain_expert_among_many_is_told_why():
+    class Plain(Mixture):
+        def block(self, index, place=0):
+            found = super().block(index, place)
+            return MLPActivations(None, found.up) if place == 3 else found
+
+    block = many(Plain(1, experts=20), Mixture(1, experts=20), choose=True)
+    assert block.experts[3].log10_p is None
+    assert block.experts[4].reference == "expert 4"
+
+
+def test_a_signature_is_of_the_function_and_not_of_the_order_scale_or_sign():
+    generator = torch.Generator().manual_seed(0)
+    gate, up = (torch.randn(64, 24, generator=generator) for _ in range(2))
+    order = torch.randperm(24, generator=generator)
+    scale = torch.rand(24, generator=generator) + 0.5
+    signs = torch.randn(24, generator=generator).sign()
+    first = prepare(MLPActivations(gate, up), "candidate", 0)
+    other = prepare(MLPActivations(gate[:, order], (up * scale * signs)[:, order]), "reference", 0)
+    assert torch.allclose(signature(first, 5), signature(other, 5), atol=1e-4)
+
+
+def test_a_signature_is_the_same_in_factors():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(96, 16, generator=generator)
+    maps = [LinearMap(torch.randn(24, 16, generator=generator)) for _ in range(2)]
+    factors = MLPFactors(inputs, *maps)
+    whole, parts = (prepare(side, "candidate", 0) for side in (factors.dense(), factors))
+    assert parts.basis is not None
+    assert whole.basis is None
+    assert torch.allclose(signature(whole, 5), signature(parts, 5), atol=1e-4)

@@ -66,6 +66,7 @@ PRIVATE = {
     "_origins": "naming",
     "_paired": "permtest",
     "_parse": "sources",
+    "_partners": "blocks",
     "_per_model": "execute",
     "_quiet": "errors",  # serves several: a leaf, it imports nothing of ours
     "_signals": "tracing",
@@ -103,7 +104,7 @@ SIDEWAYS = {
 BUILT_ON = {"generalized": "match", "match_cosine": "match", "match_weights": "match"}
 """Statistics that are another one by definition, on other data; the rest know no other."""
 
-HEAVY = {"assignment", "loading", "permtest", "tracing"}
+HEAVY = {"assignment", "blocks", "loading", "permtest", "tracing"}
 """Modules that need torch, and so do the private ones that serve them."""
 
 LIGHT = [

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
 Basis = Literal["activations", "functions", "weights", "models"]
@@ -57,6 +58,13 @@ class Preparation(Protocol):
         """Return what the test takes in place of the side."""
 
 
+class Signature(Protocol):
+    """A few numbers of a prepared side that an MLP and its descendant have alike."""
+
+    def __call__(self, side: Any, seed: int) -> torch.Tensor:
+        """Return them, float32 of one axis."""
+
+
 @dataclass(frozen=True)
 class Statistic:
     """One entry of the registry.
@@ -89,6 +97,10 @@ class Statistic:
     def load_preparation(self) -> Preparation | None:
         """The module's function ``prepare``, None where the test prepares nothing."""
         return getattr(import_module(f"{__name__}.{self.name}"), "prepare", None)
+
+    def load_signature(self) -> Signature | None:
+        """The module's function ``signature``, None where all pairs of MLPs must be tested."""
+        return getattr(import_module(f"{__name__}.{self.name}"), "signature", None)
 
     def components(self) -> tuple[Statistic, ...]:
         """The statistics to run: its parts, or itself."""

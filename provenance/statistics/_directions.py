@@ -32,6 +32,9 @@ UNSURE = 0.01
 """A unit's variance below this share of what an isotropic input of the same power would give it is
 computed again from its answers: from the inputs' second moments it would come out of cancellation."""
 
+SKETCH = 64
+"""Random directions that a signature looks along."""
+
 CONSTANT = 1e-6
 """Answers below this share of the weight's norm times the inputs' norm are a constant's rounding."""
 
@@ -111,6 +114,30 @@ def products(a: Directions, b: Directions) -> tuple[Products, Products]:
         return Products(x, y, absolute=projection == "up")
 
     return of("gate"), of("up")
+
+
+def signature(side: Directions, seed: int) -> torch.Tensor:
+    """Describe a side in a few numbers that no order, scale or sign of its units changes.
+
+    They are the mean squares of its directions along `SKETCH` random ones, gate's and up's: alike for
+    an MLP and its descendant, and for others not, once what all have in common is taken out.
+
+    Parameters
+    ----------
+    seed : int
+        Of the random directions, which must be the same for all that are compared.
+
+    Returns
+    -------
+    Tensor
+        (2 SKETCH,) float32, of each half the logarithm.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    along = torch.randn(side.tokens, SKETCH, generator=generator).to(side.gate.device)
+    if side.basis is not None:
+        along = side.basis.T @ along  # (r, SKETCH)
+    squares = [(rows @ along).square().mean(dim=0) for rows in (side.gate, side.up)]
+    return torch.cat(squares).clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def _answers(side: MLPActivations, rng: np.random.Generator, *, centred: bool) -> Directions:

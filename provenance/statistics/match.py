@@ -35,8 +35,11 @@ from provenance.statistics._directions import (
     Directions,
     directions,
     products,
+    signature,
     unit_columns,
 )
+
+__all__ = ["MatchResult", "cosine", "match", "prepare", "signature"]
 
 if TYPE_CHECKING:
     import torch

@@ -16,8 +16,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance.errors import DegenerateError
-from provenance.statistics._directions import Directions, directions
+from provenance.statistics._directions import Directions, directions, signature
 from provenance.statistics.match import MatchResult, match
+
+__all__ = ["match_weights", "prepare", "signature"]
 
 if TYPE_CHECKING:
     from provenance.statistics._directions import Role
