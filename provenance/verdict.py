@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from provenance._wording import count, listed, measured_block, shape_objection, share, strongest
 from provenance.pvalues import bonferroni, fisher, format_p
-from provenance.vocabulary import DESCENTS, PAIR_STATISTICS, SHAPE_KEEPING, Verdict
+from provenance.vocabulary import DESCENTS, PAIR_STATISTICS, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +121,7 @@ def judge_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
     block = evidence.block(index)
     if block is None:
         return _absent_block(claim, evidence, index)
-    measured = _measured_block(block, claim, evidence)
+    measured = measured_block(block, claim, evidence)
     verdict = _block_verdict(block, claim, evidence)
     if claim.expect == "unknown":
         return Judgement("report", verdict, measured, _UNKNOWN)
@@ -249,7 +250,7 @@ def _unchecked(claim: Claim, blocks: Sequence[BlockEvidence]) -> str | None:
         return "No block could be compared, so nothing was checked."
     missing = sorted(set(claim.blocks.indices or ()) - {b.candidate_block for b in blocks})
     if missing:
-        return f"The claim names {_listed(missing)}, which could not be compared."
+        return f"The claim names {listed(missing)}, which could not be compared."
     return None
 
 
@@ -263,7 +264,7 @@ def _judge_independence(
     untested = [b.candidate_block for b in blocks if b.log10_p is None]
     if verdict == "independent" and untested:
         meaning = (
-            f"Nothing was found, but {_listed(untested)} could not be tested; a list under "
+            f"Nothing was found, but {listed(untested)} could not be tested; a list under "
             "`blocks:` leaves blocks out."
         )
         return Judgement("fails", "inconclusive", measured, meaning)
@@ -281,7 +282,7 @@ def _no_kinship_in_block(claim: Claim) -> str:
     )
     if claim.blocks.at_least is None:
         return meaning
-    return f"{meaning} The claim asks for {_share(claim.blocks.at_least)} of the blocks."
+    return f"{meaning} The claim asks for {share(claim.blocks.at_least)} of the blocks."
 
 
 def _absent_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
@@ -289,11 +290,11 @@ def _absent_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
     what = _without_mlp(claim, evidence).get(str(index))
     if what is not None and claim.blocks.indices is None:
         return Judgement("not applicable", "inconclusive", f"{where}: {what}", "Not compared.")
-    count = evidence.candidate.blocks
-    if what is None and index < count:
+    there = evidence.candidate.blocks
+    if what is None and index < there:
         what = "it was not compared"
     elif what is None:
-        what = f"{claim.candidate} has {_count(count, 'block')}, counted from 0"
+        what = f"{claim.candidate} has {count(there, 'block')}, counted from 0"
     measured = f"there is no {where} to compare: {what}"
     return Judgement("fails", "inconclusive", measured, "Nothing was checked.")
 
@@ -319,7 +320,7 @@ def _objection(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
     needed = max(1, math.ceil((claim.blocks.at_least or 1.0) * len(blocks) - 1e-9))
     if kin < needed:
         return (
-            f"The two are kin, but only {kin} of {_count(len(blocks), 'block')} "
+            f"The two are kin, but only {kin} of {count(len(blocks), 'block')} "
             f"{'shows' if kin == 1 else 'show'} it and the claim needs {needed}; "
             "`blocks:` says which must."
         )
@@ -332,63 +333,7 @@ def _objection_to_models(claim: Claim, evidence: Evidence) -> str | None:
         return "The two are kin, but their digests differ: they are not the same checkpoint."
     if claim.expect != "derived" and _same_checkpoint(evidence):
         return f"{_IDENTICAL} `identical` or `derived` would hold, {claim.expect!r} does not."
-    return _shape_objection(claim, evidence)
-
-
-def _shape_objection(claim: Claim, evidence: Evidence) -> str | None:
-    candidate, reference = evidence.candidate, evidence.reference
-    changed = _changed_shape(claim, evidence) if claim.expect in SHAPE_KEEPING else None
-    if changed is not None:
-        return (
-            f"The two are kin, but {claim.expect!r} keeps a model's shape and {claim.candidate} has "
-            f"{changed}: `pruned` or `derived` would hold."
-        )
-    wider = any(b.units[0] > b.units[1] for b in evidence.blocks)
-    if claim.expect == "pruned" and (candidate.blocks > reference.blocks or wider):
-        return (
-            f"The two are kin, but {claim.candidate} is the larger: are candidate and reference "
-            "exchanged?"
-        )
-    return None
-
-
-def _changed_shape(claim: Claim, evidence: Evidence) -> str | None:
-    """What the candidate has that the reference has not; None where their shapes are equal."""
-    candidate, reference = evidence.candidate, evidence.reference
-    if candidate.blocks != reference.blocks:
-        return f"{_count(candidate.blocks, 'block')} where {reference.blocks} were"
-    for block in evidence.blocks:
-        if block.units[0] != block.units[1]:
-            return f"MLPs of {block.units[0]} units where {block.units[1]} were"
-        if block.mlps is not None and len({name.startswith("expert") for name in block.mlps}) > 1:
-            return f"as {block.mlps[0]} what was {block.mlps[1]} in block {block.candidate_block}"
-    differ = candidate.skipped.keys() ^ reference.skipped.keys()
-    if differ:
-        first = min(differ, key=lambda index: (len(index), index))
-        has = "no" if first in candidate.skipped else "an"
-        return f"{has} MLP in block {first}, unlike {claim.reference}"
-    return None
-
-
-def _measured_block(block: BlockEvidence, claim: Claim, evidence: Evidence) -> str:
-    where = f"block {block.candidate_block}"
-    if evidence.pairing != "same-index" or block.reference_block != block.candidate_block:
-        where += f" (best partner: block {block.reference_block} of {claim.reference})"
-    if block.mlps is not None:
-        where += f", {block.mlps[0]} against {block.mlps[1]}"
-    if block.log10_p is None:
-        return f"{where}: {evidence.statistic} is not defined: {block.reason}"
-    alike = f"{block.agreeing} of {min(block.live)} units matched alike by gate and by up"
-    if block.fits is not None:
-        fits = " and ".join(f"{fit:.3f}" for fit in block.fits)
-        alike = (
-            f"{block.agreeing} of {min(block.live)} units of the imitations (fits {fits}) matched "
-            "alike by gate and by down"
-        )
-    return (
-        f"{where}: {evidence.statistic} correlation {block.correlation:+.3f}, "
-        f"p = {format_p(block.log10_p)} (threshold {format_p(math.log10(claim.threshold))}), {alike}"
-    )
+    return shape_objection(claim, evidence)
 
 
 def _measured_pair(blocks: Sequence[BlockEvidence], claim: Claim, evidence: Evidence) -> str:
@@ -402,29 +347,9 @@ def _measured_pair(blocks: Sequence[BlockEvidence], claim: Claim, evidence: Evid
     return (
         f"{evidence.statistic} over {len(tested)}{of_all} block{'s' * (len(blocks) != 1)}: "
         f"p = {format_p(log10_p)} by Fisher (threshold {format_p(math.log10(claim.threshold))}), "
-        f"{kin} of {_count(len(blocks), 'block')} {'shows' if kin == 1 else 'show'} kinship"
-        + _strongest(tested, log10_p)
+        f"{kin} of {count(len(blocks), 'block')} {'shows' if kin == 1 else 'show'} kinship"
+        + strongest(tested, log10_p)
     )
-
-
-def _strongest(blocks: Sequence[BlockEvidence], log10_p: float) -> str:
-    """Name the strongest block where it says more than all together."""
-    best, block = min((b.log10_p or 0.0, b.candidate_block) for b in blocks)
-    if len(blocks) == 1 or best >= log10_p:
-        return ""
-    return f"; the strongest is block {block}, p = {format_p(best)}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _listed(indices: Sequence[int]) -> str:
-    return f"block{'s' * (len(indices) > 1)} {', '.join(map(str, indices))}"
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.4g}%"
 
 
 def describe(claim: Claim) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from provenance.errors import SourceError
-
 if TYPE_CHECKING:
     import torch
 
@@ -20,7 +18,6 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._source = checkpoint.source
         self._stored = checkpoint.tensors
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -51,33 +48,3 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, from its file's header alone."""
         return self._stored[name].shape
-
-    def of_module(self, module: str, parameter: str = "weight") -> torch.Tensor | None:
-        """A parameter of a module of the built model, None where the files have none of that name.
-
-        A checkpoint of a base model lacks the causal model's first name (``model.layers.0`` is
-        ``layers.0``).
-        """
-        name = self.name_of(module, parameter)
-        return None if name is None else self[name]
-
-    def name_of(self, module: str, parameter: str = "weight") -> str | None:
-        """The name of a module's parameter in the files, None where there is none."""
-        names = (f"{module}.{parameter}", f"{module.partition('.')[2]}.{parameter}")
-        return next((name for name in names if name in self._stored), None)
-
-    def weight(self, module: str) -> torch.Tensor:
-        """The weight of a module of the built model.
-
-        Raises
-        ------
-        SourceError
-            If the checkpoint names its tensors otherwise.
-        """
-        found = self.of_module(module)
-        if found is None:
-            raise SourceError(
-                f"{self._source}: the files have no tensor '{module}.weight', so weights cannot be read "
-                "without building the model: use a statistic on activations"
-            )
-        return found

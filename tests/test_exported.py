@@ -80,6 +80,7 @@ PRIVATE = {
     "_urls": "sources",
     "_valueless": "tracing",
     "_weights": "sources",
+    "_wording": "verdict",
     "_yaml": "suite",
     "_yaml_limits": "suite",
 }
