@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 
+from fixtures.models import TINY
 from provenance import Executor, InputsSpec, Memory, ModelSpec, Store, compare
 from provenance.errors import ProvenanceError, SourceError
 from provenance.plan import Comparison
@@ -148,3 +150,33 @@ def test_half_precision_agrees_with_single(store, family, dtype):
             found.append(compare(*specs, inputs=INPUTS, executor=Executor(store)).blocks)
         for single, half in zip(*found, strict=True):
             assert half.log10_p == pytest.approx(single.log10_p, **tolerance)
+
+
+def test_the_language_model_in_a_multimodal_one_is_compared(store, tmp_path):
+    """Its parameters have other names, in the model and in the files."""
+    from transformers import AutoModelForImageTextToText, Gemma3Config, Gemma3ForCausalLM
+
+    tower = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = Gemma3Config(
+        text_config={**TINY, "head_dim": 8},
+        vision_config={**tower, "intermediate_size": 24, "image_size": 28, "patch_size": 14},
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        whole = AutoModelForImageTextToText.from_config(config)
+        stranger = Gemma3ForCausalLM(config.text_config)
+    inside = Gemma3ForCausalLM(config.text_config)
+    inside.model.load_state_dict(whole.model.language_model.state_dict())
+    folders = {}
+    for name, model in (("whole", whole), ("inside", inside), ("stranger", stranger)):
+        folders[name] = tmp_path / name
+        model.save_pretrained(folders[name])
+    ids = InputsSpec("random", tokens=256, sequence_length=64)
+    found = {
+        name: compare(folders[name], folders["whole"], inputs=ids, executor=Executor(store))
+        for name in ("inside", "stranger")
+    }
+    assert found["inside"].reference.architecture == "Gemma3ForConditionalGeneration"
+    assert [block.agreeing for block in found["inside"].blocks] == [64, 64]
+    assert found["inside"].log10_p < -100
+    assert found["stranger"].log10_p > -3
