@@ -6,11 +6,13 @@ compared many times (blocks against blocks) is prepared once.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from provenance.assignment import Products
 from provenance.errors import DegenerateError
@@ -100,7 +102,7 @@ def products(a: Directions, b: Directions) -> tuple[Products, Products]:
     """Cosines, or correlations, between the units of two sides, (k of a, k of b) float32: gate, |up|."""
     between = None
     if a.basis is not None and b.basis is not None:
-        between = a.basis.T @ b.basis  # (h, h')
+        between = _between(a.basis, b.basis)
 
     def of(projection: Projection) -> Products:
         x, y = getattr(a, projection), getattr(b, projection)
@@ -149,8 +151,7 @@ def _answers(side: MLPActivations, rng: np.random.Generator, *, centred: bool) -
 
 def _in_factors(side: MLPFactors, rng: np.random.Generator) -> Directions:
     inputs = side.inputs.float()
-    basis = inputs - inputs.mean(dim=0)
-    gram = basis.T @ basis  # (hidden, hidden)
+    basis, gram = _moments(side.inputs)
     weights = [getattr(side, projection).weight.float() for projection in PROJECTIONS]
     constant = CONSTANT * inputs.norm()
     lengths = [_lengths(weight, basis, gram) for weight in weights]
@@ -159,6 +160,31 @@ def _in_factors(side: MLPFactors, rng: np.random.Generator) -> Directions:
     chosen = _shuffled(alive, rng)
     gate, up = (w[chosen] / x[chosen, None] for w, x in zip(weights, lengths, strict=True))
     return Directions(len(weights[0]), len(basis), chosen, gate, up, basis)
+
+
+def _moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inputs less their mean, (tokens, hidden), and its Gram matrix, (hidden, hidden); float32.
+
+    Kept while the inputs are: all experts of a block have the same.
+    """
+    if inputs not in _MOMENTS:
+        basis = inputs.float() - inputs.float().mean(dim=0)
+        _MOMENTS[inputs] = basis, basis.T @ basis
+    found: tuple[torch.Tensor, torch.Tensor] = _MOMENTS[inputs]
+    return found
+
+
+def _between(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """Products of two bases, (hidden, hidden'); the last partner's is kept while `ours` is."""
+    kept = _BETWEEN.get(ours)
+    if kept is None or kept[0]() is not theirs:
+        kept = _BETWEEN[ours] = weakref.ref(theirs), ours.T @ theirs
+    products: torch.Tensor = kept[1]
+    return products
+
+
+_MOMENTS = WeakTensorKeyDictionary()
+_BETWEEN = WeakTensorKeyDictionary()
 
 
 def _lengths(weight: torch.Tensor, basis: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
