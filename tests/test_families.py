@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
+from fixtures.families import DBRX, LATENT, nemotron_h
 from provenance.tracing import probe, skeleton, trace
 from provenance.verification import verify
 
@@ -20,13 +21,6 @@ SIZES = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-LATENT = {
-    "q_lora_rank": 16,
-    "kv_lora_rank": 16,
-    "qk_rope_head_dim": 8,
-    "qk_nope_head_dim": 8,
-    "v_head_dim": 8,
-}
 EXPERTS = {"num_local_experts": COUNT, "num_experts": COUNT, "num_experts_per_tok": 2}
 GPT = {"n_embd": HIDDEN, "n_layer": 2, "n_head": 4, "n_positions": 64, "n_inner": UNITS}
 
@@ -39,19 +33,7 @@ SETTINGS = {
     },
     "bert": {"is_decoder": True},
     "bloom": {"n_layer": 2, "n_head": 4},
-    "dbrx": {
-        "d_model": HIDDEN,
-        "n_heads": 4,
-        "n_layers": 2,
-        "max_seq_len": 64,
-        "attn_config": {"kv_n_heads": 4, "rope_theta": 10_000.0, "clip_qkv": 8.0},
-        "ffn_config": {
-            "hidden_size": HIDDEN,
-            "ffn_hidden_size": UNITS,
-            "moe_num_experts": COUNT,
-            "moe_top_k": 2,
-        },
-    },
+    "dbrx": DBRX,
     "deepseek_v3": {
         **LATENT,
         "n_routed_experts": COUNT,
@@ -101,20 +83,7 @@ SETTINGS = {
     "mixtral": EXPERTS,
     "moshi": {"ffn_dim": 2 * UNITS, "head_dim": 8},
     "nemotron": {},
-    "nemotron_h": {
-        "layers_block_type": ["mamba", "moe", "attention", "mlp"],
-        "num_hidden_layers": 4,
-        "n_routed_experts": COUNT,
-        "moe_intermediate_size": 12,
-        "moe_shared_expert_intermediate_size": 20,
-        "num_experts_per_tok": 2,
-        "n_group": 1,
-        "topk_group": 1,
-        "n_groups": 1,
-        "head_dim": 8,
-        "mamba_num_heads": 4,
-        "mamba_head_dim": 16,
-    },
+    "nemotron_h": nemotron_h(COUNT),
     "olmoe": {"num_experts": COUNT, "num_experts_per_tok": 2},
     "opt": {"ffn_dim": UNITS, "word_embed_proj_dim": HIDDEN},
     "qwen2_moe": {

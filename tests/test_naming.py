@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fixtures.families import LATENT, nemotron_h
 from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
 from provenance._quiet import quiet
 from provenance.errors import SourceError
@@ -18,13 +19,6 @@ from provenance.sources import open_folder
 from provenance.vocabulary import ModelSpec
 
 EXPERTS = {"num_local_experts": 12, "num_experts": 12, "num_experts_per_tok": 2}
-LATENT = {
-    "q_lora_rank": 16,
-    "kv_lora_rank": 16,
-    "qk_rope_head_dim": 8,
-    "qk_nope_head_dim": 8,
-    "v_head_dim": 8,
-}
 MIXED = {"moe_intermediate_size": 12, "shared_expert_intermediate_size": 20}
 GPT = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 
@@ -59,20 +53,7 @@ SETTINGS = {
     "llama4_text": {**EXPERTS, "intermediate_size_mlp": 20, "head_dim": 8, "moe_layers": [1]},
     "minimax_m2": {**EXPERTS, "head_dim": 8},
     "mixtral": EXPERTS,
-    "nemotron_h": {
-        "layers_block_type": ["mamba", "moe", "attention", "mlp"],
-        "num_hidden_layers": 4,
-        "n_routed_experts": 12,
-        "moe_intermediate_size": 12,
-        "moe_shared_expert_intermediate_size": 20,
-        "num_experts_per_tok": 2,
-        "n_group": 1,
-        "topk_group": 1,
-        "n_groups": 1,
-        "head_dim": 8,
-        "mamba_num_heads": 4,
-        "mamba_head_dim": 16,
-    },
+    "nemotron_h": nemotron_h(12),
     "olmoe": EXPERTS,
     "phi3": {},
     "phimoe": EXPERTS,

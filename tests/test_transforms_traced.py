@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from fixtures.families import DBRX
 from fixtures.models import tiny_llama
 from provenance import transforms
 from provenance.errors import ArchitectureError
@@ -25,19 +26,7 @@ SIZES = {
 }
 EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
 MORE = {  # beside the families of the recipes
-    "dbrx": {  # experts in one matrix of two axes
-        "d_model": 32,
-        "n_heads": 4,
-        "n_layers": 2,
-        "max_seq_len": 64,
-        "attn_config": {"kv_n_heads": 4, "rope_theta": 10_000.0, "clip_qkv": 8.0},
-        "ffn_config": {
-            "hidden_size": 32,
-            "ffn_hidden_size": 24,
-            "moe_num_experts": 4,
-            "moe_top_k": 2,
-        },
-    },
+    "dbrx": DBRX,  # experts in one matrix of two axes
     "granitemoehybrid": {
         **EXPERTS,
         "shared_intermediate_size": 20,
