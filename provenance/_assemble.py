@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from provenance.sources import Checkpoint
     from provenance.statistics import Basis, BlockTest, Statistic
     from provenance.store import Entry
-    from provenance.structure import Trace
     from provenance.vocabulary import DistillSettings, InputsSpec
 
 
@@ -34,21 +33,23 @@ def parts(
     ``entries`` holds what the store has of the two models, by the basis that it serves.
     """
     from provenance.blocks import Part
-    from provenance.measure import ActivationUnits, WeightUnits
+    from provenance.measure import ActivationUnits, WeightUnits, find_without_weights
+    from provenance.naming import ModelTensors
 
+    tensors = [ModelTensors(model) for model in models]  # both bases read one, which keeps its last
     active = [
-        ActivationUnits(entry.path, model, device)
-        for entry, model in zip(entries.get("activations", ()), models, strict=False)
+        ActivationUnits(entry.path, theirs, device)
+        for entry, theirs in zip(entries.get("activations", ()), tensors, strict=False)
     ]
-    traces: Sequence[Trace | None] = [units.trace for units in active] or [None, None]
     parts = []
     for component in components:
         test: BlockTest[Any] = component.load()
         units: Sequence[Units[Any]] = active
         if component.basis == "weights":
+            traces = [unit.trace for unit in active] or [find_without_weights(m) for m in models]
             units = [
-                WeightUnits(model, found, device)
-                for model, found in zip(models, traces, strict=True)
+                WeightUnits(found, theirs, device)
+                for found, theirs in zip(traces, tensors, strict=True)
             ]
         elif component.basis == "functions":
             units = _imitations(entries["functions"], device)

@@ -19,7 +19,6 @@ from provenance.capture import ActivationReader, ActivationWriter, Recording, ca
 from provenance.errors import ArchitectureError, ProvenanceError
 from provenance.inputs import Inputs, Reader, choose
 from provenance.loading import encode, is_streamed, load_model, load_skeleton, load_tokenizer
-from provenance.naming import ModelTensors
 from provenance.structure import Trace, linear_map, projection_weight
 from provenance.tracing import trace
 from provenance.units import LinearMap, MLPActivations, MLPFactors, MLPShape
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from provenance.naming import ModelTensors
     from provenance.sources import Checkpoint
     from provenance.structure import Projection
     from provenance.vocabulary import InputsSpec, Memory
@@ -126,14 +126,14 @@ class Shape:
 class ActivationUnits:
     """Units of a model by what its MLPs are fed, in the store; satisfies `provenance.blocks.Units`."""
 
-    def __init__(self, folder: Path, checkpoint: Checkpoint, device: str) -> None:
+    def __init__(self, folder: Path, tensors: ModelTensors, device: str) -> None:
         fields = json.loads((folder / LAYOUT).read_text())
         self.trace = TypeAdapter(Trace).validate_python(fields["trace"])
         self.shape = Shape.of(self.trace, fields["dtype"])
         self._reader = ActivationReader(folder / ACTIVATIONS, device)
         self._device = device
         self._dtype: torch.dtype = getattr(torch, fields["dtype"])
-        self._tensors = ModelTensors(checkpoint)
+        self._tensors = tensors
         self._inputs: tuple[str, torch.Tensor] | None = None
 
     def block(self, index: int, place: int = 0) -> MLPFactors:
@@ -151,28 +151,25 @@ class ActivationUnits:
     def _linear(self, projection: Projection) -> LinearMap:
         """Float32, of the precision in which the model was run."""
         stored = linear_map(projection, self._tensors.read)
-        weight, bias = (
-            None if x is None else x.to(self._device).to(self._dtype).float()
-            for x in (stored.weight, stored.bias)
-        )
-        assert weight is not None
-        return LinearMap(weight, bias)
+        bias = None if stored.bias is None else self._as_run(stored.bias)
+        return LinearMap(self._as_run(stored.weight), bias)
+
+    def _as_run(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._device).to(self._dtype).float()
 
 
 class WeightUnits:
     """Units of a model by their weight rows, read when asked for; satisfies `Units`."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, found: Trace | None = None, device: str = "cpu"
-    ) -> None:
-        self.trace = found or find_without_weights(checkpoint)
-        self.shape = Shape.of(self.trace, "as stored")
+    def __init__(self, found: Trace, tensors: ModelTensors, device: str) -> None:
+        self.shape = Shape.of(found, "as stored")
+        self._trace = found
         self._device = device
-        self._tensors = ModelTensors(checkpoint)
+        self._tensors = tensors
 
     def block(self, index: int, place: int = 0) -> MLPActivations:
         """Gate and up weights of one MLP, transposed: each (hidden, units) float32."""
-        record = self.trace.of_block(index)[place]
+        record = self._trace.of_block(index)[place]
         gate = None if record.gate is None else self._rows(record.gate)
         return MLPActivations(gate, self._rows(record.up))
 
