@@ -6,7 +6,7 @@ experts) is composed of them and of its activation, as `provenance.structure` de
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,11 @@ import torch
 
 from provenance.architecture import find_mlps
 from provenance.errors import ArchitectureError
-from provenance.structure import activation, linear_map, projection_bias, projection_weight
+from provenance.structure import activation, linear_map
+from provenance.tracing import evaluating
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
@@ -31,22 +32,20 @@ class MLPFunction:
     """One MLP: call it on hidden states, (tokens, hidden_size), and it answers likewise.
 
     Inputs are moved to the model's device and dtype; the answer is float32 on the input's device.
-    ``place`` is its place among the MLPs of its block, ``units`` counts its hidden units.
+    ``units`` counts its hidden units; ``module`` holds its parameters.
     """
 
-    block: int
-    place: int
     kind: Kind
     hidden_size: int
     units: int
-    modules: tuple[nn.Module, ...]
+    module: nn.Module
     function: Callable[[torch.Tensor], torch.Tensor]
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return what the MLP makes of each token alone."""
-        weight = next(w for m in self.modules for w in m.parameters())
+        weight = next(self.module.parameters())
         values = hidden.to(weight.device, _activation_dtype(weight))
-        with torch.no_grad(), _evaluating(self.modules):
+        with torch.no_grad(), evaluating(self.module):
             values = self.function(values)
         return values.to(hidden.device, torch.float32)
 
@@ -82,10 +81,7 @@ def find_functions(model: nn.Module) -> MLPFunctions:
             terms = f"{record.activation} {record.up_terms} {record.product_terms}".strip()
             reasons[block, place] = f"its MLP cannot be called by itself ({record.path}: {terms})"
             continue
-        modules, call = function
-        mlps[block, place] = MLPFunction(
-            block, place, record.kind, record.hidden, record.units, modules, call
-        )
+        mlps[block, place] = MLPFunction(record.kind, record.hidden, record.units, *function)
     if not mlps:
         what = "; ".join(dict.fromkeys(reasons.values()))
         raise ArchitectureError(f"{found.architecture}: no MLP can be called: {what}")
@@ -100,7 +96,7 @@ def block_callables(model: nn.Module) -> dict[int, MLPFunction]:
     return found
 
 
-Called = tuple[tuple["nn.Module", ...], "Callable[[torch.Tensor], torch.Tensor]"]
+Called = tuple["nn.Module", "Callable[[torch.Tensor], torch.Tensor]"]
 
 
 def _callable(model: nn.Module, record: MLPRecord) -> Called | None:
@@ -119,7 +115,7 @@ def _callable(model: nn.Module, record: MLPRecord) -> Called | None:
     noise = noise.to(weight.device, _activation_dtype(weight))
     given: list[torch.Tensor] = []
     answered: list[torch.Tensor] = []
-    with ExitStack() as stack, torch.no_grad(), _evaluating([module]):
+    with ExitStack() as stack, torch.no_grad(), evaluating(module):
         stack.callback(
             first.register_forward_pre_hook(lambda _, x: given.append(x[0].clone())).remove
         )
@@ -133,7 +129,7 @@ def _callable(model: nn.Module, record: MLPRecord) -> Called | None:
         return None
     if not (_same(given[0], noise) and _same(output, answered[0])):
         return None
-    return (module,), lambda x: module(x[None]).reshape(x.shape)
+    return module, lambda x: module(x[None]).reshape(x.shape)
 
 
 def _owner(model: nn.Module, projection: Projection) -> nn.Module | None:
@@ -147,19 +143,15 @@ def _composed(model: nn.Module, record: MLPRecord) -> Called | None:
     act = activation(model, record)
     if act is None:
         return None
-    up = linear_map(record.up, model.get_parameter)
+    up, down = (linear_map(part, model.get_parameter) for part in (record.up, record.down))
     gate = None if record.gate is None else linear_map(record.gate, model.get_parameter)
-    down = projection_weight(record.down, model.get_parameter(record.down.parameter)).detach()
-    bias = None
-    if record.down.bias is not None:
-        bias = projection_bias(record.down, model.get_parameter(record.down.bias)).detach()
 
     def call(hidden: torch.Tensor) -> torch.Tensor:
         inner = act(up(hidden)) if gate is None else act(gate(hidden)) * up(hidden)
-        answer: torch.Tensor = inner @ down
-        return answer if bias is None else answer + bias
+        answer: torch.Tensor = inner @ down.weight  # rows, one a unit
+        return answer if down.bias is None else answer + down.bias
 
-    return (model.get_submodule(record.path),), call
+    return model.get_submodule(record.path), call
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -168,16 +160,3 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 def _activation_dtype(weight: torch.Tensor) -> torch.dtype:
     return weight.dtype if weight.is_floating_point() else torch.get_default_dtype()
-
-
-@contextmanager
-def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Dropout off inside, every module's mode as it was afterwards."""
-    training = [inner for module in modules for inner in module.modules() if inner.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -97,8 +97,7 @@ def trace(model: nn.Module) -> Trace:
         )
     flow = Dataflow(model.named_parameters())
     with ExitStack() as stack, torch.no_grad(), quiet():
-        stack.callback(_restore, [module for module in model.modules() if module.training])
-        model.eval()
+        stack.enter_context(evaluating(model))
         stack.enter_context(_watched(model, flow))
         stack.enter_context(Valueless())
         stack.enter_context(flow)
@@ -106,9 +105,16 @@ def trace(model: nn.Module) -> Trace:
     return assemble(model, flow.hits, flow.widths, TOKENS)
 
 
-def _restore(training: list[nn.Module]) -> None:
-    for module in training:
-        module.training = True
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Dropout off inside, every module's mode as it was afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def probe(model: nn.Module) -> torch.Tensor:

@@ -98,6 +98,7 @@ SIDEWAYS = {
     ("verification", "tracing"),  # runs a model as the trace does
     ("architecture", "tracing"),  # says what cannot be compared of what is found there
     ("functions", "architecture"),  # calls what is found there
+    ("functions", "tracing"),  # evaluates a model as the trace does
     ("transforms", "tracing"),  # permutes the units of what is found there
 }
 """Imports within one level, each with its reason; `errors`, `vocabulary` and private ones are free."""

@@ -14,7 +14,7 @@ import torch
 
 from provenance.errors import ArchitectureError
 from provenance.structure import projection_bias, projection_weight
-from provenance.tracing import probe, trace
+from provenance.tracing import evaluating, probe, trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -186,11 +186,6 @@ def _same_function(permuted: PreTrainedModel, model: PreTrainedModel, what: str)
 
 def _logits(model: PreTrainedModel) -> torch.Tensor:
     """Return what a model puts out for a few tokens, in evaluation mode, which it need not be in."""
-    training = [module for module in model.modules() if module.training]
-    try:
-        with torch.no_grad():
-            logits: torch.Tensor = model.eval()(input_ids=probe(model), use_cache=False).logits
-    finally:
-        for module in training:
-            module.training = True
+    with torch.no_grad(), evaluating(model):
+        logits: torch.Tensor = model(input_ids=probe(model), use_cache=False).logits
     return logits
