@@ -9,14 +9,18 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from benchmarks._table import table
 from provenance._partners import PARTNERS, partners
-from provenance.statistics._directions import Role, directions, signature
+from provenance.statistics._directions import directions, signature
 from provenance.statistics.match import match
 from provenance.units import LinearMap, MLPFactors
+
+if TYPE_CHECKING:
+    from provenance.statistics import Role
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from provenance.measure import Shape
-    from provenance.statistics import BlockResult, BlockTest, Preparation, Signature
+    from provenance.statistics import BlockResult, BlockTest, Preparation, Role, Signature
     from provenance.units import MLPShape
 
     OnProgress = Callable[[int, int], None]
@@ -144,8 +144,6 @@ def _there_and_back(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[i
 Place = tuple[int, int]
 """A block, and the place of an MLP among those of the block."""
 
-Role = Literal["candidate", "reference"]
-
 
 class _Sides:
     """The MLPs of both models as one statistic takes them: read and prepared when first needed."""
@@ -165,11 +163,8 @@ class _Sides:
         """The reference's MLP, ready to be tested."""
         return self._get("reference", place)
 
-    def promising(self, i: int, j: int) -> set[Place] | None:
-        """Which MLPs of a block are worth a test against which of another; None where all are."""
-        signature = self.part.signature
-        if signature is None:
-            return None
+    def promising(self, i: int, j: int, signature: Signature) -> set[tuple[int, int]]:
+        """Which MLPs of a block are worth a test against which of another, by their places."""
         return partners(
             self._signatures("candidate", i, signature),
             self._signatures("reference", j, signature),
@@ -230,7 +225,10 @@ def _test_all(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
     ours, theirs = (sides[0].part.candidate.shape.mlps[i], sides[0].part.reference.shape.mlps[j])
     if len(ours) == len(theirs) == 1:
         return _test(sides, (i, 0), (j, 0))
-    met = {(a, b): _test(sides, (i, a), (j, b)) for a, b in _meetings(sides, i, j)}
+    pairs = _there_and_back(range(len(ours)), range(len(theirs)))
+    if len(theirs) > ALL:
+        pairs = _promising(sides, i, j, pairs)
+    met = {(a, b): _test(sides, (i, a), (j, b)) for a, b in pairs}
     tested = {key: mlp for key, mlp in met.items() if mlp.evidence.log10_p is not None}
     if not tested:
         return next(iter(met.values()))
@@ -246,17 +244,16 @@ def _test_all(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
     return _Tested(evidence, best.survivors)
 
 
-def _meetings(sides: Sequence[_Sides], i: int, j: int) -> list[tuple[int, int]]:
-    """The pairs of MLPs of two blocks that are tested, by their places."""
-    ours, theirs = (sides[0].part.candidate.shape.mlps[i], sides[0].part.reference.shape.mlps[j])
-    everyone = _there_and_back(range(len(ours)), range(len(theirs)))
-    if len(theirs) <= ALL:
-        return everyone
-    promising = [side.promising(i, j) for side in sides]
-    if any(pairs is None for pairs in promising):
-        return everyone
-    chosen = set().union(*(pairs for pairs in promising if pairs is not None))
-    return [pair for pair in everyone if pair in chosen]
+def _promising(
+    sides: Sequence[_Sides], i: int, j: int, pairs: list[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Those pairs of MLPs that some statistic finds worth a test; all, where one has no signatures."""
+    chosen: set[tuple[int, int]] = set()
+    for side in sides:
+        if side.part.signature is None:
+            return pairs
+        chosen |= side.promising(i, j, side.part.signature)
+    return [pair for pair in pairs if pair in chosen]
 
 
 def _expert(
@@ -285,8 +282,11 @@ def _test(sides: Sequence[_Sides], ours: Place, theirs: Place) -> _Tested:
     i, j = ours[0], theirs[0]
     tests = [_part(side, ours, theirs) for side in sides]
     results = [part for part, _ in tests]
-    shapes = sides[0].part.candidate.shape.mlps[i], sides[0].part.reference.shape.mlps[j]
-    units = (shapes[0][ours[1]].units, shapes[1][theirs[1]].units)
+    part = sides[0].part
+    units = (
+        part.candidate.shape.mlps[i][ours[1]].units,
+        part.reference.shape.mlps[j][theirs[1]].units,
+    )
     tested = [test for test in tests if test[0].log10_p is not None]
     if not tested:
         reasons = "; ".join(dict.fromkeys(part.reason or "" for part in results))

@@ -20,6 +20,7 @@ import torch
 
 from provenance.errors import ArchitectureError, DegenerateError, DeviceError
 from provenance.structure import linear_map
+from provenance.units import PROJECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ class Recording:
         return {
             answers_name(block, place, projection): record.units
             for block, place, record in self.trace.places()
-            for projection in ("gate", "up")
+            for projection in PROJECTIONS
             if getattr(record, projection) is not None
         }
 
@@ -197,8 +198,8 @@ def run_batch(
         If an MLP runs twice, or never, or on other positions than the tokens'.
     """
     architecture = what.trace.architecture
-    wanted = {record.input.module: record.block for record in what.trace.mlps}
     fed = _fed(what.trace)
+    wanted = {path: mlps[0][0] for path, mlps in fed.items()}
     tokens = arguments["input_ids"].numel()
 
     def receive(path: str, hidden: torch.Tensor) -> None:
@@ -247,7 +248,7 @@ def _answer(
 ) -> None:
     """Hand over what gate and up of some MLPs answer to hidden states, (tokens, hidden)."""
     for block, place, record in fed:
-        for name in ("gate", "up"):
+        for name in PROJECTIONS:
             projection = getattr(record, name)
             if projection is not None:
                 answers = linear_map(projection, model.get_parameter)(hidden)

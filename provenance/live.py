@@ -18,7 +18,7 @@ from provenance.errors import InputError
 from provenance.measure import Shape
 from provenance.statistics import REGISTRY
 from provenance.structure import linear_map
-from provenance.units import MLPActivations, MLPFactors
+from provenance.units import PROJECTIONS, MLPActivations, MLPFactors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,17 +51,13 @@ class LiveUnits:
     def block(self, index: int, place: int = 0) -> MLPUnits:
         """Gate and up activations of one MLP, each (tokens, units), or what they follow from."""
         if self._parameters is None:
-            gate, up = (self._kept.get(answers_name(index, place, name)) for name in ("gate", "up"))
-            assert up is not None
-            return MLPActivations(gate, up)
+            names = [answers_name(index, place, projection) for projection in PROJECTIONS]
+            return MLPActivations(self._kept.get(names[0]), self._kept[names[1]])
         record = self._trace.of_block(index)[place]
-        maps = [
-            None if part is None else linear_map(part, self._parameters.__getitem__)
-            for part in (record.gate, record.up)
-        ]
-        assert maps[1] is not None
-        inputs = self._kept[record.input.module].to(maps[1].weight.device)
-        return MLPFactors(inputs, maps[0], maps[1])
+        read = self._parameters.__getitem__
+        gate = None if record.gate is None else linear_map(record.gate, read)
+        up = linear_map(record.up, read)
+        return MLPFactors(self._kept[record.input.module].to(up.weight.device), gate, up)
 
 
 class _Memory:

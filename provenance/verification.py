@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from provenance.errors import ArchitectureError
-from provenance.structure import activation, projection_bias, projection_weight
+from provenance.structure import activation, linear_map, projection_weight
 from provenance.tracing import run
 
 if TYPE_CHECKING:
@@ -224,9 +224,11 @@ def _errors(
     for part, use, at in ((record.gate, gate_use, gate_at), (record.up, up_use, up_at)):
         if part is None:
             continue
-        before = _linear(model, part, rows, scale)
+        traced = linear_map(part, model.get_parameter)
+        bias = 0.0 if traced.bias is None else traced.bias
+        before = (rows @ traced.weight.T) * scale + bias
         # a bias that is added later is not in the multiplication's own result
-        late = _bias(model, part) if use.bias is None else 0.0
+        late = bias if use.bias is None else 0.0
         linear = max(linear, _apart(before - late, use.out[:, at]))
         values.append(before)
     act = activation(model, record)
@@ -251,19 +253,6 @@ def _tokens(
     rows = hidden[near]
     scale = (used * rows).sum(1, keepdim=True) / (rows * rows).sum(1, keepdim=True)
     return rows, scale if scaled else torch.ones_like(scale)
-
-
-def _linear(
-    model: nn.Module, part: Projection, rows: torch.Tensor, scale: torch.Tensor
-) -> torch.Tensor:
-    weight = projection_weight(part, model.get_parameter(part.parameter))
-    return (rows @ weight.T) * scale + _bias(model, part)
-
-
-def _bias(model: nn.Module, part: Projection) -> torch.Tensor | float:
-    if part.bias is None:
-        return 0.0
-    return projection_bias(part, model.get_parameter(part.bias))
 
 
 def _apart(one: torch.Tensor, other: torch.Tensor) -> float:

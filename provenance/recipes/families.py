@@ -15,7 +15,6 @@ from provenance.recipes.settings import (
     PermuteTracedUnits,
     Setting,
     Step,
-    TokenizerSettings,
     Train,
     TrainSettings,
 )
@@ -88,7 +87,6 @@ FAMILIES: Mapping[str, tuple[str, Mapping[str, Setting]]] = {
 WITH_EXPERTS = frozenset({"mixtral", "qwen2_moe", "gpt_oss", "deepseek_v3"})
 
 _BLOCKS = 3
-_TOKENIZER = TokenizerSettings()
 _CODE = CorpusSettings("stdlib", characters=600_000, seed=1)
 _PROSE = CorpusSettings("topics", characters=440_000, seed=0)
 _PRETRAINING = Train(_CODE, TrainSettings(steps=80, warmup=10))
@@ -120,9 +118,7 @@ def rows() -> Iterator[Row]:
 
 def _begun(family: str, settings: Mapping[str, Setting], seed: int) -> tuple[Step, ...]:
     return (
-        InitialiseFamily(
-            family, seed, tuple(settings.items()), blocks=_BLOCKS, tokenizer=_TOKENIZER
-        ),
+        InitialiseFamily(family, seed, tuple(settings.items()), blocks=_BLOCKS),
         _PRETRAINING,
     )
 

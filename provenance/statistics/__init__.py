@@ -21,6 +21,8 @@ Basis = Literal["activations", "functions", "weights", "models"]
 """What a statistic is computed on: activations of blocks on the suite's inputs, the functions that MLPs
 compute (`provenance.proxies`), weights of blocks, or whole models (`provenance.pairs`)."""
 
+Role = Literal["candidate", "reference"]
+
 Given_contra = TypeVar("Given_contra", contravariant=True)
 """What a test is given of a block: `MLPActivations`, or a `Proxy`."""
 
@@ -54,7 +56,7 @@ class BlockTest(Protocol[Given_contra]):
 class Preparation(Protocol):
     """What a test does to one side alone, so that a side which meets many others is prepared once."""
 
-    def __call__(self, side: Any, role: Any, seed: int) -> Any:
+    def __call__(self, side: Any, role: Role, seed: int) -> Any:
         """Return what the test takes in place of the side."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from provenance.errors import DegenerateError
 from provenance.units import PROJECTIONS, MLPActivations, MLPFactors, Projection
 
 if TYPE_CHECKING:
+    from provenance.statistics import Role
     from provenance.units import MLPUnits
 
-Role = Literal["candidate", "reference"]
 ROLES: tuple[Role, Role] = ("candidate", "reference")
 
 GAIN = 1.5
@@ -150,10 +150,9 @@ def _answers(side: MLPActivations, rng: np.random.Generator, *, centred: bool) -
 
 
 def _in_factors(side: MLPFactors, rng: np.random.Generator) -> Directions:
-    inputs = side.inputs.float()
-    basis, gram = _moments(side.inputs)
+    basis, gram, length = _moments(side.inputs)
     weights = [getattr(side, projection).weight.float() for projection in PROJECTIONS]
-    constant = CONSTANT * inputs.norm()
+    constant = CONSTANT * length
     lengths = [_lengths(weight, basis, gram) for weight in weights]
     varies = [x > constant * w.norm(dim=1) for w, x in zip(weights, lengths, strict=True)]
     alive = (varies[0] & varies[1]).nonzero().squeeze(1)
@@ -162,15 +161,16 @@ def _in_factors(side: MLPFactors, rng: np.random.Generator) -> Directions:
     return Directions(len(weights[0]), len(basis), chosen, gate, up, basis)
 
 
-def _moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The inputs less their mean, (tokens, hidden), and its Gram matrix, (hidden, hidden); float32.
+def _moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The inputs less their mean, (tokens, hidden), its Gram matrix, and the inputs' norm; float32.
 
     Kept while the inputs are: all experts of a block have the same.
     """
     if inputs not in _MOMENTS:
-        basis = inputs.float() - inputs.float().mean(dim=0)
-        _MOMENTS[inputs] = basis, basis.T @ basis
-    found: tuple[torch.Tensor, torch.Tensor] = _MOMENTS[inputs]
+        values = inputs.float()
+        basis = values - values.mean(dim=0)
+        _MOMENTS[inputs] = basis, basis.T @ basis, values.norm()
+    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = _MOMENTS[inputs]
     return found
 
 

@@ -16,7 +16,7 @@ from provenance.statistics._constrained import ConstrainedResult, constrained
 if TYPE_CHECKING:
     import torch
 
-    from provenance.statistics._directions import Role
+    from provenance.statistics import Role
     from provenance.units import MLPActivations, MLPUnits
 
 __all__ = ["ConstrainedResult", "csh"]

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from provenance.statistics._directions import Role
+    from provenance.statistics import Role
     from provenance.units import MLPUnits
 
 LEAST_UNITS = 8

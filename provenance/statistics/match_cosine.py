@@ -16,7 +16,7 @@ from provenance.statistics.match import MatchResult, match
 __all__ = ["match_cosine", "prepare", "signature"]
 
 if TYPE_CHECKING:
-    from provenance.statistics._directions import Role
+    from provenance.statistics import Role
     from provenance.units import MLPUnits
 
 
