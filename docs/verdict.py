@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 import provenance
-from provenance import cli
+from provenance.cli._compare import print_evidence
 
 CANDIDATE, REFERENCE = "quickstart/rebranded", "quickstart/base"
 
@@ -16,7 +16,7 @@ def main() -> None:
     evidence = provenance.compare(CANDIDATE, REFERENCE)
     console = Console(record=True, width=88, file=io.StringIO(), highlight=False)
     verdict = provenance.decide_blocks(evidence.blocks, 1e-6)
-    cli.print_evidence(console, evidence, verdict, 1e-6)
+    print_evidence(console, evidence, verdict, 1e-6)
     title = f"provenance compare {CANDIDATE} {REFERENCE}"
     console.save_svg(str(Path(__file__).with_suffix(".svg")), title=title)
 

@@ -14,6 +14,7 @@ A tour, in the order in which data flows:
   `DistillSettings` are for `generalized`.
 * `decide_evidence` judges a pair, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
   claim in words.
+* `Results` are what a run of suites found, `ClaimResult` by `ClaimResult`.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
 
 `import provenance` imports no torch: names that need it load when they are first used.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from provenance.execute import Executor, compare
     from provenance.pvalues import format_p
     from provenance.recipes import RECIPES
+    from provenance.results import ClaimResult, Results
     from provenance.statistics import REGISTRY
     from provenance.store import Store
     from provenance.suite import Claim, Suite, json_schema
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BlockEvidence": "evidence",
     "Claim": "suite",
+    "ClaimResult": "results",
     "DistillSettings": "vocabulary",
     "Evidence": "evidence",
     "Executor": "execute",
@@ -63,6 +66,7 @@ _HOMES = {
     "ProvenanceError": "errors",
     "RECIPES": "recipes",
     "REGISTRY": "statistics",
+    "Results": "results",
     "Stage": "vocabulary",
     "Store": "store",
     "Suite": "suite",
@@ -85,6 +89,7 @@ __all__ = [
     "REGISTRY",
     "BlockEvidence",
     "Claim",
+    "ClaimResult",
     "DistillSettings",
     "Evidence",
     "Executor",
@@ -92,6 +97,7 @@ __all__ = [
     "Memory",
     "ModelSpec",
     "ProvenanceError",
+    "Results",
     "Stage",
     "Store",
     "Suite",

@@ -225,7 +225,7 @@ class Evidence:
                 f"evidence of schema {found!r}; this version of provenance reads schema {SCHEMA}"
             )
         strict = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
-        for part in (cls, *_PARTS):
+        for part in PARTS:
             strict(part)
         try:
             evidence = TypeAdapter(cls).validate_json(json.dumps(fields), strict=True)
@@ -233,15 +233,34 @@ class Evidence:
             first = error.errors(include_url=False)[0]
             where = ".".join(repr(part)[:40].strip("'") for part in first["loc"]) or "the object"
             raise EvidenceError(f"evidence is damaged at {where}: {first['msg']}") from None
-        _check(evidence)
+        check_values(evidence)
         return evidence
 
 
-_PARTS = (BlockEvidence, PartEvidence, MLPEvidence, AlignedBlocks, ModelRecord, InputsRecord)
+PARTS = (
+    Evidence,
+    BlockEvidence,
+    PartEvidence,
+    MLPEvidence,
+    AlignedBlocks,
+    ModelRecord,
+    InputsRecord,
+)
+"""The types that evidence is made of."""
 
 
-def _check(evidence: Evidence) -> None:
-    """Refuse values that no measurement gives."""
+def check_values(evidence: Evidence) -> None:
+    """Refuse values that no measurement gives.
+
+    Raises
+    ------
+    EvidenceError
+        In one line, naming the block.
+    """
+    if evidence.schema != SCHEMA:
+        raise EvidenceError(
+            f"evidence of schema {evidence.schema}; this version of provenance reads schema {SCHEMA}"
+        )
     seen = set()
     for block in evidence.blocks:
         where = f"evidence is damaged at block {block.candidate_block}"

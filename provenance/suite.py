@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -90,13 +91,17 @@ class Claim:
 
 @dataclass(frozen=True)
 class Suite:
-    """One suite file; the local paths in ``models`` and ``inputs`` are absolute."""
+    """One suite file; the local paths in ``models`` and ``inputs`` are absolute.
+
+    ``digest`` is "sha256:..." of the file's bytes.
+    """
 
     path: Path
     inputs: InputsSpec
     models: Mapping[str, ModelSpec]
     claims: tuple[Claim, ...]
     controls: bool = False
+    digest: str = ""
 
 
 def load(path: str | PathLike[str]) -> Suite:
@@ -113,7 +118,12 @@ def load(path: str | PathLike[str]) -> Suite:
         With all the mistakes of the file, or the one that kept it from being read.
     """
     path = Path(path)
-    return loads(_read_text(path), path)
+    data = _read_bytes(path)
+    return replace(loads(_decode(data, path), path), digest=_digest(data))
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{sha256(data).hexdigest()}"
 
 
 def loads(text: str, path: Path) -> Suite:
@@ -129,7 +139,8 @@ def loads(text: str, path: Path) -> Suite:
     from provenance._suite_schema import VERBATIM
 
     document = read(text.removeprefix("\ufeff"), path, verbatim=VERBATIM)
-    return _suite(_checked(document, path), document, path)
+    suite = _suite(_checked(document, path), document, path)
+    return replace(suite, digest=_digest(text.encode("utf-8", "surrogatepass")))
 
 
 def json_schema() -> dict[str, Any]:
@@ -139,11 +150,11 @@ def json_schema() -> dict[str, Any]:
     return _suite_schema.json_schema()
 
 
-def _read_text(path: Path) -> str:
+def _read_bytes(path: Path) -> bytes:
     try:
         _refuse_unread(path)
         with path.open("rb") as file:
-            return _decode(file.read(MAX_BYTES + 1), path)
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         problem = Problem(1, 1, "there is no such file: check the path")
     except (OSError, ValueError) as error:

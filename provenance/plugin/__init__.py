@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provenance.plugin import options
+from provenance.plugin import hookspecs, keeping, options
 from provenance.plugin.fixtures import provenance
+from provenance.plugin.gathering import Gatherer
 from provenance.plugin.records import Recorder
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from xdist.scheduler import Scheduling
 
 __all__ = ["provenance"]
+
+OUTPUTS = (keeping,)
+"""What writes something from the results of a run; each implements `pytest_provenance_results`."""
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the hook through which results are handed on."""
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,6 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "`base` is another word for `reference`.",
     )
     config.pluginmanager.register(Recorder(), "provenance-records")
+    if not hasattr(config, "workerinput"):  # xdist's workers send what they find
+        config.pluginmanager.register(Gatherer(config), "provenance-gatherer")
+        for output in OUTPUTS:
+            config.pluginmanager.register(output, output.__name__)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -14,8 +14,10 @@ from provenance.controls import null_control
 from provenance.errors import ProvenanceError
 from provenance.plan import comparison, negative_control, positive_control
 from provenance.plugin import options
+from provenance.plugin.gathering import attach
 from provenance.plugin.records import PROPERTY, PairRecord
 from provenance.pvalues import format_p
+from provenance.results import ClaimResult, ControlResult
 from provenance.verdict import (
     Judgement,
     aggregate,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from provenance.evidence import Evidence
     from provenance.execute import Executor
     from provenance.plugin.collection import SuiteFile
-    from provenance.suite import Claim, Suite
+    from provenance.suite import Claim
 
 VERDICT, ALL_BLOCKS = "verdict", "blocks"
 POSITIVE, NULL = "positive", "null"
@@ -46,40 +48,48 @@ def check(request: pytest.FixtureRequest, provenance: Executor, claim: Claim, pa
     where = _where(request, claim)
     suite = _suite_file(request).suite
     if part == POSITIVE:
-        _check_positive(suite, provenance, claim)
+        _check_positive(request, provenance, claim)
         return
     try:
         evidence = provenance.evidence(comparison(suite, claim))
         null = provenance.evidence(negative_control(suite, claim)) if part == NULL else None
     except ProvenanceError as error:
         _record(request, claim, where, None)
+        _attach(request, ClaimResult(_suite_file(request).nodeid, claim, error=str(error)))
         _fail(f"claimed   {describe(claim)} ({where})\ncould not be checked: {error}")
     finally:
         _clear(provenance)
     _record(request, claim, where, evidence)
+    judged = judge_pair(claim, evidence)
+    _attach(request, ClaimResult(_suite_file(request).nodeid, claim, judged, evidence))
     _keep(request, claim, evidence)
     if null is not None:
-        _check_null(claim, where, null)
+        _check_null(request, claim, null)
         return
     judgements = _judgements(claim, evidence, part)
     _act(claim, where, judgements)
     if part == VERDICT and suite.controls and claim.expect == "independent":
-        _check_positive(suite, provenance, claim)
+        _check_positive(request, provenance, claim)
 
 
-def _check_positive(suite: Suite, provenance: Executor, claim: Claim) -> None:
+def _check_positive(request: pytest.FixtureRequest, provenance: Executor, claim: Claim) -> None:
     """A test that does not see a disguised copy has no power, and independence means nothing."""
     __tracebackhide__ = True
     says = (
         f"control   a disguised copy of {claim.reference} is dependent on it, by {claim.statistic}"
     )
     try:
-        evidence = provenance.evidence(positive_control(suite, claim))
+        evidence = provenance.evidence(positive_control(_suite_file(request).suite, claim))
     except ProvenanceError as error:
         _fail(f"{says}\ncould not be checked: {error}")
     finally:
         _clear(provenance)
     found = decide_evidence(evidence, claim.threshold)
+    _attach_control(
+        request,
+        claim,
+        ControlResult("positive", found == "dependent", evidence.log10_p, evidence),
+    )
     if found != "dependent":
         _fail(
             f"{says}\n"
@@ -90,15 +100,17 @@ def _check_positive(suite: Suite, provenance: Executor, claim: Claim) -> None:
         )
 
 
-def _check_null(claim: Claim, where: str, evidence: Evidence) -> None:
+def _check_null(request: pytest.FixtureRequest, claim: Claim, evidence: Evidence) -> None:
     __tracebackhide__ = True
     found = null_control(evidence)
+    holds = None if found.log10_p is None else found.holds()
+    _attach_control(request, claim, ControlResult("null", holds, found.log10_p, evidence))
     if found.log10_p is None:
         pytest.skip(f"{found.count} blocks against others: too few to test their p-values")
     if not found.holds():
         _fail(
             f"control   blocks of {claim.candidate} and {claim.reference} that do not correspond look "
-            f"independent ({where})\n"
+            f"independent ({_where(request, claim)})\n"
             f"measured  their {found.count} p-values are smaller than uniform ones: "
             f"p = {format_p(found.log10_p)} by Kolmogorov-Smirnov\n"
             "meaning   On this pair small p-values come too easily: do not believe a dependence."
@@ -111,6 +123,14 @@ def _suite_file(request: pytest.FixtureRequest) -> SuiteFile:
     found = request.node.getparent(SuiteFile)
     assert isinstance(found, SuiteFile)
     return found
+
+
+def _attach(request: pytest.FixtureRequest, result: ClaimResult) -> None:
+    attach(request.node, _suite_file(request), result)
+
+
+def _attach_control(request: pytest.FixtureRequest, claim: Claim, control: ControlResult) -> None:
+    _attach(request, ClaimResult(_suite_file(request).nodeid, claim, controls=(control,)))
 
 
 def _where(request: pytest.FixtureRequest, claim: Claim) -> str:

@@ -1,16 +1,8 @@
-"""The command ``provenance``: compare two models, check suites, look after the store.
-
-Results go to stdout, progress and errors to stderr. A user's mistake is one line and exit code 2.
-"""
+"""`provenance compare`: two models, block by block."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import tempfile
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,82 +10,19 @@ from rich.console import Console
 from rich.table import Table
 
 import provenance
-from provenance import Evidence, InputsSpec, Memory, ProvenanceError, Stage, Store
+from provenance import InputsSpec, Memory, Store
+from provenance.cli._options import ALPHA, DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
+from provenance.cli._progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from rich.status import Status
+    from provenance import Evidence
 
 DEFAULTS = InputsSpec()
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exits 0, or 2 on a user's mistake, or 130 on Ctrl-C."""
-    try:
-        code = cli.main(args=arguments, prog_name="provenance", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        sys.exit(2)
-    except click.ClickException as error:
-        _complain(error.format_message())
-    except ProvenanceError as error:
-        _complain(str(error))
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def _complain(message: str) -> None:
-    click.echo(f"provenance: {message}", err=True)
-    sys.exit(2)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="pytest-provenance")
-def cli() -> None:
-    """Tell whether two language models share a lineage."""
-
-
-_STORE = click.option(
-    "--store",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder that keeps activations and evidence [default: $PROVENANCE_STORE or the user's cache].",
-)
-_DEVICE = click.option(
-    "--device", default="auto", help="auto, cpu, cuda or cuda:N.", show_default=True
-)
-
-
-class _Bytes(click.ParamType[int]):
-    """A number of bytes, such as 2GiB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        """Return the number, or say what is wrong with it."""
-        try:
-            return value if isinstance(value, int) else provenance.parse_bytes(value)
-        except ProvenanceError as error:
-            self.fail(str(error), param, ctx)
-
-
-_MEMORY = click.option(
-    "--memory",
-    default="2GiB",
-    type=_Bytes(),
-    show_default=True,
-    help="Working memory, besides the weights of one model.",
-)
-_RESIDENT = click.option(
-    "--resident",
-    type=_Bytes(),
-    help="A model whose weights take more is run block by block from disk "
-    "[default: what is free besides the working memory].",
-)
-
-
-@cli.command()
+@click.command()
 @click.argument("candidate")
 @click.argument("reference")
 @click.option(
@@ -143,18 +72,13 @@ _RESIDENT = click.option(
 @click.option(
     "--seed", default=0, show_default=True, help="Of the choice of text or of random ids."
 )
-@click.option(
-    "--alpha",
-    default=1e-6,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    show_default=True,
-    help="p-value below which the models are called dependent.",
-)
-@_DEVICE
-@_MEMORY
-@_RESIDENT
-@_STORE
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@ALPHA
+@DEVICE
+@MEMORY
+@RESIDENT
+@STORE
+@QUIET
+@JSON
 def compare(
     candidate: str,
     reference: str,
@@ -170,6 +94,7 @@ def compare(
     memory: int,
     resident: int | None,
     store: Path | None,
+    quiet: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Compare CANDIDATE with REFERENCE, block by block.
@@ -179,7 +104,7 @@ def compare(
     The exit code is 0 whatever the verdict.
     """
     inputs = _inputs(source, tokens, sequence_length, seed)
-    with _progress() as tell:
+    with progress(quiet=quiet) as tell:
         executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
         evidence = provenance.compare(
             candidate,
@@ -274,111 +199,3 @@ def _models_table(evidence: Evidence) -> Table:
 
 def _title(evidence: Evidence) -> str:
     return f"{evidence.candidate.source} against {evidence.reference.source}"
-
-
-class _progress:  # noqa: N801 - used as a context manager only
-    """A spinner on stderr where that is a terminal; silence elsewhere."""
-
-    def __init__(self) -> None:
-        self._status: Status | None = None
-
-    def __enter__(self) -> Callable[[Stage], None]:
-        console = Console(stderr=True)
-        if console.is_terminal:
-            self._status = console.status("")
-            self._status.start()
-        return self._tell
-
-    def __exit__(self, *_error: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def _tell(self, stage: Stage) -> None:
-        if self._status is not None:
-            count = f" {stage.done}/{stage.total}" if stage.total else ""
-            self._status.update(f"{stage.action} {stage.subject}{count}")
-
-
-@cli.command()
-@_STORE
-def demo(store: Path | None) -> None:
-    """Make small models, check one true claim and one false one, and show what a failure says."""
-    text = resources.files("provenance").joinpath("demo.suite.yaml").read_text("utf-8")
-    with tempfile.TemporaryDirectory() as folder:
-        suite = Path(folder) / "demo.suite.yaml"
-        suite.write_text(text, encoding="utf-8")
-        (Path(folder) / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-        click.echo(text)
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", suite.name]
-        command += ["--provenance-store", str(Store(store).root)]
-        code = subprocess.run(command, check=False, cwd=folder).returncode  # noqa: S603 - ours
-    if code != 1:
-        raise ProvenanceError(
-            f"the demo should end with one false claim found, but pytest said {code}"
-        )
-    click.echo(
-        "\nThat was the demo: the first claim held; the second was false on purpose, and the failure "
-        "above says so."
-    )
-
-
-@cli.group()
-def suite() -> None:
-    """Check suite files; print their schema."""
-
-
-@suite.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def check(files: tuple[Path, ...]) -> None:
-    """Check suite FILES without loading any model; exits 2 if one has a mistake."""
-    mistaken = False
-    for path in files:
-        try:
-            found = provenance.load_suite(path)
-        except provenance.SuiteError as error:
-            mistaken = True
-            click.echo(str(error), err=True)
-        else:
-            click.echo(
-                f"{path}: {_count(len(found.claims), 'claim')} on {_count(len(found.models), 'model')}"
-            )
-    if mistaken:
-        sys.exit(2)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-@suite.command()
-def schema() -> None:
-    """Print the JSON Schema of suites, for editors."""
-    click.echo(json.dumps(provenance.json_schema(), indent=2))
-
-
-@cli.group()
-def store() -> None:
-    """Look at the store, or make it smaller."""
-
-
-@store.command()
-@_STORE
-def show(store: Path | None) -> None:
-    """Print what the store holds."""
-    opened = Store(store)
-    click.echo(str(opened.root))
-    for kind, (entries, size) in sorted(opened.size().items()):
-        click.echo(f"{kind:12} {entries:6} entries {size / 1e6:10.1f} MB")
-
-
-@store.command()
-@click.option("--keep", "megabytes", type=click.IntRange(0), required=True, help="MB to keep.")
-@_STORE
-def prune(megabytes: int, store: Path | None) -> None:
-    """Remove what was least recently used until the store is small enough."""
-    removed = Store(store).prune(megabytes * 1_000_000)
-    click.echo(f"removed {len(removed)} entries")
-
-
-if __name__ == "__main__":
-    main()

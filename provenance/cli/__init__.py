@@ -1,0 +1,65 @@
+"""The command ``provenance``: compare models, look after suites, evidence and the store.
+
+Results go to stdout, progress and errors to stderr. A user's mistake is one line and exit code 2.
+Each module beside this one holds one command, or one group of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from provenance import ProvenanceError
+from provenance.cli._compare import compare
+from provenance.cli._demo import demo
+from provenance.cli._store import store
+from provenance.cli._suite import schema, suite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["cli", "main"]
+
+EPILOG = """\b
+Start here:
+  provenance demo                        see a false claim found, in two minutes
+  provenance compare CANDIDATE REFERENCE are these two kin?
+  provenance suite check my.suite.yaml   find the mistakes of a suite at once
+  pytest my.suite.yaml                   test what it claims
+
+A model is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model) or
+a recipe (quickstart/base). Exit codes: 0 done, 1 what was asked for does not hold, 2 a mistake in what
+was asked, 130 interrupted. NO_COLOR is respected."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exits 0, or 2 on a user's mistake, or 130 on Ctrl-C."""
+    try:
+        code = cli.main(args=arguments, prog_name="provenance", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
+    except click.ClickException as error:
+        _complain(error.format_message())
+    except ProvenanceError as error:
+        _complain(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> None:
+    click.echo(f"provenance: {message}", err=True)
+    sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.version_option(package_name="pytest-provenance")
+def cli() -> None:
+    """Tell whether two language models share a lineage."""
+
+
+for _command in (compare, demo, schema, store, suite):
+    cli.add_command(_command)

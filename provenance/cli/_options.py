@@ -1,0 +1,59 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+import provenance
+from provenance import ProvenanceError
+
+STORE = click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps activations and evidence [default: $PROVENANCE_STORE or the user's cache].",
+)
+DEVICE = click.option(
+    "--device", default="auto", help="auto, cpu, cuda or cuda:N.", show_default=True
+)
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
+)
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Tell no progress.")
+ALPHA = click.option(
+    "--alpha",
+    default=1e-6,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    show_default=True,
+    help="p-value below which the models are called dependent.",
+)
+
+
+class Bytes(click.ParamType[int]):
+    """A number of bytes, such as 2GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return the number, or say what is wrong with it."""
+        try:
+            return value if isinstance(value, int) else provenance.parse_bytes(value)
+        except ProvenanceError as error:
+            self.fail(str(error), param, ctx)
+
+
+MEMORY = click.option(
+    "--memory",
+    default="2GiB",
+    type=Bytes(),
+    show_default=True,
+    help="Working memory, besides the weights of one model.",
+)
+RESIDENT = click.option(
+    "--resident",
+    type=Bytes(),
+    help="A model whose weights take more is run block by block from disk "
+    "[default: what is free besides the working memory].",
+)

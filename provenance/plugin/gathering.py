@@ -1,0 +1,134 @@
+"""Gathers `Results` from tests, in this process or from xdist's workers, and hands them on.
+
+A test attaches what it found to its report as a user property, which is what crosses from a worker; it
+is taken off again before JUnit's writer sees it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from provenance.plugin.collection import SuiteFile
+    from provenance.results import ClaimResult, PartResult, Results, SuiteRecord
+    from provenance.suite import Claim
+
+FOUND = "provenance-found"
+_TOLD = pytest.StashKey[set[tuple[str, str]]]()
+
+
+def attach(node: pytest.Item, file: SuiteFile, result: ClaimResult) -> None:
+    """Attach what a test found; evidence and file once a process, since both can be long."""
+    told = node.config.stash.setdefault(_TOLD, set())
+    found: dict[str, Any] = {"suite": file.nodeid, "claim": result.claim.id}
+    if (file.nodeid, "") not in told:
+        found["record"] = asdict(_record(file))
+    key = (file.nodeid, result.claim.id)
+    if key not in told and not result.controls:
+        told.add(key)
+        found["result"] = asdict(result)
+    elif result.controls:
+        found["result"] = asdict(replace(result, evidence=None))
+    told.add((file.nodeid, ""))
+    node.user_properties.append((FOUND, json.dumps(found)))
+
+
+def _record(file: SuiteFile) -> SuiteRecord:
+    from provenance.results import SuiteRecord
+
+    suite = file.suite
+    return SuiteRecord(
+        path=file.nodeid,
+        digest=suite.digest,
+        inputs=suite.inputs,
+        models={name: spec.source for name, spec in suite.models.items()},
+        claims=suite.claims,
+        controls=suite.controls,
+    )
+
+
+class Gatherer:
+    """A plugin object of the session that reports to the user: reports in, `Results` out."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._records: dict[str, dict[str, Any]] = {}
+        self._found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._parts: dict[tuple[str, str], list[PartResult]] = {}
+        self._complaints: list[str] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what a test found off its report."""
+        found = [json.loads(str(value)) for name, value in report.user_properties if name == FOUND]
+        report.user_properties = [own for own in report.user_properties if own[0] != FOUND]
+        path, _, name = report.nodeid.partition("::")
+        key = (path, name.partition("[")[0])
+        for one in found if report.when == "call" else ():
+            key = (one["suite"], one["claim"])
+            if "record" in one:
+                self._records[key[0]] = one["record"]
+            if "result" in one:
+                self._found.setdefault(key, []).append(one["result"])
+        if report.when == "call" or report.outcome != "passed":
+            self._parts.setdefault(key, []).append(_part(report))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Hand the results to whoever writes something from them; a complaint fails the run."""
+        if not self._records:
+            return
+        answers = self._config.hook.pytest_provenance_results(
+            config=self._config, results=self._results()
+        )
+        self._complaints = [line for lines in answers for line in lines]
+        if self._complaints and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the complaints."""
+        for line in self._complaints:
+            terminalreporter.write_line(line, red=True)
+
+    def _results(self) -> Results:
+        from provenance._assemble import versions
+        from provenance.results import Results, SuiteRecord, read_part, with_holm
+
+        suites = tuple(read_part(SuiteRecord, record) for record in self._records.values())
+        claims = tuple(self._claim(suite.path, claim) for suite in suites for claim in suite.claims)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return Results(suites, with_holm(suites, claims), versions(), now)
+
+    def _claim(self, suite: str, claim: Claim) -> ClaimResult:
+        from provenance.results import ClaimResult, read_part
+
+        found = [read_part(ClaimResult, one) for one in self._found.get((suite, claim.id), ())]
+        parts = tuple(self._parts.get((suite, claim.id), ()))
+        base = next((one for one in found if not one.controls), ClaimResult(suite, claim))
+        controls = {(c.kind, c.evidence.statistic): c for one in found for c in one.controls}
+        return replace(base, parts=parts, controls=tuple(controls.values()))
+
+
+def _part(report: pytest.TestReport) -> PartResult:
+    from provenance.results import PartResult
+
+    outcome: Any = report.outcome
+    reason = getattr(report, "wasxfail", None)
+    if reason is not None:
+        outcome = "xfailed" if report.outcome == "skipped" else "xpassed"
+    return PartResult(report.nodeid, outcome, round(report.duration, 3), reason or _reason(report))
+
+
+def _reason(report: pytest.TestReport) -> str | None:
+    if report.outcome == "passed":
+        return None
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    message: str = report.longreprtext if crash is None else crash.message
+    return message.removeprefix("Failed: ")

@@ -1,0 +1,21 @@
+"""The hook that this plugin adds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provenance.results import Results
+
+
+@pytest.hookspec
+def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterable[str]:  # type: ignore[empty-body]
+    """Take what a run found, once, when all its tests are done.
+
+    Called in the process that reports to the user, where at least one claim was run. What is returned
+    are complaints, a line each: they are printed, and a run that would have passed fails.
+    """

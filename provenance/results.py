@@ -1,0 +1,234 @@
+"""What a run of suites found, claim by claim; to and from JSON.
+
+What reports, gates, lock files and attestations are made from, now or later, without the models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from provenance.errors import ProvenanceError
+from provenance.evidence import PARTS, Evidence, check_values
+from provenance.pvalues import holm
+from provenance.suite import Blocks, Claim, Mark
+from provenance.verdict import Judgement, aggregate, claimed_blocks
+from provenance.vocabulary import InputsSpec
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+SCHEMA = 1
+T = TypeVar("T")
+Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
+State = Literal["pass", "warn", "fail", "xfail", "skip", "not run"]
+
+
+class ResultsError(ProvenanceError):
+    """A text that should be results is not, or is of a schema that this version does not read."""
+
+
+@dataclass(frozen=True)
+class SuiteRecord:
+    """The suite file that was run.
+
+    ``path`` is as pytest names it, relative to its root. ``digest`` is "sha256:..." of the file's bytes.
+    ``models`` says where each comes from; ``claims`` are all of the file, run or not.
+    """
+
+    path: str
+    digest: str
+    inputs: InputsSpec
+    models: Mapping[str, str]
+    claims: tuple[Claim, ...]
+    controls: bool
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """One test of a claim. ``message`` says why it did not pass."""
+
+    nodeid: str
+    outcome: Outcome
+    seconds: float
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """A pair whose answer is known. ``holds`` is None where there was too little to tell.
+
+    ``kind`` is "positive" (a disguised copy of the reference, which must be found dependent) or "null"
+    (blocks that do not correspond, whose p-values must look uniform; ``log10_p`` is of that).
+    """
+
+    kind: Literal["positive", "null"]
+    holds: bool | None
+    log10_p: float | None
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """What became of one claim.
+
+    ``judgement`` and ``evidence`` are None where it could not be checked (``error`` says why) or was not
+    run. ``holm`` is the log10 p-value, Holm-adjusted over the claims of the file.
+    """
+
+    suite: str
+    claim: Claim
+    judgement: Judgement | None = None
+    evidence: Evidence | None = None
+    error: str | None = None
+    controls: tuple[ControlResult, ...] = ()
+    parts: tuple[PartResult, ...] = ()
+    holm: float | None = None
+
+    @property
+    def where(self) -> str:
+        """The line of YAML, as ``path:line``."""
+        return f"{self.suite}:{self.claim.mark.line}"
+
+    @property
+    def log10_p(self) -> float | None:
+        """The p-value of the whole claim: of the blocks that it speaks of, or of the models."""
+        if self.evidence is None:
+            return None
+        blocks = claimed_blocks(self.claim, self.evidence)
+        return aggregate(blocks) if blocks else self.evidence.log10_p
+
+    @property
+    def state(self) -> State:
+        """What a gate makes of it.
+
+        A claim that is false fails though only such of its tests were run as pass: a selection of
+        tests makes nothing true.
+        """
+        if not self.parts:
+            return "not run" if self.claim.skip is None else "skip"
+        outcomes = {part.outcome for part in self.parts}
+        if outcomes & {"failed", "xpassed"}:
+            return "fail"
+        if outcomes == {"skipped"} and self.judgement is None:
+            return "skip"
+        if self.claim.xfail is not None and "xfailed" in outcomes:
+            return "xfail"
+        if self.judgement is None or self.judgement.state == "fails":
+            return "fail" if self.claim.xfail is None else "xfail"
+        return "pass"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one run of pytest found. ``created`` is in UTC, ISO 8601; ``versions`` of what ran."""
+
+    suites: tuple[SuiteRecord, ...]
+    claims: tuple[ClaimResult, ...]
+    versions: Mapping[str, str]
+    created: str
+    schema: int = SCHEMA
+
+    @property
+    def state(self) -> Literal["pass", "warn", "fail"]:
+        """What a gate makes of the whole; a run that checked nothing fails."""
+        states = {result.state for result in self.claims} - {"not run", "skip"}
+        if "fail" in states or not states:
+            return "fail"
+        return "warn" if "warn" in states else "pass"
+
+    def to_json(self) -> str:
+        """One JSON object; `from_json` gives back equal `Results`."""
+        fields = dataclasses.asdict(self)
+        ordered = {"schema": fields.pop("schema"), **fields}
+        return json.dumps(ordered, indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Results:
+        """Read and check results.
+
+        Raises
+        ------
+        ResultsError
+            If the text is not JSON, of another schema, or not results; one line, naming the field.
+        EvidenceError
+            If evidence in it has values that no measurement gives.
+        """
+        from pydantic import ValidationError
+
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ResultsError(f"results are not JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise ResultsError("results are not a JSON object")
+        if fields.get("schema") != SCHEMA:
+            raise ResultsError(
+                f"results of schema {fields.get('schema')!r}; this version of provenance reads schema "
+                f"{SCHEMA}"
+            )
+        try:
+            results = _adapter(cls).validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(repr(part)[:40].strip("'") for part in first["loc"]) or "the object"
+            raise ResultsError(f"results are damaged at {where}: {first['msg']}") from None
+        for result in results.claims:
+            for evidence in (result.evidence, *(control.evidence for control in result.controls)):
+                if evidence is not None:
+                    check_values(evidence)
+        return results
+
+
+def with_holm(
+    suites: tuple[SuiteRecord, ...], claims: tuple[ClaimResult, ...]
+) -> tuple[ClaimResult, ...]:
+    """Adjust the p-values of every file's claims by Holm's method.
+
+    A claim that was not run counts as p = 1, so that selecting tests never makes a p-value smaller.
+
+    Returns
+    -------
+    tuple of ClaimResult
+        The claims, in their order, with ``holm``.
+    """
+    adjusted = list(claims)
+    for suite in suites:
+        mine = [i for i, result in enumerate(claims) if result.suite == suite.path]
+        found = [(i, p) for i in mine if (p := claims[i].log10_p) is not None]
+        absent = max(0, len(suite.claims) - len(found))
+        values = holm([*(p for _, p in found), *[0.0] * absent])
+        for (i, _), value in zip(found, values, strict=False):
+            adjusted[i] = replace(claims[i], holm=value)
+    return tuple(adjusted)
+
+
+def read_part(kind: type[T], fields: Mapping[str, Any]) -> T:
+    """Read one part of results from plain JSON values, such as a `ClaimResult`."""
+    return _adapter(kind).validate_json(json.dumps(fields), strict=True)
+
+
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    from pydantic import ConfigDict, TypeAdapter, with_config
+
+    strict = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+    for part in (*PARTS, *_PARTS):
+        strict(part)
+    return TypeAdapter(kind)
+
+
+_PARTS = (
+    Blocks,
+    Mark,
+    Claim,
+    Judgement,
+    InputsSpec,
+    SuiteRecord,
+    PartResult,
+    ControlResult,
+    ClaimResult,
+    Results,
+)
