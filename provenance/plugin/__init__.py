@@ -6,7 +6,6 @@ imports nothing but pytest and the standard library; the rest is imported when a
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collect suite files, and no other YAML."""
-    if not any(fnmatch(file_path.name, glob) for glob in options.globs(parent.config)):
+    if not options.is_suite(file_path, parent.config):
         return None
     from provenance.plugin.collection import SuiteFile
 

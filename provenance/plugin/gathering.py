@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from provenance.plugin import options
+
 if TYPE_CHECKING:
     from provenance.plugin.collection import SuiteFile
     from provenance.results import ClaimResult, PartResult, Results, SuiteRecord
@@ -68,6 +70,8 @@ class Gatherer:
         found = [json.loads(str(value)) for name, value in report.user_properties if name == FOUND]
         report.user_properties = [own for own in report.user_properties if own[0] != FOUND]
         path, _, name = report.nodeid.partition("::")
+        if not found and not options.is_suite(path, self._config):
+            return  # anyone's test
         key = (path, name.partition("[")[0])
         for one in found if report.when == "call" else ():
             key = (one["suite"], one["claim"])

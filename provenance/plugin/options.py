@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,11 @@ def globs(config: pytest.Config) -> list[str]:
     """Globs of the names of suite files."""
     found: list[str] = config.getini(GLOBS)
     return found
+
+
+def is_suite(path: str | Path, config: pytest.Config) -> bool:
+    """Whether a file is collected as a suite, by its name."""
+    return any(fnmatch(os.path.basename(path), glob) for glob in globs(config))  # noqa: PTH119
 
 
 def store_folder(config: pytest.Config) -> Path | None:
