@@ -11,6 +11,7 @@ from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotati
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
 from provenance.vocabulary import InputKind  # noqa: TC001 - likewise
 
@@ -211,28 +212,11 @@ class Evidence:
         EvidenceError
             If the text is not JSON, of another schema, or not evidence; one line, naming the field.
         """
-        from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-        try:
-            fields = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise EvidenceError(f"evidence is not JSON: {error}") from None
-        if not isinstance(fields, dict):
-            raise EvidenceError("evidence is not a JSON object")
-        if fields.get("schema") != SCHEMA:
-            found = fields.get("schema")
-            raise EvidenceError(
-                f"evidence of schema {found!r}; this version of provenance reads schema {SCHEMA}"
-            )
-        strict = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
-        for part in PARTS:
-            strict(part)
-        try:
-            evidence = TypeAdapter(cls).validate_json(json.dumps(fields), strict=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(repr(part)[:40].strip("'") for part in first["loc"]) or "the object"
-            raise EvidenceError(f"evidence is damaged at {where}: {first['msg']}") from None
+        def damaged(what: str) -> EvidenceError:
+            return EvidenceError(f"evidence is {what}")
+
+        evidence = read_document(text, adapter(cls, PARTS), SCHEMA, damaged)
         check_values(evidence)
         return evidence
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotati
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
 from provenance.evidence import PARTS, Evidence, check_values
 from provenance.pvalues import holm
@@ -157,25 +158,11 @@ class Results:
         EvidenceError
             If evidence in it has values that no measurement gives.
         """
-        from pydantic import ValidationError
 
-        try:
-            fields = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ResultsError(f"results are not JSON: {error}") from None
-        if not isinstance(fields, dict):
-            raise ResultsError("results are not a JSON object")
-        if fields.get("schema") != SCHEMA:
-            raise ResultsError(
-                f"results of schema {fields.get('schema')!r}; this version of provenance reads schema "
-                f"{SCHEMA}"
-            )
-        try:
-            results = _adapter(cls).validate_json(text, strict=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(repr(part)[:40].strip("'") for part in first["loc"]) or "the object"
-            raise ResultsError(f"results are damaged at {where}: {first['msg']}") from None
+        def damaged(what: str) -> ResultsError:
+            return ResultsError(f"results are {what}")
+
+        results = read_document(text, _adapter(cls), SCHEMA, damaged)
         for result in results.claims:
             for evidence in (result.evidence, *(control.evidence for control in result.controls)):
                 if evidence is not None:
@@ -212,12 +199,7 @@ def read_part(kind: type[T], fields: Mapping[str, Any]) -> T:
 
 
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    from pydantic import ConfigDict, TypeAdapter, with_config
-
-    strict = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
-    for part in (*PARTS, *_PARTS):
-        strict(part)
-    return TypeAdapter(kind)
+    return adapter(kind, (*PARTS, *_PARTS))
 
 
 _PARTS = (

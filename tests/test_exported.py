@@ -59,6 +59,7 @@ PRIVATE = {
     "_assemble": "execute",
     "_candidates": "assignment",
     "_dataflow": "tracing",
+    "_documents": "evidence",
     "_drafts": "tracing",
     "_entries": "store",
     "_forms": "sources",

@@ -1,0 +1,57 @@
+"""JSON documents of frozen dataclasses, read strictly: nothing unknown, nothing converted."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+def adapter(kind: type[T], parts: Sequence[type[Any]]) -> TypeAdapter[T]:
+    """What reads a dataclass that is made of the dataclasses ``parts``, all of them strictly."""
+    from pydantic import ConfigDict, TypeAdapter, with_config
+
+    strict = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+    for part in parts:
+        strict(part)
+    return TypeAdapter(kind)
+
+
+def read_document(
+    text: str | bytes,
+    reader: TypeAdapter[T],
+    schema: int,
+    damaged: Callable[[str], Exception],
+) -> T:
+    """Read one document.
+
+    Parameters
+    ----------
+    text
+        JSON; an object whose field ``schema`` has the value ``schema``.
+    damaged
+        Makes the error to raise from the rest of the sentence that begins with the document's name.
+    """
+    from pydantic import ValidationError
+
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise damaged(f"not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise damaged("not a JSON object")
+    found = fields.get("schema")
+    if found != schema:
+        raise damaged(f"of schema {found!r}; this version of provenance reads schema {schema}")
+    try:
+        return reader.validate_json(json.dumps(fields), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(repr(part)[:40].strip("'") for part in first["loc"]) or "the object"
+        raise damaged(f"damaged at {where}: {first['msg']}") from None
