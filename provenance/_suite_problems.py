@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from provenance.errors import Problem
 
 VERSION = "this version of provenance reads suites of version 1: write version: 1"
-NO_PAIRS = "no pair is declared, and a suite that checks nothing is an error: add one under pairs:"
+NO_PAIRS = (
+    "no pair is declared, and a suite that checks nothing is an error: add one under pairs:, or a tree "
+    "under lineage:"
+)
 DISTILLED = (
     "a distilled model shares no weights with its teacher, so that this test calls the two "
     "independent: write expect: independent, or expect: unknown to report without a claim"
@@ -28,12 +31,14 @@ DISTILLED = (
 _CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
     "expect": RELATIONSHIPS,
+    "inconclusive": ("warn", "fail"),
     "kind": ("text", "random", "hidden"),
     "statistic": STATISTICS,
 }
 _A_NAME = "made of letters, digits, '.', '_' and '-', and begin with a letter or digit"
 _A_PAIR = "a mapping such as {candidate: chat, reference: base, expect: finetune}"
 _A_MODEL = "a mapping such as {repo: org/name} or {path: ./folder}"
+_A_TREE = "a mapping of names to what descends from them, such as base: {chat: {}, small: {}}"
 _A_TAG = (
     "made of ASCII letters, digits and '_', begin with a letter, and be no word of Python's and "
     f"no mark of pytest's ({', '.join(schema.RESERVED_TAGS)})"
@@ -49,6 +54,7 @@ _MUST_BE = {
     "expect": f"one of {', '.join(RELATIONSHIPS)}",
     "defaults": "a mapping such as {alpha: 1e-6}",
     "id": _A_NAME,
+    "inconclusive": "warn or fail",
     "inputs": "a mapping such as {tokens: 4096}",
     "models": "a mapping of names to models, such as base: {repo: org/name}",
     "pairs": f"a list of pairs, each {_A_PAIR}",
@@ -69,7 +75,7 @@ _MUST_BE = {
     "version": "1",
     "xfail": 'a text that gives a reason, such as xfail: "issue 7"',
 }
-_ADD = {"version": VERSION, "pairs": NO_PAIRS}
+_ADD = {"version": VERSION}
 
 
 class Hints:
@@ -108,7 +114,7 @@ def schema_problems(error: ValidationError, document: Document, hints: Hints) ->
             yield document.key_problem(path, f"unknown key {shown(str(path[-1]))}; {hint}")
         elif kind == "missing":
             yield document.problem(path[:-1], _missing(path))
-        elif path[0] == "models" and path[2:] == ("[key]",):
+        elif path[-1] == "[key]" and path[0] in {"models", "lineage"}:
             what = f"model name {shown(value)} must be {_A_NAME}"
             yield document.key_problem(path[:-1], what)
         elif value is not None:
@@ -118,6 +124,8 @@ def schema_problems(error: ValidationError, document: Document, hints: Hints) ->
 def no_value_problems(document: Document) -> Iterator[Problem]:
     """Find the keys and items at which nothing is written."""
     for path in _written(document.value):
+        if path[0] == "lineage" and len(path) > 1:
+            continue  # a model that nothing descends from
         name = path[-1]
         what = f"key {shown(name)} has no value" if isinstance(name, str) else "an item is empty"
         find = document.key_problem if isinstance(name, str) else document.problem
@@ -192,7 +200,7 @@ def _unfit(path: YamlPath, value: Any, hints: Hints) -> str:
         return "statistic is an empty list: name at least one"
     if isinstance(name, int) and path[-2] == "statistic":
         name = "statistic"
-    if name in _CHOICES and path[:-1] != ("models",):  # a model may have the name of a key
+    if name in _CHOICES and path[0] != "lineage" and path[:-1] != ("models",):  # a model's own name
         return _unknown_choice(str(name), value, hints)
     what, must = _requirement(path)
     return f"{what} must be {must}, not {describe(value)}"
@@ -200,6 +208,10 @@ def _unfit(path: YamlPath, value: Any, hints: Hints) -> str:
 
 def _requirement(path: YamlPath) -> tuple[str, str]:
     match path:
+        case ("lineage",):
+            found = "lineage", _A_TREE
+        case ("lineage", *_, name):
+            found = f"what descends from {shown(str(name))}", _A_TREE
         case ("models", name):
             found = f"model {shown(str(name))}", _A_MODEL
         case ("pairs", _):

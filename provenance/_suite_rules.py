@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from provenance._suite_problems import describe
+from provenance._lineage import kin, nodes
+from provenance._suite_problems import NO_PAIRS, describe
 from provenance._yaml_limits import find_unprintable, shown
 from provenance.vocabulary import DISTANCES, PERMUTATIONS, WITHOUT_P, StatisticName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from provenance._lineage import Kin, Node
     from provenance._suite_problems import Hints
     from provenance._yaml import Document, YamlPath
     from provenance.errors import Problem
@@ -36,6 +38,7 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
     yield from _base_problems(document, _mapping(suite.get("models")))
     for i, pair in _pairs(suite):
         yield from _pair_problems(document, ("pairs", i), pair)
+    yield from _lineage_problems(document, suite, hints)
     yield from _undecidable(document, suite)
     yield from _undeclared_models(document, suite, hints)
     yield from _repeated_ids(document, suite)
@@ -153,7 +156,9 @@ def _repeated_blocks(document: Document, path: YamlPath, part: Any) -> Iterator[
 def _undecidable(document: Document, suite: dict[str, Any]) -> Iterator[Problem]:
     """Find claims that their statistic could never decide, whatever the models are."""
     defaults = _mapping(suite.get("defaults"))
-    claims = max(1, sum(len(statistics_of(pair, defaults)) for _, pair in _pairs(suite)))
+    implied = len(implied_pairs(suite)) * len(statistics_of({}, defaults))
+    written = sum(len(statistics_of(pair, defaults)) for _, pair in _pairs(suite))
+    claims = max(1, implied + written)
     for i, pair in _pairs(suite):
         if pair.get("expect") == "unknown":
             continue
@@ -181,6 +186,35 @@ def statistics_of(pair: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[
     return [name for name in several if isinstance(name, str)]
 
 
+def implied_pairs(suite: dict[str, Any]) -> list[Kin]:
+    """The pairs that the lineage implies and no pair of the suite speaks of."""
+    written = {
+        frozenset({str(pair.get("candidate")), str(pair.get("reference"))})
+        for _, pair in _pairs(suite)
+    }
+    pairs = kin(suite.get("lineage"))
+    return [k for k in pairs if frozenset({k.candidate.name, k.reference.name}) not in written]
+
+
+def _lineage_problems(document: Document, suite: dict[str, Any], hints: Hints) -> Iterator[Problem]:
+    if "lineage" not in suite and "pairs" not in suite:
+        yield document.problem((), NO_PAIRS)
+    models, found = _mapping(suite.get("models")), nodes(suite.get("lineage"))
+    if isinstance(suite.get("lineage"), dict) and len(found) < 2:
+        what = "a lineage of fewer than two models claims nothing: add a model, or remove it"
+        yield document.key_problem(("lineage",), what)
+    first: dict[str, Node] = {}
+    for node in found:
+        if first.setdefault(node.name, node) is not node:
+            line = document.keys[first[node.name].at].line
+            what = f"model {shown(node.name)} stands in the lineage already, at line {line}"
+            yield document.key_problem(node.at, f"{what}: it has one place")
+        elif node.name not in models:
+            hint = hints.did_you_mean(node.name, models, "declared")
+            what = f"model {shown(node.name)} is not declared under models:; {hint}"
+            yield document.key_problem(node.at, what)
+
+
 def _undeclared_models(
     document: Document, suite: dict[str, Any], hints: Hints
 ) -> Iterator[Problem]:
@@ -197,6 +231,7 @@ def _undeclared_models(
 
 
 def _repeated_ids(document: Document, suite: dict[str, Any]) -> Iterator[Problem]:
+    implied = {claim_id(k.candidate.name, k.reference.name, None) for k in implied_pairs(suite)}
     first: dict[str, int] = {}
     for i, pair in _pairs(suite):
         parts = [pair.get("candidate"), pair.get("reference"), pair.get("id", "")]
@@ -208,10 +243,15 @@ def _repeated_ids(document: Document, suite: dict[str, Any]) -> Iterator[Problem
             other = document.values["pairs", first[name]].line
             what = f"two pairs have the id {shown(name)}, at lines {other} and {line}"
             yield document.problem(("pairs", i, "id"), f"{what}: give one an id: of its own")
+        elif name in implied:
+            what = f"the id {shown(name)} is that of a pair of the lineage"
+            yield document.problem(("pairs", i, "id"), f"{what}: give it another id:")
 
 
 def _all_skipped(document: Document, suite: dict[str, Any]) -> Iterator[Problem]:
     pairs = suite.get("pairs")
+    if implied_pairs(suite):
+        return
     if isinstance(pairs, list) and pairs and all("skip" in _mapping(pair) for pair in pairs):
         what = "every pair is skipped, so that the suite checks nothing"
         yield document.problem(("pairs",), f"{what}: remove a skip, or the file")

@@ -16,8 +16,9 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.json_schema import GenerateJsonSchema
+from typing_extensions import TypeAliasType
 
-from provenance.vocabulary import Dtype, InputKind, Relationship, StatisticName
+from provenance.vocabulary import Dtype, Inconclusive, InputKind, Relationship, StatisticName
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 URL_PATTERN = r"^[a-z][a-z0-9]*://\S+$"
@@ -175,6 +176,11 @@ class Choices(Part):
         "block numbers from 0, {at_least: 0.9}, or cross: all, each against every block of the "
         "reference, wherever it has been moved.",
     )
+    inconclusive: Inconclusive | None = Field(
+        None,
+        description="What becomes of a claim that could be decided neither way: fail (where nothing is "
+        "said), or warn.",
+    )
     tags: list[TagName] | None = Field(
         None, description="Marks of the tests, for pytest -m. A pair's own replace the defaults."
     )
@@ -248,8 +254,15 @@ class PairDocument(Choices):
     xfail: Reason | None = Field(None, description="The claim is known to fail; the text says why.")
 
 
+Tree = TypeAliasType("Tree", dict[ModelName, "Tree | None"])  # type: ignore[misc] # it is recursive
+
+
 class SuiteDocument(Part):
     """Claims about the lineage of models, for pytest to test."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["pairs"]}, {"required": ["lineage"]}]}
+    )
 
     version: Version = Field(description="Version of this format: 1.")
     inputs: InputsDocument = Field(
@@ -268,7 +281,17 @@ class SuiteDocument(Part):
         description="Models by the names that the pairs use.",
         json_schema_extra={"propertyNames": {"pattern": NAME_PATTERN}},
     )
-    pairs: list[PairDocument] = Field(min_length=1, description="The claims, one a pair.")
+    lineage: Tree = Field(
+        default_factory=dict,
+        description="Trees of models, each with what descends from it below it: every two models of "
+        "one tree are claimed to be kin, every two of different trees independent.",
+        json_schema_extra={"minProperties": 1},
+    )
+    pairs: Annotated[list[PairDocument], Field(min_length=1)] = Field(
+        default_factory=list,
+        description="The claims, one a pair; what is said here of two models stands, whatever the "
+        "lineage says.",
+    )
 
 
 class _Generator(GenerateJsonSchema):

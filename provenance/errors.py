@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class ProvenanceWarning(UserWarning):
+    """A claim could be decided neither way, and its suite wants no more than a warning of that."""
+
+
 class ProvenanceError(Exception):
     """Base of every error that is the user's to mend; its text needs no traceback."""
 

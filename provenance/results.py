@@ -37,7 +37,8 @@ class SuiteRecord:
     """The suite file that was run.
 
     ``path`` is as pytest names it, relative to its root. ``digest`` is "sha256:..." of the file's bytes.
-    ``models`` says where each comes from; ``claims`` are all of the file, run or not.
+    ``models`` says where each comes from; ``claims`` are all of the file, run or not. ``lineage`` has
+    the models of the declared trees, each with its parent or None, parents first.
     """
 
     path: str
@@ -46,6 +47,7 @@ class SuiteRecord:
     models: Mapping[str, str]
     claims: tuple[Claim, ...]
     controls: bool
+    lineage: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class ClaimResult:
             return "xfail"
         if self.judgement is None or self.judgement.state == "fails":
             return "fail" if self.claim.xfail is None else "xfail"
-        return "pass"
+        return "warn" if self.judgement.state == "warns" else "pass"
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from provenance._lineage import nodes
 from provenance._yaml import Document, Mark, read
 from provenance._yaml_limits import MAX_BYTES, position
 from provenance.errors import Problem, SuiteError
 from provenance.vocabulary import (
     PERMUTATIONS,
+    Inconclusive,
     InputsSpec,
     ModelSpec,
     Relationship,
@@ -37,7 +39,7 @@ from provenance.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from os import PathLike
 
     from provenance._suite_schema import (
@@ -71,7 +73,8 @@ class Claim:
 
     ``threshold`` is ``alpha`` divided by the number of claims in the file (Bonferroni), so that no
     selection of tests changes it; a pair with several statistics makes as many claims. ``mark`` is
-    where the value of ``expect`` stands.
+    where the value of ``expect`` stands, or the candidate in the lineage. ``inconclusive`` says what
+    becomes of a claim that could be decided neither way.
     """
 
     id: str
@@ -87,12 +90,14 @@ class Claim:
     skip: str | None
     mark: Mark
     permutations: int = PERMUTATIONS
+    inconclusive: Inconclusive = "fail"
 
 
 @dataclass(frozen=True)
 class Suite:
     """One suite file; the local paths in ``models`` and ``inputs`` are absolute.
 
+    ``lineage`` has every model of the declared trees with its parent, None for a root, parents first.
     ``digest`` is "sha256:..." of the file's bytes.
     """
 
@@ -102,6 +107,7 @@ class Suite:
     claims: tuple[Claim, ...]
     controls: bool = False
     digest: str = ""
+    lineage: tuple[tuple[str, str | None], ...] = ()
 
 
 def load(path: str | PathLike[str]) -> Suite:
@@ -228,15 +234,42 @@ def _not_a_mapping(document: Document) -> Problem:
 
 def _suite(checked: SuiteDocument, document: Document, path: Path) -> Suite:
     folder = path.absolute().parent
-    models = _models(checked.models, folder)
-    marks = [document.values["pairs", i, "expect"] for i in range(len(checked.pairs))]
-    count = sum(len(_statistics(pair, checked)) for pair in checked.pairs)
+    pairs = [*_written_pairs(checked, document), *_implied_pairs(document)]
+    count = sum(len(_statistics(pair, checked)) for pair, _ in pairs)
     claims = tuple(
         _claim(pair, checked, mark, statistic, count)
-        for pair, mark in zip(checked.pairs, marks, strict=True)
+        for pair, mark in pairs
         for statistic in _statistics(pair, checked)
     )
-    return Suite(path, _inputs(checked.inputs, folder), models, claims, checked.controls)
+    return Suite(
+        path=path,
+        inputs=_inputs(checked.inputs, folder),
+        models=_models(checked.models, folder),
+        claims=claims,
+        controls=checked.controls,
+        lineage=tuple((node.name, node.parent) for node in nodes(checked.lineage)),
+    )
+
+
+def _written_pairs(
+    checked: SuiteDocument, document: Document
+) -> Iterator[tuple[PairDocument, Mark]]:
+    for i, pair in enumerate(checked.pairs):
+        yield pair, document.values["pairs", i, "expect"]
+
+
+def _implied_pairs(document: Document) -> Iterator[tuple[PairDocument, Mark]]:
+    """Pairs of the lineage, each at the line of its candidate."""
+    from provenance._suite_rules import implied_pairs
+    from provenance._suite_schema import PairDocument
+
+    for kin in implied_pairs(document.value):
+        yield (
+            PairDocument(
+                candidate=kin.candidate.name, reference=kin.reference.name, expect=kin.expect
+            ),
+            document.keys[kin.candidate.at],
+        )
 
 
 def _inputs(inputs: InputsDocument, folder: Path) -> InputsSpec:
@@ -301,6 +334,7 @@ def _claim(
         skip=_one_line(pair.skip),
         mark=mark,
         permutations=_first(pair.permutations, defaults.permutations, PERMUTATIONS),
+        inconclusive=_first(pair.inconclusive, defaults.inconclusive, "fail"),
     )
 
 

@@ -7,7 +7,7 @@ colour never depends on which other tests were run.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from provenance._wording import count, listed, measured_block, shape_objection, share, strongest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SUSPICION = 1e-3
 """A p-value below this and not below the threshold is neither: inconclusive."""
 
-State = Literal["holds", "fails", "not required", "report", "not applicable"]
+State = Literal["holds", "warns", "fails", "not required", "report", "not applicable"]
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,10 @@ def judge_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
     block = evidence.block(index)
     if block is None:
         return _absent_block(claim, evidence, index)
+    return _as_suite_says(claim, _judge_present(claim, evidence, block))
+
+
+def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Judgement:
     measured = measured_block(block, claim, evidence)
     verdict = _block_verdict(block, claim, evidence)
     if claim.expect == "unknown":
@@ -140,11 +144,25 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
 
     A claim of independence holds only where every claimed block was tested and the verdict is
     independent; a claim of descent only where the verdict is dependent, enough blocks show it, and
-    shapes and digests allow it.
+    shapes and digests allow it. What is inconclusive fails, or warns where the claim says so.
     """
     if evidence.statistic in PAIR_STATISTICS:
-        return _judge_models(claim, evidence)
-    return _judge_over_blocks(claim, evidence, claimed_blocks(claim, evidence))
+        return _as_suite_says(claim, _judge_models(claim, evidence))
+    blocks = claimed_blocks(claim, evidence)
+    missing = _missing_blocks(claim, blocks)
+    if missing:
+        meaning = f"The claim names {listed(missing)}, which could not be compared."
+        verdict = decide_blocks(blocks, claim.threshold)
+        return Judgement("fails", verdict, _measured_pair(blocks, claim, evidence), meaning)
+    return _as_suite_says(claim, _judge_over_blocks(claim, evidence, blocks))
+
+
+def _as_suite_says(claim: Claim, judgement: Judgement) -> Judgement:
+    """Only warn of what is inconclusive, where the claim wants that."""
+    lenient = claim.inconclusive == "warn" and judgement.verdict == "inconclusive"
+    return (
+        replace(judgement, state="warns") if lenient and judgement.state == "fails" else judgement
+    )
 
 
 def _judge_over_blocks(
@@ -152,9 +170,8 @@ def _judge_over_blocks(
 ) -> Judgement:
     verdict = decide_blocks(blocks, claim.threshold)
     measured = _measured_pair(blocks, claim, evidence)
-    nothing = _unchecked(claim, blocks)
-    if nothing:
-        return Judgement("fails", verdict, measured, nothing)
+    if not any(b.log10_p is not None for b in blocks):
+        return Judgement("fails", verdict, measured, _UNCHECKED)
     if claim.expect == "unknown":
         return Judgement("report", verdict, measured, _UNKNOWN)
     if claim.expect == "independent":
@@ -201,6 +218,7 @@ def _measured_models(claim: Claim, evidence: Evidence) -> str:
 _UNKNOWN = "Nothing is claimed of this pair."
 _IDENTICAL = "The two have one digest: they are the same checkpoint."
 _UNTESTED = "This block could not be tested, so it neither supports nor refutes the claim."
+_UNCHECKED = "No block could be compared, so nothing was checked."
 _KINSHIP = (
     "One of the two models descends from the other, or both from one ancestor: independently "
     "trained models agree like this only by a chance of that size."
@@ -244,14 +262,11 @@ def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Ve
     )  # as decide_blocks
 
 
-def _unchecked(claim: Claim, blocks: Sequence[BlockEvidence]) -> str | None:
-    """Why the claim was not checked; None where it was."""
+def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
+    """Blocks that the claim names and that were not compared."""
     if not any(b.log10_p is not None for b in blocks):
-        return "No block could be compared, so nothing was checked."
-    missing = sorted(set(claim.blocks.indices or ()) - {b.candidate_block for b in blocks})
-    if missing:
-        return f"The claim names {listed(missing)}, which could not be compared."
-    return None
+        return []  # none could be: that is what there is to say
+    return sorted(set(claim.blocks.indices or ()) - {b.candidate_block for b in blocks})
 
 
 def _judge_independence(

@@ -54,6 +54,7 @@ PERMUTATIONS = 99
 """PERMTEST's T where nothing is said, as in the paper: the least p-value is 1 / (T + 1)."""
 
 Verdict = Literal["dependent", "independent", "inconclusive"]
+Inconclusive = Literal["warn", "fail"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Disguise = Literal["all", "units"]
 

@@ -64,6 +64,7 @@ PRIVATE = {
     "_entries": "store",
     "_forms": "sources",
     "_hub": "sources",
+    "_lineage": "suite",
     "_mlps": "tracing",
     "_origins": "naming",
     "_paired": "permtest",

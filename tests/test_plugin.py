@@ -94,6 +94,26 @@ def test_a_descent_that_is_not_there_fails(write, run):
     result.stdout.fnmatch_lines(["other is a fine-tune of base *FALSE  a.suite.yaml:11"])
 
 
+WEAK = KIN + ", alpha: 1e-300, inconclusive: warn"
+
+
+def test_what_is_inconclusive_warns_at_its_line_where_the_suite_says_so(write, run):
+    write(WEAK)
+    result = run()
+    result.assert_outcomes(passed=4, warnings=4)
+    result.stdout.fnmatch_lines(
+        [
+            "kin is a fine-tune of base *inconclusive *WARN   a.suite.yaml:11",
+            "*a.suite.yaml:11: ProvenanceWarning: kin is a fine-tune of base: *threshold*too weak*",
+        ]
+    )
+
+
+def test_a_warning_is_a_failure_where_warnings_are(write, run):
+    write(WEAK)
+    run("-W", "error").assert_outcomes(failed=4)
+
+
 def test_a_block_removed_is_found_by_its_best_partner(write, run, shared_store):
     write(
         "candidate: short, reference: base, expect: pruned",

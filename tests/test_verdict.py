@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,27 @@ def test_a_descent_of_all_blocks_fails_where_one_shows_nothing(expect):
     found = judge_pair(claim(expect), evidence(KIN, STRANGE, KIN))
     assert (found.state, found.verdict) == ("fails", "dependent")
     assert "only 2 of 3 blocks show it and the claim needs 3" in found.meaning
+
+
+@all_claims
+@pytest.mark.parametrize("found", [evidence(SUSPECT), evidence(None, None)], ids=["weak", "none"])
+def test_what_is_inconclusive_only_warns_where_the_claim_says_so(expect, found):
+    lenient = replace(claim(expect), inconclusive="warn")
+    strict, warned = judge_pair(claim(expect), found), judge_pair(lenient, found)
+    assert strict.verdict == "inconclusive"
+    assert warned == (strict if strict.state == "report" else replace(strict, state="warns"))
+    block = judge_block(lenient, found, 0)
+    assert block.state == ("report" if expect == "unknown" else "warns")
+
+
+@descents
+def test_what_speaks_against_a_claim_fails_however_lenient(expect):
+    lenient = replace(claim(expect), inconclusive="warn")
+    assert judge_pair(lenient, evidence(STRANGE, STRANGE)).state == "fails"
+    assert judge_pair(lenient, evidence(KIN, STRANGE)).state == "fails"
+    named = replace(lenient, blocks=Blocks(indices=(0, 7)))
+    assert judge_pair(named, evidence(SUSPECT)).state == "fails"
+    assert judge_block(named, evidence(SUSPECT), 7).state == "fails"
 
 
 def test_independence_holds_where_nothing_is_shared():

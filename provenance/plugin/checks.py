@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from provenance.controls import null_control
-from provenance.errors import ProvenanceError
+from provenance.errors import ProvenanceError, ProvenanceWarning
 from provenance.plan import comparison, negative_control, positive_control
 from provenance.plugin import options
 from provenance.plugin.gathering import attach
@@ -164,6 +165,11 @@ def _act(claim: Claim, where: str, judgements: list[Judgement]) -> None:
             f"measured  {measured}\n"
             f"meaning   {failures[0].meaning}"
         )
+    warned = [j for j in judgements if j.state == "warns"]
+    if warned:
+        measured = "; ".join(j.measured for j in warned)
+        says = f"{describe(claim)}: {measured}. {warned[0].meaning}"
+        warnings.warn_explicit(says, ProvenanceWarning, where.rpartition(":")[0], claim.mark.line)
     states = {j.state for j in judgements}
     if states == {"not applicable"}:
         pytest.skip(judgements[0].measured)
@@ -191,6 +197,7 @@ def _record(
         blocks=len(blocks),
         id=claim.id,
         claims=len(_suite_file(request).suite.claims),
+        state=None if judgement is None else judgement.state,
     )
     request.node.user_properties.append((PROPERTY, json.dumps(asdict(record))))
 

@@ -51,6 +51,7 @@ def _record(file: SuiteFile) -> SuiteRecord:
         models={name: spec.source for name, spec in suite.models.items()},
         claims=suite.claims,
         controls=suite.controls,
+        lineage=suite.lineage,
     )
 
 

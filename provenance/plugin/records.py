@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
+    from provenance.verdict import State
     from provenance.vocabulary import Verdict
 
 PROPERTY = "provenance"
@@ -27,6 +28,7 @@ class PairRecord:
     kin: int
     blocks: int
     claims: int
+    state: State | None = None
 
 
 class Recorder:

@@ -29,7 +29,8 @@ def write(terminal: TerminalReporter, rows: Sequence[tuple[PairRecord, bool]]) -
     for index, row in enumerate(table):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         failed = index > 0 and rows[index - 1][1]
-        terminal.write_line(line.rstrip(), bold=index == 0, red=failed)
+        warned = index > 0 and not failed and rows[index - 1][0].state == "warns"
+        terminal.write_line(line.rstrip(), bold=index == 0, red=failed, yellow=warned)
 
 
 def holm_by_file(records: Sequence[PairRecord]) -> list[float | None]:
@@ -57,5 +58,11 @@ def _cells(record: PairRecord, adjusted: float | None, *, failed: bool) -> tuple
         "-" if record.log10_p is None else format_p(record.log10_p),
         "-" if adjusted is None else format_p(adjusted),
         f"{record.kin} of {record.blocks}" if record.blocks else "-",
-        f"FALSE  {record.where}" if failed else "ok",
+        _outcome(record, failed=failed),
     )
+
+
+def _outcome(record: PairRecord, *, failed: bool) -> str:
+    if failed:
+        return f"FALSE  {record.where}"
+    return f"WARN   {record.where}" if record.state == "warns" else "ok"
