@@ -56,6 +56,7 @@ _MUST_BE = {
     "id": _A_NAME,
     "inconclusive": "warn or fail",
     "inputs": "a mapping such as {tokens: 4096}",
+    "lineage": _A_TREE,
     "models": "a mapping of names to models, such as base: {repo: org/name}",
     "pairs": f"a list of pairs, each {_A_PAIR}",
     "path": "a folder or file, as a text",
@@ -114,7 +115,7 @@ def schema_problems(error: ValidationError, document: Document, hints: Hints) ->
             yield document.key_problem(path, f"unknown key {shown(str(path[-1]))}; {hint}")
         elif kind == "missing":
             yield document.problem(path[:-1], _missing(path))
-        elif path[-1] == "[key]" and path[0] in {"models", "lineage"}:
+        elif (path[0] == "models" and path[2:] == ("[key]",)) or _names_node(kind, path):
             what = f"model name {shown(value)} must be {_A_NAME}"
             yield document.key_problem(path[:-1], what)
         elif value is not None:
@@ -130,6 +131,11 @@ def no_value_problems(document: Document) -> Iterator[Problem]:
         what = f"key {shown(name)} has no value" if isinstance(name, str) else "an item is empty"
         find = document.key_problem if isinstance(name, str) else document.problem
         yield find(path, f"{what}: give it one, or remove it")
+
+
+def _names_node(kind: str, path: YamlPath) -> bool:
+    """Whether a mistake is in the name of a model of the lineage, and not in what stands below it."""
+    return path[0] == "lineage" and path[-1] == "[key]" and kind.startswith("string_")
 
 
 def describe(value: Any) -> str:
@@ -208,9 +214,8 @@ def _unfit(path: YamlPath, value: Any, hints: Hints) -> str:
 
 def _requirement(path: YamlPath) -> tuple[str, str]:
     match path:
-        case ("lineage",):
-            found = "lineage", _A_TREE
-        case ("lineage", *_, name):
+        case ("lineage", _, *_):
+            name = path[-1]
             found = f"what descends from {shown(str(name))}", _A_TREE
         case ("models", name):
             found = f"model {shown(str(name))}", _A_MODEL

@@ -159,10 +159,15 @@ def _undecidable(document: Document, suite: dict[str, Any]) -> Iterator[Problem]
     implied = len(implied_pairs(suite)) * len(statistics_of({}, defaults))
     written = sum(len(statistics_of(pair, defaults)) for _, pair in _pairs(suite))
     claims = max(1, implied + written)
-    for i, pair in _pairs(suite):
+    checked: list[tuple[YamlPath, dict[str, Any]]] = [
+        (("pairs", i, "statistic") if "statistic" in pair else ("pairs", i), pair)
+        for i, pair in _pairs(suite)
+    ]
+    if implied:
+        checked.append((("lineage",), {}))
+    for path, pair in checked:
         if pair.get("expect") == "unknown":
             continue
-        path = ("pairs", i, "statistic") if "statistic" in pair else ("pairs", i)
         named = set(statistics_of(pair, defaults))
         for name in sorted(named & WITHOUT_P):
             what = f"{name} has no p-value and decides no claim: use it with expect: unknown"

@@ -310,6 +310,11 @@ class _Generator(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """Make the JSON Schema of a suite file."""
     schema = SuiteDocument.model_json_schema(schema_generator=_Generator)
+    tree = {"anyOf": [{"$ref": "#/$defs/Tree"}, {"type": "null"}]}  # here nothing may stand
+    schema["$defs"]["Tree"] |= {
+        "patternProperties": {NAME_PATTERN: tree},
+        "additionalProperties": False,
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

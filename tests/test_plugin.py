@@ -94,6 +94,21 @@ def test_a_descent_that_is_not_there_fails(write, run):
     result.stdout.fnmatch_lines(["other is a fine-tune of base *FALSE  a.suite.yaml:11"])
 
 
+def test_a_false_lineage_fails_at_the_line_of_the_model_that_is_misplaced(pytester, run, family):
+    head = HEAD.partition("pairs:")[0].format(family=family)
+    lines = head + "lineage:\n  base:\n    other: {}\n  short:\n"
+    pytester.path.joinpath("a.suite.yaml").write_text(lines)
+    result = run("-k", "verdict")
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "other is derived from base *independent *FALSE  a.suite.yaml:12",
+            "short is independent of base *dependent *FALSE  a.suite.yaml:13",
+            "short is independent of other *independent * ok",
+        ]
+    )
+
+
 WEAK = KIN + ", alpha: 1e-300, inconclusive: warn"
 
 
@@ -103,8 +118,8 @@ def test_what_is_inconclusive_warns_at_its_line_where_the_suite_says_so(write, r
     result.assert_outcomes(passed=4, warnings=4)
     result.stdout.fnmatch_lines(
         [
-            "kin is a fine-tune of base *inconclusive *WARN   a.suite.yaml:11",
             "*a.suite.yaml:11: ProvenanceWarning: kin is a fine-tune of base: *threshold*too weak*",
+            "kin is a fine-tune of base *inconclusive *WARN   a.suite.yaml:11",
         ]
     )
 

@@ -167,7 +167,8 @@ def test_repeated_tags_count_once():
         ("inptus: {}\n" + GOOD, "1:1: unknown key 'inptus'; did you mean 'inputs'?"),
         (
             "zzz: {}\n" + GOOD,
-            "1:1: unknown key 'zzz'; known keys: controls, defaults, inputs, models, pairs, version",
+            ("1:1: unknown key 'zzz'; known keys: controls, defaults, inputs, lineage, models, pairs, "
+            "version"),
         ),
         ("inputs: {token: 99}\n" + GOOD, "1:10: unknown key 'token'; did you mean 'tokens'?"),
         ("defaults: {aplha: 1}\n" + GOOD, "1:12: unknown key 'aplha'; did you mean 'alpha'?"),
@@ -194,7 +195,7 @@ def test_a_duplicate_key_is_refused():
     [
         (MODELS + PAIRS, "1:1: missing key 'version': this version of provenance reads suites of"),
         ("version: 1\n" + PAIRS, "1:1: missing key 'models': add models, a mapping of names"),
-        ("version: 1\n" + MODELS, "1:1: missing key 'pairs': no pair is declared"),
+        ("version: 1\n" + MODELS, "1:1: no pair is declared, and a suite that checks nothing"),
         (GOOD.replace(", expect: finetune", ""), "4:5: missing key 'expect': add expect, one of"),
         (GOOD.replace("candidate: chat, ", ""), "4:5: missing key 'candidate': add candidate"),
         (pair("blocks: {}"), "4:64: missing key 'at_least': add at_least, a number above 0"),
@@ -534,7 +535,12 @@ _PART = st.dictionaries(st.sampled_from(_KEYS), _JUNK, max_size=5)
             "models": st.dictionaries(st.sampled_from(["base", *_KEYS]), _PART | _JUNK, max_size=3),
             "pairs": st.lists(_PART | _JUNK, max_size=3),
         },
-        optional={"inputs": _PART | _JUNK, "defaults": _PART | _JUNK},
+        optional={
+            "inputs": _PART | _JUNK,
+            "defaults": _PART | _JUNK,
+            "lineage": st.dictionaries(st.sampled_from(["base", *_KEYS]), _JUNK, max_size=3)
+            | _JUNK,
+        },
     )
 )
 def test_any_value_anywhere_is_a_suite_error_in_plain_words(data):
@@ -571,6 +577,7 @@ _TYPES = {
     "boolean": bool,
     "array": list,
     "object": dict,
+    "null": type(None),
 }
 
 
@@ -605,12 +612,14 @@ _CHECKS = {
     "const": lambda v, const: v == const,
     "enum": lambda v, enum: v in enum,
     "not": lambda v, s: not fits(v, s),
+    "anyOf": lambda v, options: any(fits(v, each) for each in options),
     "oneOf": lambda v, options: sum(fits(v, each) for each in options) == 1,
     "required": lambda v, names: not isinstance(v, dict) or set(names) <= set(v),
     "dependentRequired": lambda v, needs: all(set(n) <= set(v) for k, n in needs.items() if k in v),
     "properties": lambda _v, _s: True,
     "propertyNames": lambda v, s: all(fits(key, s) for key in v),
     "items": lambda v, s: not isinstance(v, list) or all(fits(each, s) for each in v),
+    "minProperties": lambda v, n: not isinstance(v, dict) or len(v) >= n,
     "minItems": lambda v, n: not isinstance(v, list) or len(v) >= n,
     "uniqueItems": lambda v, _: not isinstance(v, list) or len(set(v)) == len(v),
     "minLength": lambda v, n: not isinstance(v, str) or len(v) >= n,
@@ -690,3 +699,113 @@ def test_a_suite_is_read_without_torch_or_pytest():
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# Lineages
+
+
+FOUR = "a: {recipe: r}, b: {recipe: r}, c: {recipe: r}, d: {recipe: r}"
+
+
+def lineage(trees, more="", models=FOUR):
+    return f"version: 1\nmodels: {{{models}}}\nlineage:\n{trees}{more}"
+
+
+TWO_TREES = lineage("  a:\n    b: {c: {}}\n  d:\n")
+
+
+def test_a_lineage_claims_kinship_within_a_tree_and_independence_across():
+    found = loads(TWO_TREES)
+    assert [(c.candidate, c.reference, c.expect) for c in found.claims] == [
+        ("b", "a", "derived"),
+        ("c", "a", "derived"),
+        ("c", "b", "derived"),
+        ("d", "a", "independent"),
+        ("d", "b", "independent"),
+        ("d", "c", "independent"),
+    ]
+    assert found.lineage == (("a", None), ("b", "a"), ("c", "b"), ("d", None))
+    assert {c.threshold for c in found.claims} == {1e-6 / 6}
+    assert found.claims[5].mark == Mark(6, 3, 6, 4)  # where the candidate stands
+    assert found.claims[1].mark == Mark(5, 9, 5, 10)
+
+
+def test_a_pair_that_is_written_out_replaces_that_of_the_lineage():
+    pairs = "pairs:\n  - {candidate: a, reference: c, expect: unknown, statistic: match}\n"
+    found = loads(TWO_TREES + pairs)
+    assert [c.id for c in found.claims][:3] == ["a-vs-c", "b-vs-a", "c-vs-b"]
+    assert (found.claims[0].expect, found.claims[0].statistic) == ("unknown", "match")
+    assert len(found.claims) == 6
+
+
+def test_defaults_hold_for_the_pairs_of_a_lineage():
+    defaults = (
+        "defaults: {statistic: [match, csu], alpha: 0.012, inconclusive: warn, tags: [hub]}\n"
+    )
+    found = loads(TWO_TREES + defaults)
+    assert len(found.claims) == 12
+    assert {c.threshold for c in found.claims} == {0.001}
+    assert {(c.inconclusive, c.tags) for c in found.claims} == {("warn", ("hub",))}
+
+
+@st.composite
+def forests(draw):
+    """Trees of numbered models: every model's parent, an earlier one or none."""
+    count = draw(st.integers(2, 12))
+    return [draw(st.none() | st.integers(0, i - 1)) if i else None for i in range(count)]
+
+
+@given(forests())
+def test_every_pair_is_claimed_once_and_kin_where_a_root_is_shared(parents):
+    trees, below, roots = {}, {}, {}
+    for i, parent in enumerate(parents):
+        below[i] = {}
+        (trees if parent is None else below[parent])[f"m{i}"] = below[i]
+        roots[f"m{i}"] = f"m{i}" if parent is None else roots[f"m{parent}"]
+    text = {"version": 1, "models": {name: {"recipe": "r"} for name in roots}, "lineage": trees}
+    found = loads(json.dumps(text)).claims
+    pairs = {frozenset({c.candidate, c.reference}) for c in found}
+    assert len(found) == len(pairs) == len(parents) * (len(parents) - 1) // 2
+    for claim in found:
+        same = roots[claim.candidate] == roots[claim.reference]
+        assert claim.expect == ("derived" if same else "independent")
+    above = {f"m{i}": f"m{parent}" for i, parent in enumerate(parents) if parent is not None}
+    assert not any(above.get(claim.reference) == claim.candidate for claim in found)
+
+
+@pytest.mark.parametrize(
+    ("trees", "message"),
+    [
+        ("  a: {b: {x: {}}}\n", "4:11: model 'x' is not declared under models:; declared: a, b"),
+        ("  a: {b: {}}\n  b: {}\n", "5:3: model 'b' stands in the lineage already, at line 4"),
+        ("  a: {b: {a: {}}}\n", "4:11: model 'a' stands in the lineage already, at line 4"),
+        ("  a: {}\n", "3:1: a lineage of fewer than two models claims nothing"),
+        ("  {}\n", "3:1: a lineage of fewer than two models claims nothing"),
+        ("  [a, b]\n", "4:3: lineage must be a mapping of names to what descends from them"),
+        ("  a: {b: [c]}\n", "4:10: what descends from 'b' must be a mapping of names to what"),
+        ("  a: {b: finetune}\n", "4:10: what descends from 'b' must be a mapping of names"),
+    ],
+)
+def test_a_mistake_in_a_lineage_is_at_its_place(trees, message):
+    assert mistakes(lineage(trees))[0].startswith(message)
+
+
+def test_a_lineage_without_a_value_is_a_mistake():
+    assert "3:1: key 'lineage' has no value: give it one, or remove it" in mistakes(lineage(""))
+
+
+def test_an_id_that_a_pair_of_the_lineage_has_is_refused():
+    pairs = "pairs:\n  - {candidate: a, reference: d, expect: unknown, id: c-vs-b}\n"
+    (found,) = mistakes(TWO_TREES + pairs)
+    assert found == "8:55: the id 'c-vs-b' is that of a pair of the lineage: give it another id:"
+
+
+def test_a_model_of_a_lineage_may_have_the_name_of_a_key():
+    models = "expect: {recipe: r}, 'path': {recipe: r}, 1.5: {recipe: r}"
+    found = loads(lineage("  expect: {path: {}}\n  1.5:\n", models=models))
+    assert [c.id for c in found.claims] == ["path-vs-expect", "1.5-vs-expect", "1.5-vs-path"]
+
+
+def test_a_lineage_that_no_statistic_could_decide_is_refused():
+    defaults = "defaults: {statistic: l2}\n"
+    assert any("raise alpha, or permutations" in m for m in mistakes(TWO_TREES + defaults))
