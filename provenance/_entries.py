@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,6 +179,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def is_full(error: Exception) -> bool:
+    """Whether there is no room left; what writes in another language says so in words alone."""
+    full = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+    return getattr(error, "errno", None) in full or os.strerror(errno.ENOSPC) in str(error)
+
+
 def folder_bytes(folder: Path) -> int:
     """Return the bytes of all files below a folder, whatever they are."""
     total = 0
@@ -238,3 +247,28 @@ def _is_file_record(record: object) -> bool:
         and type(record["size"]) is int
         and isinstance(record["sha256"], str)
     )
+
+
+def identity(path: Path) -> dict[str, JSON]:
+    """Return what tells one state of a file from another without reading it."""
+    status = path.stat()
+    return {
+        "path": str(path),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,  # tools set mtime back; nobody sets ctime
+        "inode": status.st_ino,
+    }
+
+
+def make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; what its owner has moved into place meanwhile is gone already."""
+    with suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -13,6 +13,7 @@ again, never trusted. The store knows bytes and keys, no models::
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -33,12 +34,16 @@ from provenance._entries import (
     digest_of,
     file_sha256,
     folder_bytes,
+    identity,
+    is_full,
+    make_private,
     remember,
+    remove,
     seal,
     sync,
     verify,
 )
-from provenance.errors import StoreError
+from provenance.errors import ProvenanceError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -151,15 +156,15 @@ class Store:
     def remembered(self, path: Path, what: str, compute: Callable[[Path], str]) -> str:
         """Return what `compute` makes of a file, under the name `what`; read once, as by `sha256`."""
         real = path.resolve(strict=True)
-        identity = _identity(real)
+        known = identity(real)
 
         def build(folder: Path) -> None:
             text = compute(real)
-            if _identity(real) != identity:
+            if identity(real) != known:
                 raise StoreError(f"{path} changed while it was read; wait until it is complete")
             (folder / what).write_text(text, encoding="utf-8")
 
-        return self.get_or_create("hashes", {**identity, "what": what}, build).read_text(what)
+        return self.get_or_create("hashes", {**known, "what": what}, build).read_text(what)
 
     def journal(self) -> list[dict[str, Any]]:
         """Return one record for every entry ever computed here, oldest first.
@@ -222,11 +227,12 @@ class Store:
             temporary = self._temporary(folder)
         try:
             began = time.monotonic()
-            build(temporary)
+            with self._roomy():
+                build(temporary)
             seconds = time.monotonic() - began
             with self._usable():
                 signatures = seal(temporary, kind, fields)
-                _make_private(folder.parent)
+                make_private(folder.parent)
                 temporary.rename(folder)
                 sync(folder.parent)
                 remember(folder, signatures)
@@ -270,7 +276,7 @@ class Store:
         """Remove whatever stands in an entry's place, in one step for those who look; lock held."""
         aside = self._temporary(folder) / folder.name
         folder.rename(aside)
-        _remove(aside.parent)
+        remove(aside.parent)
 
     def _sweep(self, held: str | None = None) -> None:
         """Remove what killed processes left: temporary folders whose lock nobody holds.
@@ -280,13 +286,13 @@ class Store:
         for leftover in list(self._tmp.iterdir()) if self._tmp.is_dir() else []:
             name = leftover.name.partition(".")[0]
             if name == held:
-                _remove(leftover)
+                remove(leftover)
                 continue
             with suppress(Timeout), self._lock(name):
-                _remove(leftover)
+                remove(leftover)
 
     def _temporary(self, folder: Path) -> Path:
-        _make_private(self._tmp)
+        make_private(self._tmp)
         return Path(tempfile.mkdtemp(prefix=f"{_lock_name(folder)}.", dir=self._tmp))
 
     def _held(self, folder: Path, on_wait: Callable[[], None] | None) -> FileLock:
@@ -315,7 +321,7 @@ class Store:
 
     def _prepare(self) -> None:
         for folder in (self.root, self._base, self._base / "locks"):
-            _make_private(folder)
+            make_private(folder)
 
     def _folder(self, kind: Kind, fields: Mapping[str, JSON]) -> Path:
         if kind not in KINDS:
@@ -335,6 +341,18 @@ class Store:
         return self._base / "journal.jsonl"
 
     @contextmanager
+    def _roomy(self) -> Iterator[None]:
+        """Let through what a build raises, unless it is that the disk is full."""
+        try:
+            yield
+        except ProvenanceError:
+            raise
+        except Exception as error:
+            if not is_full(error):
+                raise
+            raise self._unusable(error) from error
+
+    @contextmanager
     def _usable(self) -> Iterator[None]:
         """Turn what the file system refuses into one line that says what to do."""
         try:
@@ -342,11 +360,20 @@ class Store:
         except Timeout:  # an OSError that is ours to handle
             raise
         except OSError as error:
-            raise StoreError(
-                f"cannot use the store {self.root}: {error.strerror or error}"
-                f"{f' ({error.filename})' if error.filename else ''}; "
-                "make it writable, or set PROVENANCE_STORE to a folder that is"
-            ) from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> StoreError:
+        what, where, advice = (
+            str(error),
+            "",
+            "make it writable, or set PROVENANCE_STORE to a folder that is",
+        )
+        if isinstance(error, OSError):
+            what, where = error.strerror or what, f" ({error.filename})" if error.filename else ""
+        if is_full(error):
+            what = os.strerror(errno.ENOSPC)
+            advice = "make room (`provenance store gc`), or set PROVENANCE_STORE to a larger disk"
+        return StoreError(f"cannot use the store {self.root}: {what}{where}; {advice}")
 
 
 def _verified_entry(folder: Path, kind: Kind, fields: Mapping[str, JSON]) -> Entry | None:
@@ -359,18 +386,6 @@ def _verified_entry(folder: Path, kind: Kind, fields: Mapping[str, JSON]) -> Ent
     return entry
 
 
-def _identity(path: Path) -> dict[str, JSON]:
-    """Return what tells one state of a file from another without reading it."""
-    status = path.stat()
-    return {
-        "path": str(path),
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "ctime_ns": status.st_ctime_ns,  # tools set mtime back; nobody sets ctime
-        "inode": status.st_ino,
-    }
-
-
 def _lock_name(folder: Path) -> str:
     return f"{folder.parent.parent.name}-{folder.name}"
 
@@ -380,16 +395,3 @@ def _last_used(folder: Path) -> float:
         with suppress(OSError):
             return path.lstat().st_mtime
     return 0.0
-
-
-def _make_private(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _remove(path: Path) -> None:
-    """Remove a file or a folder; what its owner has moved into place meanwhile is gone already."""
-    with suppress(FileNotFoundError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
