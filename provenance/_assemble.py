@@ -7,6 +7,7 @@ from importlib.metadata import version
 from platform import python_version
 from typing import TYPE_CHECKING, Any
 
+from provenance._home import without_home
 from provenance.evidence import InputsRecord, ModelRecord, Pairing
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
     """The record of a model; what a statistic that looks at no block leaves open is in its config."""
     skipped = {} if shape is None else shape.skipped
     return ModelRecord(
-        source=checkpoint.source,
+        source=without_home(checkpoint.source),
         digest=checkpoint.digest,
         architecture=checkpoint.architecture if shape is None else shape.architecture,
         blocks=(checkpoint.blocks or 0) if shape is None else shape.blocks,
@@ -105,7 +106,7 @@ def inputs_record(
     spec = inputs.spec
     return InputsRecord(
         kind=spec.kind,
-        text=spec.text if spec.kind == "text" else None,
+        text=without_home(spec.text) if spec.kind == "text" else None,
         tokens=len(inputs.ids),
         sequence_length=spec.sequence_length,
         seed=spec.seed,

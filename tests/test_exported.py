@@ -63,6 +63,7 @@ PRIVATE = {
     "_drafts": "tracing",
     "_entries": "store",
     "_forms": "sources",
+    "_home": "errors",  # likewise
     "_hub": "sources",
     "_lineage": "suite",
     "_mlps": "tracing",

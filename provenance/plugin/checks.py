@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from provenance._home import without_home
 from provenance.controls import null_control
 from provenance.errors import ProvenanceError, ProvenanceWarning
 from provenance.plan import comparison, negative_control, positive_control
@@ -56,8 +57,12 @@ def check(request: pytest.FixtureRequest, provenance: Executor, claim: Claim, pa
         null = provenance.evidence(negative_control(suite, claim)) if part == NULL else None
     except ProvenanceError as error:
         _record(request, claim, where, None)
-        _attach(request, ClaimResult(_suite_file(request).nodeid, claim, error=str(error)))
-        _fail(f"claimed   {describe(claim)} ({where})\ncould not be checked: {error}")
+        _attach(
+            request, ClaimResult(_suite_file(request).nodeid, claim, error=without_home(str(error)))
+        )
+        _fail(
+            f"claimed   {describe(claim)} ({where})\ncould not be checked: {without_home(str(error))}"
+        )
     finally:
         _clear(provenance)
     _record(request, claim, where, evidence)
@@ -82,7 +87,7 @@ def _check_positive(request: pytest.FixtureRequest, provenance: Executor, claim:
     try:
         evidence = provenance.evidence(positive_control(_suite_file(request).suite, claim))
     except ProvenanceError as error:
-        _fail(f"{says}\ncould not be checked: {error}")
+        _fail(f"{says}\ncould not be checked: {without_home(str(error))}")
     finally:
         _clear(provenance)
     found = decide_evidence(evidence, claim.threshold)
@@ -179,7 +184,8 @@ def _act(claim: Claim, where: str, judgements: list[Judgement]) -> None:
 
 def _fail(text: str) -> NoReturn:
     __tracebackhide__ = True
-    pytest.fail(text)
+    # from None: what was raised before is our own, and its frames tell the user nothing
+    raise pytest.fail.Exception(text) from None
 
 
 def _record(

@@ -41,14 +41,15 @@ def attach(node: pytest.Item, file: SuiteFile, result: ClaimResult) -> None:
 
 
 def _record(file: SuiteFile) -> SuiteRecord:
+    from provenance._home import without_home
     from provenance.results import SuiteRecord
 
     suite = file.suite
     return SuiteRecord(
         path=file.nodeid,
         digest=suite.digest,
-        inputs=suite.inputs,
-        models={name: spec.source for name, spec in suite.models.items()},
+        inputs=replace(suite.inputs, text=without_home(suite.inputs.text)),
+        models={name: without_home(spec.source) for name, spec in suite.models.items()},
         claims=suite.claims,
         controls=suite.controls,
         lineage=suite.lineage,
@@ -132,8 +133,10 @@ def _part(report: pytest.TestReport) -> PartResult:
 def _reason(report: pytest.TestReport) -> str | None:
     if report.outcome == "passed":
         return None
+    from provenance._home import without_home
+
     if isinstance(report.longrepr, tuple):
         return report.longrepr[2].removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     message: str = report.longreprtext if crash is None else crash.message
-    return message.removeprefix("Failed: ")
+    return without_home(message.removeprefix("Failed: "))

@@ -9,6 +9,9 @@ import pytest
 from provenance import Results, Store
 
 
+pytestmark = pytest.mark.extended
+
+
 @pytest.fixture
 def check(tmp_path, write_suite, run):
     """Run the suite with a store."""

@@ -8,7 +8,10 @@ import pytest
 
 from provenance import Evidence, Results, Store
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="POSIX signals"),
+    pytest.mark.extended,  # every case starts pytest twice or more
+]
 
 CONFTEST = """
 import os, signal
