@@ -15,6 +15,8 @@ A tour, in the order in which data flows:
 * `decide_evidence` judges a pair, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
   claim in words.
 * `Results` are what a run of suites found, `ClaimResult` by `ClaimResult`.
+* `make_statement` and `bill_of_materials` say them to other tools; `sign_statement` and
+  `check_envelope` are for keys on disk.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
 
 `import provenance` imports no torch: names that need it load when they are first used.
@@ -26,7 +28,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from provenance.errors import ProvenanceError, SuiteError
+    from provenance.attest import (
+        bill_of_materials,
+        check_envelope,
+        make_statement,
+        model_digest,
+        read_statement,
+        sign_statement,
+        subjects_of,
+    )
+    from provenance.errors import AttestationError, ProvenanceError, SuiteError
     from provenance.evidence import BlockEvidence, Evidence
     from provenance.execute import Executor, compare
     from provenance.pvalues import format_p
@@ -54,6 +65,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "AttestationError": "errors",
     "BlockEvidence": "evidence",
     "Claim": "suite",
     "ClaimResult": "results",
@@ -71,6 +83,8 @@ _HOMES = {
     "Store": "store",
     "Suite": "suite",
     "SuiteError": "errors",
+    "bill_of_materials": "attest",
+    "check_envelope": "attest",
     "compare": "execute",
     "decide": "verdict",
     "decide_blocks": "verdict",
@@ -80,13 +94,19 @@ _HOMES = {
     "judge_block": "verdict",
     "judge_pair": "verdict",
     "load_suite": "suite:load",
+    "make_statement": "attest",
+    "model_digest": "attest",
     "parse_bytes": "vocabulary",
+    "read_statement": "attest",
+    "sign_statement": "attest",
     "significant": "verdict",
+    "subjects_of": "attest",
 }
 
 __all__ = [
     "RECIPES",
     "REGISTRY",
+    "AttestationError",
     "BlockEvidence",
     "Claim",
     "ClaimResult",
@@ -102,6 +122,8 @@ __all__ = [
     "Store",
     "Suite",
     "SuiteError",
+    "bill_of_materials",
+    "check_envelope",
     "compare",
     "decide",
     "decide_blocks",
@@ -111,8 +133,13 @@ __all__ = [
     "judge_block",
     "judge_pair",
     "load_suite",
+    "make_statement",
+    "model_digest",
     "parse_bytes",
+    "read_statement",
+    "sign_statement",
     "significant",
+    "subjects_of",
 ]
 
 

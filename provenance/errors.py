@@ -9,7 +9,8 @@
     ├── InputError          text, tokenizer or token ids do not fit the models
     ├── DegenerateError     activations on which no test is defined: NaN, constant, too few units
     ├── DeviceError         the device asked for is not there, or is out of memory
-    └── StoreError          the store cannot be used
+    ├── StoreError          the store cannot be used
+    └── AttestationError    nothing can be attested, or a signature does not hold
 
 A message is one line (``SuiteError``: one line a mistake): what was wrong, where, and what to do.
 """
@@ -88,3 +89,7 @@ class DeviceError(ProvenanceError):
 
 class StoreError(ProvenanceError):
     """The store cannot be used: not writable, not a store, locked for too long."""
+
+
+class AttestationError(ProvenanceError):
+    """Nothing can be attested of a run, or what is attested does not hold."""

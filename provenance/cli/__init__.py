@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provenance import ProvenanceError
+from provenance.cli._attest import attest, bom
 from provenance.cli._compare import compare
 from provenance.cli._demo import demo
 from provenance.cli._store import store
@@ -61,5 +62,5 @@ def cli() -> None:
     """Tell whether two language models share a lineage."""
 
 
-for _command in (compare, demo, schema, store, suite):
+for _command in (attest, bom, compare, demo, schema, store, suite):
     cli.add_command(_command)

@@ -39,6 +39,11 @@ def add(parser: pytest.Parser) -> None:
         help="write the evidence on each pair to DIR/<suite>/<claim>.json",
     )
     group.addoption(
+        "--provenance-attestation",
+        metavar="FILE",
+        help="write an in-toto Statement of the run to FILE, and the results that it refers to beside it",
+    )
+    group.addoption(
         "--provenance-memory",
         metavar="SIZE",
         default=MEMORY,
@@ -78,6 +83,12 @@ def store_folder(config: pytest.Config) -> Path | None:
 def evidence_folder(config: pytest.Config) -> Path | None:
     """Where ``--provenance-evidence`` points."""
     chosen: str | None = config.getoption("--provenance-evidence")
+    return None if chosen is None else config.invocation_params.dir / chosen
+
+
+def attestation(config: pytest.Config) -> Path | None:
+    """Where ``--provenance-attestation`` points."""
+    chosen: str | None = config.getoption("--provenance-attestation")
     return None if chosen is None else config.invocation_params.dir / chosen
 
 

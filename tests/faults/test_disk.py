@@ -8,7 +8,6 @@ import pytest
 
 from provenance import Results, Store
 
-
 pytestmark = pytest.mark.extended
 
 

@@ -1,0 +1,26 @@
+"""What a run found, said to other tools: an in-toto attestation, its signature, a bill of materials.
+
+>>> from provenance.attest import make_statement  # doctest: +SKIP
+>>> text = make_statement(results, subjects)  # doctest: +SKIP
+
+The formats are made by the libraries of their authors, which the extra ``attest`` installs. Importing
+this package imports none of them.
+"""
+
+from provenance.attest.bom import bill_of_materials
+from provenance.attest.signing import check_envelope, sign_statement
+from provenance.attest.statement import PREDICATE, Attested, make_statement, read_statement
+from provenance.attest.subjects import Subject, model_digest, subjects_of
+
+__all__ = [
+    "PREDICATE",
+    "Attested",
+    "Subject",
+    "bill_of_materials",
+    "check_envelope",
+    "make_statement",
+    "model_digest",
+    "read_statement",
+    "sign_statement",
+    "subjects_of",
+]

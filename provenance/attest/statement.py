@@ -1,0 +1,173 @@
+"""A run as an in-toto Statement with the predicate ``test-result/v0.1``.
+
+https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from provenance.attest._extra import need
+from provenance.errors import AttestationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provenance.attest.subjects import Subject
+    from provenance.results import ClaimResult, Results, SuiteRecord
+
+PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
+RESULT = {"pass": "PASSED", "warn": "WARNED", "fail": "FAILED"}
+
+
+@dataclass(frozen=True)
+class Attested:
+    """What a Statement says: ``subjects`` are (name, SHA-256), ``result`` PASSED, WARNED or FAILED."""
+
+    result: str
+    subjects: tuple[tuple[str, str], ...]
+    passed: tuple[str, ...]
+    warned: tuple[str, ...]
+    failed: tuple[str, ...]
+    results_sha256: str | None
+
+
+def make_statement(results: Results, subjects: Iterable[Subject], url: str | None = None) -> str:
+    """Make the Statement of a run, as JSON.
+
+    Parameters
+    ----------
+    results : Results
+        Their text as `Results.to_json` gives it, and a line feed, is what the Statement has the digest
+        of.
+    subjects : iterable of Subject
+        The checkpoints.
+    url : str, optional
+        Where the run can be looked at.
+
+    Raises
+    ------
+    AttestationError
+        If there is no checkpoint to attest anything of, or the extra is not installed.
+    """
+    descriptor = need("in_toto_attestation.v1.resource_descriptor").ResourceDescriptor
+    library = need("in_toto_attestation.v1.statement")
+    named = [
+        descriptor(
+            name=subject.name,
+            digest={"sha256": subject.sha256},
+            annotations=_without_none(
+                source=subject.source,
+                digest=subject.digest,
+                weightsDigest=subject.weights_digest,
+                conversion=subject.conversion,
+            ),
+        ).pb
+        for subject in subjects
+    ]
+    made = library.Statement(named, PREDICATE, _predicate(results, url))
+    try:
+        made.validate()
+    except ValueError as error:
+        raise AttestationError(
+            f"nothing can be attested: {error}; was any claim of the run measured?"
+        ) from None
+    return str(need("google.protobuf.json_format").MessageToJson(made.pb, sort_keys=True)) + "\n"
+
+
+def read_statement(text: str | bytes) -> Attested:
+    """Read a Statement.
+
+    Raises
+    ------
+    AttestationError
+        If it is none, or of another predicate.
+    """
+    library = need("in_toto_attestation.v1.statement")
+    json_format = need("google.protobuf.json_format")
+    made = library.Statement([], "", {})
+    try:
+        json_format.Parse(text, made.pb)
+        made.validate()
+    except (ValueError, json_format.ParseError) as error:
+        raise AttestationError(f"this is no in-toto Statement: {error}") from None
+    if made.pb.predicate_type != PREDICATE:
+        raise AttestationError(
+            f"the Statement's predicate is {made.pb.predicate_type!r}, and not {PREDICATE}"
+        )
+    predicate = json_format.MessageToDict(made.pb.predicate)
+    digests = {
+        suite.get("annotations", {}).get("resultsSha256")
+        for suite in predicate.get("configuration", ())
+    }
+    return Attested(
+        result=str(predicate.get("result")),
+        subjects=tuple((s.name, s.digest.get("sha256", "")) for s in made.pb.subject),
+        passed=tuple(predicate.get("passedTests", ())),
+        warned=tuple(predicate.get("warnedTests", ())),
+        failed=tuple(predicate.get("failedTests", ())),
+        results_sha256=next(iter(digests)) if len(digests) == 1 else None,
+    )
+
+
+def results_sha256(results: Results) -> str:
+    """SHA-256 of the file that `Results` are kept in."""
+    return sha256((results.to_json() + "\n").encode()).hexdigest()
+
+
+def _predicate(results: Results, url: str | None) -> dict[str, Any]:
+    tests = sorted(_tests(results))
+    digest = results_sha256(results)
+    return _without_none(
+        result=RESULT[results.state],
+        configuration=[_configuration(suite, results, digest) for suite in results.suites],
+        url=url,
+        passedTests=[name for name, state in tests if state == "passed"],
+        warnedTests=[name for name, state in tests if state == "warned"],
+        failedTests=[name for name, state in tests if state == "failed"],
+    )
+
+
+def _configuration(suite: SuiteRecord, results: Results, digest: str) -> dict[str, Any]:
+    """The suite file, with the digest of what says more and those of the evidence on its claims."""
+    evidence = {
+        result.claim.id: sha256((result.evidence.to_json() + "\n").encode()).hexdigest()
+        for result in results.claims
+        if result.suite == suite.path and result.evidence is not None
+    }
+    return {
+        "name": suite.path,
+        "digest": {"sha256": suite.digest.removeprefix("sha256:")},
+        "annotations": {
+            "resultsSha256": digest,
+            "evidenceSha256": evidence,
+        },
+    }
+
+
+def _tests(results: Results) -> Iterable[tuple[str, str]]:
+    for result in results.claims:
+        for part in result.parts:
+            state = _state(result, part.outcome)
+            if state is not None:
+                yield part.nodeid, state
+
+
+def _state(result: ClaimResult, outcome: str) -> str | None:
+    """What a test is to the gate; None for one that checked nothing."""
+    if outcome == "passed":
+        return "warned" if result.state == "warn" else "passed"
+    # an expected failure is known, and not a pass: whoever relies on the gate should see it
+    return {"failed": "failed", "xpassed": "failed", "xfailed": "warned"}.get(outcome)
+
+
+def _without_none(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def dumps(fields: dict[str, Any]) -> str:
+    """JSON of a document that others read: indented, keys in order."""
+    return json.dumps(fields, indent=2, sort_keys=True) + "\n"

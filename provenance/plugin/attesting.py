@@ -1,0 +1,54 @@
+"""Writes an attestation of the run, and the results that it refers to beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provenance.plugin import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provenance.results import Results
+
+
+@pytest.hookimpl
+def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterable[str]:
+    """Digest the checkpoints, and write the Statement; what stands in the way is a complaint."""
+    path = options.attestation(config)
+    if path is None:
+        return ()
+    from provenance.errors import ProvenanceError
+
+    try:
+        text = _statement(config, results)
+    except ProvenanceError as error:
+        return (f"no attestation was written: {error}",)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    beside = path.with_suffix(".results.json")
+    beside.write_text(results.to_json() + "\n", encoding="utf-8")
+    return ()
+
+
+def _statement(config: pytest.Config, results: Results) -> str:
+    from provenance.attest import make_statement, subjects_of
+    from provenance.execute import Executor
+    from provenance.store import Store
+    from provenance.suite import load
+
+    suites = {suite.path: load(config.rootpath / suite.path) for suite in results.suites}
+    executor = Executor(Store(options.store_folder(config)))
+    return make_statement(results, subjects_of(results, suites, executor.checkpoint), _run_url())
+
+
+def _run_url() -> str | None:
+    """The page of the run, where a CI system says which that is."""
+    import os
+
+    of = os.environ.get
+    if of("GITHUB_ACTIONS") == "true":
+        return f"{of('GITHUB_SERVER_URL')}/{of('GITHUB_REPOSITORY')}/actions/runs/{of('GITHUB_RUN_ID')}"
+    return of("CI_JOB_URL") or of("BUILD_URL")
