@@ -553,3 +553,38 @@ def test_models_with_plain_mlps_are_judged_and_controlled(
     )
     # two blocks against two are too few for the null control
     assert result.parseoutcomes() == {"passed": 11, "skipped": 2}
+
+
+# models from the hub
+
+
+HUB = KIN + ", tags: [hub]"
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_claims_of_the_hub_are_left_out_and_a_line_says_so(write, run, workers):
+    write(HUB, OTHER)
+    result = run(*workers)
+    result.stdout.fnmatch_lines(
+        ["provenance: 4 tests need models from the hub and were not run; --provenance-hub runs *"]
+    )
+    assert result.parseoutcomes()["passed"] == 4
+
+
+@pytest.mark.parametrize("how", [("--provenance-hub",), ("-m", "hub"), ("-m", "not slow and hub")])
+def test_claims_of_the_hub_run_when_they_are_asked_for(write, run, how):
+    write(HUB)
+    result = run(*how)
+    result.assert_outcomes(passed=4)
+    result.stdout.no_fnmatch_line("*--provenance-hub*")
+
+
+def test_a_list_of_tests_has_those_of_the_hub(write, run):
+    write(HUB)
+    run("--collect-only", "-q").stdout.fnmatch_lines(["a.suite.yaml::kin-vs-base?verdict?"])
+
+
+def test_the_mark_hub_of_anyone_else_means_what_they_say(pytester, run):
+    pytester.makeini("[pytest]\nmarkers = hub")
+    pytester.makepyfile("import pytest\n@pytest.mark.hub\ndef test_theirs(): pass")
+    run().assert_outcomes(passed=1)

@@ -112,6 +112,7 @@ NAMES = {
     "disguise": "units scales signs heads residual rotation norms all",
     "lineage": "noise int8 int4 magnitude upscaled transplant merge slerp lora ties retrained "
     "distilled",
+    "family": "chat rebranded merge",
     "architectures": " ".join(f"{f} {f}-disguised {f}-stranger" for f in families.FAMILIES),
 }
 

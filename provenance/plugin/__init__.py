@@ -13,6 +13,7 @@ import pytest
 from provenance.plugin import attesting, hookspecs, keeping, options
 from provenance.plugin.fixtures import provenance
 from provenance.plugin.gathering import Gatherer
+from provenance.plugin.hub import HubClaims
 from provenance.plugin.records import Recorder
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "`base` is another word for `reference`.",
     )
     config.pluginmanager.register(Recorder(), "provenance-records")
+    config.pluginmanager.register(HubClaims(), "provenance-hub")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")
         for output in OUTPUTS:

@@ -44,6 +44,11 @@ def add(parser: pytest.Parser) -> None:
         help="write an in-toto Statement of the run to FILE, and the results that it refers to beside it",
     )
     group.addoption(
+        "--provenance-hub",
+        action="store_true",
+        help="run the claims that a suite tags as `hub` too: their models are downloaded first",
+    )
+    group.addoption(
         "--provenance-memory",
         metavar="SIZE",
         default=MEMORY,

@@ -331,9 +331,41 @@ _LINEAGE = (
     ),
 )
 
+_SECOND_FAMILY = (
+    Recipe(
+        name="family/chat",
+        description="The base from the other seed, trained on with prose",
+        blocks=4,
+        parent="quickstart/other-seed",
+        steps=(
+            Train(
+                _PROSE,
+                TrainSettings(steps=120, batch=4, learning_rate=1e-3, warmup=10, seed=4),
+            ),
+        ),
+    ),
+    Recipe(
+        name="family/rebranded",
+        description="That fine-tune in disguise: units in another order, hidden space rotated",
+        blocks=4,
+        parent="family/chat",
+        steps=(PermuteUnits(seed=51), RescaleUnits(seed=52), RotateResidual(seed=53)),
+    ),
+    Recipe(
+        name="family/merge",
+        description="That fine-tune and its base, averaged",
+        blocks=4,
+        parent="family/chat",
+        steps=(MergeLinear(other="quickstart/other-seed", weight=0.5),),
+    ),
+)
+
 _ARCHITECTURES = tuple(Recipe(*row) for row in families.rows())
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {recipe.name: recipe for recipe in (*_QUICKSTART, *_DISGUISED, *_LINEAGE, *_ARCHITECTURES)}
+    {
+        recipe.name: recipe
+        for recipe in (*_QUICKSTART, *_DISGUISED, *_LINEAGE, *_SECOND_FAMILY, *_ARCHITECTURES)
+    }
 )
 """Every recipe by name; a parent stands before its children."""
