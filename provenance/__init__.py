@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         sign_statement,
         subjects_of,
     )
+    from provenance.drafting import draft_suite
     from provenance.errors import AttestationError, ProvenanceError, SuiteError
     from provenance.evidence import BlockEvidence, Evidence
     from provenance.execute import Executor, compare
@@ -89,6 +90,7 @@ _HOMES = {
     "decide": "verdict",
     "decide_blocks": "verdict",
     "decide_evidence": "verdict",
+    "draft_suite": "drafting",
     "format_p": "pvalues",
     "json_schema": "suite",
     "judge_block": "verdict",
@@ -128,6 +130,7 @@ __all__ = [
     "decide",
     "decide_blocks",
     "decide_evidence",
+    "draft_suite",
     "format_p",
     "json_schema",
     "judge_block",

@@ -23,7 +23,7 @@ from provenance._weights import (
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from provenance.vocabulary import ModelSpec
 
@@ -134,6 +134,43 @@ def fetch(
     return folder, commit
 
 
+def read_texts(
+    spec: ModelSpec, names: Sequence[str], limit: int, endpoint: str | None = None
+) -> tuple[str, dict[str, Path]]:
+    """Fetch small files of a repository, and no others.
+
+    Returns
+    -------
+    commit : str
+        What the spec means today, 40 hexadecimal digits.
+    files : dict
+        Those of ``names`` that the repository has, of up to ``limit`` bytes each.
+
+    Raises
+    ------
+    SourceError
+        As `fetch`.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    if not is_repo_id(spec.repo or "") or not is_revision(spec.revision or "main"):
+        raise SourceError(
+            f"{spec.source}: not a repository's id; write org/name, or org/name@revision"
+        )
+    commit, listed = _ask(spec, endpoint)
+    found = {}
+    for name in set(names) & set(listed):
+        where = {"repo_id": spec.repo or "", "filename": name, "revision": commit}
+        with _translated(spec):
+            about = get_hf_file_metadata(hf_hub_url(**where, endpoint=endpoint), timeout=TIMEOUT)
+            if (about.size or 0) <= limit:
+                path = hf_hub_download(
+                    **where, cache_dir=hub_cache(), endpoint=endpoint, library_name="provenance"
+                )
+                found[name] = Path(path)
+    return commit, found
+
+
 def _check(spec: ModelSpec, folder: Path) -> None:
     """Compare what was downloaded with its checksum: large files are cached under their SHA-256."""
     for file in folder.iterdir():
@@ -163,6 +200,17 @@ def _is_whole(snapshot: Path, spec: ModelSpec) -> bool:
 
 def _look_up(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
     """Ask for the commit that the spec means today, and find what of its listing is to be loaded."""
+    commit, names = _ask(spec, endpoint)
+    patterns = wanted(
+        names, allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
+    )
+    if patterns is None:
+        raise SourceError(f"{spec.source} {no_weights(names)}")
+    return commit, patterns
+
+
+def _ask(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
+    """Ask for the commit that the spec means today, and for the names of its files."""
     from huggingface_hub import HfApi
 
     with _translated(spec):
@@ -171,13 +219,7 @@ def _look_up(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
         )
     if info.sha is None or not _COMMIT.fullmatch(info.sha):
         raise SourceError(f"{spec.source}: the hub names no commit for it; check HF_ENDPOINT")
-    names = sorted(sibling.rfilename for sibling in info.siblings or [])
-    patterns = wanted(
-        names, allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
-    )
-    if patterns is None:
-        raise SourceError(f"{spec.source} {no_weights(names)}")
-    return str(info.sha), patterns
+    return str(info.sha), sorted(sibling.rfilename for sibling in info.siblings or [])
 
 
 def _download(

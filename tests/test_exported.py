@@ -27,6 +27,7 @@ LEVELS = {
     "structure": 1,
     "suite": 1,
     "architecture": 2,
+    "drafting": 2,
     "capture": 2,
     "functions": 2,
     "loading": 2,
@@ -59,6 +60,7 @@ LEVELS = {
 PRIVATE = {
     "_assemble": "execute",
     "_candidates": "assignment",
+    "_cards": "sources",
     "_dataflow": "tracing",
     "_documents": "evidence",
     "_drafts": "tracing",
@@ -119,6 +121,7 @@ LIGHT = [
     "provenance.acquire",
     "provenance.attest",
     "provenance.cli",
+    "provenance.drafting",
     "provenance.errors",
     "provenance.evidence",
     "provenance.execute",

@@ -15,6 +15,7 @@ from provenance import ProvenanceError
 from provenance.cli._attest import attest, bom
 from provenance.cli._compare import compare
 from provenance.cli._demo import demo
+from provenance.cli._init import init
 from provenance.cli._store import store
 from provenance.cli._suite import schema, suite
 
@@ -27,6 +28,7 @@ EPILOG = """\b
 Start here:
   provenance demo                        see a false claim found, in two minutes
   provenance compare CANDIDATE REFERENCE are these two kin?
+  provenance init MODEL...               draft a suite from what model cards claim
   provenance suite check my.suite.yaml   find the mistakes of a suite at once
   pytest my.suite.yaml                   test what it claims
 
@@ -62,5 +64,5 @@ def cli() -> None:
     """Tell whether two language models share a lineage."""
 
 
-for _command in (attest, bom, compare, demo, schema, store, suite):
+for _command in (attest, bom, compare, demo, init, schema, store, suite):
     cli.add_command(_command)

@@ -1,0 +1,59 @@
+"""`provenance init`: a suite drafted from what model cards claim."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+import provenance
+from provenance import ProvenanceError, Stage
+from provenance.cli._options import JSON, QUIET
+from provenance.cli._progress import progress
+
+
+@click.command("init")
+@click.argument("models", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="-",
+    help="Suite file to write [default: stdout].",
+)
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@QUIET
+@JSON
+def init(
+    models: tuple[str, ...],
+    output: Path,
+    force: bool,  # noqa: FBT001
+    quiet: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Draft a suite from the model cards of MODELS: hub ids (org/name, org/name@revision) or folders.
+
+    Cards name base models; what they name is followed, and pinned to the commit of today. Read the
+    draft before you run it: it claims what the cards claim.
+    """
+    if str(output) != "-" and output.exists() and not force:
+        raise ProvenanceError(f"{output} is there already: name another file, or say --force")
+    with progress(quiet=quiet) as tell:
+        draft = provenance.draft_suite(
+            models, on_card=lambda source: tell(Stage("download", source))
+        )
+    if as_json:
+        about = {"claims": draft.claims, "models": draft.models, "notes": draft.notes}
+        click.echo(json.dumps({"suite": draft.text, **about}))
+        return
+    for note in draft.notes:
+        click.echo(f"provenance: {note}", err=True)
+    if str(output) == "-":
+        click.echo(draft.text, nl=False)
+        return
+    try:
+        output.write_text(draft.text, encoding="utf-8")
+    except OSError as error:
+        raise ProvenanceError(f"{output} cannot be written: {error}") from None
+    click.echo(f"{output}: {draft.claims} claims on {draft.models} models")
