@@ -46,6 +46,7 @@ LEVELS = {
     "verdict": 4,
     "acquire": 5,
     "execute": 5,
+    "gate": 5,
     "live": 5,
     "measure": 5,
     "proxies": 5,
@@ -91,6 +92,7 @@ SIDEWAYS = {
     ("execute", "acquire"),  # has the models that are measured
     ("execute", "measure"),  # its torch side, imported when there is something to measure
     ("execute", "proxies"),  # likewise
+    ("gate", "results"),  # says what a gate makes of them
     ("live", "measure"),  # the shape of a model
     ("loading", "weights"),  # looks at weights that it does not load
     ("proxies", "measure"),  # likewise
@@ -117,6 +119,8 @@ LIGHT = [
     "provenance.errors",
     "provenance.evidence",
     "provenance.execute",
+    "provenance.gate",
+    *(f"provenance.gate.{path.stem}" for path in sorted((PACKAGE / "gate").glob("[!_]*.py"))),
     "provenance.plan",
     "provenance.pvalues",
     "provenance.recipes",

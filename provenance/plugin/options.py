@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from provenance.vocabulary import Memory
 
 GLOBS = "provenance_suites"
+LOCK = "provenance_lock"
 MEMORY = "2GiB"
 
 
@@ -50,6 +51,31 @@ def add(parser: pytest.Parser) -> None:
         help="a model whose weights take more than this is run block by block from disk (default: "
         "what the machine, or the GPU, has free besides the working memory)",
     )
+    group.addoption(
+        "--provenance-github",
+        metavar="WHEN",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="annotate false claims and write the job's summary: auto (where GITHUB_ACTIONS is true), "
+        "on, off (default: auto)",
+    )
+    group.addoption(
+        "--provenance-sarif",
+        metavar="FILE",
+        help="write what does not hold as SARIF 2.1.0, for code scanning",
+    )
+    group.addoption(
+        "--provenance-lock",
+        metavar="FILE",
+        help="compare the run with a lock file and fail where they differ (default: the ini value "
+        "provenance_lock, if there is one)",
+    )
+    group.addoption(
+        "--update-lock",
+        action="store_true",
+        help="write the lock file instead: pin what this run finds (default file: provenance.lock)",
+    )
+    parser.addini(LOCK, "lock file that every run is compared with, relative to pytest's root")
     parser.addini(
         GLOBS,
         "globs of file names that are collected as suites",
@@ -79,6 +105,28 @@ def evidence_folder(config: pytest.Config) -> Path | None:
     """Where ``--provenance-evidence`` points."""
     chosen: str | None = config.getoption("--provenance-evidence")
     return None if chosen is None else config.invocation_params.dir / chosen
+
+
+def sarif_file(config: pytest.Config) -> Path | None:
+    """Where ``--provenance-sarif`` points."""
+    chosen: str | None = config.getoption("--provenance-sarif")
+    return None if chosen is None else config.invocation_params.dir / chosen
+
+
+def lock_file(config: pytest.Config) -> Path | None:
+    """The lock file of this run, by the options, else by the ini value; None where there is none."""
+    chosen: str | None = config.getoption("--provenance-lock")
+    if chosen is not None:
+        return config.invocation_params.dir / chosen
+    named: str = config.getini(LOCK)
+    if named:
+        return config.rootpath / named
+    return config.rootpath / "provenance.lock" if updates_lock(config) else None
+
+
+def updates_lock(config: pytest.Config) -> bool:
+    """Whether the lock file is to be written."""
+    return bool(config.getoption("--update-lock"))
 
 
 def validate(config: pytest.Config) -> None:
