@@ -15,6 +15,8 @@ A tour, in the order in which data flows:
 * `decide_evidence` judges a pair, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
   claim in words.
 * `Results` are what a run of suites found, `ClaimResult` by `ClaimResult`.
+* `markdown_summary` puts results in words, `explain` one test of them; `verify` checks stored evidence
+  again (`read_stored`), without the models.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
 
 `import provenance` imports no torch: names that need it load when they are first used.
@@ -28,7 +30,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from provenance.errors import ProvenanceError, SuiteError
     from provenance.evidence import BlockEvidence, Evidence
-    from provenance.execute import Executor, compare
+    from provenance.execute import Executor, as_spec, compare
+    from provenance.gate.explaining import Explanation, SuiteText, explain
+    from provenance.gate.links import Links
+    from provenance.gate.markdown import summary as markdown_summary
+    from provenance.gate.verifying import (
+        CANNOT_SHOW,
+        Checked,
+        Stored,
+        read_results,
+        read_stored,
+        verify,
+        verify_by_suite,
+        verify_model,
+    )
     from provenance.pvalues import format_p
     from provenance.recipes import RECIPES
     from provenance.results import ClaimResult, Results
@@ -55,12 +70,16 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BlockEvidence": "evidence",
+    "CANNOT_SHOW": "gate.verifying",
+    "Checked": "gate.verifying",
     "Claim": "suite",
     "ClaimResult": "results",
     "DistillSettings": "vocabulary",
     "Evidence": "evidence",
     "Executor": "execute",
+    "Explanation": "gate.explaining",
     "InputsSpec": "vocabulary",
+    "Links": "gate.links",
     "Memory": "vocabulary",
     "ModelSpec": "vocabulary",
     "ProvenanceError": "errors",
@@ -69,50 +88,74 @@ _HOMES = {
     "Results": "results",
     "Stage": "vocabulary",
     "Store": "store",
+    "Stored": "gate.verifying",
     "Suite": "suite",
     "SuiteError": "errors",
+    "SuiteText": "gate.explaining",
+    "as_spec": "execute",
     "compare": "execute",
     "decide": "verdict",
     "decide_blocks": "verdict",
     "decide_evidence": "verdict",
+    "explain": "gate.explaining",
     "format_p": "pvalues",
     "json_schema": "suite",
     "judge_block": "verdict",
     "judge_pair": "verdict",
     "load_suite": "suite:load",
+    "markdown_summary": "gate.markdown:summary",
     "parse_bytes": "vocabulary",
+    "read_results": "gate.verifying",
+    "read_stored": "gate.verifying",
     "significant": "verdict",
+    "verify": "gate.verifying",
+    "verify_by_suite": "gate.verifying",
+    "verify_model": "gate.verifying",
 }
 
 __all__ = [
+    "CANNOT_SHOW",
     "RECIPES",
     "REGISTRY",
     "BlockEvidence",
+    "Checked",
     "Claim",
     "ClaimResult",
     "DistillSettings",
     "Evidence",
     "Executor",
+    "Explanation",
     "InputsSpec",
+    "Links",
     "Memory",
     "ModelSpec",
     "ProvenanceError",
     "Results",
     "Stage",
     "Store",
+    "Stored",
     "Suite",
     "SuiteError",
+    "SuiteText",
+    "as_spec",
     "compare",
     "decide",
     "decide_blocks",
     "decide_evidence",
+    "explain",
     "format_p",
     "json_schema",
     "judge_block",
     "judge_pair",
     "load_suite",
+    "markdown_summary",
     "parse_bytes",
+    "read_results",
+    "read_stored",
     "significant",
+    "verify",
+    "verify_by_suite",
+    "verify_model",
 ]
 
 

@@ -14,8 +14,11 @@ import click
 from provenance import ProvenanceError
 from provenance.cli._compare import compare
 from provenance.cli._demo import demo
+from provenance.cli._explain import explain
 from provenance.cli._store import store
 from provenance.cli._suite import schema, suite
+from provenance.cli._summary import summary
+from provenance.cli._verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +31,8 @@ Start here:
   provenance compare CANDIDATE REFERENCE are these two kin?
   provenance suite check my.suite.yaml   find the mistakes of a suite at once
   pytest my.suite.yaml                   test what it claims
+  provenance explain NODE_ID             what did this test find, and what now?
+  provenance verify evidence/            check stored evidence again
 
 A model is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model) or
 a recipe (quickstart/base). Exit codes: 0 done, 1 what was asked for does not hold, 2 a mistake in what
@@ -61,5 +66,5 @@ def cli() -> None:
     """Tell whether two language models share a lineage."""
 
 
-for _command in (compare, demo, schema, store, suite):
+for _command in (compare, demo, explain, schema, store, suite, summary, verify):
     cli.add_command(_command)

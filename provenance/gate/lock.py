@@ -205,6 +205,9 @@ def load(data: bytes) -> Lock:
         raise LockError(
             f"it is of schema {fields['schema']!r}, and this version of provenance reads {SCHEMA}"
         )
+    more = sorted(fields.keys() - {"schema", "versions", "claim"})
+    if more:
+        raise LockError(f"it is damaged: it has the key {more[0]!r}, which no lock file has")
     return _checked(fields)
 
 
