@@ -67,8 +67,8 @@ def verify(
     where something does not, 2 where a file cannot be read. What it cannot show: that the numbers were
     measured.
     """
-    wanted = [_named(text) for text in models]
     stored = [one for path in files for one in provenance.read_stored(path)]
+    wanted = [_named(text, stored) for text in models]
     checked = [found for one in stored for found in provenance.verify(one, alpha)]
     if suite_file is not None:
         suite = provenance.load_suite(suite_file)
@@ -79,7 +79,7 @@ def verify(
             executor = provenance.Executor(provenance.Store(store), device, tell)
             for name, model in wanted:
                 digest = executor.checkpoint(provenance.as_spec(model)).digest
-                checked += _of_model(stored, name, digest)
+                checked += provenance.verify_model(stored, name, digest)
     if as_json:
         rows = [found.as_fields() for found in checked]
         click.echo(json.dumps({"checked": rows, "stands": _all_stand(checked)}, allow_nan=False))
@@ -93,18 +93,13 @@ def _all_stand(checked: Sequence[Checked]) -> bool:
     return all(found.stands for found in checked)
 
 
-def _named(text: str) -> tuple[str, str]:
+def _named(text: str, stored: Sequence[Stored]) -> tuple[str, str]:
     name, equals, model = text.partition("=")
     if not (name and equals and model):
         raise click.BadParameter(f"{text!r} is not NAME=MODEL", param_hint="'--model'")
-    return name, model
-
-
-def _of_model(stored: Sequence[Stored], name: str, digest: str) -> tuple[Checked, ...]:
-    found = provenance.verify_model(stored, name, digest)
-    if not found:
+    if not provenance.verify_model(stored, name, ""):
         raise click.BadParameter(f"no evidence names a model {name!r}", param_hint="'--model'")
-    return found
+    return name, model
 
 
 def _print(console: Console, checked: Sequence[Checked]) -> None:

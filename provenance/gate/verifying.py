@@ -212,7 +212,12 @@ def _judgement(result: ClaimResult) -> Iterator[str]:
 
 def _control(control: ControlResult, claim: Claim) -> Iterator[str]:
     what = f"{control.kind} control"
-    yield from (f"{what}: {line}" for line in complaints(control.evidence))
+    wrong = list(complaints(control.evidence))
+    if control.kind == "null" and not control.evidence.cross:
+        wrong.append("its evidence has no table of blocks against blocks")
+    yield from (f"{what}: {line}" for line in wrong)
+    if wrong:  # nothing can be said of what does not fit together
+        return
     if control.kind == "positive":
         holds: bool | None = decide_evidence(control.evidence, claim.threshold) == "dependent"
         log10_p = control.evidence.log10_p
