@@ -151,7 +151,8 @@ def verdict_of(result: ClaimResult) -> str:
     """The verdict in a word."""
     if result.judgement is not None:
         return result.judgement.verdict
-    return WORDS[result.state] if result.state in {"not run", "skip"} else "not checked"
+    idle = result.error is None and result.state in {"not run", "skip"}
+    return WORDS[result.state] if idle else "not checked"
 
 
 def p_of(result: ClaimResult) -> str:

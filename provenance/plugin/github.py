@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,10 +55,10 @@ def _print(config: pytest.Config, lines: Sequence[str]) -> None:
     """Print each at the beginning of a line, where alone GitHub sees it, and past pytest's capture."""
     terminal = config.pluginmanager.getplugin("terminalreporter")
     if terminal is None:
-        out = sys.__stdout__
-        assert out is not None
-        out.writelines(f"{line}\n" for line in lines)
-        out.flush()
+        capture = config.pluginmanager.getplugin("capturemanager")
+        with nullcontext() if capture is None else capture.global_and_fixture_disabled():
+            sys.stdout.writelines(f"{line}\n" for line in lines)
+            sys.stdout.flush()
         return
     terminal.ensure_newline()
     if lines:
