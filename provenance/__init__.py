@@ -17,6 +17,8 @@ A tour, in the order in which data flows:
 * `Results` are what a run of suites found, `ClaimResult` by `ClaimResult`.
 * `make_statement` and `bill_of_materials` say them to other tools; `sign_statement` and
   `check_envelope` are for keys on disk.
+* `markdown_summary` puts results in words, `explain` one test of them; `verify` checks stored evidence
+  again (`read_stored`), without the models.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
 
 `import provenance` imports no torch: names that need it load when they are first used.
@@ -40,7 +42,20 @@ if TYPE_CHECKING:
     from provenance.drafting import draft_suite
     from provenance.errors import AttestationError, ProvenanceError, SuiteError
     from provenance.evidence import BlockEvidence, Evidence
-    from provenance.execute import Executor, compare
+    from provenance.execute import Executor, as_spec, compare
+    from provenance.gate.explaining import Explanation, SuiteText, explain
+    from provenance.gate.links import Links
+    from provenance.gate.markdown import summary as markdown_summary
+    from provenance.gate.verifying import (
+        CANNOT_SHOW,
+        Checked,
+        Stored,
+        read_results,
+        read_stored,
+        verify,
+        verify_by_suite,
+        verify_model,
+    )
     from provenance.pvalues import format_p
     from provenance.recipes import RECIPES
     from provenance.results import ClaimResult, Results
@@ -68,12 +83,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "AttestationError": "errors",
     "BlockEvidence": "evidence",
+    "CANNOT_SHOW": "gate.verifying",
+    "Checked": "gate.verifying",
     "Claim": "suite",
     "ClaimResult": "results",
     "DistillSettings": "vocabulary",
     "Evidence": "evidence",
     "Executor": "execute",
+    "Explanation": "gate.explaining",
     "InputsSpec": "vocabulary",
+    "Links": "gate.links",
     "Memory": "vocabulary",
     "ModelSpec": "vocabulary",
     "ProvenanceError": "errors",
@@ -82,8 +101,11 @@ _HOMES = {
     "Results": "results",
     "Stage": "vocabulary",
     "Store": "store",
+    "Stored": "gate.verifying",
     "Suite": "suite",
     "SuiteError": "errors",
+    "SuiteText": "gate.explaining",
+    "as_spec": "execute",
     "bill_of_materials": "attest",
     "check_envelope": "attest",
     "compare": "execute",
@@ -91,39 +113,53 @@ _HOMES = {
     "decide_blocks": "verdict",
     "decide_evidence": "verdict",
     "draft_suite": "drafting",
+    "explain": "gate.explaining",
     "format_p": "pvalues",
     "json_schema": "suite",
     "judge_block": "verdict",
     "judge_pair": "verdict",
     "load_suite": "suite:load",
     "make_statement": "attest",
+    "markdown_summary": "gate.markdown:summary",
     "model_digest": "attest",
     "parse_bytes": "vocabulary",
+    "read_results": "gate.verifying",
     "read_statement": "attest",
+    "read_stored": "gate.verifying",
     "sign_statement": "attest",
     "significant": "verdict",
     "subjects_of": "attest",
+    "verify": "gate.verifying",
+    "verify_by_suite": "gate.verifying",
+    "verify_model": "gate.verifying",
 }
 
 __all__ = [
+    "CANNOT_SHOW",
     "RECIPES",
     "REGISTRY",
     "AttestationError",
     "BlockEvidence",
+    "Checked",
     "Claim",
     "ClaimResult",
     "DistillSettings",
     "Evidence",
     "Executor",
+    "Explanation",
     "InputsSpec",
+    "Links",
     "Memory",
     "ModelSpec",
     "ProvenanceError",
     "Results",
     "Stage",
     "Store",
+    "Stored",
     "Suite",
     "SuiteError",
+    "SuiteText",
+    "as_spec",
     "bill_of_materials",
     "check_envelope",
     "compare",
@@ -131,18 +167,25 @@ __all__ = [
     "decide_blocks",
     "decide_evidence",
     "draft_suite",
+    "explain",
     "format_p",
     "json_schema",
     "judge_block",
     "judge_pair",
     "load_suite",
     "make_statement",
+    "markdown_summary",
     "model_digest",
     "parse_bytes",
+    "read_results",
     "read_statement",
+    "read_stored",
     "sign_statement",
     "significant",
     "subjects_of",
+    "verify",
+    "verify_by_suite",
+    "verify_model",
 ]
 
 

@@ -52,6 +52,7 @@ LEVELS = {
     "proxies": 5,
     "results": 6,
     "attest": 7,
+    "gate": 7,
     "plugin": 8,
     "cli": 8,
 }
@@ -97,6 +98,7 @@ SIDEWAYS = {
     ("execute", "acquire"),  # has the models that are measured
     ("execute", "measure"),  # its torch side, imported when there is something to measure
     ("execute", "proxies"),  # likewise
+    ("gate", "results"),  # says what a gate makes of them
     ("live", "measure"),  # the shape of a model
     ("loading", "weights"),  # looks at weights that it does not load
     ("proxies", "measure"),  # likewise
@@ -125,6 +127,8 @@ LIGHT = [
     "provenance.errors",
     "provenance.evidence",
     "provenance.execute",
+    "provenance.gate",
+    *(f"provenance.gate.{path.stem}" for path in sorted((PACKAGE / "gate").glob("[!_]*.py"))),
     "provenance.plan",
     "provenance.pvalues",
     "provenance.recipes",

@@ -15,9 +15,12 @@ from provenance import ProvenanceError
 from provenance.cli._attest import attest, bom
 from provenance.cli._compare import compare
 from provenance.cli._demo import demo
+from provenance.cli._explain import explain
 from provenance.cli._init import init
 from provenance.cli._store import store
 from provenance.cli._suite import schema, suite
+from provenance.cli._summary import summary
+from provenance.cli._verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,8 @@ Start here:
   provenance init MODEL...               draft a suite from what model cards claim
   provenance suite check my.suite.yaml   find the mistakes of a suite at once
   pytest my.suite.yaml                   test what it claims
+  provenance explain NODE_ID             what did this test find, and what now?
+  provenance verify evidence/            check stored evidence again
 
 A model is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model) or
 a recipe (quickstart/base). Exit codes: 0 done, 1 what was asked for does not hold, 2 a mistake in what
@@ -64,5 +69,5 @@ def cli() -> None:
     """Tell whether two language models share a lineage."""
 
 
-for _command in (attest, bom, compare, demo, init, schema, store, suite):
+for _command in (attest, bom, compare, demo, explain, init, schema, store, suite, summary, verify):
     cli.add_command(_command)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provenance.plugin import attesting, hookspecs, keeping, options
+from provenance.plugin import (
+    attesting,
+    github,
+    hookspecs,
+    junit,
+    keeping,
+    locking,
+    options,
+    scanning,
+)
 from provenance.plugin.fixtures import provenance
 from provenance.plugin.gathering import Gatherer
 from provenance.plugin.hub import HubClaims
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["provenance"]
 
-OUTPUTS = (keeping, attesting)
+OUTPUTS = (keeping, attesting, junit, github, scanning, locking)
 """What writes something from the results of a run; each implements `pytest_provenance_results`."""
 
 
@@ -49,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Recorder(), "provenance-records")
     config.pluginmanager.register(HubClaims(), "provenance-hub")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
+        locking.validate(config)
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")
         for output in OUTPUTS:
             config.pluginmanager.register(output, output.__name__)

@@ -15,7 +15,7 @@ from provenance._home import without_home
 from provenance.controls import null_control
 from provenance.errors import ProvenanceError, ProvenanceWarning
 from provenance.plan import comparison, negative_control, positive_control
-from provenance.plugin import options
+from provenance.plugin import junit, options
 from provenance.plugin.gathering import attach
 from provenance.plugin.records import PROPERTY, PairRecord
 from provenance.pvalues import format_p
@@ -32,6 +32,8 @@ from provenance.verdict import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from provenance.evidence import Evidence
     from provenance.execute import Executor
     from provenance.plugin.collection import SuiteFile
@@ -57,18 +59,21 @@ def check(request: pytest.FixtureRequest, provenance: Executor, claim: Claim, pa
         null = provenance.evidence(negative_control(suite, claim)) if part == NULL else None
     except ProvenanceError as error:
         _record(request, claim, where, None)
-        _attach(
-            request, ClaimResult(_suite_file(request).nodeid, claim, error=without_home(str(error)))
-        )
-        _fail(
-            f"claimed   {describe(claim)} ({where})\ncould not be checked: {without_home(str(error))}"
-        )
+        why = without_home(str(error))
+        result = ClaimResult(_suite_file(request).nodeid, claim, error=why)
+        _attach(request, result)
+        if part == VERDICT:
+            junit.describe(request.node, result, None)
+        _fail(f"claimed   {describe(claim)} ({where})\ncould not be checked: {why}")
     finally:
         _clear(provenance)
     _record(request, claim, where, evidence)
     judged = judge_pair(claim, evidence)
-    _attach(request, ClaimResult(_suite_file(request).nodeid, claim, judged, evidence))
-    _keep(request, claim, evidence)
+    result = ClaimResult(_suite_file(request).nodeid, claim, judged, evidence)
+    _attach(request, result)
+    kept = _keep(request, claim, evidence)
+    if part == VERDICT:
+        junit.describe(request.node, result, kept)
     if null is not None:
         _check_null(request, claim, null)
         return
@@ -208,11 +213,12 @@ def _record(
     request.node.user_properties.append((PROPERTY, json.dumps(asdict(record))))
 
 
-def _keep(request: pytest.FixtureRequest, claim: Claim, evidence: Evidence) -> None:
+def _keep(request: pytest.FixtureRequest, claim: Claim, evidence: Evidence) -> Path | None:
     folder = options.evidence_folder(request.config)
     if folder is None:
-        return
+        return None
     suite = re.sub(r"[^A-Za-z0-9._-]+", "-", _suite_file(request).nodeid)
     path = folder / suite / f"{claim.id}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(evidence.to_json() + "\n", encoding="utf-8")
+    return path

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from provenance.vocabulary import Memory
 
 GLOBS = "provenance_suites"
+LOCK = "provenance_lock"
 MEMORY = "2GiB"
 
 
@@ -60,6 +61,31 @@ def add(parser: pytest.Parser) -> None:
         help="a model whose weights take more than this is run block by block from disk (default: "
         "what the machine, or the GPU, has free besides the working memory)",
     )
+    group.addoption(
+        "--provenance-github",
+        metavar="WHEN",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="annotate false claims and write the job's summary: auto (where GITHUB_ACTIONS is true), "
+        "on, off (default: auto)",
+    )
+    group.addoption(
+        "--provenance-sarif",
+        metavar="FILE",
+        help="write what does not hold as SARIF 2.1.0, for code scanning",
+    )
+    group.addoption(
+        "--provenance-lock",
+        metavar="FILE",
+        help="compare the run with a lock file and fail where they differ (default: the ini value "
+        "provenance_lock, if there is one)",
+    )
+    group.addoption(
+        "--update-lock",
+        action="store_true",
+        help="write the lock file instead: pin what this run finds (default file: provenance.lock)",
+    )
+    parser.addini(LOCK, "lock file that every run is compared with, relative to pytest's root")
     parser.addini(
         GLOBS,
         "globs of file names that are collected as suites",
@@ -81,20 +107,38 @@ def is_suite(path: str | Path, config: pytest.Config) -> bool:
 
 def store_folder(config: pytest.Config) -> Path | None:
     """Where ``--provenance-store`` points; relative to where pytest was started."""
-    chosen: str | None = config.getoption("--provenance-store")
-    return None if chosen is None else config.invocation_params.dir / chosen
+    return _path(config, "store")
 
 
 def evidence_folder(config: pytest.Config) -> Path | None:
     """Where ``--provenance-evidence`` points."""
-    chosen: str | None = config.getoption("--provenance-evidence")
-    return None if chosen is None else config.invocation_params.dir / chosen
+    return _path(config, "evidence")
 
 
 def attestation(config: pytest.Config) -> Path | None:
     """Where ``--provenance-attestation`` points."""
-    chosen: str | None = config.getoption("--provenance-attestation")
-    return None if chosen is None else config.invocation_params.dir / chosen
+    return _path(config, "attestation")
+
+
+def sarif_file(config: pytest.Config) -> Path | None:
+    """Where ``--provenance-sarif`` points."""
+    return _path(config, "sarif")
+
+
+def lock_file(config: pytest.Config) -> Path | None:
+    """The lock file of this run, by the options, else by the ini value; None where there is none."""
+    chosen: str | None = config.getoption("--provenance-lock")
+    if chosen is not None:
+        return config.invocation_params.dir / chosen
+    named: str = config.getini(LOCK)
+    if named:
+        return config.rootpath / named
+    return config.rootpath / "provenance.lock" if updates_lock(config) else None
+
+
+def updates_lock(config: pytest.Config) -> bool:
+    """Whether the lock file is to be written."""
+    return bool(config.getoption("--update-lock"))
 
 
 def validate(config: pytest.Config) -> None:
@@ -115,6 +159,11 @@ def validate(config: pytest.Config) -> None:
         memory(config)
     except ProvenanceError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    chosen = _option(config, name)
+    return None if chosen is None else config.invocation_params.dir / chosen
 
 
 def _option(config: pytest.Config, name: str) -> str | None:

@@ -1,0 +1,108 @@
+"""`provenance explain`: one test of a suite, in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+import provenance
+from provenance import ProvenanceError, SuiteText
+from provenance.cli._options import JSON
+
+if TYPE_CHECKING:
+    from provenance import Explanation, Results
+
+LAST_RUN = Path(".pytest_cache/d/provenance/results.json")
+
+
+@click.command()
+@click.argument("node_id")
+@click.option(
+    "--results",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Results of a run [default: those of pytest's last run, in its cache].",
+)
+@JSON
+def explain(node_id: str, file: Path | None, as_json: bool) -> None:  # noqa: FBT001
+    """Say what the test NODE_ID claims, what was measured, what that means and what to do.
+
+    NODE_ID is as pytest prints it, such as "suites/my.suite.yaml::chat-vs-base[block2]"; without the
+    part in brackets the whole claim is explained. Nothing is run.
+    """
+    root = _root()
+    results = _results(file, root)
+    found = provenance.explain(node_id, results, _suite(node_id, root))
+    if as_json:
+        click.echo(json.dumps(found.as_fields(), allow_nan=False))
+    else:
+        _print(Console(highlight=False, markup=False, soft_wrap=True), found)
+
+
+def _root() -> Path:
+    """The nearest folder upwards that pytest has run in, else this one: ids are relative to it."""
+    here = Path.cwd()
+    return next((path for path in (here, *here.parents) if (path / LAST_RUN).is_file()), here)
+
+
+def _results(file: Path | None, root: Path) -> Results | None:
+    path = file or root / LAST_RUN
+    return provenance.read_results(path) if path.is_file() else None
+
+
+def _suite(node_id: str, root: Path) -> SuiteText | None:
+    """The suite as it is now; None where it is not there or has mistakes."""
+    path = root / node_id.partition("::")[0]
+    if not path.is_file():
+        return None
+    try:
+        suite = provenance.load_suite(path)
+    except ProvenanceError as error:
+        click.echo(f"provenance: {error}", err=True)
+        return None
+    models = {name: spec.source for name, spec in suite.models.items()}
+    text = path.read_text("utf-8-sig")
+    return SuiteText(suite.claims, models, suite.inputs, suite.digest, text)
+
+
+def _print(console: Console, found: Explanation) -> None:
+    console.print(f"{found.nodeid}: {found.state}", style="bold")
+    console.print(f"\nclaimed    {found.claims} ({found.where})")
+    for number, line in found.excerpt:
+        mark = ">" if number == found.line else " "
+        console.print(f"         {mark} {number:4} | {line}")
+    console.print(f"tests      {found.tests}")
+    for line in found.measured:
+        console.print(f"measured   {line}")
+    if found.meaning:
+        console.print(f"meaning    {found.meaning}")
+    if found.outcome:
+        console.print(f"outcome    {found.outcome}")
+    console.print(f"threshold  {found.threshold}")
+    if found.blocks:
+        console.print(_blocks(found))
+    for line in found.plan:
+        console.print(f"would run  {line}")
+    for line in found.next_steps:
+        console.print(f"next       {line}")
+    for line in found.notes:
+        console.print(f"note       {line}")
+
+
+def _blocks(found: Explanation) -> Table:
+    table = Table()
+    for name in ("block", "of reference", "correlation", "p", ""):
+        table.add_column(name, justify="right" if name else "left")
+    for row in found.blocks:
+        sides = (str(row.block), str(row.reference_block))
+        if row.log10_p is None or row.correlation is None:
+            table.add_row(*sides, "-", "-", row.reason or "not tested")
+            continue
+        p = provenance.format_p(row.log10_p)
+        table.add_row(*sides, f"{row.correlation:+.3f}", p, "shows kinship" if row.kin else "")
+    return table

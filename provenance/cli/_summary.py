@@ -1,0 +1,24 @@
+"""`provenance summary`: the results of a run as Markdown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+import provenance
+
+
+@click.command()
+@click.argument("results", type=click.Path(exists=True, path_type=Path))
+def summary(results: Path) -> None:
+    """Print RESULTS (results.json, or the folder that holds it) as Markdown.
+
+    For GitLab's comments, wikis and mails. Where the variables of GitHub Actions are set, lines of YAML
+    are links.
+    """
+    file = results / "results.json" if results.is_dir() else results
+    found = provenance.read_results(file)
+    links = provenance.Links.of_github(os.environ)
+    click.echo(provenance.markdown_summary(found, links), nl=False)

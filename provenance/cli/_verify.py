@@ -1,0 +1,119 @@
+"""`provenance verify`: stored evidence, checked again without the models."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import provenance
+from provenance.cli._options import ALPHA, DEVICE, JSON, QUIET, STORE
+from provenance.cli._progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provenance import Checked, Stored
+
+
+@click.command()
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILES...",
+)
+@click.option(
+    "--suite",
+    "suite_file",
+    type=click.Path(path_type=Path),
+    help="Judge the evidence by this suite as it is today.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME=MODEL",
+    help="Digest a model and compare; NAME is its name in the suite, its source, candidate or "
+    "reference. Repeatable.",
+)
+@ALPHA
+@DEVICE
+@STORE
+@QUIET
+@JSON
+def verify(
+    files: tuple[Path, ...],
+    suite_file: Path | None,
+    models: tuple[str, ...],
+    alpha: float,
+    device: str,
+    store: Path | None,
+    quiet: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Check stored evidence again, without the models.
+
+    FILES are evidence, results.json, or folders of them. Every number that follows from others is
+    computed again, every verdict is judged again. Exits 0 where all follows and every claim holds, 1
+    where something does not, 2 where a file cannot be read. What it cannot show: that the numbers were
+    measured.
+    """
+    stored = [one for path in files for one in provenance.read_stored(path)]
+    wanted = [_named(text, stored) for text in models]
+    checked = [found for one in stored for found in provenance.verify(one, alpha)]
+    if suite_file is not None:
+        suite = provenance.load_suite(suite_file)
+        follow = [found for found in checked if found.complaints]
+        checked = [*provenance.verify_by_suite(stored, suite), *follow]
+    if wanted:
+        with progress(quiet=quiet) as tell:
+            executor = provenance.Executor(provenance.Store(store), device, tell)
+            for name, model in wanted:
+                digest = executor.checkpoint(provenance.as_spec(model)).digest
+                checked += provenance.verify_model(stored, name, digest)
+    if as_json:
+        rows = [found.as_fields() for found in checked]
+        click.echo(json.dumps({"checked": rows, "stands": _all_stand(checked)}, allow_nan=False))
+    else:
+        _print(Console(highlight=False, soft_wrap=True), checked)
+    if not _all_stand(checked):
+        sys.exit(1)
+
+
+def _all_stand(checked: Sequence[Checked]) -> bool:
+    return all(found.stands for found in checked)
+
+
+def _named(text: str, stored: Sequence[Stored]) -> tuple[str, str]:
+    name, equals, model = text.partition("=")
+    if not (name and equals and model):
+        raise click.BadParameter(f"{text!r} is not NAME=MODEL", param_hint="'--model'")
+    if not provenance.verify_model(stored, name, ""):
+        raise click.BadParameter(f"no evidence names a model {name!r}", param_hint="'--model'")
+    return name, model
+
+
+def _print(console: Console, checked: Sequence[Checked]) -> None:
+    table = Table(box=SIMPLE_HEAD)
+    for name in ("what was checked", "verdict", "p", "", "where"):
+        # a path is worth nothing without its end
+        table.add_column(name, justify="right" if name == "p" else "left", overflow="fold")
+    for found in checked:
+        p = "-" if found.log10_p is None else provenance.format_p(found.log10_p)
+        state = "does not follow" if found.complaints else found.state
+        cells = (found.says, found.verdict, p, state, found.where)
+        table.add_row(*map(escape, cells), style=None if found.stands else "red")
+    console.print(table)
+    for found in checked:
+        for line in found.complaints:
+            console.print(f"{found.where}: {line}", markup=False)
+    console.print(provenance.CANNOT_SHOW, markup=False)

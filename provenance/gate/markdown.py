@@ -1,0 +1,182 @@
+"""Results as Markdown: the summary of a job on GitHub, a comment on GitLab, a wiki page.
+
+What a model is called, and the reasons that a suite gives, are text here: no markup in them is obeyed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from provenance.gate.falsity import (
+    WORDS,
+    falsity,
+    headline,
+    p_of,
+    reasons,
+    sentence,
+    urgent_first,
+    verdict_of,
+)
+from provenance.gate.links import Links
+from provenance.pvalues import format_p
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provenance.results import ClaimResult, Results, State
+
+LIMIT = 1024 * 1024
+"""Bytes of a step's summary: GitHub drops a longer one whole.
+
+https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
+"""
+ICONS: dict[State, str] = {
+    "fail": ":x:",
+    "warn": ":warning:",
+    "not run": ":heavy_minus_sign:",
+    "xfail": ":large_orange_diamond:",
+    "skip": ":heavy_minus_sign:",
+    "pass": ":white_check_mark:",
+}
+TITLES = {
+    "pass": "every claim that was checked holds",
+    "warn": "there are warnings",
+    "fail": "the gate is closed",
+}
+_BREAKS = "&#8203;"  # a space without width keeps a mention or an address from becoming a link
+_TABLE = "| | claim | verdict | p | threshold | where |\n| --- | --- | --- | ---: | ---: | --- |\n"
+_DETAILS = ("fail", "warn")
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is, on one line.
+
+    Punctuation that could be markup is escaped; tags, mentions and addresses are broken; control
+    characters and those that turn the direction of writing become U+FFFD.
+    """
+    line = re.sub(r"([\\`*_{}\[\]()#|~$])", r"\\\1", _clean(text))
+    line = re.sub(r"^([-+=])", r"\\\1", line)
+    return _inert(re.sub(r"^(\d+)([.)])", r"\1\\\2", line))
+
+
+def _clean(text: str) -> str:
+    line = " ".join(text.split())
+    return "".join("\ufffd" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} else c for c in line)
+
+
+def _inert(line: str) -> str:
+    """Text without tags, mentions, addresses and names of icons, also where HTML stands."""
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"(?i)(@|:(?=//|\w+:)|ww(?=w\.))", rf"\1{_BREAKS}", line)
+
+
+def summary(results: Results, links: Links | None = None, limit: int = LIMIT) -> str:
+    """Write results as Markdown of at most ``limit`` bytes of UTF-8.
+
+    A table of the claims, the most urgent first, then what was found of each that does not hold. What
+    is too long is cut between rows, and a last line says how much was left out.
+
+    Returns
+    -------
+    str
+        Empty where not even the heading fits.
+    """
+    links = links or Links()
+    claims = urgent_first(results)
+    head = f"## Lineage: {TITLES[results.state]}\n\n{escape(headline(results))}\n\n"
+    rows = [_row(result, links) for result in claims]
+    details = [_details(result, links) for result in claims if result.state in _DETAILS]
+    room = limit - _size(head + _TABLE) - _size(_left_out(len(rows), len(details), links))
+    if room < 0:
+        return ""
+    kept_rows, room = _fitting(rows, room)
+    kept_details, _ = _fitting(details, room - 1 if len(kept_rows) == len(rows) else 0)
+    left = len(rows) - len(kept_rows), len(details) - len(kept_details)
+    closing = _left_out(*left, links) if any(left) else ""
+    return head + _TABLE + "".join(kept_rows) + "\n" + "".join(kept_details) + closing
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _fitting(parts: Sequence[str], room: int) -> tuple[list[str], int]:
+    """The first of the parts that fit, and the room that is left."""
+    kept: list[str] = []
+    for part in parts:
+        if _size(part) > room:
+            break
+        room -= _size(part)
+        kept.append(part)
+    return kept, room
+
+
+def _left_out(claims: int, details: int, links: Links) -> str:
+    whole = f"[this run]({links.run})" if links.run else "`results.json`"
+    return (
+        f"\n{claims} claims and the details of {details} are left out, for want of room. All of them are "
+        f"with {whole}.\n"
+    )
+
+
+def _row(result: ClaimResult, links: Links) -> str:
+    known = result.claim.xfail if result.state == "xfail" else None
+    reason = result.claim.skip if result.state == "skip" else known
+    cells = (
+        f"{ICONS[result.state]} {WORDS[result.state]}" + (f": {escape(reason)}" if reason else ""),
+        escape(sentence(result)),
+        verdict_of(result),
+        p_of(result),
+        f"{result.claim.threshold:.2g}",
+        _where(result, links),
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _where(result: ClaimResult, links: Links) -> str:
+    url = links.url(result.suite, result.claim.mark.line)
+    shown = escape(result.where)
+    return shown if url is None else f"[{shown}]({url})"
+
+
+def _details(result: ClaimResult, links: Links) -> str:
+    kind = falsity(result)
+    lines = [
+        f"<details><summary>{ICONS[result.state]} {_inert(_clean(sentence(result)))}</summary>",
+        "",
+        f"Claimed at {_where(result, links)}.",
+        *(f"\n{escape(reason)}" for reason in reasons(result)),
+    ]
+    if kind is not None:
+        lines += ["", f"**{escape(kind.summary)}** {escape(kind.remedy)}"]
+    lines += ["", *_models(result), *_blocks(result), "", "</details>", "", ""]
+    return "\n".join(lines)
+
+
+def _models(result: ClaimResult) -> list[str]:
+    if result.evidence is None:
+        return []
+    sides = (
+        ("candidate", result.claim.candidate, result.evidence.candidate),
+        ("reference", result.claim.reference, result.evidence.reference),
+    )
+    rows = [
+        f"| {role} | {escape(name)} | {escape(model.source)} | {escape(model.digest)} |"
+        for role, name, model in sides
+    ]
+    return ["| | model | source | digest |", "| --- | --- | --- | --- |", *rows, ""]
+
+
+def _blocks(result: ClaimResult) -> list[str]:
+    if result.evidence is None or not result.evidence.blocks:
+        return []
+    rows = [
+        f"| {block.candidate_block} | {block.reference_block} | {block.correlation:+.3f} | "
+        f"{format_p(block.log10_p)} |"
+        if block.log10_p is not None and block.correlation is not None
+        else f"| {block.candidate_block} | {block.reference_block} | - | {escape(block.reason or '')} |"
+        for block in result.evidence.blocks
+    ]
+    return ["| block | of reference | correlation | p |", "| ---: | ---: | ---: | ---: |", *rows]
