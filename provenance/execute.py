@@ -112,6 +112,23 @@ class Executor:
             raise found
         return found
 
+    def dependencies(self, comparison: Comparison) -> dict[str, JSON]:
+        """All that evidence depends on, save where the models lie and the device.
+
+        The two models are in the order of their digests, whichever is the candidate.
+
+        Raises
+        ------
+        ProvenanceError
+            If a model cannot be had.
+        """
+        models = [self.checkpoint(spec) for spec in (comparison.candidate, comparison.reference)]
+        fields = self._fields(comparison, *models)
+        made = sorted(
+            [model.digest, model.tokenizer_digest or "", model.spec.dtype or ""] for model in models
+        )
+        return {**fields, "models": made, "device": None}
+
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
             self.on_stage(stage)

@@ -69,12 +69,15 @@ class Store:
     Mutual exclusion is the operating system's file lock, which dies with its holder.
     """
 
+    version = "v1"
+    """The name of its layout, which the folder below the root has."""
+
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         if root is None:
             named = os.environ.get("PROVENANCE_STORE")
             root = Path(named) if named else Path(platformdirs.user_cache_dir("pytest-provenance"))
         self.root = Path(os.path.abspath(Path(root).expanduser()))  # noqa: PTH100 - resolve() follows links
-        self._base = self.root / "v1"
+        self._base = self.root / self.version
 
     def get(self, kind: Kind, fields: Mapping[str, JSON]) -> Entry | None:
         """Return the entry of a key, or None if there is none that can be trusted.
@@ -214,6 +217,11 @@ class Store:
                     excess -= size
         return removed
 
+    def leftovers(self) -> list[Path]:
+        """Return the folders that killed processes left unfinished, which `prune` removes."""
+        with self._usable():
+            return list(self._abandoned())
+
     def _create(
         self,
         folder: Path,
@@ -279,17 +287,22 @@ class Store:
         remove(aside.parent)
 
     def _sweep(self, held: str | None = None) -> None:
-        """Remove what killed processes left: temporary folders whose lock nobody holds.
+        """Remove what killed processes left."""
+        for leftover in self._abandoned(held):
+            remove(leftover)
+
+    def _abandoned(self, held: str | None = None) -> Iterator[Path]:
+        """Temporary folders whose lock nobody holds, each while it is held here.
 
         Those of the lock that the caller holds are nobody's either.
         """
         for leftover in list(self._tmp.iterdir()) if self._tmp.is_dir() else []:
             name = leftover.name.partition(".")[0]
             if name == held:
-                remove(leftover)
+                yield leftover
                 continue
             with suppress(Timeout), self._lock(name):
-                remove(leftover)
+                yield leftover
 
     def _temporary(self, folder: Path) -> Path:
         make_private(self._tmp)

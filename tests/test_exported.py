@@ -46,6 +46,8 @@ LEVELS = {
     "plan": 4,
     "verdict": 4,
     "acquire": 5,
+    "audit": 5,
+    "doctor": 5,
     "execute": 5,
     "live": 5,
     "measure": 5,
@@ -75,6 +77,7 @@ PRIVATE = {
     "_parse": "sources",
     "_partners": "blocks",
     "_per_model": "execute",
+    "_registry_schema": "suite",
     "_quiet": "errors",  # serves several: a leaf, it imports nothing of ours
     "_signals": "tracing",
     "_similarity": "assignment",
@@ -94,6 +97,8 @@ PRIVATE = {
 """Which module a private one serves; it stands on that module's level."""
 
 SIDEWAYS = {
+    ("audit", "execute"),  # measures what its history does not know
+    ("audit", "results"),  # tells what it found as results
     ("execute", "acquire"),  # has the models that are measured
     ("execute", "measure"),  # its torch side, imported when there is something to measure
     ("execute", "proxies"),  # likewise
@@ -120,8 +125,10 @@ LIGHT = [
     "provenance",
     "provenance.acquire",
     "provenance.attest",
+    "provenance.audit",
     "provenance.cli",
     "provenance.drafting",
+    "provenance.doctor",
     "provenance.errors",
     "provenance.evidence",
     "provenance.execute",
