@@ -79,7 +79,11 @@ class History:
         self.shown = parsed.render_as_string(hide_password=True)
         with self._usable():
             self._engine = _engine(parsed, read_only=read_only)
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self.close()
+                raise
 
     def __enter__(self) -> Self:
         return self
