@@ -113,9 +113,7 @@ def test_a_dry_run_says_what_would_be_measured(run, registry, tmp_path, family):
     assert "cannot read: c: " in out
     assert not (tmp_path / "h.sqlite").exists()
     found = json.loads(run(registry, "--dry-run", "--json")[1])
-    assert (
-        found["to_measure"] == [["b", "a"], ["d", "b"], ["d", "a"]] or len(found["to_measure"]) == 3
-    )
+    assert found["to_measure"] == [["b", "a"], ["d", "a"], ["d", "b"]]
     assert list(found["unreadable"]) == ["c"]
 
 
@@ -197,5 +195,5 @@ def test_a_terminal_has_a_table(registry, tmp_path, shared_store):
     assert process.wait() == 0
     text = shown.decode()
     assert "kin, undecided and failed pairs" in text
-    assert "│ dependent" in text
+    assert "dependent" in text
     assert "\x1b[31m" not in text
