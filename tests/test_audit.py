@@ -367,7 +367,7 @@ def test_a_history_of_a_newer_schema_is_refused(url):
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text("UPDATE provenance_schema SET version = 2"))
     engine.dispose()
-    with pytest.raises(HistoryError, match="of schema 2, and this version .* reads schema 1"):
+    with pytest.raises(HistoryError, match=r"of schema 2, and this version .* reads schema 1"):
         History(url)
 
 

@@ -4,8 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections import namedtuple
 from importlib import metadata
+from types import SimpleNamespace
 
 import pytest
 from hub_server import serve
@@ -44,7 +44,9 @@ def in_a_process(tmp_path, **environment):
     command = [sys.executable, "-m", "provenance.cli", "doctor", "--json"]
     command += ["--store", str(tmp_path / "store")]
     clean = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, env=clean | environment)
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=clean | environment
+    )
     assert "Traceback" not in done.stderr
     return done, {check["name"]: check for check in json.loads(done.stdout)["checks"]}
 
@@ -122,8 +124,8 @@ def test_an_optional_library_is_told_of_with_what_to_install(checks, monkeypatch
 def test_the_plugin_is_looked_for_where_pytest_looks(
     checks, monkeypatch, names, environment, state, words
 ):
-    entry = namedtuple("entry", "name")
-    monkeypatch.setattr(doctor, "entry_points", lambda group: [entry(name) for name in names])
+    found = [SimpleNamespace(name=name) for name in names]
+    monkeypatch.setattr(doctor, "entry_points", lambda group: found)
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
@@ -136,8 +138,7 @@ def test_the_plugin_is_looked_for_where_pytest_looks(
     ("free", "state"), [(50 << 30, "ok"), (5 << 30, "warning"), (1 << 20, "problem")]
 )
 def test_a_full_disk_is_a_problem(checks, monkeypatch, free, state):
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     found = checks()["disk"]
     assert found.state == state
     assert (found.remedy is None) == (state == "ok")

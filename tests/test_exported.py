@@ -97,7 +97,6 @@ PRIVATE = {
 """Which module a private one serves; it stands on that module's level."""
 
 SIDEWAYS = {
-    ("audit", "execute"),  # measures what its history does not know
     ("audit", "results"),  # tells what it found as results
     ("execute", "acquire"),  # has the models that are measured
     ("execute", "measure"),  # its torch side, imported when there is something to measure
