@@ -1,12 +1,14 @@
 """Every pair of a registry is judged once, and a later run says what changed."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import sqlalchemy
@@ -420,6 +422,37 @@ def test_foresight_knows_what_is_known(run, registry, url, folder, family, share
     with History(url, read_only=True) as history:
         outlook = foresee(load_registry(registry), Executor(Store(shared_store), "cpu"), history)
     assert sorted(outlook.to_measure) == [("c", "a"), ("c", "b"), ("d", "c")]
+
+
+# the page
+
+
+def blocks(kind):
+    page = (Path(__file__).parent.parent / "docs" / "audit.md").read_text("utf-8")
+    return re.findall(rf"^```{kind}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+
+
+def test_the_registry_of_the_page_can_be_read(tmp_path, folder):
+    (text,) = [block for block in blocks("text") if block.startswith("version: 1")]
+    shutil.copytree(folder / "c", folder / "chat-mirror")
+    path = tmp_path / "page.yaml"
+    path.write_text(text.replace("/srv/models", str(folder)))
+    found = load_registry(path)
+    assert {"base", "chat", "a", "chat-mirror"} <= set(found.models)
+    assert found.ignored == {frozenset({"chat", "chat-mirror"}): "a mirror of ours"}
+
+
+def test_the_program_of_the_page_runs(tmp_path, monkeypatch, tiny_checkpoint, capfd, shared_store):
+    for name in ("one", "two"):
+        shutil.copytree(tiny_checkpoint(3, tokenizer=False), tmp_path / "models" / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROVENANCE_STORE", str(shared_store))
+    (program,) = blocks("python")
+    exec(program, {})
+    shutil.rmtree(tmp_path / "models" / "two")
+    shutil.copytree(tiny_checkpoint(4, tokenizer=False), tmp_path / "models" / "two")
+    exec(program, {})
+    assert "changed-digest ('two',) other weights stand behind this name" in capfd.readouterr().out
 
 
 # results

@@ -250,6 +250,15 @@ def test_reading_a_suite_loads_no_engine():
     assert not loaded_by(["provenance.suite"]) & {"provenance.execute", "numpy", "scipy"}
 
 
+def test_the_command_line_begins_without_what_computes():
+    assert not loaded_by(["provenance.cli"]) & {
+        "numpy",
+        "pydantic",
+        "sqlalchemy",
+        "huggingface_hub",
+    }
+
+
 def test_what_names_no_engine_names_no_pytest():
     assert "pytest" not in loaded_by(["provenance.cli", "provenance.execute"])
 

@@ -74,6 +74,11 @@ def test_a_suite_is_a_registry_of_its_models(write):
     assert (found.statistic, found.alpha, found.inputs.tokens) == ("match", 1e-4, 512)
 
 
+def test_a_suite_of_a_lineage_is_a_registry_too(write):
+    text = "version: 1\nmodels: {a: {path: x}, b: {path: y}}\nlineage: {a: {b: {}}}\n"
+    assert load_registry(write(text)).pairs() == (("b", "a"),)
+
+
 def test_a_suites_mistakes_are_said_as_the_suites(write):
     found = problems(write("version: 1\nmodels: {a: {path: x}}\npairs: []\n"))
     assert [line for line, _, _ in found] == [3]

@@ -11,11 +11,14 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 SCHEMA = 1
 """Raised whenever these tables change; a history of a newer schema is refused."""
 
 metadata = MetaData()
+# Text of MySQL has 64 KiB, and evidence on a hundred blocks may have more.
+Long = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 schema = Table(
     "provenance_schema",
@@ -59,7 +62,7 @@ evidence = Table(
     Column("reference_digest", String(80)),
     Column("inputs_digest", String(80)),
     Column("log10_p", Float),
-    Column("evidence", Text),  # null where there can be none
+    Column("evidence", Long),  # null where there can be none
     Column("error", Text),  # and why
     Column("created", String(40), nullable=False),
 )

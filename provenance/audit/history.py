@@ -278,6 +278,8 @@ def _engine(url: URL, *, read_only: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")  # readers and one writer at once
+        # what is lost with the machine's power is measured again, or is in the store
+        connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
 
     return engine

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 import provenance
-from provenance import History, Memory, ProvenanceError, Store
+from provenance import Memory, ProvenanceError, Store
 from provenance.cli._options import DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
 from provenance.cli._progress import progress
 
@@ -90,7 +90,7 @@ def audit(
     what changed since the last complete run.
     """
     loaded = provenance.load_registry(registry)
-    with History(url, read_only=dry_run) as history, progress(quiet=quiet) as tell:
+    with provenance.History(url, read_only=dry_run) as history, progress(quiet=quiet) as tell:
         executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
         if dry_run:
             outlook = provenance.foresee(loaded, executor, history)
