@@ -36,6 +36,8 @@ from provenance._entries import (
     folder_bytes,
     identity,
     is_full,
+    last_used,
+    lock_name,
     make_private,
     remember,
     remove,
@@ -98,7 +100,7 @@ class Store:
         with self._usable():
             entry = _verified_entry(folder, kind, fields)
             if entry is None and os.path.lexists(folder):
-                with suppress(Timeout), self._lock(_lock_name(folder)):
+                with suppress(Timeout), self._lock(lock_name(folder)):
                     # Another process may have mended it before the lock was ours.
                     entry = self._verified_or_discarded(folder, kind, fields)
         return entry
@@ -206,12 +208,12 @@ class Store:
         removed = []
         with self._usable():
             self._sweep()
-            stored = sorted((_last_used(f), folder_bytes(f), f) for f in self._entry_folders())
+            stored = sorted((last_used(f), folder_bytes(f), f) for f in self._entry_folders())
             excess = sum(size for _, size, _ in stored) - max_bytes
             for _, size, folder in stored:
                 if excess <= 0:
                     break
-                with suppress(Timeout), self._lock(_lock_name(folder)):
+                with suppress(Timeout), self._lock(lock_name(folder)):
                     self._discard(folder)
                     removed.append(folder)
                     excess -= size
@@ -231,7 +233,7 @@ class Store:
     ) -> Entry:
         """Build an entry whose lock is held and whose place is empty."""
         with self._usable():
-            self._sweep(_lock_name(folder))
+            self._sweep(lock_name(folder))
             temporary = self._temporary(folder)
         try:
             began = time.monotonic()
@@ -306,13 +308,13 @@ class Store:
 
     def _temporary(self, folder: Path) -> Path:
         make_private(self._tmp)
-        return Path(tempfile.mkdtemp(prefix=f"{_lock_name(folder)}.", dir=self._tmp))
+        return Path(tempfile.mkdtemp(prefix=f"{lock_name(folder)}.", dir=self._tmp))
 
     def _held(self, folder: Path, on_wait: Callable[[], None] | None) -> FileLock:
         """Take the lock of an entry, however long it takes."""
         with self._usable():
             self._prepare()
-            lock = self._lock_file(_lock_name(folder))
+            lock = self._lock_file(lock_name(folder))
             with suppress(Timeout):
                 lock.acquire(blocking=False)
                 return lock
@@ -397,14 +399,3 @@ def _verified_entry(folder: Path, kind: Kind, fields: Mapping[str, JSON]) -> Ent
     with suppress(OSError):  # a store that can only be read needs no order of use
         os.utime(folder / MANIFEST)
     return entry
-
-
-def _lock_name(folder: Path) -> str:
-    return f"{folder.parent.parent.name}-{folder.name}"
-
-
-def _last_used(folder: Path) -> float:
-    for path in (folder / MANIFEST, folder):
-        with suppress(OSError):
-            return path.lstat().st_mtime
-    return 0.0

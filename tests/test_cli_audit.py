@@ -97,6 +97,15 @@ def test_the_exit_code_is_1_on_a_change_that_was_named(run, registry, family, op
     assert "changed-digest: c: other weights stand behind this name" in out
 
 
+def test_a_model_that_cannot_be_read_is_said_once_and_not_of_each_pair(run, registry):
+    (registry.parent / "models" / "c" / "model.safetensors").write_bytes(b"torn")
+    lines = run(registry)[1].splitlines()
+    assert lines[1] == "1 measured, 0 known; 2 could not be judged"
+    assert lines[2].startswith("cannot read: c: ")
+    assert lines[3].startswith("dependent: b and a, p = ")
+    assert lines[4] == "independent: 0 of 3 pairs"
+
+
 def test_results_are_written_for_a_report(run, registry, tmp_path):
     run(registry, "--results", tmp_path / "results.json")
     found = Results.from_json((tmp_path / "results.json").read_text())

@@ -71,7 +71,8 @@ class Registry:
     @property
     def threshold(self) -> float:
         """``alpha`` divided by the number of pairs (Bonferroni)."""
-        return self.alpha / max(1, len(self.pairs()))
+        models = len(self.models)
+        return self.alpha / max(1, models * (models - 1) // 2 - len(self.ignored))
 
 
 def load_registry(path: str | PathLike[str]) -> Registry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -169,10 +170,15 @@ def _comparison(registry: Registry, candidate: str, reference: str) -> Compariso
     return Comparison.of(models[candidate], models[reference], registry.inputs, registry.statistic)
 
 
+@functools.cache  # they are read from the disk, and do not change while this runs
+def _versions() -> str:
+    return digest_of(versions())
+
+
 def _keys(executor: Executor, comparison: Comparison) -> tuple[str, str]:
     """What evidence is kept under, and a reason that there is none: another library may mend that."""
     depends = executor.dependencies(comparison)
-    return digest_of(depends), digest_of({"failure": depends, "versions": versions()})
+    return digest_of(depends), digest_of({"failure": depends, "versions": _versions()})
 
 
 class _Judge:

@@ -139,7 +139,9 @@ def _plain(text: str) -> str:
 
 
 def _print(console: Console, found: Audit, registry: Registry) -> None:
-    shown = [pair for pair in found.pairs if pair.verdict != "independent"]
+    unreadable = {model.name: model.error for model in found.models if model.error is not None}
+    judged = [pair for pair in found.pairs if not pair.names & unreadable.keys()]
+    shown = [pair for pair in judged if pair.verdict != "independent"]
     shown.sort(key=lambda pair: (pair.error is not None, pair.log10_p or 0.0))
     size = f"{len(found.models)} models, {len(found.pairs)} pairs"
     level = f"alpha {registry.alpha:g}, {found.threshold:.3g} a pair"
@@ -148,12 +150,14 @@ def _print(console: Console, found: Audit, registry: Registry) -> None:
         f"{found.measured} measured, {found.known} known; {found.failed} could not be judged",
     ):
         console.print(Text(line), soft_wrap=True)
+    for name, error in unreadable.items():
+        console.print(Text(_plain(f"cannot read: {name}: {error}")), soft_wrap=True)
     if console.is_terminal and shown:
         console.print(_table(shown))
     elif shown:
         for pair in shown:
             console.print(Text(_line(pair)), soft_wrap=True)
-    independent = len(found.pairs) - len(shown)
+    independent = len(judged) - len(shown)
     console.print(Text(f"independent: {independent} of {len(found.pairs)} pairs"), soft_wrap=True)
     for first, second, reason in found.ignored:
         ignored = f"ignored: {first} and {second}: {reason}"
