@@ -10,8 +10,11 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
+
+from filelock import FileLock
 
 from provenance._forms import extra
 from provenance._hub import hub_cache
@@ -20,7 +23,6 @@ from provenance.errors import DeviceError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from packaging.requirements import Requirement
 
@@ -182,8 +184,15 @@ def _store(store: Store) -> Iterator[Check]:
     """Whether the store can be written, what is in it, and what killed processes left there."""
     try:
         home = _existing(store.root)
-        with tempfile.TemporaryDirectory(dir=home, prefix=".doctor-"):
+        with (
+            tempfile.TemporaryDirectory(dir=home, prefix=".doctor-") as folder,
+            FileLock(Path(folder) / "lock").acquire(blocking=False),
+        ):
             sizes, left = store.size(), store.leftovers()
+    except NotImplementedError:
+        what = f"{store.root} is on a file system without locks, so that processes cannot share it"
+        yield Check("store", "problem", what, "set PROVENANCE_STORE to a folder on a local disk")
+        return
     except (OSError, StoreError) as error:
         what = f"{store.root} cannot be used: {one_line(error)}"
         yield Check("store", "problem", what, "set PROVENANCE_STORE to a folder that is writable")

@@ -157,6 +157,16 @@ def test_a_store_that_cannot_be_written_is_a_problem(checks):
     assert "PROVENANCE_STORE" in found.remedy
 
 
+def test_a_store_on_a_file_system_without_locks_is_a_problem(checks, monkeypatch):
+    def refuse(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(doctor.FileLock, "acquire", refuse)
+    found = checks()["store"]
+    assert found.state == "problem"
+    assert "without locks" in found.detail
+
+
 def test_what_killed_processes_left_is_warned_of_and_gc_removes_it(checks, tmp_path):
     store = Store(tmp_path / "store")
     store.get_or_create("hashes", {"a": 1}, lambda folder: (folder / "x").write_text("x"))

@@ -202,6 +202,7 @@ class History:
         """Make the tables, or see that they are of a schema that is read here."""
         from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+        self._engine.connect().close()  # what cannot be reached is not tried again
         for attempt in range(ATTEMPTS):
             try:
                 self._make_tables()
