@@ -373,6 +373,30 @@ def test_a_history_of_a_newer_schema_is_refused(url):
         History(url)
 
 
+@in_both
+def test_evidence_that_cannot_be_read_is_measured_again(run, url):
+    run()
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            sqlalchemy.text("UPDATE provenance_evidence SET evidence = '{}' WHERE error IS NULL")
+        )
+    engine.dispose()
+    found = run()
+    assert (found.measured, found.known, found.changes) == (3, 3, ())
+    assert (run().measured, run.measured) == (0, [])
+
+
+def test_each_model_is_loaded_and_run_once(registry, folder, tmp_path):
+    shutil.rmtree(folder / "d")
+    told = []
+    executor = Executor(Store(tmp_path / "store"), "cpu", told.append)
+    with History(str(tmp_path / "h.sqlite")) as history:
+        audit_registry(load_registry(registry), executor, history)
+    loaded = [stage.subject for stage in told if stage.action == "load"]
+    assert sorted(loaded) == [f"path:{folder / name}" for name in "abc"]
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [

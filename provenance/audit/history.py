@@ -21,7 +21,7 @@ import platformdirs
 from provenance._forms import extra
 from provenance.audit.records import AuditedModel, AuditedPair, Snapshot
 from provenance.errors import ProvenanceError
-from provenance.evidence import Evidence
+from provenance.evidence import Evidence, EvidenceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,10 @@ class History:
         self._engine.dispose()
 
     def known(self, key: str) -> Evidence | str | None:
-        """Evidence of a key, or why there can be none; None where nothing is known."""
+        """Evidence of a key, or why there can be none; None where nothing is known.
+
+        Evidence that is damaged, or of a schema that this version does not read, is nothing known.
+        """
         from provenance.audit import _tables as t
 
         with self._usable(), self._engine.connect() as connection:
@@ -104,7 +107,12 @@ class History:
             row = connection.execute(query).mappings().first()
         if row is None:
             return None
-        return str(row["error"]) if row["evidence"] is None else Evidence.from_json(row["evidence"])
+        if row["evidence"] is None:
+            return str(row["error"])
+        try:
+            return Evidence.from_json(row["evidence"])
+        except EvidenceError:
+            return None
 
     def keep(self, key: str, evidence: Evidence) -> None:
         """Keep evidence; of two runs that measured the same, the first is kept."""
@@ -196,7 +204,15 @@ class History:
                     connection.execute(t.evidence.insert().values(row))
             except IntegrityError:
                 if self.known(row["key"]) is None:
-                    raise
+                    self._mend(row)
+
+    def _mend(self, row: dict[str, Any]) -> None:
+        """Put evidence in the place of what could not be read."""
+        from provenance.audit import _tables as t
+
+        with self._writing() as connection:
+            where = t.evidence.c.key == row["key"]
+            connection.execute(t.evidence.update().where(where).values(row))
 
     def _prepare(self) -> None:
         """Make the tables, or see that they are of a schema that is read here."""
