@@ -112,7 +112,8 @@ def test_what_the_workflow_keeps_is_what_it_brings_back():
         next(s for s in job["steps"] if s.get("uses", "").startswith(f"actions/cache/{what}"))
         for what in ("restore", "save")
     )
-    assert restore["with"]["path"] == save["with"]["path"] == job["env"]["PROVENANCE_HISTORY"]
+    assert restore["with"]["path"] == save["with"]["path"]
+    assert save["with"]["path"] == job["env"]["PROVENANCE_HISTORY"] + "*"
     assert restore["with"]["key"] == save["with"]["key"]
     assert save["with"]["key"].startswith(restore["with"]["restore-keys"])
     assert save["if"] == "always()"
