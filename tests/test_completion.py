@@ -11,7 +11,6 @@ from test_docs import commands
 from provenance.cli import cli, main
 from provenance.recipes import RECIPES
 
-QUIET_WITHOUT = {"provenance demo"}  # pytest's own output is what it shows
 WITHOUT_JSON = {
     "provenance completion",  # a script
     "provenance demo",  # likewise

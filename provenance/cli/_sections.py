@@ -18,7 +18,7 @@ SECTIONS = {
         "audit",
         "verify",
     ),
-    "Look at what was found": ("report", "explain", "graph", "attest"),
+    "Look at what was found": ("report", "explain", "graph", "summary", "attest", "bom"),
     "Keep house": ("doctor", "store", "schema", "completion"),
 }
 OTHERS = "More"
