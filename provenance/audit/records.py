@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from provenance.audit.changes import Change
     from provenance.evidence import Evidence
     from provenance.vocabulary import InputsSpec, StatisticName, Verdict
@@ -70,8 +68,6 @@ class Audit:
     """
 
     name: str
-    path: Path
-    digest: str
     statistic: StatisticName
     inputs: InputsSpec
     alpha: float

@@ -22,7 +22,7 @@ def audit_results(found: Audit, registry: Registry) -> Results:
     """
     claims = [
         *(_judged(pair, found, registry) for pair in found.pairs),
-        *(_ignored(names, found, registry) for names in found.ignored),
+        *(_ignored(names, registry) for names in found.ignored),
     ]
     sources = {model.name: model.source for model in found.models}
     declared = tuple(result.claim for result in claims)
@@ -60,7 +60,6 @@ def _judged(pair: AuditedPair, found: Audit, registry: Registry) -> ClaimResult:
     return ClaimResult(path, claim, judge_pair(claim, evidence), evidence, parts=(part,))
 
 
-def _ignored(names: tuple[str, str, str], found: Audit, registry: Registry) -> ClaimResult:
-    del found
+def _ignored(names: tuple[str, str, str], registry: Registry) -> ClaimResult:
     candidate, reference, reason = names
     return ClaimResult(str(registry.path), _claim(candidate, reference, registry, skip=reason))

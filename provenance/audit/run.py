@@ -87,8 +87,6 @@ def audit_registry(
     now = Snapshot(run, created, registry.threshold, models, tuple(pairs))
     return Audit(
         name=name,
-        path=registry.path,
-        digest=registry.digest,
         statistic=registry.statistic,
         inputs=registry.inputs,
         alpha=registry.alpha,
