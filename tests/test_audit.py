@@ -15,8 +15,11 @@ import sqlalchemy
 
 from provenance import Executor, Results, Store
 from provenance.audit import (
+    AuditedModel,
+    AuditedPair,
     History,
     HistoryError,
+    Registry,
     audit_registry,
     audit_results,
     foresee,
@@ -343,23 +346,34 @@ def test_two_runs_at_once_leave_one_whole_history(run, registry, url, shared_sto
 
 
 @in_both
-def test_many_openings_at_once_make_the_tables_once(url):
+def test_many_who_open_and_write_one_history_at_once_do_not_get_in_each_others_way(url):
+    """Of an SQLite file whoever comes first or goes last changes how it is kept."""
     errors = []
-    gate = threading.Barrier(6)
+    gate = threading.Barrier(4)
+    models = tuple(AuditedModel(name, name, "digest", "digest") for name in "abc")
 
     def work():
         try:
             gate.wait()
-            History(url).close()
+            for _ in range(5):
+                with History(url) as history:
+                    number = history.begin("ours", Registry(Path("/x"), {}), models)
+                    history.keep_failure("key", "match", "why not")
+                    history.record(number, AuditedPair("b", "a", error=history.known("key")))
+                    history.finish(number)
         except HistoryError as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(6)]
+    threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert errors == []
+    with History(url) as history:
+        last = history.last_complete("ours")
+    assert last.run == 20
+    assert (len(last.models), [pair.error for pair in last.pairs]) == (3, ["why not"])
 
 
 @in_both

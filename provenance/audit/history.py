@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 60
 """How long a run waits for another that writes to the same SQLite file."""
+POLL_SECONDS = 0.02
 ATTEMPTS = 5
 """Of making the tables, which several runs may do at once."""
 
@@ -294,12 +297,30 @@ def _engine(url: URL, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")  # readers and one writer at once
+        _write_ahead(connection)
         # what is lost with the machine's power is measured again, or is in the store
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
 
     return engine
+
+
+def _write_ahead(connection: Any) -> None:
+    """Let readers and one writer work at once.
+
+    While another process does the same, or opens or closes the file, SQLite refuses without the wait
+    that it has for all else.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            return
 
 
 def _make_folder(folder: Path) -> None:
