@@ -12,6 +12,8 @@ from provenance.cli import cli, main
 from provenance.recipes import RECIPES
 
 WITHOUT_JSON = {
+    "provenance attest sign",  # JSON already
+    "provenance bom",  # likewise
     "provenance completion",  # a script
     "provenance demo",  # likewise
     "provenance schema",  # JSON already

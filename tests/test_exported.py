@@ -46,7 +46,6 @@ LEVELS = {
     "plan": 4,
     "verdict": 4,
     "acquire": 5,
-    "audit": 5,
     "doctor": 5,
     "execute": 5,
     "live": 5,
@@ -54,6 +53,7 @@ LEVELS = {
     "proxies": 5,
     "results": 6,
     "attest": 7,
+    "audit": 7,
     "plugin": 8,
     "cli": 8,
 }
@@ -97,7 +97,6 @@ PRIVATE = {
 """Which module a private one serves; it stands on that module's level."""
 
 SIDEWAYS = {
-    ("audit", "results"),  # tells what it found as results
     ("execute", "acquire"),  # has the models that are measured
     ("execute", "measure"),  # its torch side, imported when there is something to measure
     ("execute", "proxies"),  # likewise
