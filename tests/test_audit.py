@@ -482,13 +482,13 @@ def test_the_registry_of_the_page_can_be_read(tmp_path, folder):
 
 def test_the_program_of_the_page_runs(tmp_path, monkeypatch, tiny_checkpoint, capfd, shared_store):
     for name in ("one", "two"):
-        shutil.copytree(tiny_checkpoint(3, tokenizer=False), tmp_path / "models" / name)
+        shutil.copytree(tiny_checkpoint(3, tokenizer=False), tmp_path / "checkpoints" / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PROVENANCE_STORE", str(shared_store))
     (program,) = blocks("python")
     exec(program, {})
-    shutil.rmtree(tmp_path / "models" / "two")
-    shutil.copytree(tiny_checkpoint(4, tokenizer=False), tmp_path / "models" / "two")
+    shutil.rmtree(tmp_path / "checkpoints" / "two")
+    shutil.copytree(tiny_checkpoint(4, tokenizer=False), tmp_path / "checkpoints" / "two")
     exec(program, {})
     assert "changed-digest ('two',) other weights stand behind this name" in capfd.readouterr().out
 
