@@ -1,1 +1,1 @@
-pytest_plugins = ["fixtures.models", "fixtures.pairs", "pytester"]
+pytest_plugins = ["fixtures.databases", "fixtures.models", "fixtures.pairs", "pytester"]

@@ -11,10 +11,18 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
 
 
 def adapter(kind: type[T], parts: Sequence[type[Any]]) -> TypeAdapter[T]:
     """What reads a dataclass that is made of the dataclasses ``parts``, all of them strictly."""
+    # making one takes longer than reading hundreds of documents by it
+    if kind not in _adapters:
+        _adapters[kind] = _made(kind, parts)
+    return _adapters[kind]
+
+
+def _made(kind: type[T], parts: Sequence[type[Any]]) -> TypeAdapter[T]:
     from pydantic import ConfigDict, TypeAdapter, with_config
 
     strict = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))

@@ -272,3 +272,16 @@ def remove(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def last_used(folder: Path) -> float:
+    """When an entry was last read or made, in seconds since the epoch; 0 if nobody knows."""
+    for path in (folder / MANIFEST, folder):
+        with suppress(OSError):
+            return path.lstat().st_mtime
+    return 0.0
+
+
+def lock_name(folder: Path) -> str:
+    """What the lock of an entry is called."""
+    return f"{folder.parent.parent.name}-{folder.name}"

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from provenance import _suite_schema as schema
+from provenance._registry_schema import IgnoreDocument
 from provenance._yaml_limits import shown
 from provenance.vocabulary import RELATIONSHIPS, STATISTICS
 
@@ -39,6 +40,7 @@ _A_NAME = "made of letters, digits, '.', '_' and '-', and begin with a letter or
 _A_PAIR = "a mapping such as {candidate: chat, reference: base, expect: finetune}"
 _A_MODEL = "a mapping such as {repo: org/name} or {path: ./folder}"
 _A_TREE = "a mapping of names to what descends from them, such as base: {chat: {}, small: {}}"
+_AN_IGNORED = 'a mapping such as {pair: [chat, base], reason: "a mirror"}'
 _A_TAG = (
     "made of ASCII letters, digits and '_', begin with a letter, and be no word of Python's and "
     f"no mark of pytest's ({', '.join(schema.RESERVED_TAGS)})"
@@ -53,14 +55,18 @@ _MUST_BE = {
     "controls": "true or false",
     "expect": f"one of {', '.join(RELATIONSHIPS)}",
     "defaults": "a mapping such as {alpha: 1e-6}",
+    "folder": "a folder, as a text",
     "id": _A_NAME,
     "inconclusive": "warn or fail",
+    "ignore": f"a list of pairs, each {_AN_IGNORED}",
     "inputs": "a mapping such as {tokens: 4096}",
     "lineage": _A_TREE,
     "models": "a mapping of names to models, such as base: {repo: org/name}",
+    "pair": "a list of two names of models, such as [chat, base]",
     "pairs": f"a list of pairs, each {_A_PAIR}",
     "path": "a folder or file, as a text",
     "permutations": "a whole number from 19 to 100000, such as 99",
+    "reason": 'a text, such as reason: "a mirror"',
     "recipe": "the name of a recipe, such as quickstart/base",
     "reference": "the name of a model under models:",
     "repo": "a repository of the hub, such as org/name",
@@ -104,13 +110,15 @@ class Hints:
         return next(iter(difflib.get_close_matches(name, islice(known, 300), n=1)), None)
 
 
-def schema_problems(error: ValidationError, document: Document, hints: Hints) -> Iterator[Problem]:
+def schema_problems(
+    error: ValidationError, document: Document, hints: Hints, top: type[schema.Part]
+) -> Iterator[Problem]:
     """Translate every error of a failed validation, save those of `no_value_problems`."""
     for item in error.errors(include_url=False, include_context=False):
         path = _yaml_path(item["loc"])
         kind, value = item["type"], item["input"]
         if kind == "extra_forbidden":
-            known = _known_keys(path[:-1])
+            known = _known_keys(path[:-1], top)
             hint = hints.did_you_mean(str(path[-1]), known, "known keys")
             yield document.key_problem(path, f"unknown key {shown(str(path[-1]))}; {hint}")
         elif kind == "missing":
@@ -173,17 +181,19 @@ def _yaml_path(loc: tuple[str | int, ...]) -> YamlPath:
     )
 
 
-def _known_keys(path: YamlPath) -> list[str]:
+def _known_keys(path: YamlPath, top: type[schema.Part]) -> list[str]:
     part: type[schema.Part]
     match path:
         case ():
-            part = schema.SuiteDocument
+            part = top
         case ("inputs",):
             part = schema.InputsDocument
         case ("defaults",):
             part = schema.DefaultsDocument
         case ("models", _):
             part = schema.ModelDocument
+        case ("ignore", _):
+            part = IgnoreDocument
         case (*_, "blocks"):
             part = schema.ShareDocument
         case _:
@@ -221,6 +231,10 @@ def _requirement(path: YamlPath) -> tuple[str, str]:
             found = f"model {shown(str(name))}", _A_MODEL
         case ("pairs", _):
             found = "a pair", _A_PAIR
+        case ("ignore", _):
+            found = "an ignored pair", _AN_IGNORED
+        case ("ignore", _, "pair", _):
+            found = "a name in a pair", "the name of a model"
         case ("models", _, "blocks"):
             found = "blocks", "a whole number, 1 or more"
         case (*_, "blocks", int()):

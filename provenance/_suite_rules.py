@@ -30,12 +30,8 @@ SOURCES = ("recipe", "path", "repo", "url")
 def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
     """Find every mistake that takes more than one field to see."""
     suite = document.value
-    yield from _text_problems(document, suite)
-    yield from _inputs_problems(document, _mapping(suite.get("inputs")))
+    yield from models_problems(document)
     yield from _repeated_blocks(document, ("defaults", "blocks"), suite.get("defaults"))
-    for name, model in _mapping(suite.get("models")).items():
-        yield from _model_problems(document, ("models", name), model)
-    yield from _base_problems(document, _mapping(suite.get("models")))
     for i, pair in _pairs(suite):
         yield from _pair_problems(document, ("pairs", i), pair)
     yield from _lineage_problems(document, suite, hints)
@@ -43,6 +39,16 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
     yield from _undeclared_models(document, suite, hints)
     yield from _repeated_ids(document, suite)
     yield from _all_skipped(document, suite)
+
+
+def models_problems(document: Document) -> Iterator[Problem]:
+    """Find the mistakes in what the models are, and in what they are fed."""
+    found = document.value
+    yield from _text_problems(document, found)
+    yield from _inputs_problems(document, _mapping(found.get("inputs")))
+    for name, model in _mapping(found.get("models")).items():
+        yield from _model_problems(document, ("models", name), model)
+    yield from _base_problems(document, _mapping(found.get("models")))
 
 
 def claim_id(candidate: str, reference: str, given: str | None) -> str:

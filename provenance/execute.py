@@ -82,6 +82,7 @@ class Executor:
         self.memory = memory or Memory()
         self._models = Models(self.store, self._tell, device)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
+        self._texts: dict[InputsSpec, str] = {}
 
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
         """Verified local files of a model: made, downloaded or found.
@@ -112,6 +113,23 @@ class Executor:
             raise found
         return found
 
+    def dependencies(self, comparison: Comparison) -> dict[str, JSON]:
+        """All that evidence depends on, save where the models lie and the device.
+
+        The two models are in the order of their digests, whichever is the candidate.
+
+        Raises
+        ------
+        ProvenanceError
+            If a model cannot be had.
+        """
+        models = [self.checkpoint(spec) for spec in (comparison.candidate, comparison.reference)]
+        fields = self._fields(comparison, *models)
+        made = sorted(
+            [model.digest, model.tokenizer_digest or "", model.spec.dtype or ""] for model in models
+        )
+        return {**fields, "models": made, "device": None}
+
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
             self.on_stage(stage)
@@ -141,10 +159,7 @@ class Executor:
     ) -> dict[str, JSON]:
         """All that the evidence depends on, known without torch and without running a model."""
         inputs, statistic = comparison.inputs, comparison.statistic
-        text = None
-        if inputs.kind == "text":
-            used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
-            text = sha256(used.encode()).hexdigest()
+        text = self._text_digest(inputs) if inputs.kind == "text" else None
         distilled = {"distillation": asdict(self.distillation)} if _imitates(comparison) else {}
         return distilled | {
             "measure": MEASURE_VERSION,
@@ -166,6 +181,13 @@ class Executor:
             "text": text,
             "device": self.device,
         }
+
+    def _text_digest(self, inputs: InputsSpec) -> str:
+        """Digest of the text that will be read, once for all pairs."""
+        if inputs not in self._texts:
+            used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
+            self._texts[inputs] = sha256(used.encode()).hexdigest()
+        return self._texts[inputs]
 
     def _measure(
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint

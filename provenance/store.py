@@ -36,6 +36,8 @@ from provenance._entries import (
     folder_bytes,
     identity,
     is_full,
+    last_used,
+    lock_name,
     make_private,
     remember,
     remove,
@@ -69,12 +71,15 @@ class Store:
     Mutual exclusion is the operating system's file lock, which dies with its holder.
     """
 
+    version = "v1"
+    """The name of its layout, which the folder below the root has."""
+
     def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         if root is None:
             named = os.environ.get("PROVENANCE_STORE")
             root = Path(named) if named else Path(platformdirs.user_cache_dir("pytest-provenance"))
         self.root = Path(os.path.abspath(Path(root).expanduser()))  # noqa: PTH100 - resolve() follows links
-        self._base = self.root / "v1"
+        self._base = self.root / self.version
 
     def get(self, kind: Kind, fields: Mapping[str, JSON]) -> Entry | None:
         """Return the entry of a key, or None if there is none that can be trusted.
@@ -95,7 +100,7 @@ class Store:
         with self._usable():
             entry = _verified_entry(folder, kind, fields)
             if entry is None and os.path.lexists(folder):
-                with suppress(Timeout), self._lock(_lock_name(folder)):
+                with suppress(Timeout), self._lock(lock_name(folder)):
                     # Another process may have mended it before the lock was ours.
                     entry = self._verified_or_discarded(folder, kind, fields)
         return entry
@@ -203,16 +208,21 @@ class Store:
         removed = []
         with self._usable():
             self._sweep()
-            stored = sorted((_last_used(f), folder_bytes(f), f) for f in self._entry_folders())
+            stored = sorted((last_used(f), folder_bytes(f), f) for f in self._entry_folders())
             excess = sum(size for _, size, _ in stored) - max_bytes
             for _, size, folder in stored:
                 if excess <= 0:
                     break
-                with suppress(Timeout), self._lock(_lock_name(folder)):
+                with suppress(Timeout), self._lock(lock_name(folder)):
                     self._discard(folder)
                     removed.append(folder)
                     excess -= size
         return removed
+
+    def leftovers(self) -> list[Path]:
+        """Return the folders that killed processes left unfinished, which `prune` removes."""
+        with self._usable():
+            return list(self._abandoned())
 
     def _create(
         self,
@@ -223,7 +233,7 @@ class Store:
     ) -> Entry:
         """Build an entry whose lock is held and whose place is empty."""
         with self._usable():
-            self._sweep(_lock_name(folder))
+            self._sweep(lock_name(folder))
             temporary = self._temporary(folder)
         try:
             began = time.monotonic()
@@ -279,27 +289,32 @@ class Store:
         remove(aside.parent)
 
     def _sweep(self, held: str | None = None) -> None:
-        """Remove what killed processes left: temporary folders whose lock nobody holds.
+        """Remove what killed processes left."""
+        for leftover in self._abandoned(held):
+            remove(leftover)
+
+    def _abandoned(self, held: str | None = None) -> Iterator[Path]:
+        """Temporary folders whose lock nobody holds, each while it is held here.
 
         Those of the lock that the caller holds are nobody's either.
         """
         for leftover in list(self._tmp.iterdir()) if self._tmp.is_dir() else []:
             name = leftover.name.partition(".")[0]
             if name == held:
-                remove(leftover)
+                yield leftover
                 continue
             with suppress(Timeout), self._lock(name):
-                remove(leftover)
+                yield leftover
 
     def _temporary(self, folder: Path) -> Path:
         make_private(self._tmp)
-        return Path(tempfile.mkdtemp(prefix=f"{_lock_name(folder)}.", dir=self._tmp))
+        return Path(tempfile.mkdtemp(prefix=f"{lock_name(folder)}.", dir=self._tmp))
 
     def _held(self, folder: Path, on_wait: Callable[[], None] | None) -> FileLock:
         """Take the lock of an entry, however long it takes."""
         with self._usable():
             self._prepare()
-            lock = self._lock_file(_lock_name(folder))
+            lock = self._lock_file(lock_name(folder))
             with suppress(Timeout):
                 lock.acquire(blocking=False)
                 return lock
@@ -384,14 +399,3 @@ def _verified_entry(folder: Path, kind: Kind, fields: Mapping[str, JSON]) -> Ent
     with suppress(OSError):  # a store that can only be read needs no order of use
         os.utime(folder / MANIFEST)
     return entry
-
-
-def _lock_name(folder: Path) -> str:
-    return f"{folder.parent.parent.name}-{folder.name}"
-
-
-def _last_used(folder: Path) -> float:
-    for path in (folder / MANIFEST, folder):
-        with suppress(OSError):
-            return path.lstat().st_mtime
-    return 0.0

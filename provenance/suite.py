@@ -39,13 +39,15 @@ from provenance.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from os import PathLike
 
+    from provenance._suite_problems import Hints
     from provenance._suite_schema import (
         InputsDocument,
         ModelDocument,
         PairDocument,
+        Part,
         SuiteDocument,
     )
 
@@ -53,6 +55,7 @@ __all__ = ["Blocks", "Claim", "Mark", "Suite", "json_schema", "load", "loads"]
 
 _TOO_BIG = f"a suite has at most {MAX_BYTES} bytes: split it into several files"
 _T = TypeVar("_T")
+_D = TypeVar("_D", bound="Part")
 
 
 @dataclass(frozen=True)
@@ -124,11 +127,12 @@ def load(path: str | PathLike[str]) -> Suite:
         With all the mistakes of the file, or the one that kept it from being read.
     """
     path = Path(path)
-    data = _read_bytes(path)
-    return replace(loads(_decode(data, path), path), digest=_digest(data))
+    data = read_bytes(path)
+    return replace(loads(decode(data, path), path), digest=digest_of_bytes(data))
 
 
-def _digest(data: bytes) -> str:
+def digest_of_bytes(data: bytes) -> str:
+    """The digest of a file's bytes."""
     return f"sha256:{sha256(data).hexdigest()}"
 
 
@@ -142,11 +146,14 @@ def loads(text: str, path: Path) -> Suite:
     """
     if len(text) > MAX_BYTES:
         raise SuiteError(path, [Problem(1, 1, _TOO_BIG)])
-    from provenance._suite_schema import VERBATIM
+    from provenance._suite_rules import rule_problems
+    from provenance._suite_schema import VERBATIM, SuiteDocument
 
     document = read(text.removeprefix("\ufeff"), path, verbatim=VERBATIM)
-    suite = _suite(_checked(document, path), document, path)
-    return replace(suite, digest=_digest(text.encode("utf-8", "surrogatepass")))
+    if not isinstance(document.value, dict):
+        raise SuiteError(path, [*document.problems, _not_a_mapping(document)])
+    suite = _suite(checked(document, path, SuiteDocument, rule_problems), document, path)
+    return replace(suite, digest=digest_of_bytes(text.encode("utf-8", "surrogatepass")))
 
 
 def json_schema() -> dict[str, Any]:
@@ -156,7 +163,8 @@ def json_schema() -> dict[str, Any]:
     return _suite_schema.json_schema()
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Read a regular file of at most 1 MiB, and one byte more of a longer one."""
     try:
         _refuse_unread(path)
         with path.open("rb") as file:
@@ -180,7 +188,8 @@ def _refuse_unread(path: Path) -> None:
         raise SuiteError(path, [Problem(1, 1, f"the file has {about.st_size} bytes; {_TOO_BIG}")])
 
 
-def _decode(data: bytes, path: Path) -> str:
+def decode(data: bytes, path: Path) -> str:
+    """Read UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -190,28 +199,30 @@ def _decode(data: bytes, path: Path) -> str:
         raise SuiteError(path, [Problem(line, column, what)]) from None
 
 
-def _checked(document: Document, path: Path) -> SuiteDocument:
-    """Validate a document, or raise all that is wrong with it."""
+def checked(
+    document: Document,
+    path: Path,
+    kind: type[_D],
+    rules: Callable[[Document, Hints], Iterable[Problem]],
+) -> _D:
+    """Validate a document, a mapping, against a schema and rules, or raise all that is wrong with it."""
     from pydantic import ValidationError
 
-    from provenance import _suite_problems, _suite_rules
-    from provenance._suite_schema import SuiteDocument
+    from provenance import _suite_problems
 
     document = _without_holders(document)
-    if not isinstance(document.value, dict):
-        raise SuiteError(path, [*document.problems, _not_a_mapping(document)])
     hints = _suite_problems.Hints()
     problems = set(document.problems)
     problems.update(_suite_problems.no_value_problems(document))
-    problems.update(_suite_rules.rule_problems(document, hints))
-    checked = None
+    problems.update(rules(document, hints))
+    found = None
     try:
-        checked = SuiteDocument.model_validate(document.value)
+        found = kind.model_validate(document.value)
     except ValidationError as error:
-        problems.update(_suite_problems.schema_problems(error, document, hints))
-    if problems or checked is None:
+        problems.update(_suite_problems.schema_problems(error, document, hints, kind))
+    if problems or found is None:
         raise SuiteError(path, sorted(problems))
-    return checked
+    return found
 
 
 def _without_holders(document: Document) -> Document:
@@ -243,8 +254,8 @@ def _suite(checked: SuiteDocument, document: Document, path: Path) -> Suite:
     )
     return Suite(
         path=path,
-        inputs=_inputs(checked.inputs, folder),
-        models=_models(checked.models, folder),
+        inputs=inputs_of(checked.inputs, folder),
+        models=models_of(checked.models, folder),
         claims=claims,
         controls=checked.controls,
         lineage=tuple((node.name, node.parent) for node in nodes(checked.lineage)),
@@ -272,14 +283,15 @@ def _implied_pairs(document: Document) -> Iterator[tuple[PairDocument, Mark]]:
         )
 
 
-def _inputs(inputs: InputsDocument, folder: Path) -> InputsSpec:
+def inputs_of(inputs: InputsDocument, folder: Path) -> InputsSpec:
+    """What a file in ``folder`` says that models are fed."""
     spec = InputsSpec(**inputs.model_dump())
     if spec.text in {"stdlib", "topics"}:
         return spec
-    return InputsSpec(**{**inputs.model_dump(), "text": _absolute(spec.text, folder)})
+    return InputsSpec(**{**inputs.model_dump(), "text": absolute(spec.text, folder)})
 
 
-def _models(models: Mapping[str, ModelDocument], folder: Path) -> dict[str, ModelSpec]:
+def models_of(models: Mapping[str, ModelDocument], folder: Path) -> dict[str, ModelSpec]:
     """Every model, with the model that its base is where that has a name of its own."""
 
     def made(name: str) -> ModelSpec:
@@ -293,13 +305,14 @@ def _models(models: Mapping[str, ModelDocument], folder: Path) -> dict[str, Mode
 def _model(model: ModelDocument, folder: Path) -> ModelSpec:
     given = model.model_dump()
     if model.path is not None:
-        given["path"] = _absolute(model.path, folder)
+        given["path"] = absolute(model.path, folder)
     if model.base is not None and model.base.startswith(("./", "../")):
-        given["base"] = _absolute(model.base, folder)
+        given["base"] = absolute(model.base, folder)
     return ModelSpec(**given)
 
 
-def _absolute(path: str, folder: Path) -> str:
+def absolute(path: str, folder: Path) -> str:
+    """A path that a file in ``folder`` names."""
     # Lexically: whether the file is there, and what it links to, is for who opens it.
     return os.path.normpath(folder / path)
 

@@ -187,7 +187,7 @@ class DistillSettings:
         return {"distribution": self.distribution(), **asdict(self)}
 
 
-Action = Literal["make", "download", "load", "capture", "distil", "match", "wait"]
+Action = Literal["audit", "make", "download", "load", "capture", "distil", "match", "wait"]
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,7 @@ def reader(furnished, tmp_path):
     def reader(script, expected=0):
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         settings = {"PATH": path, "HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1"}
+        settings |= {"PROVENANCE_HISTORY": str(folder / "history.sqlite")}
         settings |= {"PYTEST_ADDOPTS": "-p no:cacheprovider", "COLUMNS": "80", "NO_COLOR": "1"}
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -249,7 +250,26 @@ def mistakes(reader):
     return str(found.value).replace(str(path), path.name)
 
 
+def a_first_audit(reader):
+    """Models as the page has them; other is a stranger at first."""
+    hub, models = reader.folder / "hub", reader.folder / "models"
+    for name, repo in (("base", "base-7b"), ("other", "theirs")):
+        shutil.copytree(hub / f"models--org--{repo}" / "snapshots" / COMMIT, models / name)
+    shutil.copytree(reader.folder / "checkpoints" / "ours", models / "chat")
+    return reader("provenance audit models").replace(str(reader.folder), "/srv")
+
+
+def a_second_audit(reader):
+    a_first_audit(reader)
+    models = reader.folder / "models"
+    shutil.rmtree(models / "other")
+    shutil.copytree(models / "chat", models / "other")
+    return reader("provenance audit models").replace(str(reader.folder), "/srv")
+
+
 OUTPUTS = {
+    "a first audit": a_first_audit,
+    "a second audit": a_second_audit,
     "quickstart": the_quickstart,
     "a false claim": a_false_claim,
     "names of tests": names_of_tests,

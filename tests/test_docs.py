@@ -8,6 +8,8 @@ import click
 import pytest
 
 from provenance import suite
+from provenance._registry_schema import RegistryDocument
+from provenance.audit import CHANGE_KINDS
 from provenance.cli import cli
 from provenance.errors import SuiteError
 from provenance.evidence import (
@@ -29,6 +31,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 LINKED = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))]
 SUITES = (ROOT / "docs" / "suites.md").read_text("utf-8")
 EVIDENCE = (ROOT / "docs" / "evidence.md").read_text("utf-8")
+AUDIT = (ROOT / "docs" / "audit.md").read_text("utf-8")
 STATISTICS_PAGE = (ROOT / "docs" / "statistics.md").read_text("utf-8")
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -152,7 +155,7 @@ def test_every_command_is_documented(words):
 )
 def test_every_option_of_a_command_is_documented(option):
     if option.startswith("-"):
-        assert re.search(rf"`[^`]*{option}[ `]", SUITES + EVIDENCE)
+        assert re.search(rf"`[^`]*{option}[ `]", SUITES + EVIDENCE + AUDIT)
     else:
         assert option.upper() in SUITES  # an argument
 
@@ -162,6 +165,14 @@ def test_every_option_of_compare_stands_in_its_table():
     flags = {flag for param in compare.params for flag in param.opts if flag.startswith("--")}
     table = {cell.split()[0].strip("`") for cell in rows(EVIDENCE) if cell.startswith("`--")}
     assert table == flags
+
+
+def test_every_option_and_every_change_of_an_audit_stands_in_its_tables():
+    ((_, audit),) = [found for found in commands() if found[0] == "provenance audit"]
+    flags = {flag for param in audit.params for flag in param.opts if flag.startswith("--")}
+    assert flags == {word.split()[0] for word in named(AUDIT) if word.startswith("--")}
+    assert set(CHANGE_KINDS) <= named(AUDIT)
+    assert set(RegistryDocument.model_fields) <= named(AUDIT)
 
 
 @pytest.mark.parametrize("statistic", sorted({*REGISTRY, *STATISTICS}))

@@ -46,6 +46,7 @@ LEVELS = {
     "plan": 4,
     "verdict": 4,
     "acquire": 5,
+    "doctor": 5,
     "execute": 5,
     "live": 5,
     "measure": 5,
@@ -53,6 +54,7 @@ LEVELS = {
     "results": 6,
     "attest": 7,
     "gate": 7,
+    "audit": 7,
     "plugin": 8,
     "cli": 8,
 }
@@ -76,6 +78,7 @@ PRIVATE = {
     "_parse": "sources",
     "_partners": "blocks",
     "_per_model": "execute",
+    "_registry_schema": "suite",
     "_quiet": "errors",  # serves several: a leaf, it imports nothing of ours
     "_signals": "tracing",
     "_similarity": "assignment",
@@ -122,8 +125,10 @@ LIGHT = [
     "provenance",
     "provenance.acquire",
     "provenance.attest",
+    "provenance.audit",
     "provenance.cli",
     "provenance.drafting",
+    "provenance.doctor",
     "provenance.errors",
     "provenance.evidence",
     "provenance.execute",
@@ -246,6 +251,15 @@ def test_importing_the_package_loads_none_of_its_modules():
 
 def test_reading_a_suite_loads_no_engine():
     assert not loaded_by(["provenance.suite"]) & {"provenance.execute", "numpy", "scipy"}
+
+
+def test_the_command_line_begins_without_what_computes():
+    assert not loaded_by(["provenance.cli"]) & {
+        "numpy",
+        "pydantic",
+        "sqlalchemy",
+        "huggingface_hub",
+    }
 
 
 def test_what_names_no_engine_names_no_pytest():

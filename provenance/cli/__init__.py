@@ -13,10 +13,14 @@ import click
 
 from provenance import ProvenanceError
 from provenance.cli._attest import attest, bom
+from provenance.cli._audit import audit
 from provenance.cli._compare import compare
+from provenance.cli._completion import completion
 from provenance.cli._demo import demo
+from provenance.cli._doctor import doctor
 from provenance.cli._explain import explain
 from provenance.cli._init import init
+from provenance.cli._sections import Sections
 from provenance.cli._store import store
 from provenance.cli._suite import schema, suite
 from provenance.cli._summary import summary
@@ -36,6 +40,8 @@ Start here:
   pytest my.suite.yaml                   test what it claims
   provenance explain NODE_ID             what did this test find, and what now?
   provenance verify evidence/            check stored evidence again
+  provenance audit FOLDER                judge every pair of models in a folder, every night
+  provenance doctor                      is all here that this needs?
 
 A model is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model) or
 a recipe (quickstart/base). Exit codes: 0 done, 1 what was asked for does not hold, 2 a mistake in what
@@ -63,11 +69,26 @@ def _complain(message: str) -> None:
     sys.exit(2)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
 @click.version_option(package_name="pytest-provenance")
 def cli() -> None:
     """Tell whether two language models share a lineage."""
 
 
-for _command in (attest, bom, compare, demo, explain, init, schema, store, suite, summary, verify):
+for _command in (
+    attest,
+    audit,
+    bom,
+    compare,
+    completion,
+    demo,
+    doctor,
+    explain,
+    init,
+    schema,
+    store,
+    suite,
+    summary,
+    verify,
+):
     cli.add_command(_command)

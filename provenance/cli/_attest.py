@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 import provenance
-from provenance import ProvenanceError, Results
+from provenance import ProvenanceError
 from provenance.cli._options import JSON
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -87,7 +87,7 @@ def verify(
 @OUTPUT
 def bom(results: Path, output: Path) -> None:
     """Write a CycloneDX bill of materials of the models of RESULTS, with the pedigree that held."""
-    _write(output, provenance.bill_of_materials(Results.from_json(_read(results))))
+    _write(output, provenance.bill_of_materials(provenance.Results.from_json(_read(results))))
 
 
 def _named_folder(argument: str) -> tuple[str, Path]:

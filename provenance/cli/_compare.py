@@ -11,6 +11,7 @@ from rich.table import Table
 
 import provenance
 from provenance import InputsSpec, Memory, Store
+from provenance.cli._completion import complete_model
 from provenance.cli._options import ALPHA, DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
 from provenance.cli._progress import progress
 
@@ -23,8 +24,8 @@ DEFAULTS = InputsSpec()
 
 
 @click.command()
-@click.argument("candidate")
-@click.argument("reference")
+@click.argument("candidate", shell_complete=complete_model)
+@click.argument("reference", shell_complete=complete_model)
 @click.option(
     "--statistic",
     default="match",

@@ -1,0 +1,81 @@
+"""The tables of the history, for SQLAlchemy. Their names are ours even in a database of many."""
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
+
+SCHEMA = 1
+"""Raised whenever these tables change; a history of a newer schema is refused."""
+
+metadata = MetaData()
+# Text of MySQL has 64 KiB, and evidence on a hundred blocks may have more.
+Long = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
+
+schema = Table(
+    "provenance_schema",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+runs = Table(
+    "provenance_runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("registry", Text, nullable=False, index=True),
+    Column("digest", String(80), nullable=False),
+    Column("statistic", String(40), nullable=False),
+    Column("inputs", Text, nullable=False),
+    Column("alpha", Float, nullable=False),
+    Column("threshold", Float, nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("started", String(40), nullable=False),
+    Column("finished", String(40)),  # null: was killed, or is still at work
+)
+
+models = Table(
+    "provenance_models",
+    metadata,
+    Column("run", ForeignKey(runs.c.id), primary_key=True),
+    Column("name", String(1000), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("digest", String(80)),
+    Column("weights_digest", String(80)),
+    Column("error", Text),
+)
+
+evidence = Table(
+    "provenance_evidence",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("statistic", String(40), nullable=False),
+    Column("candidate_digest", String(80)),
+    Column("reference_digest", String(80)),
+    Column("inputs_digest", String(80)),
+    Column("log10_p", Float),
+    Column("evidence", Long),  # null where there can be none
+    Column("error", Text),  # and why
+    Column("created", String(40), nullable=False),
+)
+
+pairs = Table(
+    "provenance_pairs",
+    metadata,
+    Column("run", ForeignKey(runs.c.id), primary_key=True),
+    Column("candidate", String(1000), primary_key=True),
+    Column("reference", String(1000), primary_key=True),
+    Column("key", String(64)),
+    Column("verdict", String(20)),
+    Column("log10_p", Float),
+    Column("error", Text),
+    Column("known", Boolean, nullable=False),
+)

@@ -1,0 +1,76 @@
+"""The models that lie in a folder: checkpoints, adapters and GGUF files, told by their files' names.
+
+What is none of these is left alone. Whether a model can be read is found when it is opened.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from provenance._forms import PICKLE, PICKLE_INDEX, SPLIT_GGUF
+from provenance._weights import ADAPTER_CONFIG, CONFIG, listing
+from provenance.errors import SourceError
+from provenance.vocabulary import ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FIRST_PART = "-00001-of-"
+
+
+def models_in(folder: Path) -> dict[str, ModelSpec]:
+    """Every model below a folder, by its path relative to it, sorted.
+
+    A checkpoint is not looked into, nor is a folder whose name begins with a dot. Links are followed,
+    but not in circles.
+
+    Raises
+    ------
+    SourceError
+        The folder cannot be read, or is a checkpoint itself.
+    """
+    names = listing(folder)
+    if _is_checkpoint(names):
+        raise SourceError(f"{folder} is a checkpoint itself; give the folder that it is in")
+    found = dict(_models(folder, folder, frozenset()))
+    return dict(sorted(found.items()))
+
+
+def _models(folder: Path, root: Path, above: frozenset[str]) -> Iterator[tuple[str, ModelSpec]]:
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        names = listing(folder)
+    except SourceError:
+        # not to be read: it may hold a model, so that opening it must say why it cannot be had
+        yield _named(folder, root)
+        return
+    if _is_checkpoint(names) and folder != root:
+        yield _named(folder, root)
+        return
+    for name in names:
+        inner = folder / name
+        if name.startswith("."):
+            continue
+        if inner.is_dir():
+            yield from _models(inner, root, above | {real})
+        elif name.endswith(".gguf") and _is_whole_or_first(name):
+            yield _named(inner, root)
+
+
+def _is_checkpoint(names: list[str]) -> bool:
+    weights = any(name.endswith(".safetensors") for name in names)
+    pickles = PICKLE in names or PICKLE_INDEX in names
+    return ADAPTER_CONFIG in names or (CONFIG in names and (weights or pickles))
+
+
+def _is_whole_or_first(name: str) -> bool:
+    """Of the parts of a GGUF file the first stands for all, and says that they must be joined."""
+    return SPLIT_GGUF.search(name) is None or FIRST_PART in name
+
+
+def _named(place: Path, root: Path) -> tuple[str, ModelSpec]:
+    return place.relative_to(root).as_posix(), ModelSpec(path=str(place))

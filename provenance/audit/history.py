@@ -1,0 +1,340 @@
+"""What was measured and judged, run by run, in SQLite or any other database of SQLAlchemy.
+
+Each piece is written in a transaction of its own as soon as it is known, so that a run that is killed
+loses nothing; a run counts as complete only when it says so at its end. Evidence is kept by what it
+depends on and shared by all registries of one history.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import platformdirs
+
+from provenance._forms import extra
+from provenance.audit.records import AuditedModel, AuditedPair, Snapshot
+from provenance.errors import ProvenanceError
+from provenance.evidence import Evidence, EvidenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, Connection, Engine
+
+    from provenance.audit.registry import Registry
+
+WAIT_SECONDS = 60
+"""How long a run waits for another that writes to the same SQLite file."""
+POLL_SECONDS = 0.02
+ATTEMPTS = 5
+"""Of making the tables, which several runs may do at once."""
+
+
+class HistoryError(ProvenanceError):
+    """The history cannot be used: not there, not ours, or of a newer schema than this version reads."""
+
+
+class History:
+    """The history in one database.
+
+    Parameters
+    ----------
+    url : str, optional
+        A URL of SQLAlchemy (``postgresql+psycopg://host/name``), or the path of an SQLite file; by
+        default the environment's ``PROVENANCE_HISTORY``, else ``history.sqlite`` in the user's data
+        folder for ``pytest-provenance``.
+    read_only : bool
+        Make no file where there is none.
+
+    Raises
+    ------
+    HistoryError
+        If it cannot be used.
+
+    Notes
+    -----
+    Close it, or use it in a ``with``. Any number of processes may use one database.
+    """
+
+    def __init__(self, url: str | None = None, *, read_only: bool = False) -> None:
+        try:
+            import sqlalchemy
+        except ModuleNotFoundError:
+            raise HistoryError(
+                f"an audit needs SQLAlchemy for its history: {extra('audit')}"
+            ) from None
+        try:
+            parsed = _url(url or os.environ.get("PROVENANCE_HISTORY") or default_path())
+        except sqlalchemy.exc.ArgumentError:
+            raise HistoryError(
+                "the history's URL cannot be read; write sqlite:///history.sqlite or "
+                "postgresql+psycopg://user@host/name"
+            ) from None
+        self.shown = parsed.render_as_string(hide_password=True)
+        with self._usable():
+            self._engine = _engine(parsed, read_only=read_only)
+            try:
+                self._prepare()
+            except BaseException:
+                self.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def known(self, key: str) -> Evidence | str | None:
+        """Evidence of a key, or why there can be none; None where nothing is known.
+
+        Evidence that is damaged, or of a schema that this version does not read, is nothing known.
+        """
+        from provenance.audit import _tables as t
+
+        with self._usable(), self._engine.connect() as connection:
+            query = t.evidence.select().where(t.evidence.c.key == key)
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            return None
+        if row["evidence"] is None:
+            return str(row["error"])
+        try:
+            return Evidence.from_json(row["evidence"])
+        except EvidenceError:
+            return None
+
+    def keep(self, key: str, evidence: Evidence) -> None:
+        """Keep evidence; of two runs that measured the same, the first is kept."""
+        self._keep(
+            {
+                "key": key,
+                "statistic": evidence.statistic,
+                "candidate_digest": evidence.candidate.digest,
+                "reference_digest": evidence.reference.digest,
+                "inputs_digest": evidence.inputs.digest,
+                "log10_p": evidence.log10_p,
+                "evidence": evidence.to_json(),
+                "created": evidence.created,
+            }
+        )
+
+    def keep_failure(self, key: str, statistic: str, reason: str) -> None:
+        """Keep why there can be no evidence of a key."""
+        self._keep({"key": key, "statistic": statistic, "error": reason, "created": _now()})
+
+    def begin(self, name: str, registry: Registry, models: tuple[AuditedModel, ...]) -> int:
+        """Begin a run over a registry, with its models as they are now; returns its number."""
+        from provenance.audit import _tables as t
+
+        run = {
+            "registry": name,
+            "digest": registry.digest,
+            "statistic": registry.statistic,
+            "inputs": json.dumps(asdict(registry.inputs)),
+            "alpha": registry.alpha,
+            "threshold": registry.threshold,
+            "version": version("pytest-provenance"),
+            "started": _now(),
+        }
+        with self._writing() as connection:
+            result = connection.execute(t.runs.insert().values(run))
+            (number,) = result.inserted_primary_key or (0,)
+            rows = [{"run": number, **asdict(model)} for model in models]
+            connection.execute(t.models.insert(), rows)
+        return int(number)
+
+    def record(self, run: int, pair: AuditedPair) -> None:
+        """Record how a pair was judged in a run."""
+        from provenance.audit import _tables as t
+
+        with self._writing() as connection:
+            connection.execute(t.pairs.insert().values(run=run, **asdict(pair)))
+
+    def finish(self, run: int) -> str:
+        """Say that a run is complete; returns the time."""
+        from provenance.audit import _tables as t
+
+        finished = _now()
+        with self._writing() as connection:
+            connection.execute(t.runs.update().where(t.runs.c.id == run).values(finished=finished))
+        return finished
+
+    def last_complete(self, name: str) -> Snapshot | None:
+        """What the last complete run over a registry found; None before the first."""
+        from sqlalchemy import select
+
+        from provenance.audit import _tables as t
+
+        query = select(t.runs).where(t.runs.c.registry == name, t.runs.c.finished.is_not(None))
+        with self._usable(), self._engine.connect() as connection:
+            run = connection.execute(query.order_by(t.runs.c.id.desc()).limit(1)).mappings().first()
+            if run is None:
+                return None
+            models, pairs = (
+                connection.execute(select(table).where(table.c.run == run["id"])).mappings().all()
+                for table in (t.models, t.pairs)
+            )
+        return Snapshot(
+            run=run["id"],
+            created=run["finished"],
+            threshold=run["threshold"],
+            models=tuple(AuditedModel(**_without_run(row)) for row in models),
+            pairs=tuple(AuditedPair(**_without_run(row)) for row in pairs),
+        )
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        from sqlalchemy.exc import IntegrityError
+
+        from provenance.audit import _tables as t
+
+        with self._usable():
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(t.evidence.insert().values(row))
+            except IntegrityError:
+                if self.known(row["key"]) is None:
+                    self._mend(row)
+
+    def _mend(self, row: dict[str, Any]) -> None:
+        """Put evidence in the place of what could not be read."""
+        from provenance.audit import _tables as t
+
+        with self._writing() as connection:
+            where = t.evidence.c.key == row["key"]
+            connection.execute(t.evidence.update().where(where).values(row))
+
+    def _prepare(self) -> None:
+        """Make the tables, or see that they are of a schema that is read here."""
+        from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+        self._engine.connect().close()  # what cannot be reached is not tried again
+        for attempt in range(ATTEMPTS):
+            try:
+                self._make_tables()
+            except (IntegrityError, OperationalError, ProgrammingError):
+                if attempt == ATTEMPTS - 1:  # not another run that made the same table
+                    raise
+            else:
+                return
+
+    def _make_tables(self) -> None:
+        from sqlalchemy import select
+
+        from provenance.audit import _tables as t
+
+        with self._engine.begin() as connection:
+            t.schema.create(connection, checkfirst=True)
+            found = connection.execute(select(t.schema.c.version)).scalar()
+            if found is None:
+                connection.execute(t.schema.insert().values(id=1, version=t.SCHEMA))
+            elif found != t.SCHEMA:
+                raise HistoryError(
+                    f"the history {self.shown} is of schema {found}, and this version of provenance "
+                    f"reads schema {t.SCHEMA}: use a newer version, or another history"
+                )
+            t.metadata.create_all(connection)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._usable(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Turn what the database refuses into one line."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            raise HistoryError(
+                f"the history {self.shown} needs the driver {error.name}; install it, such as with "
+                "pip install 'psycopg[binary]'"
+            ) from error
+        except SQLAlchemyError as error:
+            said = str(getattr(error, "orig", None) or error).strip().splitlines() or [""]
+            raise HistoryError(f"cannot use the history {self.shown}: {said[0]}") from error
+
+
+def default_path() -> str:
+    """The SQLite file that is the history where none is named."""
+    return str(Path(platformdirs.user_data_dir("pytest-provenance")) / "history.sqlite")
+
+
+def _url(text: str) -> URL:
+    from sqlalchemy import URL, make_url
+
+    if "://" in text:
+        return make_url(text)
+    return URL.create("sqlite", database=os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
+
+
+def _engine(url: URL, *, read_only: bool) -> Engine:
+    from sqlalchemy import create_engine, event
+
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    file = url.database
+    if file and file != ":memory:":
+        if not Path(file).exists() and read_only:
+            return create_engine("sqlite://")
+        _make_folder(Path(file).parent)
+    engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        _write_ahead(connection)
+        # what is lost with the machine's power is measured again, or is in the store
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    return engine
+
+
+def _write_ahead(connection: Any) -> None:
+    """Let readers and one writer work at once.
+
+    While another process does the same, or opens or closes the file, SQLite refuses without the wait
+    that it has for all else.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            return
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise HistoryError(
+            f"cannot make the folder {folder} for the history: {error.strerror or error}"
+        ) from error
+
+
+def _without_run(row: Any) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "run"}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,123 @@
+"""What an audit found, as plain data: models, pairs, and the run that they belong to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from provenance.audit.changes import Change
+    from provenance.evidence import Evidence
+    from provenance.vocabulary import InputsSpec, StatisticName, Verdict
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class AuditedModel:
+    """A model as it was at a run; ``digest`` is None where ``error`` says why it cannot be had."""
+
+    name: str
+    source: str
+    digest: str | None = None
+    weights_digest: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class AuditedPair:
+    """A pair as it was judged at a run; ``verdict`` is None where ``error`` says why it was not.
+
+    ``key`` is the digest of all that its evidence depends on. ``known`` says that the evidence, or the
+    reason that there can be none, was in the history before.
+    """
+
+    candidate: str
+    reference: str
+    verdict: Verdict | None = None
+    log10_p: float | None = None
+    key: str | None = None
+    error: str | None = None
+    known: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The two, whichever way round."""
+        return frozenset((self.candidate, self.reference))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the history holds of one complete run."""
+
+    run: int
+    created: str
+    threshold: float
+    models: tuple[AuditedModel, ...]
+    pairs: tuple[AuditedPair, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One run over a registry.
+
+    ``since`` is the last complete run before it, with ``since_created``; None at the first, which has no
+    changes. ``evidence`` is by `AuditedPair.key`. ``ignored`` lists pairs that were not judged, each as
+    (name, name, reason).
+    """
+
+    name: str
+    statistic: StatisticName
+    inputs: InputsSpec
+    alpha: float
+    threshold: float
+    run: int
+    created: str
+    models: tuple[AuditedModel, ...]
+    pairs: tuple[AuditedPair, ...]
+    ignored: tuple[tuple[str, str, str], ...]
+    since: int | None
+    since_created: str | None
+    changes: tuple[Change, ...]
+    evidence: dict[str, Evidence]
+
+    @property
+    def measured(self) -> int:
+        """Pairs that were measured in this run."""
+        return sum(not pair.known and pair.error is None for pair in self.pairs)
+
+    @property
+    def known(self) -> int:
+        """Pairs whose evidence, or reason that there is none, was known before."""
+        return sum(pair.known for pair in self.pairs)
+
+    @property
+    def failed(self) -> int:
+        """Pairs that could not be judged."""
+        return sum(pair.error is not None for pair in self.pairs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without the evidence."""
+        return {
+            "schema": SCHEMA,
+            "registry": self.name,
+            "run": self.run,
+            "created": self.created,
+            "statistic": self.statistic,
+            "inputs": asdict(self.inputs),
+            "alpha": self.alpha,
+            "threshold": self.threshold,
+            "measured": self.measured,
+            "known": self.known,
+            "failed": self.failed,
+            "since": self.since,
+            "changes": [asdict(change) for change in self.changes],
+            "models": [asdict(model) for model in self.models],
+            "pairs": [asdict(pair) for pair in self.pairs],
+            "ignored": [list(pair) for pair in self.ignored],
+        }
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(self.to_dict(), allow_nan=False)

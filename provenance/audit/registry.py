@@ -1,0 +1,192 @@
+"""Which models are audited: a registry file, or a folder of checkpoints, to `Registry`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provenance._yaml import Mark, read
+from provenance.audit.folder import models_in
+from provenance.errors import ProvenanceError, SuiteError
+from provenance.suite import (
+    absolute,
+    checked,
+    decode,
+    digest_of_bytes,
+    inputs_of,
+    loads,
+    models_of,
+    read_bytes,
+)
+from provenance.vocabulary import DISTANCES, WITHOUT_P, InputsSpec, ModelSpec, StatisticName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from os import PathLike
+
+    from provenance._registry_schema import RegistryDocument
+    from provenance._suite_problems import Hints
+    from provenance._yaml import Document
+    from provenance.errors import Problem
+
+SUITE_KEYS = ("pairs", "lineage")
+"""What makes a file a suite, of which only the models count here."""
+NOWHERE = Mark(1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Models, every pair of which is to be judged.
+
+    ``path`` is absolute. ``ignored`` holds the reasons of pairs that are not judged, by their two names;
+    ``marks`` where models are declared. ``alpha`` is divided by the number of pairs that are judged.
+    """
+
+    path: Path
+    models: Mapping[str, ModelSpec]
+    inputs: InputsSpec = field(default_factory=InputsSpec)
+    statistic: StatisticName = "kinship"
+    alpha: float = 1e-6
+    ignored: Mapping[frozenset[str], str] = field(default_factory=dict)
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    digest: str = ""
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Every pair once, as (candidate, reference): the reference is the one that is declared first.
+
+        In an order in which neighbours share a model, and each model comes in when those before it
+        have all met each other.
+        """
+        names = list(self.models)
+        found = []
+        for i, candidate in enumerate(names):
+            earlier = names[:i] if i % 2 else names[:i][::-1]
+            found += [(candidate, reference) for reference in earlier]
+        return tuple(pair for pair in found if frozenset(pair) not in self.ignored)
+
+    @property
+    def threshold(self) -> float:
+        """``alpha`` divided by the number of pairs (Bonferroni)."""
+        models = len(self.models)
+        return self.alpha / max(1, models * (models - 1) // 2 - len(self.ignored))
+
+
+def load_registry(path: str | PathLike[str]) -> Registry:
+    """Read a registry file, a suite file, or a folder of checkpoints.
+
+    Of a suite, its models, its inputs and the statistic and alpha of its `defaults` count; its claims do
+    not. Of a folder, every checkpoint below it that is not inside of another one.
+
+    Raises
+    ------
+    SuiteError
+        With all the mistakes of a file.
+    ProvenanceError
+        A folder that cannot be read, or fewer than two models.
+    """
+    path = Path(os.path.normpath(Path(path).expanduser().absolute()))
+    registry = _of_folder(path) if path.is_dir() else _of_file(path)
+    if len(registry.models) < 2:
+        found = "one model" if registry.models else "no model"
+        raise ProvenanceError(f"{path} has {found}, and an audit compares pairs: give two or more")
+    if not registry.pairs():
+        raise ProvenanceError(f"{path}: every pair is ignored, so that nothing would be judged")
+    return registry
+
+
+def _of_folder(path: Path) -> Registry:
+    models = models_in(path)
+    names = "\n".join(models).encode("utf-8", "surrogatepass")
+    return Registry(path, models, digest=f"sha256:{sha256(names).hexdigest()}")
+
+
+def _of_file(path: Path) -> Registry:
+    from provenance._registry_schema import REGISTRY_VERBATIM, RegistryDocument
+
+    data = read_bytes(path)
+    text = decode(data, path)
+    document = read(text, path, verbatim=REGISTRY_VERBATIM)
+    if not isinstance(document.value, dict):
+        what = "a registry is a mapping with the keys version and models, or version and folder"
+        raise SuiteError(path, [*document.problems, document.problem((), what)])
+    marks = {
+        str(key[1]): mark
+        for key, mark in document.keys.items()
+        if key[0] == "models" and len(key) == 2
+    }
+    if any(key in document.value for key in SUITE_KEYS):
+        registry = _of_suite(text, path, document.value)
+    else:
+        registry = _registry(checked(document, path, RegistryDocument, _rules), path)
+    return replace(registry, digest=digest_of_bytes(data), marks=marks)
+
+
+def _of_suite(text: str, path: Path, raw: dict[str, Any]) -> Registry:
+    suite = loads(text, path)
+    defaults = raw.get("defaults", {})
+    named = defaults.get("statistic", "kinship")
+    several = named if isinstance(named, list) else [named]
+    able = [name for name in several if name not in WITHOUT_P | DISTANCES]
+    return Registry(
+        path=path,
+        models=suite.models,
+        inputs=suite.inputs,
+        statistic=able[0] if able else "kinship",
+        alpha=defaults.get("alpha", 1e-6),
+    )
+
+
+def _registry(document: RegistryDocument, path: Path) -> Registry:
+    models = models_of(document.models, path.parent)
+    if document.folder is not None:
+        folder = Path(absolute(os.path.expanduser(document.folder), path.parent))  # noqa: PTH111 - never raises
+        found = models_in(folder)
+        both = sorted(found.keys() & models.keys())
+        if both:
+            raise ProvenanceError(
+                f"{path}: {both[0]!r} is declared under models: and lies in {folder}; rename one"
+            )
+        models = {**models, **found}
+    ignored = {frozenset(entry.pair): " ".join(entry.reason.split()) for entry in document.ignore}
+    _check_ignored(ignored, models, path)
+    return Registry(
+        path=path,
+        models=models,
+        inputs=inputs_of(document.inputs, path.parent),
+        statistic=document.statistic,
+        alpha=document.alpha,
+        ignored=ignored,
+    )
+
+
+def _check_ignored(
+    ignored: Mapping[frozenset[str], str], models: Mapping[str, ModelSpec], path: Path
+) -> None:
+    """Refuse a pair to ignore that is none: a name that was mistyped would ignore nothing."""
+    pairs = {frozenset(pair) for pair in combinations(models, 2)}
+    for pair in ignored:
+        if pair not in pairs:
+            names = " and ".join(repr(name) for name in sorted(pair))
+            raise ProvenanceError(
+                f"{path}: ignore: names {names}, which is no pair of the registry's models"
+            )
+
+
+def _rules(document: Document, _hints: Hints) -> Iterator[Problem]:
+    """Find every mistake that takes more than one field to see."""
+    from provenance._suite_rules import models_problems
+
+    yield from models_problems(document)
+    raw = document.value
+    if "models" not in raw and "folder" not in raw:
+        yield document.problem((), "the registry has no models: write models:, or folder:")
+    statistic = raw.get("statistic")
+    if isinstance(statistic, str) and statistic in WITHOUT_P:
+        yield document.problem(("statistic",), f"{statistic} has no p-value and decides no pair")
+    if isinstance(statistic, str) and statistic in DISTANCES:
+        what = f"{statistic} needs more permutations than an audit draws: use it in a suite"
+        yield document.problem(("statistic",), what)

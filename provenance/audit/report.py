@@ -1,0 +1,65 @@
+"""An audit as `Results`: every pair a claim of nothing, for what draws and stores results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provenance._assemble import versions
+from provenance.audit.registry import NOWHERE
+from provenance.results import ClaimResult, PartResult, Results, SuiteRecord, with_holm
+from provenance.suite import Blocks, Claim
+from provenance.verdict import judge_pair
+
+if TYPE_CHECKING:
+    from provenance.audit.records import Audit, AuditedPair
+    from provenance.audit.registry import Registry
+
+
+def audit_results(found: Audit, registry: Registry) -> Results:
+    """Results in which each pair is a claim ``unknown``, its evidence beside it.
+
+    A pair that could not be judged has failed, with its reason; one that was ignored is skipped.
+    """
+    claims = [
+        *(_judged(pair, found, registry) for pair in found.pairs),
+        *(_ignored(names, registry) for names in found.ignored),
+    ]
+    sources = {model.name: model.source for model in found.models}
+    declared = tuple(result.claim for result in claims)
+    record = SuiteRecord(
+        str(registry.path), registry.digest, registry.inputs, sources, declared, controls=False
+    )
+    return Results((record,), with_holm((record,), tuple(claims)), versions(), found.created)
+
+
+def _claim(candidate: str, reference: str, registry: Registry, skip: str | None = None) -> Claim:
+    return Claim(
+        id=f"{candidate}-vs-{reference}",
+        candidate=candidate,
+        reference=reference,
+        expect="unknown",
+        statistic=registry.statistic,
+        alpha=registry.alpha,
+        threshold=registry.threshold,
+        blocks=Blocks(),
+        tags=(),
+        xfail=None,
+        skip=skip,
+        mark=registry.marks.get(candidate, NOWHERE),
+    )
+
+
+def _judged(pair: AuditedPair, found: Audit, registry: Registry) -> ClaimResult:
+    path = str(registry.path)
+    evidence = found.evidence.get(pair.key or "")
+    claim = _claim(pair.candidate, pair.reference, registry)
+    if evidence is None:
+        part = PartResult(f"{path}::{claim.id}", "failed", 0.0, pair.error)
+        return ClaimResult(path, claim, error=pair.error, parts=(part,))
+    part = PartResult(f"{path}::{claim.id}", "passed", 0.0)
+    return ClaimResult(path, claim, judge_pair(claim, evidence), evidence, parts=(part,))
+
+
+def _ignored(names: tuple[str, str, str], registry: Registry) -> ClaimResult:
+    candidate, reference, reason = names
+    return ClaimResult(str(registry.path), _claim(candidate, reference, registry, skip=reason))

@@ -1,0 +1,252 @@
+"""Runs an audit: each pair is known from the history, or measured now and kept."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from provenance import corpus
+from provenance._assemble import versions
+from provenance._weights import one_line
+from provenance.audit.changes import changes
+from provenance.audit.history import HistoryError
+from provenance.audit.records import Audit, AuditedModel, AuditedPair, Snapshot
+from provenance.errors import (
+    ArchitectureError,
+    DegenerateError,
+    DeviceError,
+    InputError,
+    ProvenanceError,
+    StoreError,
+)
+from provenance.plan import Comparison
+from provenance.store import digest_of
+from provenance.verdict import decide_evidence
+from provenance.vocabulary import Stage
+
+if TYPE_CHECKING:
+    from provenance.audit.history import History
+    from provenance.audit.registry import Registry
+    from provenance.evidence import Evidence
+    from provenance.execute import Executor
+    from provenance.vocabulary import ModelSpec, Verdict
+
+LASTING = (ArchitectureError, DegenerateError, InputError)
+"""What is wrong with the weights themselves, and so will be tomorrow."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run would do: pairs as (candidate, reference), and models that cannot be read."""
+
+    to_measure: tuple[tuple[str, str], ...]
+    known: tuple[tuple[str, str], ...]
+    models: tuple[AuditedModel, ...]
+
+
+def audit_registry(
+    registry: Registry, executor: Executor, history: History, *, name: str | None = None
+) -> Audit:
+    """Judge every pair of a registry; what the history knows is not measured again.
+
+    Parameters
+    ----------
+    registry : Registry
+        The models.
+    executor : Executor
+        Opens and measures them; told of each pair as a stage "audit".
+    history : History
+        Read and written, pair by pair.
+    name : str, optional
+        What the registry is called in the history; its absolute path where nothing is said.
+
+    Returns
+    -------
+    Audit
+        With what changed since the last complete run over the registry of this name.
+
+    Raises
+    ------
+    ProvenanceError
+        If the history, the store, the device or the text to be read cannot be used. A model or a pair
+        that cannot be read or compared is no error: it is recorded with its reason.
+    """
+    name = name or _text(str(registry.path))
+    _check_inputs(registry)
+    models = opened(registry, executor)
+    run = history.begin(name, registry, models)
+    judge = _Judge(registry, executor, history, {m.name: m.error for m in models})
+    pairs = []
+    for pair in registry.pairs():
+        judged = judge.pair(*pair)
+        history.record(run, judged)
+        pairs.append(judged)
+    before = history.last_complete(name)
+    created = history.finish(run)
+    now = Snapshot(run, created, registry.threshold, models, tuple(pairs))
+    return Audit(
+        name=name,
+        statistic=registry.statistic,
+        inputs=registry.inputs,
+        alpha=registry.alpha,
+        threshold=registry.threshold,
+        run=run,
+        created=created,
+        models=models,
+        pairs=tuple(pairs),
+        ignored=ignored_pairs(registry),
+        since=None if before is None else before.run,
+        since_created=None if before is None else before.created,
+        changes=() if before is None else changes(before, now),
+        evidence=judge.evidence,
+    )
+
+
+def foresee(registry: Registry, executor: Executor, history: History) -> Outlook:
+    """Say what `audit_registry` would measure; opens the models, runs none, and writes nothing."""
+    _check_inputs(registry)
+    models = opened(registry, executor)
+    broken = {model.name for model in models if model.error is not None}
+    known: list[tuple[str, str]] = []
+    to_measure: list[tuple[str, str]] = []
+    for candidate, reference in registry.pairs():
+        if {candidate, reference} & broken:
+            continue
+        keys = _keys(executor, _comparison(registry, candidate, reference))
+        found = any(history.known(key) is not None for key in keys)
+        (known if found else to_measure).append((candidate, reference))
+    return Outlook(tuple(to_measure), tuple(known), models)
+
+
+def _check_inputs(registry: Registry) -> None:
+    """Raise where the text that all pairs need cannot be had: that is no pair's fault."""
+    inputs = registry.inputs
+    if inputs.kind == "text":
+        corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
+
+
+def ignored_pairs(registry: Registry) -> tuple[tuple[str, str, str], ...]:
+    """Pairs that are not judged, as (name, name, reason)."""
+    return tuple(
+        (first, second, reason)
+        for (first, second), reason in sorted(
+            (sorted(names), reason) for names, reason in registry.ignored.items()
+        )
+    )
+
+
+def opened(registry: Registry, executor: Executor) -> tuple[AuditedModel, ...]:
+    """Every model with its digests, or with why it cannot be had."""
+    return tuple(_opened(name, spec, executor) for name, spec in registry.models.items())
+
+
+def _opened(name: str, spec: ModelSpec, executor: Executor) -> AuditedModel:
+    source = _text(spec.source)
+    try:
+        found = executor.checkpoint(spec)
+    except StoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one model's surprise must not stop the night
+        return AuditedModel(name, source, error=_reason(error))
+    return AuditedModel(name, _text(found.source), found.digest, found.weights_digest)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ProvenanceError):
+        return _text(str(error))
+    return _text(f"unexpected {type(error).__name__}: {one_line(error)}")
+
+
+def _text(text: str) -> str:
+    """A text that every database takes: a file's name may be no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _comparison(registry: Registry, candidate: str, reference: str) -> Comparison:
+    models = registry.models
+    return Comparison.of(models[candidate], models[reference], registry.inputs, registry.statistic)
+
+
+@functools.cache  # they are read from the disk, and do not change while this runs
+def _versions() -> str:
+    return digest_of(versions())
+
+
+def _keys(executor: Executor, comparison: Comparison) -> tuple[str, str]:
+    """What evidence is kept under, and a reason that there is none: another library may mend that."""
+    depends = executor.dependencies(comparison)
+    return digest_of(depends), digest_of({"failure": depends, "versions": _versions()})
+
+
+class _Judge:
+    """Judges pairs, and keeps the evidence of each."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        executor: Executor,
+        history: History,
+        broken: dict[str, str | None],
+    ) -> None:
+        self.evidence: dict[str, Evidence] = {}
+        self._registry = registry
+        self._executor = executor
+        self._history = history
+        self._broken = broken
+        self._total = len(registry.pairs())
+        self._done = 0
+
+    def pair(self, candidate: str, reference: str) -> AuditedPair:
+        """Judge a pair; never raises of what is wrong with it."""
+        self._done += 1
+        judged = AuditedPair(candidate, reference)
+        for name in (candidate, reference):
+            if self._broken[name] is not None:
+                return replace(judged, error=f"{name} cannot be read: {self._broken[name]}")
+        try:
+            return self._judged(judged)
+        except (HistoryError, StoreError):
+            raise
+        except DeviceError as error:
+            self._check_device()
+            return replace(judged, error=_text(str(error)))
+        except Exception as error:  # noqa: BLE001 - one pair's surprise must not stop the night
+            return replace(judged, error=_reason(error))
+
+    def _check_device(self) -> None:
+        """Raise where the device that was asked for is not there: that is no pair's fault."""
+        from provenance.devices import candidates
+
+        candidates(self._executor.device)
+
+    def _judged(self, pair: AuditedPair) -> AuditedPair:
+        comparison = _comparison(self._registry, pair.candidate, pair.reference)
+        key, failure = _keys(self._executor, comparison)
+        reason = self._history.known(failure)
+        found = reason if reason is not None else self._history.known(key)
+        known = found is not None
+        if found is None:
+            try:
+                found = self._measured(pair, comparison, key)
+            except LASTING as error:
+                found = _text(str(error))
+                self._history.keep_failure(failure, self._registry.statistic, found)
+        if isinstance(found, str):
+            return replace(pair, error=found, known=known)
+        self.evidence[key] = found
+        verdict = self._verdict(found)
+        return replace(pair, verdict=verdict, log10_p=found.log10_p, key=key, known=known)
+
+    def _measured(self, pair: AuditedPair, comparison: Comparison, key: str) -> Evidence:
+        if self._executor.on_stage is not None:
+            subject = f"{pair.candidate} and {pair.reference}"
+            self._executor.on_stage(Stage("audit", subject, self._done, self._total))
+        found = self._executor.evidence(comparison)
+        self._history.keep(key, found)
+        return found
+
+    def _verdict(self, evidence: Evidence) -> Verdict:
+        if evidence.candidate.digest == evidence.reference.digest:
+            return "dependent"  # one checkpoint under two names
+        return decide_evidence(evidence, self._registry.threshold)

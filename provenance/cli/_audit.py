@@ -1,0 +1,201 @@
+"""`provenance audit`: every pair of a registry, and what changed since the last time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import provenance
+from provenance import Memory, ProvenanceError, Store
+from provenance.cli._options import DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
+from provenance.cli._progress import progress
+
+if TYPE_CHECKING:
+    from provenance import Audit, AuditedPair, Outlook, Registry
+
+STYLES = {"dependent": "bold red", "inconclusive": "yellow", "independent": "green"}
+
+
+class Kinds(click.ParamType[frozenset[str]]):
+    """Kinds of change, with commas between them."""
+
+    name = "kinds"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> frozenset[str]:
+        """Return them, or say which is none."""
+        kinds = frozenset(part.strip() for part in value.split(",")) - {""}
+        for kind in sorted(kinds - set(provenance.CHANGE_KINDS)):
+            known = ", ".join(provenance.CHANGE_KINDS)
+            self.fail(f"{kind!r} is no kind of change; there are: {known}", param, ctx)
+        return kinds
+
+
+@click.command()
+@click.argument("registry", type=click.Path(path_type=Path))
+@click.option(
+    "--history",
+    "url",
+    metavar="URL",
+    help="SQLAlchemy's URL of a database, or an SQLite file "
+    "[default: $PROVENANCE_HISTORY or history.sqlite in the user's data folder].",
+)
+@click.option(
+    "--name",
+    help="What the registry is called in the history, where its path is not always the same "
+    "[default: its absolute path].",
+)
+@click.option("--fail-on-change", is_flag=True, help="Exit with 1 if anything changed.")
+@click.option(
+    "--fail-on",
+    type=Kinds(),
+    default="",
+    help="Exit with 1 on these kinds of change alone, with commas: new-kin,changed-digest.",
+)
+@click.option(
+    "--results",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write all that was found, with the evidence, to this JSON file.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be measured; open models, run none.")
+@DEVICE
+@MEMORY
+@RESIDENT
+@STORE
+@QUIET
+@JSON
+def audit(
+    registry: Path,
+    url: str | None,
+    name: str | None,
+    fail_on_change: bool,  # noqa: FBT001
+    fail_on: frozenset[str],
+    results: Path | None,
+    dry_run: bool,  # noqa: FBT001
+    device: str,
+    memory: int,
+    resident: int | None,
+    store: Path | None,
+    quiet: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> int:
+    """Judge every pair of REGISTRY: a registry file, a suite, or a folder of checkpoints.
+
+    What the history knows is not measured again: only new or changed weights cost anything. Then says
+    what changed since the last complete run.
+    """
+    loaded = provenance.load_registry(registry)
+    with provenance.History(url, read_only=dry_run) as history, progress(quiet=quiet) as tell:
+        executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
+        if dry_run:
+            outlook = provenance.foresee(loaded, executor, history)
+        else:
+            found = provenance.audit_registry(loaded, executor, history, name=name)
+    if dry_run:
+        _print_outlook(outlook, as_json=as_json)
+        return 0
+    if results is not None:
+        _write(results, provenance.audit_results(found, loaded).to_json())
+    if as_json:
+        click.echo(found.to_json())
+    else:
+        _print(Console(highlight=False), found, loaded)
+    kinds = frozenset(provenance.CHANGE_KINDS) if fail_on_change else fail_on
+    return int(any(change.kind in kinds for change in found.changes))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ProvenanceError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _print_outlook(outlook: Outlook, *, as_json: bool) -> None:
+    broken = {model.name: model.error for model in outlook.models if model.error is not None}
+    if as_json:
+        fields = {
+            "to_measure": [list(pair) for pair in outlook.to_measure],
+            "known": [list(pair) for pair in outlook.known],
+            "unreadable": broken,
+        }
+        click.echo(json.dumps(fields))
+        return
+    click.echo(f"{len(outlook.to_measure)} pairs to measure, {len(outlook.known)} known")
+    for candidate, reference in outlook.to_measure:
+        click.echo(f"would measure: {_plain(candidate)} and {_plain(reference)}")
+    for name, error in broken.items():
+        click.echo(f"cannot read: {_plain(name)}: {_plain(error or '')}")
+
+
+def _plain(text: str) -> str:
+    """A text in one line that no terminal and no CI system takes for a command."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _print(console: Console, found: Audit, registry: Registry) -> None:
+    unreadable = {model.name: model.error for model in found.models if model.error is not None}
+    judged = [pair for pair in found.pairs if not pair.names & unreadable.keys()]
+    shown = [pair for pair in judged if pair.verdict != "independent"]
+    shown.sort(key=lambda pair: (pair.error is not None, pair.log10_p or 0.0))
+    size = f"{len(found.models)} models, {len(found.pairs)} pairs"
+    level = f"alpha {registry.alpha:g}, {found.threshold:.3g} a pair"
+    for line in (
+        f"{_plain(found.name)}: {size} at {level}",
+        f"{found.measured} measured, {found.known} known; {found.failed} could not be judged",
+    ):
+        console.print(Text(line), soft_wrap=True)
+    for name, error in unreadable.items():
+        console.print(Text(_plain(f"cannot read: {name}: {error}")), soft_wrap=True)
+    if console.is_terminal and shown:
+        console.print(_table(shown))
+    elif shown:
+        for pair in shown:
+            console.print(Text(_line(pair)), soft_wrap=True)
+    independent = len(judged) - len(shown)
+    console.print(Text(f"independent: {independent} of {len(found.pairs)} pairs"), soft_wrap=True)
+    for first, second, reason in found.ignored:
+        ignored = f"ignored: {first} and {second}: {reason}"
+        console.print(Text(_plain(ignored)), soft_wrap=True)
+    _print_changes(console, found)
+
+
+def _table(pairs: list[AuditedPair]) -> Table:
+    table = Table(title="kin, undecided and failed pairs")
+    for column in ("candidate", "reference", "verdict", "p"):
+        table.add_column(column, justify="right" if column == "p" else "left")
+    for pair in pairs:
+        verdict = pair.verdict or "failed"
+        said = Text(verdict, style=STYLES.get(verdict, "red"))
+        names = [Text(_plain(name)) for name in (pair.candidate, pair.reference)]
+        table.add_row(*names, said, Text(_plain(pair.error)) if pair.error else _p(pair))
+    return table
+
+
+def _line(pair: AuditedPair) -> str:
+    names = f"{_plain(pair.candidate)} and {_plain(pair.reference)}"
+    if pair.error is not None:
+        return f"failed: {names}: {_plain(pair.error)}"
+    return f"{pair.verdict}: {names}, p = {_p(pair)}"
+
+
+def _p(pair: AuditedPair) -> str:
+    return "none" if pair.log10_p is None else provenance.format_p(pair.log10_p)
+
+
+def _print_changes(console: Console, found: Audit) -> None:
+    if found.since is None:
+        line = f"run {found.run} is the first complete one: later runs are compared with it"
+    elif found.changes:
+        line = f"changes since run {found.since} ({found.since_created}):"
+    else:
+        line = f"no change since run {found.since} ({found.since_created})"
+    console.print(Text(line, style="bold"), soft_wrap=True)
+    for change in found.changes:
+        names = " and ".join(change.names)
+        console.print(Text(_plain(f"{change.kind}: {names}: {change.detail}")), soft_wrap=True)

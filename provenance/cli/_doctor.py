@@ -1,0 +1,50 @@
+"""`provenance doctor`: whether everything is here that the rest needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+import provenance
+from provenance import Store
+from provenance.cli._options import DEVICE, JSON, STORE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from provenance import Check
+
+STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+
+
+@click.command()
+@click.option("--offline", is_flag=True, help="Leave out what needs the network.")
+@DEVICE
+@STORE
+@JSON
+def doctor(offline: bool, device: str, store: Path | None, as_json: bool) -> int:  # noqa: FBT001
+    """Look at devices, disk, memory, the store, the hub and what is installed; exits 1 on a problem."""
+    checks = provenance.diagnose(Store(store), device=device, offline=offline)
+    states = {check.state for check in checks}
+    if as_json:
+        worst = next(state for state in ("problem", "warning", "ok") if state in states)
+        click.echo(json.dumps({"state": worst, "checks": [asdict(check) for check in checks]}))
+    else:
+        console = Console(highlight=False)
+        for check in checks:
+            _print(console, check)
+    return int("problem" in states)
+
+
+def _print(console: Console, check: Check) -> None:
+    line = Text.assemble(
+        (f"{check.state:8}", STYLES[check.state]), f" {check.name:12} {check.detail}"
+    )
+    console.print(line, soft_wrap=True)
+    if check.remedy is not None:
+        console.print(Text(f"{'':22}{check.remedy}"), soft_wrap=True)

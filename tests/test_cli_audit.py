@@ -1,0 +1,208 @@
+"""`provenance audit`: what is printed, what is written, and the exit code."""
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from provenance import Executor, Results
+from provenance.cli import main
+
+
+@pytest.fixture
+def run(capfd, shared_store, monkeypatch, tmp_path):
+    """Run the command in this process; (exit code, stdout, stderr)."""
+    monkeypatch.delenv("CI", raising=False)
+
+    def run(*arguments):
+        where = ["--store", str(shared_store), "--history", str(tmp_path / "h.sqlite")]
+        with pytest.raises(SystemExit) as stop:
+            main(["audit", *map(str, arguments), *where, "--device", "cpu"])
+        out, err = capfd.readouterr()
+        return stop.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def registry(tmp_path, family):
+    """A registry of two kin and a stranger."""
+    home = tmp_path / "models"
+    for name, source in (("a", "base"), ("b", "kin"), ("c", "other")):
+        shutil.copytree(getattr(family, source), home / name)
+    path = tmp_path / "registry.yaml"
+    path.write_text("version: 1\ninputs: {tokens: 512, sequence_length: 64}\nfolder: models\n")
+    return path
+
+
+def replace(folder, source):
+    shutil.rmtree(folder)
+    shutil.copytree(source, folder)
+
+
+def test_a_log_has_plain_lines(run, registry):
+    code, out, err = run(registry)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"{registry}: 3 models, 3 pairs at alpha 1e-06, 3.33e-07 a pair"
+    assert lines[1] == "3 measured, 0 known; 0 could not be judged"
+    assert lines[2].startswith("dependent: b and a, p = ")
+    assert lines[3] == "independent: 2 of 3 pairs"
+    assert lines[4] == "run 1 is the first complete one: later runs are compared with it"
+
+
+def test_a_second_run_says_that_nothing_changed(run, registry):
+    run(registry)
+    code, out, _ = run(registry, "--fail-on-change")
+    assert code == 0
+    assert "0 measured, 3 known; 0 could not be judged" in out
+    assert "no change since run 1 (" in out
+
+
+def test_json_is_one_object_with_pairs_and_changes(run, registry, family):
+    run(registry)
+    replace(registry.parent / "models" / "c", family.short)
+    code, out, err = run(registry, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["schema"], found["run"], found["since"], found["measured"]) == (1, 2, 1, 2)
+    assert {change["kind"] for change in found["changes"]} == {"changed-digest", "new-kin"}
+    pair = found["pairs"][0]
+    assert (pair["candidate"], pair["reference"], pair["verdict"]) == ("b", "a", "dependent")
+    assert pair["known"]
+    assert found["models"][0]["digest"].startswith("sha256:")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ([], 0),
+        (["--fail-on-change"], 1),
+        (["--fail-on", "new-kin"], 1),
+        (["--fail-on", "lost-kin, changed-digest"], 1),
+        (["--fail-on", "lost-kin"], 0),
+    ],
+)
+def test_the_exit_code_is_1_on_a_change_that_was_named(run, registry, family, options, code):
+    run(registry)
+    replace(registry.parent / "models" / "c", family.short)
+    found, out, _ = run(registry, *options)
+    assert found == code
+    assert "changes since run 1" in out
+    assert "new-kin: c and a: dependent, p = " in out
+    assert "changed-digest: c: other weights stand behind this name" in out
+
+
+def test_a_model_that_cannot_be_read_is_said_once_and_not_of_each_pair(run, registry):
+    (registry.parent / "models" / "c" / "model.safetensors").write_bytes(b"torn")
+    lines = run(registry)[1].splitlines()
+    assert lines[1] == "1 measured, 0 known; 2 could not be judged"
+    assert lines[2].startswith("cannot read: c: ")
+    assert lines[3].startswith("dependent: b and a, p = ")
+    assert lines[4] == "independent: 0 of 3 pairs"
+
+
+def test_results_are_written_for_a_report(run, registry, tmp_path):
+    run(registry, "--results", tmp_path / "results.json")
+    found = Results.from_json((tmp_path / "results.json").read_text())
+    assert [result.claim.expect for result in found.claims] == ["unknown"] * 3
+    assert found.state == "pass"
+
+
+def test_a_dry_run_says_what_would_be_measured(run, registry, tmp_path, family):
+    shutil.copytree(family.short, registry.parent / "models" / "d")
+    (registry.parent / "models" / "c" / "model.safetensors").write_bytes(b"torn")
+    code, out, _ = run(registry, "--dry-run")
+    assert code == 0
+    assert out.splitlines()[:2] == ["3 pairs to measure, 0 known", "would measure: b and a"]
+    assert "cannot read: c: " in out
+    assert not (tmp_path / "h.sqlite").exists()
+    found = json.loads(run(registry, "--dry-run", "--json")[1])
+    assert found["to_measure"] == [["b", "a"], ["d", "a"], ["d", "b"]]
+    assert list(found["unreadable"]) == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{tmp}/none.yaml"], "there is no such file"),
+        (["{tmp}"], "no model, and an audit compares pairs"),
+        (["{tmp}", "--fail-on", "magic"], "'magic' is no kind of change; there are: new-model"),
+        (["{registry}", "--history", "x://y"], "cannot use the history"),
+        (["{registry}", "--results", "{tmp}/no/such/folder.json"], "cannot write"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    registry, tmp_path, shared_store, capfd, arguments, words
+):
+    (tmp_path / "empty").mkdir()
+    filled = [a.format(tmp=tmp_path / "empty", registry=registry) for a in arguments]
+    if "--history" not in filled:
+        filled += ["--history", str(tmp_path / "h.sqlite")]
+    with pytest.raises(SystemExit) as stop:
+        main(["audit", *filled, "--store", str(shared_store), "--device", "cpu"])
+    out, err = capfd.readouterr()
+    assert (stop.value.code, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+
+
+def test_an_interrupt_keeps_what_was_measured(run, registry, monkeypatch):
+    measure = Executor.evidence
+    calls = []
+
+    def interrupted(self, comparison):
+        calls.append(comparison)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return measure(self, comparison)
+
+    monkeypatch.setattr(Executor, "evidence", interrupted)
+    assert run(registry)[0] == 130
+    monkeypatch.undo()
+    assert "1 measured, 2 known; 0 could not be judged" in run(registry)[1]
+
+
+def test_progress_is_told_in_the_log_of_a_ci_system_unless_quiet(run, registry, monkeypatch):
+    monkeypatch.setenv("CI", "1")
+    _, _, err = run(registry)
+    assert "provenance: audit b and a\n" in err
+    (registry.parent / "h.sqlite").unlink()
+    assert run(registry, "-q")[2] == ""
+
+
+def test_a_name_is_never_a_command_to_a_terminal_or_a_ci_system(run, registry, family):
+    name = "[red]x\x1b[31m\n::error::boo"
+    shutil.copytree(family.short, registry.parent / "models" / name)
+    _, out, _ = run(registry)
+    assert "\x1b" not in out
+    assert not any(line.startswith("::") for line in out.splitlines())
+    assert r"[red]x\x1b[31m\n::error::boo" in out
+
+
+def test_a_terminal_has_a_table(registry, tmp_path, shared_store):
+    read, write = pty.openpty()
+    command = [sys.executable, "-m", "provenance.cli", "audit", str(registry), "-q"]
+    command += ["--store", str(shared_store), "--history", str(tmp_path / "h.sqlite")]
+    kept = {key: value for key, value in os.environ.items() if key != "CI"}
+    environment = kept | {"TERM": "xterm", "COLUMNS": "100", "NO_COLOR": "1"}
+    process = subprocess.Popen(command, stdout=write, env=environment)
+    os.close(write)
+    shown = b""
+    while True:
+        try:
+            part = os.read(read, 4096)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(read)
+    assert process.wait() == 0
+    text = shown.decode()
+    assert "kin, undecided and failed pairs" in text
+    assert "dependent" in text
+    assert "\x1b[31m" not in text
