@@ -17,6 +17,7 @@ WITHOUT_JSON = {
     "provenance completion",  # a script
     "provenance demo",  # likewise
     "provenance schema",  # JSON already
+    "provenance summary",  # Markdown of what is JSON
     "provenance suite schema",
 }
 

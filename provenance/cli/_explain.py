@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 import provenance
-from provenance import ProvenanceError, SuiteText
+from provenance import ProvenanceError
 from provenance.cli._options import JSON
 
 if TYPE_CHECKING:
-    from provenance import Explanation, Results
+    from provenance import Explanation, Results, SuiteText
 
 LAST_RUN = Path(".pytest_cache/d/provenance/results.json")
 
@@ -67,7 +67,7 @@ def _suite(node_id: str, root: Path) -> SuiteText | None:
         return None
     models = {name: spec.source for name, spec in suite.models.items()}
     text = path.read_text("utf-8-sig")
-    return SuiteText(suite.claims, models, suite.inputs, suite.digest, text)
+    return provenance.SuiteText(suite.claims, models, suite.inputs, suite.digest, text)
 
 
 def _print(console: Console, found: Explanation) -> None:
