@@ -14,7 +14,8 @@ A tour, in the order in which data flows:
   `DistillSettings` are for `generalized`.
 * `decide_evidence` judges a pair, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
   claim in words.
-* `Results` are what a run of suites found, `ClaimResult` by `ClaimResult`.
+* `Results` are what a run of suites found, `ClaimResult` by `ClaimResult`; `read_results` reads them,
+  `render_report` draws them, and `lineage_graph` finds the families in them.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
 
 `import provenance` imports no torch: names that need it load when they are first used.
@@ -26,11 +27,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from provenance._lineage_formats import format_lineage
     from provenance.errors import ProvenanceError, SuiteError
     from provenance.evidence import BlockEvidence, Evidence
     from provenance.execute import Executor, compare
+    from provenance.lineage import Lineage, lineage_graph
     from provenance.pvalues import format_p
+    from provenance.reading import read_results
     from provenance.recipes import RECIPES
+    from provenance.report import render_report
     from provenance.results import ClaimResult, Results
     from provenance.statistics import REGISTRY
     from provenance.store import Store
@@ -61,6 +66,7 @@ _HOMES = {
     "Evidence": "evidence",
     "Executor": "execute",
     "InputsSpec": "vocabulary",
+    "Lineage": "lineage",
     "Memory": "vocabulary",
     "ModelSpec": "vocabulary",
     "ProvenanceError": "errors",
@@ -75,12 +81,16 @@ _HOMES = {
     "decide": "verdict",
     "decide_blocks": "verdict",
     "decide_evidence": "verdict",
+    "format_lineage": "_lineage_formats",
     "format_p": "pvalues",
     "json_schema": "suite",
     "judge_block": "verdict",
     "judge_pair": "verdict",
+    "lineage_graph": "lineage",
     "load_suite": "suite:load",
     "parse_bytes": "vocabulary",
+    "read_results": "reading",
+    "render_report": "report",
     "significant": "verdict",
 }
 
@@ -94,6 +104,7 @@ __all__ = [
     "Evidence",
     "Executor",
     "InputsSpec",
+    "Lineage",
     "Memory",
     "ModelSpec",
     "ProvenanceError",
@@ -106,12 +117,16 @@ __all__ = [
     "decide",
     "decide_blocks",
     "decide_evidence",
+    "format_lineage",
     "format_p",
     "json_schema",
     "judge_block",
     "judge_pair",
+    "lineage_graph",
     "load_suite",
     "parse_bytes",
+    "read_results",
+    "render_report",
     "significant",
 ]
 

@@ -8,7 +8,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def visible(text: str, keep: str = "") -> str:
-    """Write characters that are not seen as their code points: ``a⟨U+202E⟩b``.
+    r"""Write characters that are not seen as their code points: ``a⟨U+202E⟩b``.
 
     Parameters
     ----------
@@ -19,7 +19,7 @@ def visible(text: str, keep: str = "") -> str:
 
     Examples
     --------
-    >>> visible("a\\x1b[31m")
+    >>> visible("a\x1b[31m")
     'a⟨U+001B⟩[31m'
     """
     if text.isascii() and text.isprintable():

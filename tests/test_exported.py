@@ -46,9 +46,12 @@ LEVELS = {
     "verdict": 4,
     "acquire": 5,
     "execute": 5,
+    "lineage": 5,
     "live": 5,
     "measure": 5,
     "proxies": 5,
+    "reading": 5,
+    "report": 5,
     "results": 5,
     "plugin": 6,
     "cli": 6,
@@ -64,6 +67,7 @@ PRIVATE = {
     "_entries": "store",
     "_forms": "sources",
     "_hub": "sources",
+    "_lineage_formats": "lineage",
     "_mlps": "tracing",
     "_origins": "naming",
     "_paired": "permtest",
@@ -81,6 +85,7 @@ PRIVATE = {
     "_tensors": "sources",
     "_urls": "sources",
     "_valueless": "tracing",
+    "_visible": "errors",  # serves several: a leaf, it imports nothing of ours
     "_weights": "sources",
     "_wording": "verdict",
     "_yaml": "suite",
@@ -92,9 +97,13 @@ SIDEWAYS = {
     ("execute", "acquire"),  # has the models that are measured
     ("execute", "measure"),  # its torch side, imported when there is something to measure
     ("execute", "proxies"),  # likewise
+    ("lineage", "results"),  # finds families in them
     ("live", "measure"),  # the shape of a model
     ("loading", "weights"),  # looks at weights that it does not load
     ("proxies", "measure"),  # likewise
+    ("reading", "results"),  # reads them
+    ("report", "lineage"),  # draws it
+    ("report", "results"),  # draws them
     ("permtest", "transforms"),  # permutes what the transforms know how to permute
     ("recipes", "transforms"),  # a recipe is made of transforms
     ("verification", "tracing"),  # runs a model as the trace does
@@ -118,11 +127,15 @@ LIGHT = [
     "provenance.errors",
     "provenance.evidence",
     "provenance.execute",
+    "provenance.lineage",
     "provenance.plan",
     "provenance.pvalues",
+    "provenance.reading",
     "provenance.recipes",
     "provenance.recipes.families",
     "provenance.recipes.settings",
+    "provenance.report",
+    *(f"provenance.report.{path.stem}" for path in sorted((PACKAGE / "report").glob("[!_]*.py"))),
     "provenance.results",
     "provenance.sources",
     "provenance.statistics",

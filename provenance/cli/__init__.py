@@ -14,6 +14,7 @@ import click
 from provenance import ProvenanceError
 from provenance.cli._compare import compare
 from provenance.cli._demo import demo
+from provenance.cli._report import graph, report
 from provenance.cli._store import store
 from provenance.cli._suite import schema, suite
 
@@ -61,5 +62,5 @@ def cli() -> None:
     """Tell whether two language models share a lineage."""
 
 
-for _command in (compare, demo, schema, store, suite):
+for _command in (compare, demo, graph, report, schema, store, suite):
     cli.add_command(_command)

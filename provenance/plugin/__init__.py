@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provenance.plugin import hookspecs, keeping, options
+from provenance.plugin import hookspecs, keeping, options, reporting
 from provenance.plugin.fixtures import provenance
 from provenance.plugin.gathering import Gatherer
 from provenance.plugin.records import Recorder
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["provenance"]
 
-OUTPUTS = (keeping,)
+OUTPUTS = (keeping, reporting)
 """What writes something from the results of a run; each implements `pytest_provenance_results`."""
 
 

@@ -39,6 +39,11 @@ def add(parser: pytest.Parser) -> None:
         help="write the evidence on each pair to DIR/<suite>/<claim>.json",
     )
     group.addoption(
+        "--provenance-report",
+        metavar="FILE",
+        help="write a report on the run, one HTML page, to FILE",
+    )
+    group.addoption(
         "--provenance-memory",
         metavar="SIZE",
         default=MEMORY,
@@ -78,6 +83,12 @@ def store_folder(config: pytest.Config) -> Path | None:
 def evidence_folder(config: pytest.Config) -> Path | None:
     """Where ``--provenance-evidence`` points."""
     chosen: str | None = config.getoption("--provenance-evidence")
+    return None if chosen is None else config.invocation_params.dir / chosen
+
+
+def report_file(config: pytest.Config) -> Path | None:
+    """Where ``--provenance-report`` points."""
+    chosen: str | None = config.getoption("--provenance-report")
     return None if chosen is None else config.invocation_params.dir / chosen
 
 

@@ -14,6 +14,8 @@ from provenance.verdict import claimed_blocks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from provenance.results import ClaimResult
 
 LEAST = 6
@@ -73,13 +75,22 @@ def quantiles(log10_ps: Sequence[float]) -> Quantiles | None:
     rank = _drawn(count)
     kept = observed[rank - 1]
     low, high = (np.log10(beta.ppf(q, rank, count + 1 - rank)) for q in (0.025, 0.975))
-    outside = int(((kept < low) | (kept > high)).sum())
-    expected = np.log10(rank / (count + 1))
-    series = (tuple(x.tolist()) for x in (expected, kept, np.maximum(low, -300), high))
-    return Quantiles(*series, count, outside)
+    outside = int(np.sum((kept < low) | (kept > high)))
+    return Quantiles(
+        expected=_floats(np.log10(rank / (count + 1))),
+        observed=_floats(kept),
+        low=_floats(low),
+        high=_floats(high),
+        count=count,
+        outside=outside,
+    )
 
 
-def _drawn(count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _floats(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _drawn(count: int) -> NDArray[np.int64]:
     """Ranks to draw, from 1."""
     if count <= DRAWN:
         return np.arange(1, count + 1)

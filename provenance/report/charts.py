@@ -90,8 +90,10 @@ def p_values(key: str, points: Sequence[Point], threshold: float) -> Markup:
     kin = sum(p.kind == "kin" for p in points)
     words = (
         "p-value of each block",
-        f"{kin} of {len(points)} blocks lie beyond the threshold {format_p(threshold)}. "
-        "The table of blocks holds the numbers.",
+        (
+            f"{kin} of {len(points)} blocks lie beyond the threshold {format_p(threshold)}. "
+            "The table of blocks holds the numbers."
+        ),
     )
     return drawing(
         key,
@@ -243,8 +245,10 @@ def heat_map(key: str, cells: Cells) -> Markup:
     every = max(1, math.ceil(16 / side))
     words = (
         "Every block against every block",
-        f"{len(cells.below)} of {sum(map(len, cells.log10_p))} cells lie beyond the threshold. "
-        "The table below holds the numbers.",
+        (
+            f"{len(cells.below)} of {sum(map(len, cells.log10_p))} cells lie beyond the threshold. "
+            "The table below holds the numbers."
+        ),
     )
     centre = side / 2 - 0.5
     marks = joined(
@@ -315,8 +319,10 @@ def qq_plot(key: str, points: Quantiles, what: str) -> Markup:
     outline = "M" + "L".join(f"{number(x)} {number(y)}" for x, y in band) + "z"
     words = (
         f"Quantiles of {what}",
-        f"{points.count} p-values against uniform ones; {points.outside} of the points drawn lie "
-        "outside the pointwise 95% band.",
+        (
+            f"{points.count} p-values against uniform ones; {points.outside} of the points drawn lie "
+            "outside the pointwise 95% band."
+        ),
     )
     return drawing(
         key,

@@ -87,28 +87,29 @@ def outcome(statuses: Sequence[Status]) -> str:
     """The outcome of the whole in one sentence."""
     found = Counter(one.key for one in statuses)
     claimed = len(statuses) - found["measured"]
-    if not statuses or claimed == found["skipped"] and not found["measured"]:
-        return "Nothing was checked."
-    if not claimed:
-        return f"Nothing is claimed; {_many(found['measured'], 'pair was', 'pairs were')} measured."
+    if claimed == found["skipped"]:
+        measured = _many(found["measured"], "pair was", "pairs were")
+        return f"Nothing is claimed; {measured} measured." if measured[0] != "0" else _NOTHING
     whole = _many(claimed, "claim", "claims")
-    if found["false"]:
-        return f"{found['false']} of {whole} {_is(found['false'])} false."
-    if found["failed"]:
-        return f"{found['failed']} of {whole} failed."
-    if found["warned"]:
-        return f"{found['warned']} of {whole} {_is(found['warned'])} in doubt."
-    if found["held"] == claimed:
+    for key, (one, more) in _WRONG.items():
+        if found[key]:
+            return f"{found[key]} of {whole} {one if found[key] == 1 else more}."
+    held = found["held"]
+    if held == claimed:
         return "The one claim holds." if claimed == 1 else f"All {claimed} claims hold."
-    return f"{found['held']} of {whole} {'holds' if found['held'] == 1 else 'hold'}; none is found false."
+    return f"{held} of {whole} {'holds' if held == 1 else 'hold'}; none is newly found false."
+
+
+_NOTHING = "Nothing was checked."
+_WRONG = {
+    "false": ("is false", "are false"),
+    "failed": ("failed", "failed"),
+    "warned": ("is in doubt", "are in doubt"),
+}
 
 
 def _many(number: int, one: str, more: str) -> str:
     return f"{number} {one if number == 1 else more}"
-
-
-def _is(number: int) -> str:
-    return "is" if number == 1 else "are"
 
 
 def spoken_date(created: str) -> str:
