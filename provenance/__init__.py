@@ -21,6 +21,8 @@ A tour, in the order in which data flows:
   `check_envelope` are for keys on disk.
 * `markdown_summary` puts results in words, `explain` one test of them; `verify` checks stored evidence
   again (`read_stored`), without the models.
+* `Results` are what a run of suites found, `ClaimResult` by `ClaimResult`; `read_results` reads them,
+  `render_report` draws them, and `lineage_graph` finds the families in them.
 * ``provenance.statistics`` holds the tests, ``provenance.capture`` the hooks, for use on your own models.
 
 `import provenance` imports no torch: names that need it load when they are first used.
@@ -32,6 +34,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from provenance._lineage_formats import format_lineage
     from provenance.attest import (
         bill_of_materials,
         check_envelope,
@@ -67,14 +70,16 @@ if TYPE_CHECKING:
         CANNOT_SHOW,
         Checked,
         Stored,
-        read_results,
         read_stored,
         verify,
         verify_by_suite,
         verify_model,
     )
+    from provenance.lineage import Lineage, lineage_graph
     from provenance.pvalues import format_p
+    from provenance.reading import read_results
     from provenance.recipes import RECIPES
+    from provenance.report import render_report
     from provenance.results import ClaimResult, Results
     from provenance.statistics import REGISTRY
     from provenance.store import Store
@@ -116,6 +121,7 @@ _HOMES = {
     "Explanation": "gate.explaining",
     "History": "audit",
     "InputsSpec": "vocabulary",
+    "Lineage": "lineage",
     "Links": "gate.links",
     "Memory": "vocabulary",
     "ModelSpec": "vocabulary",
@@ -144,19 +150,22 @@ _HOMES = {
     "draft_suite": "drafting",
     "explain": "gate.explaining",
     "foresee": "audit",
+    "format_lineage": "_lineage_formats",
     "format_p": "pvalues",
     "json_schema": "suite",
     "judge_block": "verdict",
     "judge_pair": "verdict",
+    "lineage_graph": "lineage",
     "load_registry": "audit",
     "load_suite": "suite:load",
     "make_statement": "attest",
     "markdown_summary": "gate.markdown:summary",
     "model_digest": "attest",
     "parse_bytes": "vocabulary",
-    "read_results": "gate.verifying",
+    "read_results": "reading",
     "read_statement": "attest",
     "read_stored": "gate.verifying",
+    "render_report": "report",
     "sign_statement": "attest",
     "significant": "verdict",
     "subjects_of": "attest",
@@ -186,6 +195,7 @@ __all__ = [
     "Explanation",
     "History",
     "InputsSpec",
+    "Lineage",
     "Links",
     "Memory",
     "ModelSpec",
@@ -212,10 +222,12 @@ __all__ = [
     "draft_suite",
     "explain",
     "foresee",
+    "format_lineage",
     "format_p",
     "json_schema",
     "judge_block",
     "judge_pair",
+    "lineage_graph",
     "load_registry",
     "load_suite",
     "make_statement",
@@ -225,6 +237,7 @@ __all__ = [
     "read_results",
     "read_statement",
     "read_stored",
+    "render_report",
     "sign_statement",
     "significant",
     "subjects_of",

@@ -13,6 +13,7 @@ from provenance._partners import ALL, partners
 from provenance.assignment import assign
 from provenance.errors import DegenerateError
 from provenance.evidence import (
+    MATCHINGS,
     AlignedBlocks,
     BlockEvidence,
     MLPEvidence,
@@ -21,6 +22,7 @@ from provenance.evidence import (
 )
 from provenance.pvalues import bonferroni
 from provenance.statistics.generalized import GeneralizedResult
+from provenance.statistics.match import MatchResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from provenance.units import MLPShape
 
     OnProgress = Callable[[int, int], None]
+    Matchings = tuple[tuple[int, ...], tuple[int, ...]]
 
 KEPT_BYTES = 1 << 30
 """How much memory prepared blocks may take while they wait for other partners."""
@@ -220,6 +223,15 @@ class _Tested:
     survivors: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class _PartTested:
+    """One statistic of a pair of MLPs, the units in both, and its two matchings."""
+
+    evidence: PartEvidence
+    survivors: NDArray[np.int64]
+    matchings: Matchings | None = None
+
+
 def _test_all(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
     """Every MLP of one block against every MLP of the other: the best, corrected for their number."""
     ours, theirs = (sides[0].part.candidate.shape.mlps[i], sides[0].part.reference.shape.mlps[j])
@@ -281,44 +293,44 @@ def _test(sides: Sequence[_Sides], ours: Place, theirs: Place) -> _Tested:
     """Run every part on one pair of MLPs and combine them."""
     i, j = ours[0], theirs[0]
     tests = [_part(side, ours, theirs) for side in sides]
-    results = [part for part, _ in tests]
+    results = [test.evidence for test in tests]
     part = sides[0].part
     units = (
         part.candidate.shape.mlps[i][ours[1]].units,
         part.reference.shape.mlps[j][theirs[1]].units,
     )
-    tested = [test for test in tests if test[0].log10_p is not None]
+    tested = [test for test in tests if test.evidence.log10_p is not None]
     if not tested:
         reasons = "; ".join(dict.fromkeys(part.reason or "" for part in results))
         live, fits = results[0].live, results[0].fits
         failed = BlockEvidence(i, j, None, None, units, live, 0, "degenerate", reasons, fits=fits)
-        return _Tested(failed, tests[0][1])
-    best, survivors = min(tested, key=lambda test: (test[0].log10_p, -(test[0].correlation or 0.0)))
+        return _Tested(failed, tests[0].survivors)
+    found = min(tested, key=lambda test: _strength(test.evidence))
+    best = found.evidence
     assert best.log10_p is not None
-    log10_p = bonferroni(best.log10_p, len(tested))
-    kept = tuple(results) if len(results) > 1 else ()
     evidence = BlockEvidence(
         candidate_block=i,
         reference_block=j,
-        log10_p=log10_p,
+        log10_p=bonferroni(best.log10_p, len(tested)),
         correlation=best.correlation,
         units=units,
         live=best.live,
         agreeing=best.agreeing,
-        parts=kept,
+        parts=tuple(results) if len(results) > 1 else (),
         fits=best.fits,
+        matchings=found.matchings,
     )
-    return _Tested(evidence, survivors)
+    return _Tested(evidence, found.survivors)
 
 
-def _part(sides: _Sides, ours: Place, theirs: Place) -> tuple[PartEvidence, NDArray[np.int64]]:
-    """One statistic of one pair of MLPs, and the units that it finds in both."""
+def _part(sides: _Sides, ours: Place, theirs: Place) -> _PartTested:
+    """One statistic of one pair of MLPs."""
     name = sides.part.statistic
     try:
         result = sides.part.test(sides.candidate(ours), sides.reference(theirs), seed=sides.seed)
     except DegenerateError as error:
-        none = np.zeros((0, 2), dtype=np.int64)
-        return PartEvidence(name, None, None, error.live, 0, str(error), error.fits), none
+        failed = PartEvidence(name, None, None, error.live, 0, str(error), error.fits)
+        return _PartTested(failed, np.zeros((0, 2), dtype=np.int64))
     part = PartEvidence(
         statistic=name,
         log10_p=result.log10_p,
@@ -327,15 +339,20 @@ def _part(sides: _Sides, ours: Place, theirs: Place) -> tuple[PartEvidence, NDAr
         agreeing=result.agreeing(),
         fits=_fits(result),
     )
-    return part, result.survivors()
+    return _PartTested(part, result.survivors(), _matchings(result))
+
+
+def _matchings(result: BlockResult) -> Matchings | None:
+    """The two matchings of some units, where the test has two."""
+    matching = result.matching if isinstance(result, GeneralizedResult) else result
+    return matching.partners(MATCHINGS) if isinstance(matching, MatchResult) else None
 
 
 def _fits(result: BlockResult) -> tuple[float, float] | None:
     """How well the two MLPs were imitated, where the test is one of imitations."""
     if not isinstance(result, GeneralizedResult):
         return None
-    candidate, reference = result.fits
-    return candidate.nonlinear, reference.nonlinear
+    return result.fits[0].nonlinear, result.fits[1].nonlinear
 
 
 def _best(row: Sequence[BlockEvidence]) -> BlockEvidence:
@@ -348,8 +365,8 @@ def _best(row: Sequence[BlockEvidence]) -> BlockEvidence:
     return replace(best, log10_p=bonferroni(best.log10_p, len(tested)))
 
 
-def _strength(block: BlockEvidence) -> tuple[float, float]:
-    """Sorts tested blocks, the strongest evidence first."""
+def _strength(block: BlockEvidence | PartEvidence) -> tuple[float, float]:
+    """Sorts what was tested, the strongest evidence first."""
     assert block.log10_p is not None
     return block.log10_p, -(block.correlation or 0.0)
 

@@ -103,8 +103,8 @@ class NullControl:
         return self.log10_p is None or self.log10_p >= math.log10(NULL_ALPHA)
 
 
-def null_control(evidence: Evidence) -> NullControl:
-    """Test the p-values off the alignment of a pair's table of blocks against uniformity.
+def null_p_values(evidence: Evidence) -> tuple[float, ...]:
+    """The log10 p-values off the alignment of a pair's table: of blocks that do not correspond.
 
     Parameters
     ----------
@@ -112,21 +112,34 @@ def null_control(evidence: Evidence) -> NullControl:
         Of every block against every block, by one statistic (a combination's p-values are not
         uniform, only no smaller).
     """
-    from scipy.stats import kstest
-
     aligned = {(pair.candidate_block, pair.reference_block) for pair in evidence.alignment}
-    rows = [block.candidate_block for block in evidence.blocks]
-    columns = sorted(
-        index
-        for index in range(evidence.reference.blocks)
-        if str(index) not in evidence.reference.skipped
-    )
-    null = [
-        10.0**log10_p
+    rows, columns = crossed_blocks(evidence)
+    return tuple(
+        log10_p
         for row, line in zip(rows, evidence.cross, strict=True)
         for column, log10_p in zip(columns, line, strict=True)
         if log10_p is not None and (row, column) not in aligned
-    ]
+    )
+
+
+def crossed_blocks(evidence: Evidence) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Which blocks of the candidate and of the reference the rows and columns of ``cross`` are of."""
+    skipped = evidence.reference.skipped
+    columns = (index for index in range(evidence.reference.blocks) if str(index) not in skipped)
+    return tuple(block.candidate_block for block in evidence.blocks), tuple(columns)
+
+
+def null_control(evidence: Evidence) -> NullControl:
+    """Test the p-values off the alignment of a pair's table of blocks against uniformity.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        As `null_p_values` takes it.
+    """
+    from scipy.stats import kstest
+
+    null = [10.0**log10_p for log10_p in null_p_values(evidence)]
     if len(null) < LEAST_NULL:
         return NullControl(None, len(null))
     found = kstest(null, "uniform", alternative="greater")

@@ -16,6 +16,9 @@ from provenance.errors import ProvenanceError
 from provenance.vocabulary import InputKind  # noqa: TC001 - likewise
 
 SCHEMA = 1
+MATCHINGS = 256
+"""Units of a block whose partners are kept: enough to see a line or a cloud, little to store."""
+
 BlockState = Literal["tested", "degenerate"]
 Pairing = Literal["same-index", "best-of-reference", "cross"]
 
@@ -99,6 +102,10 @@ class BlockEvidence:
         fields above are of: the best pair, ``log10_p`` corrected for the number of pairs.
     experts : tuple of MLPEvidence
         Then what each of the candidate's found.
+    matchings : tuple of tuple of int, or None
+        Units of the wider block (of the reference's, where both are as wide): those that gate and those
+        that up pairs with at most `MATCHINGS` units of the other, evenly spaced. None of a statistic
+        that has no two matchings, and in evidence from before there were any.
     """
 
     candidate_block: int
@@ -114,6 +121,7 @@ class BlockEvidence:
     fits: tuple[float, float] | None = None
     mlps: tuple[str, str] | None = None
     experts: tuple[MLPEvidence, ...] = ()
+    matchings: tuple[tuple[int, ...], tuple[int, ...]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -260,3 +268,14 @@ def check_values(evidence: Evidence) -> None:
             raise EvidenceError(f"{where}: correlation is {block.correlation}, beyond 1")
         if block.fits is not None and max(block.fits) > 1:
             raise EvidenceError(f"{where}: a fit is {max(block.fits)}, above 1")
+        _check_matchings(block, where)
+
+
+def _check_matchings(block: BlockEvidence, where: str) -> None:
+    gate, up = block.matchings or ((), ())
+    if len(gate) != len(up) or len(gate) > MATCHINGS:
+        raise EvidenceError(
+            f"{where}: matchings are two lists of one length, at most {MATCHINGS} units"
+        )
+    if gate and min(*gate, *up) < 0:
+        raise EvidenceError(f"{where}: units of matchings are numbered from 0")

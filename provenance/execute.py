@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from provenance.store import JSON
     from provenance.vocabulary import StatisticName
 
-MEASURE_VERSION = 1
+MEASURE_VERSION = 2
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
 
 EVIDENCE = "evidence.json"

@@ -162,3 +162,12 @@ def test_the_alignment_is_optimal_and_not_greedy():
     none = dict.fromkeys(table, np.zeros((0, 2), dtype=np.int64))
     pairs = align({key: cell(*key, p) for key, p in table.items()}, none)
     assert [(p.candidate_block, p.reference_block) for p in pairs] == [(0, 1), (1, 0)]
+
+
+def test_each_block_keeps_what_its_strongest_statistic_matched():
+    sides = (Stack("a", "b", salt=1), Stack("a", "x", salt=2))
+    blocks = cross(*sides).blocks
+    (gate, up), stranger = blocks[0].matchings, blocks[1].matchings
+    assert len(gate) == UNITS
+    assert sum(x == y for x, y in zip(gate, up, strict=True)) == blocks[0].agreeing
+    assert stranger[0] != stranger[1]

@@ -15,6 +15,7 @@ WITHOUT_JSON = {
     "provenance attest sign",  # JSON already
     "provenance bom",  # likewise
     "provenance completion",  # a script
+    "provenance graph",  # in a format of its own, JSON among them
     "provenance demo",  # likewise
     "provenance schema",  # JSON already
     "provenance summary",  # Markdown of what is JSON

@@ -31,6 +31,8 @@ tested_blocks = st.builds(
     live=pairs_of_counts,
     agreeing=counts,
     fits=st.none() | st.tuples(st.floats(-1e300, 1.0), st.floats(-1e300, 1.0)),
+    matchings=st.none()
+    | st.lists(pairs_of_counts, min_size=1, max_size=4).map(lambda x: tuple(zip(*x, strict=True))),
 )
 degenerate_blocks = st.builds(
     BlockEvidence,
@@ -156,6 +158,19 @@ def test_nan_and_infinity_are_never_written(evidence, value):
 
 def test_schema_is_written_first(evidence):
     assert next(iter(evidence.to_dict().items())) == ("schema", SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("matchings", "complaint"),
+    [
+        ([[0, 1], [0]], "two lists of one length, at most 256 units"),
+        ([[0] * 257, [0] * 257], "two lists of one length, at most 256 units"),
+        ([[0, -1], [0, 1]], "numbered from 0"),
+    ],
+)
+def test_matchings_that_are_none_are_refused(fields, matchings, complaint):
+    fields["blocks"][0]["matchings"] = matchings
+    assert complaint in refusal(json.dumps(fields))
 
 
 def test_a_p_value_far_below_the_least_float_survives(evidence):

@@ -55,8 +55,11 @@ LEVELS = {
     "attest": 7,
     "gate": 7,
     "audit": 7,
-    "plugin": 8,
-    "cli": 8,
+    "lineage": 7,
+    "reading": 7,
+    "report": 8,
+    "plugin": 9,
+    "cli": 9,
 }
 """The design's table: a module imports from lower levels, and from its own as said below."""
 
@@ -72,6 +75,7 @@ PRIVATE = {
     "_home": "errors",  # likewise
     "_hub": "sources",
     "_lineage": "suite",
+    "_lineage_formats": "lineage",
     "_mlps": "tracing",
     "_origins": "naming",
     "_paired": "permtest",
@@ -90,6 +94,7 @@ PRIVATE = {
     "_tensors": "sources",
     "_urls": "sources",
     "_valueless": "tracing",
+    "_visible": "errors",  # serves several: a leaf, it imports nothing of ours
     "_weights": "sources",
     "_wording": "verdict",
     "_yaml": "suite",
@@ -101,7 +106,6 @@ SIDEWAYS = {
     ("execute", "acquire"),  # has the models that are measured
     ("execute", "measure"),  # its torch side, imported when there is something to measure
     ("execute", "proxies"),  # likewise
-    ("gate", "results"),  # says what a gate makes of them
     ("live", "measure"),  # the shape of a model
     ("loading", "weights"),  # looks at weights that it does not load
     ("proxies", "measure"),  # likewise
@@ -134,11 +138,15 @@ LIGHT = [
     "provenance.execute",
     "provenance.gate",
     *(f"provenance.gate.{path.stem}" for path in sorted((PACKAGE / "gate").glob("[!_]*.py"))),
+    "provenance.lineage",
     "provenance.plan",
     "provenance.pvalues",
+    "provenance.reading",
     "provenance.recipes",
     "provenance.recipes.families",
     "provenance.recipes.settings",
+    "provenance.report",
+    *(f"provenance.report.{path.stem}" for path in sorted((PACKAGE / "report").glob("[!_]*.py"))),
     "provenance.results",
     "provenance.sources",
     "provenance.statistics",

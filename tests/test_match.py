@@ -75,6 +75,18 @@ def test_permuted_rescaled_and_sign_flipped_units_are_recognised():
     assert np.array_equal(result.gate_matching[:, 1], order.numpy()[result.gate_matching[:, 0]])
 
 
+@pytest.mark.parametrize(("m", "n"), [(24, 24), (16, 24), (24, 16)])
+def test_the_partners_of_kin_lie_on_a_line_and_those_of_strangers_do_not(m, n):
+    b = model(24, seed=1)
+    a, b = pick(b, range(m)), pick(b, range(n))
+    gate, up = match(a, b).partners(most=99)
+    assert gate == up == tuple(range(min(m, n)))
+    gate, up = match(a, model(n, seed=2)).partners(most=5)
+    assert len(gate) == len(up) == 5
+    assert max(*gate, *up) < max(m, n)
+    assert gate != up
+
+
 def test_a_gate_of_the_other_sign_is_another_gate():
     a = model(64, 1)
     assert match(MLPActivations(-a.gate, a.up), a).log10_p > -6

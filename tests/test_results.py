@@ -124,6 +124,9 @@ def test_a_claim_that_is_false_fails_though_the_tests_that_ran_passed(kept):
     known = replace(result.claim, xfail="known")
     xfailed = PartResult("a::b[verdict]", "xfailed", 0.1, "known")
     assert replace(result, claim=known, parts=(xfailed,)).state == "xfail"
+    xpassed = PartResult("a::b[block0]", "xpassed", 0.1, "known")
+    assert replace(result, claim=known, parts=(xpassed, xfailed)).state == "xfail"
+    assert replace(result, claim=known, parts=(xpassed,)).state == "fail"
 
 
 def test_a_run_in_which_nothing_was_checked_does_not_pass(kept):

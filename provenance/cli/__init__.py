@@ -20,6 +20,7 @@ from provenance.cli._demo import demo
 from provenance.cli._doctor import doctor
 from provenance.cli._explain import explain
 from provenance.cli._init import init
+from provenance.cli._report import graph, report
 from provenance.cli._sections import Sections
 from provenance.cli._store import store
 from provenance.cli._suite import schema, suite
@@ -84,7 +85,9 @@ for _command in (
     demo,
     doctor,
     explain,
+    graph,
     init,
+    report,
     schema,
     store,
     suite,

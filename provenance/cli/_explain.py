@@ -52,7 +52,7 @@ def _root() -> Path:
 
 def _results(file: Path | None, root: Path) -> Results | None:
     path = file or root / LAST_RUN
-    return provenance.read_results(path) if path.is_file() else None
+    return provenance.read_results([path]) if path.is_file() else None
 
 
 def _suite(node_id: str, root: Path) -> SuiteText | None:

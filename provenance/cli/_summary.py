@@ -18,7 +18,6 @@ def summary(results: Path) -> None:
     For GitLab's comments, wikis and mails. Where the variables of GitHub Actions are set, lines of YAML
     are links.
     """
-    file = results / "results.json" if results.is_dir() else results
-    found = provenance.read_results(file)
+    found = provenance.read_results([results])
     links = provenance.Links.of_github(os.environ)
     click.echo(provenance.markdown_summary(found, links), nl=False)

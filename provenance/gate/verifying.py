@@ -96,17 +96,6 @@ def read_stored(path: Path) -> tuple[Stored, ...]:
     return (_read(path),)
 
 
-def read_results(path: Path) -> Results:
-    """Read the results of a run.
-
-    Raises
-    ------
-    UnreadableError
-        If the file is none, or damaged; one line.
-    """
-    return _parsed(path, Results)
-
-
 def _read(path: Path) -> Stored:
     try:
         fields = json.loads(_bytes(path))

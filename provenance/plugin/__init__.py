@@ -18,6 +18,7 @@ from provenance.plugin import (
     keeping,
     locking,
     options,
+    reporting,
     scanning,
 )
 from provenance.plugin.fixtures import provenance
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["provenance"]
 
-OUTPUTS = (keeping, attesting, junit, github, scanning, locking)
+OUTPUTS = (keeping, attesting, reporting, junit, github, scanning, locking)
 """What writes something from the results of a run; each implements `pytest_provenance_results`."""
 
 

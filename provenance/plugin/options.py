@@ -50,6 +50,11 @@ def add(parser: pytest.Parser) -> None:
         help="run the claims that a suite tags as `hub` too: their models are downloaded first",
     )
     group.addoption(
+        "--provenance-report",
+        metavar="FILE",
+        help="write a report on the run, one HTML page, to FILE",
+    )
+    group.addoption(
         "--provenance-memory",
         metavar="SIZE",
         default=MEMORY,
@@ -139,6 +144,11 @@ def lock_file(config: pytest.Config) -> Path | None:
 def updates_lock(config: pytest.Config) -> bool:
     """Whether the lock file is to be written."""
     return bool(config.getoption("--update-lock"))
+
+
+def report_file(config: pytest.Config) -> Path | None:
+    """Where ``--provenance-report`` points."""
+    return _path(config, "report")
 
 
 def validate(config: pytest.Config) -> None:

@@ -96,6 +96,26 @@ class MatchResult:
         alike: NDArray[np.int64] = self.gate_matching[same]
         return alike[np.argsort(alike[:, 0])]
 
+    def partners(self, most: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What gate and up pair some units of the narrower side with, on the wider one.
+
+        Parameters
+        ----------
+        most : int
+            How many units at most; they are evenly spaced.
+
+        Returns
+        -------
+        tuple of tuple of int
+            By gate and by up, in the order of the narrower side's units (the candidate's, of equals).
+        """
+        narrow = int(self.live[0] > self.live[1])
+        order = np.argsort(self.gate_matching[:, narrow])
+        places = np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(np.int64)
+        kept = order[places]
+        gate, up = (m[kept, 1 - narrow].tolist() for m in (self.gate_matching, self.up_matching))
+        return tuple(gate), tuple(up)
+
 
 def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:
     """Prepare one side of `match`, for a side that meets several others."""

@@ -1,0 +1,73 @@
+"""`provenance report` and `provenance graph`: what runs and comparisons have left, for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+import provenance
+from provenance import ProvenanceError
+from provenance.cli._options import ALPHA, JSON
+
+FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+
+
+@click.command()
+@FILES
+@click.option(
+    "--output",
+    default="provenance-report.html",
+    show_default=True,
+    help="Where to write it; - is stdout.",
+)
+@ALPHA
+@JSON
+def report(files: tuple[Path, ...], output: str, alpha: float, as_json: bool) -> None:  # noqa: FBT001
+    """Draw a report, one HTML page, of FILES.
+
+    Each is results.json, a folder that holds one (pytest --provenance-evidence), or evidence on one
+    pair, of which nothing is claimed and which is judged at --alpha.
+    """
+    if as_json and output == "-":
+        raise click.UsageError("--output - and --json both want stdout: name a file")
+    results = provenance.read_results(files, alpha)
+    page = provenance.render_report(results)
+    if output == "-":
+        click.echo(page, nl=False)
+        return
+    _write(Path(output), page)
+    if as_json:
+        told = {"output": output, "state": results.state, "claims": len(results.claims)}
+        click.echo(json.dumps(told))
+    else:
+        click.echo(output)
+
+
+def _write(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ProvenanceError(f"{path} cannot be written: {error.strerror}") from None
+
+
+@click.command()
+@FILES
+@click.option(
+    "--format",
+    "kind",
+    default="dot",
+    type=click.Choice(["json", "dot", "mermaid"]),
+    show_default=True,
+    help="json holds every kinship; dot and mermaid draw the strongest, declared parents first.",
+)
+@ALPHA
+def graph(files: tuple[Path, ...], kind: Any, alpha: float) -> None:
+    """Print who is kin to whom in FILES, and who descends from whom where something supports it.
+
+    FILES are as of the command report.
+    """
+    lineage = provenance.lineage_graph(provenance.read_results(files, alpha))
+    click.echo(provenance.format_lineage(lineage, kind))

@@ -1,0 +1,105 @@
+"""Tables of blocks: every number of the figures, and more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provenance.pvalues import format_p
+from provenance.report.view import Table
+from provenance.report.words import p_or_dash
+from provenance.verdict import shows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from provenance.evidence import BlockEvidence, Evidence
+
+
+def of_blocks(
+    evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float
+) -> tuple[Table, ...]:
+    """The blocks of a claim; where there are several statistics or experts, a table of each."""
+    if not blocks:
+        return () if evidence.blocks else (_whole(evidence),)
+    found = [_blocks(blocks, threshold), _parts(blocks), _experts(blocks)]
+    return tuple(table for table in found if table.rows)
+
+
+def _whole(evidence: Evidence) -> Table:
+    """What a statistic of whole models found."""
+    value = "none" if evidence.value is None else f"{evidence.value:.8g}"
+    rows = [("value", value), ("p", p_or_dash(evidence.log10_p))]
+    if evidence.permutations is not None:
+        rows.append(("permutations", str(evidence.permutations)))
+    rows += [
+        (name.replace("_", " "), f"{x:.6g}" if isinstance(x, float) else str(x))
+        for name, x in evidence.details.items()
+    ]
+    caption = f"{evidence.statistic} of the two models as a whole"
+    return Table(caption, ("quantity", "value"), tuple(rows))
+
+
+def _blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Table:
+    columns = {
+        "block": [str(b.candidate_block) for b in blocks],
+        "of the reference": [str(b.reference_block) for b in blocks],
+        "shows": [_shows(b, threshold) for b in blocks],
+        "p": [p_or_dash(b.log10_p) for b in blocks],
+        "correlation": ["–" if b.correlation is None else f"{b.correlation:+.4f}" for b in blocks],
+        "units": [f"{b.units[0]} × {b.units[1]}" for b in blocks],
+        "live": [f"{b.live[0]} × {b.live[1]}" for b in blocks],
+        "matched alike": [f"{b.agreeing} of {min(b.live)}" for b in blocks],
+    }
+    if any(b.mlps is not None for b in blocks):
+        columns["MLPs"] = [" / ".join(b.mlps or ("–",)) for b in blocks]
+    if any(b.fits is not None for b in blocks):
+        columns["fits"] = [_fits(b.fits) for b in blocks]
+    if any(b.reason for b in blocks):
+        columns["reason"] = [b.reason or "" for b in blocks]
+    words = frozenset(i for i, name in enumerate(columns) if name in {"shows", "MLPs", "reason"})
+    rows = tuple(zip(*columns.values(), strict=True))
+    return Table("Blocks", tuple(columns), rows, words)
+
+
+def _shows(block: BlockEvidence, threshold: float) -> str:
+    if block.log10_p is None:
+        return "no test"
+    return "kinship" if shows(block, threshold) else "no kinship"
+
+
+def _fits(fits: tuple[float, float] | None) -> str:
+    return "–" if fits is None else f"{fits[0]:.3f}, {fits[1]:.3f}"
+
+
+def _parts(blocks: Iterable[BlockEvidence]) -> Table:
+    rows = tuple(
+        (
+            str(block.candidate_block),
+            part.statistic,
+            p_or_dash(part.log10_p),
+            "–" if part.correlation is None else f"{part.correlation:+.4f}",
+            f"{part.agreeing} of {min(part.live)}",
+            part.reason or "",
+        )
+        for block in blocks
+        for part in block.parts
+    )
+    head = ("block", "statistic", "p", "correlation", "matched alike", "reason")
+    caption = "Each statistic by itself, before the correction for their number"
+    return Table(caption, head, rows, frozenset({1, 5}))
+
+
+def _experts(blocks: Iterable[BlockEvidence]) -> Table:
+    rows = tuple(
+        (
+            str(block.candidate_block),
+            expert.candidate,
+            expert.reference or "none",
+            "–" if expert.log10_p is None else format_p(expert.log10_p),
+            "–" if expert.correlation is None else f"{expert.correlation:+.4f}",
+        )
+        for block in blocks
+        for expert in block.experts
+    )
+    head = ("block", "MLP of the candidate", "best of the reference", "p", "correlation")
+    return Table("Experts: what each found", head, rows, frozenset({1, 2}))

@@ -1,0 +1,156 @@
+"""For the auditor: inputs, digests, versions, thresholds and tests, complete."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from provenance.pvalues import format_p
+from provenance.report.view import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provenance.evidence import Evidence, ModelRecord
+    from provenance.results import ClaimResult, Results, SuiteRecord
+
+ALL_WORDS = frozenset({0, 1, 2})
+
+
+def of_run(results: Results) -> tuple[Table, ...]:
+    """What holds for the whole report."""
+    run = (("time of the run", results.created), *_versions(results.versions))
+    tables = [Table("The run", ("what", "value"), run, ALL_WORDS)]
+    for suite in results.suites:
+        if suite.models or suite.digest != "none":
+            tables += [_suite(suite), _models(suite)]
+    return tuple(tables)
+
+
+def _versions(versions: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(f"version of {name}", version) for name, version in sorted(versions.items())]
+
+
+def _suite(suite: SuiteRecord) -> Table:
+    inputs = [
+        (f"inputs: {name.replace('_', ' ')}", str(x)) for name, x in asdict(suite.inputs).items()
+    ]
+    rows = (
+        ("digest of the file", suite.digest),
+        ("claims", str(len(suite.claims))),
+        ("controls", "measured" if suite.controls else "not asked for"),
+        *inputs,
+    )
+    return Table(f"Suite {suite.path}", ("what", "value"), rows, ALL_WORDS)
+
+
+def _models(suite: SuiteRecord) -> Table:
+    return Table(
+        f"Models of {suite.path}", ("name", "source"), tuple(suite.models.items()), ALL_WORDS
+    )
+
+
+def of_claim(result: ClaimResult, claims: int) -> tuple[Table, ...]:
+    """What one claim was judged by, and from; ``claims`` is their number in the file."""
+    tables = [_judged(result, claims)]
+    if result.evidence is not None:
+        tables += of_evidence(result.evidence)
+    if result.parts:
+        tables.append(_tests(result))
+    return tuple(tables)
+
+
+def of_evidence(evidence: Evidence) -> list[Table]:
+    """The models and the measurement."""
+    ours, theirs = _model(evidence.candidate), _model(evidence.reference)
+    models = tuple((name, ours[name], theirs[name]) for name in ours)
+    head = ("of the model", "candidate", "reference")
+    return [
+        Table("The two models", head, models, ALL_WORDS),
+        Table("The measurement", ("what", "value"), _measurement(evidence), ALL_WORDS),
+    ]
+
+
+def _judged(result: ClaimResult, claims: int) -> Table:
+    claim = result.claim
+    share = claim.alpha / claim.threshold
+    how = f"alpha {claim.alpha:g}"
+    if share > 1 + 1e-9:
+        how += f" / {share:g}, the number of claims in the file (Bonferroni)"
+    indices = claim.blocks.indices
+    which = "all" if indices is None else ", ".join(map(str, indices))
+    if claim.blocks.at_least is not None:
+        which += f"; at least {100 * claim.blocks.at_least:g}% must show kinship"
+    if claim.blocks.cross:
+        which += "; each against every block of the reference"
+    rows = [
+        ("expected", claim.expect),
+        ("statistic", claim.statistic),
+        ("threshold", f"{claim.threshold:.3g} = {how}"),
+        ("blocks", which),
+    ]
+    if result.log10_p is not None:
+        rows.append(("log10 p of the claim", f"{result.log10_p:.6g}"))
+    if result.holm is not None:
+        over = f" over the {claims} claims of the file; those that were not run count as 1"
+        rows.append(("log10 p, Holm-adjusted", f"{result.holm:.6g}{over}"))
+    rows += [(name, text) for name, text in (("xfail", claim.xfail), ("skip", claim.skip)) if text]
+    if claim.tags:
+        rows.append(("tags", ", ".join(claim.tags)))
+    return Table("How the claim was judged", ("what", "value"), tuple(rows), ALL_WORDS)
+
+
+def _model(record: ModelRecord) -> dict[str, str]:
+    skipped = "; ".join(f"{index}: {what}" for index, what in record.skipped.items())
+    return {
+        "source": record.source,
+        "digest": record.digest,
+        "digest of the weights": record.weights_digest or "not recorded",
+        "architecture": record.architecture,
+        "blocks": str(record.blocks),
+        "parameters": f"{record.parameters:,}".replace(",", " "),
+        "type": record.dtype,
+        "blocks without an MLP to compare": skipped or "none",
+        "made from": record.conversion or "as it was",
+        "read from a pickle": "yes" if record.pickle else "no",
+        "its own code was run": "yes" if record.remote_code else "no",
+    }
+
+
+def _measurement(evidence: Evidence) -> tuple[tuple[str, str], ...]:
+    inputs = evidence.inputs
+    rows = [
+        ("statistic", evidence.statistic),
+        ("pairing of blocks", evidence.pairing),
+        ("inputs", inputs.kind if inputs.text is None else f"{inputs.kind}: {inputs.text}"),
+        ("tokens", f"{inputs.tokens} in sequences of {inputs.sequence_length}"),
+        ("digest of the inputs", inputs.digest),
+        ("seed of the inputs", str(inputs.seed)),
+        ("seed of the measurement", str(evidence.seed)),
+        ("device", evidence.device),
+        ("time of the measurement", evidence.created),
+        *_versions(evidence.versions),
+    ]
+    if inputs.note:
+        rows.append(("note on the inputs", inputs.note))
+    if evidence.value is not None:
+        rows.append(("value of the statistic", f"{evidence.value:.8g}"))
+    if evidence.permutations is not None:
+        rows.append(("permutations", str(evidence.permutations)))
+    rows += [(name.replace("_", " "), _plain(x)) for name, x in evidence.details.items()]
+    if evidence.log10_p is not None:
+        whole = f"{evidence.log10_p:.6g} (p = {format_p(evidence.log10_p)})"
+        rows.append(("log10 p over all blocks", whole))
+    return tuple(rows)
+
+
+def _plain(value: float | str) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _tests(result: ClaimResult) -> Table:
+    rows = tuple(
+        (part.nodeid, part.outcome, f"{part.seconds:g}", part.message or "")
+        for part in result.parts
+    )
+    return Table("Tests", ("test", "outcome", "seconds", "message"), rows, frozenset({0, 1, 3}))

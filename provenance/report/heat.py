@@ -1,0 +1,104 @@
+"""Blocks against blocks: from evidence to the heat map and its numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from provenance.controls import crossed_blocks
+from provenance.pvalues import bonferroni, format_p
+from provenance.report.charts import BINS, Cells, heat_map, shade
+from provenance.report.svg import p_word
+from provenance.report.view import Figure, Heat, Table
+from provenance.report.words import p_or_dash
+
+if TYPE_CHECKING:
+    from provenance.evidence import Evidence
+
+WHOLE = 300
+"""A table of more cells is cut to its smallest p-values: the evidence has them all."""
+
+SMALLEST = 40
+
+SHADES = (
+    ("h0", f"p > {p_word(BINS[0])}"),
+    *((f"h{i}", f"p ≤ {p_word(exponent)}") for i, exponent in enumerate(BINS, 1)),
+)
+LEGEND = (*SHADES, ("below", "beyond the threshold"), ("aligned", "best map of blocks"))
+
+
+def heat_of(key: str, evidence: Evidence, threshold: float) -> Heat | None:
+    """Draw the table of blocks of some evidence; None where it has none that is whole."""
+    if not evidence.cross:
+        return None
+    rows, columns = crossed_blocks(evidence)
+    if len(rows) != len(evidence.cross) or any(len(x) != len(columns) for x in evidence.cross):
+        return None
+    cells = Cells(
+        rows=rows,
+        columns=columns,
+        log10_p=evidence.cross,
+        below=_below(evidence, threshold),
+        aligned=frozenset(
+            (rows.index(pair.candidate_block), columns.index(pair.reference_block))
+            for pair in evidence.alignment
+            if pair.candidate_block in rows and pair.reference_block in columns
+        ),
+    )
+    shades = {shade(p) for x in evidence.cross for p in x}
+    legend = tuple(
+        entry
+        for entry in LEGEND
+        if entry[0] in shades
+        or (entry[0] == "below" and cells.below)
+        or (entry[0] == "aligned" and cells.aligned)
+    )
+    if "hx" in shades:
+        legend += (("hx", "no test"),)
+    caption = "p-value of every block of the candidate against every block of the reference."
+    return Heat(Figure(heat_map(key, cells), caption, legend), _table(cells))
+
+
+def _below(evidence: Evidence, threshold: float) -> frozenset[tuple[int, int]]:
+    """Cells beyond the threshold, corrected for their number."""
+    count = sum(map(len, evidence.cross))
+    limit = math.log10(threshold)
+    return frozenset(
+        (i, j)
+        for i, row in enumerate(evidence.cross)
+        for j, p in enumerate(row)
+        if p is not None and bonferroni(p, count) < limit
+    )
+
+
+def _table(cells: Cells) -> Table:
+    """All numbers, or of a large table the smallest p-values and the map."""
+    every = [
+        (p, i, j) for i, row in enumerate(cells.log10_p) for j, p in enumerate(row) if p is not None
+    ]
+    if len(every) <= WHOLE:
+        head = ("candidate \\ reference", *(str(block) for block in cells.columns))
+        rows = tuple(
+            (str(block), *(_cell(cells, i, j) for j in range(len(cells.columns))))
+            for i, block in enumerate(cells.rows)
+        )
+        return Table(
+            "p-values of blocks against blocks; * on the best map", head, rows, frozenset()
+        )
+    chosen = {(i, j) for _, i, j in sorted(every)[:SMALLEST]} | cells.aligned
+    listed = sorted((p, i, j) for p, i, j in every if (i, j) in chosen)
+    rows = tuple(
+        (
+            str(cells.rows[i]),
+            str(cells.columns[j]),
+            format_p(p),
+            "yes" if (i, j) in cells.aligned else "no",
+        )
+        for p, i, j in listed
+    )
+    caption = f"The smallest of {len(every)} p-values, and the best map; the evidence has all"
+    return Table(caption, ("block", "of the reference", "p", "on the map"), rows, frozenset({3}))
+
+
+def _cell(cells: Cells, i: int, j: int) -> str:
+    return p_or_dash(cells.log10_p[i][j]) + ("*" if (i, j) in cells.aligned else "")

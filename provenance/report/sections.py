@@ -1,0 +1,165 @@
+"""Claim by claim: the row in the table of claims, and the section behind it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provenance.pvalues import format_p
+from provenance.report import blocks as tables
+from provenance.report.charts import Point, p_values, scatter
+from provenance.report.facts import of_claim
+from provenance.report.heat import heat_of
+from provenance.report.view import ControlView, Figure, Panel, Row, Section
+from provenance.report.words import STATUSES, p_or_dash, sentence, status
+from provenance.verdict import claimed_blocks, shows
+
+if TYPE_CHECKING:
+    from provenance.evidence import BlockEvidence, Evidence
+    from provenance.results import ClaimResult, ControlResult
+    from provenance.suite import Claim
+
+MARKS = (
+    ("kin", "shows kinship"),
+    ("free", "shows none"),
+    ("none", "no test is defined"),
+)
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much a section may hold: points of a scatter, and claims of the file for the threshold."""
+
+    points: int
+    claims: int
+
+
+def row_of(result: ClaimResult, anchor: str) -> Row:
+    """The line of a claim in the table of claims."""
+    claim, evidence = result.claim, result.evidence
+    blocks = () if evidence is None else claimed_blocks(claim, evidence)
+    kin = sum(shows(block, claim.threshold) for block in blocks)
+    nothing = claim.expect == "unknown"
+    return Row(
+        anchor=anchor,
+        status=status(result),
+        sentence=sentence(result),
+        statistic=claim.statistic,
+        expect="nothing" if nothing else claim.expect,
+        verdict="not checked" if result.judgement is None else result.judgement.verdict,
+        p=p_or_dash(result.log10_p),
+        holm=p_or_dash(result.holm),
+        kin=f"{kin} of {len(blocks)}" if blocks else "–",
+        where=result.parts[0].nodeid if nothing and result.parts else result.where,
+    )
+
+
+def section_of(result: ClaimResult, row: Row, room: Room) -> Section:
+    """The section of a claim."""
+    claim, evidence, judgement = result.claim, result.evidence, result.judgement
+    blocks = () if evidence is None else claimed_blocks(claim, evidence)
+    return Section(
+        row=row,
+        measured="" if judgement is None else judgement.measured,
+        meaning="" if judgement is None else judgement.meaning,
+        notes=_notes(result),
+        plot=_plot(row.anchor, claim, blocks) if blocks else None,
+        blocks=() if evidence is None else tables.of_blocks(evidence, blocks, claim.threshold),
+        heat=None if evidence is None else heat_of(f"{row.anchor}-x", evidence, claim.threshold),
+        panels=_panels(row.anchor, evidence, blocks, room.points),
+        controls=tuple(
+            _control(f"{row.anchor}-k{i}", control, claim)
+            for i, control in enumerate(result.controls)
+        ),
+        facts=of_claim(result, room.claims),
+    )
+
+
+def _notes(result: ClaimResult) -> tuple[str, ...]:
+    """Why a claim was not judged, or failed for another reason than that it is false."""
+    claim = result.claim
+    notes = [f"It could not be checked: {result.error}"] if result.error else []
+    if claim.skip is not None:
+        notes.append(f"Skipped: {claim.skip}")
+    elif not result.parts:
+        notes.append("None of its tests was selected in this run.")
+    if claim.xfail is not None:
+        notes.append(f"Known, and accepted by the suite: {claim.xfail}")
+    elif status(result).key == "failed":
+        notes += [
+            f"{part.nodeid}: {part.message or part.outcome}"
+            for part in result.parts
+            if part.outcome in {"failed", "xpassed"} and part.message != result.error
+        ]
+    return tuple(notes)
+
+
+def _plot(anchor: str, claim: Claim, blocks: tuple[BlockEvidence, ...]) -> Figure:
+    points = [
+        Point(
+            block.candidate_block,
+            block.log10_p,
+            "none" if block.log10_p is None else "kin" if shows(block, claim.threshold) else "free",
+        )
+        for block in blocks
+    ]
+    kinds = {point.kind for point in points}
+    drawn = p_values(f"{anchor}-p", points, math.log10(claim.threshold))
+    caption = "p-value of each block. The scale is logarithmic in the exponent of p."
+    return Figure(drawn, caption, tuple(mark for mark in MARKS if mark[0] in kinds))
+
+
+def _panels(
+    anchor: str, evidence: Evidence | None, blocks: tuple[BlockEvidence, ...], points: int
+) -> tuple[Panel, ...]:
+    shown = [block for block in blocks if block.matchings is not None and block.matchings[0]]
+    if evidence is None or not shown:
+        return ()
+    best = min(shown, key=lambda block: block.log10_p or 0.0)
+    names = ("gate", "down" if evidence.statistic == "generalized" else "up")
+    return tuple(
+        Panel(
+            id=f"{anchor}-m{block.candidate_block}",
+            label=str(block.candidate_block),
+            figure=_matchings(f"{anchor}-s{block.candidate_block}", block, names, points),
+            chosen=block is best,
+        )
+        for block in shown
+    )
+
+
+def _matchings(key: str, block: BlockEvidence, names: tuple[str, str], points: int) -> Figure:
+    assert block.matchings is not None
+    step = -(-len(block.matchings[0]) // points)
+    gate, up = (side[::step] for side in block.matchings)
+    of = f"{len(gate)} of {min(block.live)} units"
+    p = p_or_dash(block.log10_p)
+    caption = (
+        f"Block {block.candidate_block} against block {block.reference_block}: the partner of each unit "
+        f"by {names[0]} and by {names[1]}, {of}. p = {p}, {block.agreeing} matched alike."
+    )
+    return Figure(scatter(key, gate, up, names), caption)
+
+
+def _control(key: str, control: ControlResult, claim: Claim) -> ControlView:
+    known = {True: "held", False: "false", None: "measured"}[control.holds]
+    said = {
+        True: "as it must be",
+        False: "not as it must be: what this claim measured cannot be relied on",
+        None: "too little to tell",
+    }[control.holds]
+    p = "no p-value" if control.log10_p is None else f"p = {format_p(control.log10_p)}"
+    evidence = control.evidence
+    if control.kind == "positive":
+        title = f"Positive control: a disguised copy of {claim.reference} is dependent on it"
+        shown = tables.of_blocks(evidence, evidence.blocks, claim.threshold)
+        table = shown[0] if shown else None
+        return ControlView(known, STATUSES[known].mark, title, f"{said} ({p})", None, table)
+    title = (
+        f"Null control: blocks of {claim.candidate} and {claim.reference} that do not correspond "
+        f"look independent, by {evidence.statistic}"
+    )
+    heat = heat_of(key, evidence, claim.threshold)
+    said = f"{said} (uniformity of the p-values off the map: {p})"
+    return ControlView(known, STATUSES[known].mark, title, said, heat, None)

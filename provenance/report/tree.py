@@ -1,0 +1,201 @@
+"""Draws families: a tree a family, one row a model, an arrow only where something supports it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from provenance.pvalues import format_p
+from provenance.report.svg import drawing, element, number, text
+from provenance.report.view import Family, Figure, LineageView, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from markupsafe import Markup
+
+    from provenance.lineage import Kinship, Lineage
+
+ROW, STEP, LEFT = 46.0, 28.0, 16.0
+LONGEST = 44
+"""Characters of a name that a drawing has room for; the table has it whole."""
+
+RELATIONS = {
+    "finetune": "fine-tune",
+    "adapter": "adapter",
+    "quantized": "quantized copy",
+    "merge": "merge",
+    "pruned": "pruned copy",
+    "permuted": "permuted copy",
+    "derived": "descendant",
+}
+LEGEND = (
+    ("arrow", "descent: something besides the p-value supports the direction"),
+    ("dashed", "kinship without a direction"),
+)
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """One row of a tree: a model below its parent in the drawing, and the kinship that puts it there."""
+
+    model: int
+    depth: int
+    row: int
+    above: int | None = None
+    kin: Kinship | None = None
+
+
+def view_lineage(lineage: Lineage) -> LineageView:
+    """Draw every family, and list all kinships."""
+    families = [family for family in lineage.families if len(family) > 1]
+    return LineageView(
+        families=tuple(_family(i, family, lineage) for i, family in enumerate(families)),
+        alone=tuple(lineage.models[f[0]].label for f in lineage.families if len(f) == 1),
+        kinships=_table(lineage),
+        disagreements=lineage.disagreements,
+    )
+
+
+def _family(index: int, family: Sequence[int], lineage: Lineage) -> Family:
+    branches = _branches(family, [kin for kin in lineage.kinships if kin.drawn])
+    rows = {branch.model: branch for branch in branches}
+    notes = [_note(branch, lineage, rows) for branch in branches]
+    longest = max(
+        max(8.6 * len(_short(lineage.models[b.model].label)), 6.3 * len(note)) + STEP * b.depth
+        for b, note in zip(branches, notes, strict=True)
+    )
+    size = (LEFT + 20 + longest, ROW * len(branches) + 6)
+    title = f"Family of {len(family)} models"
+    words = (
+        title,
+        " ".join(_said(b, note, lineage) for b, note in zip(branches, notes, strict=True)),
+    )
+    shapes: list[Markup] = []
+    for branch in branches:
+        shapes += _link(branch, rows)
+    for branch, note in zip(branches, notes, strict=True):
+        x, y = _place(branch)
+        shapes.append(element("circle", cx=x, cy=y, r=5, class_="model"))
+        shapes.append(text(x + 13, y + 5, _short(lineage.models[branch.model].label), "name"))
+        shapes.append(text(x + 13, y + 20, note, "note"))
+    kinds = {b.kin.directed for b in branches if b.kin is not None}
+    legend = tuple(entry for entry in LEGEND if (entry[0] == "arrow") in kinds)
+    figure = Figure(drawing(f"family-{index}", size, words, *shapes), title, legend)
+    return Family(figure, title)
+
+
+def _place(branch: _Branch) -> tuple[float, float]:
+    return LEFT + STEP * branch.depth, 16 + ROW * branch.row
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+
+
+def _branches(family: Sequence[int], kinships: Sequence[Kinship]) -> list[_Branch]:
+    """The spanning structure of a family, depth first from the model that most descend from."""
+    near: dict[int, list[tuple[int, Kinship]]] = {model: [] for model in family}
+    children = {(kin.a, kin.b) for kin in kinships if kin.directed}
+    for kin in kinships:
+        if kin.a in near:
+            near[kin.a].append((kin.b, kin))
+            near[kin.b].append((kin.a, kin))
+    parents = {b for _, b in children}
+    roots = [model for model in family if model not in parents] or list(family)
+    root = max(roots, key=lambda model: _descendants(model, children))
+    found: list[_Branch] = []
+    waiting: list[tuple[int, int, int | None, Kinship | None]] = [(root, 0, None, None)]
+    seen = set()
+    while waiting:
+        model, depth, above, through = waiting.pop()
+        seen.add(model)
+        found.append(_Branch(model, depth, len(found), above, through))
+        later = [(m, kin) for m, kin in near[model] if m not in seen]
+        later.sort(key=lambda entry: (entry[1].log10_p, entry[0]), reverse=True)
+        waiting += [(m, depth + 1, model, kin) for m, kin in later]
+    return found
+
+
+def _descendants(model: int, children: Iterable[tuple[int, int]]) -> int:
+    below = {model}
+    while more := {b for a, b in children if a in below} - below:
+        below |= more
+    return len(below)
+
+
+def _link(branch: _Branch, rows: dict[int, _Branch]) -> list[Markup]:
+    """The line from a model to that above it, with its head where there is a direction."""
+    if branch.above is None or branch.kin is None:
+        return []
+    (x1, y1), (x2, y2) = _place(rows[branch.above]), _place(branch)
+    path = f"M{number(x1)} {number(y1 + 7)}V{number(y2)}H{number(x2 - 8)}"
+    kind = "arrow" if branch.kin.directed else "dashed"
+    shapes = [element("path", d=path, class_=f"link {kind}")]
+    if branch.kin.directed:
+        down = branch.kin.b == branch.model
+        tip = (
+            f"M{number(x2 - 7)} {number(y2)}l-8 -4v8z"
+            if down
+            else f"M{number(x1)} {number(y1 + 7)}l-4 8h8z"
+        )
+        shapes.append(element("path", d=tip, class_="head"))
+    return shapes
+
+
+def _note(branch: _Branch, lineage: Lineage, rows: dict[int, _Branch]) -> str:
+    """What stands under a model: how it is kin to the one above, and from whom else it descends."""
+    if branch.above is None or branch.kin is None:
+        record = lineage.models[branch.model]
+        return f"{record.architecture}, {record.blocks} blocks"
+    above = _short(lineage.models[branch.above].label)
+    p = format_p(branch.kin.log10_p)
+    word = RELATIONS.get(branch.kin.relation or "", "descendant")
+    if not branch.kin.directed:
+        told = f"kin of {above}"
+    elif branch.kin.b == branch.model:
+        told = f"{word} of {above}"
+    else:
+        told = f"{above} is a {word} of it"
+    others = [
+        _short(lineage.models[kin.a].label)
+        for kin in lineage.kinships
+        if kin.directed
+        and kin.b == branch.model
+        and not kin.drawn
+        and not _over(kin.a, branch, rows)
+    ]
+    also = f"; also descends from {', '.join(others)}" if others else ""
+    return f"{told}, p = {p}{also}"
+
+
+def _over(model: int, branch: _Branch, rows: dict[int, _Branch]) -> bool:
+    """Whether a model stands above a branch, near or far."""
+    at: _Branch | None = branch
+    while at is not None:
+        if at.model == model:
+            return True
+        at = None if at.above is None else rows[at.above]
+    return False
+
+
+def _said(branch: _Branch, note: str, lineage: Lineage) -> str:
+    return f"{lineage.models[branch.model].label}: {note}."
+
+
+def _table(lineage: Lineage) -> Table:
+    labels = [model.label for model in lineage.models]
+    rows = tuple(
+        (
+            labels[kin.a],
+            "→" if kin.directed else "—",
+            labels[kin.b],
+            format_p(kin.log10_p),
+            " ".join(kin.support) or "nothing: kinship is mutual",
+            ", ".join(kin.claims),
+            "yes" if kin.drawn else "no",
+        )
+        for kin in sorted(lineage.kinships, key=lambda kin: (not kin.drawn, kin.log10_p))
+    )
+    head = ("model", "", "model", "p", "what supports the direction", "claims", "drawn")
+    return Table("Every kinship that was found", head, rows, frozenset({0, 1, 2, 4, 5, 6}))

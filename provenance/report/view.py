@@ -1,0 +1,129 @@
+"""What the report shows, as data: every number is formatted here or in what this module calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from provenance.report.words import Status
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text; ``words`` holds the columns that are no numbers."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: frozenset[int] = frozenset({0})
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with what is said below it; ``legend`` pairs the class of a mark with its meaning."""
+
+    drawing: Markup
+    caption: str
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of several figures of which the reader chooses one."""
+
+    id: str
+    label: str
+    figure: Figure
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Blocks against blocks: the drawing and its numbers."""
+
+    figure: Figure
+    table: Table
+
+
+@dataclass(frozen=True)
+class ControlView:
+    """One control of a claim; ``key`` and ``mark`` are as of a `Status`."""
+
+    key: str
+    mark: str
+    title: str
+    outcome: str
+    heat: Heat | None
+    table: Table | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table of claims."""
+
+    anchor: str
+    status: Status
+    sentence: str
+    statistic: str
+    expect: str
+    verdict: str
+    p: str
+    holm: str
+    kin: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that is told of one claim."""
+
+    row: Row
+    measured: str
+    meaning: str
+    notes: tuple[str, ...]
+    plot: Figure | None
+    blocks: tuple[Table, ...]
+    heat: Heat | None
+    panels: tuple[Panel, ...]
+    controls: tuple[ControlView, ...]
+    facts: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of the lineage: its drawing, and whom it holds."""
+
+    figure: Figure
+    title: str
+
+
+@dataclass(frozen=True)
+class LineageView:
+    """Families that were found, those without kin, and every kinship in a table."""
+
+    families: tuple[Family, ...]
+    alone: tuple[str, ...]
+    kinships: Table
+    disagreements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """The whole report."""
+
+    title: str
+    outcome: str
+    key: str
+    urgent: tuple[Row, ...]
+    created: str
+    suites: tuple[str, ...]
+    counts: tuple[tuple[str, int, str], ...]
+    rows: tuple[Row, ...]
+    claimed: bool
+    lineage: LineageView
+    sections: tuple[Section, ...]
+    calibration: tuple[Figure, ...]
+    facts: tuple[Table, ...]
