@@ -158,11 +158,10 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
 
 
 def _as_suite_says(claim: Claim, judgement: Judgement) -> Judgement:
-    """Only warn of what is inconclusive, where the claim wants that."""
-    lenient = claim.inconclusive == "warn" and judgement.verdict == "inconclusive"
-    return (
-        replace(judgement, state="warns") if lenient and judgement.state == "fails" else judgement
-    )
+    """Only warn of what is inconclusive, where the claim wants that and is not expected to fail."""
+    lenient = claim.inconclusive == "warn" and claim.xfail is None
+    inconclusive = judgement.state == "fails" and judgement.verdict == "inconclusive"
+    return replace(judgement, state="warns") if lenient and inconclusive else judgement
 
 
 def _judge_over_blocks(

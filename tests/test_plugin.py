@@ -124,6 +124,20 @@ def test_what_is_inconclusive_warns_at_its_line_where_the_suite_says_so(write, r
     )
 
 
+def test_an_expected_failure_that_is_inconclusive_is_no_unexpected_pass(write, run):
+    write(WEAK + ", xfail: they say so")
+    run("-o", "xfail_strict=true").assert_outcomes(xfailed=4)
+
+
+def test_a_warning_of_a_worker_is_shown(write, run):
+    write(WEAK)
+    result = run("-n", "2")
+    result.assert_outcomes(passed=4, warnings=4)
+    result.stdout.fnmatch_lines(
+        ["*a.suite.yaml:11: ProvenanceWarning: kin is a fine-tune of base*"]
+    )
+
+
 def test_a_warning_is_a_failure_where_warnings_are(write, run):
     write(WEAK)
     run("-W", "error").assert_outcomes(failed=4)

@@ -263,6 +263,14 @@ def test_what_speaks_against_a_claim_fails_however_lenient(expect):
     assert judge_block(named, evidence(SUSPECT), 7).state == "fails"
 
 
+@all_claims
+def test_what_is_expected_to_fail_fails_where_it_is_inconclusive(expect):
+    known = replace(claim(expect), inconclusive="warn", xfail="the vendor's claim")
+    found = evidence(SUSPECT)
+    assert judge_pair(known, found) == judge_pair(claim(expect), found)
+    assert judge_block(known, found, 0) == judge_block(claim(expect), found, 0)
+
+
 def test_independence_holds_where_nothing_is_shared():
     found = judge_pair(claim("independent"), evidence(STRANGE, STRANGE))
     assert (found.state, found.verdict) == ("holds", "independent")
