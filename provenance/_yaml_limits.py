@@ -154,7 +154,8 @@ class Survey:
 
     def _reach(self, event: Any, height: int) -> None:
         if len(self.open) + height > MAX_DEPTH:
-            self._stop(event, f"nested more than {MAX_DEPTH} deep: a suite needs 4 levels")
+            needed = "a suite needs 4 levels, or one for each generation of its lineage"
+            self._stop(event, f"nested more than {MAX_DEPTH} deep: {needed}")
 
     def _stop(self, event: Any, message: str) -> None:
         self.stopped = True

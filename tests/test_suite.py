@@ -790,6 +790,20 @@ def test_a_mistake_in_a_lineage_is_at_its_place(trees, message):
     assert mistakes(lineage(trees))[0].startswith(message)
 
 
+def test_a_lineage_has_as_many_generations_as_a_file_has_levels():
+    names = [f"m{i}" for i in range(21)]
+    models = ", ".join(f"{name}: {{recipe: r}}" for name in names)
+
+    def line(count):
+        trees = "".join(f"{'  ' * (i + 1)}{name}:\n" for i, name in enumerate(names[:count]))
+        return lineage(trees, models=models)
+
+    assert len(loads(line(18)).claims) == 18 * 17 // 2
+    assert mistake(line(21)).startswith(
+        "23:41: nested more than 20 deep: a suite needs 4 levels, or"
+    )
+
+
 def test_a_lineage_without_a_value_is_a_mistake():
     assert "3:1: key 'lineage' has no value: give it one, or remove it" in mistakes(lineage(""))
 
