@@ -16,7 +16,6 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import betainc, betaincc, logsumexp
 
 from provenance.errors import DegenerateError
 
@@ -100,6 +99,8 @@ def log10_sf_student_t(t: float, df: float) -> float:
 
 def _outside(a: float, scaled: float) -> float:
     """Return I_x(a, 1/2), x = 1 / (1 + scaled^2); 0 where it is too small for a float."""
+    from scipy.special import betainc, betaincc
+
     x, y = 1.0 / (1.0 + scaled * scaled), 1.0 / (1.0 + scaled**-2) if scaled > 1e-150 else 0.0
     # Of x and y = 1 - x only the smaller has all its digits, and so with the two tails.
     if x < y:
@@ -289,6 +290,8 @@ def fisher(log10_ps: Sequence[float]) -> float:
     s = -math.fsum(log10_ps) * _LN10
     if s == 0:
         return 0.0
+    from scipy.special import logsumexp
+
     k = np.arange(len(log10_ps))
     log_factorials = np.concatenate(([0.0], np.cumsum(np.log(k[1:]))))
     return min(0.0, float(logsumexp(k * math.log(s) - log_factorials) - s) / _LN10)

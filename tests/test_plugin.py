@@ -251,13 +251,14 @@ def test_torch_is_not_imported_without_need(pytester, write, arguments):
     pytester.makeconftest(
         "import sys\n"
         "def pytest_unconfigure():\n"
-        "    heavy = {'torch', 'transformers', 'pydantic', 'yaml', 'numpy'} & sys.modules.keys()\n"
+        "    heavy = {'torch', 'transformers', 'pydantic', 'yaml', 'numpy', 'scipy'} & sys.modules.keys()\n"
         "    print('loaded:', sorted(heavy))"
     )
     out = pytester.runpytest_subprocess(*arguments).stdout.str()
     loaded = re.search(r"loaded: (.*)", out).group(1)
     assert "torch" not in loaded
     assert "transformers" not in loaded
+    assert "scipy" not in loaded
     if "--collect-only" not in arguments:
         assert loaded == "[]"
 
