@@ -1,12 +1,13 @@
 """What a gate says of results: Markdown, annotations, SARIF. No model is needed."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
-from gate_results import KIN, STRANGERS, claims, result, results, small, without_run
+from gate_results import BETWEEN, KIN, STRANGERS, claims, result, results, small, without_run
 from markdown_it import MarkdownIt
 
 from provenance.gate.falsity import FALSITIES, counts, falsity, headline
@@ -25,15 +26,6 @@ ENVIRONMENT = {
 }
 LINKS = Links.of_github(ENVIRONMENT)
 NASTY = "a|b `c` <script>x</script> @you *d* [e](http://f) :x: www.g.h\n# i"
-
-
-def warned(one):
-    """The result as one that warns, for a version of the judgement that can."""
-
-    class Warned(type(one)):
-        state = "warn"
-
-    return Warned(**{name: getattr(one, name) for name in one.__dataclass_fields__})
 
 
 # falsity
@@ -94,11 +86,18 @@ def test_the_most_urgent_come_first_and_link_to_the_line():
 
 
 def test_a_warning_is_told_in_every_output():
-    found = small()
-    found = replace(found, claims=(warned(found.claims[5]),))
-    assert ":warning: warning" in summary(found)
+    made = claims(
+        "- {candidate: a, reference: b, expect: independent}\n"
+        "- {candidate: g, reference: b, expect: independent, inconclusive: warn}\n"
+    )
+    found = results(result(made[0], STRANGERS), result(made[1], BETWEEN))
+    assert (found.state, falsity(found.claims[1]).id) == ("warn", "inconclusive")
+    text = summary(found)
+    assert text.startswith("## Lineage: there are warnings\n")
+    assert ":warning: warning | g is independent of b | inconclusive |" in text
+    assert text.count("<details>") == 1
     (line,) = commands(found, LINKS)
-    assert line.startswith("::warning file=suites/a.suite.yaml,line=17,")
+    assert line.startswith("::warning file=suites/a.suite.yaml,line=13,")
     (told,) = json.loads(sarif(found))["runs"][0]["results"]
     assert (told["level"], told["ruleId"]) == ("warning", "inconclusive")
 
@@ -262,3 +261,9 @@ def test_fingerprints_stay_when_a_line_moves_and_differ_between_claims():
 def test_what_holds_is_no_alert():
     (claim,) = claims("- {candidate: a, reference: b, expect: independent}\n")
     assert json.loads(sarif(results(result(claim, STRANGERS))))["runs"][0]["results"] == []
+
+
+def test_every_rule_is_documented_and_no_other():
+    page = (Path(__file__).parent.parent / "docs" / "gate.md").read_text("utf-8")
+    table = page.partition("| rule | what is false |\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(FALSITIES)
