@@ -265,6 +265,9 @@ def test_what_should_be_uniform_is_told_from_what_is_corrected(every):
     assert of_independence([chosen, imitated]) == ()
 
 
-def test_a_large_report_stays_small():
-    results = synthetic.large(pairs=42, blocks=32)
-    assert len(render_report(results)) < 15e6 * 42 / 210
+def test_a_large_report_stays_small_and_says_what_it_does_not_draw():
+    results = synthetic.large(pairs=210, blocks=32)
+    assert len(render_report(results)) < 15e6
+    section = view_report(results).sections[0]
+    assert (len(section.panels), section.matched) == (6, 32)
+    assert sum(panel.chosen for panel in section.panels) == 1
