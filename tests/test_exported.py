@@ -97,13 +97,11 @@ SIDEWAYS = {
     ("execute", "acquire"),  # has the models that are measured
     ("execute", "measure"),  # its torch side, imported when there is something to measure
     ("execute", "proxies"),  # likewise
-    ("lineage", "results"),  # finds families in them
     ("live", "measure"),  # the shape of a model
     ("loading", "weights"),  # looks at weights that it does not load
     ("proxies", "measure"),  # likewise
     ("reading", "results"),  # reads them
     ("report", "lineage"),  # draws it
-    ("report", "results"),  # draws them
     ("permtest", "transforms"),  # permutes what the transforms know how to permute
     ("recipes", "transforms"),  # a recipe is made of transforms
     ("verification", "tracing"),  # runs a model as the trace does
