@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from provenance.report.view import Row
     from provenance.results import Results
 
-POINTS = 500_000
-"""Points of all scatters together: a large report draws fewer of each block."""
+SCATTERS = 1400
+"""Of a whole report: where there are more blocks, each claim draws fewer, from strong to weak."""
 
-FEWEST, MOST = 48, 256
+FEWEST = 3
 NAMED = 3
 """False claims that are named above the table."""
 
@@ -72,7 +72,7 @@ def view_report(results: Results) -> ReportView:
     rows.sort(key=lambda entry: order.index(entry[0].status.key))
     statuses = [row.status for row, _ in rows]
     claims = {suite.path: len(suite.claims) for suite in results.suites}
-    points = _points(results)
+    room = max(FEWEST, SCATTERS // max(1, len(results.claims)))
     title = outcome(statuses)
     shown = tuple(row for row, _ in rows)
     return ReportView(
@@ -87,8 +87,7 @@ def view_report(results: Results) -> ReportView:
         claimed=any(result.claim.expect != "unknown" for result in results.claims),
         lineage=view_lineage(lineage_graph(results)),
         sections=tuple(
-            section_of(result, row, Room(points, claims.get(result.suite, 1)))
-            for row, result in rows
+            section_of(result, row, Room(room, claims.get(result.suite, 1))) for row, result in rows
         ),
         calibration=_calibration(results),
         facts=of_run(results),
@@ -98,12 +97,6 @@ def view_report(results: Results) -> ReportView:
 def _key(rows: Sequence[Row]) -> str:
     """What colours the outcome: the most urgent status, but for claims that hold."""
     return rows[0].status.key if rows else "skipped"
-
-
-def _points(results: Results) -> int:
-    """How many points the scatter of one block may have."""
-    blocks = sum(len(result.evidence.blocks) for result in results.claims if result.evidence)
-    return max(FEWEST, min(MOST, POINTS // max(1, blocks)))
 
 
 def _calibration(results: Results) -> tuple[Figure, ...]:

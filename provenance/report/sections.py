@@ -29,9 +29,9 @@ MARKS = (
 
 @dataclass(frozen=True)
 class Room:
-    """How much a section may hold: points of a scatter, and claims of the file for the threshold."""
+    """How many scatters a section may hold; and how many claims its file has."""
 
-    points: int
+    scatters: int
     claims: int
 
 
@@ -67,7 +67,8 @@ def section_of(result: ClaimResult, row: Row, room: Room) -> Section:
         plot=_plot(row.anchor, claim, blocks) if blocks else None,
         blocks=() if evidence is None else tables.of_blocks(evidence, blocks, claim.threshold),
         heat=None if evidence is None else heat_of(f"{row.anchor}-x", evidence, claim.threshold),
-        panels=_panels(row.anchor, evidence, blocks, room.points),
+        panels=_panels(row.anchor, evidence, blocks, room.scatters),
+        matched=sum(bool(block.matchings) for block in blocks),
         controls=tuple(
             _control(f"{row.anchor}-k{i}", control, claim)
             for i, control in enumerate(result.controls)
@@ -111,28 +112,30 @@ def _plot(anchor: str, claim: Claim, blocks: tuple[BlockEvidence, ...]) -> Figur
 
 
 def _panels(
-    anchor: str, evidence: Evidence | None, blocks: tuple[BlockEvidence, ...], points: int
+    anchor: str, evidence: Evidence | None, blocks: tuple[BlockEvidence, ...], most: int
 ) -> tuple[Panel, ...]:
-    shown = [block for block in blocks if block.matchings is not None and block.matchings[0]]
-    if evidence is None or not shown:
+    if evidence is None:
         return ()
-    best = min(shown, key=lambda block: block.log10_p or 0.0)
+    drawn = [block for block in blocks if block.matchings is not None and block.matchings[0]]
+    by_strength = sorted(drawn, key=lambda block: block.log10_p or 0.0)
+    if len(drawn) > most:  # the strongest, the weakest, and some between
+        ranks = {round(i * (len(drawn) - 1) / (most - 1)) for i in range(most)}
+        drawn = [block for block in drawn if by_strength.index(block) in ranks]
     names = ("gate", "down" if evidence.statistic == "generalized" else "up")
     return tuple(
         Panel(
             id=f"{anchor}-m{block.candidate_block}",
             label=str(block.candidate_block),
-            figure=_matchings(f"{anchor}-s{block.candidate_block}", block, names, points),
-            chosen=block is best,
+            figure=_matchings(f"{anchor}-s{block.candidate_block}", block, names),
+            chosen=block is by_strength[0],
         )
-        for block in shown
+        for block in drawn
     )
 
 
-def _matchings(key: str, block: BlockEvidence, names: tuple[str, str], points: int) -> Figure:
+def _matchings(key: str, block: BlockEvidence, names: tuple[str, str]) -> Figure:
     assert block.matchings is not None
-    step = -(-len(block.matchings[0]) // points)
-    gate, up = (side[::step] for side in block.matchings)
+    gate, up = block.matchings
     of = f"{len(gate)} of {min(block.live)} units"
     p = p_or_dash(block.log10_p)
     caption = (

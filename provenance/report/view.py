@@ -88,6 +88,7 @@ class Section:
     blocks: tuple[Table, ...]
     heat: Heat | None
     panels: tuple[Panel, ...]
+    matched: int
     controls: tuple[ControlView, ...]
     facts: tuple[Table, ...]
 
