@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from provenance import Executor
+from provenance.errors import SourceError
 from provenance.results import PartResult, Results, ResultsError, with_holm
 
 SUITE = """\
@@ -66,6 +68,22 @@ def test_a_selection_of_tests_adjusts_as_if_all_had_run(kept):
     kin, other, _ = results.claims
     assert kin.holm == pytest.approx(kin.log10_p + 0.4771212547)
     assert (other.state, other.holm, other.evidence) == ("not run", None, None)
+
+
+def test_a_control_that_cannot_be_measured_fails_the_gate(kept, monkeypatch):
+    measured = Executor.evidence
+
+    def evidence(self, comparison):
+        if comparison.candidate.disguised:
+            raise SourceError("no disguise")
+        return measured(self, comparison)
+
+    monkeypatch.setattr(Executor, "evidence", evidence)
+    run, results = kept("-k", "control-base or kin-vs-base")
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    kin, _, _ = results.claims
+    assert (kin.state, results.state) == ("fail", "fail")
+    assert [part.outcome for part in kin.parts if "control-base" in part.nodeid] == ["failed"]
 
 
 def test_junit_holds_no_evidence(kept, pytester):

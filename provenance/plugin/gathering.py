@@ -106,18 +106,27 @@ class Gatherer:
         from provenance.results import Results, SuiteRecord, read_part, with_holm
 
         suites = tuple(read_part(SuiteRecord, record) for record in self._records.values())
-        claims = tuple(self._claim(suite.path, claim) for suite in suites for claim in suite.claims)
+        claims = tuple(self._claim(suite, claim) for suite in suites for claim in suite.claims)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Results(suites, with_holm(suites, claims), versions(), now)
 
-    def _claim(self, suite: str, claim: Claim) -> ClaimResult:
+    def _claim(self, suite: SuiteRecord, claim: Claim) -> ClaimResult:
         from provenance.results import ClaimResult, read_part
 
-        found = [read_part(ClaimResult, one) for one in self._found.get((suite, claim.id), ())]
-        parts = tuple(self._parts.get((suite, claim.id), ()))
-        base = next((one for one in found if not one.controls), ClaimResult(suite, claim))
+        found = [read_part(ClaimResult, one) for one in self._found.get((suite.path, claim.id), ())]
+        parts = list(self._parts.get((suite.path, claim.id), ()))
+        if claim is _first_on(suite, claim.reference):
+            # a control that could not be measured has told nothing, and its failure is no less one
+            parts += self._parts.get((suite.path, f"control-{claim.reference}"), ())
+        base = next((one for one in found if not one.controls), ClaimResult(suite.path, claim))
         controls = {(c.kind, c.evidence.statistic): c for one in found for c in one.controls}
-        return replace(base, parts=parts, controls=tuple(controls.values()))
+        return replace(base, parts=tuple(parts), controls=tuple(controls.values()))
+
+
+def _first_on(suite: SuiteRecord, reference: str) -> Claim | None:
+    """The claim that stands for the controls of a reference."""
+    on = (c for c in suite.claims if c.reference == reference and c.skip is None)
+    return next(on, None)
 
 
 def _part(report: pytest.TestReport) -> PartResult:
