@@ -266,8 +266,7 @@ class Store:
             "pid": os.getpid(),
             "seconds": seconds,
         }
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        descriptor = os.open(self._journal_path, flags, 0o600)
+        descriptor = os.open(self._journal_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(descriptor, (json.dumps(record) + "\n").encode())
         finally:

@@ -88,6 +88,7 @@ PRIVATE = {
     "_similarity": "assignment",
     "_sparse_assignment": "assignment",
     "_streaming": "loading",
+    "_student": "pvalues",
     "_suite_problems": "suite",
     "_suite_rules": "suite",
     "_suite_schema": "suite",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provenance._student import log10_sf_student_t
 from provenance.errors import DegenerateError
 from provenance.pvalues import (
     bonferroni,
@@ -14,7 +15,6 @@ from provenance.pvalues import (
     format_p,
     holm,
     log10_factorial,
-    log10_sf_student_t,
     permutation_p,
     spearman,
 )

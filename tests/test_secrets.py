@@ -29,10 +29,10 @@ def home(tmp_path, family):
     """A home folder with models, a text and a suite below it."""
     home = tmp_path / "alice"
     for name in ("base", "kin"):
-        shutil.copytree(getattr(family, name), home / "work" / "models" / name)
-    (home / "work" / "words.txt").write_text("one two three four five six " * 400)
-    (home / "work" / "a.suite.yaml").write_text(SUITE)
-    (home / "work" / "pytest.ini").write_text("[pytest]\n")
+        shutil.copytree(getattr(family, name), home / "projects" / "models" / name)
+    (home / "projects" / "words.txt").write_text("one two three four five six " * 400)
+    (home / "projects" / "a.suite.yaml").write_text(SUITE)
+    (home / "projects" / "pytest.ini").write_text("[pytest]\n")
     return home
 
 
@@ -57,7 +57,7 @@ def test_a_run_tells_no_secret(home, tmp_path, workers):
     done = subprocess.run(
         list(map(str, command)),
         check=False,
-        cwd=home / "work",
+        cwd=home / "projects",
         env=os.environ | planted,
         capture_output=True,
         text=True,
@@ -65,9 +65,9 @@ def test_a_run_tells_no_secret(home, tmp_path, workers):
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     results = Results.from_json((out / "evidence" / "results.json").read_text())
     assert [result.state for result in results.claims] == ["fail", "fail"]
-    assert results.claims[0].evidence.candidate.source == "path:~/work/models/kin"
-    assert results.suites[0].inputs.text == "~/work/words.txt"
-    assert "~/work/models/gone" in results.claims[1].error
+    assert results.claims[0].evidence.candidate.source == "path:~/projects/models/kin"
+    assert results.suites[0].inputs.text == "~/projects/words.txt"
+    assert "~/projects/models/gone" in results.claims[1].error
     told = written(out) | {"printed": (done.stdout + done.stderr).encode()}
     for secret in (TOKEN, OTHER):
         assert not [where for where, data in told.items() if secret.encode() in data]

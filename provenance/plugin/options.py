@@ -35,24 +35,9 @@ def add(parser: pytest.Parser) -> None:
         "them among workers (default: $PROVENANCE_STORE, else the user's cache folder)",
     )
     group.addoption(
-        "--provenance-evidence",
-        metavar="DIR",
-        help="write the evidence on each pair to DIR/<suite>/<claim>.json",
-    )
-    group.addoption(
-        "--provenance-attestation",
-        metavar="FILE",
-        help="write an in-toto Statement of the run to FILE, and the results that it refers to beside it",
-    )
-    group.addoption(
         "--provenance-hub",
         action="store_true",
         help="run the claims that a suite tags as `hub` too: their models are downloaded first",
-    )
-    group.addoption(
-        "--provenance-report",
-        metavar="FILE",
-        help="write a report on the run, one HTML page, to FILE",
     )
     group.addoption(
         "--provenance-memory",
@@ -65,6 +50,33 @@ def add(parser: pytest.Parser) -> None:
         metavar="SIZE",
         help="a model whose weights take more than this is run block by block from disk (default: "
         "what the machine, or the GPU, has free besides the working memory)",
+    )
+    _add_outputs(group)
+    parser.addini(LOCK, "lock file that every run is compared with, relative to pytest's root")
+    parser.addini(
+        GLOBS,
+        "globs of file names that are collected as suites",
+        type="args",
+        default=["*.suite.yaml"],
+    )
+
+
+def _add_outputs(group: pytest.OptionGroup) -> None:
+    """Add what is written, or compared, at the end of a run."""
+    group.addoption(
+        "--provenance-evidence",
+        metavar="DIR",
+        help="write the evidence on each pair to DIR/<suite>/<claim>.json",
+    )
+    group.addoption(
+        "--provenance-report",
+        metavar="FILE",
+        help="write a report on the run, one HTML page, to FILE",
+    )
+    group.addoption(
+        "--provenance-attestation",
+        metavar="FILE",
+        help="write an in-toto Statement of the run to FILE, and the results that it refers to beside it",
     )
     group.addoption(
         "--provenance-github",
@@ -89,13 +101,6 @@ def add(parser: pytest.Parser) -> None:
         "--update-lock",
         action="store_true",
         help="write the lock file instead: pin what this run finds (default file: provenance.lock)",
-    )
-    parser.addini(LOCK, "lock file that every run is compared with, relative to pytest's root")
-    parser.addini(
-        GLOBS,
-        "globs of file names that are collected as suites",
-        type="args",
-        default=["*.suite.yaml"],
     )
 
 
