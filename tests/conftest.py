@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import settings
+from pytest_socket import socket_allow_hosts
 
 # the same examples in every run: a red test is then about the change that made it red
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -13,3 +14,9 @@ def not_on_github(monkeypatch):
     """Where this repository's own CI runs on GitHub, runs inside tests tell it nothing."""
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "GITHUB_SERVER_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def only_loopback():
+    """No test talks to another machine: pytest-socket refuses it, and lifts that when the test ends."""
+    socket_allow_hosts(["127.0.0.1", "::1"], allow_unix_socket=True)
