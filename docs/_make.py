@@ -14,6 +14,7 @@ from typing import Any
 import provenance
 
 DOCS = Path(__file__).parent
+PACKAGE = DOCS.parent / "provenance"
 HEAD = """\
 # Every key of a suite
 
@@ -58,16 +59,23 @@ def main() -> None:
     (DOCS / "suite-reference.md").write_text(suite_reference(), encoding="utf-8")
     page = DOCS / "architecture.md"
     page.write_text(with_layers(page.read_text("utf-8")), encoding="utf-8")
+    (DOCS / "dataflow.svg").write_text(picture(), encoding="utf-8")
+
+
+def picture() -> str:
+    """The flow of data, drawn by graphviz."""
     command = ["dot", "-Tsvg"]
     drawn = subprocess.run(command, input=FLOW, text=True, capture_output=True, check=True).stdout  # noqa: S603
-    picture = re.sub(r"(?s)^.*?(?=<svg)", "", drawn)
-    (DOCS / "dataflow.svg").write_text(re.sub(r"(?s)<!--.*?-->\n?", "", picture), encoding="utf-8")
+    return re.sub(r"(?s)^.*?(?=<svg)|<!--.*?-->\n?", "", drawn)
 
 
 def suite_reference() -> str:
     """The page of all keys."""
     schema = provenance.json_schema()
     parts = {"SuiteDocument": schema, **schema["$defs"]}
+    left = set(parts) - set(PARTS) - {"Tree"}  # a tree's keys are names
+    if left:
+        raise ValueError(f"say under which title {sorted(left)} stand")
     return HEAD + "".join(_section(title, parts[name]) for name, title in PARTS.items())
 
 
@@ -131,6 +139,9 @@ def with_layers(page: str) -> str:
     rows = []
     for layer in reversed(layers):
         names = [name.strip("( )") for name in layer.split("|")]
+        missing = [name for name in names if not any((PACKAGE / name).parent.glob(f"{name}*"))]
+        if missing:
+            raise ValueError(f"pyproject.toml has layers that are no modules: {missing}")
         public = [f"`{name}`" for name in names if not name.startswith("_")]
         if public:
             rows.append(f"| {len(rows)} | {', '.join(public)} |\n")

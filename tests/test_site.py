@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,20 @@ def test_the_reference_of_suites_is_made_from_the_schema_of_today(maker):
 def test_the_table_of_layers_is_that_of_today(maker):
     page = (DOCS / "architecture.md").read_text("utf-8")
     assert maker["with_layers"](page) == page
+
+
+def words(svg):
+    return sorted(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz draws the picture")
+def test_the_picture_is_that_of_today(maker):
+    assert words((DOCS / "dataflow.svg").read_text("utf-8")) == words(maker["picture"]())
+
+
+def test_the_pages_beside_the_documentation_are_in_the_site(site):
+    for name in ("readme", "changes", "contributing", "security-policy"):
+        assert (site / f"{name}.html").is_file()
 
 
 @pytest.fixture(scope="module")

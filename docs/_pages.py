@@ -1,0 +1,36 @@
+"""Puts the pages that stand beside docs/ into the site: a hook of mkdocs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mkdocs.structure.files import File
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
+ROOT = Path(__file__).parents[1]
+PAGES = {
+    "README.md": "readme.md",
+    "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security-policy.md",
+}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add them, with their links as they are from inside of docs/."""
+    for name, target in PAGES.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        files.append(File.generated(config, target, content=_relinked(text)))
+    return files
+
+
+def _relinked(text: str) -> str:
+    text = re.sub(r"\]\(docs/", "](", text)
+    for name, target in PAGES.items():
+        text = text.replace(f"]({name}", f"]({target}")
+    return re.sub(r"\[([^\]]*)\]\(LICENSE\)", r"\1", text)
