@@ -1,6 +1,8 @@
 """What a run found, said to other tools: attested, signed with a key on disk, listed with a pedigree."""
 
+import base64
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from hashlib import sha256
@@ -68,7 +70,7 @@ def attested(pytester, family, shared_store):
             "kept",
         )
         out = Path(pytester.path, "out")
-        if not out.exists():
+        if not (out / "a.json").is_file():
             return run, None, None
         results = Results.from_json((out / "a.results.json").read_text())
         return run, (out / "a.json").read_text(), results
@@ -142,8 +144,6 @@ def test_our_digest_of_a_checkpoint_is_that_of_a_signature(family, keys, tmp_pat
     signature = tmp_path / "model.sig"
     config = model_signing.signing.Config().use_elliptic_key_signer(private_key=keys[0])
     config.sign(family.base, signature)
-    import base64
-
     bundle = json.loads(signature.read_text())
     payload = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
     assert payload["subject"][0]["digest"]["sha256"] == model_digest(family.base)
@@ -181,6 +181,13 @@ def test_what_stands_in_the_way_of_an_attestation_is_a_complaint(attested, monke
     run.stdout.fnmatch_lines(["no attestation was written: this needs model_signing*pip install*"])
 
 
+def test_an_attestation_that_cannot_be_written_is_a_complaint(attested, pytester):
+    (pytester.path / "out" / "a.json").mkdir(parents=True)
+    run, _, _ = attested()
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    run.stdout.fnmatch_lines(["provenance: *a.json cannot be written: *"])
+
+
 def test_signed_and_checked_with_a_key_on_disk(attested, keys):
     _, text, _ = attested()
     envelope = sign_statement(text, keys[0])
@@ -189,9 +196,20 @@ def test_signed_and_checked_with_a_key_on_disk(attested, keys):
         check_envelope(envelope, keys[3])
 
 
-def test_a_statement_that_was_changed_after_it_was_signed_is_refused(attested, keys):
-    import base64
+def test_openssl_finds_the_signature_good(attested, keys, tmp_path):
+    _, text, _ = attested()
+    envelope = json.loads(sign_statement(text, keys[0]))
+    kind, payload = envelope["payloadType"].encode(), base64.b64decode(envelope["payload"])
+    # what DSSE has signed: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
+    signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+    (tmp_path / "signature").write_bytes(base64.b64decode(envelope["signatures"][0]["sig"]))
+    command = ["openssl", "dgst", "-sha256", "-signature", tmp_path / "signature", "-verify"]
+    for key, said in ((keys[1], b"Verified OK"), (keys[3], b"Verification failure")):
+        run = subprocess.run([*command, key], input=signed, capture_output=True, check=False)
+        assert said in run.stdout
 
+
+def test_a_statement_that_was_changed_after_it_was_signed_is_refused(attested, keys):
     _, text, _ = attested(FALSE)
     fields = json.loads(sign_statement(text, keys[0]))
     forged = base64.b64decode(fields["payload"]).replace(b"FAILED", b"PASSED")
@@ -203,7 +221,42 @@ def test_a_statement_that_was_changed_after_it_was_signed_is_refused(attested, k
         check_envelope(json.dumps(fields), keys[1])
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"payload": 1, "signatures": [1]}'])
+def test_an_envelope_of_several_signatures_is_checked_by_the_key_that_is_given(attested, keys):
+    _, text, _ = attested()
+    envelopes = [json.loads(sign_statement(text, key)) for key in (keys[2], keys[0])]
+    both = {**envelopes[0], "signatures": [e["signatures"][0] for e in envelopes]}
+    assert check_envelope(json.dumps(both), keys[1]) == text
+    assert check_envelope(json.dumps(both), keys[3]) == text
+    theirs = {**both, "signatures": [envelopes[0]["signatures"][0]] * 2}
+    with pytest.raises(AttestationError, match="the signature is not one by"):
+        check_envelope(json.dumps(theirs), keys[1])
+
+
+def test_a_bundle_of_sigstores_tools_is_checked_as_its_envelope_is(
+    attested, keys, family, tmp_path
+):
+    _, text, _ = attested()
+    envelope = json.loads(sign_statement(text, keys[0]))
+    envelope["signatures"][0].pop("keyid")
+    kind = "application/vnd.dev.sigstore.bundle.v0.3+json"
+    bundle = json.dumps({"mediaType": kind, "dsseEnvelope": envelope})
+    with pytest.raises(AttestationError, match="the signature is not one by"):
+        check_envelope(bundle, keys[3])
+    assert check_envelope(bundle, keys[1]) == text
+    # what model signing made itself: signed by that key, and of something else
+    signature = tmp_path / "model.sig"
+    config = model_signing.signing.Config().use_elliptic_key_signer(private_key=keys[0])
+    config.sign(family.base, signature)
+    with pytest.raises(AttestationError, match=r"https://model_signing/signature/v1\.0"):
+        check_envelope(signature.read_text(), keys[1])
+    with pytest.raises(AttestationError, match="the signature is not one by"):
+        check_envelope(signature.read_text(), keys[3])
+
+
+NONSENSE = ["", "{}", "[]", '{"payload": 1, "signatures": [1]}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("text", NONSENSE)
 def test_what_is_no_envelope_is_one_line(text, keys):
     with pytest.raises(AttestationError, match="this is no signed envelope") as refused:
         check_envelope(text, keys[1])

@@ -48,6 +48,9 @@ def check_envelope(text: str | bytes, key: Path) -> str:
 
     Parameters
     ----------
+    text : str or bytes
+        The envelope, or a Sigstore bundle that has it, as ``cosign attest-blob --bundle`` writes. Of
+        several signatures one must be by the key.
     key : pathlib.Path
         The public key, in PEM.
 
@@ -56,27 +59,44 @@ def check_envelope(text: str | bytes, key: Path) -> str:
     AttestationError
         If it was not signed with that key, was changed since, or is no envelope of a Statement.
     """
-    dsse, exceptions = need("securesystemslib.dsse"), need("securesystemslib.exceptions")
+    exceptions = need("securesystemslib.exceptions")
+    public = _public(key)
     try:
         fields = json.loads(text)
-        for signature in fields["signatures"]:
-            # what names no key, such as cosign's, is tried with the one that was given
-            signature["keyid"] = _public(key).keyid
-        envelope = dsse.Envelope.from_dict(fields)
-        if envelope.payload_type != PAYLOAD:
-            raise AttestationError(
-                f"the envelope holds {envelope.payload_type!r}, and not {PAYLOAD}"
-            )
-        envelope.verify([_public(key)], 1)
-    except (exceptions.VerificationError, exceptions.UnverifiedSignatureError):
-        raise AttestationError(
-            f"the signature is not one by {key} of what the envelope holds"
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError, exceptions.FormatError) as error:
-        raise AttestationError(f"this is no signed envelope: {error}") from None
-    statement = envelope.payload.decode("utf-8", "replace")
-    read_statement(statement)
-    return str(statement)
+        fields = fields.get("dsseEnvelope", fields)
+        kind = fields["payloadType"]
+        if kind != PAYLOAD:
+            raise AttestationError(f"the envelope holds {kind!r}, and not {PAYLOAD}")
+        statement = _signed(fields, public)
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        exceptions.FormatError,
+    ) as error:
+        raise AttestationError(f"this is no signed envelope: {_first_line(error)}") from None
+    if statement is None:
+        raise AttestationError(f"the signature is not one by {key} of what the envelope holds")
+    text = statement.decode("utf-8", "replace")
+    read_statement(text)
+    return text
+
+
+def _signed(fields: dict[str, Any], public: Any) -> bytes | None:
+    """Return the payload, if one of the signatures is by the key."""
+    dsse, exceptions = need("securesystemslib.dsse"), need("securesystemslib.exceptions")
+    for signature in fields["signatures"]:
+        # the library wants the key's id, and cosign writes none: each is tried with the given key
+        alone = {**fields, "signatures": [{**signature, "keyid": public.keyid}]}
+        envelope = dsse.Envelope.from_dict(alone)
+        try:
+            envelope.verify([public], 1)
+        except exceptions.VerificationError:
+            continue
+        return bytes(envelope.payload)
+    return None
 
 
 def _signer(key: Path, password: bytes | None) -> Any:

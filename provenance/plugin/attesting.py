@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provenance.plugin import options
+from provenance.plugin.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,11 +27,8 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
         text = _statement(config, results)
     except ProvenanceError as error:
         return (f"no attestation was written: {error}",)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
     beside = path.with_suffix(".results.json")
-    beside.write_text(results.to_json() + "\n", encoding="utf-8")
-    return ()
+    return [*write(path, text), *write(beside, results.to_json() + "\n")]
 
 
 def _statement(config: pytest.Config, results: Results) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from provenance.plugin import options
+from provenance.plugin.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,12 +22,10 @@ RESULTS = "results.json"
 def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterable[str]:
     """Write ``results.json`` into the folder of evidence, and into pytest's cache."""
     text = results.to_json() + "\n"
-    folders = [options.evidence_folder(config)]
     cache = getattr(config, "cache", None)
     if cache is not None:
-        folders.append(cache.mkdir("provenance"))
-    for folder in folders:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / RESULTS).write_text(text, encoding="utf-8")
-    return ()
+        # without it only `explain` must be told which results are meant: no reason to fail a run
+        with suppress(OSError):
+            (cache.mkdir("provenance") / RESULTS).write_text(text, encoding="utf-8")
+    folder = options.evidence_folder(config)
+    return () if folder is None else write(folder / RESULTS, text)
