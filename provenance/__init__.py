@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         make_statement,
         model_digest,
         read_statement,
+        recorded_subjects,
         sign_statement,
         subjects_of,
     )
@@ -165,6 +166,7 @@ _HOMES = {
     "read_results": "reading",
     "read_statement": "attest",
     "read_stored": "gate.verifying",
+    "recorded_subjects": "attest",
     "render_report": "report",
     "sign_statement": "attest",
     "significant": "verdict",
@@ -237,6 +239,7 @@ __all__ = [
     "read_results",
     "read_statement",
     "read_stored",
+    "recorded_subjects",
     "render_report",
     "sign_statement",
     "significant",

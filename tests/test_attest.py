@@ -21,6 +21,7 @@ from provenance.attest import (
     sign_statement,
     subjects_of,
 )
+from provenance.attest.subjects import _is_stored
 from provenance.cli import main
 
 pytest.importorskip("in_toto_attestation")
@@ -357,6 +358,67 @@ def test_from_the_command_line(attested, keys, family, pytester, command):
     code, said, _ = command("bom", out / "a.results.json")
     assert (code, json.loads(said)["bomFormat"]) == (0, "CycloneDX")
     assert command("bom", out / "absent")[0] == 2
+
+
+def test_kept_results_are_attested_later_as_the_run_would_have_been(
+    attested, family, keys, pytester, command
+):
+    _, text, _ = attested()
+    kept, made = pytester.path / "kept" / "results.json", pytester.path / "made.json"
+    named = [f"--model={n}={getattr(family, n)}" for n in ("base", "kin", "short", "other")]
+    assert command("attest", "make", kept, *named, "-q", "-o", made)[0] == 0
+    assert made.read_text() == text
+    assert (
+        command("attest", "make", kept, named[0], "-q", "-o", made, "--url", "https://ci/7")[0] == 0
+    )
+    subjects = {subject["name"]: subject for subject in json.loads(made.read_text())["subject"]}
+    assert subjects["base"]["digest"] == {"sha256": model_digest(family.base)}
+    # what is not at hand has the digest of evidence, and no name that says model signing's
+    kin = subjects["kin"]
+    assert kin["digest"] == {
+        "provenanceModel_v1": kin["annotations"]["digest"].removeprefix("sha256:")
+    }
+    assert json.loads(made.read_text())["predicate"]["url"] == "https://ci/7"
+    envelope = pytester.path / "made.dsse.json"
+    command("attest", "sign", made, "--key", keys[0], "-o", envelope)
+    check = ["attest", "verify", envelope, "--key", keys[1]]
+    assert "kin  not digested as a folder" in command(*check, "--results", kept)[1]
+    code, _, said = command(*check, "--model", f"kin={family.kin}")
+    assert (code, "has no digest of the folder of 'kin'" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("model", "wrong"),
+    [
+        ("kin={other}", "model 'kin' is not the one that was measured"),
+        ("nobody={other}", "no claim that was checked has a model 'nobody'"),
+        ("kin={base}/absent", "there is no folder"),
+        ("kin", "write NAME=MODEL"),
+    ],
+)
+def test_another_model_than_was_measured_is_not_attested_later(
+    attested, family, pytester, command, model, wrong
+):
+    attested()
+    kept, made = pytester.path / "kept" / "results.json", pytester.path / "made.json"
+    given = model.format(other=family.other, base=family.base)
+    code, _, err = command("attest", "make", kept, "-q", "-o", made, "--model", given)
+    assert (code, wrong in err, made.exists()) == (2, True, False)
+
+
+def test_results_that_were_edited_are_not_attested(attested, pytester, command):
+    attested()
+    kept = pytester.path / "kept" / "results.json"
+    kept.write_text(kept.read_text().replace('"schema": 1', '"schema":  1'))
+    code, _, err = command("attest", "make", kept)
+    assert (code, "is not as this version writes results" in err) == (2, True)
+
+
+def test_a_file_of_a_hub_repository_is_no_manifest_of_ours(family, tmp_path):
+    found = Executor(Store(tmp_path / "store")).checkpoint(ModelSpec(path=str(family.base)))
+    assert _is_stored(found) is False
+    assert _is_stored(replace(found, spec=ModelSpec(repo="org/tiny"))) is False
+    assert _is_stored(replace(found, spec=ModelSpec(repo="org/tiny"), conversion="x")) is True
 
 
 def test_a_failed_run_verifies_with_exit_code_1(attested, keys, pytester, command):

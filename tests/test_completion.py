@@ -12,7 +12,8 @@ from provenance.cli import cli, main
 from provenance.recipes import RECIPES
 
 WITHOUT_JSON = {
-    "provenance attest sign",  # JSON already
+    "provenance attest make",  # JSON already
+    "provenance attest sign",  # likewise
     "provenance bom",  # likewise
     "provenance completion",  # a script
     "provenance graph",  # in a format of its own, JSON among them

@@ -10,7 +10,7 @@ this package imports none of them.
 from provenance.attest.bom import bill_of_materials
 from provenance.attest.signing import check_envelope, sign_statement
 from provenance.attest.statement import PREDICATE, Attested, make_statement, read_statement
-from provenance.attest.subjects import Subject, model_digest, subjects_of
+from provenance.attest.subjects import Subject, model_digest, recorded_subjects, subjects_of
 
 __all__ = [
     "PREDICATE",
@@ -21,6 +21,7 @@ __all__ = [
     "make_statement",
     "model_digest",
     "read_statement",
+    "recorded_subjects",
     "sign_statement",
     "subjects_of",
 ]

@@ -20,15 +20,19 @@ if TYPE_CHECKING:
     from provenance.results import ClaimResult, Results, SuiteRecord
 
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
+OWN_DIGEST = "provenanceModel_v1"
 RESULT = {"pass": "PASSED", "warn": "WARNED", "fail": "FAILED"}
 
 
 @dataclass(frozen=True)
 class Attested:
-    """What a Statement says: ``subjects`` are (name, SHA-256), ``result`` PASSED, WARNED or FAILED."""
+    """What a Statement says: ``subjects`` are (name, SHA-256), ``result`` PASSED, WARNED or FAILED.
+
+    The SHA-256 is None of a checkpoint whose folder was not digested.
+    """
 
     result: str
-    subjects: tuple[tuple[str, str], ...]
+    subjects: tuple[tuple[str, str | None], ...]
     passed: tuple[str, ...]
     warned: tuple[str, ...]
     failed: tuple[str, ...]
@@ -58,7 +62,7 @@ def make_statement(results: Results, subjects: Iterable[Subject], url: str | Non
     named = [
         descriptor(
             name=subject.name,
-            digest={"sha256": subject.sha256},
+            digest=_digest(subject),
             annotations=_without_none(
                 source=subject.source,
                 digest=subject.digest,
@@ -105,7 +109,7 @@ def read_statement(text: str | bytes) -> Attested:
     }
     return Attested(
         result=str(predicate.get("result")),
-        subjects=tuple((s.name, s.digest.get("sha256", "")) for s in made.pb.subject),
+        subjects=tuple((s.name, s.digest.get("sha256")) for s in made.pb.subject),
         passed=tuple(predicate.get("passedTests", ())),
         warned=tuple(predicate.get("warnedTests", ())),
         failed=tuple(predicate.get("failedTests", ())),
@@ -116,6 +120,16 @@ def read_statement(text: str | bytes) -> Attested:
 def results_sha256(results: Results) -> str:
     """SHA-256 of the file that `Results` are kept in."""
     return sha256((results.to_json() + "\n").encode()).hexdigest()
+
+
+def _digest(subject: Subject) -> dict[str, str]:
+    """What the checkpoint is matched by; the name of an algorithm that is not SHA-256 is its own.
+
+    https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md
+    """
+    if subject.sha256 is not None:
+        return {"sha256": subject.sha256}
+    return {OWN_DIGEST: subject.digest.removeprefix("sha256:")}
 
 
 def _predicate(results: Results, url: str | None) -> dict[str, Any]:

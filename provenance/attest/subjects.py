@@ -12,7 +12,7 @@ from provenance.attest._extra import need
 from provenance.errors import AttestationError, ProvenanceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from provenance.evidence import ModelRecord
     from provenance.results import Results
@@ -32,19 +32,20 @@ class Subject:
     ----------
     name : str
         As the suite has it.
-    sha256 : str
+    sha256 : str or None
         Of the folder, as model signing has it: SHA-256, in hex, over the SHA-256 of every file, in the
-        order of their names.
+        order of their names. None where the folder was not at hand.
     digest, weights_digest : str
-        As in evidence: ``sha256:`` over configuration and weights, and over the weights alone.
+        As in evidence: ``sha256:`` over configuration and weights, and over the weights alone (None in
+        evidence of before there was one).
     source, conversion : str
         Where it came from, and from what it was made where it was no plain checkpoint.
     """
 
     name: str
-    sha256: str
+    sha256: str | None
     digest: str
-    weights_digest: str
+    weights_digest: str | None
     source: str
     conversion: str | None = None
 
@@ -107,7 +108,49 @@ def subjects_of(
     AttestationError
         If a model cannot be had any more, or is another one than the evidence was measured on.
     """
-    found: dict[tuple[str, str], Subject] = {}
+    return tuple(
+        _subject(name, record, _open(name, suites[suite].models[name], opened))
+        for suite, name, record in _measured(results)
+    )
+
+
+def recorded_subjects(
+    results: Results, checkpoints: Mapping[str, Checkpoint]
+) -> tuple[Subject, ...]:
+    """Name the models of results that were kept; only some of them, or none, need be at hand.
+
+    Parameters
+    ----------
+    checkpoints : mapping
+        Those that are, by the name that the suite has for them.
+
+    Raises
+    ------
+    AttestationError
+        If one of them was not measured, or is another one than the evidence was measured on.
+    """
+    measured = list(_measured(results))
+    strange = checkpoints.keys() - {name for _, name, _ in measured}
+    if strange:
+        raise AttestationError(f"no claim that was checked has a model {min(strange)!r}")
+    return tuple(
+        _subject(name, record, checkpoints[name])
+        if name in checkpoints
+        else Subject(
+            name=name,
+            sha256=None,
+            digest=record.digest,
+            weights_digest=record.weights_digest,
+            source=record.source,
+            conversion=record.conversion,
+        )
+        for _, name, record in measured
+    )
+
+
+def _measured(results: Results) -> Iterator[tuple[str, str, ModelRecord]]:
+    """The models of claims that were checked, each once, with a suite that names it."""
+    found = set()
     for result in results.claims:
         if result.evidence is None:
             continue
@@ -117,9 +160,8 @@ def subjects_of(
         }
         for name, record in roles.items():
             if (name, record.digest) not in found:
-                spec = suites[result.suite].models[name]
-                found[name, record.digest] = _subject(name, record, _open(name, spec, opened))
-    return tuple(found.values())
+                found.add((name, record.digest))
+                yield result.suite, name, record
 
 
 def _open(name: str, spec: ModelSpec, opened: Callable[[ModelSpec], Checkpoint]) -> Checkpoint:
@@ -148,4 +190,6 @@ def _subject(name: str, record: ModelRecord, checkpoint: Checkpoint) -> Subject:
 def _is_stored(checkpoint: Checkpoint) -> bool:
     """Whether the folder was made by this package: nobody else's checkpoint has that manifest."""
     spec = checkpoint.spec
+    if spec.repo is not None and spec.disguised is None and checkpoint.conversion is None:
+        return False  # the hub's own cache
     return spec.path is None or Path(spec.path) != checkpoint.folder

@@ -12,7 +12,8 @@ import click
 
 import provenance
 from provenance import ProvenanceError
-from provenance.cli._options import JSON
+from provenance.cli._options import JSON, QUIET, STORE
+from provenance.cli._progress import progress
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 OUTPUT = click.option(
@@ -24,8 +25,53 @@ OUTPUT = click.option(
 def attest() -> None:
     """Sign attestations of runs, and check them.
 
-    `pytest suites/ --provenance-attestation FILE` writes one.
+    `pytest suites/ --provenance-attestation FILE` writes one, `make` one of results that were kept.
     """
+
+
+@attest.command()
+@click.argument("results", type=FILE)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME=MODEL",
+    help="Where the model is that the suite names so: a folder, a hub id. Repeatable.",
+)
+@click.option("--url", help="Where the run can be looked at.")
+@STORE
+@QUIET
+@OUTPUT
+def make(
+    results: Path,
+    models: tuple[str, ...],
+    url: str | None,
+    store: Path | None,
+    quiet: bool,  # noqa: FBT001
+    output: Path,
+) -> None:
+    """Write the attestation of RESULTS, which a run left in its folder of evidence.
+
+    A model that is not named by --model is attested by the digest that evidence has of it, which model
+    signing knows nothing of.
+    """
+    text = _read(results)
+    found = provenance.Results.from_json(text)
+    if found.to_json() + "\n" != text:
+        raise ProvenanceError(
+            f"{results} is not as this version writes results: it was edited, or another version wrote it"
+        )
+    named = dict(_named(argument, "MODEL") for argument in models)
+    checkpoints = {}
+    if named:
+        with progress(quiet=quiet) as tell:
+            executor = provenance.Executor(provenance.Store(store), on_stage=tell)
+            checkpoints = {
+                name: executor.checkpoint(provenance.as_spec(model))
+                for name, model in named.items()
+            }
+    subjects = provenance.recorded_subjects(found, checkpoints)
+    _write(output, provenance.make_statement(found, subjects, url))
 
 
 @attest.command()
@@ -62,15 +108,19 @@ def verify(
     attested = provenance.read_statement(provenance.check_envelope(_read(envelope), key))
     if results is not None and sha256(results.read_bytes()).hexdigest() != attested.results_sha256:
         raise ProvenanceError(f"{results} is not what the Statement was made of")
-    for name, folder in map(_named_folder, models):
-        if (name, provenance.model_digest(folder)) not in attested.subjects:
+    for name, folder in (_named(argument, "FOLDER") for argument in models):
+        if (name, None) in attested.subjects:
+            raise ProvenanceError(f"the Statement has no digest of the folder of {name!r}")
+        if (name, provenance.model_digest(Path(folder))) not in attested.subjects:
             raise ProvenanceError(f"{folder} is not the checkpoint {name!r} that was attested")
     if as_json:
         click.echo(json.dumps(asdict(attested)))
     else:
         click.echo(f"the signature is one by {key}")
         for name, digest in attested.subjects:
-            click.echo(f"{name}  sha256:{digest}")
+            click.echo(
+                f"{name}  {'not digested as a folder' if digest is None else f'sha256:{digest}'}"
+            )
         counted = (
             ("passed", attested.passed),
             ("warned", attested.warned),
@@ -90,11 +140,11 @@ def bom(results: Path, output: Path) -> None:
     _write(output, provenance.bill_of_materials(provenance.Results.from_json(_read(results))))
 
 
-def _named_folder(argument: str) -> tuple[str, Path]:
-    name, equals, folder = argument.partition("=")
-    if not equals:
-        raise ProvenanceError(f"--model {argument}: write NAME=FOLDER")
-    return name, Path(folder)
+def _named(argument: str, what: str) -> tuple[str, str]:
+    name, equals, model = argument.partition("=")
+    if not (name and equals and model):
+        raise ProvenanceError(f"--model {argument}: write NAME={what}")
+    return name, model
 
 
 def _read(path: Path) -> str:
