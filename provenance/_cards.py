@@ -9,19 +9,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provenance import _hub
-from provenance._weights import read_object
+from provenance._home import without_home
+from provenance._weights import one_line, read_object
 from provenance._yaml import read
+from provenance._yaml_limits import shown
 from provenance.errors import SourceError, SuiteError
 from provenance.vocabulary import ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from provenance._yaml import Document
 
 CARD, ADAPTER = "README.md", "adapter_config.json"
 MAX_BYTES = 1 << 20
 MAX_BASES = 20
 _KEYS = frozenset({"base_model", "base_model_relation"})
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model that another is said to be made from: a hub id as it is written, and in which line."""
+
+    repo: str
+    where: str
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it may be no id but a word, such as "none": only the hub can tell."""
+        return "/" not in self.repo
 
 
 @dataclass(frozen=True)
@@ -32,20 +49,17 @@ class Card:
     ----------
     spec : ModelSpec
         The model, at the commit that the hub named.
-    bases : tuple of str
-        What it says it is made from: hub ids, as they are written.
+    bases : tuple of Base
+        What it says it is made from.
     relation : str or None
         The hub's word for how: finetune, adapter, quantized, merge, or whatever is written.
-    where : str
-        Which file says so.
     notes : tuple of str
         What could not be read, a line each.
     """
 
     spec: ModelSpec
-    bases: tuple[str, ...] = ()
+    bases: tuple[Base, ...] = ()
     relation: str | None = None
-    where: str = CARD
     notes: tuple[str, ...] = ()
 
 
@@ -55,10 +69,15 @@ def read_card(spec: ModelSpec, endpoint: str | None = None) -> Card:
     Raises
     ------
     SourceError
-        If there is no such folder, or the hub does not give the repository.
+        If there is no such folder, it cannot be read, or the hub does not give the repository.
     """
     if spec.repo is None:
-        return _said(spec, _local(Path(spec.path or "")))
+        try:
+            return _said(spec, _local(Path(spec.path or "")))
+        except OSError as error:
+            raise SourceError(
+                f"{spec.source}: its card cannot be read: {one_line(error)}"
+            ) from None
     commit, files = _hub.read_texts(spec, (CARD, ADAPTER), MAX_BYTES, endpoint)
     pinned = ModelSpec(repo=spec.repo, revision=commit)
     return _said(pinned, files)
@@ -71,22 +90,24 @@ def _local(folder: Path) -> dict[str, Path]:
 
 def _said(spec: ModelSpec, files: Mapping[str, Path]) -> Card:
     notes: list[str] = []
-    said = _metadata(files[CARD], notes) if CARD in files else {}
-    bases = _bases(said.get("base_model"), notes)
+    said, lines = _metadata(files[CARD], notes) if CARD in files else ({}, {})
+    named = _listed(said.get("base_model"))
+    bases = _bases(named, lambda i: f"{CARD}:{lines[i]}" if i in lines else CARD, notes)
     relation = said.get("base_model_relation")
     if bases:
         relation = relation if isinstance(relation, str) else _inferred(bases, files)
-        return Card(spec, bases, relation, CARD, tuple(notes))
+        return Card(spec, bases, relation, tuple(notes))
     if ADAPTER in files:
         try:
-            named = read_object(files[ADAPTER], MAX_BYTES).get("base_model_name_or_path")
+            value = read_object(files[ADAPTER], MAX_BYTES).get("base_model_name_or_path")
         except SourceError as error:
             return Card(spec, notes=(*notes, str(error)))
-        return Card(spec, _bases(named, notes), "adapter", ADAPTER, tuple(notes))
+        bases = _bases(_listed(value), lambda _: ADAPTER, notes)
+        return Card(spec, bases, "adapter", tuple(notes))
     return Card(spec, notes=tuple(notes))
 
 
-def _inferred(bases: tuple[str, ...], files: Mapping[str, Path]) -> str | None:
+def _inferred(bases: tuple[Base, ...], files: Mapping[str, Path]) -> str | None:
     """What the hub takes it for where the card does not say, as far as that is sure.
 
     https://huggingface.co/docs/hub/model-cards#specifying-a-base-model
@@ -96,32 +117,54 @@ def _inferred(bases: tuple[str, ...], files: Mapping[str, Path]) -> str | None:
     return "adapter" if ADAPTER in files else None
 
 
-def _metadata(file: Path, notes: list[str]) -> dict[str, Any]:
-    """The YAML at the head of a card."""
+def _metadata(file: Path, notes: list[str]) -> tuple[dict[str, Any], dict[int, int]]:
+    """The YAML at the head of a card, and the lines of its bases."""
     about = file.stat()
     if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
         notes.append(f"{CARD} is no file of up to {MAX_BYTES} bytes: it was not read")
-        return {}
+        return {}, {}
     front = _FRONT.match(file.read_text(encoding="utf-8", errors="replace"))
     if front is None:
-        return {}
+        return {}, {}
     try:
         # a suite's reader: it refuses what a few lines can blow up into
-        found = read(front[1], file, verbatim=_KEYS).value
+        document = read(front[1], file, verbatim=_KEYS)
     except SuiteError as error:
         notes.append(f"the head of {CARD} cannot be read: {error.problems[0].message}")
-        return {}
-    return found if isinstance(found, dict) else {}
+        return {}, {}
+    if not isinstance(document.value, dict):
+        return {}, {}
+    return document.value, dict(_lines(document))
 
 
-def _bases(value: Any, notes: list[str]) -> tuple[str, ...]:
-    listed = value if isinstance(value, list) else [value] if value else []
-    found = dict.fromkeys(
-        base for base in listed if isinstance(base, str) and _hub.is_repo_id(base) and "/" in base
-    )
-    strange = len(listed) - len(found)
-    if strange > 0:
-        notes.append(f"{strange} of the bases that it names are no hub ids, or stand there twice")
+def _lines(document: Document) -> Iterator[tuple[int, int]]:
+    """Which line of the file each base stands in, by its index; one that is no list is the first."""
+    for path, mark in document.values.items():
+        index = {1: 0, 2: path[-1]}.get(len(path)) if path[:1] == ("base_model",) else None
+        if isinstance(index, int):
+            yield index, mark.line + 1  # the line of dashes stands before the first
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _bases(named: list[Any], where: Callable[[int], str], notes: list[str]) -> tuple[Base, ...]:
+    found: dict[str, Base] = {}
+    strange = []
+    for i, name in enumerate(named):
+        if isinstance(name, str) and _can_be_id(name):
+            found.setdefault(name, Base(name, where(i)))
+        else:
+            strange.append(shown(without_home(str(name))))
+    if strange:
+        listed = ", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
+        notes.append(f"{len(strange)} of the bases that it names are no hub ids: {listed}")
     if len(found) > MAX_BASES:
         notes.append(f"of {len(found)} bases the first {MAX_BASES} were taken")
-    return tuple(found)[:MAX_BASES]
+    return tuple(found.values())[:MAX_BASES]
+
+
+def _can_be_id(name: str) -> bool:
+    """Whether it can be a hub id; old ones have no owner, but a number is none."""
+    return _hub.is_repo_id(name) and ("/" in name or re.search("[A-Za-z]", name) is not None)

@@ -19,7 +19,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """One repository ``org/tiny``, whose answers a test can change while it runs.
+    """The repository ``org/tiny``, whose answers a test can change while it runs, and ``others``.
 
     ``answers`` maps "info", "tree" or "resolve" to ``(status, X-Error-Code, X-Error-Message)``. The
     files in ``large`` are kept as the hub keeps large files: under their SHA-256, on a server that
@@ -34,41 +34,41 @@ class Hub:
     large: set[str] = field(default_factory=set)
     cuts: int = 0
     ranges: list[str] = field(default_factory=list)
+    others: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
 
     def reply(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        parts = path.strip("/").split("/")
-        if parts[:4] == ["api", "models", "org", "tiny"]:
-            return self._api(parts[4:])
-        if parts[:3] == ["org", "tiny", "resolve"]:
-            return self._file("/".join(parts[4:]))
-        if parts[0] == "large":
-            return 200, {"Accept-Ranges": "bytes"}, self.files["/".join(parts[1:])]
+        for repo, files in {"org/tiny": self.files, **self.others}.items():
+            api, resolve = f"/api/models/{repo}/", f"/{repo}/resolve/"
+            if f"{path}/".startswith(api):
+                return self._api(
+                    repo, files, path.removeprefix(api.rstrip("/")).strip("/").split("/")
+                )
+            if path.startswith(resolve):
+                return self._file(files, path.removeprefix(resolve).partition("/")[2])
+        if path.startswith("/large/"):
+            return 200, {"Accept-Ranges": "bytes"}, self.files[path.removeprefix("/large/")]
         return refusal(401, "", "Invalid username or password.")
 
-    def _api(self, rest: list[str]) -> tuple[int, dict[str, str], bytes]:
+    def _api(
+        self, repo: str, files: Mapping[str, bytes], rest: list[str]
+    ) -> tuple[int, dict[str, str], bytes]:
         kind = "tree" if rest[:1] == ["tree"] else "info"
         if kind in self.answers:
             return refusal(*self.answers[kind])
         if len(rest) > 1 and rest[1] not in self.revisions:
             return refusal(404, "RevisionNotFound", "Invalid rev id")
-        return page(self._tree() if kind == "tree" else self._info())
+        return page(_tree(files) if kind == "tree" else self._info(repo, files))
 
-    def _info(self) -> dict[str, Any]:
-        siblings = [{"rfilename": name} for name in self.files]
-        return {"id": "org/tiny", "sha": COMMIT, "siblings": siblings}
+    def _info(self, repo: str, files: Mapping[str, bytes]) -> dict[str, Any]:
+        siblings = [{"rfilename": name} for name in files]
+        return {"id": repo, "sha": COMMIT, "siblings": siblings}
 
-    def _tree(self) -> list[dict[str, Any]]:
-        return [
-            {"type": "file", "path": name, "size": len(data), "oid": etag(data)}
-            for name, data in self.files.items()
-        ]
-
-    def _file(self, name: str) -> tuple[int, dict[str, str], bytes]:
+    def _file(self, files: Mapping[str, bytes], name: str) -> tuple[int, dict[str, str], bytes]:
         if "resolve" in self.answers:
             return refusal(*self.answers["resolve"])
-        if name not in self.files:
+        if name not in files:
             return refusal(404, "EntryNotFound", "Entry not found")
-        data = self.files[name]
+        data = files[name]
         if name in self.large:
             # another host, as the hub has it: within one, the client would not look at this answer
             home = self.endpoint.replace("127.0.0.1", "localhost")
@@ -82,6 +82,13 @@ class Hub:
         marker = f"/resolve/{COMMIT}/"
         gets = [line.split(" ")[1] for line in self.requests if line.startswith("GET ")]
         return {path.partition(marker)[2] for path in gets if marker in path}
+
+
+def _tree(files: Mapping[str, bytes]) -> list[dict[str, Any]]:
+    return [
+        {"type": "file", "path": name, "size": len(data), "oid": etag(data)}
+        for name, data in files.items()
+    ]
 
 
 def etag(data: bytes) -> str:

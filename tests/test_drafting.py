@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from provenance import draft_suite
 from provenance._cards import MAX_BYTES
 from provenance.cli import main
+from provenance.drafting import DEPTH
 from provenance.errors import SourceError
 from provenance.suite import loads
 from tests.hub_server import COMMIT, serve
@@ -65,13 +66,22 @@ def test_the_relation_of_a_card_is_the_claim(folder, relation, expect):
     (claim,) = suite.claims
     assert (claim.candidate, claim.reference, claim.expect) == ("ours", "base-7b", expect)
     assert suite.models["base-7b"].repo == "acme/base-7b"
-    assert "its README.md" in draft.text
+    assert "# its README.md:2: " in draft.text
     assert (draft.claims, draft.models) == (1, 2)
 
 
 def test_several_bases_are_a_merge(folder):
     _, suite = drafted(folder("ours", base_model=["acme/one", "acme/two"]))
     assert [(c.reference, c.expect) for c in suite.claims] == [("one", "merge"), ("two", "merge")]
+
+
+def test_a_base_is_claimed_with_the_line_that_names_it(folder):
+    text = "---\nlicense: mit\nbase_model:\n- acme/one\n\n- acme/two\n- acme/one\n---\n"
+    draft, suite = drafted(folder("ours", text))
+    whys = [line.partition(" # ")[2] for line in draft.text.splitlines() if "expect" in line]
+    assert whys == ["its README.md:4: merge", "its README.md:6: merge"]
+    assert len(suite.claims) == 2
+    assert not any("no hub ids" in note for note in draft.notes)
 
 
 def test_an_adapters_configuration_names_its_base_where_no_card_does(folder, tmp_path):
@@ -91,6 +101,35 @@ def test_models_of_which_no_card_says_anything_are_unknown_to_each_other(folder)
     assert found == {"ours-vs-base": "finetune", "theirs-vs-ours": "unknown"}
 
 
+def test_what_cards_say_in_two_steps_is_derived(tmp_path, monkeypatch, folder):
+    ours = folder("ours", base_model="org/middle", base_model_relation="finetune")
+    middle = card(base_model="org/tiny", base_model_relation="merge")
+    with hub(tmp_path, monkeypatch, **{"README.md": ""}) as running:
+        running.others["org/middle"] = {"README.md": middle.encode()}
+        draft = draft_suite([ours, "org/tiny"], endpoint=running.endpoint)
+    suite = loads(draft.text, Path("a.suite.yaml"))
+    assert {claim.id: claim.expect for claim in suite.claims} == {
+        "ours-vs-middle": "finetune",
+        "middle-vs-tiny": "merge",
+        "ours-vs-tiny": "derived",
+    }
+    assert "# cards say so, by way of middle" in draft.text
+    assert suite.models["middle"].revision == COMMIT
+
+
+def test_a_model_that_is_named_twice_is_one(folder):
+    _, suite = drafted(folder("ours", base_model="acme/base"), "./ours", folder("theirs"))
+    found = {claim.id: claim.expect for claim in suite.claims}
+    assert found == {"ours-vs-base": "derived", "theirs-vs-ours": "unknown"}
+
+
+def test_pairs_whose_names_join_to_one_id_are_told_apart(folder):
+    _, suite = drafted(folder("a", base_model="o/b-vs-c"), folder("a-vs-b", base_model="o/c"))
+    pairs = {claim.id: (claim.candidate, claim.reference) for claim in suite.claims}
+    assert pairs["a-vs-b-vs-c"] == ("a", "b-vs-c")
+    assert pairs["a-vs-b-vs-c-2"] == ("a-vs-b", "c")
+
+
 def test_two_models_of_one_name_are_told_apart(folder):
     draft, suite = drafted(folder("a/model"), folder("b/model"))
     assert len(suite.models) == 2
@@ -98,8 +137,12 @@ def test_two_models_of_one_name_are_told_apart(folder):
 
 
 def test_a_model_without_a_base_and_without_company_is_refused(folder):
-    with pytest.raises(SourceError, match=r"its card names no base model, and there is no other"):
+    with pytest.raises(
+        SourceError, match=r"nothing to compare it with \(its card names no base mod"
+    ):
         draft_suite([folder("alone")])
+    with pytest.raises(SourceError, match=r"are no hub ids: '/srv/base'\): name one more model"):
+        draft_suite([folder("local", base_model="/srv/base")])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +150,10 @@ def test_a_model_without_a_base_and_without_company_is_refused(folder):
     [
         ("---\nbase_model: [acme/base\n---\n", "cannot be read"),
         ("---\na: &a [1,1]\nb: &b [*a,*a]\nc: &c [*b,*b]\n", None),
-        ("---\nbase_model: 7\n---\n", "no hub ids"),
+        ("---\nbase_model: 7\n---\n", "no hub ids: '7'"),
+        ("---\nbase_model: {a: b}\n---\n", "no hub ids"),
+        ("---\nbase_model: [[acme/base]]\n---\n", "no hub ids"),
+        ("---\nbase_model: none\n---\n", "'none' was left out: repo:none: "),
         ("---\nbase_model: [acme/base, '../../etc', '', {a: b}]\n---\n", "3 of the bases"),
         ("---\nbase_model: acme/base\nbase_model: acme/other\n---\n", None),
         ("x" * (MAX_BYTES + 1), "it was not read"),
@@ -171,6 +217,67 @@ def test_a_repository_is_pinned_to_the_commit_of_today_and_its_weights_stay_ther
     assert any(note.startswith("tiny-base: ") for note in draft.notes)
 
 
+def test_two_revisions_of_a_repository_are_two_models(tmp_path, monkeypatch):
+    with hub(tmp_path, monkeypatch, **{"README.md": ""}) as running:
+        running.revisions += ("v2",)
+        draft = draft_suite(["org/tiny", "org/tiny@v2"], endpoint=running.endpoint)
+    suite = loads(draft.text, Path("a.suite.yaml"))
+    assert [(claim.id, claim.expect) for claim in suite.claims] == [("tiny-v2-vs-tiny", "unknown")]
+
+
+def test_an_old_id_without_an_owner_is_a_base_where_the_hub_knows_it(tmp_path, monkeypatch):
+    said = card(base_model=["gpt2", "none"], base_model_relation="finetune")
+    with hub(tmp_path, monkeypatch, **{"README.md": said}) as running:
+        running.others["gpt2"] = {"README.md": b""}
+        draft = draft_suite(["org/tiny"], endpoint=running.endpoint)
+    suite = loads(draft.text, Path("a.suite.yaml"))
+    assert [(c.reference, c.expect) for c in suite.claims] == [("gpt2", "finetune")]
+    assert (suite.models["gpt2"].repo, suite.models["gpt2"].revision) == ("gpt2", COMMIT)
+    assert "# 'none' was left out: repo:none: there is no such repository" in draft.text
+
+
+def test_cards_that_name_each_other_in_a_circle_end(tmp_path, monkeypatch):
+    with hub(tmp_path, monkeypatch, **{"README.md": card(base_model="org/b")}) as running:
+        running.others["org/b"] = {"README.md": card(base_model="org/c").encode()}
+        running.others["org/c"] = {"README.md": card(base_model="org/tiny").encode()}
+        draft = draft_suite(["org/tiny"], endpoint=running.endpoint)
+    suite = loads(draft.text, Path("a.suite.yaml"))
+    pairs = [(claim.candidate, claim.reference) for claim in suite.claims]
+    assert pairs == [("tiny", "b"), ("b", "c"), ("c", "tiny")]
+
+
+def test_bases_are_followed_so_far_and_no_further(tmp_path, monkeypatch):
+    with hub(tmp_path, monkeypatch, **{"README.md": card(base_model="org/b1")}) as running:
+        for i in range(1, 9):
+            said = card(base_model=f"org/b{i + 1}").encode()
+            running.others[f"org/b{i}"] = {"README.md": said}
+        draft = draft_suite(["org/tiny"], endpoint=running.endpoint)
+    assert (draft.models, draft.claims) == (1 + DEPTH, DEPTH)
+    assert "b5: org/b6 was not looked up, 5 bases away" in draft.notes
+
+
+def test_more_models_than_can_be_meant_are_one_line(tmp_path, monkeypatch):
+    wide = [f"org/w{i}" for i in range(20)]
+    with hub(tmp_path, monkeypatch, **{"README.md": card(base_model=wide)}) as running:
+        for name in wide:
+            said = card(base_model=[f"{name}-{i}" for i in range(20)]).encode()
+            running.others[name] = {"README.md": said}
+        with pytest.raises(SourceError, match="more than 100 models descend from each other"):
+            draft_suite(["org/tiny"], endpoint=running.endpoint)
+
+
+def test_a_card_that_may_not_be_read_is_one_line(folder, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    ours = folder("ours", base_model="acme/base")
+    monkeypatch.setattr(Path, "is_file", refused)
+    with pytest.raises(
+        SourceError, match=r"path:./ours: its card cannot be read: .*Permission den"
+    ):
+        draft_suite([ours])
+
+
 def test_a_card_that_is_too_long_is_not_fetched(tmp_path, monkeypatch):
     files = {
         "README.md": "x" * (MAX_BYTES + 1),
@@ -213,10 +320,16 @@ def command(capfd):
 def test_from_the_command_line(folder, command, tmp_path):
     ours = folder("ours", base_model="acme/base", base_model_relation="finetune")
     code, out, _ = command(ours)
-    assert (code, "expect: finetune} # its README.md: finetune" in out) == (0, True)
+    assert (code, "expect: finetune} # its README.md:2: finetune" in out) == (0, True)
     path = tmp_path / "drafted.suite.yaml"
     assert command(ours, "-o", path)[1] == f"{path}: 1 claims on 2 models\n"
     assert loads(path.read_text(), path).claims
+    # a suite's paths are relative to its own folder
+    (tmp_path / "suites").mkdir()
+    below = tmp_path / "suites" / "a.suite.yaml"
+    command(ours, "-o", below)
+    assert "{path: ../ours}" in below.read_text()
+    assert Path(loads(below.read_text(), below).models["ours"].path).resolve() == tmp_path / "ours"
     code, _, err = command(ours, "-o", path)
     assert (code, "is there already" in err) == (2, True)
     assert command(ours, "-o", path, "--force")[0] == 0

@@ -715,7 +715,7 @@ def test_a_repository_without_anything_to_load_downloads_nothing(hub, name, matc
 
 
 def test_an_endpoint_that_is_no_hub(hub):
-    hub._info = lambda: {"id": "org/tiny", "sha": "x", "siblings": []}
+    hub._info = lambda *_: {"id": "org/tiny", "sha": "x", "siblings": []}
     refused_by(hub, "names no commit for it; check HF_ENDPOINT")
 
 

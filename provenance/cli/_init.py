@@ -41,7 +41,9 @@ def init(
         raise ProvenanceError(f"{output} is there already: name another file, or say --force")
     with progress(quiet=quiet) as tell:
         draft = provenance.draft_suite(
-            models, on_card=lambda source: tell(Stage("download", source))
+            models,
+            folder=None if str(output) == "-" else output.parent,
+            on_card=lambda source: tell(Stage("download", source)),
         )
     if as_json:
         about = {"claims": draft.claims, "models": draft.models, "notes": draft.notes}
