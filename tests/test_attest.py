@@ -308,6 +308,42 @@ def test_a_false_claim_is_no_pedigree(attested):
     assert [part["name"] for part in kin["pedigree"]["ancestors"]] == ["base"]
 
 
+def test_a_name_that_two_suites_have_for_two_checkpoints_is_two_models(attested):
+    _, _, results = attested()
+    (suite,) = results.suites
+    elsewhere = []
+    for result in results.claims:
+        if {result.claim.candidate, result.claim.reference} == {"kin", "base"}:
+            evidence = result.evidence
+            other = replace(evidence.candidate, digest="sha256:" + "0" * 64)
+            unrelated = replace(result.claim, expect="independent")
+            kept = replace(evidence, candidate=other)
+            elsewhere.append(replace(result, suite="b.suite.yaml", claim=unrelated, evidence=kept))
+    assert elsewhere
+    both = replace(
+        results,
+        suites=(suite, replace(suite, path="b.suite.yaml")),
+        claims=(*results.claims, *elsewhere),
+    )
+    found = [p for p in json.loads(bill_of_materials(both))["components"] if p["name"] == "kin"]
+    shown = {(p["version"].endswith("0000"), "pedigree" in p) for p in found}
+    assert (len(found), shown) == (2, {(True, False), (False, True)})
+
+
+def test_a_copy_has_no_p_value_to_be_told(attested):
+    _, _, results = attested()
+    nothing = replace(results.claims[0].evidence, blocks=(), log10_p=None)
+    copy = replace(results.claims[0], evidence=nothing)
+    notes = components(bill_of_materials(replace(results, claims=(copy,))))["kin"]["pedigree"]
+    assert notes["notes"].endswith("kin is a fine-tune of base")
+
+
+def test_results_of_no_time_are_one_line(attested):
+    _, _, results = attested()
+    with pytest.raises(AttestationError, match="results are of no time: created is 'once'"):
+        bill_of_materials(replace(results, created="once"))
+
+
 def test_the_same_results_make_the_same_bill(attested):
     _, _, results = attested()
     assert bill_of_materials(results) == bill_of_materials(results)

@@ -43,16 +43,15 @@ def bill_of_materials(results: Results) -> str:
     bom = bom_types.Bom()
     # not drawn at random: the same results make the same document
     bom.serial_number = uuid5(NAMESPACE_URL, results_sha256(results))
-    bom.metadata.timestamp = datetime.fromisoformat(results.created)
+    bom.metadata.timestamp = _time(results.created)
     bom.metadata.tools.components.add(_tool(results))
-    components = {name: _component(name, record) for name, record in models.items()}
-    for name, component in components.items():
-        component.pedigree = _pedigree(results, _held(results, name), models)
+    components = {model: _component(model[0], record) for model, record in models.items()}
+    for model, component in components.items():
+        component.pedigree = _pedigree(results, _held(results, model))
         bom.components.add(component)
-    for name, component in components.items():
-        above = [
-            components[r.claim.reference] for r in _held(results, name) if _descends(results, r)
-        ]
+    for model, component in components.items():
+        held = [result for result in _held(results, model) if _descends(results, result)]
+        above = [components[reference] for _, reference in map(_roles, held)]
         bom.register_dependency(component, above)
     made = output.make_outputter(bom, schema.OutputFormat.JSON, schema.SchemaVersion.V1_6)
     text = str(made.output_as_string(indent=2))
@@ -66,20 +65,37 @@ def _validate(text: str) -> None:
     assert wrong is None, wrong
 
 
-def _models(results: Results) -> dict[str, ModelRecord]:
-    found = {}
-    for result in results.claims:
-        if result.evidence is not None:
-            found[result.claim.candidate] = result.evidence.candidate
-            found[result.claim.reference] = result.evidence.reference
-    return found
+def _time(created: str) -> datetime:
+    try:
+        return datetime.fromisoformat(created)
+    except ValueError:
+        raise AttestationError(f"results are of no time: created is {created!r}") from None
 
 
-def _held(results: Results, candidate: str) -> list[ClaimResult]:
+# a name is a suite's own: in another suite it may be another checkpoint's
+_Model = tuple[str, str]
+
+
+def _roles(result: ClaimResult) -> dict[_Model, ModelRecord]:
+    """The candidate and the reference, in this order; none where the claim was not measured."""
+    if result.evidence is None:
+        return {}
+    claim, candidate, reference = result.claim, result.evidence.candidate, result.evidence.reference
+    return {
+        (claim.candidate, candidate.digest): candidate,
+        (claim.reference, reference.digest): reference,
+    }
+
+
+def _models(results: Results) -> dict[_Model, ModelRecord]:
+    return {model: record for r in results.claims for model, record in _roles(r).items()}
+
+
+def _held(results: Results, candidate: _Model) -> list[ClaimResult]:
     return [
         result
         for result in results.claims
-        if result.claim.candidate == candidate
+        if candidate in list(_roles(result))[:1]
         and result.claim.expect in DESCENTS
         and result.state == "pass"
         and result.judgement is not None
@@ -103,20 +119,22 @@ def _descends(results: Results, result: ClaimResult) -> bool:
     return above is not None
 
 
-def _pedigree(results: Results, held: list[ClaimResult], models: dict[str, ModelRecord]) -> Any:
+def _pedigree(results: Results, held: list[ClaimResult]) -> Any:
     if not held:
         return None
     related: dict[bool, list[Any]] = {True: [], False: []}
     for result in held:
-        name = result.claim.reference
-        kin = _component(name, models[name], claim=result)
-        related[_descends(results, result)].append(kin)
+        related[_descends(results, result)].append(_kin(result))
     return need("cyclonedx.model.component").Pedigree(
         ancestors=related[True],
         variants=related[False],
-        notes="Shown by the weights, not only declared: "
-        + "; ".join(f"{describe(r.claim)}, p = {format_p(r.log10_p or 0.0)}" for r in held),
+        notes="Shown by the weights, not only declared: " + "; ".join(map(_said, held)),
     )
+
+
+def _said(result: ClaimResult) -> str:
+    p = "" if result.log10_p is None else f", p = {format_p(result.log10_p)}"
+    return describe(result.claim) + p
 
 
 def _tool(results: Results) -> Any:
@@ -128,8 +146,7 @@ def _tool(results: Results) -> Any:
     )
 
 
-def _component(name: str, record: ModelRecord, claim: ClaimResult | None = None) -> Any:
-    types, model = need("cyclonedx.model.component"), need("cyclonedx.model")
+def _component(name: str, record: ModelRecord) -> Any:
     about = {
         "provenance:digest": record.digest,
         "provenance:weightsDigest": record.weights_digest,
@@ -138,18 +155,35 @@ def _component(name: str, record: ModelRecord, claim: ClaimResult | None = None)
         "provenance:parameters": str(record.parameters),
         "provenance:conversion": record.conversion,
     }
-    if claim is not None and claim.evidence is not None:
-        evidence = (claim.evidence.to_json() + "\n").encode()
-        about |= {
-            "provenance:claim": claim.claim.id,
-            "provenance:expect": claim.claim.expect,
-            "provenance:log10_p": None if claim.log10_p is None else f"{claim.log10_p:.6g}",
-            "provenance:evidenceSha256": sha256(evidence).hexdigest(),
-        }
+    types = need("cyclonedx.model.component")
     return types.Component(
         name=name,
         type=types.ComponentType.MACHINE_LEARNING_MODEL,
         version=record.digest,
-        bom_ref=f"{name}@{record.digest}" + ("" if claim is None else f"#{claim.claim.id}"),
-        properties=[model.Property(name=key, value=value) for key, value in about.items() if value],
+        bom_ref=f"{name}@{record.digest}",
+        properties=_properties(about),
     )
+
+
+def _kin(result: ClaimResult) -> Any:
+    """The reference of a claim, with what shows it to be kin."""
+    assert result.evidence is not None
+    kin = _component(result.claim.reference, result.evidence.reference)
+    kin.bom_ref.value += f"#{result.suite}:{result.claim.id}"
+    evidence = (result.evidence.to_json() + "\n").encode()
+    kin.properties.update(
+        _properties(
+            {
+                "provenance:claim": result.claim.id,
+                "provenance:expect": result.claim.expect,
+                "provenance:log10_p": None if result.log10_p is None else f"{result.log10_p:.6g}",
+                "provenance:evidenceSha256": sha256(evidence).hexdigest(),
+            }
+        )
+    )
+    return kin
+
+
+def _properties(about: dict[str, str | None]) -> list[Any]:
+    kind = need("cyclonedx.model").Property
+    return [kind(name=name, value=value) for name, value in about.items() if value]
