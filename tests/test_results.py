@@ -86,6 +86,20 @@ def test_a_control_that_cannot_be_measured_fails_the_gate(kept, monkeypatch):
     assert [part.outcome for part in kin.parts if "control-base" in part.nodeid] == ["failed"]
 
 
+def test_evidence_that_cannot_be_kept_is_a_line_of_its_tests(pytester, family, shared_store):
+    paths = {name: getattr(family, name) for name in ("base", "kin", "other")}
+    pytester.makeini("[pytest]")
+    pytester.path.joinpath("a.suite.yaml").write_text(SUITE.format(**paths))
+    pytester.path.joinpath("kept").write_text("a file in the way")
+    run = pytester.runpytest(
+        *("a.suite.yaml", "-k", "kin-vs-base and verdict"),
+        *("--provenance-store", shared_store, "--provenance-evidence", "kept"),
+    )
+    run.assert_outcomes(failed=1)
+    run.stdout.fnmatch_lines(["E * provenance: *kin-vs-base.json cannot be written: *"])
+    assert "Traceback" not in run.stdout.str()
+
+
 def test_junit_holds_no_evidence(kept, pytester):
     kept("--junitxml", "junit.xml")
     text = Path(pytester.path, "junit.xml").read_text()

@@ -18,6 +18,7 @@ from provenance.plan import comparison, negative_control, positive_control
 from provenance.plugin import junit, options
 from provenance.plugin.gathering import attach
 from provenance.plugin.records import PROPERTY, PairRecord
+from provenance.plugin.writing import write
 from provenance.pvalues import format_p
 from provenance.results import ClaimResult, ControlResult
 from provenance.verdict import (
@@ -219,6 +220,7 @@ def _keep(request: pytest.FixtureRequest, claim: Claim, evidence: Evidence) -> P
         return None
     suite = re.sub(r"[^A-Za-z0-9._-]+", "-", _suite_file(request).nodeid)
     path = folder / suite / f"{claim.id}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(evidence.to_json() + "\n", encoding="utf-8")
+    complaints = list(write(path, evidence.to_json() + "\n"))
+    if complaints:
+        _fail(complaints[0])
     return path
