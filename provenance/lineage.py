@@ -15,8 +15,8 @@ import networkx as nx
 
 from provenance._wording import count, listed
 from provenance.pvalues import format_p
+from provenance.results import descent
 from provenance.verdict import describe, shows
-from provenance.vocabulary import DESCENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,6 +63,8 @@ class Kinship:
         Which claims, as ``path:line``.
     drawn : bool
         Whether it is part of the spanning structure: the strongest edges, declared parents first.
+    steps : int
+        How far apart a declared lineage has the two: 1 for a parent and its child.
     """
 
     a: int
@@ -73,6 +75,7 @@ class Kinship:
     support: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     drawn: bool = False
+    steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -107,11 +110,15 @@ class Lineage:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One claim on two different models: its result, its evidence, its verdict."""
+    """One claim on two different models: its result, its evidence, its verdict.
+
+    ``steps`` is what it claims of the reference: 1 where that is the candidate's parent.
+    """
 
     result: ClaimResult
     evidence: Evidence
     verdict: Verdict
+    steps: int | None
 
     @property
     def digests(self) -> tuple[str, str]:
@@ -141,7 +148,7 @@ def lineage_graph(results: Results) -> Lineage:
         Controls take no part.
     """
     found = [
-        _Seen(result, result.evidence, result.judgement.verdict)
+        _Seen(result, result.evidence, result.judgement.verdict, descent(results, result))
         for result in results.claims
         if result.evidence is not None and result.judgement is not None
     ]
@@ -202,7 +209,8 @@ def _kinship(seens: Sequence[_Seen], place: Mapping[str, int]) -> Kinship:
     support = (*declared.get((a, b), ()), *shapes.get((a, b), ()))
     relations = [s.result.claim.expect for s in kin if _declared(s) is not None]
     relation = relations[0] if declared else None
-    return Kinship(a, b, strongest, True, relation, support, claims)  # noqa: FBT003
+    steps = min((s.steps for s in kin if s.steps is not None), default=1)
+    return Kinship(a, b, strongest, True, relation, support, claims, steps=steps)  # noqa: FBT003
 
 
 def _votes(kin: Iterable[_Seen], place: Mapping[str, int], ask: Any) -> dict[Any, list[str]]:
@@ -221,13 +229,15 @@ def _declared(seen: _Seen) -> str | None:
     """Say that descent was claimed, and held; None where it was not, or did not."""
     claim, judgement = seen.result.claim, seen.result.judgement
     assert judgement is not None
-    if claim.expect not in DESCENTS - {"identical"} or judgement.state != "holds":
+    if seen.steps is None or judgement.state != "holds":
         return None
     return f"Claimed, and held: {describe(claim)} ({seen.result.where})."
 
 
 def _reduced(seen: _Seen) -> str | None:
     """Say what the candidate has less of that maps into the reference; None where it has not."""
+    if seen.result.claim.expect == "derived" and seen.steps is None:
+        return None  # cousins, by the lineage that is declared: both have it from their ancestor
     candidate, reference = seen.evidence.candidate, seen.evidence.reference
     kin = [b for b in seen.evidence.blocks if shows(b, seen.result.claim.threshold)]
     sizes = {(candidate.blocks, reference.blocks), *(block.units for block in kin)}
@@ -249,7 +259,7 @@ def _drawn(kinships: Sequence[Kinship], models: int) -> list[Kinship]:
     directed: nx.DiGraph[int] = nx.DiGraph()
     for kin in kinships:
         if kin.directed:
-            weight = 1.0 - kin.log10_p + (DECLARED if kin.relation is not None else 0.0)
+            weight = 1.0 - kin.log10_p + (DECLARED / kin.steps if kin.relation is not None else 0.0)
             directed.add_edge(kin.a, kin.b, weight=weight)
     branching = nx.maximum_branching(directed, attr="weight") if directed else directed
     trees = nx.utils.UnionFind(range(models))

@@ -17,7 +17,7 @@ from provenance.evidence import PARTS, Evidence, check_values
 from provenance.pvalues import holm
 from provenance.suite import Blocks, Claim, Mark
 from provenance.verdict import Judgement, aggregate, claimed_blocks
-from provenance.vocabulary import InputsSpec
+from provenance.vocabulary import DESCENTS, InputsSpec
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -170,6 +170,24 @@ class Results:
                 if evidence is not None:
                     check_values(evidence)
         return results
+
+
+def descent(results: Results, result: ClaimResult) -> int | None:
+    """Steps from the candidate up to the reference, by what is claimed: 1 to a parent.
+
+    None where the claim has no direction: it is of no descent, of a copy, or of two cousins in the
+    lineage that its suite declares.
+    """
+    claim = result.claim
+    if claim.expect not in DESCENTS - {"identical"}:
+        return None
+    parents = next((dict(s.lineage) for s in results.suites if s.path == result.suite), {})
+    if claim.expect != "derived" or not {claim.candidate, claim.reference} <= parents.keys():
+        return 1
+    above, steps = parents[claim.candidate], 1
+    while above is not None and above != claim.reference:
+        above, steps = parents.get(above), steps + 1
+    return None if above is None else steps
 
 
 def with_holm(

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 import synthetic
@@ -30,6 +31,31 @@ def test_declared_parents_are_drawn_and_transitive_kinship_is_listed():
     assert len(lineage.kinships) == 3
     assert [len(family) for family in lineage.families] == [3, 1]
     assert lineage.disagreements == ()
+
+
+def in_trees(found, *edges):
+    """The results, of suites that declare these (name, parent)."""
+    return replace(found, suites=tuple(replace(s, lineage=edges) for s in found.suites))
+
+
+def test_a_declared_lineage_gives_parents_and_leaves_cousins_without_direction():
+    small = synthetic.model("small", blocks=3)
+    found = results(
+        claimed(kin("chat", "base"), "derived"),
+        claimed(kin("copy", "base", 8), "derived"),
+        claimed(kin("copy", "chat"), "derived"),
+        claimed(kin(small, "base", 3), "derived"),
+        claimed(kin(small, "copy", 3), "derived"),
+    )
+    trees = (("base", None), ("chat", "base"), ("copy", "chat"), ("small", "base"))
+    lineage = lineage_graph(in_trees(found, *trees))
+    parents = {("base", "chat", True), ("chat", "copy", True), ("base", "small", True)}
+    assert drawn(lineage) == parents
+    labels = [model.label for model in lineage.models]
+    cousins = [k for k in lineage.kinships if {labels[k.a], labels[k.b]} == {"small", "copy"}]
+    assert [(k.directed, k.support) for k in cousins] == [(False, ())]
+    steps = {(labels[k.a], labels[k.b]): k.steps for k in lineage.kinships if k.directed}
+    assert steps["base", "copy"] == 2
 
 
 def test_a_p_value_alone_has_no_direction():

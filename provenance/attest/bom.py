@@ -14,6 +14,7 @@ from provenance.attest._extra import need
 from provenance.attest.statement import results_sha256
 from provenance.errors import AttestationError
 from provenance.pvalues import format_p
+from provenance.results import descent
 from provenance.verdict import describe
 from provenance.vocabulary import DESCENTS
 
@@ -50,7 +51,7 @@ def bill_of_materials(results: Results) -> str:
         component.pedigree = _pedigree(results, _held(results, model))
         bom.components.add(component)
     for model, component in components.items():
-        held = [result for result in _held(results, model) if _descends(results, result)]
+        held = [result for result in _held(results, model) if descent(results, result) is not None]
         above = [components[reference] for _, reference in map(_roles, held)]
         bom.register_dependency(component, above)
     made = output.make_outputter(bom, schema.OutputFormat.JSON, schema.SchemaVersion.V1_6)
@@ -103,28 +104,12 @@ def _held(results: Results, candidate: _Model) -> list[ClaimResult]:
     ]
 
 
-def _descends(results: Results, result: ClaimResult) -> bool:
-    """Whether the claim has a direction: not between cousins of a lineage, nor between copies."""
-    if result.claim.expect == "identical":
-        return False
-    parents = next(dict(s.lineage) for s in results.suites if s.path == result.suite)
-    if result.claim.expect != "derived" or not {
-        result.claim.candidate,
-        result.claim.reference,
-    } <= set(parents):
-        return True
-    above = parents[result.claim.candidate]
-    while above is not None and above != result.claim.reference:
-        above = parents[above]
-    return above is not None
-
-
 def _pedigree(results: Results, held: list[ClaimResult]) -> Any:
     if not held:
         return None
     related: dict[bool, list[Any]] = {True: [], False: []}
     for result in held:
-        related[_descends(results, result)].append(_kin(result))
+        related[descent(results, result) is not None].append(_kin(result))
     return need("cyclonedx.model.component").Pedigree(
         ancestors=related[True],
         variants=related[False],
