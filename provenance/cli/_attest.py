@@ -12,13 +12,9 @@ import click
 
 import provenance
 from provenance import ProvenanceError
+from provenance.cli._files import FILE, OUTPUT, write
 from provenance.cli._options import JSON, QUIET, STORE
 from provenance.cli._progress import progress
-
-FILE = click.Path(dir_okay=False, path_type=Path)
-OUTPUT = click.option(
-    "-o", "--output", type=FILE, default="-", help="Where to write [default: stdout]."
-)
 
 
 @click.group()
@@ -71,7 +67,7 @@ def make(
                 for name, model in named.items()
             }
     subjects = provenance.recorded_subjects(found, checkpoints)
-    _write(output, provenance.make_statement(found, subjects, url))
+    write(output, provenance.make_statement(found, subjects, url))
 
 
 @attest.command()
@@ -82,7 +78,7 @@ def make(
 def sign(statement: Path, key: Path, password: str | None, output: Path) -> None:
     """Sign STATEMENT with a key on disk; the result is a DSSE envelope."""
     secret = None if password is None else password.encode()
-    _write(output, provenance.sign_statement(_read(statement), key, secret))
+    write(output, provenance.sign_statement(_read(statement), key, secret))
 
 
 @attest.command()
@@ -137,7 +133,7 @@ def verify(
 @OUTPUT
 def bom(results: Path, output: Path) -> None:
     """Write a CycloneDX bill of materials of the models of RESULTS, with the pedigree that held."""
-    _write(output, provenance.bill_of_materials(provenance.Results.from_json(_read(results))))
+    write(output, provenance.bill_of_materials(provenance.Results.from_json(_read(results))))
 
 
 def _named(argument: str, what: str) -> tuple[str, str]:
@@ -152,13 +148,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ProvenanceError(f"{path} cannot be read: {error}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    if str(path) == "-":
-        click.echo(text, nl=False)
-        return
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ProvenanceError(f"{path} cannot be written: {error}") from None

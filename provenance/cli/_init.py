@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import provenance
 from provenance import ProvenanceError, Stage
+from provenance.cli._files import FILE, is_stdout, write
 from provenance.cli._options import JSON, QUIET
 from provenance.cli._progress import progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("init")
@@ -18,7 +22,7 @@ from provenance.cli._progress import progress
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     default="-",
     help="Suite file to write [default: stdout].",
 )
@@ -37,12 +41,12 @@ def init(
     Cards name base models; what they name is followed, and pinned to the commit of today. Read the
     draft before you run it: it claims what the cards claim.
     """
-    if str(output) != "-" and output.exists() and not force:
+    if not is_stdout(output) and output.exists() and not force:
         raise ProvenanceError(f"{output} is there already: name another file, or say --force")
     with progress(quiet=quiet) as tell:
         draft = provenance.draft_suite(
             models,
-            folder=None if str(output) == "-" else output.parent,
+            folder=None if is_stdout(output) else output.parent,
             on_card=lambda source: tell(Stage("download", source)),
         )
     if as_json:
@@ -51,11 +55,6 @@ def init(
         return
     for note in draft.notes:
         click.echo(f"provenance: {note}", err=True)
-    if str(output) == "-":
-        click.echo(draft.text, nl=False)
-        return
-    try:
-        output.write_text(draft.text, encoding="utf-8")
-    except OSError as error:
-        raise ProvenanceError(f"{output} cannot be written: {error}") from None
-    click.echo(f"{output}: {draft.claims} claims on {draft.models} models")
+    write(output, draft.text)
+    if not is_stdout(output):
+        click.echo(f"{output}: {draft.claims} claims on {draft.models} models")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import provenance
-from provenance import ProvenanceError
+from provenance.cli._files import write
 from provenance.cli._options import ALPHA, JSON
 
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -35,22 +35,14 @@ def report(files: tuple[Path, ...], output: str, alpha: float, as_json: bool) ->
         raise click.UsageError("--output - and --json both want stdout: name a file")
     results = provenance.read_results(files, alpha)
     page = provenance.render_report(results)
+    write(Path(output), page)
     if output == "-":
-        click.echo(page, nl=False)
         return
-    _write(Path(output), page)
     if as_json:
         told = {"output": output, "state": results.state, "claims": len(results.claims)}
         click.echo(json.dumps(told))
     else:
         click.echo(output)
-
-
-def _write(path: Path, page: str) -> None:
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ProvenanceError(f"{path} cannot be written: {error.strerror}") from None
 
 
 @click.command()

@@ -1,0 +1,36 @@
+"""Where a command writes what it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from provenance import ProvenanceError
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+OUTPUT = click.option(
+    "-o", "--output", type=FILE, default="-", help="Where to write [default: stdout]."
+)
+
+
+def is_stdout(path: Path) -> bool:
+    """Whether that is what stands for stdout."""
+    return str(path) == "-"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, or to stdout.
+
+    Raises
+    ------
+    ProvenanceError
+        If it cannot be written.
+    """
+    if is_stdout(path):
+        click.echo(text, nl=False)
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ProvenanceError(f"{path} cannot be written: {error.strerror or error}") from None
