@@ -71,6 +71,12 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
     )
 
 
+def controlled(claims: Iterable[Claim]) -> dict[str, Claim]:
+    """The claim that stands for the controls of each reference: the first that is not skipped."""
+    run = [claim for claim in claims if claim.skip is None]
+    return {claim.reference: claim for claim in reversed(run)}
+
+
 def positive_control(suite: Suite, claim: Claim) -> Comparison:
     """The evidence that the claim's test has the power to see kinship with its reference."""
     reference = suite.models[claim.reference]

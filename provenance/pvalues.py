@@ -237,13 +237,16 @@ def bonferroni(log10_p: float, tests: int) -> float:
     return min(0.0, log10_p + math.log10(tests))
 
 
-def holm(log10_ps: Sequence[float]) -> tuple[float, ...]:
+def holm(log10_ps: Sequence[float], tests: int | None = None) -> tuple[float, ...]:
     """Adjust p-values for their number by Holm's step-down method.
 
     Parameters
     ----------
     log10_ps : sequence of float
         Each finite and at most 0; may be empty.
+    tests : int, optional
+        How many tests there are in all; those that were not run count as p = 1, so that selecting
+        tests never makes a p-value smaller. Fewer than were run means as many.
 
     Returns
     -------
@@ -263,9 +266,9 @@ def holm(log10_ps: Sequence[float]) -> tuple[float, ...]:
     """
     ascending = sorted(range(len(log10_ps)), key=log10_ps.__getitem__)
     adjusted = [0.0] * len(log10_ps)
-    largest = -math.inf
+    largest, tests = -math.inf, max(tests or 0, len(log10_ps))
     for rank, index in enumerate(ascending):
-        largest = max(largest, bonferroni(log10_ps[index], len(log10_ps) - rank))
+        largest = max(largest, bonferroni(log10_ps[index], tests - rank))
         adjusted[index] = largest
     return tuple(adjusted)
 

@@ -206,9 +206,8 @@ def with_holm(
     for suite in suites:
         mine = [i for i, result in enumerate(claims) if result.suite == suite.path]
         found = [(i, p) for i in mine if (p := claims[i].log10_p) is not None]
-        absent = max(0, len(suite.claims) - len(found))
-        values = holm([*(p for _, p in found), *[0.0] * absent])
-        for (i, _), value in zip(found, values, strict=False):
+        values = holm([p for _, p in found], len(suite.claims))
+        for (i, _), value in zip(found, values, strict=True):
             adjusted[i] = replace(claims[i], holm=value)
     return tuple(adjusted)
 

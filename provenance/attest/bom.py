@@ -6,12 +6,11 @@ https://cyclonedx.org/capabilities/mlbom/
 from __future__ import annotations
 
 from datetime import datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
 from provenance.attest._extra import need
-from provenance.attest.statement import results_sha256
+from provenance.attest.statement import kept_sha256
 from provenance.errors import AttestationError
 from provenance.pvalues import format_p
 from provenance.results import descent
@@ -43,7 +42,7 @@ def bill_of_materials(results: Results) -> str:
     schema = need("cyclonedx.schema")
     bom = bom_types.Bom()
     # not drawn at random: the same results make the same document
-    bom.serial_number = uuid5(NAMESPACE_URL, results_sha256(results))
+    bom.serial_number = uuid5(NAMESPACE_URL, kept_sha256(results))
     bom.metadata.timestamp = _time(results.created)
     bom.metadata.tools.components.add(_tool(results))
     components = {model: _component(model[0], record) for model, record in models.items()}
@@ -155,14 +154,13 @@ def _kin(result: ClaimResult) -> Any:
     assert result.evidence is not None
     kin = _component(result.claim.reference, result.evidence.reference)
     kin.bom_ref.value += f"#{result.suite}:{result.claim.id}"
-    evidence = (result.evidence.to_json() + "\n").encode()
     kin.properties.update(
         _properties(
             {
                 "provenance:claim": result.claim.id,
                 "provenance:expect": result.claim.expect,
                 "provenance:log10_p": None if result.log10_p is None else f"{result.log10_p:.6g}",
-                "provenance:evidenceSha256": sha256(evidence).hexdigest(),
+                "provenance:evidenceSha256": kept_sha256(result.evidence),
             }
         )
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from provenance.attest.subjects import Subject
+    from provenance.evidence import Evidence
     from provenance.results import ClaimResult, Results, SuiteRecord
 
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
@@ -117,9 +118,9 @@ def read_statement(text: str | bytes) -> Attested:
     )
 
 
-def results_sha256(results: Results) -> str:
-    """SHA-256 of the file that `Results` are kept in."""
-    return sha256((results.to_json() + "\n").encode()).hexdigest()
+def kept_sha256(document: Results | Evidence) -> str:
+    """SHA-256 of the file that it is kept in."""
+    return sha256((document.to_json() + "\n").encode()).hexdigest()
 
 
 def _digest(subject: Subject) -> dict[str, str]:
@@ -134,7 +135,7 @@ def _digest(subject: Subject) -> dict[str, str]:
 
 def _predicate(results: Results, url: str | None) -> dict[str, Any]:
     tests = sorted(_tests(results))
-    digest = results_sha256(results)
+    digest = kept_sha256(results)
     return _without_none(
         result=RESULT[results.state],
         configuration=[_configuration(suite, results, digest) for suite in results.suites],
@@ -148,7 +149,7 @@ def _predicate(results: Results, url: str | None) -> dict[str, Any]:
 def _configuration(suite: SuiteRecord, results: Results, digest: str) -> dict[str, Any]:
     """The suite file, with the digest of what says more and those of the evidence on its claims."""
     evidence = {
-        result.claim.id: sha256((result.evidence.to_json() + "\n").encode()).hexdigest()
+        result.claim.id: kept_sha256(result.evidence)
         for result in results.claims
         if result.suite == suite.path and result.evidence is not None
     }

@@ -12,6 +12,7 @@ from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotati
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from provenance._documents import adapter
 from provenance.errors import ProvenanceError
 from provenance.gate.falsity import verdict_of
 from provenance.verdict import claimed_blocks
@@ -212,14 +213,12 @@ def load(data: bytes) -> Lock:
 
 
 def _checked(fields: dict[str, Any]) -> Lock:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+    from pydantic import ValidationError
 
-    strict = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
-    for part in (PinnedModel, Pinned, Lock):
-        strict(part)
     known = {"claims": _without_words(fields["claim"]), "versions": fields.get("versions", {})}
     try:
-        lock = TypeAdapter(Lock).validate_json(json.dumps(known, default=str), strict=True)
+        reader = adapter(Lock, (PinnedModel, Pinned, Lock))
+        lock = reader.validate_json(json.dumps(known, default=str), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part)[:40] for part in first["loc"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,9 +45,8 @@ def _statement(config: pytest.Config, results: Results) -> str:
 
 def _run_url() -> str | None:
     """The page of the run, where a CI system says which that is."""
-    import os
+    from provenance.gate.links import Links
 
-    of = os.environ.get
-    if of("GITHUB_ACTIONS") == "true":
-        return f"{of('GITHUB_SERVER_URL')}/{of('GITHUB_REPOSITORY')}/actions/runs/{of('GITHUB_RUN_ID')}"
-    return of("CI_JOB_URL") or of("BUILD_URL")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        return Links.of_github(os.environ).run
+    return os.environ.get("CI_JOB_URL") or os.environ.get("BUILD_URL")

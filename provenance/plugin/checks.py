@@ -23,7 +23,6 @@ from provenance.pvalues import format_p
 from provenance.results import ClaimResult, ControlResult
 from provenance.verdict import (
     Judgement,
-    aggregate,
     claimed_blocks,
     decide_evidence,
     describe,
@@ -59,18 +58,18 @@ def check(request: pytest.FixtureRequest, provenance: Executor, claim: Claim, pa
         evidence = provenance.evidence(comparison(suite, claim))
         null = provenance.evidence(negative_control(suite, claim)) if part == NULL else None
     except ProvenanceError as error:
-        _record(request, claim, where, None)
         why = without_home(str(error))
         result = ClaimResult(_suite_file(request).nodeid, claim, error=why)
+        _record(request, result, where)
         _attach(request, result)
         if part == VERDICT:
             junit.describe(request.node, result, None)
         _fail(f"claimed   {describe(claim)} ({where})\ncould not be checked: {why}")
     finally:
         _clear(provenance)
-    _record(request, claim, where, evidence)
     judged = judge_pair(claim, evidence)
     result = ClaimResult(_suite_file(request).nodeid, claim, judged, evidence)
+    _record(request, result, where)
     _attach(request, result)
     kept = _keep(request, claim, evidence)
     if part == VERDICT:
@@ -194,17 +193,15 @@ def _fail(text: str) -> NoReturn:
     raise pytest.fail.Exception(text) from None
 
 
-def _record(
-    request: pytest.FixtureRequest, claim: Claim, where: str, evidence: Evidence | None
-) -> None:
+def _record(request: pytest.FixtureRequest, result: ClaimResult, where: str) -> None:
     """Attach what the summary needs; user properties are what crosses from xdist's workers."""
+    claim, evidence, judgement = result.claim, result.evidence, result.judgement
     blocks = () if evidence is None else claimed_blocks(claim, evidence)
-    judgement = None if evidence is None else judge_pair(claim, evidence)
     record = PairRecord(
         where=where,
         claim=describe(claim),
         verdict=None if judgement is None else judgement.verdict,
-        log10_p=evidence.log10_p if evidence and not blocks else aggregate(blocks),
+        log10_p=result.log10_p,
         kin=sum(shows(block, claim.threshold) for block in blocks),
         blocks=len(blocks),
         id=claim.id,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provenance.errors import SuiteError
+from provenance.plan import controlled
 from provenance.plugin.checks import ALL_BLOCKS, NULL, POSITIVE, VERDICT, check
 from provenance.suite import Claim, Suite, load
 from provenance.vocabulary import PAIR_STATISTICS
@@ -50,7 +51,8 @@ class SuiteFile(pytest.Module):
         module.__doc__ = f"Claims of {self.nodeid}."
         for claim in self.suite.claims:
             setattr(module, claim.id, _test_function(self, claim))
-        for reference, claim in _controlled(self.suite).items():
+        controls = controlled(self.suite.claims) if self.suite.controls else {}
+        for reference, claim in controls.items():
             setattr(module, f"control-{reference}", _control_function(self, claim))
         return module
 
@@ -66,14 +68,6 @@ class SuiteFile(pytest.Module):
 def _relative(message: str, path: Path, nodeid: str) -> str:
     """Mistakes as pytest names files: relative to its root."""
     return message.replace(f"{path}:", f"{nodeid}:")
-
-
-def _controlled(suite: Suite) -> dict[str, Claim]:
-    """The first claim on each reference that has a positive control."""
-    if not suite.controls:
-        return {}
-    claims = [claim for claim in suite.claims if claim.skip is None]
-    return {claim.reference: claim for claim in reversed(claims)}
 
 
 def _control_function(collector: SuiteFile, claim: Claim) -> Callable[..., None]:

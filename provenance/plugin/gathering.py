@@ -16,6 +16,8 @@ import pytest
 from provenance.plugin import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from provenance.plugin.collection import SuiteFile
     from provenance.results import ClaimResult, PartResult, Results, SuiteRecord
     from provenance.suite import Claim
@@ -31,12 +33,11 @@ def attach(node: pytest.Item, file: SuiteFile, result: ClaimResult) -> None:
     if (file.nodeid, "") not in told:
         found["record"] = asdict(_record(file))
     key = (file.nodeid, result.claim.id)
-    if key not in told and not result.controls:
-        told.add(key)
+    if result.controls or key not in told:
         found["result"] = asdict(result)
-    elif result.controls:
-        found["result"] = asdict(replace(result, evidence=None))
     told.add((file.nodeid, ""))
+    if not result.controls:
+        told.add(key)
     node.user_properties.append((FOUND, json.dumps(found)))
 
 
@@ -106,27 +107,28 @@ class Gatherer:
         from provenance.results import Results, SuiteRecord, read_part, with_holm
 
         suites = tuple(read_part(SuiteRecord, record) for record in self._records.values())
-        claims = tuple(self._claim(suite, claim) for suite in suites for claim in suite.claims)
+        claims = tuple(result for suite in suites for result in self._claims(suite))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Results(suites, with_holm(suites, claims), versions(), now)
 
-    def _claim(self, suite: SuiteRecord, claim: Claim) -> ClaimResult:
+    def _claims(self, suite: SuiteRecord) -> Iterator[ClaimResult]:
+        from provenance.plan import controlled
+
+        controls = controlled(suite.claims)
+        for claim in suite.claims:
+            yield self._claim(suite, claim, controls=claim is controls.get(claim.reference))
+
+    def _claim(self, suite: SuiteRecord, claim: Claim, *, controls: bool) -> ClaimResult:
         from provenance.results import ClaimResult, read_part
 
         found = [read_part(ClaimResult, one) for one in self._found.get((suite.path, claim.id), ())]
         parts = list(self._parts.get((suite.path, claim.id), ()))
-        if claim is _first_on(suite, claim.reference):
+        if controls:
             # a control that could not be measured has told nothing, and its failure is no less one
             parts += self._parts.get((suite.path, f"control-{claim.reference}"), ())
         base = next((one for one in found if not one.controls), ClaimResult(suite.path, claim))
-        controls = {(c.kind, c.evidence.statistic): c for one in found for c in one.controls}
-        return replace(base, parts=tuple(parts), controls=tuple(controls.values()))
-
-
-def _first_on(suite: SuiteRecord, reference: str) -> Claim | None:
-    """The claim that stands for the controls of a reference."""
-    on = (c for c in suite.claims if c.reference == reference and c.skip is None)
-    return next(on, None)
+        measured = {(c.kind, c.evidence.statistic): c for one in found for c in one.controls}
+        return replace(base, parts=tuple(parts), controls=tuple(measured.values()))
 
 
 def _part(report: pytest.TestReport) -> PartResult:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from provenance.results import Results
 
-RESULTS = "results.json"
-
 
 @pytest.hookimpl
 def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterable[str]:
     """Write ``results.json`` into the folder of evidence, and into pytest's cache."""
+    from provenance.reading import RESULTS
+
     text = results.to_json() + "\n"
     cache = getattr(config, "cache", None)
     if cache is not None:

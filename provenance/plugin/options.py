@@ -205,10 +205,10 @@ def memory(config: pytest.Config) -> Memory:
 def only_suites(config: pytest.Config) -> bool:
     """Whether every argument is a suite file, or a folder that holds suite files directly."""
     paths = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
-    return bool(paths) and all(_is_suites(path, globs(config)) for path in paths)
+    return bool(paths) and all(_is_suites(path, config) for path in paths)
 
 
-def _is_suites(path: Path, patterns: list[str]) -> bool:
+def _is_suites(path: Path, config: pytest.Config) -> bool:
     if path.is_dir():
-        return any(True for pattern in patterns for _ in path.glob(pattern))
-    return any(fnmatch(path.name, pattern) for pattern in patterns)
+        return any(True for pattern in globs(config) for _ in path.glob(pattern))
+    return is_suite(path, config)

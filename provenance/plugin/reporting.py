@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provenance.plugin import options
+from provenance.plugin.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,9 +23,4 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
         return ()
     from provenance.report import render_report
 
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(render_report(results), encoding="utf-8")
-    except OSError as error:
-        return (f"the report cannot be written to {file}: {error.strerror}",)
-    return ()
+    return write(file, render_report(results))

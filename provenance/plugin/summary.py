@@ -45,8 +45,8 @@ def holm_by_file(records: Sequence[PairRecord]) -> list[float | None]:
     adjusted: list[float | None] = [None] * len(records)
     for indices in files.values():
         found = [records[index].log10_p or 0.0 for index in indices]
-        absent = max(0, records[indices[0]].claims - len(indices))
-        for index, value in zip(indices, holm([*found, *[0.0] * absent]), strict=False):
+        values = holm(found, records[indices[0]].claims)
+        for index, value in zip(indices, values, strict=True):
             adjusted[index] = value
     return adjusted
 
