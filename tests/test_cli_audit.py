@@ -133,7 +133,7 @@ def test_a_dry_run_says_what_would_be_measured(run, registry, tmp_path, family):
         (["{tmp}"], "no model, and an audit compares pairs"),
         (["{tmp}", "--fail-on", "magic"], "'magic' is no kind of change; there are: new-model"),
         (["{registry}", "--history", "x://y"], "cannot use the history"),
-        (["{registry}", "--results", "{tmp}/no/such/folder.json"], "cannot write"),
+        (["{registry}", "--results", "{tmp}/no/such/folder.json"], "there is no folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 import provenance
-from provenance import Memory, ProvenanceError, Store
+from provenance import Memory, Store
+from provenance.cli._files import FILE, expect_writable, write
 from provenance.cli._options import DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
 from provenance.cli._progress import progress
 
@@ -59,7 +60,7 @@ class Kinds(click.ParamType[frozenset[str]]):
 )
 @click.option(
     "--results",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Write all that was found, with the evidence, to this JSON file.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be measured; open models, run none.")
@@ -90,6 +91,8 @@ def audit(
     what changed since the last complete run.
     """
     loaded = provenance.load_registry(registry)
+    if results is not None:
+        expect_writable(results)
     with provenance.History(url, read_only=dry_run) as history, progress(quiet=quiet) as tell:
         executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
         if dry_run:
@@ -100,20 +103,13 @@ def audit(
         _print_outlook(outlook, as_json=as_json)
         return 0
     if results is not None:
-        _write(results, provenance.audit_results(found, loaded).to_json())
+        write(results, provenance.audit_results(found, loaded).to_json())
     if as_json:
         click.echo(found.to_json())
     else:
         _print(Console(highlight=False), found, loaded)
     kinds = frozenset(provenance.CHANGE_KINDS) if fail_on_change else fail_on
     return int(any(change.kind in kinds for change in found.changes))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ProvenanceError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _print_outlook(outlook: Outlook, *, as_json: bool) -> None:

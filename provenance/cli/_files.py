@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -17,6 +18,22 @@ OUTPUT = click.option(
 def is_stdout(path: Path) -> bool:
     """Whether that is what stands for stdout."""
     return str(path) == "-"
+
+
+def expect_writable(path: Path) -> None:
+    """Say before hours of measuring, not after, that their result cannot be written.
+
+    Raises
+    ------
+    ProvenanceError
+        If there is no folder for it, or nothing can be written there.
+    """
+    if is_stdout(path):
+        return
+    if not path.parent.is_dir():
+        raise ProvenanceError(f"{path} cannot be written: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ProvenanceError(f"{path} cannot be written: permission denied")
 
 
 def write(path: Path, text: str) -> None:
