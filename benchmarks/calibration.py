@@ -7,27 +7,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from benchmarks import _null, _power, _table
+from benchmarks._page import BEGIN, END, about_machine, reading_of
 from benchmarks._zoo import FULL, SMALL, Member, Scale, Zoo, members
 from provenance.recipes.train import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-BEGIN, END = "<!-- reading: kept when the tables are made again -->", "<!-- end of reading -->"
-UNREAD = "*Nothing has been written about these numbers yet.*"
-PACKAGES = ("torch", "transformers", "scipy", "numpy")
 
 
 @dataclass(frozen=True)
@@ -68,28 +62,14 @@ def measure(
 def _about(scale: Scale, seconds: dict[str, float]) -> dict[str, str]:
     took = ", ".join(f"{what} {value:.0f} s" for what, value in seconds.items())
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        **about_machine(),
         "took": took,
-        "machine": f"{platform.machine()}, {_processor()}, one thread",
-        "versions": ", ".join(
-            [f"Python {platform.python_version()}"]
-            + [f"{package} {metadata.version(package)}" for package in PACKAGES]
-        ),
         "training": (
             f"{scale.steps} steps of {scale.batch} × {scale.length} tokens, AdamW at 3e-3, on "
             f"{scale.characters:,} characters; vocabulary {scale.vocabulary}"
         ),
         "inputs": f"{scale.tokens:,} tokens in sequences of 128",
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown processor"
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown processor"
 
 
 def page(measured: Measured, command: str, reading: str, plot: str) -> str:
@@ -211,11 +191,9 @@ def restore(file: Path) -> Measured:
 
 def write(measured: Measured, output: Path, command: str) -> None:
     """Write the page and its plot; what is written about the numbers is kept."""
-    old = output.read_text(encoding="utf-8") if output.exists() else ""
-    kept = old.partition(BEGIN)[2].partition(END)[0].strip()
     plot = output.with_name(f"{output.stem}-qq.svg")
     plot.write_text(_table.qq_plot(measured.null), encoding="utf-8")
-    output.write_text(page(measured, command, kept or UNREAD, plot.name), encoding="utf-8")
+    output.write_text(page(measured, command, reading_of(output), plot.name), encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:

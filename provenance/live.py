@@ -57,7 +57,8 @@ class LiveUnits:
         read = self._parameters.__getitem__
         gate = None if record.gate is None else linear_map(record.gate, read)
         up = linear_map(record.up, read)
-        return MLPFactors(self._kept[record.input.module].to(up.weight.device), gate, up)
+        fed = self._kept[record.input.module].to(up.weight.device)
+        return MLPFactors(fed, gate, up, lambda: linear_map(record.down, read).weight)
 
 
 class _Memory:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from provenance.naming import ModelTensors
     from provenance.sources import Checkpoint
-    from provenance.structure import Projection
+    from provenance.structure import MLPRecord, Projection
     from provenance.vocabulary import InputsSpec, Memory
 
     OnProgress = Callable[[int, int], None]
@@ -140,7 +140,12 @@ class ActivationUnits:
         """What one MLP is fed, float32, and its projections."""
         record = self.trace.of_block(index)[place]
         gate = None if record.gate is None else self._linear(record.gate)
-        return MLPFactors(self._fed(record.input.module), gate, self._linear(record.up))
+        up = self._linear(record.up)
+        return MLPFactors(self._fed(record.input.module), gate, up, lambda: self._way_out(record))
+
+    def _way_out(self, record: MLPRecord) -> torch.Tensor:
+        """The rows of the down projection, one a unit."""
+        return self._as_run(linear_map(record.down, self._tensors.read).weight)
 
     def _fed(self, name: str) -> torch.Tensor:
         """What a module takes; kept until another is asked for, as all experts of a block take it."""

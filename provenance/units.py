@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
 Projection = Literal["gate", "up"]
@@ -65,12 +67,14 @@ class LinearMap:
 class MLPFactors:
     """What an MLP is fed, (tokens, hidden), and its projections; one dtype and device.
 
-    A plain MLP has no gate.
+    A plain MLP has no gate. ``down`` reads its way out, (units, hidden), and is called only where what the
+    units add to the residual stream is asked for.
     """
 
     inputs: torch.Tensor
     gate: LinearMap | None
     up: LinearMap
+    down: Callable[[], torch.Tensor] | None = None
 
     def dense(self) -> MLPActivations:
         """The projections' outputs."""

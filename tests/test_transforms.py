@@ -673,3 +673,52 @@ def test_a_square_plain_mlp_is_permuted_along_the_right_axis():
     model = tiny_gpt2(n_inner=32)
     permuted = transforms.permute_traced_units(model, seed=1)
     torch.testing.assert_close(logits(permuted), logits(model), atol=1e-4, rtol=1e-4)
+
+
+WIDENINGS = {
+    "duplicated": transforms.duplicate_units,
+    "split": lambda model: transforms.split_units(model, 1),
+    "zero": lambda model: transforms.add_idle_units(model, 2, "zero"),
+    "dead": lambda model: transforms.add_idle_units(model, 3, "dead"),
+    "random": lambda model: transforms.add_idle_units(model, 4, "random"),
+    "decoys": lambda model: transforms.add_decoys(model, tiny_llama(), 5),
+    "cancelling decoys": lambda model: transforms.add_decoys(
+        model, tiny_llama(), 6, strength=1.0, jitter=0.0
+    ),
+}
+
+
+@pytest.mark.parametrize("widen", WIDENINGS.values(), ids=WIDENINGS)
+def test_a_widened_model_says_what_it_said_and_can_be_saved(widen, tmp_path):
+    model = tiny_llama()
+    before = copy.deepcopy(model.state_dict())
+    widened = widen(model)
+    assert widened.config.intermediate_size >= 2 * model.config.intermediate_size
+    ids = torch.arange(40).view(2, 20)
+    with torch.no_grad():
+        expected = model(ids).logits
+        torch.testing.assert_close(widened(ids).logits, expected, rtol=1e-3, atol=1e-4)
+        widened.save_pretrained(tmp_path)
+        loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+        torch.testing.assert_close(loaded(ids).logits, expected, rtol=1e-3, atol=1e-4)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: transforms.split_units(model, 1, jitter=0.5),
+        lambda model: transforms.add_decoys(model, tiny_llama(), 1, strength=1.0),
+        lambda model: transforms.add_decoys(model, tiny_llama(), 1, strength=1.0, jitter=0.5),
+    ],
+)
+def test_a_strength_or_a_jitter_costs_the_function(change):
+    model, ids = tiny_llama(), torch.arange(40).view(2, 20)
+    with torch.no_grad():
+        difference = (change(model)(ids).logits - model(ids).logits).abs().max()
+    assert difference > 1e-2
+
+
+def test_mlps_with_biases_are_not_widened():
+    with pytest.raises(ArchitectureError, match=r"mlp\.gate_proj\.bias: .* not widened"):
+        transforms.duplicate_units(MODELS["llama-biases"]())

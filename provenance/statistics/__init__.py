@@ -161,7 +161,7 @@ _ALL = (
     ),
     Statistic(
         "match",
-        version=2,
+        version=3,
         summary="gate matching against up matching, on activations (paper, 2.3.1)",
         basis="activations",
         runs_models=True,

@@ -7,7 +7,7 @@ compared many times (blocks against blocks) is prepared once.
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +16,14 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from provenance.assignment import Products
 from provenance.errors import DegenerateError
+from provenance.statistics._merging import activity, merge_units
 from provenance.units import PROJECTIONS, MLPActivations, MLPFactors, Projection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from provenance.statistics import Role
+    from provenance.statistics._merging import Merged
     from provenance.units import MLPUnits
 
 ROLES: tuple[Role, Role] = ("candidate", "reference")
@@ -58,6 +62,8 @@ class Directions:
         ``basis @ row``.
     basis : Tensor or None
         (tokens, r) float32, the inputs, less their mean.
+    core : Core or None
+        What each unit does, where that is known.
     """
 
     units: int
@@ -66,6 +72,50 @@ class Directions:
     gate: torch.Tensor
     up: torch.Tensor
     basis: torch.Tensor | None = None
+    core: Core | None = None
+
+    def strongest(self, share: float) -> Directions:
+        """The fewest units that together add this share of what the MLP adds to the residual stream.
+
+        All, for a share of 1 or where it is not known what each adds.
+
+        Raises
+        ------
+        DegenerateError
+            If a way out is not finite.
+        """
+        if self.core is None or share >= 1:
+            return self
+        added = self.core.added()
+        order = added.argsort(descending=True)
+        before = added[order].cumsum(0) - added[order]
+        kept = order[before < share * added.sum()].sort().values
+        return replace(
+            self, live=self.live[kept], gate=self.gate[kept], up=self.up[kept], core=None
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Core:
+    """What the live units of an MLP do, in the order of their `Directions`.
+
+    Attributes
+    ----------
+    activity : Tensor
+        (k,) float32: root mean square of each one's answer.
+    ways_out : callable
+        Reads the length of each one's down column, (k,) float32.
+    """
+
+    activity: torch.Tensor
+    ways_out: Callable[[], torch.Tensor]
+
+    def added(self) -> torch.Tensor:
+        """The mean square of what each unit adds to the residual stream, (k,) float64."""
+        added = (self.activity.double() * self.ways_out().double()).square()
+        if not bool(torch.isfinite(added).all()):
+            raise DegenerateError("an MLP's down weights hold NaN or infinity")
+        return added
 
 
 def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Directions:
@@ -93,9 +143,29 @@ def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Direc
         )
     _require_finite(side, role)
     rng = np.random.default_rng([seed, ROLES.index(role)])
-    if centred and isinstance(side, MLPFactors) and len(side.inputs) > GAIN * side.inputs.shape[1]:
-        return _in_factors(side, rng)
-    return _answers(side.dense(), rng, centred=centred)
+    if not (centred and isinstance(side, MLPFactors)):
+        return _answers(side.dense(), rng, centred=centred)
+    merged = merge_units(side)
+    whole = side if merged is None else merged.side
+    if len(whole.inputs) > GAIN * whole.inputs.shape[1]:
+        found = _in_factors(whole, rng)
+    else:
+        found = _answers(whole.dense(), rng, centred=True)
+    found = replace(found, core=_core(side, merged, found.live))
+    if merged is None:
+        return found
+    return replace(found, live=merged.units[found.live], units=len(side.up.weight))
+
+
+def _core(side: MLPFactors, merged: Merged | None, live: torch.Tensor) -> Core | None:
+    """What the live units of a side, merged or not, do."""
+    if merged is not None:
+        lengths = merged.ways_out[live]
+        return Core(activity(merged.side)[live], lambda: lengths)
+    down = side.down
+    if down is None:
+        return None
+    return Core(activity(side)[live], lambda: down().float().norm(dim=1)[live])
 
 
 def products(a: Directions, b: Directions) -> tuple[Products, Products]:

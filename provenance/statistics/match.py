@@ -22,14 +22,14 @@ Departures from the paper's text and from its public code:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from provenance.assignment import assign_all
 from provenance.errors import DegenerateError
-from provenance.pvalues import spearman
+from provenance.pvalues import bonferroni, spearman
 from provenance.statistics._directions import (
     ROLES,
     Directions,
@@ -50,6 +50,12 @@ if TYPE_CHECKING:
 
 LEAST_UNITS = 8
 """Below this many live units a permutation has too little to say (8! = 40320)."""
+
+SHARES = (1.0, 0.9, 0.5)
+"""Where the widths differ: all units, and the strongest that do this share of what the MLP does."""
+
+PLAIN = -20.0
+"""log10 p below which fewer units need not be asked: the correction is for all the same."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,26 @@ def match(
         for role, side in zip(ROLES, sides, strict=True)
     )
     _validate(a, b)
+    if a.core is None or b.core is None or len(a.live) == len(b.live):
+        return _match(a, b)
+    return _match_of_strongest(a, b)
+
+
+def _match_of_strongest(a: Directions, b: Directions) -> MatchResult:
+    """The best over several shares of what the units do, corrected for their number (Bonferroni)."""
+    found = []
+    for share in SHARES:
+        sides = a.strongest(share), b.strongest(share)
+        if share < 1 and min(len(side.live) for side in sides) < LEAST_UNITS:
+            break
+        found.append(_match(*sides))
+        if found[-1].log10_p < PLAIN:
+            break
+    best = min(found, key=lambda result: (result.log10_p, -result.correlation))
+    return replace(best, log10_p=bonferroni(best.log10_p, len(SHARES)))
+
+
+def _match(a: Directions, b: Directions) -> MatchResult:
     gate, up = assign_all(products(a, b))
     result = spearman(gate.partners, up.partners)
     ours, theirs = (side.live.cpu().numpy() for side in (a, b))

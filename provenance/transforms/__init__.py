@@ -5,6 +5,8 @@ Every function returns a new model and leaves its inputs as they were.
 * disguises: `permute_mlp_units`, `permute_traced_units`, `permute_experts`, `rescale_mlp`,
   `permute_heads`, `permute_residual_stream`, `rotate_residual_stream`, `fold_norms`, `rescale_norms`:
   other weights, the same function;
+* widening: `duplicate_units`, `split_units`, `add_idle_units`, `add_decoys`: more units, the same function
+  (but where they are given a jitter or a strength);
 * surgery: `prune_width`, `prune_depth`, `upscale_depth`, `transplant_mlp`, `upcycle` (which alone
   of these keeps the function);
 * single weights: `add_noise`, `round_trip`, `prune_magnitude`, `lora_merge`;
@@ -45,11 +47,20 @@ from provenance.transforms.surgery import (
 )
 from provenance.transforms.traced import permute_experts, permute_traced_units
 from provenance.transforms.weights import add_noise, lora_merge, prune_magnitude, round_trip
+from provenance.transforms.widening import (
+    add_decoys,
+    add_idle_units,
+    duplicate_units,
+    split_units,
+)
 
 __all__ = [
     "BLOCK_AXES",
     "OUTER_AXES",
+    "add_decoys",
+    "add_idle_units",
     "add_noise",
+    "duplicate_units",
     "fold_norms",
     "lora_merge",
     "merge_linear",
@@ -67,6 +78,7 @@ __all__ = [
     "rescale_norms",
     "rotate_residual_stream",
     "round_trip",
+    "split_units",
     "transplant_mlp",
     "upcycle",
     "upscale_depth",

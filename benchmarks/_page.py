@@ -1,0 +1,39 @@
+"""Pages of measured numbers: on what they were made, and what a person has written about them."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+BEGIN, END = "<!-- reading: kept when the tables are made again -->", "<!-- end of reading -->"
+UNREAD = "*Nothing has been written about these numbers yet.*"
+PACKAGES = ("torch", "transformers", "scipy", "numpy")
+
+
+def about_machine() -> dict[str, str]:
+    """The date, the machine and the versions of what matters."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {_processor()}, one thread",
+        "versions": ", ".join(
+            [f"Python {platform.python_version()}"]
+            + [f"{package} {metadata.version(package)}" for package in PACKAGES]
+        ),
+    }
+
+
+def reading_of(page: Path) -> str:
+    """What is written about the numbers of a page that may be there already."""
+    old = page.read_text(encoding="utf-8") if page.exists() else ""
+    return old.partition(BEGIN)[2].partition(END)[0].strip() or UNREAD
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "unknown processor"
