@@ -1,10 +1,11 @@
 """The benchmarks run, on shapes so small that their figures mean nothing."""
 
 import json
+import re
 
 import pytest
 
-from benchmarks import assignment, experts, gpu, match
+from benchmarks import assignment, experts, gpu, match, robustness
 
 SIZES = {"blocks": 2, "hidden": 48, "units": 96, "heads": 4, "vocabulary": 256, "tokens": 256}
 SMALL = [f"--{name}={size}" for name, size in (SIZES | {"sequence-length": 64}).items()]
@@ -55,3 +56,31 @@ def test_the_choice_of_experts_is_measured_against_all_pairs(capsys, monkeypatch
     assert len(rows) == len(experts.SETTINGS)
     assert rows[0].startswith("| 0.1 | 0 | 20 of 20 |")
     assert "| 160 of 400 |" in rows[0]
+
+
+def test_padded_copies_are_recognised(tmp_path):
+    output = tmp_path / "robustness.md"
+    robustness.main(
+        ["--small", "--folder", str(tmp_path), "--output", str(output), "--only", "Padding"]
+    )
+    text = output.read_text()
+    verdicts = re.findall(
+        r"^\| .* \| ×([\d.]+) \| (\w+) \|", text.split("## Padding")[1], re.MULTILINE
+    )
+    assert verdicts == [("1.00", "dependent")] * 9
+    assert "*Nothing has been written about these numbers yet.*" in text
+
+
+def test_a_strength_is_found_by_what_it_costs():
+    class Scene:
+        copy = 1.0
+
+        def loss(self, model):
+            return model
+
+    attack = robustness._attacks.Attack("x", lambda _, strength: strength, (0.5, 4.0))
+    made = dict(robustness._made(attack, Scene()))
+    assert [float(strength) for strength in made] == [1.1, 1.3, 2.0]
+    assert list(made.values()) == pytest.approx([1.05, 1.25, 2.0], rel=1e-3)
+    weak = robustness._attacks.Attack("x", lambda _, strength: strength, (0.5, 1.1))
+    assert len(list(robustness._made(weak, Scene()))) == 1
