@@ -184,8 +184,11 @@ def kin(
     """Compare every changed model with the base, by all blocks and by every screen."""
     relatives = Relatives(zoo, small=True)
     base = _side(relatives.paths[BASE], ids)
+    chosen = changes(zoo, small=small)
+    if small:  # one of each kind
+        chosen = list({change.kind: change for change in chosen}.values())
     found = []
-    for change in changes(zoo, small=small):
+    for change in chosen:
         report(f"{change.kind}, {change.strength}")
         found.append(_judged(change, _side(relatives.path(change), ids), base, number))
     return found
