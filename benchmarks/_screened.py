@@ -204,7 +204,8 @@ def null(
         sides.append(_side(zoo.member(member), ids))
     found = []
     for reference, candidate in itertools.combinations(sides, 2):
-        change = Change("strangers", "", ())
+        depths = {side["match"].shape.blocks for side in (candidate, reference)}
+        change = Change("strangers", "of one depth" if len(depths) == 1 else "of two depths", ())
         found.append(_judged(change, candidate, reference, number))
     return found, cost(sides[1], sides[0], number)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         zoo = Zoo(options.folder, scale)
         ids = zoo.held_out(scale.tokens)
         kin = _screened.kin(zoo, ids, number, report, small=options.small)
+        print(f"{scale.blocks} blocks of {scale.units} units, a screen of {number}, at {LEVEL:g}\n")
+        print(_kin_table(kin), flush=True)
         strangers, cost = _screened.null(zoo, ids, options.models, number, report)
         costs = [cost] if options.small else [cost, _wide(number)]
-    print(f"{scale.blocks} blocks of {scale.units} units, a screen of {number}, at {LEVEL:g}\n")
-    print(_kin_table(kin))
     print(_null_lines(strangers, costs))
 
 
@@ -76,22 +77,27 @@ def _kin_table(found: list[Screened]) -> str:
 
 
 def _null_lines(found: list[Screened], costs: list[Cost]) -> str:
-    share = sum(row.passes for row in found) / len(found)
-    false = sum(row.verdict == "dependent" for row in found)
-    passing = f"{len(found)} pairs of strangers: {share:.1%} pass a screen"
-    lines = [
-        f"{passing}; {false} are called dependent by all blocks",
-        "",
-        "| blocks | screen, ms | all blocks, ms | ratio | with those that pass |",
-        "| ---: | ---: | ---: | ---: | ---: |",
-    ]
+    lines = ["| strangers | pairs | pass a screen | all blocks say dependent |"]
+    lines.append("| --- | ---: | ---: | ---: |")
+    for kind, rows in groupby(sorted(found, key=_kind), key=_kind):
+        pairs = list(rows)
+        false = sum(row.verdict == "dependent" for row in pairs)
+        lines.append(f"| {kind} | {len(pairs)} | {_share(pairs):.1%} | {false} |")
+    lines += ["", "| blocks | screen, ms | all blocks, ms | ratio | with those that pass |"]
+    lines.append("| ---: | ---: | ---: | ---: | ---: |")
     for cost in costs:
         ratio = cost.screen / cost.whole
-        lines.append(
-            f"| {cost.blocks} | {1000 * cost.screen:.0f} | {1000 * cost.whole:.0f} | {ratio:.2f} | "
-            f"{ratio + share:.2f} |"
-        )
+        times = f"{1000 * cost.screen:.0f} | {1000 * cost.whole:.0f}"
+        lines.append(f"| {cost.blocks} | {times} | {ratio:.2f} | {ratio + _share(found):.2f} |")
     return "\n".join(lines)
+
+
+def _kind(row: Screened) -> str:
+    return row.strength
+
+
+def _share(found: list[Screened]) -> float:
+    return sum(row.passes for row in found) / len(found)
 
 
 if __name__ == "__main__":
