@@ -16,7 +16,7 @@ from provenance import corpus, recipes
 from provenance._assemble import inputs_record, natural_pairing, parts, record, versions
 from provenance._per_model import PerModel
 from provenance.acquire import Models
-from provenance.errors import DegenerateError, InputError, ProvenanceError
+from provenance.errors import DegenerateError, InputError, ProvenanceError, let_go
 from provenance.evidence import Evidence, EvidenceError, Pairing
 from provenance.plan import Comparison
 from provenance.sources import parse
@@ -107,7 +107,11 @@ class Executor:
                 self._evidence[comparison] = self._stored_evidence(comparison)
             except ProvenanceError as error:
                 # a pair's many tests ask for the same evidence: what cannot be had is tried once
+                let_go(error)
                 self._evidence[comparison] = error
+            except KeyboardInterrupt as error:
+                let_go(error)  # a notebook keeps it
+                raise
         found = self._evidence[comparison]
         if isinstance(found, ProvenanceError):
             raise found
