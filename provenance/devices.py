@@ -16,6 +16,7 @@ import psutil
 import torch
 from filelock import FileLock, Timeout
 
+from provenance._entries import make_private
 from provenance.errors import DeviceError, ProvenanceError, let_go
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _free(error: BaseException) -> None:
 
 
 def _first_free(names: Sequence[str], locks: Path) -> tuple[FileLock, str]:
-    locks.mkdir(parents=True, exist_ok=True)
+    make_private(locks)
     while True:
         for name in names:
             lock = FileLock(locks / f"device-{name.replace(':', '-')}.lock")

@@ -7,13 +7,14 @@ imports no torch: what needs torch is in `provenance.measure`, imported when the
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provenance import corpus, recipes
 from provenance._assemble import inputs_record, natural_pairing, parts, record, versions
+from provenance._home import without_home
 from provenance._per_model import PerModel
 from provenance.acquire import Models
 from provenance.errors import DegenerateError, InputError, ProvenanceError, let_go
@@ -136,7 +137,7 @@ class Executor:
 
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
-            self.on_stage(stage)
+            self.on_stage(replace(stage, subject=without_home(stage.subject)))
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
         candidate = self.checkpoint(comparison.candidate)
