@@ -111,7 +111,7 @@ def inputs_record(
         sequence_length=spec.sequence_length,
         seed=spec.seed,
         digest=inputs.digest,
-        note=inputs.note,
+        note=None if inputs.note is None else without_home(inputs.note),
     )
 
 

@@ -17,6 +17,7 @@ A message is one line (``SuiteError``: one line a mistake): what was wrong, wher
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -93,3 +94,19 @@ class StoreError(ProvenanceError):
 
 class AttestationError(ProvenanceError):
     """Nothing can be attested of a run, or what is attested does not hold."""
+
+
+def let_go(error: BaseException) -> None:
+    """Clear the frames that an error, and what led to it, came through.
+
+    Whoever keeps an error keeps these, and what was in them: models, and what ran on a device. Frames
+    that are still running keep theirs, and all still say where they are in their files.
+    """
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            left += [one.__cause__, one.__context__]

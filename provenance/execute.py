@@ -7,16 +7,17 @@ imports no torch: what needs torch is in `provenance.measure`, imported when the
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provenance import corpus, recipes
 from provenance._assemble import inputs_record, natural_pairing, parts, record, versions
+from provenance._home import without_home
 from provenance._per_model import PerModel
 from provenance.acquire import Models
-from provenance.errors import DegenerateError, InputError, ProvenanceError
+from provenance.errors import DegenerateError, InputError, ProvenanceError, let_go
 from provenance.evidence import Evidence, EvidenceError, Pairing
 from provenance.plan import Comparison
 from provenance.sources import parse
@@ -107,7 +108,11 @@ class Executor:
                 self._evidence[comparison] = self._stored_evidence(comparison)
             except ProvenanceError as error:
                 # a pair's many tests ask for the same evidence: what cannot be had is tried once
+                let_go(error)
                 self._evidence[comparison] = error
+            except KeyboardInterrupt as error:
+                let_go(error)  # a notebook keeps it
+                raise
         found = self._evidence[comparison]
         if isinstance(found, ProvenanceError):
             raise found
@@ -132,7 +137,7 @@ class Executor:
 
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
-            self.on_stage(stage)
+            self.on_stage(replace(stage, subject=without_home(stage.subject)))
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
         candidate = self.checkpoint(comparison.candidate)

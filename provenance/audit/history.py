@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import platformdirs
 
+from provenance._entries import make_private
 from provenance._forms import extra
-from provenance.audit.records import AuditedModel, AuditedPair, Snapshot
+from provenance.audit.records import AuditedModel, AuditedPair, Snapshot, shown_inputs
 from provenance.errors import ProvenanceError
 from provenance.evidence import Evidence, EvidenceError
 
@@ -144,7 +145,7 @@ class History:
             "registry": name,
             "digest": registry.digest,
             "statistic": registry.statistic,
-            "inputs": json.dumps(asdict(registry.inputs)),
+            "inputs": json.dumps(asdict(shown_inputs(registry))),
             "alpha": registry.alpha,
             "threshold": registry.threshold,
             "version": version("pytest-provenance"),
@@ -289,10 +290,10 @@ def _engine(url: URL, *, read_only: bool) -> Engine:
     if url.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     file = url.database
-    if file and file != ":memory:":
+    if file and file != ":memory:" and not file.startswith("file:"):
         if not Path(file).exists() and read_only:
             return create_engine("sqlite://")
-        _make_folder(Path(file).parent)
+        _make_file(Path(file))
     engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -323,13 +324,16 @@ def _write_ahead(connection: Any) -> None:
             return
 
 
-def _make_folder(folder: Path) -> None:
+def _make_file(file: Path) -> None:
+    """Make the file for its owner alone: SQLite would leave it to the umask, and does as it finds."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(file.parent)
     except OSError as error:
         raise HistoryError(
-            f"cannot make the folder {folder} for the history: {error.strerror or error}"
+            f"cannot make the folder {file.parent} for the history: {error.strerror or error}"
         ) from error
+    with suppress(OSError):  # SQLite says why it cannot be had, or that it is there
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _without_run(row: Any) -> dict[str, Any]:

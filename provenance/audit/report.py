@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provenance._assemble import versions
+from provenance._home import without_home
+from provenance.audit.records import shown_inputs
 from provenance.audit.registry import NOWHERE
 from provenance.results import ClaimResult, PartResult, Results, SuiteRecord, with_holm
 from provenance.suite import Blocks, Claim
@@ -26,9 +28,8 @@ def audit_results(found: Audit, registry: Registry) -> Results:
     ]
     sources = {model.name: model.source for model in found.models}
     declared = tuple(result.claim for result in claims)
-    record = SuiteRecord(
-        str(registry.path), registry.digest, registry.inputs, sources, declared, controls=False
-    )
+    path, inputs = without_home(str(registry.path)), shown_inputs(registry)
+    record = SuiteRecord(path, registry.digest, inputs, sources, declared, controls=False)
     return Results((record,), with_holm((record,), tuple(claims)), versions(), found.created)
 
 
@@ -50,7 +51,7 @@ def _claim(candidate: str, reference: str, registry: Registry, skip: str | None 
 
 
 def _judged(pair: AuditedPair, found: Audit, registry: Registry) -> ClaimResult:
-    path = str(registry.path)
+    path = without_home(str(registry.path))
     evidence = found.evidence.get(pair.key or "")
     claim = _claim(pair.candidate, pair.reference, registry)
     if evidence is None:
@@ -62,4 +63,5 @@ def _judged(pair: AuditedPair, found: Audit, registry: Registry) -> ClaimResult:
 
 def _ignored(names: tuple[str, str, str], registry: Registry) -> ClaimResult:
     candidate, reference, reason = names
-    return ClaimResult(str(registry.path), _claim(candidate, reference, registry, skip=reason))
+    path = without_home(str(registry.path))
+    return ClaimResult(path, _claim(candidate, reference, registry, skip=reason))
