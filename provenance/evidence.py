@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
-from provenance.vocabulary import BLOCK_LIMIT, InputKind  # noqa: TC001 - likewise
+from provenance.vocabulary import BLOCK_LIMIT, InputKind
 
 SCHEMA = 1
 LEAST = -1e15
@@ -267,16 +267,23 @@ def check_values(evidence: Evidence) -> None:
         numbers = (block.log10_p, block.correlation)
         if (block.state == "tested") != all(number is not None for number in numbers):
             raise EvidenceError(f"{where}: log10_p and correlation belong to a tested block")
-        for found in (block, *block.parts, *block.experts):
-            _check_p(found.log10_p, where)
-            if found.correlation is not None and abs(found.correlation) > 1:
-                raise EvidenceError(f"{where}: correlation is {found.correlation}, beyond 1")
-        for part in (block, *block.parts):
-            if not 0 <= min(*part.live, part.agreeing) <= max(*part.live, part.agreeing) <= MOST:
-                raise EvidenceError(f"{where}: numbers of units are 0 or more")
+        _check_numbers(block, where)
         if block.fits is not None and max(block.fits) > 1:
             raise EvidenceError(f"{where}: a fit is {max(block.fits)}, above 1")
         _check_matchings(block, where)
+
+
+def _check_numbers(block: BlockEvidence, where: str) -> None:
+    found: tuple[BlockEvidence | PartEvidence | MLPEvidence, ...]
+    found = (block, *block.parts, *block.experts)
+    for one in found:
+        _check_p(one.log10_p, where)
+        if one.correlation is not None and abs(one.correlation) > 1:
+            raise EvidenceError(f"{where}: correlation is {one.correlation}, beyond 1")
+    tests: tuple[BlockEvidence | PartEvidence, ...] = (block, *block.parts)
+    for test in tests:
+        if not 0 <= min(*test.live, test.agreeing) <= max(*test.live, test.agreeing) <= MOST:
+            raise EvidenceError(f"{where}: numbers of units are 0 or more")
 
 
 def _check_p(log10_p: float | None, where: str) -> None:

@@ -188,7 +188,8 @@ def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> N
         where = f"damaged at claim {claim.id!r}"
         if not (0 < claim.alpha < 1 and 0 < claim.threshold < 1):
             raise damaged(f"{where}: alpha and threshold are above 0 and below 1")
-        if not (0 < (claim.blocks.at_least or 1) <= 1 and claim.permutations > 0):
+        least = claim.blocks.at_least
+        if claim.permutations < 1 or not (least is None or 0 < least <= 1):
             raise damaged(f"{where}: at_least is a share, and permutations are 1 or more")
     for result in results.claims:
         found = [result.holm, *(control.log10_p for control in result.controls)]

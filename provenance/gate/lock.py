@@ -199,8 +199,10 @@ def load(data: bytes) -> Lock:
         raise LockError(f"it has {len(data)} bytes, and a lock file has at most {MAX_BYTES}")
     try:
         fields = _plain(tomllib.loads(data.decode("utf-8")))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise LockError(f"it is not TOML: {error}".replace("\n", " ")) from None
+    except RecursionError:
+        raise LockError("it is damaged: it is nested too deeply") from None
     if "schema" not in fields or "claim" not in fields:
         raise LockError("it is TOML, but no lock file: it has no `schema`, or no `claim`")
     if fields["schema"] != SCHEMA:
@@ -240,7 +242,7 @@ def _plain(value: Any) -> Any:
 
     Raises
     ------
-    ValueError
+    LockError
         If a number has more than 64 bits; hexadecimal ones of any length are read.
     RecursionError
         If it is nested too deeply: a key with dots can be so, without any depth of the text.
@@ -250,7 +252,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
     if isinstance(value, int) and value.bit_length() > 64:
-        raise ValueError("a number has more than 64 bits")
+        raise LockError("it is damaged: a number has more than 64 bits")
     if isinstance(value, date | time):  # a datetime is a date
         return str(value)
     return None if value == NOT_TESTED else value
