@@ -6,12 +6,15 @@ Objects are lists of pairs, so that a key may stand twice. A text that a writer 
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import random
 import re
 import struct
 import tomllib
+import zipfile
+import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,17 +40,8 @@ STRINGS = (
     "a\u202eb\u2066",
     "\x1b[31mred\x1b[0m",
     "line\nbreak\r\u2028",
-    "../../etc/passwd",
-    "/dev/zero",
-    "~root/x",
-    "a/b/" * 40,
-    "x" * 5000,
-    "\U0001f600" * 30,
-    "nan",
-    "__class__",
-    "{0.__class__}",
-    "%s%n",
-    "sha256:" + "0" * 64,
+    *("../../etc/passwd", "/dev/zero", "~root/x", "a/b/" * 40, "x" * 5000, "\U0001f600" * 30),
+    *("nan", "__class__", "{0.__class__}", "%s%n", "sha256:" + "0" * 64),
 )
 NUMBERS = (
     *(0, -1, 1, 2, 255, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 10**30),
@@ -88,7 +82,7 @@ def mutate(kind: str, data: bytes, seed: int, seeds: Sequence[bytes]) -> bytes:
     Parameters
     ----------
     kind : str
-        A key of `FORMATS`, or "bytes".
+        A key of `FORMATS`, "zip" or "bytes".
     data : bytes
         The document; where it cannot be read, one of ``seeds`` takes its place.
     seed : int
@@ -97,8 +91,10 @@ def mutate(kind: str, data: bytes, seed: int, seeds: Sequence[bytes]) -> bytes:
         Sound documents.
     """
     rng = random.Random(seed)
-    if kind == "bytes":
+    if kind == "bytes" or (kind == "zip" and not data.startswith(b"PK")):
         return _bytes(data, rng)
+    if kind == "zip":
+        return _zip(data, rng, seeds)
     form = FORMATS[kind]
     if rng.random() < 0.5:  # changes upon changes are soon refused for the first of them
         data = rng.choice(seeds)
@@ -127,6 +123,22 @@ def _bytes(data: bytes, rng: random.Random) -> bytes:
         piece = rng.choice((b"", rng.randbytes(rng.randint(1, 8)), bytes(changed[begin:end]) * 2))
         changed[begin:end] = piece
     return bytes(changed)
+
+
+def _zip(data: bytes, rng: random.Random, seeds: Sequence[bytes]) -> bytes:
+    """Change the bytes of files in an archive, and write a sound archive of them."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as opened:
+            files = {entry.filename: opened.read(entry) for entry in opened.infolist()}
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, zlib.error):
+        return _zip(rng.choice([seed for seed in seeds if seed.startswith(b"PK")]), rng, seeds)
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, inner in files.items():
+            often = 0.8 if name.endswith(".pkl") else 0.1
+            info = zipfile.ZipInfo(name)  # without today's date
+            archive.writestr(info, _bytes(inner, rng) if rng.random() < often else inner)
+    return made.getvalue()
 
 
 def _slots(tree: Any) -> list[tuple[Any, int]]:

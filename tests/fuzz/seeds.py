@@ -125,6 +125,7 @@ SEEDS = {
     "adapter": [b'{"base_model_name_or_path": "acme/base", "r": 8}'],
     "weights": [WEIGHTS],
     "tensors": [WEIGHTS],
+    "pickled": _kept("pickled"),
     "configuration": [json.dumps(CONFIG).encode()],
     "index": [
         json.dumps(
@@ -158,6 +159,7 @@ KINDS = {
     "lock": "toml",
     "weights": "safetensors",
     "tensors": "safetensors",
+    "pickled": "zip",
     "envelope": "envelope",
 }
 """What is no JSON."""

@@ -22,6 +22,7 @@ from provenance.attest import (
     recorded_subjects,
 )
 from provenance.audit import load_registry
+from provenance.conversions.pickled import unpickle
 from provenance.errors import ProvenanceError
 from provenance.gate.lock import Lock, dump, pinned
 from provenance.gate.lock import load as load_lock
@@ -174,6 +175,13 @@ def tensors(data: bytes) -> None:
         assert tuple(tensor.shape) == found.tensors[name].shape
 
 
+def pickled(data: bytes) -> None:
+    """A pickle of torch, whose reader runs no code of it."""
+    folder = scratch()
+    (folder / "pytorch_model.bin").write_bytes(data)
+    unpickle(folder / "pytorch_model.bin", folder / "model.safetensors")
+
+
 def configuration(data: bytes) -> None:
     """A configuration beside good weights."""
     folder = scratch()
@@ -223,6 +231,7 @@ TARGETS = {
         adapter,
         weights,
         tensors,
+        pickled,
         configuration,
         index,
         entry,

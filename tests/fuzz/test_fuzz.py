@@ -23,6 +23,8 @@ COMPLAINTS = {
     "lock/key-of-3000-dots": "nested too deeply",
     "lock/long-hexadecimal-number": "a number has more than 64 bits",
     "lock/schema-of-5000-digits": "a number has more than 64 bits",
+    "pickled/empty-stack": r"not a whole pickle of torch \(IndexError\)",
+    "pickled/torn-archive": r"not a whole pickle of torch \(BadZipFile\)",
     "reading/p-value-above-one.json": "log10_p is 5.0, above 0",
     "report/holm-above-one.json": "claim 'ours-vs-base': a log10 p-value is above 0",
     "report/p-value-above-one.json": "log10_p is 5.0, above 0",
@@ -88,7 +90,7 @@ def test_a_mutation_is_of_its_seed_alone():
         assert len(set(made[0])) > 15
 
 
-@pytest.mark.parametrize("name", sorted(TARGETS.keys() - {"envelope"}))
+@pytest.mark.parametrize("name", sorted(TARGETS.keys() - {"envelope", "pickled"}))
 def test_most_mutations_are_still_documents(name):
     """What a byte's change is not: of JSON, it breaks the syntax in most cases."""
     assert sum(_is_document(KINDS.get(name, "json"), name, case) for case in range(100)) > 50
