@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from provenance._visible import visible
+from provenance._weights import one_line
 from provenance.attest._extra import need
 from provenance.errors import AttestationError
 
@@ -99,7 +101,7 @@ def read_statement(text: str | bytes) -> Attested:
         json_format.Parse(text, made.pb)
         made.validate()
     except (ValueError, json_format.ParseError) as error:
-        raise AttestationError(f"this is no in-toto Statement: {error}") from None
+        raise AttestationError(f"this is no in-toto Statement: {_said(error)}") from None
     if made.pb.predicate_type != PREDICATE:
         raise AttestationError(
             f"the Statement's predicate is {made.pb.predicate_type!r}, and not {PREDICATE}"
@@ -107,7 +109,7 @@ def read_statement(text: str | bytes) -> Attested:
     try:
         predicate = json_format.MessageToDict(made.pb.predicate)
     except (ValueError, json_format.Error) as error:  # a number that is infinite, or none
-        raise AttestationError(f"the Statement's predicate is damaged: {error}") from None
+        raise AttestationError(f"the Statement's predicate is damaged: {_said(error)}") from None
     result = predicate.get("result")
     if result not in RESULT.values():
         raise AttestationError(f"the Statement's result is none of {', '.join(RESULT.values())}")
@@ -120,6 +122,11 @@ def read_statement(text: str | bytes) -> Attested:
         failed=_tests_of(predicate, "failedTests"),
         results_sha256=next(iter(digests)) if len(digests) == 1 else None,
     )
+
+
+def _said(error: Exception) -> str:
+    """What the library says, which quotes what it was given, in one line."""
+    return visible(one_line(error))
 
 
 def _results_digests(configuration: Any) -> Iterable[str | None]:

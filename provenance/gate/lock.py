@@ -14,6 +14,7 @@ from datetime import date, time
 from typing import TYPE_CHECKING, Any
 
 from provenance._documents import adapter
+from provenance._visible import visible
 from provenance.errors import ProvenanceError
 from provenance.gate.falsity import verdict_of
 from provenance.verdict import claimed_blocks
@@ -225,7 +226,7 @@ def _checked(fields: dict[str, Any]) -> Lock:
         lock = reader.validate_json(json.dumps(known), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part)[:40] for part in first["loc"])
+        where = visible(".".join(str(part)[:40] for part in first["loc"]))
         raise LockError(f"it is damaged at {where}: {first['msg']}") from None
     if len(lock.by_key()) < len(lock.claims):
         raise LockError("it is damaged: it pins a claim twice (was a merge left unfinished?)")

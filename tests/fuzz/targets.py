@@ -23,7 +23,7 @@ from provenance.attest import (
 )
 from provenance.audit import load_registry
 from provenance.conversions.pickled import unpickle
-from provenance.errors import ProvenanceError
+from provenance.errors import ProvenanceError, SuiteError
 from provenance.gate.lock import Lock, dump, pinned
 from provenance.gate.lock import load as load_lock
 from provenance.gate.markdown import summary
@@ -249,5 +249,8 @@ def attempt(name: str, data: bytes) -> bool:
     try:
         TARGETS[name](data)
     except ProvenanceError as error:
-        return not str(error)  # an error says what is wrong
+        # a line each, in which nothing of a stranger's can break it, colour it or turn it round
+        lines = str(error).split("\n") if isinstance(error, SuiteError) else [str(error)]
+        assert all(line and line.isprintable() for line in lines), lines
+        return False
     return True
