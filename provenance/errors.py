@@ -18,8 +18,10 @@ A message is one line (``SuiteError``: one line a mistake): what was wrong, wher
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from provenance._visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +50,9 @@ class SuiteError(ProvenanceError):
 
     def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
         self.path = path
-        self.problems = tuple(sorted(problems))
+        # they quote the file, which is a stranger's
+        said = (replace(problem, message=visible(problem.message)) for problem in problems)
+        self.problems = tuple(sorted(said))
         super().__init__(
             "\n".join(f"{path}:{p.line}:{p.column}: {p.message}" for p in self.problems)
         )
