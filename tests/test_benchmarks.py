@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import assignment, experts, gpu, match
+from benchmarks import assignment, experts, gpu, match, soak
 
 SIZES = {"blocks": 2, "hidden": 48, "units": 96, "heads": 4, "vocabulary": 256, "tokens": 256}
 SMALL = [f"--{name}={size}" for name, size in (SIZES | {"sequence-length": 64}).items()]
@@ -55,3 +55,44 @@ def test_the_choice_of_experts_is_measured_against_all_pairs(capsys, monkeypatch
     assert len(rows) == len(experts.SETTINGS)
     assert rows[0].startswith("| 0.1 | 0 | 20 of 20 |")
     assert "| 160 of 400 |" in rows[0]
+
+
+LEAKING = soak.Worker(
+    "gw0",
+    [
+        {"rss": i << 20, "hooks": 1, "descriptors": i, "threads": 4, "modules": i, "pid": 1}
+        for i in range(30)
+    ],
+    {"hooks": 0, "modules": 30, "pid": 1},
+)
+
+
+def test_a_soak_complains_of_whatever_grows_or_is_left():
+    size = soak.Size(models=2, pairs=30, workers=2)
+    found = soak.Outcome([LEAKING], {"pass": 29, "fail": 1}, ["tmp/a"], 1.0, "said")
+    assert found.complaints(size) == [
+        "tmp/a is left",
+        "29 of 30 claims hold: {'pass': 29, 'fail': 1}\nsaid",
+        "1 of 2 workers left samples",
+        "gw0 had 1 hooks between two tests",
+        "gw0 had 0 modules, and 30 at its end",
+        "gw0 had 19 descriptors, and 29 later",
+        "gw0 had 19 modules, and 29 later",
+        "gw0 grew by 1024 KiB a claim and more",
+    ]
+
+
+@pytest.mark.extended
+def test_a_small_soak_leaves_nothing_behind(tmp_path):
+    size = soak.Size(models=12, pairs=60)
+    found = soak.soak(size, tmp_path)
+    assert found.left == []
+    assert found.states == {"pass": 60}
+    assert len(found.workers) == 2
+    for worker in found.workers:
+        samples = [*worker.samples, worker.end]
+        assert {sample["hooks"] for sample in samples} == {0}
+        for what in ("descriptors", "threads", "modules"):
+            assert len({sample[what] for sample in samples}) == 1
+        # with so few claims the heap has not settled yet
+        assert worker.end["rss"] - worker.samples[0]["rss"] < 32 << 20
