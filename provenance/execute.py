@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.inputs import Inputs
+    from provenance.measure import Encoded
     from provenance.sources import Checkpoint
     from provenance.store import JSON
     from provenance.vocabulary import StatisticName
@@ -134,6 +136,12 @@ class Executor:
             [model.digest, model.tokenizer_digest or "", model.spec.dtype or ""] for model in models
         )
         return {**fields, "models": made, "device": None}
+
+    @cached_property
+    def _encoded(self) -> Encoded:
+        from provenance.measure import Encoded
+
+        return Encoded()
 
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
@@ -281,8 +289,6 @@ class Executor:
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> Inputs | None:
         """Token ids for both, or None where no statistic of the comparison runs a model."""
-        from provenance.measure import choose_inputs
-
         components = REGISTRY[comparison.statistic].components()
         if not any(part.runs_models for part in components):
             return None
@@ -291,7 +297,7 @@ class Executor:
                 f"{comparison.statistic} runs the models, which inputs of kind 'hidden' do not: "
                 "use kind 'text' or 'random', or the statistic match_weights"
             )
-        return choose_inputs(comparison.inputs, candidate, reference)
+        return self._encoded.choose(comparison.inputs, candidate, reference)
 
 
 def _imitates(comparison: Comparison) -> bool:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import assignment, experts, gpu, match, robustness
+from benchmarks import assignment, experts, gpu, match, robustness, soak
 
 SIZES = {"blocks": 2, "hidden": 48, "units": 96, "heads": 4, "vocabulary": 256, "tokens": 256}
 SMALL = [f"--{name}={size}" for name, size in (SIZES | {"sequence-length": 64}).items()]
@@ -84,3 +84,44 @@ def test_a_strength_is_found_by_what_it_costs():
     assert list(made.values()) == pytest.approx([1.05, 1.25, 2.0], rel=1e-3)
     weak = robustness._attacks.Attack("x", lambda _, strength: strength, (0.5, 1.1))
     assert len(list(robustness._made(weak, Scene()))) == 1
+
+
+LEAKING = soak.Worker(
+    "gw0",
+    [
+        {"rss": i << 20, "hooks": 1, "descriptors": i, "threads": 4, "modules": i, "pid": 1}
+        for i in range(30)
+    ],
+    {"hooks": 0, "modules": 30, "pid": 1},
+)
+
+
+def test_a_soak_complains_of_whatever_grows_or_is_left():
+    size = soak.Size(models=2, pairs=30, workers=2)
+    found = soak.Outcome([LEAKING], {"pass": 29, "fail": 1}, ["tmp/a"], 1.0, "said")
+    assert found.complaints(size) == [
+        "tmp/a is left",
+        "29 of 30 claims hold: {'pass': 29, 'fail': 1}\nsaid",
+        "1 of 2 workers left samples",
+        "gw0 had 1 hooks between two tests",
+        "gw0 had 0 modules, and 30 at its end",
+        "gw0 had 19 descriptors, and 29 later",
+        "gw0 had 19 modules, and 29 later",
+        "gw0 grew by 1024 KiB a claim and more",
+    ]
+
+
+@pytest.mark.extended
+def test_a_small_soak_leaves_nothing_behind(tmp_path):
+    size = soak.Size(models=12, pairs=60)
+    found = soak.soak(size, tmp_path)
+    assert found.left == []
+    assert found.states == {"pass": 60}
+    assert len(found.workers) == 2
+    for worker in found.workers:
+        samples = [*worker.samples, worker.end]
+        assert {sample["hooks"] for sample in samples} == {0}
+        for what in ("descriptors", "threads", "modules"):
+            assert len({sample[what] for sample in samples}) == 1
+        # with so few claims the heap has not settled yet
+        assert worker.end["rss"] - worker.samples[0]["rss"] < 32 << 20
