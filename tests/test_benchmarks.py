@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import assignment, experts, gpu, match, robustness, soak
+from benchmarks import assignment, capacity, experts, gpu, match, robustness, soak
 
 SIZES = {"blocks": 2, "hidden": 48, "units": 96, "heads": 4, "vocabulary": 256, "tokens": 256}
 SMALL = [f"--{name}={size}" for name, size in (SIZES | {"sequence-length": 64}).items()]
@@ -125,3 +125,33 @@ def test_a_small_soak_leaves_nothing_behind(tmp_path):
             assert len({sample[what] for sample in samples}) == 1
         # with so few claims the heap has not settled yet
         assert worker.end["rss"] - worker.samples[0]["rss"] < 32 << 20
+
+
+COSTS = capacity.Costs(1e-11, 1e-9, 2e-11, 1e-11, 1e-6, 1.6, 2e-3)
+
+
+@pytest.mark.parametrize(("models", "workers"), [(40, 1), (60, 7), (200, 16)])
+def test_the_simulated_plan_takes_what_the_formula_says(models, workers):
+    kind = capacity.KINDS["8B"]
+    expected = capacity.formula(COSTS, kind, models, workers, 4096)
+    simulated = capacity.simulate(COSTS, kind, models, workers, 4096)
+    assert expected * (1 - 1e-9) <= simulated
+    assert simulated == pytest.approx(expected, rel=0.05)
+
+
+def test_a_single_pair_waits_for_both_of_its_models():
+    kind = capacity.KINDS["8B"]
+    one, pair = (f(COSTS, kind, 4096) for f in (capacity.capture_seconds, capacity.match_seconds))
+    assert capacity.simulate(COSTS, kind, 2, 2, 4096) == pytest.approx(one + pair)
+    assert capacity.simulate(COSTS, kind, 2, 1, 4096) == pytest.approx(2 * one + pair)
+
+
+def test_the_costs_of_an_audit_are_measured_and_kept(tmp_path, capsys):
+    file = tmp_path / "costs.json"
+    capacity.main(["--small", "--json", str(file)])
+    assert "| 100 of 8B |" in capsys.readouterr().out
+    assert all(
+        value > 0 for name, value in json.loads(file.read_text()).items() if name != "exponent"
+    )
+    capacity.main(["--small", "--costs", str(file), "--plan", "30"])
+    assert capsys.readouterr().out.startswith("435 pairs planned in ")
