@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from platform import python_version
 from typing import TYPE_CHECKING, Any
@@ -131,7 +131,7 @@ def inputs_record(
         sequence_length=spec.sequence_length,
         seed=spec.seed,
         digest=inputs.digest,
-        note=inputs.note,
+        note=None if inputs.note is None else without_home(inputs.note),
     )
 
 
@@ -139,5 +139,11 @@ def versions() -> dict[str, str]:
     """Versions of what measures."""
     names = {"provenance": "pytest-provenance", "torch": "torch", "transformers": "transformers"}
     names |= {"numpy": "numpy", "scipy": "scipy"}
-    found = {short: version(name) for short, name in names.items()}
+    found = {short: _version(name) for short, name in names.items()}
     return found | {"python": python_version()}
+
+
+@cache
+def _version(package: str) -> str:
+    """Version of what this process has loaded; to look for it lists all that is installed."""
+    return version(package)

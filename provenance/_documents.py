@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+DIGITS = 20
+"""Of a 64-bit number, its sign included."""
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}
 
 
@@ -31,6 +33,17 @@ def _made(kind: type[T], parts: Sequence[type[Any]]) -> TypeAdapter[T]:
     return TypeAdapter(kind)
 
 
+class _TooLongError(Exception):
+    """A number is greater than any that is counted."""
+
+
+def _integer(text: str) -> int:
+    # sums and quotients of greater ones overflow a float, long after reading
+    if len(text) > DIGITS:
+        raise _TooLongError(f"it has a number of {len(text)} digits, and none has over {DIGITS}")
+    return int(text)
+
+
 def read_document(
     text: str | bytes,
     reader: TypeAdapter[T],
@@ -49,16 +62,21 @@ def read_document(
     from pydantic import ValidationError
 
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, parse_int=_integer)
+    except _TooLongError as error:
+        raise damaged(f"damaged: {error}") from None
     except (ValueError, RecursionError) as error:
         raise damaged(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise damaged("not a JSON object")
     found = fields.get("schema")
     if found != schema:
-        raise damaged(f"of schema {found!r}; this version of provenance reads schema {schema}")
+        shown = repr(found)[:40]
+        raise damaged(f"of schema {shown}; this version of provenance reads schema {schema}")
     try:
         return reader.validate_json(json.dumps(fields), strict=True)
+    except RecursionError:  # what is just shallow enough to be read may be too deep to be written
+        raise damaged("not JSON of any document: it is nested too deeply") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(repr(part)[:40].strip("'") for part in first["loc"]) or "the object"

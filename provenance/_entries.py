@@ -105,6 +105,7 @@ def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Sign
     StoreError
         If the folder holds anything but files and folders, or a manifest already.
     """
+    _close(folder)
     try:
         found = dict(_walk(folder))
     except TornError as error:
@@ -124,7 +125,8 @@ def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Sign
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    with open(folder / MANIFEST, "x", encoding="utf-8", opener=_for_owner) as file:
+        file.write(text)
     for name in (*found, MANIFEST):
         sync(folder / name)
     for subfolder, _, _ in os.walk(folder):
@@ -262,7 +264,36 @@ def identity(path: Path) -> dict[str, JSON]:
 
 
 def make_private(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder for its owner alone, and those above it that are missing."""
+    make_folder(folder, 0o700)
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Make a folder, and those above it that are missing, all of a mode.
+
+    pathlib gives the mode to the last alone, and to the others whatever the umask leaves.
+    """
+    try:
+        folder.mkdir(mode=mode, exist_ok=True)
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        make_folder(folder.parent, mode)
+        folder.mkdir(mode=mode, exist_ok=True)
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _close(folder: Path) -> None:
+    """Take from a folder and all in it what others than its owner may do, however it was written."""
+    inner = (Path(at) / name for at, folders, files in os.walk(folder) for name in folders + files)
+    for path in (folder, *inner):
+        mode = path.lstat().st_mode
+        if mode & 0o077 and not stat.S_ISLNK(mode):
+            with suppress(PermissionError):  # a file system that has one mode for all
+                path.chmod(stat.S_IMODE(mode) & 0o700)
 
 
 def remove(path: Path) -> None:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from provenance._entries import file_sha256
 from provenance._forms import UNWANTED, form_of, has_code, wanted
 from provenance._quiet import quiet
+from provenance._tensors import stored_tensors
 from provenance._weights import (
     CONFIG,
+    listing,
     no_weights,
     one_line,
     read_object,
@@ -84,7 +86,8 @@ def fetch(
     """Bring a hub repository's configuration, weights and tokenizer to a local folder.
 
     A full commit that is in the cache already is not asked for again. Where the hub cannot be
-    reached, the newest cached snapshot of the branch serves; the commit says which one that is.
+    reached, the newest cached snapshot of the branch serves; the commit says which one that is. A
+    file of it that has lost its end, as in a crash of the machine, is downloaded again.
 
     Parameters
     ----------
@@ -117,7 +120,8 @@ def fetch(
     if not is_revision(spec.revision or "main"):
         raise SourceError(f"{spec.revision!r} is not a revision; write a branch, tag or commit")
     cached = cached_snapshot(spec)
-    whole = cached if cached is not None and _is_whole(cached, spec) else None
+    torn = [] if cached is None else _torn(cached)
+    whole = cached if cached is not None and not torn and _is_whole(cached, spec) else None
     if whole is not None and _COMMIT.fullmatch(spec.revision or ""):
         return whole, whole.name
     try:
@@ -126,6 +130,8 @@ def fetch(
         if whole is None:
             raise
         return whole, whole.name
+    for blob in torn:  # huggingface_hub takes what is there for whole
+        blob.unlink(missing_ok=True)
     folder = _download(spec, commit, patterns, progress, endpoint)
     if whole is None or whole.name != commit:
         _check(spec, folder)
@@ -175,13 +181,30 @@ def _check(spec: ModelSpec, folder: Path) -> None:
     """Compare what was downloaded with its checksum: large files are cached under their SHA-256."""
     for file in folder.iterdir():
         blob = file.resolve()
-        if _SHA256.fullmatch(blob.name) and file_sha256(blob) != blob.name:
+        if _is_damaged(blob):
             blob.unlink()
             raise SourceError(f"{spec.source}: {file.name} came damaged; download it again")
 
 
 class _UnreachableError(SourceError):
     """The hub did not answer, so that what is cached may serve instead."""
+
+
+def _torn(snapshot: Path) -> list[Path]:
+    """The files of a cache behind a snapshot's weights that are neither sound nor what the hub has."""
+    found = []
+    for name in listing(snapshot):
+        if name.endswith(".safetensors"):
+            try:
+                stored_tensors(snapshot / name)
+            except SourceError:
+                found.append((snapshot / name).resolve())
+    return [blob for blob in found if blob.is_file() and _is_damaged(blob)]
+
+
+def _is_damaged(blob: Path) -> bool:
+    """Whether a file of the cache has other bytes than its name says: large files have their SHA-256."""
+    return _SHA256.fullmatch(blob.name) is not None and file_sha256(blob) != blob.name
 
 
 def _is_whole(snapshot: Path, spec: ModelSpec) -> bool:

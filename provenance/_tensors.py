@@ -51,6 +51,8 @@ PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
 
 HEADER_LIMIT = 32 * 2**20  # safetensors' own is 100 MB; a model of 100 000 tensors has 12 MB
 CHUNK = 2**20
+MAX_SIDES = 64  # numpy's; the product of a million would take hours
+MAX_COUNT = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def _tensor(name: str, entry: Any, origin: int, file: Path) -> StoredTensor:
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str) or dtype not in BITS:
         raise _DamagedError(f"tensor {name[:100]!r} has no type that the format knows")
-    if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
+    if not _are_counts(shape, MAX_SIDES) or not _are_counts(offsets, 2) or len(offsets) != 2:
         raise _DamagedError(f"tensor {name[:100]!r} has no shape or no place")
     start, stop = offsets
     if (stop - start) * 8 != math.prod(shape) * BITS[dtype]:
@@ -147,8 +149,12 @@ def _tensor(name: str, entry: Any, origin: int, file: Path) -> StoredTensor:
     return StoredTensor(name, dtype, tuple(shape), origin + start, origin + stop, file)
 
 
-def _are_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+def _are_counts(value: Any, most: int) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) <= most
+        and all(type(item) is int and 0 <= item <= MAX_COUNT for item in value)
+    )
 
 
 def _refuse_gaps(tensors: list[StoredTensor], origin: int, size: int) -> None:

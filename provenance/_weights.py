@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from provenance._tensors import StoredTensor, stored_tensors
+from provenance._visible import visible
 from provenance.errors import SourceError
 
 CONFIG = "config.json"
@@ -101,7 +102,9 @@ def contained(folder: Path, name: str) -> Path:
     try:
         target, root = file.resolve(strict=True), folder.resolve(strict=True)
     except (OSError, RuntimeError, ValueError) as error:
-        raise SourceError(f"{file} is missing; download or save the checkpoint again") from error
+        raise SourceError(
+            f"{folder / visible(name[:200])} is missing; download or save the checkpoint again"
+        ) from error
     if not any(target.is_relative_to(home) for home in _homes(root)):
         raise SourceError(f"{file} is a link out of its folder, to {target}; put the file itself")
     if not target.is_file():
@@ -143,13 +146,13 @@ def _refuse_other_tensors(folder: Path, found: dict[str, StoredTensor]) -> None:
     for name, shard in sorted(listed.items()):
         if name not in found or found[name].file != folder / shard:
             raise SourceError(
-                f"{folder / shard} has no tensor {name!r}, which the index says it has; "
+                f"{folder / shard} has no tensor {name[:100]!r}, which the index says it has; "
                 "download or save the checkpoint again"
             )
     for name, tensor in found.items():
         if name not in listed:
             raise SourceError(
-                f"{tensor.file} has the tensor {name!r}, which the index does not list; "
+                f"{tensor.file} has the tensor {name[:100]!r}, which the index does not list; "
                 "download or save the checkpoint again"
             )
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import torch
 
+from provenance.devices import is_out_of_memory
 from provenance.errors import ArchitectureError, DegenerateError, DeviceError
 from provenance.structure import linear_map
 from provenance.units import PROJECTIONS
@@ -137,15 +138,13 @@ def capture(
     while done < len(sequences):
         batch = _same_length(sequences[done : done + size])
         start = sum(len(sequence) for sequence in sequences[:done])
-        try:
-            _run(model, what, torch.stack(batch), start, sink)
-        except torch.OutOfMemoryError:
+        if not _fits(model, what, torch.stack(batch), start, sink):
             torch.cuda.empty_cache()
             if len(batch) == 1:
                 raise DeviceError(
                     f"not even one sequence of {len(batch[0])} tokens fits the device's memory: "
                     "lower sequence_length, or use another device"
-                ) from None
+                )
             size = max(1, len(batch) // 2)
             continue
         done += len(batch)
@@ -166,6 +165,20 @@ def _batch_size(
     # gate, up, their product and the residual stream's few copies are alive at once
     one = len(sequences[0]) * width * itemsize * 6
     return max(1, min(len(sequences), batch_bytes // one))
+
+
+def _fits(model: nn.Module, what: Recording, batch: torch.Tensor, start: int, sink: Sink) -> bool:
+    """Run a batch; False where memory is too small for it.
+
+    The error is gone when this returns, and with it the tensors of the pass, which it holds.
+    """
+    try:
+        _run(model, what, batch, start, sink)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
 
 
 def _run(model: nn.Module, what: Recording, batch: torch.Tensor, start: int, sink: Sink) -> None:

@@ -6,6 +6,7 @@ leased by a lock on a file and let go by the operating system when its holder di
 
 from __future__ import annotations
 
+import gc
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ import psutil
 import torch
 from filelock import FileLock, Timeout
 
-from provenance.errors import DeviceError
+from provenance._entries import make_private
+from provenance.errors import DeviceError, ProvenanceError, let_go
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,19 +67,36 @@ def _number(path: Path) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was too little memory, of a GPU or of the machine; libraries say so in words alone."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(text in str(error) for text in _NO_MEMORY)
+
+
+_NO_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
 @contextmanager
 def lease(requested: str, locks: Path) -> Iterator[str]:
     """A device of the request, held against other processes while the ``with`` lasts.
 
-    The CPU is shared; of GPUs the first free one is taken, waiting where none is.
+    The CPU is shared; of GPUs the first free one is taken, waiting where none is. Nothing is left on it
+    by an interrupt, or by an error of ours.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such device, or its memory was too small.
     """
     names = candidates(requested)
     if names == ("cpu",):
-        yield "cpu"
+        with _cleared("cpu"):
+            yield "cpu"
         return
     lock, name = _first_free(names, locks)
     try:
-        yield name
+        with _cleared(name):
+            yield name
     finally:
         try:
             torch.cuda.empty_cache()
@@ -85,8 +104,33 @@ def lease(requested: str, locks: Path) -> Iterator[str]:
             lock.release()
 
 
+@contextmanager
+def _cleared(device: str) -> Iterator[None]:
+    """Free what an error holds on to; those that are no user's to mend keep it, for who debugs them."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, ProvenanceError) and not is_out_of_memory(error):
+            raise
+        _free(error)
+        if isinstance(error, ProvenanceError):
+            raise
+        raise DeviceError(
+            f"the memory of {device} is too small for this: let less be used at once (--memory, "
+            "--provenance-memory), or use another device"
+        ) from None
+    except KeyboardInterrupt as error:
+        _free(error)
+        raise
+
+
+def _free(error: BaseException) -> None:
+    let_go(error)
+    gc.collect()  # the hooks of a model that is run from disk know it
+
+
 def _first_free(names: Sequence[str], locks: Path) -> tuple[FileLock, str]:
-    locks.mkdir(parents=True, exist_ok=True)
+    make_private(locks)
     while True:
         for name in names:
             lock = FileLock(locks / f"device-{name.replace(':', '-')}.lock")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from provenance._forms import extra
+from provenance._home import without_home
 from provenance._hub import hub_cache
 from provenance._weights import one_line
 from provenance.errors import DeviceError, StoreError
@@ -64,7 +65,7 @@ def diagnose(store: Store, *, device: str = "auto", offline: bool = False) -> tu
     tuple of Check
         In the order in which a person would look.
     """
-    return (
+    found = (
         _packages(),
         *_extras(),
         _plugin(),
@@ -73,6 +74,12 @@ def diagnose(store: Store, *, device: str = "auto", offline: bool = False) -> tu
         _disk("disk", store.root),
         *_hub(offline=offline),
     )
+    return tuple(_without_home(check) for check in found)
+
+
+def _without_home(check: Check) -> Check:
+    remedy = None if check.remedy is None else without_home(check.remedy)
+    return replace(check, detail=without_home(check.detail), remedy=remedy)
 
 
 def _packages() -> Check:

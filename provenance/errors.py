@@ -17,8 +17,11 @@ A message is one line (``SuiteError``: one line a mistake): what was wrong, wher
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import traceback
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from provenance._visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +50,9 @@ class SuiteError(ProvenanceError):
 
     def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
         self.path = path
-        self.problems = tuple(sorted(problems))
+        # they quote the file, which is a stranger's
+        said = (replace(problem, message=visible(problem.message)) for problem in problems)
+        self.problems = tuple(sorted(said))
         super().__init__(
             "\n".join(f"{path}:{p.line}:{p.column}: {p.message}" for p in self.problems)
         )
@@ -93,3 +98,19 @@ class StoreError(ProvenanceError):
 
 class AttestationError(ProvenanceError):
     """Nothing can be attested of a run, or what is attested does not hold."""
+
+
+def let_go(error: BaseException) -> None:
+    """Clear the frames that an error, and what led to it, came through.
+
+    Whoever keeps an error keeps these, and what was in them: models, and what ran on a device. Frames
+    that are still running keep theirs, and all still say where they are in their files.
+    """
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            left += [one.__cause__, one.__context__]

@@ -13,9 +13,13 @@ from typing import Any, Literal
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
-from provenance.vocabulary import InputKind  # noqa: TC001 - likewise
+from provenance.vocabulary import BLOCK_LIMIT, InputKind
 
 SCHEMA = 1
+LEAST = -1e15
+"""Below every log10 p-value: models with billions of units give -1e12, and sums of more overflow."""
+MOST = 2**63 - 1
+"""Above every count: units, permutations."""
 MATCHINGS = 256
 """Units of a block whose partners are kept: enough to see a line or a cloud, little to store."""
 
@@ -259,6 +263,7 @@ def check_values(evidence: Evidence) -> None:
         raise EvidenceError(
             f"evidence of schema {evidence.schema}; this version of provenance reads schema {SCHEMA}"
         )
+    _check_whole(evidence)
     seen = set()
     for block in evidence.blocks:
         where = f"evidence is damaged at block {block.candidate_block}"
@@ -268,13 +273,49 @@ def check_values(evidence: Evidence) -> None:
         numbers = (block.log10_p, block.correlation)
         if (block.state == "tested") != all(number is not None for number in numbers):
             raise EvidenceError(f"{where}: log10_p and correlation belong to a tested block")
-        if block.log10_p is not None and block.log10_p > 0:
-            raise EvidenceError(f"{where}: log10_p is {block.log10_p}, above 0")
-        if block.correlation is not None and abs(block.correlation) > 1:
-            raise EvidenceError(f"{where}: correlation is {block.correlation}, beyond 1")
+        _check_numbers(block, where)
         if block.fits is not None and max(block.fits) > 1:
             raise EvidenceError(f"{where}: a fit is {max(block.fits)}, above 1")
         _check_matchings(block, where)
+
+
+def _check_numbers(block: BlockEvidence, where: str) -> None:
+    found: tuple[BlockEvidence | PartEvidence | MLPEvidence, ...]
+    found = (block, *block.parts, *block.experts)
+    for one in found:
+        _check_p(one.log10_p, where)
+        if one.correlation is not None and abs(one.correlation) > 1:
+            raise EvidenceError(f"{where}: correlation is {one.correlation}, beyond 1")
+    tests: tuple[BlockEvidence | PartEvidence, ...] = (block, *block.parts)
+    for test in tests:
+        if not 0 <= min(*test.live, test.agreeing) <= max(*test.live, test.agreeing) <= MOST:
+            raise EvidenceError(f"{where}: numbers of units are 0 or more")
+
+
+def _check_p(log10_p: float | None, where: str) -> None:
+    if log10_p is not None and log10_p > 0:
+        raise EvidenceError(f"{where}: log10_p is {log10_p}, above 0")
+    if log10_p is not None and log10_p < LEAST:
+        raise EvidenceError(f"{where}: log10_p is {log10_p}, below any that is measured")
+
+
+def _check_whole(evidence: Evidence) -> None:
+    """Refuse values of the whole pair that no measurement gives, or that would not end to draw."""
+    where = "evidence is damaged at"
+    for role, record in (("candidate", evidence.candidate), ("reference", evidence.reference)):
+        if not 0 <= record.blocks <= BLOCK_LIMIT:
+            raise EvidenceError(
+                f"{where} {role}.blocks: {record.blocks} is no number of blocks, 0 to {BLOCK_LIMIT}"
+            )
+    drawn = evidence.permutations
+    if drawn is not None and not 1 <= drawn <= MOST:
+        raise EvidenceError(f"{where} permutations: {drawn} is no number of them")
+    _check_p(evidence.log10_p, "evidence is damaged")
+    for row in evidence.cross:
+        for cell in row:
+            _check_p(cell, f"{where} cross")
+    for pair in evidence.alignment:
+        _check_p(pair.log10_p, f"{where} alignment")
 
 
 def _check_matchings(block: BlockEvidence, where: str) -> None:

@@ -7,8 +7,9 @@ imports no torch: what needs torch is in `provenance.measure`, imported when the
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,10 @@ from provenance._assemble import (
     sample_record,
     versions,
 )
+from provenance._home import without_home
 from provenance._per_model import PerModel
 from provenance.acquire import Models
-from provenance.errors import DegenerateError, InputError, ProvenanceError
+from provenance.errors import DegenerateError, InputError, ProvenanceError, let_go
 from provenance.evidence import Evidence, EvidenceError, Pairing
 from provenance.plan import Comparison
 from provenance.sources import parse
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.inputs import Inputs
+    from provenance.measure import Encoded
     from provenance.sources import Checkpoint
     from provenance.store import JSON
     from provenance.vocabulary import StatisticName
@@ -115,7 +118,11 @@ class Executor:
                 self._evidence[comparison] = self._stored_evidence(comparison)
             except ProvenanceError as error:
                 # a pair's many tests ask for the same evidence: what cannot be had is tried once
+                let_go(error)
                 self._evidence[comparison] = error
+            except KeyboardInterrupt as error:
+                let_go(error)  # a notebook keeps it
+                raise
         found = self._evidence[comparison]
         if isinstance(found, ProvenanceError):
             raise found
@@ -138,9 +145,15 @@ class Executor:
         )
         return {**fields, "models": made, "device": None}
 
+    @cached_property
+    def _encoded(self) -> Encoded:
+        from provenance.measure import Encoded
+
+        return Encoded()
+
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
-            self.on_stage(stage)
+            self.on_stage(replace(stage, subject=without_home(stage.subject)))
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
         candidate = self.checkpoint(comparison.candidate)
@@ -292,8 +305,6 @@ class Executor:
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> Inputs | None:
         """Token ids for both, or None where no statistic of the comparison runs a model."""
-        from provenance.measure import choose_inputs
-
         components = REGISTRY[comparison.statistic].components()
         if not any(part.runs_models for part in components):
             return None
@@ -302,7 +313,7 @@ class Executor:
                 f"{comparison.statistic} runs the models, which inputs of kind 'hidden' do not: "
                 "use kind 'text' or 'random', or the statistic match_weights"
             )
-        return choose_inputs(comparison.inputs, candidate, reference)
+        return self._encoded.choose(comparison.inputs, candidate, reference)
 
 
 def _imitates(comparison: Comparison) -> bool:

@@ -20,6 +20,8 @@ from provenance.verdict import Judgement, aggregate, claimed_blocks
 from provenance.vocabulary import DESCENTS, InputsSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import TypeAdapter
 
 SCHEMA = 1
@@ -165,11 +167,34 @@ class Results:
             return ResultsError(f"results are {what}")
 
         results = read_document(text, _adapter(cls), SCHEMA, damaged)
+        _check_claims(results, damaged)
         for result in results.claims:
             for evidence in (result.evidence, *(control.evidence for control in result.controls)):
                 if evidence is not None:
                     check_values(evidence)
         return results
+
+
+def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> None:
+    """Refuse what no suite can say, and p-values that are none."""
+    for suite in results.suites:
+        seen: set[str | None] = {None}
+        for name, parent in suite.lineage:
+            if parent not in seen or name in seen:  # what climbs to the root would not end
+                raise damaged(f"damaged at lineage: {name!r} stands twice, or before its parent")
+            seen.add(name)
+    claims = [claim for suite in results.suites for claim in suite.claims]
+    for claim in (*claims, *(result.claim for result in results.claims)):
+        where = f"damaged at claim {claim.id!r}"
+        if not (0 < claim.alpha < 1 and 0 < claim.threshold < 1):
+            raise damaged(f"{where}: alpha and threshold are above 0 and below 1")
+        least = claim.blocks.at_least
+        if claim.permutations < 1 or not (least is None or 0 < least <= 1):
+            raise damaged(f"{where}: at_least is a share, and permutations are 1 or more")
+    for result in results.claims:
+        found = [result.holm, *(control.log10_p for control in result.controls)]
+        if any(log10_p is not None and log10_p > 0 for log10_p in found):
+            raise damaged(f"damaged at claim {result.claim.id!r}: a log10 p-value is above 0")
 
 
 def descent(results: Results, result: ClaimResult) -> int | None:

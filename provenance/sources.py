@@ -33,7 +33,7 @@ from provenance._weights import (
     weight_tensors,
 )
 from provenance.errors import SourceError
-from provenance.vocabulary import ModelSpec
+from provenance.vocabulary import BLOCK_LIMIT, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -55,7 +55,6 @@ __all__ = [
 VOLATILE = frozenset({"transformers_version", "_name_or_path", "_commit_hash"})
 
 BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
-BLOCK_LIMIT = 10_000  # building a model, or its tests, from a greater number would not end
 POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len")
 
 

@@ -52,6 +52,8 @@ WITHOUT_P = frozenset({"jsd"})
 """Statistics that no permutation moves: they have no p-value, and decide no claim."""
 PERMUTATIONS = 99
 """PERMTEST's T where nothing is said, as in the paper: the least p-value is 1 / (T + 1)."""
+BLOCK_LIMIT = 10_000
+"""Of a model; building one of more, or tests of its blocks, would not end."""
 
 Verdict = Literal["dependent", "independent", "inconclusive"]
 Inconclusive = Literal["warn", "fail"]

@@ -7,7 +7,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,7 +23,9 @@ class Hub:
 
     ``answers`` maps "info", "tree" or "resolve" to ``(status, X-Error-Code, X-Error-Message)``. The
     files in ``large`` are kept as the hub keeps large files: under their SHA-256, on a server that
-    ``resolve`` redirects to. The first ``cuts`` answers of that server break off half-way.
+    ``resolve`` redirects to. The first ``cuts`` answers of that server break off half-way. After
+    those, ``stalls`` answers come to half, and no further before the hub is shut: ``stalled`` says
+    when the first of them has.
     """
 
     files: Mapping[str, bytes]
@@ -33,6 +35,9 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     large: set[str] = field(default_factory=set)
     cuts: int = 0
+    stalls: int = 0
+    stalled: Event = field(default_factory=Event)
+    shut: Event = field(default_factory=Event)
     ranges: list[str] = field(default_factory=list)
     others: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
 
@@ -131,6 +136,12 @@ def serve(files: Mapping[str, bytes]) -> Iterator[Hub]:
                 hub.cuts -= 1
                 self.wfile.write(body[: len(body) // 2])
                 self.close_connection = True
+            elif self.command == "GET" and path.startswith("/large/") and hub.stalls:
+                hub.stalls -= 1
+                self.wfile.write(body[: len(body) // 2])
+                hub.stalled.set()
+                hub.shut.wait()
+                self.close_connection = True
             elif self.command != "HEAD":
                 self.wfile.write(body)
 
@@ -147,6 +158,7 @@ def serve(files: Mapping[str, bytes]) -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.shut.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -5,7 +5,17 @@ import re
 
 import pytest
 
-from benchmarks import _screened, assignment, experts, gpu, match, robustness, screen
+from benchmarks import (
+    _screened,
+    assignment,
+    capacity,
+    experts,
+    gpu,
+    match,
+    robustness,
+    screen,
+    soak,
+)
 from provenance.evidence import BlockEvidence
 from provenance.plan import sampled
 
@@ -104,3 +114,74 @@ def test_a_strength_is_found_by_what_it_costs():
     assert list(made.values()) == pytest.approx([1.05, 1.25, 2.0], rel=1e-3)
     weak = robustness._attacks.Attack("x", lambda _, strength: strength, (0.5, 1.1))
     assert len(list(robustness._made(weak, Scene()))) == 1
+
+
+LEAKING = soak.Worker(
+    "gw0",
+    [
+        {"rss": i << 20, "hooks": 1, "descriptors": i, "threads": 4, "modules": i, "pid": 1}
+        for i in range(30)
+    ],
+    {"hooks": 0, "modules": 30, "pid": 1},
+)
+
+
+def test_a_soak_complains_of_whatever_grows_or_is_left():
+    size = soak.Size(models=2, pairs=30, workers=2)
+    found = soak.Outcome([LEAKING], {"pass": 29, "fail": 1}, ["tmp/a"], 1.0, "said")
+    assert found.complaints(size) == [
+        "tmp/a is left",
+        "29 of 30 claims hold: {'pass': 29, 'fail': 1}\nsaid",
+        "1 of 2 workers left samples",
+        "gw0 had 1 hooks between two tests",
+        "gw0 had 0 modules, and 30 at its end",
+        "gw0 had 19 descriptors, and 29 later",
+        "gw0 had 19 modules, and 29 later",
+        "gw0 grew by 1024 KiB a claim and more",
+    ]
+
+
+@pytest.mark.extended
+def test_a_small_soak_leaves_nothing_behind(tmp_path):
+    size = soak.Size(models=12, pairs=60)
+    found = soak.soak(size, tmp_path)
+    assert found.left == []
+    assert found.states == {"pass": 60}
+    assert len(found.workers) == 2
+    for worker in found.workers:
+        samples = [*worker.samples, worker.end]
+        assert {sample["hooks"] for sample in samples} == {0}
+        for what in ("descriptors", "threads", "modules"):
+            assert len({sample[what] for sample in samples}) == 1
+        # with so few claims the heap has not settled yet
+        assert worker.end["rss"] - worker.samples[0]["rss"] < 32 << 20
+
+
+COSTS = capacity.Costs(1e-11, 1e-9, 2e-11, 1e-11, 1e-6, 1.6, 2e-3)
+
+
+@pytest.mark.parametrize(("models", "workers"), [(40, 1), (60, 7), (200, 16)])
+def test_the_simulated_plan_takes_what_the_formula_says(models, workers):
+    kind = capacity.KINDS["8B"]
+    expected = capacity.formula(COSTS, kind, models, workers, 4096)
+    simulated = capacity.simulate(COSTS, kind, models, workers, 4096)
+    assert expected * (1 - 1e-9) <= simulated
+    assert simulated == pytest.approx(expected, rel=0.05)
+
+
+def test_a_single_pair_waits_for_both_of_its_models():
+    kind = capacity.KINDS["8B"]
+    one, pair = (f(COSTS, kind, 4096) for f in (capacity.capture_seconds, capacity.match_seconds))
+    assert capacity.simulate(COSTS, kind, 2, 2, 4096) == pytest.approx(one + pair)
+    assert capacity.simulate(COSTS, kind, 2, 1, 4096) == pytest.approx(2 * one + pair)
+
+
+def test_the_costs_of_an_audit_are_measured_and_kept(tmp_path, capsys):
+    file = tmp_path / "costs.json"
+    capacity.main(["--small", "--json", str(file)])
+    assert "| 100 of 8B |" in capsys.readouterr().out
+    assert all(
+        value > 0 for name, value in json.loads(file.read_text()).items() if name != "exponent"
+    )
+    capacity.main(["--small", "--costs", str(file), "--plan", "30"])
+    assert capsys.readouterr().out.startswith("435 pairs planned in ")

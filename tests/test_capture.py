@@ -233,3 +233,26 @@ def test_out_of_memory_halves_the_batch(model, monkeypatch):
     capture(model, answers(model), sequences(64), sink)
     assert sizes == [4, 2, 1, 1, 1, 1]
     assert sink.joined("0.0.gate").shape == (64, 64)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_memory_that_is_short_in_other_words_halves_the_batch_too(model, monkeypatch, error):
+    sizes = []
+    run = capture_module._run
+
+    def scarce(model, what, batch, start, sink):
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise error
+        run(model, what, batch, start, sink)
+
+    monkeypatch.setattr(capture_module, "_run", scarce)
+    capture(model, answers(model), sequences(64), Kept())
+    assert sizes == [4, 2, 2]

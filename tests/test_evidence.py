@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from provenance.errors import ProvenanceError
 from provenance.evidence import (
+    LEAST,
     SCHEMA,
     BlockEvidence,
     Evidence,
@@ -17,6 +18,7 @@ from provenance.evidence import (
     InputsRecord,
     ModelRecord,
 )
+from provenance.vocabulary import BLOCK_LIMIT
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 counts = st.integers(0, 2**63 - 1)
@@ -25,7 +27,7 @@ tested_blocks = st.builds(
     BlockEvidence,
     candidate_block=counts,
     reference_block=counts,
-    log10_p=st.floats(-1e300, 0.0),
+    log10_p=st.floats(LEAST, 0.0),
     correlation=st.floats(-1.0, 1.0),
     units=pairs_of_counts,
     live=pairs_of_counts,
@@ -51,7 +53,7 @@ models = st.builds(
     source=words,
     digest=words,
     architecture=words,
-    blocks=counts,
+    blocks=st.integers(0, BLOCK_LIMIT),
     parameters=counts,
     dtype=words,
     skipped=st.dictionaries(st.integers(0, 99).map(str), words, max_size=3),
@@ -69,7 +71,7 @@ inputs_records = st.builds(
 evidences = st.builds(
     Evidence,
     statistic=words,
-    log10_p=st.none() | st.floats(-1e300, 0.0),
+    log10_p=st.none() | st.floats(LEAST, 0.0),
     blocks=st.lists(
         tested_blocks | degenerate_blocks, max_size=4, unique_by=lambda block: block.candidate_block
     ).map(tuple),

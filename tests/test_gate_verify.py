@@ -232,6 +232,10 @@ def changed(found, **changes):
         ),
         (lambda r, c: replace(r, claims=r.claims[1:]), "of which nothing is recorded"),
         (
+            lambda r, c: replace(r, suites=(replace(r.suites[0], claims=()),)),
+            "a claim that its suite does not make",
+        ),
+        (
             lambda r, c: changed(r, controls=(control("positive", c.evidence, holds=False),)),
             "positive control: holds is False, but True follows",
         ),

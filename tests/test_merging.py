@@ -217,3 +217,11 @@ def test_padded_strangers_stay_strangers(padding):
             stranger = mlp(3 * seed + 101, UNITS + 16)
         found.append(match(stranger, base, seed=seed).log10_p <= np.log10(0.05))
     assert sum(found) <= 19  # P(more | 0.05) < 0.002
+
+
+def test_many_units_of_one_gate_are_found_without_comparing_all_with_all():
+    side = mlp(1, 4)
+    many = joined(*[changed(side, up=draw(4, HIDDEN, seed=k)) for k in range(200)])
+    merged = merge_units(many)
+    assert sorted(set(merged.units.tolist())) == [0, 1, 2, 3]
+    assert len(merged.units) <= 4 * HIDDEN

@@ -781,6 +781,38 @@ def test_a_large_file_that_comes_damaged_is_not_kept(large):
     assert (folder / "model.safetensors").read_bytes() == whole
 
 
+@pytest.fixture
+def torn(large):
+    """The folder of a cached snapshot whose weights have lost their end."""
+    folder, _ = fetch(TINY, endpoint=large.endpoint)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.truncate(100)
+    large.requests.clear()
+    return folder
+
+
+@pytest.mark.parametrize("revision", [None, COMMIT])
+def test_a_cached_file_that_lost_its_end_is_downloaded_again(large, torn, revision):
+    assert fetch(replace(TINY, revision=revision), endpoint=large.endpoint) == (torn, COMMIT)
+    assert (torn / "model.safetensors").read_bytes() == large.files["model.safetensors"]
+    assert large.requests.count("GET /large/model.safetensors") == 1
+
+
+def test_a_cached_file_that_lost_its_end_does_not_serve_without_the_hub(torn):
+    with pytest.raises(SourceError, match="cannot be reached"):
+        fetch(TINY, endpoint="http://127.0.0.1:9")
+    assert (torn / "model.safetensors").is_file()
+
+
+def test_what_the_hub_has_unsound_is_downloaded_once(large):
+    large.files = large.files | {"model.safetensors": b"no safetensors"}
+    spec = replace(TINY, revision=COMMIT)
+    fetch(spec, endpoint=large.endpoint)
+    large.requests.clear()
+    fetch(spec, endpoint=large.endpoint)
+    assert large.requests == []
+
+
 @pytest.mark.parametrize(
     ("files", "wanted"),
     [

@@ -94,7 +94,8 @@ TWICE = json.dumps({"a": entry()})[:-1] + ", " + json.dumps({"a": entry()})[1:]
         (header({"a": 3}), "'a' has no type"),
         (header({"a": entry([True], [0, 4])}, bytes(4)), "'a' has no shape or no place"),
         (header({"a": entry([-1])}, bytes(8)), "'a' has no shape or no place"),
-        (header({"a": entry([2**70])}, bytes(8)), "'a' has not the bytes that its shape takes"),
+        (header({"a": entry([2**70])}, bytes(8)), "'a' has no shape or no place"),
+        (header({"a": entry([2**40])}, bytes(8)), "'a' has not the bytes that its shape takes"),
         (
             header({"a": entry(), "b": entry(offsets=[4, 12])}, bytes(12)),
             "'b' overlaps the one before",
@@ -104,12 +105,20 @@ TWICE = json.dumps({"a": entry()})[:-1] + ", " + json.dumps({"a": entry()})[1:]
             "'b' leaves a gap after the one before",
         ),
     ],
-    ids=range(16),
+    ids=range(17),
 )
 def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path, content, match):
     file = tmp_path / "x.safetensors"
     file.write_bytes(content)
     refused(file, match)
+
+
+def test_a_shape_of_a_million_sides_is_refused_before_they_are_multiplied(tmp_path):
+    file = tmp_path / "x.safetensors"
+    sides = ",".join(["9"] * 1_000_000)  # their product takes minutes
+    header = f'{{"a":{{"dtype":"U8","shape":[{sides}],"data_offsets":[0,1]}}}}'.encode()
+    file.write_bytes(struct.pack("<Q", len(header)) + header + b"x")
+    refused(file, "no shape or no place")
 
 
 def test_a_header_that_is_too_long_is_not_read(tmp_path):

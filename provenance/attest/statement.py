@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from provenance._visible import visible
+from provenance._weights import one_line
 from provenance.attest._extra import need
 from provenance.errors import AttestationError
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from provenance.evidence import Evidence
     from provenance.results import ClaimResult, Results, SuiteRecord
 
+T = TypeVar("T")
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 OWN_DIGEST = "provenanceModel_v1"
 RESULT = {"pass": "PASSED", "warn": "WARNED", "fail": "FAILED"}
@@ -98,24 +101,51 @@ def read_statement(text: str | bytes) -> Attested:
         json_format.Parse(text, made.pb)
         made.validate()
     except (ValueError, json_format.ParseError) as error:
-        raise AttestationError(f"this is no in-toto Statement: {error}") from None
+        raise AttestationError(f"this is no in-toto Statement: {_said(error)}") from None
     if made.pb.predicate_type != PREDICATE:
         raise AttestationError(
             f"the Statement's predicate is {made.pb.predicate_type!r}, and not {PREDICATE}"
         )
-    predicate = json_format.MessageToDict(made.pb.predicate)
-    digests = {
-        suite.get("annotations", {}).get("resultsSha256")
-        for suite in predicate.get("configuration", ())
-    }
+    try:
+        predicate = json_format.MessageToDict(made.pb.predicate)
+    except (ValueError, json_format.Error) as error:  # a number that is infinite, or none
+        raise AttestationError(f"the Statement's predicate is damaged: {_said(error)}") from None
+    result = predicate.get("result")
+    if result not in RESULT.values():
+        raise AttestationError(f"the Statement's result is none of {', '.join(RESULT.values())}")
+    digests = set(_results_digests(predicate.get("configuration", [])))
     return Attested(
-        result=str(predicate.get("result")),
+        result=result,
         subjects=tuple((s.name, s.digest.get("sha256")) for s in made.pb.subject),
-        passed=tuple(predicate.get("passedTests", ())),
-        warned=tuple(predicate.get("warnedTests", ())),
-        failed=tuple(predicate.get("failedTests", ())),
+        passed=_tests_of(predicate, "passedTests"),
+        warned=_tests_of(predicate, "warnedTests"),
+        failed=_tests_of(predicate, "failedTests"),
         results_sha256=next(iter(digests)) if len(digests) == 1 else None,
     )
+
+
+def _said(error: Exception) -> str:
+    """What the library says, which quotes what it was given, in one line."""
+    return visible(one_line(error))
+
+
+def _results_digests(configuration: Any) -> Iterable[str | None]:
+    """Digests of the results that a Statement was made of, as each suite of it says."""
+    for suite in _checked(configuration, "configuration", list):
+        annotations = _checked(suite, "configuration", dict).get("annotations", {})
+        found = _checked(annotations, "annotations", dict).get("resultsSha256")
+        yield None if found is None else _checked(found, "resultsSha256", str)
+
+
+def _tests_of(predicate: dict[str, Any], name: str) -> tuple[str, ...]:
+    tests = _checked(predicate.get(name, []), name, list)
+    return tuple(_checked(test, name, str) for test in tests)
+
+
+def _checked(value: Any, name: str, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise AttestationError(f"the Statement's predicate is damaged at {name}")
+    return value
 
 
 def kept_sha256(document: Results | Evidence) -> str:

@@ -1,4 +1,4 @@
-"""The tables of the history, for SQLAlchemy. Their names are ours even in a database of many."""
+"""The tables of the history, for SQLAlchemy, and a query. Their names are ours in a database of many."""
 
 from sqlalchemy import (
     Boolean,
@@ -10,6 +10,8 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
+    select,
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
@@ -92,3 +94,13 @@ screened = Table(
     Column("reference_block", Integer, nullable=False),
     Column("log10_p", Float, nullable=False),
 )
+
+_one, _other = models.alias("one"), models.alias("other")
+UNSETTLED = (
+    select(_one.c.digest, _other.c.digest)
+    .join(pairs, and_(pairs.c.run == _one.c.run, pairs.c.candidate == _one.c.name))
+    .join(_other, and_(pairs.c.run == _other.c.run, pairs.c.reference == _other.c.name))
+    .where(pairs.c.verdict.in_(("dependent", "inconclusive")))
+    .distinct()
+)
+"""Digests of the two models of each pair that any run judged and did not call independent."""

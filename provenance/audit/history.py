@@ -12,7 +12,7 @@ import os
 import sqlite3
 import time
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,8 +21,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import platformdirs
 
+from provenance._entries import make_private
 from provenance._forms import extra
-from provenance.audit.records import AuditedModel, AuditedPair, ScreenedBlock, Snapshot
+from provenance.audit.records import (
+    AuditedModel,
+    AuditedPair,
+    ScreenedBlock,
+    Snapshot,
+    shown_inputs,
+)
 from provenance.errors import ProvenanceError
 from provenance.evidence import Evidence, EvidenceError
 
@@ -146,7 +153,7 @@ class History:
             "registry": name,
             "digest": registry.digest,
             "statistic": registry.statistic,
-            "inputs": json.dumps(asdict(registry.inputs)),
+            "inputs": json.dumps(asdict(shown_inputs(registry))),
             "alpha": registry.alpha,
             "threshold": registry.threshold,
             "version": version("pytest-provenance"),
@@ -227,20 +234,10 @@ class History:
 
     def unsettled(self) -> set[frozenset[str]]:
         """Pairs that any run judged and did not call independent, by their two digests."""
-        from sqlalchemy import and_, select
-
         from provenance.audit import _tables as t
 
-        one, other = t.models.alias("one"), t.models.alias("other")
-        query = (
-            select(one.c.digest, other.c.digest)
-            .join(t.pairs, and_(t.pairs.c.run == one.c.run, t.pairs.c.candidate == one.c.name))
-            .join(other, and_(t.pairs.c.run == other.c.run, t.pairs.c.reference == other.c.name))
-            .where(t.pairs.c.verdict.in_(("dependent", "inconclusive")))
-            .distinct()
-        )
         with self._usable(), self._engine.connect() as connection:
-            return {frozenset(row) for row in connection.execute(query)}
+            return {frozenset(row) for row in connection.execute(t.UNSETTLED)}
 
     def _keep(self, row: dict[str, Any]) -> None:
         from sqlalchemy.exc import IntegrityError
@@ -340,10 +337,10 @@ def _engine(url: URL, *, read_only: bool) -> Engine:
     if url.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     file = url.database
-    if file and file != ":memory:":
+    if file and file != ":memory:" and not file.startswith("file:"):
         if not Path(file).exists() and read_only:
             return create_engine("sqlite://")
-        _make_folder(Path(file).parent)
+        _make_file(Path(file))
     engine = create_engine(url, connect_args={"timeout": WAIT_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -374,13 +371,16 @@ def _write_ahead(connection: Any) -> None:
             return
 
 
-def _make_folder(folder: Path) -> None:
+def _make_file(file: Path) -> None:
+    """Make the file for its owner alone: SQLite would leave it to the umask, and does as it finds."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(file.parent)
     except OSError as error:
         raise HistoryError(
-            f"cannot make the folder {folder} for the history: {error.strerror or error}"
+            f"cannot make the folder {file.parent} for the history: {error.strerror or error}"
         ) from error
+    with suppress(OSError):  # SQLite says why it cannot be had, or that it is there
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _without_run(row: Any) -> dict[str, Any]:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from provenance._home import without_home
 
 if TYPE_CHECKING:
     from provenance.audit.changes import Change
+    from provenance.audit.registry import Registry
     from provenance.evidence import Evidence
     from provenance.vocabulary import InputsSpec, StatisticName, Verdict
 
 SCHEMA = 1
+
+
+def shown_inputs(registry: Registry) -> InputsSpec:
+    """The inputs of a registry as they are kept and shown: a home folder is ``~``."""
+    return replace(registry.inputs, text=without_home(registry.inputs.text))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance._assemble import versions
+from provenance._home import without_home
+from provenance.audit.records import shown_inputs
 from provenance.audit.registry import NOWHERE
 from provenance.pvalues import format_p
 from provenance.results import ClaimResult, PartResult, Results, SuiteRecord, with_holm
@@ -29,9 +31,8 @@ def audit_results(found: Audit, registry: Registry) -> Results:
     ]
     sources = {model.name: model.source for model in found.models}
     declared = tuple(result.claim for result in claims)
-    record = SuiteRecord(
-        str(registry.path), registry.digest, registry.inputs, sources, declared, controls=False
-    )
+    path, inputs = without_home(str(registry.path)), shown_inputs(registry)
+    record = SuiteRecord(path, registry.digest, inputs, sources, declared, controls=False)
     return Results((record,), with_holm((record,), tuple(claims)), versions(), found.created)
 
 
@@ -59,7 +60,7 @@ def _claim(
 
 
 def _judged(pair: AuditedPair, found: Audit, registry: Registry) -> ClaimResult:
-    path = str(registry.path)
+    path = without_home(str(registry.path))
     evidence = found.evidence.get(pair.key or "")
     blocks = tuple(block.candidate_block for block in pair.screened)
     claim = _claim(pair.candidate, pair.reference, registry, blocks)
@@ -86,4 +87,5 @@ def _screened(pair: AuditedPair) -> str:
 
 def _ignored(names: tuple[str, str, str], registry: Registry) -> ClaimResult:
     candidate, reference, reason = names
-    return ClaimResult(str(registry.path), _claim(candidate, reference, registry, skip=reason))
+    path = without_home(str(registry.path))
+    return ClaimResult(path, _claim(candidate, reference, registry, skip=reason))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from provenance import corpus
 from provenance._assemble import versions
+from provenance._home import without_home
 from provenance._weights import one_line
 from provenance.audit.changes import changes, unsettled
 from provenance.audit.history import HistoryError
-from provenance.audit.records import Audit, AuditedModel, AuditedPair, Snapshot
+from provenance.audit.records import Audit, AuditedModel, AuditedPair, Snapshot, shown_inputs
 from provenance.audit.screen import screen_of, screened_blocks, strangers
 from provenance.errors import (
     ArchitectureError,
@@ -67,7 +68,8 @@ def audit_registry(
     history : History
         Read and written, pair by pair.
     name : str, optional
-        What the registry is called in the history; its absolute path where nothing is said.
+        What the registry is called in the history; its absolute path, with ``~`` for the home folder,
+        where nothing is said.
 
     Returns
     -------
@@ -97,7 +99,7 @@ def audit_registry(
     return Audit(
         name=name,
         statistic=registry.statistic,
-        inputs=registry.inputs,
+        inputs=shown_inputs(registry),
         alpha=registry.alpha,
         threshold=registry.threshold,
         run=run,
@@ -174,8 +176,8 @@ def _reason(error: Exception) -> str:
 
 
 def _text(text: str) -> str:
-    """A text that every database takes: a file's name may be no UTF-8."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """A text that every database takes, as a file's name may be no UTF-8; a home folder is ``~``."""
+    return without_home(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _comparison(registry: Registry, candidate: str, reference: str) -> Comparison:

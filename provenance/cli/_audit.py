@@ -50,7 +50,7 @@ class Kinds(click.ParamType[frozenset[str]]):
 @click.option(
     "--name",
     help="What the registry is called in the history, where its path is not always the same "
-    "[default: its absolute path].",
+    "[default: its absolute path, with ~ for the home folder].",
 )
 @click.option("--fail-on-change", is_flag=True, help="Exit with 1 if anything changed.")
 @click.option(

@@ -48,6 +48,12 @@ def write(path: Path, text: str) -> None:
         click.echo(text, nl=False)
         return
     try:
-        path.write_text(text, encoding="utf-8")
+        with open(path, "w", encoding="utf-8", opener=_unshared) as file:
+            file.write(text)
     except OSError as error:
         raise ProvenanceError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _unshared(path: str, flags: int) -> int:
+    """Open a file as `open` does, but for its owner alone to change, whatever the umask is."""
+    return os.open(path, flags, 0o644)

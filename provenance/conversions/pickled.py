@@ -60,8 +60,11 @@ def unpickle(file: Path, target: Path) -> list[str]:
 
 def _refuse_bomb(file: Path) -> None:
     if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as opened:
-            unpacked = sum(entry.file_size for entry in opened.infolist())
+        try:
+            with zipfile.ZipFile(file) as opened:
+                unpacked = sum(entry.file_size for entry in opened.infolist())
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise _torn(file, error) from error
         if unpacked > file.stat().st_size:
             raise SourceError(f"{file} is compressed, which torch never does; it is not read")
 
@@ -80,10 +83,17 @@ def _load(file: Path) -> Any:
             f"{file} holds more than tensors, and a pickle's code is never run; "
             "ask its maker for safetensors"
         ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise SourceError(
-            f"{file} is not a whole pickle of torch ({type(error).__name__}); download it again"
-        ) from error
+    except MemoryError:
+        raise
+    # the reader runs what it reads on a stack, and raises whatever torn bytes lead it to
+    except Exception as error:
+        raise _torn(file, error) from error
+
+
+def _torn(file: Path, error: Exception) -> SourceError:
+    return SourceError(
+        f"{file} is not a whole pickle of torch ({type(error).__name__}); download it again"
+    )
 
 
 def _tensors(found: Any, file: Path) -> Mapping[str, Tensor]:

@@ -10,9 +10,11 @@ import json
 import tomllib
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass, field
+from datetime import date, time
 from typing import TYPE_CHECKING, Any
 
 from provenance._documents import adapter
+from provenance._visible import visible
 from provenance.errors import ProvenanceError
 from provenance.gate.falsity import verdict_of
 from provenance.verdict import claimed_blocks
@@ -197,14 +199,17 @@ def load(data: bytes) -> Lock:
     if len(data) > MAX_BYTES:
         raise LockError(f"it has {len(data)} bytes, and a lock file has at most {MAX_BYTES}")
     try:
-        fields = tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        fields = _plain(tomllib.loads(data.decode("utf-8")))
+    except ValueError as error:
         raise LockError(f"it is not TOML: {error}".replace("\n", " ")) from None
+    except RecursionError:
+        raise LockError("it is damaged: it is nested too deeply") from None
     if "schema" not in fields or "claim" not in fields:
         raise LockError("it is TOML, but no lock file: it has no `schema`, or no `claim`")
     if fields["schema"] != SCHEMA:
         raise LockError(
-            f"it is of schema {fields['schema']!r}, and this version of provenance reads {SCHEMA}"
+            f"it is of schema {repr(fields['schema'])[:40]}, "
+            f"and this version of provenance reads {SCHEMA}"
         )
     more = sorted(fields.keys() - {"schema", "versions", "claim"})
     if more:
@@ -215,13 +220,13 @@ def load(data: bytes) -> Lock:
 def _checked(fields: dict[str, Any]) -> Lock:
     from pydantic import ValidationError
 
-    known = {"claims": _without_words(fields["claim"]), "versions": fields.get("versions", {})}
+    known = {"claims": fields["claim"], "versions": fields.get("versions", {})}
     try:
         reader = adapter(Lock, (PinnedModel, Pinned, Lock))
-        lock = reader.validate_json(json.dumps(known, default=str), strict=True)
+        lock = reader.validate_json(json.dumps(known), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part)[:40] for part in first["loc"])
+        where = visible(".".join(str(part)[:40] for part in first["loc"]))
         raise LockError(f"it is damaged at {where}: {first['msg']}") from None
     if len(lock.by_key()) < len(lock.claims):
         raise LockError("it is damaged: it pins a claim twice (was a merge left unfinished?)")
@@ -233,10 +238,22 @@ def _checked(fields: dict[str, Any]) -> Lock:
     return lock
 
 
-def _without_words(value: Any) -> Any:
-    """What TOML has no word for, put back: None."""
+def _plain(value: Any) -> Any:
+    """What TOML has as JSON has it: None where it has no word for it, dates as text.
+
+    Raises
+    ------
+    LockError
+        If a number has more than 64 bits; hexadecimal ones of any length are read.
+    RecursionError
+        If it is nested too deeply: a key with dots can be so, without any depth of the text.
+    """
     if isinstance(value, dict):
-        return {key: _without_words(inner) for key, inner in value.items()}
+        return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_without_words(inner) for inner in value]
+        return [_plain(inner) for inner in value]
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise LockError("it is damaged: a number has more than 64 bits")
+    if isinstance(value, date | time):  # a datetime is a date
+        return str(value)
     return None if value == NOT_TESTED else value

@@ -175,7 +175,7 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
 
 
 def _threshold(claim: Claim, suite: SuiteRecord | None) -> Iterator[str]:
-    if suite is not None:
+    if suite is not None and suite.claims:
         derived = claim.alpha / len(suite.claims)
         if abs(derived - claim.threshold) > 1e-9 * derived:
             number = len(suite.claims)

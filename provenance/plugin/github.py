@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from provenance.plugin.writing import unshared
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -35,8 +37,9 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
     try:
         # the limit is of the file, which other commands of the step write to as well
         held = path.stat().st_size if path.exists() else 0
-        with path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(summary(results, links, LIMIT - held))
+        text = summary(results, links, LIMIT - held).encode("utf-8", "replace")
+        with open(path, "ab", opener=unshared) as file:
+            file.write(text)
     except OSError as error:
         return [f"provenance: the job's summary {path} cannot be written: {error.strerror}"]
     return ()

@@ -19,13 +19,21 @@ def write(path: Path, text: str) -> Iterable[str]:
     iterable of str
         Complaints: why it could not be written.
     """
+    from provenance._entries import make_folder
+
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8", newline="\n")
+        make_folder(path.parent, 0o755)
+        with open(beside, "w", encoding="utf-8", newline="\n", opener=unshared) as file:
+            file.write(text)
         beside.replace(path)
     except OSError as error:
         with suppress(OSError):
             beside.unlink()
         return [f"provenance: {path} cannot be written: {error.strerror or error}"]
     return []
+
+
+def unshared(path: str, flags: int) -> int:
+    """Open a file as `open` does, but for its owner alone to change, whatever the umask is."""
+    return os.open(path, flags, 0o644)

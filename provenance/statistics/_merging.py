@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 
 from provenance.units import LinearMap
 
@@ -38,9 +37,12 @@ FAINT = 0.05
 left of gates that were not quite one."""
 
 SAMPLE = 512
-"""Inputs, evenly spaced, on which a unit's activity is measured."""
+"""Inputs, evenly spaced, on which near gates are compared and a unit's activity is measured."""
 
-_SKETCH = 8
+_SKETCH = 32
+_LOOKED_AT = 0.85
+"""Cosine of two sketches above which the gates are compared: those of one gate have 0.955, less chance."""
+
 _CHUNK = 1 << 24
 
 
@@ -137,8 +139,7 @@ def activity(side: MLPFactors) -> torch.Tensor:
     On `SAMPLE` of the inputs. SiLU stands for every activation: how much a unit does is asked, not what.
     """
     assert side.gate is not None
-    places = torch.linspace(0, len(side.inputs) - 1, min(SAMPLE, len(side.inputs)))
-    inputs = side.inputs[places.long().to(side.inputs.device)].float()
+    inputs = _sampled(side.inputs)
     gate, up = (
         LinearMap(x.weight.float(), None if x.bias is None else x.bias.float())(inputs)
         for x in (side.gate, side.up)
@@ -151,40 +152,60 @@ def _groups(inputs: torch.Tensor, gate: LinearMap) -> NDArray[np.int64] | None:
     """A label for each unit, the same for units of one gate; None where all differ."""
     mean = inputs.mean(dim=0)
     basis = inputs - mean
-    tokens = len(basis)
     weight = gate.weight.float()
-    centres = weight @ mean if gate.bias is None else weight @ mean + gate.bias.float()
-    # Two gates whose answers are near have near answers to random mixtures of the inputs: a few suffice
-    # to tell almost all others apart, and those that are left are compared in full.
+    # Gates with near answers have near answers to random mixtures of the inputs: a few suffice to tell
+    # almost all others apart, and those that are left are compared on the inputs themselves.
     generator = torch.Generator().manual_seed(0)
-    mixtures = torch.randn(_SKETCH, tokens, generator=generator).to(basis.device) @ basis
-    sketches = (weight @ mixtures.T / tokens**0.5).cpu().numpy()  # (units, _SKETCH)
-    scale = np.linalg.norm(sketches, axis=1, keepdims=True)
-    live = (scale[:, 0] > 0).nonzero()[0]
-    if len(live) < 2:
+    mixtures = torch.randn(_SKETCH, len(basis), generator=generator).to(basis.device) @ basis
+    sketches = torch.nn.functional.normalize(weight @ mixtures.T, dim=1)  # (units, _SKETCH)
+    pairs = _nearest(sketches)
+    if not len(pairs):
         return None
-    pairs = KDTree(sketches[live] / scale[live]).query_pairs(2 * NEAR, output_type="ndarray")
-    first, second = (torch.from_numpy(live[pairs[:, k]]).to(weight.device) for k in (0, 1))
-    near = _near(basis, weight, centres, first, second).cpu().numpy()
-    if not near.any():
+    pairs = pairs[_near(_sampled(basis), weight, pairs, _centres(gate, mean))]
+    if not len(pairs):
         return None
-    ends = [side.cpu().numpy()[near] for side in (first, second)]
-    graph = coo_array((np.ones(len(ends[0])), tuple(ends)), shape=(len(weight), len(weight)))
+    first, second = pairs.T.cpu().numpy()
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(weight), len(weight)))
     labels: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
     return labels
 
 
+def _centres(gate: LinearMap, mean: torch.Tensor) -> torch.Tensor:
+    """The mean answer of each unit, (units,)."""
+    centres: torch.Tensor = gate.weight.float() @ mean
+    return centres if gate.bias is None else centres + gate.bias.float()
+
+
+def _nearest(sketches: torch.Tensor) -> torch.Tensor:
+    """Each unit with the nearest of those before it, where that is near enough to be looked at.
+
+    Not all near pairs: of n units of one gate there are n^2, and n - 1 connect them.
+
+    Returns
+    -------
+    Tensor
+        (pairs, 2) int64.
+    """
+    count = len(sketches)
+    found = [torch.zeros(0, 2, dtype=torch.int64, device=sketches.device)]
+    for rows in torch.split(torch.arange(count, device=sketches.device), max(1, _CHUNK // count)):
+        before = int(rows[-1])
+        if not before:
+            continue
+        cosines = sketches[rows] @ sketches[:before].T  # (rows, before)
+        earlier = torch.arange(before, device=rows.device) < rows[:, None]
+        best = torch.where(earlier, cosines, -1.0).max(dim=1)
+        near = best.values > _LOOKED_AT
+        found.append(torch.stack([rows[near], best.indices[near]], dim=1))
+    return torch.cat(found)
+
+
 def _near(
-    basis: torch.Tensor,
-    weight: torch.Tensor,
-    centres: torch.Tensor,
-    first: torch.Tensor,
-    second: torch.Tensor,
+    basis: torch.Tensor, weight: torch.Tensor, pairs: torch.Tensor, centres: torch.Tensor
 ) -> torch.Tensor:
     """Which of the pairs of units answer alike, bool (pairs,)."""
-    found = [torch.zeros(0, dtype=torch.bool, device=weight.device)]
-    chunk = max(1, _CHUNK // len(basis))
-    for i, j in zip(torch.split(first, chunk), torch.split(second, chunk), strict=True):
+    found = []
+    for i, j in (chunk.T for chunk in torch.split(pairs, max(1, _CHUNK // len(basis)))):
         ours, theirs = (basis @ weight[k].T for k in (i, j))  # (tokens, pairs)
         apart = (ours - theirs).norm(dim=0)
         spread = torch.minimum(ours.norm(dim=0), theirs.norm(dim=0))
@@ -195,6 +216,12 @@ def _near(
         shift = (centres[i] - centres[j]).abs()
         found.append((apart < NEAR * spread) & (shift < NEAR * torch.minimum(*sizes)))
     return torch.cat(found)
+
+
+def _sampled(inputs: torch.Tensor) -> torch.Tensor:
+    """Some of the inputs, evenly spaced, float32."""
+    places = torch.linspace(0, len(inputs) - 1, min(SAMPLE, len(inputs)))
+    return inputs[places.long().to(inputs.device)].float()
 
 
 def _joined(biases: list[torch.Tensor | None]) -> torch.Tensor | None:

@@ -34,21 +34,40 @@ def write_suite(family):
 
 
 @pytest.fixture(scope="session")
-def run():
-    """Run the suite of a folder in a process of its own; evidence is kept beside it."""
+def start():
+    """Start a run of the suite of a folder in a process of its own; evidence is kept beside it."""
 
-    def run(folder, store, *arguments):
+    def start(folder, store, *arguments):
         command = [sys.executable, "-m", "pytest", "a.suite.yaml", *arguments]
         command += ["--provenance-store", str(store), "--provenance-evidence", "kept"]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
-        return subprocess.run(
-            command,
-            check=False,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=folder, env=environment, **piped)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def finish():
+    """Wait for the end of a run; one that does not end is killed."""
+
+    def finish(running):
+        with running:
+            try:
+                out, err = running.communicate(timeout=300)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                raise
+        return subprocess.CompletedProcess(running.args, running.returncode, out, err)
+
+    return finish
+
+
+@pytest.fixture(scope="session")
+def run(start, finish):
+    """Start a run, and wait for its end."""
+
+    def run(folder, store, *arguments):
+        return finish(start(folder, store, *arguments))
 
     return run

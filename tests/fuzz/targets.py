@@ -3,30 +3,52 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import struct
 import tempfile
-from hashlib import sha256
+from base64 import b64decode, b64encode
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from provenance import Evidence, Results
 from provenance._cards import read_card
 from provenance._entries import file_sha256
+from provenance._lineage_formats import format_lineage
+from provenance.attest import (
+    check_envelope,
+    make_statement,
+    read_statement,
+    recorded_subjects,
+)
 from provenance.audit import load_registry
-from provenance.errors import ProvenanceError
+from provenance.conversions.pickled import unpickle
+from provenance.errors import ProvenanceError, SuiteError
+from provenance.gate.lock import Lock, dump, pinned
 from provenance.gate.lock import load as load_lock
+from provenance.gate.markdown import summary
+from provenance.gate.sarif import sarif
+from provenance.gate.verifying import read_stored
+from provenance.gate.verifying import verify as check_stored
+from provenance.lineage import lineage_graph
+from provenance.reading import read_results
+from provenance.report import render_report
 from provenance.sources import open_folder
 from provenance.store import Store
 from provenance.suite import loads
 from provenance.vocabulary import ModelSpec
+from provenance.weights import LazyTensors
+from tests.fuzz.mutate import mutate
+from tests.fuzz.seeds import CONFIG, KINDS, SEEDS, WEIGHTS
 
-ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
+# in memory where that can be had: most of a case would be the disk's
+MEMORY = Path("/dev/shm")
+HOME = str(MEMORY) if os.access(MEMORY, os.W_OK) else tempfile.gettempdir()
 
 
 def scratch() -> Path:
     """A folder of this process, emptied."""
-    folder = Path(tempfile.gettempdir()) / f"provenance-fuzz-{id(scratch)}"
+    folder = Path(HOME) / f"provenance-fuzz-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     return folder
@@ -36,12 +58,81 @@ def suite(data: bytes) -> None:
     loads(data.decode("utf-8", "replace"), Path("fuzz.suite.yaml"))
 
 
+def lineage(data: bytes) -> None:
+    """A suite again, of one seed with trees, anchors and every key of a claim."""
+    suite(data)
+
+
 def evidence(data: bytes) -> None:
     Evidence.from_json(data)
 
 
 def results(data: bytes) -> None:
     Results.from_json(data)
+
+
+def reading(data: bytes) -> None:
+    """Results, evidence or a comparison, in a file."""
+    path = scratch() / "kept.json"
+    path.write_bytes(data)
+    read_results([path])
+
+
+def verify(data: bytes) -> None:
+    """What `provenance verify` makes of a stranger's file."""
+    path = scratch() / "kept.json"
+    path.write_bytes(data)
+    for stored in read_stored(path):
+        check_stored(stored)
+
+
+def told(data: bytes) -> None:
+    """What is told of a stranger's results: their families, a summary, SARIF, a Statement, a lock."""
+    found = Results.from_json(data)
+    for kind in ("json", "dot", "mermaid"):
+        format_lineage(lineage_graph(found), kind)
+    summary(found)
+    sarif(found)
+    make_statement(found, recorded_subjects(found, {}))
+    load_lock(dump(Lock(pinned(found))).encode())
+
+
+def report(data: bytes) -> None:
+    render_report(Results.from_json(data))
+
+
+def statement(data: bytes) -> None:
+    read_statement(data)
+
+
+def envelope(data: bytes) -> None:
+    """An envelope that whoever has the key has signed, whatever is in it."""
+    folder = Path(HOME) / f"provenance-fuzz-{os.getpid()}.pub"
+    sign, public = _key()
+    folder.write_bytes(public)
+    check_envelope(_signed(data, sign), folder)
+
+
+def _signed(data: bytes, sign: Any) -> bytes:
+    """The envelope with a good signature, if it is near enough to one to be given any."""
+    try:
+        fields = json.loads(data)
+        kind, payload = fields["payloadType"].encode(), b64decode(fields["payload"])
+        head = b"DSSEv1 %d %s %d " % (len(kind), kind, len(payload))
+        fields["signatures"][0]["sig"] = b64encode(sign(head + payload)).decode()
+        return json.dumps(fields).encode()
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return data
+
+
+@cache
+def _key() -> tuple[Any, bytes]:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.sign, key.public_key().public_bytes(serialization.Encoding.PEM, form)
 
 
 def lock(data: bytes) -> None:
@@ -74,6 +165,23 @@ def weights(data: bytes) -> None:
     open_folder(folder, ModelSpec(path=str(folder)), file_sha256)
 
 
+def tensors(data: bytes) -> None:
+    """A safetensors file whose every tensor is loaded."""
+    folder = scratch()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "model.safetensors").write_bytes(data)
+    found = open_folder(folder, ModelSpec(path=str(folder)), file_sha256)
+    for name, tensor in LazyTensors(found).items():
+        assert tuple(tensor.shape) == found.tensors[name].shape
+
+
+def pickled(data: bytes) -> None:
+    """A pickle of torch, whose reader runs no code of it."""
+    folder = scratch()
+    (folder / "pytorch_model.bin").write_bytes(data)
+    unpickle(folder / "pytorch_model.bin", folder / "model.safetensors")
+
+
 def configuration(data: bytes) -> None:
     """A configuration beside good weights."""
     folder = scratch()
@@ -104,85 +212,26 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-CONFIG = {
-    "model_type": "llama",
-    "architectures": ["LlamaForCausalLM"],
-    "hidden_size": 4,
-    "intermediate_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "vocab_size": 8,
-}
-
-
-def safetensors(tensors: dict[str, tuple[int, ...]]) -> bytes:
-    """A file of zeros in float32."""
-    header, at = {}, 0
-    for name, shape in tensors.items():
-        size = 4
-        for side in shape:
-            size *= side
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(at)
-
-
-WEIGHTS = safetensors({"model.layers.0.mlp.up_proj.weight": (8, 4), "lm_head.weight": (8, 4)})
-
-
-def _kept(name: str) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((HERE / "seeds").glob(f"{name}.*"))]
-
-
-SEEDS = {
-    "suite": [path.read_bytes() for path in sorted((ROOT / "suites").glob("[dfq]*.suite.yaml"))],
-    "evidence": _kept("evidence"),
-    "results": _kept("results"),
-    "lock": _kept("lock"),
-    "registry": [
-        (b"version: 1\nmodels: {a: {recipe: r}, b: {path: ./x}, c: {recipe: r}}\n"
-        b"ignore: [{pair: [a, b], reason: x}]\n")
-    ],
-    "card": [b"---\nbase_model: [acme/base, acme/other]\nbase_model_relation: merge\n---\n# x\n"],
-    "adapter": [b'{"base_model_name_or_path": "acme/base", "r": 8}'],
-    "weights": [WEIGHTS],
-    "configuration": [json.dumps(CONFIG).encode()],
-    "index": [
-        json.dumps(
-            {
-                "metadata": {"total_size": 256},
-                "weight_map": {
-                    "model.layers.0.mlp.up_proj.weight": "one.safetensors",
-                    "lm_head.weight": "one.safetensors",
-                },
-            }
-        ).encode()
-    ],
-    "entry": [
-        json.dumps(
-            {
-                "created": "x",
-                "fields": {"key": 1},
-                "files": {"a": {"sha256": sha256(b"true").hexdigest(), "size": 4}},
-                "kind": "evidence",
-                "schema": 1,
-            }
-        ).encode()
-    ],
-}  # fmt: skip
-
 TARGETS = {
     function.__name__: function
     for function in (
         suite,
+        lineage,
         evidence,
         results,
+        reading,
+        verify,
+        told,
+        report,
+        statement,
+        envelope,
         lock,
         registry,
         card,
         adapter,
         weights,
+        tensors,
+        pickled,
         configuration,
         index,
         entry,
@@ -190,10 +239,18 @@ TARGETS = {
 }
 
 
+def mutation(name: str, data: bytes, seed: int) -> bytes:
+    """One structure-aware mutation of what a target reads."""
+    return mutate(KINDS.get(name, "json"), data, seed, SEEDS[name])
+
+
 def attempt(name: str, data: bytes) -> bool:
     """Give a target these bytes; whether it took them. Anything but our own errors goes on."""
     try:
         TARGETS[name](data)
     except ProvenanceError as error:
-        return not str(error)  # an error says what is wrong
+        # a line each, in which nothing of a stranger's can break it, colour it or turn it round
+        lines = str(error).split("\n") if isinstance(error, SuiteError) else [str(error)]
+        assert all(line and line.isprintable() for line in lines), lines
+        return False
     return True

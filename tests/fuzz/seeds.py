@@ -1,0 +1,165 @@
+"""Sound documents that fuzzing begins with, and what kind of document each target reads."""
+
+from __future__ import annotations
+
+import json
+import struct
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+
+CONFIG = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 4,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 8,
+}
+
+
+def safetensors(tensors: dict[str, tuple[int, ...]]) -> bytes:
+    """A file of zeros in float32."""
+    header, at = {}, 0
+    for name, shape in tensors.items():
+        size = 4
+        for side in shape:
+            size *= side
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(at)
+
+
+WEIGHTS = safetensors({"model.layers.0.mlp.up_proj.weight": (8, 4), "lm_head.weight": (8, 4)})
+
+
+def _kept(name: str) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((HERE / "seeds").glob(f"{name}.*"))]
+
+
+def _compared(evidence: bytes) -> bytes:
+    """What ``provenance compare --json`` prints of evidence."""
+    fields = json.loads(evidence)
+    pair = {"candidate_block": 0, "reference_block": 1, "log10_p": -9.5}
+    fields |= {"alignment": [list(pair.values())], "survivors": [[[0, 1], [2, 3]]]}
+    return json.dumps({**fields, "verdict": "dependent", "alpha": 1e-6}).encode()
+
+
+STATEMENT = json.dumps(
+    {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {
+                "name": "chat",
+                "digest": {"sha256": "ab" * 32},
+                "annotations": {"source": "path:chat", "digest": "sha256:" + "cd" * 32},
+            }
+        ],
+        "predicateType": "https://in-toto.io/attestation/test-result/v0.1",
+        "predicate": {
+            "result": "PASSED",
+            "configuration": [
+                {
+                    "name": "a.suite.yaml",
+                    "digest": {"sha256": "ef" * 32},
+                    "annotations": {"resultsSha256": "01" * 32, "evidenceSha256": {"a": "23" * 32}},
+                }
+            ],
+            "url": "https://ci.example/1",
+            "passedTests": ["a.suite.yaml::chat-vs-base[block 0]"],
+            "warnedTests": [],
+            "failedTests": [],
+        },
+    }
+).encode()
+
+ENVELOPE = json.dumps(
+    {
+        "payloadType": "application/vnd.in-toto+json",
+        "payload": b64encode(STATEMENT).decode(),
+        "signatures": [{"keyid": "", "sig": "AAAA"}],
+    }
+).encode()
+
+TREES = b"""version: 1
+x-held: &small {dtype: float32}
+models:
+  base: {recipe: quickstart/base, <<: *small}
+  chat: {path: ./chat}
+  tuned: {repo: acme/tuned, revision: 12345678}
+  pruned: {path: ./pruned, base: base}
+  other: {recipe: quickstart/other}
+lineage:
+  base:
+    chat: {tuned: }
+    pruned:
+  other:
+defaults: {alpha: 1e-6, statistic: [match, csu], blocks: {at_least: 0.5}}
+pairs:
+- {candidate: chat, reference: base, expect: finetune, id: one, tags: [a, b], blocks: [0, 1]}
+- {candidate: other, reference: base, expect: independent, xfail: known, blocks: cross}
+"""
+
+SEEDS = {
+    "suite": [path.read_bytes() for path in sorted((ROOT / "suites").glob("[fq]*.suite.yaml"))],
+    "lineage": [TREES],
+    "evidence": _kept("evidence"),
+    "results": _kept("results"),
+    "reading": [*_kept("results"), *_kept("evidence"), *map(_compared, _kept("evidence"))],
+    "verify": [*_kept("results"), *_kept("evidence")],
+    "told": _kept("results"),
+    "report": _kept("results"),
+    "statement": [STATEMENT],
+    "envelope": [ENVELOPE],
+    "lock": _kept("lock"),
+    "registry": [
+        (b"version: 1\nmodels: {a: {recipe: r}, b: {path: ./x}, c: {recipe: r}}\n"
+        b"ignore: [{pair: [a, b], reason: x}]\n")
+    ],
+    "card": [b"---\nbase_model: [acme/base, acme/other]\nbase_model_relation: merge\n---\n# x\n"],
+    "adapter": [b'{"base_model_name_or_path": "acme/base", "r": 8}'],
+    "weights": [WEIGHTS],
+    "tensors": [WEIGHTS],
+    "pickled": _kept("pickled"),
+    "configuration": [json.dumps(CONFIG).encode()],
+    "index": [
+        json.dumps(
+            {
+                "metadata": {"total_size": 256},
+                "weight_map": {
+                    "model.layers.0.mlp.up_proj.weight": "one.safetensors",
+                    "lm_head.weight": "one.safetensors",
+                },
+            }
+        ).encode()
+    ],
+    "entry": [
+        json.dumps(
+            {
+                "created": "x",
+                "fields": {"key": 1},
+                "files": {"a": {"sha256": sha256(b"true").hexdigest(), "size": 4}},
+                "kind": "evidence",
+                "schema": 1,
+            }
+        ).encode()
+    ],
+}  # fmt: skip
+
+KINDS = {
+    "suite": "yaml",
+    "lineage": "yaml",
+    "registry": "yaml",
+    "card": "card",
+    "lock": "toml",
+    "weights": "safetensors",
+    "tensors": "safetensors",
+    "pickled": "zip",
+    "envelope": "envelope",
+}
+"""What is no JSON."""
