@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from provenance._home import without_home
 from provenance.evidence import InputsRecord, ModelRecord, Pairing
+from provenance.plan import sampled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from provenance.blocks import Part, Units
     from provenance.inputs import Inputs
     from provenance.measure import Shape
+    from provenance.plan import Comparison
     from provenance.sources import Checkpoint
     from provenance.statistics import Basis, BlockTest, Statistic
     from provenance.store import Entry
@@ -74,6 +76,24 @@ def _imitations(entries: tuple[Entry, Entry], device: str) -> list[Units[Any]]:
 def natural_pairing(candidate: Shape, reference: Shape) -> Pairing:
     """Blocks are compared by index where both models have the same number of them."""
     return "same-index" if candidate.blocks == reference.blocks else "best-of-reference"
+
+
+def rows_of(
+    comparison: Comparison, shapes: tuple[Shape, Shape], pairing: Pairing
+) -> tuple[int, ...] | None:
+    """The candidate's blocks that are tested: a sample of those that can be; None where all are."""
+    if comparison.sample is None:
+        return None
+    ours, theirs = (shape.mlps for shape in shapes)
+    met = [i for i in sorted(ours) if pairing != "same-index" or i in theirs]
+    return sampled(met, comparison.sample, comparison.inputs.seed)
+
+
+def sample_record(rows: tuple[int, ...] | None, candidate: Shape) -> dict[str, str]:
+    """What evidence says of a sample of blocks; nothing where all were tested."""
+    if rows is None:
+        return {}
+    return {"sample": f"blocks {', '.join(map(str, rows))} of {candidate.blocks}"}
 
 
 def record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:

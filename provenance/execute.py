@@ -14,7 +14,15 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provenance import corpus, recipes
-from provenance._assemble import inputs_record, natural_pairing, parts, record, versions
+from provenance._assemble import (
+    inputs_record,
+    natural_pairing,
+    parts,
+    record,
+    rows_of,
+    sample_record,
+    versions,
+)
 from provenance._home import without_home
 from provenance._per_model import PerModel
 from provenance.acquire import Models
@@ -174,7 +182,10 @@ class Executor:
         inputs, statistic = comparison.inputs, comparison.statistic
         text = self._text_digest(inputs) if inputs.kind == "text" else None
         distilled = {"distillation": asdict(self.distillation)} if _imitates(comparison) else {}
-        return distilled | {
+        sample: dict[str, JSON] = {} if comparison.sample is None else {"sample": comparison.sample}
+        return {
+            **distilled,
+            **sample,
             "measure": MEASURE_VERSION,
             "statistic": statistic,
             "versions": REGISTRY[statistic].versions(),
@@ -257,12 +268,14 @@ class Executor:
             units = parts(components, models, entries, device, settings)
             shapes = (units[0].candidate.shape, units[0].reference.shape)
             pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes)
+            rows = rows_of(comparison, shapes, pairing)
             table = compare_blocks(
                 units,
                 pairing,
                 seed,
                 lambda i, n: self._tell(Stage("match", pair, i, n)),
                 self.memory.working // 2,
+                rows,
             )
         if not any(block.log10_p is not None for block in table.blocks):
             reasons = (block.reason for block in table.blocks if block.reason)
@@ -282,7 +295,10 @@ class Executor:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             cross=table.cross,
             alignment=table.alignment,
-            details={} if settings is None else settings.details(),
+            details={
+                **({} if settings is None else settings.details()),
+                **sample_record(rows, shapes[0]),
+            },
         )
 
     def _inputs(

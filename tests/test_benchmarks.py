@@ -5,7 +5,19 @@ import re
 
 import pytest
 
-from benchmarks import assignment, capacity, experts, gpu, match, robustness, soak
+from benchmarks import (
+    _screened,
+    assignment,
+    capacity,
+    experts,
+    gpu,
+    match,
+    robustness,
+    screen,
+    soak,
+)
+from provenance.evidence import BlockEvidence
+from provenance.plan import sampled
 
 SIZES = {"blocks": 2, "hidden": 48, "units": 96, "heads": 4, "vocabulary": 256, "tokens": 256}
 SMALL = [f"--{name}={size}" for name, size in (SIZES | {"sequence-length": 64}).items()]
@@ -56,6 +68,24 @@ def test_the_choice_of_experts_is_measured_against_all_pairs(capsys, monkeypatch
     assert len(rows) == len(experts.SETTINGS)
     assert rows[0].startswith("| 0.1 | 0 | 20 of 20 |")
     assert "| 160 of 400 |" in rows[0]
+
+
+def test_a_screen_is_counted_over_all_that_may_be_drawn():
+    drawn = {sampled(range(12), 3, seed) for seed in range(2000)}
+    assert drawn == set(_screened.screens(12, 3))
+    kin = {1: -300.0, 2: -300.0, 11: -1.5}
+    blocks = [BlockEvidence(i, i, kin.get(i, -1.2), 0.0, (8, 8), (8, 8), 0) for i in range(12)]
+    assert _screened.passing(blocks, 3) == pytest.approx(1 - 2 / 4 * 3 / 4)
+
+
+def test_what_a_screen_misses_and_lets_through_is_measured(capsys, tmp_path):
+    arguments = ["--folder", str(tmp_path), "--small", "--blocks", "6", "--models", "2"]
+    screen.main([*arguments, "--screened", "2"])
+    out = capsys.readouterr().out
+    assert out.startswith("6 blocks of 96 units, a screen of 2, at 0.05")
+    assert "| rounding | int4 | dependent | 6 of 6 | 0% |" in out
+    assert re.search(r"^\| of one depth \| 1 \| \d+\.\d% \| 0 \|", out, re.MULTILINE)
+    assert re.search(r"^\| 6 \| \d+ \| \d+ \| 0\.\d\d \|", out, re.MULTILINE)
 
 
 def test_padded_copies_are_recognised(tmp_path):
