@@ -8,7 +8,9 @@ from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from provenance._home import without_home
+from provenance.errors import InputError
 from provenance.evidence import InputsRecord, ModelRecord, Pairing
+from provenance.statistics import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from provenance.blocks import Part, Units
     from provenance.inputs import Inputs
     from provenance.measure import Shape
+    from provenance.plan import Comparison
     from provenance.sources import Checkpoint
     from provenance.statistics import Basis, BlockTest, Statistic
     from provenance.store import Entry
@@ -69,6 +72,23 @@ def _imitations(entries: tuple[Entry, Entry], device: str) -> list[Units[Any]]:
     return [
         ProxyUnits(entry.path, role, device) for entry, role in zip(entries, roles, strict=True)
     ]
+
+
+def shared_inputs(
+    comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+) -> Inputs | None:
+    """Token ids for both, or None where no statistic of the comparison runs a model."""
+    from provenance.measure import choose_inputs
+
+    components = REGISTRY[comparison.statistic].components()
+    if not any(part.runs_models for part in components):
+        return None
+    if comparison.inputs.kind == "hidden":
+        raise InputError(
+            f"{comparison.statistic} runs the models, which inputs of kind 'hidden' do not: "
+            "use kind 'text' or 'random', or the statistic match_weights"
+        )
+    return choose_inputs(comparison.inputs, candidate, reference)
 
 
 def natural_pairing(candidate: Shape, reference: Shape) -> Pairing:

@@ -13,11 +13,19 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provenance import corpus, recipes
-from provenance._assemble import inputs_record, natural_pairing, parts, record, versions
+from provenance._assemble import (
+    inputs_record,
+    natural_pairing,
+    parts,
+    record,
+    shared_inputs,
+    versions,
+)
+from provenance._captures import Captures
 from provenance._home import without_home
 from provenance._per_model import PerModel
 from provenance.acquire import Models
-from provenance.errors import DegenerateError, InputError, ProvenanceError, let_go
+from provenance.errors import DegenerateError, ProvenanceError, let_go
 from provenance.evidence import Evidence, EvidenceError, Pairing
 from provenance.plan import Comparison
 from provenance.sources import parse
@@ -40,7 +48,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
-    from provenance.inputs import Inputs
+    from provenance.plan import Capture
     from provenance.sources import Checkpoint
     from provenance.store import JSON
     from provenance.vocabulary import StatisticName
@@ -84,6 +92,7 @@ class Executor:
         self._models = Models(self.store, self._tell, device)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
         self._texts: dict[InputsSpec, str] = {}
+        self._captures = Captures()
 
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
         """Verified local files of a model: made, downloaded or found.
@@ -118,6 +127,59 @@ class Executor:
             raise found
         return found
 
+    def has(self, comparison: Comparison) -> bool:
+        """Whether the store holds the evidence; opens both models, and runs none.
+
+        Raises
+        ------
+        ProvenanceError
+            If a model cannot be had.
+        """
+        return (
+            self.store.get("evidence", self._fields(comparison, *self._pair(comparison)))
+            is not None
+        )
+
+    def ensure(self, comparison: Comparison) -> None:
+        """Have evidence in the store, and keep none of it in this process; raises as `evidence`."""
+        self._stored_evidence(comparison)
+
+    def remember(self, comparison: Comparison, error: ProvenanceError) -> None:
+        """Take over what another process met: `evidence` raises it, and does not try again."""
+        self._evidence.setdefault(comparison, error)
+
+    def captures(self, comparison: Comparison) -> tuple[Capture, ...]:
+        """What must be computed of either model before the two are compared; opens them, runs none.
+
+        Raises
+        ------
+        ProvenanceError
+            If a model cannot be had.
+        """
+        return self._captures.of(comparison, *self._pair(comparison))
+
+    def capture(self, capture: Capture) -> None:
+        """Have what a comparison needs of one model in the store.
+
+        Raises
+        ------
+        ProvenanceError
+            As `evidence`, where this model is what is wrong.
+        """
+        model = self.checkpoint(capture.model)
+        work = PerModel(self.store, self.device, self._tell, self.memory)
+        seed = capture.inputs.seed
+        if capture.role is not None:
+            work.imitations(model, self.distillation, seed, capture.role)
+            return
+        from provenance.measure import choose_inputs
+
+        inputs = choose_inputs(capture.inputs, model, self.checkpoint(capture.partner))
+        work.activations(model, inputs, gated=capture.gated)
+
+    def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
+        return self.checkpoint(comparison.candidate), self.checkpoint(comparison.reference)
+
     def dependencies(self, comparison: Comparison) -> dict[str, JSON]:
         """All that evidence depends on, save where the models lie and the device.
 
@@ -128,7 +190,7 @@ class Executor:
         ProvenanceError
             If a model cannot be had.
         """
-        models = [self.checkpoint(spec) for spec in (comparison.candidate, comparison.reference)]
+        models = self._pair(comparison)
         fields = self._fields(comparison, *models)
         made = sorted(
             [model.digest, model.tokenizer_digest or "", model.spec.dtype or ""] for model in models
@@ -140,8 +202,7 @@ class Executor:
             self.on_stage(replace(stage, subject=without_home(stage.subject)))
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
-        candidate = self.checkpoint(comparison.candidate)
-        reference = self.checkpoint(comparison.reference)
+        candidate, reference = self._pair(comparison)
         fields = self._fields(comparison, candidate, reference)
 
         def measure(folder: Path) -> None:
@@ -207,7 +268,7 @@ class Executor:
         from provenance.devices import lease
         from provenance.pairs import PairInputs, measure_pair
 
-        inputs = self._inputs(comparison, candidate, reference)
+        inputs = shared_inputs(comparison, candidate, reference)
         self._tell(Stage("match", f"{candidate.source} against {reference.source}"))
         seed = comparison.inputs.seed
         with lease(self.device, self.store.root / "locks") as device:
@@ -239,7 +300,7 @@ class Executor:
         components = REGISTRY[comparison.statistic].components()
         seed = comparison.inputs.seed
         pair = f"{candidate.source} against {reference.source}"
-        inputs = self._inputs(comparison, candidate, reference)
+        inputs = shared_inputs(comparison, candidate, reference)
         settings = self.distillation if _imitates(comparison) else None
         models = (candidate, reference)
         work = PerModel(self.store, self.device, self._tell, self.memory)
@@ -276,22 +337,6 @@ class Executor:
             alignment=table.alignment,
             details={} if settings is None else settings.details(),
         )
-
-    def _inputs(
-        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
-    ) -> Inputs | None:
-        """Token ids for both, or None where no statistic of the comparison runs a model."""
-        from provenance.measure import choose_inputs
-
-        components = REGISTRY[comparison.statistic].components()
-        if not any(part.runs_models for part in components):
-            return None
-        if comparison.inputs.kind == "hidden":
-            raise InputError(
-                f"{comparison.statistic} runs the models, which inputs of kind 'hidden' do not: "
-                "use kind 'text' or 'random', or the statistic match_weights"
-            )
-        return choose_inputs(comparison.inputs, candidate, reference)
 
 
 def _imitates(comparison: Comparison) -> bool:
