@@ -10,6 +10,11 @@ import sys
 SMALL = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 
+def say(line):
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def main():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
@@ -17,12 +22,12 @@ def main():
     cluster = Cluster()
     cluster.add_node(**SMALL, include_dashboard=False)
     other = cluster.add_node(**SMALL)
-    print(f"address {cluster.address}", flush=True)
+    say(f"address {cluster.address}")
     for _ in sys.stdin:
         cluster.remove_node(other, allow_graceful=False)
-        print("killed", flush=True)
+        say("killed")
         other = cluster.add_node(**SMALL)
-        print("begun", flush=True)
+        say("begun")
     cluster.shutdown()
 
 

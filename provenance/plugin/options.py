@@ -33,8 +33,8 @@ def add(parser: pytest.Parser) -> None:
     group.addoption(
         "--provenance-executor",
         metavar="WHERE",
-        help="where evidence is computed: local (each test what it needs), or all before the first test, on "
-        "a Ray cluster: ray (this machine's), HOST:PORT, ray://HOST:PORT (default: the ini value "
+        help="where evidence is computed: local (each test what it needs), or, all before the first "
+        "test, on a Ray cluster: ray (this machine's), HOST:PORT, ray://HOST:PORT (default: the ini value "
         "provenance_executor, else local)",
     )
     group.addoption(
