@@ -84,15 +84,15 @@ def texts(plan: Plan, executor: Executor) -> list[str]:
     return found
 
 
-def right(plan: Plan, executor: Executor) -> int:
-    """Count the pairs whose verdict is what the making of the models says."""
-    count = 0
+def judged(plan: Plan, executor: Executor) -> dict[str, int]:
+    """Count the pairs whose verdict is what the making of the models says, and the others."""
+    count: Counter[str] = Counter()
     for comparison in plan.comparisons:
         numbers = [int(str(s.path)[-3:]) for s in (comparison.candidate, comparison.reference)]
-        kin = len({number % ROOTS for number in numbers}) == 1
+        truth = "dependent" if len({n % ROOTS for n in numbers}) == 1 else "independent"
         verdict = decide_evidence(executor.evidence(comparison), 1e-6)
-        count += verdict == ("dependent" if kin else "independent")
-    return count
+        count["right" if verdict == truth else f"{truth}, found {verdict}"] += 1
+    return dict(count)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -125,7 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
         ours, theirs = texts(plan, cluster), texts(plan, here)
         same = sum(a == b for a, b in zip(ours, theirs, strict=True))
         print(f"the same evidence but for its time: {same} of {len(ours)}")
-        print(f"verdicts that are right: {right(plan, cluster)} of {len(ours)}")
+        print(f"verdicts: {judged(plan, cluster)}")
 
 
 if __name__ == "__main__":

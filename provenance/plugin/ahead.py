@@ -39,8 +39,10 @@ class Ahead:
         self._done = False
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Run the plan of what this process collected."""
-        if not session.config.option.collectonly:
+        """Run the plan of what this process collected, unless pytest will run no test of it."""
+        option = session.config.option
+        mistaken = session.testsfailed and not option.continue_on_collection_errors
+        if not (option.collectonly or mistaken):
             self._run(session.config, [item.nodeid for item in session.items])
 
     @pytest.hookimpl(optionalhook=True)
@@ -50,7 +52,10 @@ class Ahead:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
-        """Run the plan of what the workers of xdist collected, all of them the same."""
+        """Run the plan of what the workers of xdist collected, all of them the same.
+
+        They run their tests whatever mistakes were collected besides.
+        """
         self._run(node.config, ids)
 
     def pytest_unconfigure(self) -> None:
