@@ -10,7 +10,7 @@ import pytest
 from provenance import Executor, InputsSpec, Memory, ModelSpec, Store
 from provenance.cluster import check_backend, driver, run_plan, tasks
 from provenance.cluster.needs import Capacity, Needs, Rules
-from provenance.cluster.raying import Ended
+from provenance.cluster.raying import Ended, Tasks
 from provenance.errors import (
     DegenerateError,
     DeviceError,
@@ -303,6 +303,84 @@ def test_a_token_is_gone_when_the_plan_is(tmp_path):
         driver._token(Store(tmp_path / "b")),
     ):
         pass
+
+
+# what is made of Ray's answers
+
+
+class Stub:
+    """The part of ray that runs tasks: each reference is what getting it gives, or raises."""
+
+    class exceptions:  # noqa: N801 - as ray has it
+        RayError = type("RayError", (Exception,), {})
+        RayTaskError = type("RayTaskError", (RayError,), {})
+        WorkerCrashedError = type("WorkerCrashedError", (RayError,), {})
+
+    def __init__(self, *answers):
+        self.answers = dict(enumerate(answers))
+        self.asked = []
+        self.cancelled = []
+
+    def remote(self, **fixed):
+        def options(**more):
+            self.asked.append(fixed | more)
+            return SimpleNamespace(remote=lambda *_: len(self.asked) - 1)
+
+        return lambda _: SimpleNamespace(options=options)
+
+    def put(self, value):
+        return value
+
+    def wait(self, refs, num_returns, timeout=None):
+        forced = {ref for ref, force in self.cancelled if force}
+        ready = refs if not self.cancelled else [ref for ref in refs if ref in forced or ref == 0]
+        return ready, [ref for ref in refs if ref not in ready]
+
+    def get(self, ref):
+        if isinstance(self.answers[ref], Exception):
+            raise self.answers[ref]
+        return self.answers[ref]
+
+    def cancel(self, ref, *, force):
+        self.cancelled.append((ref, force))
+
+
+def test_what_a_task_gives_is_told_from_how_it_died(executor, token):
+    lost = Stub.exceptions.WorkerCrashedError("it was killed\nat some length")
+    bug = Stub.exceptions.RayTaskError("KeyError: 1")
+    ray = Stub((None, "a"), (SourceError("not there"), "b"), lost, bug)
+    given = Tasks(ray, tasks.Settings.of(executor, token))
+    for index in range(4):
+        given.submit(spec(f"m{index}"), Needs(2, index % 2, 5 * GIB))
+    found = {one.task.path: one for one in given.ended()}
+    assert len(given) == 0
+    assert (found["m0"].ok, found["m0"].node) == (True, "a")
+    assert str(found["m1"].error) == "not there"
+    assert isinstance(found["m2"].error, DeviceError)
+    says = "path:m2: its task died on the cluster, 4 times: it was killed"
+    assert str(found["m2"].error) == says
+    assert (found["m3"].ours, found["m3"].ok, found["m3"].error) == (True, False, None)
+    assert [one["num_gpus"] for one in ray.asked] == [0, 1, 0, 1]
+    assert {(one["num_cpus"], one["memory"], one["max_retries"]) for one in ray.asked} == {
+        (2, 5 * GIB, 3)
+    }
+
+
+def test_a_node_that_cannot_be_used_ends_the_plan(executor, token):
+    given = Tasks(Stub((tasks.UnlikeError("other versions"), "a")), None)
+    given.submit(spec("m0"), Needs(1))
+    with pytest.raises(tasks.UnlikeError, match="other versions"):
+        list(given.ended())
+
+
+def test_cancelled_tasks_that_go_on_are_killed():
+    ray = Stub(None, None)
+    given = Tasks(ray, None)
+    for index in range(2):
+        given.submit(spec(f"m{index}"), Needs(1))
+    given.cancel()
+    assert ray.cancelled == [(0, False), (1, False), (1, True)]
+    assert len(given) == 0
 
 
 # the backend
