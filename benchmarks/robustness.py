@@ -206,7 +206,7 @@ def page(scene: Scene, rows: dict[str, list[Row]], command: str, reading: str, t
 What does the harness say of a copy whose author hides where it came from, and what does the hiding cost the
 copy? Measured on small Llamas that are trained on the spot, by
 
-<!-- not run: it takes half an hour; tests/test_benchmarks.py runs it small -->
+<!-- not run: it takes most of an hour; tests/test_benchmarks.py runs it small -->
 ```console
 {command}
 ```

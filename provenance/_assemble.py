@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import asdict
+from functools import cache, partial
 from importlib.metadata import version
 from platform import python_version
 from typing import TYPE_CHECKING, Any
@@ -10,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 from provenance._home import without_home
 from provenance.errors import InputError
 from provenance.evidence import InputsRecord, ModelRecord, Pairing
+from provenance.plan import sampled
 from provenance.statistics import REGISTRY
+from provenance.vocabulary import DISTANCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from provenance.blocks import Part, Units
     from provenance.inputs import Inputs
-    from provenance.measure import Shape
+    from provenance.measure import Encoded, Shape
     from provenance.plan import Comparison
     from provenance.sources import Checkpoint
     from provenance.statistics import Basis, BlockTest, Statistic
-    from provenance.store import Entry
+    from provenance.store import JSON, Entry
     from provenance.vocabulary import DistillSettings, InputsSpec
 
 
@@ -74,12 +77,41 @@ def _imitations(entries: tuple[Entry, Entry], device: str) -> list[Units[Any]]:
     ]
 
 
-def shared_inputs(
+def imitates(comparison: Comparison) -> bool:
+    """Whether a statistic of the comparison is one of imitations."""
+    return any(part.basis == "functions" for part in REGISTRY[comparison.statistic].components())
+
+
+def comparison_fields(
     comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+) -> dict[str, JSON]:
+    """All of a comparison, and of its models, that evidence depends on."""
+    statistic = comparison.statistic
+    sample: dict[str, JSON] = {} if comparison.sample is None else {"sample": comparison.sample}
+    return {
+        **sample,
+        "statistic": statistic,
+        "versions": REGISTRY[statistic].versions(),
+        "cross": comparison.cross,
+        "permutations": comparison.permutations if statistic in DISTANCES else None,
+        "models": [
+            {
+                "source": model.source,
+                "digest": model.digest,
+                "tokenizer": model.tokenizer_digest,
+                "dtype": model.spec.dtype,
+                "made": [model.conversion, model.pickle, model.remote_code],
+            }
+            for model in (candidate, reference)
+        ],
+        "inputs": asdict(comparison.inputs),
+    }
+
+
+def shared_inputs(
+    encoded: Encoded, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
 ) -> Inputs | None:
     """Token ids for both, or None where no statistic of the comparison runs a model."""
-    from provenance.measure import choose_inputs
-
     components = REGISTRY[comparison.statistic].components()
     if not any(part.runs_models for part in components):
         return None
@@ -88,12 +120,30 @@ def shared_inputs(
             f"{comparison.statistic} runs the models, which inputs of kind 'hidden' do not: "
             "use kind 'text' or 'random', or the statistic match_weights"
         )
-    return choose_inputs(comparison.inputs, candidate, reference)
+    return encoded.choose(comparison.inputs, candidate, reference)
 
 
 def natural_pairing(candidate: Shape, reference: Shape) -> Pairing:
     """Blocks are compared by index where both models have the same number of them."""
     return "same-index" if candidate.blocks == reference.blocks else "best-of-reference"
+
+
+def rows_of(
+    comparison: Comparison, shapes: tuple[Shape, Shape], pairing: Pairing
+) -> tuple[int, ...] | None:
+    """The candidate's blocks that are tested: a sample of those that can be; None where all are."""
+    if comparison.sample is None:
+        return None
+    ours, theirs = (shape.mlps for shape in shapes)
+    met = [i for i in sorted(ours) if pairing != "same-index" or i in theirs]
+    return sampled(met, comparison.sample, comparison.inputs.seed)
+
+
+def sample_record(rows: tuple[int, ...] | None, candidate: Shape) -> dict[str, str]:
+    """What evidence says of a sample of blocks; nothing where all were tested."""
+    if rows is None:
+        return {}
+    return {"sample": f"blocks {', '.join(map(str, rows))} of {candidate.blocks}"}
 
 
 def record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
@@ -139,5 +189,11 @@ def versions() -> dict[str, str]:
     """Versions of what measures."""
     names = {"provenance": "pytest-provenance", "torch": "torch", "transformers": "transformers"}
     names |= {"numpy": "numpy", "scipy": "scipy"}
-    found = {short: version(name) for short, name in names.items()}
+    found = {short: _version(name) for short, name in names.items()}
     return found | {"python": python_version()}
+
+
+@cache
+def _version(package: str) -> str:
+    """Version of what this process has loaded; to look for it lists all that is installed."""
+    return version(package)

@@ -37,4 +37,5 @@ class RegistryDocument(Part):
     alpha: Alpha = 1e-6
     models: dict[ModelName, ModelDocument] = Field(default_factory=dict)
     folder: Written | None = None
+    exhaustive: bool = False
     ignore: list[IgnoreDocument] = Field(default_factory=list)

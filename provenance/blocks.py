@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -23,9 +23,10 @@ from provenance.evidence import (
 from provenance.pvalues import bonferroni
 from provenance.statistics.generalized import GeneralizedResult
 from provenance.statistics.match import MatchResult
+from provenance.units import nbytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -89,6 +90,7 @@ def compare_blocks(
     seed: int,
     on_progress: OnProgress | None = None,
     kept_bytes: int = KEPT_BYTES,
+    rows: Collection[int] | None = None,
 ) -> BlockTable:
     """Test the blocks of two models.
 
@@ -106,9 +108,11 @@ def compare_blocks(
     kept_bytes : int
         How much memory prepared blocks may take while they wait for other partners; what does not
         fit is read and prepared again.
+    rows : collection of int, optional
+        The candidate's blocks that are tested; all where it is None.
     """
     ours, theirs = parts[0].candidate.shape.mlps, parts[0].reference.shape.mlps
-    tests = _pairs(ours, theirs, pairing)
+    tests = [pair for pair in _pairs(ours, theirs, pairing) if rows is None or pair[0] in rows]
     once = pairing == "same-index" and all(
         len(mlps) == 1 for side in (ours, theirs) for mlps in side.values()
     )
@@ -121,9 +125,9 @@ def compare_blocks(
         found[i, j] = _test_all(sides, i, j)
     if on_progress is not None:
         on_progress(len(tests), len(tests))
-    rows = sorted({i for i, _ in found})
     evidence = {key: found[key].evidence for key in sorted(found)}
-    blocks = tuple(_best([evidence[key] for key in evidence if key[0] == i]) for i in rows)
+    tested = sorted({i for i, _ in found})
+    blocks = tuple(_best([evidence[key] for key in evidence if key[0] == i]) for i in tested)
     if pairing != "cross":
         return BlockTable(blocks)
     survivors = {key: tested.survivors for key, tested in found.items()}
@@ -196,7 +200,7 @@ class _Sides:
         side = getattr(self.part, role).block(*place)
         if self.part.prepare is not None:
             side = self.part.prepare(side, role, self.seed)
-        size = _nbytes(side)
+        size = nbytes(side)
         while self._kept and self._room < size:
             _, (_, freed) = self._kept.popitem(last=False)
             self._room += freed
@@ -204,15 +208,6 @@ class _Sides:
             self._kept[role, place] = (side, size)
             self._room -= size
         return side
-
-
-def _nbytes(value: Any) -> int:
-    """Bytes of all tensors in a dataclass of tensors and such dataclasses."""
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    if is_dataclass(value):
-        return sum(_nbytes(getattr(value, field.name)) for field in fields(value))
-    return 0
 
 
 @dataclass(frozen=True)

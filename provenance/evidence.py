@@ -177,7 +177,8 @@ class Evidence:
     (candidate blocks, reference blocks), and the best one-to-one map of blocks. A statistic of whole
     models has no blocks: ``value`` is its number, ``log10_p`` its own p-value or None, ``permutations``
     PERMTEST's T where the p-value is PERMTEST's, and ``details`` what explains it. Of `generalized`,
-    ``details`` says how the MLPs were imitated.
+    ``details`` says how the MLPs were imitated. Where only a sample of the candidate's blocks was tested
+    its ``sample`` says which; such evidence decides no claim about all blocks.
     """
 
     statistic: str
@@ -197,6 +198,11 @@ class Evidence:
     permutations: int | None = None
     details: Mapping[str, float | int | str] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    @property
+    def sampled(self) -> bool:
+        """Whether only some of the blocks were tested, as a screen."""
+        return "sample" in self.details
 
     def tested(self) -> tuple[BlockEvidence, ...]:
         """Blocks that have a p-value."""

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provenance import corpus, recipes
 from provenance._assemble import (
+    comparison_fields,
+    imitates,
     inputs_record,
     natural_pairing,
     parts,
     record,
+    rows_of,
+    sample_record,
     shared_inputs,
     versions,
 )
@@ -33,7 +38,6 @@ from provenance.statistics import REGISTRY
 from provenance.store import Store
 from provenance.verdict import aggregate
 from provenance.vocabulary import (
-    DISTANCES,
     PAIR_STATISTICS,
     PERMUTATIONS,
     DistillSettings,
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
+    from provenance.measure import Encoded
     from provenance.plan import Capture
     from provenance.sources import Checkpoint
     from provenance.store import JSON
@@ -128,13 +133,7 @@ class Executor:
         return found
 
     def has(self, comparison: Comparison) -> bool:
-        """Whether the store holds the evidence; opens both models, and runs none.
-
-        Raises
-        ------
-        ProvenanceError
-            If a model cannot be had.
-        """
+        """Whether the store holds the evidence; opens both models, and runs none."""
         return (
             self.store.get("evidence", self._fields(comparison, *self._pair(comparison)))
             is not None
@@ -149,13 +148,7 @@ class Executor:
         self._evidence.setdefault(comparison, error)
 
     def captures(self, comparison: Comparison) -> tuple[Capture, ...]:
-        """What must be computed of either model before the two are compared; opens them, runs none.
-
-        Raises
-        ------
-        ProvenanceError
-            If a model cannot be had.
-        """
+        """What must be computed of either model before the two are compared; opens them, runs none."""
         return self._captures.of(comparison, *self._pair(comparison))
 
     def capture(self, capture: Capture) -> None:
@@ -172,9 +165,7 @@ class Executor:
         if capture.role is not None:
             work.imitations(model, self.distillation, seed, capture.role)
             return
-        from provenance.measure import choose_inputs
-
-        inputs = choose_inputs(capture.inputs, model, self.checkpoint(capture.partner))
+        inputs = self._encoded.choose(capture.inputs, model, self.checkpoint(capture.partner))
         work.activations(model, inputs, gated=capture.gated)
 
     def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
@@ -196,6 +187,12 @@ class Executor:
             [model.digest, model.tokenizer_digest or "", model.spec.dtype or ""] for model in models
         )
         return {**fields, "models": made, "device": None}
+
+    @cached_property
+    def _encoded(self) -> Encoded:
+        from provenance.measure import Encoded
+
+        return Encoded()
 
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
@@ -224,26 +221,13 @@ class Executor:
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> dict[str, JSON]:
         """All that the evidence depends on, known without torch and without running a model."""
-        inputs, statistic = comparison.inputs, comparison.statistic
+        inputs = comparison.inputs
         text = self._text_digest(inputs) if inputs.kind == "text" else None
-        distilled = {"distillation": asdict(self.distillation)} if _imitates(comparison) else {}
-        return distilled | {
+        distilled = {"distillation": asdict(self.distillation)} if imitates(comparison) else {}
+        return {
+            **distilled,
+            **comparison_fields(comparison, candidate, reference),
             "measure": MEASURE_VERSION,
-            "statistic": statistic,
-            "versions": REGISTRY[statistic].versions(),
-            "cross": comparison.cross,
-            "permutations": comparison.permutations if statistic in DISTANCES else None,
-            "models": [
-                {
-                    "source": model.source,
-                    "digest": model.digest,
-                    "tokenizer": model.tokenizer_digest,
-                    "dtype": model.spec.dtype,
-                    "made": [model.conversion, model.pickle, model.remote_code],
-                }
-                for model in (candidate, reference)
-            ],
-            "inputs": asdict(inputs),
             "text": text,
             "device": self.device,
         }
@@ -268,7 +252,7 @@ class Executor:
         from provenance.devices import lease
         from provenance.pairs import PairInputs, measure_pair
 
-        inputs = shared_inputs(comparison, candidate, reference)
+        inputs = shared_inputs(self._encoded, comparison, candidate, reference)
         self._tell(Stage("match", f"{candidate.source} against {reference.source}"))
         seed = comparison.inputs.seed
         with lease(self.device, self.store.root / "locks") as device:
@@ -300,8 +284,8 @@ class Executor:
         components = REGISTRY[comparison.statistic].components()
         seed = comparison.inputs.seed
         pair = f"{candidate.source} against {reference.source}"
-        inputs = shared_inputs(comparison, candidate, reference)
-        settings = self.distillation if _imitates(comparison) else None
+        inputs = shared_inputs(self._encoded, comparison, candidate, reference)
+        settings = self.distillation if imitates(comparison) else None
         models = (candidate, reference)
         work = PerModel(self.store, self.device, self._tell, self.memory)
         gated = REGISTRY[comparison.statistic].gated
@@ -310,12 +294,14 @@ class Executor:
             units = parts(components, models, entries, device, settings)
             shapes = (units[0].candidate.shape, units[0].reference.shape)
             pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes)
+            rows = rows_of(comparison, shapes, pairing)
             table = compare_blocks(
                 units,
                 pairing,
                 seed,
                 lambda i, n: self._tell(Stage("match", pair, i, n)),
                 self.memory.working // 2,
+                rows,
             )
         if not any(block.log10_p is not None for block in table.blocks):
             reasons = (block.reason for block in table.blocks if block.reason)
@@ -335,13 +321,11 @@ class Executor:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             cross=table.cross,
             alignment=table.alignment,
-            details={} if settings is None else settings.details(),
+            details={
+                **({} if settings is None else settings.details()),
+                **sample_record(rows, shapes[0]),
+            },
         )
-
-
-def _imitates(comparison: Comparison) -> bool:
-    """Whether a statistic of the comparison is one of imitations."""
-    return any(part.basis == "functions" for part in REGISTRY[comparison.statistic].components())
 
 
 def compare(

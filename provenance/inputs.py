@@ -16,11 +16,11 @@ from provenance import corpus
 from provenance.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from provenance.vocabulary import InputsSpec
 
-    Encode = Callable[[str], list[int]]
+    Encode = Callable[[str], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _fit_length(spec: InputsSpec, readers: tuple[Reader, ...], notes: list[str])
     return replace(spec, sequence_length=length)
 
 
-def _enough(ids: list[int], tokens: int) -> torch.Tensor:
+def _enough(ids: Sequence[int], tokens: int) -> torch.Tensor:
     if len(ids) < tokens:
         raise InputError(
             f"the text gives {len(ids)} tokens where {tokens} were asked for: lower tokens"

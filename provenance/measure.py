@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gc
 import json
+from array import array
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,21 +42,39 @@ CAPTURE_VERSION = 3
 ACTIVATIONS, LAYOUT = "activations.safetensors", "layout.json"
 
 
-def choose_inputs(spec: InputsSpec, candidate: Checkpoint, reference: Checkpoint) -> Inputs:
-    """Inputs legitimate for both models; see `provenance.inputs.choose`."""
-    return choose(spec, _reader(candidate, spec), _reader(reference, spec))
+class Encoded:
+    """Ids of texts by the tokenizers of models: a run encodes a text once a model, not once a pair.
 
+    It is not only faster. What a tokenizer of tokenizers 0.23 remembers of what it encoded is not freed
+    with it: half a MiB for 4096 tokens of English.
+    """
 
-def _reader(checkpoint: Checkpoint, spec: InputsSpec) -> Reader:
-    if checkpoint.vocabulary is None:
-        raise ProvenanceError(f"{checkpoint.source}: its config.json states no vocab_size")
-    tokenizer = load_tokenizer(checkpoint) if spec.kind == "text" else None
-    return Reader(
-        checkpoint.source,
-        checkpoint.vocabulary,
-        checkpoint.positions,
-        None if tokenizer is None else lambda text: encode(tokenizer, text),
-    )
+    def __init__(self) -> None:
+        self._ids: dict[tuple[Path, bool, int, bytes], array[int]] = {}
+        self._once: dict[bytes, array[int]] = {}
+
+    def choose(self, spec: InputsSpec, candidate: Checkpoint, reference: Checkpoint) -> Inputs:
+        """Inputs legitimate for both models; see `provenance.inputs.choose`."""
+        return choose(spec, self._reader(candidate, spec), self._reader(reference, spec))
+
+    def _reader(self, checkpoint: Checkpoint, spec: InputsSpec) -> Reader:
+        if checkpoint.vocabulary is None:
+            raise ProvenanceError(f"{checkpoint.source}: its config.json states no vocab_size")
+        reads = spec.kind == "text" and checkpoint.tokenizer_digest is not None
+        return Reader(
+            checkpoint.source,
+            checkpoint.vocabulary,
+            checkpoint.positions,
+            (lambda text: self._encode(checkpoint, text, spec.tokens)) if reads else None,
+        )
+
+    def _encode(self, checkpoint: Checkpoint, text: str, tokens: int) -> array[int]:
+        """The first ids of a text; those that models have in common are kept once."""
+        key = (checkpoint.folder, checkpoint.remote_code, tokens, sha256(text.encode()).digest())
+        if key not in self._ids:
+            ids = array("q", encode(load_tokenizer(checkpoint), text)[:tokens])
+            self._ids[key] = self._once.setdefault(sha256(ids).digest(), ids)
+        return self._ids[key]
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from provenance.vocabulary import PERMUTATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from provenance.suite import Claim, Suite
     from provenance.vocabulary import Disguise, InputsSpec, ModelSpec, StatisticName
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One piece of evidence to be had: two models, what they are fed, one statistic."""
+    """One piece of evidence to be had: two models, what they are fed, one statistic.
+
+    ``sample`` is how many of the candidate's blocks are tested, see `sampled`; all where it is None.
+    """
 
     candidate: ModelSpec
     reference: ModelSpec
@@ -24,6 +29,7 @@ class Comparison:
     statistic: StatisticName
     cross: bool = False
     permutations: int = PERMUTATIONS
+    sample: int | None = None
 
     @classmethod
     def of(
@@ -73,6 +79,21 @@ class Capture:
     inputs: InputsSpec
     gated: bool
     role: Literal["candidate", "reference"] | None = None
+
+
+def sampled(blocks: Sequence[int], number: int, seed: int) -> tuple[int, ...]:
+    """One block of each of ``number`` equal stretches of the depth, drawn by the seed.
+
+    Who does not know the seed does not know which; all of the blocks, where there are no more.
+    """
+    if number >= len(blocks):
+        return tuple(blocks)
+    ends = [k * len(blocks) // number for k in range(number + 1)]
+    drawn = (
+        start + int(sha256(f"{seed}:{k}".encode()).hexdigest(), 16) % (end - start)
+        for k, (start, end) in enumerate(pairwise(ends))
+    )
+    return tuple(blocks[place] for place in drawn)
 
 
 def comparison(suite: Suite, claim: Claim) -> Comparison:

@@ -8,7 +8,7 @@ projection is a plain linear map whose weight can be read from the checkpoint.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -83,3 +83,10 @@ class MLPFactors:
 
 
 MLPUnits: TypeAlias = MLPActivations | MLPFactors
+
+
+def nbytes(value: object) -> int:
+    """Bytes of all tensors in a dataclass of tensors and such dataclasses."""
+    if is_dataclass(value):
+        return sum(nbytes(getattr(value, field.name)) for field in fields(value))
+    return int(getattr(value, "nbytes", 0))

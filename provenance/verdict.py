@@ -149,6 +149,9 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
     if evidence.statistic in PAIR_STATISTICS:
         return _as_suite_says(claim, _judge_models(claim, evidence))
     blocks = claimed_blocks(claim, evidence)
+    if evidence.sampled and claim.blocks.indices is None:
+        verdict = decide_blocks(blocks, claim.threshold)
+        return Judgement("fails", verdict, _measured_pair(blocks, claim, evidence), _SAMPLED)
     missing = _missing_blocks(claim, blocks)
     if missing:
         meaning = f"The claim names {listed(missing)}, which could not be compared."
@@ -218,6 +221,10 @@ _UNKNOWN = "Nothing is claimed of this pair."
 _IDENTICAL = "The two have one digest: they are the same checkpoint."
 _UNTESTED = "This block could not be tested, so it neither supports nor refutes the claim."
 _UNCHECKED = "No block could be compared, so nothing was checked."
+_SAMPLED = (
+    "Only a sample of the blocks was compared, as an audit's screen does, and the claim speaks of all "
+    "of them."
+)
 _KINSHIP = (
     "One of the two models descends from the other, or both from one ancestor: independently "
     "trained models agree like this only by a chance of that size."

@@ -381,9 +381,9 @@ def test_a_history_of_a_newer_schema_is_refused(url):
     History(url).close()
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("UPDATE provenance_schema SET version = 2"))
+        connection.execute(sqlalchemy.text("UPDATE provenance_schema SET version = 3"))
     engine.dispose()
-    with pytest.raises(HistoryError, match=r"of schema 2, and this version .* reads schema 1"):
+    with pytest.raises(HistoryError, match=r"of schema 3, and this version .* reads schema 2"):
         History(url)
 
 

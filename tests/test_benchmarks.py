@@ -5,7 +5,19 @@ import re
 
 import pytest
 
-from benchmarks import assignment, experts, gpu, match, robustness
+from benchmarks import (
+    _screened,
+    assignment,
+    capacity,
+    experts,
+    gpu,
+    match,
+    robustness,
+    screen,
+    soak,
+)
+from provenance.evidence import BlockEvidence
+from provenance.plan import sampled
 
 SIZES = {"blocks": 2, "hidden": 48, "units": 96, "heads": 4, "vocabulary": 256, "tokens": 256}
 SMALL = [f"--{name}={size}" for name, size in (SIZES | {"sequence-length": 64}).items()]
@@ -58,6 +70,24 @@ def test_the_choice_of_experts_is_measured_against_all_pairs(capsys, monkeypatch
     assert "| 160 of 400 |" in rows[0]
 
 
+def test_a_screen_is_counted_over_all_that_may_be_drawn():
+    drawn = {sampled(range(12), 3, seed) for seed in range(2000)}
+    assert drawn == set(_screened.screens(12, 3))
+    kin = {1: -300.0, 2: -300.0, 11: -1.5}
+    blocks = [BlockEvidence(i, i, kin.get(i, -1.2), 0.0, (8, 8), (8, 8), 0) for i in range(12)]
+    assert _screened.passing(blocks, 3) == pytest.approx(1 - 2 / 4 * 3 / 4)
+
+
+def test_what_a_screen_misses_and_lets_through_is_measured(capsys, tmp_path):
+    arguments = ["--folder", str(tmp_path), "--small", "--blocks", "6", "--models", "2"]
+    screen.main([*arguments, "--screened", "2"])
+    out = capsys.readouterr().out
+    assert out.startswith("6 blocks of 96 units, a screen of 2, at 0.05")
+    assert "| rounding | int4 | dependent | 6 of 6 | 0% |" in out
+    assert re.search(r"^\| of one depth \| 1 \| \d+\.\d% \| 0 \|", out, re.MULTILINE)
+    assert re.search(r"^\| 6 \| \d+ \| \d+ \| 0\.\d\d \|", out, re.MULTILINE)
+
+
 def test_padded_copies_are_recognised(tmp_path):
     output = tmp_path / "robustness.md"
     robustness.main(
@@ -84,3 +114,74 @@ def test_a_strength_is_found_by_what_it_costs():
     assert list(made.values()) == pytest.approx([1.05, 1.25, 2.0], rel=1e-3)
     weak = robustness._attacks.Attack("x", lambda _, strength: strength, (0.5, 1.1))
     assert len(list(robustness._made(weak, Scene()))) == 1
+
+
+LEAKING = soak.Worker(
+    "gw0",
+    [
+        {"rss": i << 20, "hooks": 1, "descriptors": i, "threads": 4, "modules": i, "pid": 1}
+        for i in range(30)
+    ],
+    {"hooks": 0, "modules": 30, "pid": 1},
+)
+
+
+def test_a_soak_complains_of_whatever_grows_or_is_left():
+    size = soak.Size(models=2, pairs=30, workers=2)
+    found = soak.Outcome([LEAKING], {"pass": 29, "fail": 1}, ["tmp/a"], 1.0, "said")
+    assert found.complaints(size) == [
+        "tmp/a is left",
+        "29 of 30 claims hold: {'pass': 29, 'fail': 1}\nsaid",
+        "1 of 2 workers left samples",
+        "gw0 had 1 hooks between two tests",
+        "gw0 had 0 modules, and 30 at its end",
+        "gw0 had 19 descriptors, and 29 later",
+        "gw0 had 19 modules, and 29 later",
+        "gw0 grew by 1024 KiB a claim and more",
+    ]
+
+
+@pytest.mark.extended
+def test_a_small_soak_leaves_nothing_behind(tmp_path):
+    size = soak.Size(models=12, pairs=60)
+    found = soak.soak(size, tmp_path)
+    assert found.left == []
+    assert found.states == {"pass": 60}
+    assert len(found.workers) == 2
+    for worker in found.workers:
+        samples = [*worker.samples, worker.end]
+        assert {sample["hooks"] for sample in samples} == {0}
+        for what in ("descriptors", "threads", "modules"):
+            assert len({sample[what] for sample in samples}) == 1
+        # with so few claims the heap has not settled yet
+        assert worker.end["rss"] - worker.samples[0]["rss"] < 32 << 20
+
+
+COSTS = capacity.Costs(1e-11, 1e-9, 2e-11, 1e-11, 1e-6, 1.6, 2e-3)
+
+
+@pytest.mark.parametrize(("models", "workers"), [(40, 1), (60, 7), (200, 16)])
+def test_the_simulated_plan_takes_what_the_formula_says(models, workers):
+    kind = capacity.KINDS["8B"]
+    expected = capacity.formula(COSTS, kind, models, workers, 4096)
+    simulated = capacity.simulate(COSTS, kind, models, workers, 4096)
+    assert expected * (1 - 1e-9) <= simulated
+    assert simulated == pytest.approx(expected, rel=0.05)
+
+
+def test_a_single_pair_waits_for_both_of_its_models():
+    kind = capacity.KINDS["8B"]
+    one, pair = (f(COSTS, kind, 4096) for f in (capacity.capture_seconds, capacity.match_seconds))
+    assert capacity.simulate(COSTS, kind, 2, 2, 4096) == pytest.approx(one + pair)
+    assert capacity.simulate(COSTS, kind, 2, 1, 4096) == pytest.approx(2 * one + pair)
+
+
+def test_the_costs_of_an_audit_are_measured_and_kept(tmp_path, capsys):
+    file = tmp_path / "costs.json"
+    capacity.main(["--small", "--json", str(file)])
+    assert "| 100 of 8B |" in capsys.readouterr().out
+    assert all(
+        value > 0 for name, value in json.loads(file.read_text()).items() if name != "exponent"
+    )
+    capacity.main(["--small", "--costs", str(file), "--plan", "30"])
+    assert capsys.readouterr().out.startswith("435 pairs planned in ")

@@ -1,5 +1,6 @@
 """Evidence is measured once, from each model run once, whoever asks."""
 
+import itertools
 import json
 
 import pytest
@@ -28,6 +29,19 @@ def test_three_models_and_three_pairs_take_three_forward_passes(store, family):
         compare(getattr(family, a), getattr(family, b), inputs=INPUTS, executor=executor)
     assert kinds(store).count("activations") == 3
     assert kinds(store).count("evidence") == 3
+
+
+def test_a_text_is_encoded_once_with_each_models_tokenizer(store, family, monkeypatch):
+    from provenance import measure
+
+    loaded = []
+    load = measure.load_tokenizer
+    monkeypatch.setattr(measure, "load_tokenizer", lambda c: loaded.append(c.folder) or load(c))
+    executor = Executor(store)
+    names = ("base", "kin", "other")
+    for a, b in itertools.combinations(names, 2):
+        compare(getattr(family, a), getattr(family, b), inputs=INPUTS, executor=executor)
+    assert sorted(loaded) == sorted(getattr(family, name) for name in names)
 
 
 def test_another_executor_reads_what_one_has_measured(store, family):

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provenance.plan import Comparison, Plan, comparison, positive_control
+from provenance.plan import Comparison, Plan, comparison, positive_control, sampled
 from provenance.suite import loads
 from provenance.vocabulary import InputsSpec, ModelSpec
 
@@ -129,3 +129,20 @@ def test_the_disguise_of_a_control_is_one_that_the_statistic_could_see_through()
         "disguised-units:recipe:quickstart/base",
         "disguised:recipe:quickstart/base",
     ]
+
+
+@given(st.sets(st.integers(0, 200), max_size=40).map(sorted), st.integers(1, 6), st.integers())
+def test_a_sample_has_one_block_of_each_part_of_the_depth(blocks, number, seed):
+    drawn = sampled(blocks, number, seed)
+    assert drawn == sampled(blocks, number, seed)
+    assert len(drawn) == min(number, len(blocks))
+    places = [blocks.index(block) for block in drawn]
+    if number < len(blocks):
+        part = len(blocks) / number
+        assert all(int(k * part) <= at < (k + 1) * part for k, at in enumerate(places))
+
+
+def test_another_seed_draws_another_sample():
+    drawn = {sampled(range(32), 3, seed) for seed in range(400)}
+    assert {blocks[0] for blocks in drawn} == set(range(10))
+    assert {blocks[2] for blocks in drawn} == set(range(21, 32))

@@ -88,7 +88,7 @@ def test_a_run_tells_no_secret(home, tmp_path, ours, workers):
     results = Results.from_json((out / "evidence" / "results.json").read_text())
     assert [result.state for result in results.claims] == ["fail", "fail"]
     assert results.claims[0].evidence.candidate.source == "path:~/projects/models/kin"
-    assert results.claims[0].evidence.inputs.note.endswith("~/projects/models/kin takes")
+    assert results.claims[0].evidence.inputs.note.endswith("~/projects/models/base takes")
     assert results.suites[0].inputs.text == "~/projects/words.txt"
     assert "~/projects/models/gone" in results.claims[1].error
     told = written(out) | {"printed": printed.encode()}

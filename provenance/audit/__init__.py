@@ -12,7 +12,7 @@ Nothing here needs torch until a pair must be measured.
 from provenance.audit.changes import KINDS as CHANGE_KINDS
 from provenance.audit.changes import Change
 from provenance.audit.history import History, HistoryError
-from provenance.audit.records import Audit, AuditedModel, AuditedPair
+from provenance.audit.records import Audit, AuditedModel, AuditedPair, ScreenedBlock
 from provenance.audit.registry import Registry, load_registry
 from provenance.audit.report import audit_results
 from provenance.audit.run import Outlook, audit_registry, foresee
@@ -27,6 +27,7 @@ __all__ = [
     "HistoryError",
     "Outlook",
     "Registry",
+    "ScreenedBlock",
     "audit_registry",
     "audit_results",
     "foresee",

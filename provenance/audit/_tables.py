@@ -13,8 +13,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised whenever these tables change; a history of a newer schema is refused."""
+FIRST = 1
+"""The schema that had all but `screened`; a history of it is brought up to date when it is written."""
 
 metadata = MetaData()
 # Text of MySQL has 64 KiB, and evidence on a hundred blocks may have more.
@@ -78,4 +80,15 @@ pairs = Table(
     Column("log10_p", Float),
     Column("error", Text),
     Column("known", Boolean, nullable=False),
+)
+
+screened = Table(
+    "provenance_screened",
+    metadata,
+    Column("run", ForeignKey(runs.c.id), primary_key=True),
+    Column("candidate", String(1000), primary_key=True),
+    Column("reference", String(1000), primary_key=True),
+    Column("candidate_block", Integer, primary_key=True, autoincrement=False),
+    Column("reference_block", Integer, nullable=False),
+    Column("log10_p", Float, nullable=False),
 )

@@ -48,6 +48,16 @@ def changes(before: Snapshot, now: Snapshot) -> tuple[Change, ...]:
     )
 
 
+def unsettled(before: Snapshot, models: Sequence[AuditedModel]) -> set[frozenset[str]]:
+    """Pairs that were judged and not called independent, by their two names of now."""
+    moved = _moves(_by_name(before.models), _by_name(models))
+    return {
+        pair.names
+        for pair in _renamed(before, moved).pairs
+        if pair.verdict in {"dependent", "inconclusive"}
+    }
+
+
 def _by_name(models: Sequence[AuditedModel]) -> dict[str, AuditedModel]:
     return {model.name: model for model in models}
 
@@ -160,6 +170,8 @@ def _why(was: AuditedPair | None, pair: AuditedPair, before: Snapshot, now: Snap
         {model.digest for model in models if model.name in pair.names}
         for models in (before.models, now.models)
     ]
+    if digests[0] == digests[1] and was.screened:
+        return f" (the same weights; then, only {len(was.screened)} blocks were compared)"
     if digests[0] == digests[1]:
         return " (the same weights; the statistic, the inputs or the code changed)"
     return ""

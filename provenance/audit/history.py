@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import time
+from collections import defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -22,7 +23,13 @@ import platformdirs
 
 from provenance._entries import make_private
 from provenance._forms import extra
-from provenance.audit.records import AuditedModel, AuditedPair, Snapshot, shown_inputs
+from provenance.audit.records import (
+    AuditedModel,
+    AuditedPair,
+    ScreenedBlock,
+    Snapshot,
+    shown_inputs,
+)
 from provenance.errors import ProvenanceError
 from provenance.evidence import Evidence, EvidenceError
 
@@ -81,6 +88,7 @@ class History:
                 "postgresql+psycopg://user@host/name"
             ) from None
         self.shown = parsed.render_as_string(hide_password=True)
+        self._read_only = read_only
         with self._usable():
             self._engine = _engine(parsed, read_only=read_only)
             try:
@@ -162,8 +170,13 @@ class History:
         """Record how a pair was judged in a run."""
         from provenance.audit import _tables as t
 
+        row = {"run": run, **asdict(pair)}
+        blocks = row.pop("screened")
+        names = {name: row[name] for name in ("run", "candidate", "reference")}
         with self._writing() as connection:
-            connection.execute(t.pairs.insert().values(run=run, **asdict(pair)))
+            connection.execute(t.pairs.insert().values(row))
+            if blocks:
+                connection.execute(t.screened.insert(), [names | block for block in blocks])
 
     def finish(self, run: int) -> str:
         """Say that a run is complete; returns the time."""
@@ -189,13 +202,52 @@ class History:
                 connection.execute(select(table).where(table.c.run == run["id"])).mappings().all()
                 for table in (t.models, t.pairs)
             )
+            screened = self._screened(connection, run["id"])
         return Snapshot(
             run=run["id"],
             created=run["finished"],
             threshold=run["threshold"],
             models=tuple(AuditedModel(**_without_run(row)) for row in models),
-            pairs=tuple(AuditedPair(**_without_run(row)) for row in pairs),
+            pairs=tuple(
+                AuditedPair(**_without_run(row), screened=tuple(screened[_names(row)]))
+                for row in pairs
+            ),
         )
+
+    def _screened(
+        self, connection: Connection, run: int
+    ) -> defaultdict[tuple[str, str], list[ScreenedBlock]]:
+        """The blocks of pairs that were judged by a screen, by their candidate and reference."""
+        from sqlalchemy import select
+
+        from provenance.audit import _tables as t
+
+        found = defaultdict(list)
+        if not self._old:
+            query = select(t.screened).where(t.screened.c.run == run)
+            for row in connection.execute(query.order_by(t.screened.c.candidate_block)).mappings():
+                block = ScreenedBlock(
+                    row["candidate_block"], row["reference_block"], row["log10_p"]
+                )
+                found[_names(row)].append(block)
+        return found
+
+    def unsettled(self) -> set[frozenset[str]]:
+        """Pairs that any run judged and did not call independent, by their two digests."""
+        from sqlalchemy import and_, select
+
+        from provenance.audit import _tables as t
+
+        one, other = t.models.alias("one"), t.models.alias("other")
+        query = (
+            select(one.c.digest, other.c.digest)
+            .join(t.pairs, and_(t.pairs.c.run == one.c.run, t.pairs.c.candidate == one.c.name))
+            .join(other, and_(t.pairs.c.run == other.c.run, t.pairs.c.reference == other.c.name))
+            .where(t.pairs.c.verdict.in_(("dependent", "inconclusive")))
+            .distinct()
+        )
+        with self._usable(), self._engine.connect() as connection:
+            return {frozenset(row) for row in connection.execute(query)}
 
     def _keep(self, row: dict[str, Any]) -> None:
         from sqlalchemy.exc import IntegrityError
@@ -240,14 +292,19 @@ class History:
         with self._engine.begin() as connection:
             t.schema.create(connection, checkfirst=True)
             found = connection.execute(select(t.schema.c.version)).scalar()
+            self._old = found == t.FIRST and self._read_only
+            if self._old:  # what is only read is left as it is
+                return
             if found is None:
                 connection.execute(t.schema.insert().values(id=1, version=t.SCHEMA))
-            elif found != t.SCHEMA:
+            elif found not in (t.FIRST, t.SCHEMA):
                 raise HistoryError(
                     f"the history {self.shown} is of schema {found}, and this version of provenance "
                     f"reads schema {t.SCHEMA}: use a newer version, or another history"
                 )
             t.metadata.create_all(connection)
+            if found == t.FIRST:
+                connection.execute(t.schema.update().values(version=t.SCHEMA))
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -338,6 +395,10 @@ def _make_file(file: Path) -> None:
 
 def _without_run(row: Any) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "run"}
+
+
+def _names(row: Any) -> tuple[str, str]:
+    return row["candidate"], row["reference"]
 
 
 def _now() -> str:

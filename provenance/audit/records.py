@@ -34,11 +34,21 @@ class AuditedModel:
 
 
 @dataclass(frozen=True)
+class ScreenedBlock:
+    """A block of the candidate that was screened, the reference's that it met, and its log10 p-value."""
+
+    candidate_block: int
+    reference_block: int
+    log10_p: float
+
+
+@dataclass(frozen=True)
 class AuditedPair:
     """A pair as it was judged at a run; ``verdict`` is None where ``error`` says why it was not.
 
     ``key`` is the digest of all that its evidence depends on. ``known`` says that the evidence, or the
-    reason that there can be none, was in the history before.
+    reason that there can be none, was in the history before. ``screened`` holds the blocks that were
+    compared, where the pair was called independent by a screen and no other block was looked at.
     """
 
     candidate: str
@@ -48,6 +58,7 @@ class AuditedPair:
     key: str | None = None
     error: str | None = None
     known: bool = False
+    screened: tuple[ScreenedBlock, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -72,7 +83,7 @@ class Audit:
 
     ``since`` is the last complete run before it, with ``since_created``; None at the first, which has no
     changes. ``evidence`` is by `AuditedPair.key`. ``ignored`` lists pairs that were not judged, each as
-    (name, name, reason).
+    (name, name, reason). ``exhaustive`` says that no pair was screened.
     """
 
     name: str
@@ -89,6 +100,7 @@ class Audit:
     since_created: str | None
     changes: tuple[Change, ...]
     evidence: dict[str, Evidence]
+    exhaustive: bool = False
 
     @property
     def measured(self) -> int:
@@ -99,6 +111,11 @@ class Audit:
     def known(self) -> int:
         """Pairs whose evidence, or reason that there is none, was known before."""
         return sum(pair.known for pair in self.pairs)
+
+    @property
+    def screened(self) -> int:
+        """Pairs that were called independent by a screen of some of their blocks."""
+        return sum(bool(pair.screened) for pair in self.pairs)
 
     @property
     def failed(self) -> int:
@@ -119,6 +136,8 @@ class Audit:
             "measured": self.measured,
             "known": self.known,
             "failed": self.failed,
+            "screened": self.screened,
+            "exhaustive": self.exhaustive,
             "since": self.since,
             "changes": [asdict(change) for change in self.changes],
             "models": [asdict(model) for model in self.models],

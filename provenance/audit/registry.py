@@ -44,6 +44,7 @@ class Registry:
 
     ``path`` is absolute. ``ignored`` holds the reasons of pairs that are not judged, by their two names;
     ``marks`` where models are declared. ``alpha`` is divided by the number of pairs that are judged.
+    ``exhaustive`` has every block of every pair compared, without a screen.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Registry:
     ignored: Mapping[frozenset[str], str] = field(default_factory=dict)
     marks: Mapping[str, Mark] = field(default_factory=dict)
     digest: str = ""
+    exhaustive: bool = False
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every pair once, as (candidate, reference): the reference is the one that is declared first.
@@ -160,6 +162,7 @@ def _registry(document: RegistryDocument, path: Path) -> Registry:
         statistic=document.statistic,
         alpha=document.alpha,
         ignored=ignored,
+        exhaustive=document.exhaustive,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance._assemble import versions
 from provenance._home import without_home
 from provenance.audit.records import shown_inputs
 from provenance.audit.registry import NOWHERE
+from provenance.pvalues import format_p
 from provenance.results import ClaimResult, PartResult, Results, SuiteRecord, with_holm
 from provenance.suite import Blocks, Claim
 from provenance.verdict import judge_pair
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 def audit_results(found: Audit, registry: Registry) -> Results:
     """Results in which each pair is a claim ``unknown``, its evidence beside it.
 
-    A pair that could not be judged has failed, with its reason; one that was ignored is skipped.
+    A pair that could not be judged has failed, with its reason; one that was ignored is skipped. The claim
+    of a pair that was only screened speaks of the screened blocks alone, and its judgement says so.
     """
     claims = [
         *(_judged(pair, found, registry) for pair in found.pairs),
@@ -33,7 +36,13 @@ def audit_results(found: Audit, registry: Registry) -> Results:
     return Results((record,), with_holm((record,), tuple(claims)), versions(), found.created)
 
 
-def _claim(candidate: str, reference: str, registry: Registry, skip: str | None = None) -> Claim:
+def _claim(
+    candidate: str,
+    reference: str,
+    registry: Registry,
+    blocks: tuple[int, ...] = (),
+    skip: str | None = None,
+) -> Claim:
     return Claim(
         id=f"{candidate}-vs-{reference}",
         candidate=candidate,
@@ -42,7 +51,7 @@ def _claim(candidate: str, reference: str, registry: Registry, skip: str | None 
         statistic=registry.statistic,
         alpha=registry.alpha,
         threshold=registry.threshold,
-        blocks=Blocks(),
+        blocks=Blocks(blocks or None),
         tags=(),
         xfail=None,
         skip=skip,
@@ -53,12 +62,27 @@ def _claim(candidate: str, reference: str, registry: Registry, skip: str | None 
 def _judged(pair: AuditedPair, found: Audit, registry: Registry) -> ClaimResult:
     path = without_home(str(registry.path))
     evidence = found.evidence.get(pair.key or "")
-    claim = _claim(pair.candidate, pair.reference, registry)
+    blocks = tuple(block.candidate_block for block in pair.screened)
+    claim = _claim(pair.candidate, pair.reference, registry, blocks)
     if evidence is None:
         part = PartResult(f"{path}::{claim.id}", "failed", 0.0, pair.error)
         return ClaimResult(path, claim, error=pair.error, parts=(part,))
     part = PartResult(f"{path}::{claim.id}", "passed", 0.0)
-    return ClaimResult(path, claim, judge_pair(claim, evidence), evidence, parts=(part,))
+    judged = judge_pair(claim, evidence)
+    if pair.screened:
+        judged = replace(judged, meaning=_screened(pair))
+    return ClaimResult(path, claim, judged, evidence, parts=(part,))
+
+
+def _screened(pair: AuditedPair) -> str:
+    found = (
+        f"block {b.candidate_block} (p = {format_p(b.log10_p)})"
+        for b in sorted(pair.screened, key=lambda block: block.candidate_block)
+    )
+    return (
+        f"Screened: only {', '.join(found)} of {pair.candidate} were compared, and nothing was found in "
+        "them. Kinship in other blocks would not have been seen; --exhaustive compares all."
+    )
 
 
 def _ignored(names: tuple[str, str, str], registry: Registry) -> ClaimResult:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from provenance import corpus
 from provenance._assemble import versions
 from provenance._home import without_home
 from provenance._weights import one_line
-from provenance.audit.changes import changes
+from provenance.audit.changes import changes, unsettled
 from provenance.audit.history import HistoryError
 from provenance.audit.records import Audit, AuditedModel, AuditedPair, Snapshot, shown_inputs
+from provenance.audit.screen import screen_of, screened_blocks, strangers
 from provenance.errors import (
     ArchitectureError,
     DegenerateError,
@@ -21,6 +22,7 @@ from provenance.errors import (
     ProvenanceError,
     StoreError,
 )
+from provenance.evidence import Evidence
 from provenance.plan import Comparison
 from provenance.store import digest_of
 from provenance.verdict import decide_evidence
@@ -29,7 +31,6 @@ from provenance.vocabulary import Stage
 if TYPE_CHECKING:
     from provenance.audit.history import History
     from provenance.audit.registry import Registry
-    from provenance.evidence import Evidence
     from provenance.execute import Executor
     from provenance.vocabulary import ModelSpec, Verdict
 
@@ -37,11 +38,18 @@ LASTING = (ArchitectureError, DegenerateError, InputError)
 """What is wrong with the weights themselves, and so will be tomorrow."""
 
 
+Need = Literal["all blocks", "a few blocks", "nothing"]
+
+
 @dataclass(frozen=True)
 class Outlook:
-    """What a run would do: pairs as (candidate, reference), and models that cannot be read."""
+    """What a run would do: pairs as (candidate, reference), and models that cannot be read.
+
+    ``to_screen`` holds those of ``to_measure`` of which a few blocks come first, and often last.
+    """
 
     to_measure: tuple[tuple[str, str], ...]
+    to_screen: tuple[tuple[str, str], ...]
     known: tuple[tuple[str, str], ...]
     models: tuple[AuditedModel, ...]
 
@@ -77,14 +85,15 @@ def audit_registry(
     name = name or _text(str(registry.path))
     _check_inputs(registry)
     models = opened(registry, executor)
+    before = history.last_complete(name)
+    screens = _Screens(registry, executor, history, models, before)
     run = history.begin(name, registry, models)
-    judge = _Judge(registry, executor, history, {m.name: m.error for m in models})
+    judge = _Judge(registry, executor, history, screens)
     pairs = []
     for pair in registry.pairs():
         judged = judge.pair(*pair)
         history.record(run, judged)
         pairs.append(judged)
-    before = history.last_complete(name)
     created = history.finish(run)
     now = Snapshot(run, created, registry.threshold, models, tuple(pairs))
     return Audit(
@@ -102,23 +111,29 @@ def audit_registry(
         since_created=None if before is None else before.created,
         changes=() if before is None else changes(before, now),
         evidence=judge.evidence,
+        exhaustive=registry.exhaustive,
     )
 
 
-def foresee(registry: Registry, executor: Executor, history: History) -> Outlook:
+def foresee(
+    registry: Registry, executor: Executor, history: History, *, name: str | None = None
+) -> Outlook:
     """Say what `audit_registry` would measure; opens the models, runs none, and writes nothing."""
+    name = name or _text(str(registry.path))
     _check_inputs(registry)
     models = opened(registry, executor)
-    broken = {model.name for model in models if model.error is not None}
-    known: list[tuple[str, str]] = []
-    to_measure: list[tuple[str, str]] = []
-    for candidate, reference in registry.pairs():
-        if {candidate, reference} & broken:
-            continue
-        keys = _keys(executor, _comparison(registry, candidate, reference))
-        found = any(history.known(key) is not None for key in keys)
-        (known if found else to_measure).append((candidate, reference))
-    return Outlook(tuple(to_measure), tuple(known), models)
+    screens = _Screens(registry, executor, history, models, history.last_complete(name))
+    needs = {
+        pair: screens.foreseen(*pair)
+        for pair in registry.pairs()
+        if all(screens.broken[name] is None for name in pair)
+    }
+    return Outlook(
+        to_measure=tuple(pair for pair, need in needs.items() if need != "nothing"),
+        to_screen=tuple(pair for pair, need in needs.items() if need == "a few blocks"),
+        known=tuple(pair for pair, need in needs.items() if need == "nothing"),
+        models=models,
+    )
 
 
 def _check_inputs(registry: Registry) -> None:
@@ -181,6 +196,55 @@ def _keys(executor: Executor, comparison: Comparison) -> tuple[str, str]:
     return digest_of(depends), digest_of({"failure": depends, "versions": _versions()})
 
 
+class _Screens:
+    """Which pairs are screened, and what is known of them without a measurement."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        executor: Executor,
+        history: History,
+        models: tuple[AuditedModel, ...],
+        before: Snapshot | None,
+    ) -> None:
+        self.broken = {model.name: model.error for model in models}
+        self._registry = registry
+        self._executor = executor
+        self._history = history
+        self._names = set() if before is None else unsettled(before, models)
+        self._digests = history.unsettled()
+
+    def of(self, comparison: Comparison, names: frozenset[str]) -> Comparison | None:
+        """The screen of a pair, None where all of its blocks are compared at once.
+
+        So they are of what was not called independent before, whether by its names or by its weights:
+        no kinship is lost, and no suspicion settled, because of a screen. Equal weights need none.
+        """
+        models = [
+            self._executor.checkpoint(m) for m in (comparison.candidate, comparison.reference)
+        ]
+        digests = frozenset(model.digest for model in models)
+        if self._registry.exhaustive or len(digests) == 1:
+            return None
+        if names in self._names or digests in self._digests:
+            return None
+        return screen_of(comparison, models[0].blocks)
+
+    def foreseen(self, candidate: str, reference: str) -> Need:
+        """What of a pair would be measured first."""
+        comparison = _comparison(self._registry, candidate, reference)
+        keys = _keys(self._executor, comparison)
+        if any(self._history.known(key) is not None for key in keys):
+            return "nothing"
+        screen = self.of(comparison, frozenset((candidate, reference)))
+        if screen is None:
+            return "all blocks"
+        found = self._history.known(_keys(self._executor, screen)[0])
+        if not isinstance(found, Evidence):
+            return "a few blocks"
+        return "nothing" if strangers(found, self._registry.threshold) else "all blocks"
+
+
 class _Judge:
     """Judges pairs, and keeps the evidence of each."""
 
@@ -189,13 +253,13 @@ class _Judge:
         registry: Registry,
         executor: Executor,
         history: History,
-        broken: dict[str, str | None],
+        screens: _Screens,
     ) -> None:
         self.evidence: dict[str, Evidence] = {}
         self._registry = registry
         self._executor = executor
         self._history = history
-        self._broken = broken
+        self._screens = screens
         self._total = len(registry.pairs())
         self._done = 0
 
@@ -204,8 +268,9 @@ class _Judge:
         self._done += 1
         judged = AuditedPair(candidate, reference)
         for name in (candidate, reference):
-            if self._broken[name] is not None:
-                return replace(judged, error=f"{name} cannot be read: {self._broken[name]}")
+            error = self._screens.broken[name]
+            if error is not None:
+                return replace(judged, error=f"{name} cannot be read: {error}")
         try:
             return self._judged(judged)
         except (HistoryError, StoreError):
@@ -229,6 +294,9 @@ class _Judge:
         found = reason if reason is not None else self._history.known(key)
         known = found is not None
         if found is None:
+            screened = self._screened(pair, comparison)
+            if screened is not None:
+                return screened
             try:
                 found = self._measured(pair, comparison, key)
             except LASTING as error:
@@ -239,6 +307,25 @@ class _Judge:
         self.evidence[key] = found
         verdict = self._verdict(found)
         return replace(pair, verdict=verdict, log10_p=found.log10_p, key=key, known=known)
+
+    def _screened(self, pair: AuditedPair, comparison: Comparison) -> AuditedPair | None:
+        """Judge a pair by a few of its blocks; None where all must be compared."""
+        screen = self._screens.of(comparison, pair.names)
+        if screen is None:
+            return None
+        key, _ = _keys(self._executor, screen)
+        found = self._history.known(key)
+        known = isinstance(found, Evidence)
+        if not isinstance(found, Evidence):
+            try:
+                found = self._measured(pair, screen, key)
+            except LASTING:
+                return None  # all blocks will say as much, or more
+        if not strangers(found, self._registry.threshold):
+            return None
+        self.evidence[key] = found
+        judged = replace(pair, verdict="independent", log10_p=found.log10_p, key=key, known=known)
+        return replace(judged, screened=screened_blocks(found))
 
     def _measured(self, pair: AuditedPair, comparison: Comparison, key: str) -> Evidence:
         if self._executor.on_stage is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,11 @@ class Kinds(click.ParamType[frozenset[str]]):
     type=FILE,
     help="Write all that was found, with the evidence, to this JSON file.",
 )
+@click.option(
+    "--exhaustive",
+    is_flag=True,
+    help="Compare all blocks of every pair; without it a few are, and all where those show anything.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be measured; open models, run none.")
 @DEVICE
 @MEMORY
@@ -77,6 +83,7 @@ def audit(
     fail_on_change: bool,  # noqa: FBT001
     fail_on: frozenset[str],
     results: Path | None,
+    exhaustive: bool,  # noqa: FBT001
     dry_run: bool,  # noqa: FBT001
     device: str,
     memory: int,
@@ -91,12 +98,13 @@ def audit(
     what changed since the last complete run.
     """
     loaded = provenance.load_registry(registry)
+    loaded = replace(loaded, exhaustive=loaded.exhaustive or exhaustive)
     if results is not None:
         expect_writable(results)
     with provenance.History(url, read_only=dry_run) as history, progress(quiet=quiet) as tell:
         executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
         if dry_run:
-            outlook = provenance.foresee(loaded, executor, history)
+            outlook = provenance.foresee(loaded, executor, history, name=name)
         else:
             found = provenance.audit_registry(loaded, executor, history, name=name)
     if dry_run:
@@ -117,14 +125,18 @@ def _print_outlook(outlook: Outlook, *, as_json: bool) -> None:
     if as_json:
         fields = {
             "to_measure": [list(pair) for pair in outlook.to_measure],
+            "to_screen": [list(pair) for pair in outlook.to_screen],
             "known": [list(pair) for pair in outlook.known],
             "unreadable": broken,
         }
         click.echo(json.dumps(fields))
         return
-    click.echo(f"{len(outlook.to_measure)} pairs to measure, {len(outlook.known)} known")
-    for candidate, reference in outlook.to_measure:
-        click.echo(f"would measure: {_plain(candidate)} and {_plain(reference)}")
+    number, screened = len(outlook.to_measure), len(outlook.to_screen)
+    first = f", {screened} of them by a screen first" if screened else ""
+    click.echo(f"{number} pairs to measure{first}, {len(outlook.known)} known")
+    for pair in outlook.to_measure:
+        verb = "screen" if pair in outlook.to_screen else "measure"
+        click.echo(f"would {verb}: {' and '.join(map(_plain, pair))}")
     for name, error in broken.items():
         click.echo(f"cannot read: {_plain(name)}: {_plain(error or '')}")
 
@@ -155,6 +167,9 @@ def _print(console: Console, found: Audit, registry: Registry) -> None:
             console.print(Text(_line(pair)), soft_wrap=True)
     independent = len(judged) - len(shown)
     console.print(Text(f"independent: {independent} of {len(found.pairs)} pairs"), soft_wrap=True)
+    if found.screened:
+        line = f"{found.screened} of these by a few of their blocks; --exhaustive compares all"
+        console.print(Text(line), soft_wrap=True)
     for first, second, reason in found.ignored:
         ignored = f"ignored: {first} and {second}: {reason}"
         console.print(Text(_plain(ignored)), soft_wrap=True)

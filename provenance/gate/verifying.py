@@ -140,6 +140,8 @@ def verify(stored: Stored, alpha: float = ALPHA) -> tuple[Checked, ...]:
 
 def _bare(where: str, evidence: Evidence, alpha: float) -> Checked:
     says = f"{evidence.candidate.source} against {evidence.reference.source}, at {alpha:g}"
+    if evidence.sampled:
+        says += f" ({evidence.details['sample']})"
     verdict = decide_evidence(evidence, alpha)
     return Checked(where, says, "judged", verdict, evidence.log10_p, complaints(evidence))
 

@@ -1,0 +1,60 @@
+"""The screen of an audit: a few blocks of a pair first, and all of them where those show anything.
+
+A pair is called dependent by the test of all its blocks alone, which is run where the screen lets the pair
+through. So a screen calls no pair dependent that the whole test would not: the chance of both is at most
+the chance of the one. What it costs is power, where kinship is in blocks that it does not look at.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from provenance.audit.records import ScreenedBlock
+from provenance.vocabulary import PAIR_STATISTICS
+
+if TYPE_CHECKING:
+    from provenance.evidence import Evidence
+    from provenance.plan import Comparison
+
+SAMPLE = 3
+"""Blocks of the candidate that are tested first."""
+LEAST_BLOCKS = 8
+"""A candidate of fewer is tested whole: little would be saved."""
+LEVEL = 0.05
+"""Below this p-value of any one screened block, all blocks are tested. It is not shared among them: of
+strangers a seventh is let through for nothing, which costs little, and of kin fewer are missed."""
+
+
+def screen_of(comparison: Comparison, blocks: int | None) -> Comparison | None:
+    """The comparison of a few blocks that goes before one of all; None where nothing goes before.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Of all blocks.
+    blocks : int or None
+        How many the candidate has, None where that is not known.
+    """
+    if comparison.statistic in PAIR_STATISTICS or (blocks or 0) < LEAST_BLOCKS:
+        return None
+    return replace(comparison, sample=SAMPLE)
+
+
+def strangers(evidence: Evidence, threshold: float) -> bool:
+    """Whether a screen shows nothing: every screened block was tested, and none is below `LEVEL`.
+
+    Nor below the pair's own threshold, should that be greater.
+    """
+    level = math.log10(max(LEVEL, threshold))
+    return all(b.log10_p is not None and b.log10_p >= level for b in evidence.blocks)
+
+
+def screened_blocks(evidence: Evidence) -> tuple[ScreenedBlock, ...]:
+    """What a screen found, block by block."""
+    return tuple(
+        ScreenedBlock(b.candidate_block, b.reference_block, b.log10_p)
+        for b in evidence.blocks
+        if b.log10_p is not None
+    )
