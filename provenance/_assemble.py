@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import cache, partial
 from importlib.metadata import version
 from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from provenance._home import without_home
+from provenance.errors import InputError
 from provenance.evidence import InputsRecord, ModelRecord, Pairing
 from provenance.plan import sampled
+from provenance.statistics import REGISTRY
+from provenance.vocabulary import DISTANCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from provenance.blocks import Part, Units
     from provenance.inputs import Inputs
-    from provenance.measure import Shape
+    from provenance.measure import Encoded, Shape
     from provenance.plan import Comparison
     from provenance.sources import Checkpoint
     from provenance.statistics import Basis, BlockTest, Statistic
-    from provenance.store import Entry
+    from provenance.store import JSON, Entry
     from provenance.vocabulary import DistillSettings, InputsSpec
 
 
@@ -71,6 +75,52 @@ def _imitations(entries: tuple[Entry, Entry], device: str) -> list[Units[Any]]:
     return [
         ProxyUnits(entry.path, role, device) for entry, role in zip(entries, roles, strict=True)
     ]
+
+
+def imitates(comparison: Comparison) -> bool:
+    """Whether a statistic of the comparison is one of imitations."""
+    return any(part.basis == "functions" for part in REGISTRY[comparison.statistic].components())
+
+
+def comparison_fields(
+    comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+) -> dict[str, JSON]:
+    """All of a comparison, and of its models, that evidence depends on."""
+    statistic = comparison.statistic
+    sample: dict[str, JSON] = {} if comparison.sample is None else {"sample": comparison.sample}
+    return {
+        **sample,
+        "statistic": statistic,
+        "versions": REGISTRY[statistic].versions(),
+        "cross": comparison.cross,
+        "permutations": comparison.permutations if statistic in DISTANCES else None,
+        "models": [
+            {
+                "source": model.source,
+                "digest": model.digest,
+                "tokenizer": model.tokenizer_digest,
+                "dtype": model.spec.dtype,
+                "made": [model.conversion, model.pickle, model.remote_code],
+            }
+            for model in (candidate, reference)
+        ],
+        "inputs": asdict(comparison.inputs),
+    }
+
+
+def shared_inputs(
+    encoded: Encoded, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+) -> Inputs | None:
+    """Token ids for both, or None where no statistic of the comparison runs a model."""
+    components = REGISTRY[comparison.statistic].components()
+    if not any(part.runs_models for part in components):
+        return None
+    if comparison.inputs.kind == "hidden":
+        raise InputError(
+            f"{comparison.statistic} runs the models, which inputs of kind 'hidden' do not: "
+            "use kind 'text' or 'random', or the statistic match_weights"
+        )
+    return encoded.choose(comparison.inputs, candidate, reference)
 
 
 def natural_pairing(candidate: Shape, reference: Shape) -> Pairing:

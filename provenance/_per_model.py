@@ -11,6 +11,7 @@ from provenance.vocabulary import Stage
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from typing import Literal
 
     from provenance.inputs import Inputs
     from provenance.sources import Checkpoint
@@ -48,14 +49,24 @@ class PerModel:
             ours, theirs = (self.activations(model, inputs, gated=gated) for model in models)
             made["activations"] = (ours, theirs)
         if settings is not None:
-            from provenance.statistics.generalized import seeds_of
-
-            first, second = seeds_of(seed)
             made["functions"] = (
-                self.proxies(candidate, settings, first),
-                self.proxies(reference, settings, second),
+                self.imitations(candidate, settings, seed, "candidate"),
+                self.imitations(reference, settings, seed, "reference"),
             )
         return made
+
+    def imitations(
+        self,
+        checkpoint: Checkpoint,
+        settings: DistillSettings,
+        seed: int,
+        role: Literal["candidate", "reference"],
+    ) -> Entry:
+        """Proxies of a model in one role; those of the two roles start from different seeds."""
+        from provenance.statistics.generalized import seeds_of
+
+        first, second = seeds_of(seed)
+        return self.proxies(checkpoint, settings, first if role == "candidate" else second)
 
     def activations(self, checkpoint: Checkpoint, inputs: Inputs, *, gated: bool) -> Entry:
         """A model's activations on these inputs: one load and one forward pass, ever."""

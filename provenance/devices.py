@@ -7,6 +7,9 @@ leased by a lock on a file and let go by the operating system when its holder di
 from __future__ import annotations
 
 import gc
+import os
+import re
+import socket
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,11 +132,20 @@ def _free(error: BaseException) -> None:
     gc.collect()  # the hooks of a model that is run from disk know it
 
 
+def lock_name(device: str) -> str:
+    """What the lock of a GPU is called: machines may share a folder, and processes see some GPUs alone."""
+    host = re.sub(r"[^A-Za-z0-9.-]+", "-", socket.gethostname())
+    index = int(device.partition(":")[2])
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    own = visible[index].strip() if visible != [""] and index < len(visible) else str(index)
+    return f"device-{host}-cuda-{re.sub(r'[^A-Za-z0-9.-]+', '-', own)}.lock"
+
+
 def _first_free(names: Sequence[str], locks: Path) -> tuple[FileLock, str]:
     make_private(locks)
     while True:
         for name in names:
-            lock = FileLock(locks / f"device-{name.replace(':', '-')}.lock")
+            lock = FileLock(locks / lock_name(name))
             try:
                 lock.acquire(timeout=0)
             except Timeout:

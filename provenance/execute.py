@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING
 
 from provenance import corpus, recipes
 from provenance._assemble import (
+    comparison_fields,
+    imitates,
     inputs_record,
     natural_pairing,
     parts,
     record,
     rows_of,
     sample_record,
+    shared_inputs,
     versions,
 )
+from provenance._captures import Captures
 from provenance._home import without_home
 from provenance._per_model import PerModel
 from provenance.acquire import Models
-from provenance.errors import DegenerateError, InputError, ProvenanceError, let_go
+from provenance.errors import DegenerateError, ProvenanceError, let_go
 from provenance.evidence import Evidence, EvidenceError, Pairing
 from provenance.plan import Comparison
 from provenance.sources import parse
@@ -34,7 +38,6 @@ from provenance.statistics import REGISTRY
 from provenance.store import Store
 from provenance.verdict import aggregate
 from provenance.vocabulary import (
-    DISTANCES,
     PAIR_STATISTICS,
     PERMUTATIONS,
     DistillSettings,
@@ -49,8 +52,8 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
-    from provenance.inputs import Inputs
     from provenance.measure import Encoded
+    from provenance.plan import Capture
     from provenance.sources import Checkpoint
     from provenance.store import JSON
     from provenance.vocabulary import StatisticName
@@ -94,6 +97,7 @@ class Executor:
         self._models = Models(self.store, self._tell, device)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
         self._texts: dict[InputsSpec, str] = {}
+        self._captures = Captures()
 
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
         """Verified local files of a model: made, downloaded or found.
@@ -128,6 +132,45 @@ class Executor:
             raise found
         return found
 
+    def has(self, comparison: Comparison) -> bool:
+        """Whether the store holds the evidence; opens both models, and runs none."""
+        return (
+            self.store.get("evidence", self._fields(comparison, *self._pair(comparison)))
+            is not None
+        )
+
+    def ensure(self, comparison: Comparison) -> None:
+        """Have evidence in the store, and keep none of it in this process; raises as `evidence`."""
+        self._stored_evidence(comparison)
+
+    def remember(self, comparison: Comparison, error: ProvenanceError) -> None:
+        """Take over what another process met: `evidence` raises it, and does not try again."""
+        self._evidence.setdefault(comparison, error)
+
+    def captures(self, comparison: Comparison) -> tuple[Capture, ...]:
+        """What must be computed of either model before the two are compared; opens them, runs none."""
+        return self._captures.of(comparison, *self._pair(comparison))
+
+    def capture(self, capture: Capture) -> None:
+        """Have what a comparison needs of one model in the store.
+
+        Raises
+        ------
+        ProvenanceError
+            As `evidence`, where this model is what is wrong.
+        """
+        model = self.checkpoint(capture.model)
+        work = PerModel(self.store, self.device, self._tell, self.memory)
+        seed = capture.inputs.seed
+        if capture.role is not None:
+            work.imitations(model, self.distillation, seed, capture.role)
+            return
+        inputs = self._encoded.choose(capture.inputs, model, self.checkpoint(capture.partner))
+        work.activations(model, inputs, gated=capture.gated)
+
+    def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
+        return self.checkpoint(comparison.candidate), self.checkpoint(comparison.reference)
+
     def dependencies(self, comparison: Comparison) -> dict[str, JSON]:
         """All that evidence depends on, save where the models lie and the device.
 
@@ -138,7 +181,7 @@ class Executor:
         ProvenanceError
             If a model cannot be had.
         """
-        models = [self.checkpoint(spec) for spec in (comparison.candidate, comparison.reference)]
+        models = self._pair(comparison)
         fields = self._fields(comparison, *models)
         made = sorted(
             [model.digest, model.tokenizer_digest or "", model.spec.dtype or ""] for model in models
@@ -156,8 +199,7 @@ class Executor:
             self.on_stage(replace(stage, subject=without_home(stage.subject)))
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
-        candidate = self.checkpoint(comparison.candidate)
-        reference = self.checkpoint(comparison.reference)
+        candidate, reference = self._pair(comparison)
         fields = self._fields(comparison, candidate, reference)
 
         def measure(folder: Path) -> None:
@@ -179,29 +221,13 @@ class Executor:
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> dict[str, JSON]:
         """All that the evidence depends on, known without torch and without running a model."""
-        inputs, statistic = comparison.inputs, comparison.statistic
+        inputs = comparison.inputs
         text = self._text_digest(inputs) if inputs.kind == "text" else None
-        distilled = {"distillation": asdict(self.distillation)} if _imitates(comparison) else {}
-        sample: dict[str, JSON] = {} if comparison.sample is None else {"sample": comparison.sample}
+        distilled = {"distillation": asdict(self.distillation)} if imitates(comparison) else {}
         return {
             **distilled,
-            **sample,
+            **comparison_fields(comparison, candidate, reference),
             "measure": MEASURE_VERSION,
-            "statistic": statistic,
-            "versions": REGISTRY[statistic].versions(),
-            "cross": comparison.cross,
-            "permutations": comparison.permutations if statistic in DISTANCES else None,
-            "models": [
-                {
-                    "source": model.source,
-                    "digest": model.digest,
-                    "tokenizer": model.tokenizer_digest,
-                    "dtype": model.spec.dtype,
-                    "made": [model.conversion, model.pickle, model.remote_code],
-                }
-                for model in (candidate, reference)
-            ],
-            "inputs": asdict(inputs),
             "text": text,
             "device": self.device,
         }
@@ -226,7 +252,7 @@ class Executor:
         from provenance.devices import lease
         from provenance.pairs import PairInputs, measure_pair
 
-        inputs = self._inputs(comparison, candidate, reference)
+        inputs = shared_inputs(self._encoded, comparison, candidate, reference)
         self._tell(Stage("match", f"{candidate.source} against {reference.source}"))
         seed = comparison.inputs.seed
         with lease(self.device, self.store.root / "locks") as device:
@@ -258,8 +284,8 @@ class Executor:
         components = REGISTRY[comparison.statistic].components()
         seed = comparison.inputs.seed
         pair = f"{candidate.source} against {reference.source}"
-        inputs = self._inputs(comparison, candidate, reference)
-        settings = self.distillation if _imitates(comparison) else None
+        inputs = shared_inputs(self._encoded, comparison, candidate, reference)
+        settings = self.distillation if imitates(comparison) else None
         models = (candidate, reference)
         work = PerModel(self.store, self.device, self._tell, self.memory)
         gated = REGISTRY[comparison.statistic].gated
@@ -300,25 +326,6 @@ class Executor:
                 **sample_record(rows, shapes[0]),
             },
         )
-
-    def _inputs(
-        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
-    ) -> Inputs | None:
-        """Token ids for both, or None where no statistic of the comparison runs a model."""
-        components = REGISTRY[comparison.statistic].components()
-        if not any(part.runs_models for part in components):
-            return None
-        if comparison.inputs.kind == "hidden":
-            raise InputError(
-                f"{comparison.statistic} runs the models, which inputs of kind 'hidden' do not: "
-                "use kind 'text' or 'random', or the statistic match_weights"
-            )
-        return self._encoded.choose(comparison.inputs, candidate, reference)
-
-
-def _imitates(comparison: Comparison) -> bool:
-    """Whether a statistic of the comparison is one of imitations."""
-    return any(part.basis == "functions" for part in REGISTRY[comparison.statistic].components())
 
 
 def compare(

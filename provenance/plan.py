@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from provenance.vocabulary import PERMUTATIONS
 
@@ -63,6 +63,22 @@ class Plan:
         """Every model that takes part, once."""
         pairs = ((c.candidate, c.reference) for c in self.comparisons)
         return tuple(dict.fromkeys(spec for pair in pairs for spec in pair))
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One thing to be computed of a model alone, for all the comparisons that it serves.
+
+    With ``role`` None that are its activations on the inputs that it has in common with ``partner``, which
+    is the model itself where its own tokenizer decides; else imitations of its MLPs, which differ by role.
+    ``gated`` says whether a statistic needs gates.
+    """
+
+    model: ModelSpec
+    partner: ModelSpec
+    inputs: InputsSpec
+    gated: bool
+    role: Literal["candidate", "reference"] | None = None
 
 
 def sampled(blocks: Sequence[int], number: int, seed: int) -> tuple[int, ...]:

@@ -76,12 +76,28 @@ class Waiter(threading.Thread):
 
 def is_free(locks, device):
     """Whether the device could be leased now."""
-    lock = FileLock(locks / f"device-{device.replace(':', '-')}.lock", blocking=False)
+    lock = FileLock(locks / devices.lock_name(device), blocking=False)
     try:
         with lock:
             return True
     except TimeoutError:
         return False
+
+
+def test_who_sees_other_gpus_under_the_same_number_has_a_lock_of_its_own(monkeypatch):
+    """As Ray does for its tasks: each sees its own GPU as the first."""
+    names = set()
+    for visible in (None, "1", "GPU-2a5b", "3,2"):
+        if visible is None:
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        else:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        names.add(devices.lock_name("cuda:0"))
+    assert len(names) == 4
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,0")
+    assert devices.lock_name("cuda:1") in names  # the first, by another number
+    monkeypatch.setattr(devices.socket, "gethostname", lambda: "another")
+    assert devices.lock_name("cuda:1") not in names
 
 
 # candidates

@@ -52,6 +52,7 @@ LEVELS = {
     "measure": 5,
     "proxies": 5,
     "results": 6,
+    "cluster": 6,
     "attest": 7,
     "gate": 7,
     "audit": 7,
@@ -66,6 +67,7 @@ LEVELS = {
 PRIVATE = {
     "_assemble": "execute",
     "_candidates": "assignment",
+    "_captures": "execute",
     "_cards": "sources",
     "_dataflow": "tracing",
     "_documents": "evidence",
@@ -132,6 +134,8 @@ LIGHT = [
     "provenance.attest",
     "provenance.audit",
     "provenance.cli",
+    "provenance.cluster",
+    *(f"provenance.cluster.{path.stem}" for path in sorted((PACKAGE / "cluster").glob("[!_]*.py"))),
     "provenance.drafting",
     "provenance.doctor",
     "provenance.errors",
@@ -247,7 +251,8 @@ def light():
 
 
 @pytest.mark.parametrize(
-    "heavy", ["torch", "transformers", "tokenizers", "safetensors.torch", "provenance.measure"]
+    "heavy",
+    ["torch", "transformers", "tokenizers", "safetensors.torch", "ray", "provenance.measure"],
 )
 def test_what_pytest_loads_at_its_start_is_light(light, heavy):
     assert set(LIGHT) <= light

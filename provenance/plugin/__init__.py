@@ -21,6 +21,7 @@ from provenance.plugin import (
     reporting,
     scanning,
 )
+from provenance.plugin.ahead import Ahead
 from provenance.plugin.fixtures import provenance
 from provenance.plugin.gathering import Gatherer
 from provenance.plugin.hub import HubClaims
@@ -60,6 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(HubClaims(), "provenance-hub")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
         locking.validate(config)
+        if options.backend(config) != options.LOCAL:
+            config.pluginmanager.register(Ahead(options.backend(config)), "provenance-ahead")
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")
         for output in OUTPUTS:
             config.pluginmanager.register(output, output.__name__)

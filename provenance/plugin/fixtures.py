@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provenance.plugin import options
+from provenance.plugin.ahead import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from provenance.execute import Executor
+    from provenance.vocabulary import Stage
 
 
 @pytest.fixture(scope="session")
-def provenance(pytestconfig: pytest.Config) -> Iterator[Executor]:
+def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[Executor]:
     """Executor of the pytest session, on the device and with the store of the command line.
 
     A model is loaded and run forward once, its activations kept in the store, and let go at once::
@@ -27,15 +29,23 @@ def provenance(pytestconfig: pytest.Config) -> Iterator[Executor]:
             evidence = compare("./checkpoints/ours", "org/theirs@1f2e3d", executor=provenance)
             assert evidence.log10_p > -3
     """
-    from provenance.execute import Executor
     from provenance.plugin.progress import Progress
-    from provenance.store import Store
 
     progress = Progress(pytestconfig)
-    yield Executor(
-        Store(options.store_folder(pytestconfig)),
-        pytestconfig.getoption("--provenance-device"),
-        progress,
-        memory=options.memory(pytestconfig),
-    )
+    executor = executor_of(pytestconfig, progress)
+    tell(executor, pytestconfig, [item.nodeid for item in request.session.items])
+    yield executor
     progress.clear()
+
+
+def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None) -> Executor:
+    """An executor as the options say."""
+    from provenance.execute import Executor
+    from provenance.store import Store
+
+    return Executor(
+        Store(options.store_folder(config)),
+        config.getoption("--provenance-device"),
+        on_stage,
+        memory=options.memory(config),
+    )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 GLOBS = "provenance_suites"
 LOCK = "provenance_lock"
+EXECUTOR = "provenance_executor"
+LOCAL = "local"
 MEMORY = "2GiB"
 
 
@@ -27,6 +29,13 @@ def add(parser: pytest.Parser) -> None:
         default="auto",
         help="where models run: auto (a GPU if there is one; each worker leases its own), cpu, "
         "cuda, cuda:N (default: auto)",
+    )
+    group.addoption(
+        "--provenance-executor",
+        metavar="WHERE",
+        help="where evidence is computed: local (each test what it needs), or, all before the first "
+        "test, on a Ray cluster: ray (this machine's), HOST:PORT, ray://HOST:PORT (default: the ini value "
+        "provenance_executor, else local)",
     )
     group.addoption(
         "--provenance-store",
@@ -52,6 +61,9 @@ def add(parser: pytest.Parser) -> None:
         "what the machine, or the GPU, has free besides the working memory)",
     )
     _add_outputs(group)
+    parser.addini(
+        EXECUTOR, "where evidence is computed, as --provenance-executor says", default=LOCAL
+    )
     parser.addini(LOCK, "lock file that every run is compared with, relative to pytest's root")
     parser.addini(
         GLOBS,
@@ -115,6 +127,12 @@ def is_suite(path: str | Path, config: pytest.Config) -> bool:
     return any(fnmatch(os.path.basename(path), glob) for glob in globs(config))  # noqa: PTH119
 
 
+def backend(config: pytest.Config) -> str:
+    """What runs the plan: by the option, else by the ini value."""
+    chosen: str = _option(config, "executor") or config.getini(EXECUTOR)
+    return chosen
+
+
 def store_folder(config: pytest.Config) -> Path | None:
     """Where ``--provenance-store`` points; relative to where pytest was started."""
     return _path(config, "store")
@@ -157,21 +175,24 @@ def report_file(config: pytest.Config) -> Path | None:
 
 
 def validate(config: pytest.Config) -> None:
-    """Refuse sizes that are none before anything is run.
+    """Refuse sizes and executors that are none before anything is run.
 
     Raises
     ------
     pytest.UsageError
         In one line.
     """
-    if (_option(config, "memory"), _option(config, "resident")) == (MEMORY, None):
+    sizes = (_option(config, "memory"), _option(config, "resident"))
+    if sizes == (MEMORY, None) and backend(config) == LOCAL:
         return  # parsing imports what most runs of pytest do not need
     import pytest
 
+    from provenance.cluster import check_backend
     from provenance.errors import ProvenanceError
 
     try:
         memory(config)
+        check_backend(backend(config))
     except ProvenanceError as error:
         raise pytest.UsageError(str(error)) from None
 

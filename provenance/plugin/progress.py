@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 REDRAW_SECONDS = 0.1
 VERBS = {
+    "audit": "computing ahead:",
     "make": "training",
     "download": "downloading",
     "load": "loading",

@@ -1,0 +1,85 @@
+"""Runs a whole plan ahead of judging: in this process, or on a Ray cluster that shares a store.
+
+Evidence goes to the store, where whoever judges finds it. There is no scheduler here: Ray's tasks are
+opened models, captures, and comparisons, and Ray decides where and when they run. Nothing here imports ray
+or torch before there is work for it.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from provenance.errors import ProvenanceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provenance.execute import Executor
+    from provenance.plan import Comparison, Plan
+    from provenance.vocabulary import Stage
+
+__all__ = ["LOCAL", "RAY", "check_backend", "run_plan"]
+
+LOCAL, RAY = "local", "ray"
+_ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d+")
+
+
+def check_backend(backend: str) -> str:
+    """A backend, having looked whether it is one and whether ray is installed where it is needed.
+
+    Raises
+    ------
+    ProvenanceError
+        If it is neither `local`, nor `ray`, nor an address, or if there is no ray.
+    """
+    if backend == LOCAL:
+        return backend
+    if backend != RAY and not _ADDRESS.fullmatch(backend):
+        raise ProvenanceError(
+            f"{backend!r} is no place to run a plan: write local, ray, host:port, or ray://host:port"
+        )
+    if find_spec("ray") is None:
+        raise ProvenanceError("Ray is not installed: pip install 'pytest-provenance[ray]'")
+    return backend
+
+
+def run_plan(
+    plan: Plan,
+    executor: Executor,
+    backend: str = LOCAL,
+    on_stage: Callable[[Stage], None] | None = None,
+) -> dict[Comparison, ProvenanceError]:
+    """Have the evidence on every comparison of a plan in the executor's store.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is to be computed.
+    executor : Executor
+        Its store, which all nodes of a cluster must share, its device, and its settings.
+    backend : str
+        ``local`` computes in this process, in order. ``ray`` uses the Ray of this machine (that of
+        ``RAY_ADDRESS``, else one that runs, else one that is started), ``host:port`` and
+        ``ray://host:port`` another.
+    on_stage : callable, optional
+        Told of the progress of the whole plan.
+
+    Returns
+    -------
+    dict of Comparison to ProvenanceError
+        What could not be computed, and why: a result like another, for whoever judges.
+
+    Raises
+    ------
+    ProvenanceError
+        If the backend, or a node of it, cannot be used.
+    """
+    if check_backend(backend) == LOCAL:
+        from provenance.cluster.local import run_here
+
+        return run_here(plan, executor, on_stage)
+    from provenance.cluster.driver import run_on_ray
+
+    return run_on_ray(plan, executor, None if backend == RAY else backend, on_stage)

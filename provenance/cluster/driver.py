@@ -1,0 +1,182 @@
+"""A plan on Ray: models are opened, then captured, and compared as soon as both of a pair are."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from provenance._entries import make_private
+from provenance.cluster.needs import Capacity, Needs, Rules
+from provenance.cluster.raying import WINDOW, Tasks, connected
+from provenance.cluster.tasks import Settings
+from provenance.errors import ProvenanceError, StoreError, let_go
+from provenance.plan import Capture, Comparison
+from provenance.statistics import REGISTRY
+from provenance.vocabulary import ModelSpec, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from provenance.cluster.raying import Ended
+    from provenance.execute import Executor
+    from provenance.plan import Plan
+    from provenance.store import Store
+
+
+def run_on_ray(
+    plan: Plan,
+    executor: Executor,
+    address: str | None,
+    on_stage: Callable[[Stage], None] | None,
+) -> dict[Comparison, ProvenanceError]:
+    """Run a plan on the cluster at an address; see `provenance.cluster.run_plan`."""
+    if not plan.comparisons:
+        return {}
+    with connected(address) as ray, _token(executor.store) as token:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        rules = Rules(Capacity.of(nodes), executor.device, executor.memory)
+        tasks = Tasks(ray, Settings.of(executor, token))
+        where = f"on a cluster of {len(nodes)} node" + "s" * (len(nodes) != 1)
+        try:
+            run = _Run(plan, executor, tasks, rules)
+            return run.failures_of(where, on_stage or (lambda _: None))
+        except BaseException:
+            tasks.cancel()
+            raise
+
+
+@contextmanager
+def _token(store: Store) -> Iterator[Path]:
+    """A file in the store by which a node knows that it sees the same one."""
+    token = store.root / f"cluster-{uuid4().hex}"
+    try:
+        make_private(store.root)
+        token.touch(mode=0o600)
+    except OSError as error:
+        raise StoreError(
+            f"cannot use the store {store.root}: {error.strerror}; make it writable, or set "
+            "PROVENANCE_STORE to a folder that is"
+        ) from None
+    try:
+        yield token
+    finally:
+        token.unlink(missing_ok=True)
+
+
+class _Run:
+    """The state of one plan: what is known of its models, and what each comparison still waits for."""
+
+    def __init__(self, plan: Plan, executor: Executor, tasks: Tasks, rules: Rules) -> None:
+        self._plan = plan
+        self._executor = executor
+        self._tasks = tasks
+        self._rules = rules
+        self._failures: dict[Comparison, ProvenanceError] = {}
+        self._opened: dict[ModelSpec, Ended] = {}
+        self._captured: dict[Capture, Ended] = {}
+        self._needs: dict[Comparison, tuple[Capture, ...]] = {}
+        self._serves: dict[Capture, list[Comparison]] = {}
+        self._ready: deque[ModelSpec | Capture | Comparison] = deque()
+
+    def failures_of(
+        self, where: str, tell: Callable[[Stage], None]
+    ) -> dict[Comparison, ProvenanceError]:
+        """Run all; return why some could not be computed."""
+        self._ready.extend(self._plan.models())
+        self._drain(
+            lambda done, total: tell(Stage("audit", f"opening models {where}", done, total))
+        )
+        for comparison in self._plan.comparisons:
+            self._prepare(comparison)
+        # captures come first, so that no comparison waits behind others for its own
+        self._ready.extendleft(reversed(self._serves))
+        waiting = sum(map(bool, self._needs.values()))
+        self._drain(
+            lambda done, total: tell(Stage("audit", f"the plan {where}", done, total)), waiting
+        )
+        return self._failures
+
+    def _drain(self, tell: Callable[[int, int], None], waiting: int = 0) -> None:
+        """Run what is ready, and what becomes so by it; `waiting` says how much that will be."""
+        done, total = 0, len(self._ready) + waiting
+        tell(done, total)
+        while self._ready or len(self._tasks):
+            while self._ready and len(self._tasks) < WINDOW:
+                self._submit(self._ready.popleft())
+            for ended in self._tasks.ended():
+                done += 1 + self._take(ended)
+                tell(done, total)
+
+    def _prepare(self, comparison: Comparison) -> None:
+        """Find what a comparison waits for, unless it can never be made, or has been."""
+        opened = [self._opened[spec] for spec in (comparison.candidate, comparison.reference)]
+        if self._settled(comparison, opened):
+            return
+        try:
+            if self._executor.has(comparison):
+                return
+            self._needs[comparison] = self._executor.captures(comparison)
+        except ProvenanceError as error:
+            let_go(error)
+            self._failures[comparison] = error
+            return
+        for capture in self._needs[comparison]:
+            self._serves.setdefault(capture, []).append(comparison)
+        if not self._needs[comparison]:
+            self._ready.append(comparison)
+
+    def _submit(self, task: ModelSpec | Capture | Comparison) -> None:
+        if isinstance(task, ModelSpec):
+            self._tasks.submit(task, self._rules.opening())
+        elif isinstance(task, Capture):
+            model = self._executor.checkpoint(task.model)
+            self._tasks.submit(task, self._rules.running([model]))
+        else:
+            self._tasks.submit(task, self._matching(task), self._near(task))
+
+    def _matching(self, comparison: Comparison) -> Needs:
+        if REGISTRY[comparison.statistic].basis != "models":
+            return self._rules.matching()
+        specs = (comparison.candidate, comparison.reference)
+        return self._rules.running([self._executor.checkpoint(spec) for spec in specs])
+
+    def _near(self, comparison: Comparison) -> str | None:
+        """The node that read the candidate's files last, which may have them in memory still."""
+        needs = self._needs[comparison]
+        ended = self._captured[needs[0]] if needs else self._opened[comparison.candidate]
+        return ended.node
+
+    def _take(self, ended: Ended) -> int:
+        """Note what has ended; returns how many comparisons will not be made for it."""
+        if isinstance(ended.task, ModelSpec):
+            self._opened[ended.task] = ended
+            return 0
+        if isinstance(ended.task, Comparison):
+            if ended.error is not None:
+                self._failures[ended.task] = ended.error
+            return 0
+        self._captured[ended.task] = ended
+        settled = 0
+        for comparison in self._serves[ended.task]:
+            captured = [self._captured.get(capture) for capture in self._needs[comparison]]
+            known = [one for one in captured if one is not None]
+            if len(known) < len(captured):
+                continue
+            if self._settled(comparison, known):
+                settled += 1
+            else:
+                self._ready.append(comparison)
+        return settled
+
+    def _settled(self, comparison: Comparison, ended: list[Ended]) -> bool:
+        """Whether something went wrong with what a comparison needs: of two things the first counts.
+
+        Mistakes of our own are nobody's result: whoever judges meets them again, with a traceback.
+        """
+        wrong = next((one for one in ended if not one.ok), None)
+        if wrong is not None and wrong.error is not None:
+            self._failures[comparison] = wrong.error
+        return wrong is not None

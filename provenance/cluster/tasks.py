@@ -1,0 +1,104 @@
+"""What is run on a node of a cluster: one task a call, its result in the store.
+
+A process of Ray's runs many tasks, and opens each model once for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import chdir
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provenance._assemble import versions
+from provenance.errors import ProvenanceError, let_go
+from provenance.execute import Executor
+from provenance.plan import Capture, Comparison
+from provenance.store import Store
+from provenance.vocabulary import DistillSettings, Memory, ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Task = ModelSpec | Capture | Comparison
+"""A model to be opened, what is to be computed of it, or two to be compared."""
+
+
+class UnlikeError(ProvenanceError):
+    """A node that would not give the results of this machine, or could not hand them on."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What makes an executor of a node the equal of the one that the plan was made with.
+
+    ``token`` is a file that lies in the store while the plan runs: who sees it sees the same store.
+    """
+
+    root: str
+    token: str
+    device: str
+    distillation: DistillSettings
+    memory: Memory
+    folder: str
+    versions: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, executor: Executor, token: Path) -> Settings:
+        """The settings of an executor of this process."""
+        return cls(
+            str(executor.store.root),
+            str(token),
+            executor.device,
+            executor.distillation,
+            executor.memory,
+            str(Path.cwd()),
+            tuple(sorted(versions().items())),
+        )
+
+
+def perform(settings: Settings, task: Task, *, on_cpu: bool) -> ProvenanceError | None:
+    """Run a task; an error of ours is its result."""
+    if on_cpu:
+        # Ray will stop to hide GPUs from tasks that did not ask for one
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    try:
+        executor = _executor(settings)
+        with chdir(settings.folder if Path(settings.folder).is_dir() else Path.cwd()):
+            if isinstance(task, ModelSpec):
+                executor.checkpoint(task)
+            elif isinstance(task, Capture):
+                executor.capture(task)
+            else:
+                executor.ensure(task)
+    except ProvenanceError as error:
+        let_go(error)
+        return error
+    return None
+
+
+@lru_cache(maxsize=1)
+def _executor(settings: Settings) -> Executor:
+    where = socket.gethostname()
+    if not Path(settings.token).exists():
+        raise UnlikeError(
+            f"{where} does not see the store {settings.root}: --provenance-store must name a folder that "
+            "all nodes share"
+        )
+    differ = _differences(dict(settings.versions), versions())
+    if differ:
+        raise UnlikeError(f"{where} has other versions, and would give other evidence: {differ}")
+    return Executor(
+        Store(settings.root), settings.device, None, settings.distillation, settings.memory
+    )
+
+
+def _differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
+    return ", ".join(
+        f"{name} {theirs.get(name)} where this machine has {ours[name]}"
+        for name in ours
+        if theirs.get(name) != ours[name]
+    )

@@ -1,0 +1,195 @@
+"""A plan on a real Ray cluster: two nodes on this machine, one of which may die, and an interrupt."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from importlib.util import find_spec
+from itertools import combinations
+
+import pytest
+
+from fixtures.models import save_checkpoint, tiny_llama
+from provenance import Results, Store
+
+pytestmark = [
+    pytest.mark.extended,  # a cluster takes half a minute to start, and what runs on it as long again
+    pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed"),
+    pytest.mark.skipif(os.name == "nt", reason="POSIX signals"),
+]
+
+HEAD = """\
+version: 1
+inputs: {kind: random, tokens: 512, sequence_length: 64}
+defaults: {statistic: match, alpha: 1e-6}
+models:
+"""
+MODELS = 8
+PATIENCE = 300
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster in a process of its own: its ``address``, and ``kill``, which ends one of two nodes."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    command = [sys.executable, "-m", "tests.ray_cluster"]
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **piped) as process:
+
+        def hear(word):
+            for line in process.stdout:
+                if line.startswith(word):
+                    return line.removeprefix(word).strip()
+            raise AssertionError(f"the cluster ended before it said {word!r}")
+
+        process.address = hear("address")
+
+        def kill():
+            process.stdin.write("\n")
+            process.stdin.flush()
+            hear("killed")
+
+        process.kill_node = kill
+        process.hear = hear
+        yield process
+        process.stdin.close()
+        process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A suite of all pairs of two families of four, one of a model that is not there, and a control."""
+    from provenance.transforms import add_noise
+
+    folder = tmp_path_factory.mktemp("suite")
+    lines = [HEAD]
+    for index in range(MODELS):
+        model = tiny_llama(index % 2)
+        if index > 1:
+            model = add_noise(model, seed=index, scale=0.1)
+        save_checkpoint(model, folder / f"m{index}")
+        lines.append(f"  m{index}: {{path: ./m{index}}}\n")
+    lines.append("  gone: {path: ./gone, blocks: 2}\ncontrols: true\npairs:\n")
+    for a, b in combinations(range(MODELS), 2):
+        expect = "independent" if (b - a) % 2 else "derived"
+        lines.append(f"  - {{candidate: m{b}, reference: m{a}, expect: {expect}}}\n")
+    lines.append(
+        "  - {candidate: gone, reference: m0, expect: independent, xfail: it is not there}\n"
+    )
+    (folder / "a.suite.yaml").write_text("".join(lines))
+    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(folder):
+    def start(out, *arguments):
+        command = [sys.executable, "-m", "pytest", "a.suite.yaml", "-p", "no:cacheprovider"]
+        command += [
+            "--provenance-store",
+            str(out / "store"),
+            "--provenance-evidence",
+            str(out / "kept"),
+        ]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
+        piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen([*command, *arguments], cwd=folder, env=environment, **piped)
+
+    return start
+
+
+def finish(running):
+    with running:
+        try:
+            out, _ = running.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            raise
+    return out
+
+
+def found(out):
+    """What each claim's outcomes and evidence are, apart from times."""
+    results = Results.from_json((out / "kept" / "results.json").read_text())
+    states = [(one.claim.id, one.state, one.error) for one in results.claims]
+    files = {}
+    for path in sorted((out / "kept" / "a.suite.yaml").glob("*.json")):
+        fields = json.loads(path.read_text())
+        del fields["created"]
+        files[path.name] = json.dumps(fields)
+    return states, files
+
+
+def journal(out):
+    return Counter((r["kind"], r["digest"]) for r in Store(out / "store").journal())
+
+
+def count(out, kind):
+    return sum(1 for one, _ in journal(out) if one == kind)
+
+
+def wait_for(out, kind, number, running):
+    end = time.monotonic() + PATIENCE
+    while count(out, kind) < number:
+        assert running.poll() is None, running.stdout.read()
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def alone(start, tmp_path_factory):
+    """What a run without a cluster finds, and how much it computes."""
+    out = tmp_path_factory.mktemp("alone")
+    running = start(out)
+    text = finish(running)
+    assert running.returncode == 0, text
+    return found(out), Counter(kind for kind, _ in journal(out))
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_run_on_a_cluster_finds_what_one_without_finds(cluster, start, alone, tmp_path, workers):
+    running = start(tmp_path, "--provenance-executor", cluster.address, *workers)
+    text = finish(running)
+    assert running.returncode == 0, text
+    assert found(tmp_path) == alone[0]
+    computed = journal(tmp_path)
+    assert Counter(kind for kind, _ in computed) == alone[1]
+    assert max(computed.values()) == 1
+    by = {r["pid"] for r in Store(tmp_path / "store").journal()}
+    assert running.pid not in by
+    assert len(by) == 2, "one process on each node"
+
+
+def test_a_node_that_dies_takes_nothing_with_it(cluster, start, alone, tmp_path):
+    running = start(tmp_path, "--provenance-executor", cluster.address)
+    wait_for(tmp_path, "evidence", 3, running)
+    cluster.kill_node()
+    done = count(tmp_path, "evidence")
+    text = finish(running)
+    cluster.hear("begun")
+    assert done < alone[1]["evidence"], "all was done before the node died"
+    assert running.returncode == 0, text
+    assert found(tmp_path) == alone[0]
+
+
+def test_an_interrupt_ends_the_tasks(cluster, start, alone, tmp_path):
+    running = start(tmp_path, "--provenance-executor", cluster.address)
+    wait_for(tmp_path, "evidence", 2, running)
+    running.send_signal(signal.SIGINT)
+    text = finish(running)
+    assert running.returncode == pytest.ExitCode.INTERRUPTED, text
+    assert "KeyboardInterrupt" in text
+    done = journal(tmp_path)
+    assert sum(kind == "evidence" for kind, _ in done) < alone[1]["evidence"]
+    time.sleep(5)
+    assert journal(tmp_path) == done, "a task went on"
+    assert list((tmp_path / "store" / "v1" / "tmp").iterdir()) == []
+    assert list((tmp_path / "store").glob("cluster-*")) == []
+    again = start(tmp_path, "--provenance-executor", cluster.address)
+    text = finish(again)
+    assert again.returncode == 0, text
+    assert found(tmp_path) == alone[0]
+    assert max(journal(tmp_path).values()) == 1
