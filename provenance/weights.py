@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from provenance._weights import one_line
+from provenance.errors import SourceError
+
 if TYPE_CHECKING:
     import torch
 
@@ -27,12 +30,18 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
         ------
         KeyError
             If the checkpoint has no tensor of that name.
+        SourceError
+            If the library does not read what the file holds.
         """
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
         # a file that stays open keeps every page mapped that was ever read of it
-        with safe_open(self._stored[name].file, framework="pt") as file:
-            tensor: torch.Tensor = file.get_tensor(name)
+        file = self._stored[name].file
+        try:
+            with safe_open(file, framework="pt") as opened:
+                tensor: torch.Tensor = opened.get_tensor(name)
+        except SafetensorError as error:
+            raise SourceError(f"{file} is no sound safetensors file: {one_line(error)}") from None
         return tensor
 
     def __contains__(self, name: object) -> bool:

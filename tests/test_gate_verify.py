@@ -1,6 +1,7 @@
 """Stored evidence, checked again: by hand-made results, by real evidence of every statistic, by the CLI."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -8,10 +9,11 @@ from gate_results import KIN, claims, result, results, small
 
 import provenance
 from provenance.cli import main
-from provenance.gate.following import complaints
+from provenance.gate.following import STRONGEST, complaints
 from provenance.gate.verifying import Stored, verify, verify_by_suite, verify_model
 from provenance.pvalues import bonferroni, spearman, spearman_log10_p
 from provenance.results import ControlResult
+from provenance.statistics.match import SHARES
 from provenance.vocabulary import InputsSpec
 
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
@@ -58,6 +60,40 @@ def lines(content):
 
 
 # what follows
+
+
+@pytest.fixture(scope="module")
+def narrow(family, tmp_path_factory):
+    """The base with three quarters of its units, and the tokenizer that belongs to it."""
+    from transformers import AutoModelForCausalLM
+
+    from fixtures.models import save_checkpoint
+    from provenance.transforms import prune_width
+
+    base = AutoModelForCausalLM.from_pretrained(family.base)
+    folder = tmp_path_factory.mktemp("narrow") / "narrow"
+    shutil.copytree(family.base, folder)
+    save_checkpoint(prune_width(base, base.config.intermediate_size * 3 // 4), folder)
+    return folder
+
+
+@pytest.mark.parametrize("statistic", ["match", "kinship"])
+def test_evidence_on_models_of_two_widths_follows(family, shared_store, narrow, statistic):
+    assert len(SHARES) == STRONGEST
+    evidence = provenance.compare(
+        narrow,
+        family.base,
+        inputs=INPUTS,
+        statistic=statistic,
+        executor=provenance.Executor(provenance.Store(shared_store), "cpu"),
+    )
+    assert evidence.blocks[0].units[0] < evidence.blocks[0].units[1]
+    assert complaints(evidence) == ()
+    first = evidence.blocks[0]
+    forged = replace(
+        evidence, blocks=(replace(first, log10_p=first.log10_p - 2), *evidence.blocks[1:])
+    )
+    assert any("log10_p" in line for line in complaints(forged))
 
 
 @pytest.mark.parametrize("n", [3, 9, 10, 64, 11008])

@@ -22,6 +22,8 @@ TOLERANCE = 1e-6
 """Relative: far above rounding, far below what would move a verdict."""
 RANKED = frozenset({"csh", "csu", "match", "match_cosine", "match_weights"})
 """Statistics whose p-value is that of a Spearman correlation of ``min(live)`` units."""
+STRONGEST = 3
+"""At unequal widths `match` is the best over so many choices of units (`statistics.match.SHARES`)."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -79,37 +81,40 @@ def _blocks(evidence: Evidence) -> Iterator[str]:
         ):
             yield f"{where}: a model has no such block"
         for part in block.parts:
-            derived = _of_correlation(part.statistic, part)
-            if derived is not None and not same(part.log10_p, derived):
-                yield _says(f"{where}: log10_p of {part.statistic}", part.log10_p, derived)
+            follow = _of_correlation(part.statistic, part)
+            if follow and not any(same(part.log10_p, derived) for derived in follow):
+                yield _says(f"{where}: log10_p of {part.statistic}", part.log10_p, follow[0])
         yield from _block(evidence, block, where)
 
 
-def _of_correlation(statistic: str, found: BlockEvidence | PartEvidence) -> float | None:
-    """The p-value of a correlation before any correction; None where the statistic is another."""
+def _of_correlation(statistic: str, found: BlockEvidence | PartEvidence) -> tuple[float, ...]:
+    """P-values of a correlation, before any correction for partners; none of another statistic."""
     if statistic not in RANKED or found.correlation is None or min(found.live) < 3:
-        return None
-    return spearman_log10_p(found.correlation, min(found.live))
+        return ()
+    plain = spearman_log10_p(found.correlation, min(found.live))
+    return (plain, bonferroni(plain, STRONGEST)) if statistic == "match" else (plain,)
 
 
 def _block(evidence: Evidence, block: BlockEvidence, where: str) -> Iterator[str]:
     """Hold a block's p-value against its correlation, or its parts, and what it was corrected for."""
     if block.log10_p is None:
         return
-    alone = _alone(evidence, block)
-    if alone is None:
-        return
+    follow = _alone(evidence, block)
     least, most = _corrections(evidence, block)
-    if any(same(block.log10_p, bonferroni(alone, times)) for times in (least, most)):
-        return
-    times = 10 ** min(block.log10_p - alone, 18)
-    between = least - 0.5 <= times <= most + 0.5 and math.isclose(times, round(times), rel_tol=1e-4)
-    if block.log10_p == 0 and alone + math.log10(most) >= 0:
-        return
-    if not between:
-        yield _says(f"{where}: log10_p", block.log10_p, bonferroni(alone, least)) + (
+    if follow and not any(_corrected(block.log10_p, alone, least, most) for alone in follow):
+        yield _says(f"{where}: log10_p", block.log10_p, bonferroni(follow[0], least)) + (
             f" from its correlation, corrected for {_range(least, most)}"
         )
+
+
+def _corrected(log10_p: float, alone: float, least: int, most: int) -> bool:
+    """Whether a p-value is another one times a number of comparisons from ``least`` to ``most``."""
+    if any(same(log10_p, bonferroni(alone, times)) for times in (least, most)):
+        return True
+    if log10_p == 0 and alone + math.log10(most) >= 0:
+        return True
+    times = 10 ** min(log10_p - alone, 18)
+    return least - 0.5 <= times <= most + 0.5 and math.isclose(times, round(times), rel_tol=1e-4)
 
 
 def _range(least: int, most: int) -> str:
@@ -117,11 +122,11 @@ def _range(least: int, most: int) -> str:
     return f"{number} comparison{'s' * (most > 1)}"
 
 
-def _alone(evidence: Evidence, block: BlockEvidence) -> float | None:
+def _alone(evidence: Evidence, block: BlockEvidence) -> tuple[float, ...]:
     if not block.parts:
         return _of_correlation(evidence.statistic, block)
     tested = [part.log10_p for part in block.parts if part.log10_p is not None]
-    return bonferroni(min(tested), len(tested)) if tested else None
+    return (bonferroni(min(tested), len(tested)),) if tested else ()
 
 
 def _corrections(evidence: Evidence, block: BlockEvidence) -> tuple[int, int]:

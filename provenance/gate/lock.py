@@ -234,7 +234,7 @@ def _checked(fields: dict[str, Any]) -> Lock:
         for log10_p in (claim.log10_p, *claim.blocks.values()):
             if log10_p is not None and log10_p > 0:
                 where = "::".join(claim.key)
-                raise LockError(f"it is damaged at {where}: {log10_p} is no log10 p-value")
+                raise LockError(f"it is damaged at {visible(where)}: {log10_p} is no log10 p-value")
     return lock
 
 

@@ -21,6 +21,8 @@ COMPLAINTS = {
     "evidence/schema-of-4000-digits.json": "a number of 4001 digits",
     "evidence/units-below-none.json": "block 0: numbers of units are 0 or more",
     "index/name-that-turns-the-line.json": r"on⟨U\+202E⟩e⟨U\+000A⟩\.safetensors is missing",
+    "lock/claim-not-printable": "is no log10 p-value",
+    "tensors/name-of-a-lone-surrogate": "is no sound safetensors file",
     "lock/key-of-3000-dots": "nested too deeply",
     "lock/long-hexadecimal-number": "a number has more than 64 bits",
     "lock/schema-of-5000-digits": "a number has more than 64 bits",
