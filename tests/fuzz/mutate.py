@@ -130,7 +130,7 @@ def _zip(data: bytes, rng: random.Random, seeds: Sequence[bytes]) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as opened:
             files = {entry.filename: opened.read(entry) for entry in opened.infolist()}
-    except (zipfile.BadZipFile, ValueError, OSError, RuntimeError, zlib.error):  # or encrypted
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, RuntimeError, zlib.error):
         return _zip(rng.choice([seed for seed in seeds if seed.startswith(b"PK")]), rng, seeds)
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
