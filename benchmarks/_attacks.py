@@ -63,7 +63,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack; with ``dial`` it has a strength, in ``bounds``, that is set by what it costs."""
+    """One attack; with ``bounds`` it has a strength between them, which is set by what it costs."""
 
     kind: str
     make: Callable[[Scene, float], PreTrainedModel]

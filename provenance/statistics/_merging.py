@@ -73,11 +73,11 @@ def merge_units(side: MLPFactors) -> Merged | None:
     """
     if side.gate is None or side.down is None:
         return None
-    groups = _groups(side.inputs.float(), side.gate)
-    if groups is None:
+    labels = _groups(side.inputs.float(), side.gate)
+    if labels is None:
         return None
     down = side.down().float()  # (units, hidden)
-    labels, counts = groups, np.bincount(groups)
+    counts = np.bincount(labels)
     alone = torch.from_numpy((counts[labels] == 1).nonzero()[0]).to(down.device)
     parts = [_Part(side, down, alone)]
     for group in (counts > 1).nonzero()[0]:

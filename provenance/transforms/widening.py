@@ -45,7 +45,12 @@ def duplicate_units(model: PreTrainedModel) -> PreTrainedModel:
     ArchitectureError
         If the MLPs are not Llama's, without biases.
     """
-    return _widened(model, lambda mlp: _Mlp(mlp.gate, mlp.up, mlp.down / 2) + _half(mlp))
+
+    def twice(mlp: _Mlp) -> _Mlp:
+        half = _Mlp(mlp.gate, mlp.up, mlp.down / 2)
+        return half + half
+
+    return _widened(model, twice)
 
 
 def split_units(
@@ -169,10 +174,6 @@ def add_decoys(
         return mlp + one + twin
 
     return _widened(model, add)
-
-
-def _half(mlp: _Mlp) -> _Mlp:
-    return _Mlp(mlp.gate, mlp.up, mlp.down / 2)
 
 
 def _noise(like: torch.Tensor, scale: float, generator: torch.Generator) -> torch.Tensor:
