@@ -8,6 +8,7 @@ again, never trusted. The store knows bytes and keys, no models::
     <root>/v1/<kind>/<digest[:2]>/<digest>/   files and manifest.json
     <root>/v1/locks/<kind>-<digest>.lock      held while that entry is built or removed
     <root>/v1/tmp/<kind>-<digest>.<random>/   being built or removed by the lock's holder
+    <root>/v1/notes/<name>                    how things stand; see `Store.notes`
     <root>/v1/journal.jsonl                   one line for every entry computed
 """
 
@@ -45,6 +46,7 @@ from provenance._entries import (
     sync,
     verify,
 )
+from provenance._notes import Notes
 from provenance.errors import ProvenanceError, StoreError
 
 if TYPE_CHECKING:
@@ -111,6 +113,8 @@ class Store:
         fields: Mapping[str, JSON],
         build: Callable[[Path], None],
         on_wait: Callable[[], None] | None = None,
+        *,
+        here: bool = False,  # noqa: ARG002 - for stores that others share
     ) -> Entry:
         """Return the entry of a key, building it if need be; of many callers one builds.
 
@@ -123,6 +127,8 @@ class Store:
             caller, and leaves nothing behind.
         on_wait : callable, optional
             Called once if another process or thread is at work on this entry.
+        here : bool
+            Whether it is of use on this machine alone, such as a copy of what all can download.
 
         Raises
         ------
@@ -183,6 +189,11 @@ class Store:
                 with suppress(ValueError):  # half a line, where the disk was full
                     records.append(json.loads(line))
         return records
+
+    @property
+    def notes(self) -> Notes:
+        """Small texts that change, and that all who share the store see."""
+        return Notes(self._base / "notes", self._usable)
 
     def size(self) -> dict[str, tuple[int, int]]:
         """Return the number of entries and their bytes, by kind; kinds without entries left out."""

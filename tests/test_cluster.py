@@ -188,10 +188,9 @@ class Disorderly:
 
 
 @pytest.fixture
-def token(tmp_path):
-    path = tmp_path / "token"
-    path.touch()
-    return path
+def token(executor):
+    executor.store.notes.write("cluster/token", "")
+    return "cluster/token"
 
 
 @pytest.fixture
@@ -266,8 +265,8 @@ def test_a_mistake_of_ours_is_left_to_who_judges(family, token, executor):
     assert not executor.has(pair)
 
 
-def test_a_node_that_does_not_see_the_store_cannot_be_used(executor, tmp_path):
-    settings = tasks.Settings.of(executor, tmp_path / "missing")
+def test_a_node_that_does_not_see_the_store_cannot_be_used(executor):
+    settings = tasks.Settings.of(executor, "cluster/missing")
     error = tasks.perform(settings, ModelSpec(path="x"), on_cpu=False)
     assert isinstance(error, tasks.UnlikeError)
     assert f"does not see the store {executor.store.root}: " in str(error)

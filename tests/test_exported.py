@@ -73,6 +73,7 @@ PRIVATE = {
     "_documents": "evidence",
     "_drafts": "tracing",
     "_entries": "store",
+    "_notes": "store",
     "_forms": "sources",
     "_home": "errors",  # likewise
     "_hub": "sources",

@@ -7,18 +7,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from provenance._entries import make_private
 from provenance.cluster.needs import Capacity, Needs, Rules
 from provenance.cluster.raying import WINDOW, Tasks, connected
 from provenance.cluster.tasks import Settings
-from provenance.errors import ProvenanceError, StoreError, let_go
+from provenance.errors import ProvenanceError, let_go
 from provenance.plan import Capture, Comparison
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import ModelSpec, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from provenance.cluster.raying import Ended
     from provenance.execute import Executor
@@ -49,21 +47,14 @@ def run_on_ray(
 
 
 @contextmanager
-def _token(store: Store) -> Iterator[Path]:
-    """A file in the store by which a node knows that it sees the same one."""
-    token = store.root / f"cluster-{uuid4().hex}"
-    try:
-        make_private(store.root)
-        token.touch(mode=0o600)
-    except OSError as error:
-        raise StoreError(
-            f"cannot use the store {store.root}: {error.strerror}; make it writable, or set "
-            "PROVENANCE_STORE to a folder that is"
-        ) from None
+def _token(store: Store) -> Iterator[str]:
+    """A note in the store by which a node knows that it sees the same one."""
+    token = f"cluster/{uuid4().hex}"
+    store.notes.write(token, "")
     try:
         yield token
     finally:
-        token.unlink(missing_ok=True)
+        store.notes.remove(token)
 
 
 class _Run:

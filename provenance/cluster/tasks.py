@@ -35,7 +35,7 @@ class UnlikeError(ProvenanceError):
 class Settings:
     """What makes an executor of a node the equal of the one that the plan was made with.
 
-    ``token`` is a file that lies in the store while the plan runs: who sees it sees the same store.
+    ``token`` is a note that the store has while the plan runs: who sees it sees the same store.
     """
 
     root: str
@@ -47,11 +47,11 @@ class Settings:
     versions: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, executor: Executor, token: Path) -> Settings:
+    def of(cls, executor: Executor, token: str) -> Settings:
         """The settings of an executor of this process."""
         return cls(
             str(executor.store.root),
-            str(token),
+            token,
             executor.device,
             executor.distillation,
             executor.memory,
@@ -83,7 +83,8 @@ def perform(settings: Settings, task: Task, *, on_cpu: bool) -> ProvenanceError 
 @lru_cache(maxsize=1)
 def _executor(settings: Settings) -> Executor:
     where = socket.gethostname()
-    if not Path(settings.token).exists():
+    store = Store(settings.root)
+    if store.notes.read(settings.token) is None:
         raise UnlikeError(
             f"{where} does not see the store {settings.root}: --provenance-store must name a folder that "
             "all nodes share"
@@ -91,9 +92,7 @@ def _executor(settings: Settings) -> Executor:
     differ = _differences(dict(settings.versions), versions())
     if differ:
         raise UnlikeError(f"{where} has other versions, and would give other evidence: {differ}")
-    return Executor(
-        Store(settings.root), settings.device, None, settings.distillation, settings.memory
-    )
+    return Executor(store, settings.device, None, settings.distillation, settings.memory)
 
 
 def _differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
