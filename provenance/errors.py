@@ -100,6 +100,14 @@ class AttestationError(ProvenanceError):
     """Nothing can be attested of a run, or what is attested does not hold."""
 
 
+def retold(kind: str, text: str) -> ProvenanceError:
+    """An error that another process met, by the name of its class and what it says."""
+    named = globals().get(kind)
+    if isinstance(named, type) and issubclass(named, ProvenanceError) and named is not SuiteError:
+        return named(text)
+    return ProvenanceError(text)
+
+
 def let_go(error: BaseException) -> None:
     """Clear the frames that an error, and what led to it, came through.
 

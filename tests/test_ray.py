@@ -1,19 +1,19 @@
 """A plan on a real Ray cluster: two nodes on this machine, one of which may die, and an interrupt."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from importlib.util import find_spec
-from itertools import combinations
 
 import pytest
 
-from fixtures.models import save_checkpoint, tiny_llama
-from provenance import Results, Store
+from provenance import Store
+from tests.suite_runs import PATIENCE, count, finish, found, journal, write_suite
+from tests.suite_runs import start as begin
 
 pytestmark = [
     pytest.mark.extended,  # a cluster takes half a minute to start, and what runs on it as long again
@@ -21,14 +21,7 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="POSIX signals"),
 ]
 
-HEAD = """\
-version: 1
-inputs: {kind: random, tokens: 512, sequence_length: 64}
-defaults: {statistic: match, alpha: 1e-6}
-models:
-"""
 MODELS = 8
-PATIENCE = 300
 
 
 @pytest.fixture(scope="module")
@@ -61,74 +54,12 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A suite of all pairs of two families of four, one of a model that is not there, and a control."""
-    from provenance.transforms import add_noise
-
-    folder = tmp_path_factory.mktemp("suite")
-    lines = [HEAD]
-    for index in range(MODELS):
-        model = tiny_llama(index % 2)
-        if index > 1:
-            model = add_noise(model, seed=index, scale=0.1)
-        save_checkpoint(model, folder / f"m{index}")
-        lines.append(f"  m{index}: {{path: ./m{index}}}\n")
-    lines.append("  gone: {path: ./gone, blocks: 2}\ncontrols: true\npairs:\n")
-    for a, b in combinations(range(MODELS), 2):
-        expect = "independent" if (b - a) % 2 else "derived"
-        lines.append(f"  - {{candidate: m{b}, reference: m{a}, expect: {expect}}}\n")
-    lines.append(
-        "  - {candidate: gone, reference: m0, expect: independent, xfail: it is not there}\n"
-    )
-    (folder / "a.suite.yaml").write_text("".join(lines))
-    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
-    return folder
+    return write_suite(tmp_path_factory.mktemp("suite"), MODELS)
 
 
 @pytest.fixture(scope="module")
 def start(folder):
-    def start(out, *arguments):
-        command = [sys.executable, "-m", "pytest", "a.suite.yaml", "-p", "no:cacheprovider"]
-        command += [
-            "--provenance-store",
-            str(out / "store"),
-            "--provenance-evidence",
-            str(out / "kept"),
-        ]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
-        piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen([*command, *arguments], cwd=folder, env=environment, **piped)
-
-    return start
-
-
-def finish(running):
-    with running:
-        try:
-            out, _ = running.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            raise
-    return out
-
-
-def found(out):
-    """What each claim's outcomes and evidence are, apart from times."""
-    results = Results.from_json((out / "kept" / "results.json").read_text())
-    states = [(one.claim.id, one.state, one.error) for one in results.claims]
-    files = {}
-    for path in sorted((out / "kept" / "a.suite.yaml").glob("*.json")):
-        fields = json.loads(path.read_text())
-        del fields["created"]
-        files[path.name] = json.dumps(fields)
-    return states, files
-
-
-def journal(out):
-    return Counter((r["kind"], r["digest"]) for r in Store(out / "store").journal())
-
-
-def count(out, kind):
-    return sum(1 for one, _ in journal(out) if one == kind)
+    return partial(begin, folder)
 
 
 def wait_for(out, kind, number, running):
@@ -187,7 +118,7 @@ def test_an_interrupt_ends_the_tasks(cluster, start, alone, tmp_path):
     time.sleep(5)
     assert journal(tmp_path) == done, "a task went on"
     assert list((tmp_path / "store" / "v1" / "tmp").iterdir()) == []
-    assert list((tmp_path / "store").glob("cluster-*")) == []
+    assert Store(tmp_path / "store").notes.names("cluster") == []
     again = start(tmp_path, "--provenance-executor", cluster.address)
     text = finish(again)
     assert again.returncode == 0, text

@@ -20,6 +20,7 @@ from provenance.cli._demo import demo
 from provenance.cli._doctor import doctor
 from provenance.cli._explain import explain
 from provenance.cli._init import init
+from provenance.cli._merge import merge
 from provenance.cli._report import graph, report
 from provenance.cli._sections import Sections
 from provenance.cli._store import store
@@ -87,6 +88,7 @@ for _command in (
     explain,
     graph,
     init,
+    merge,
     report,
     schema,
     store,

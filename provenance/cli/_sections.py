@@ -17,6 +17,7 @@ SECTIONS = {
         "suite",
         "audit",
         "verify",
+        "merge",
     ),
     "Look at what was found": ("report", "explain", "graph", "summary", "attest", "bom"),
     "Keep house": ("doctor", "store", "schema", "completion"),

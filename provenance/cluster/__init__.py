@@ -1,4 +1,4 @@
-"""Runs a whole plan ahead of judging: in this process, or on a Ray cluster that shares a store.
+"""Runs a whole plan ahead of judging: in this process, on a Ray cluster, or in parts, with a shared store.
 
 Evidence goes to the store, where whoever judges finds it. There is no scheduler here: Ray's tasks are
 opened models, captures, and comparisons, and Ray decides where and when they run. Nothing here imports ray
@@ -11,6 +11,8 @@ import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from provenance.cluster.sharding import Done, run_shard
+from provenance.cluster.shards import Shard
 from provenance.errors import ProvenanceError
 
 if TYPE_CHECKING:
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
     from provenance.plan import Comparison, Plan
     from provenance.vocabulary import Stage
 
-__all__ = ["LOCAL", "RAY", "check_backend", "run_plan"]
+__all__ = ["LOCAL", "RAY", "STORED", "Done", "Shard", "check_backend", "run_plan", "run_shard"]
 
-LOCAL, RAY = "local", "ray"
+LOCAL, RAY, STORED = "local", "ray", "stored"
 _ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d+")
 
 
@@ -34,11 +36,12 @@ def check_backend(backend: str) -> str:
     ProvenanceError
         If it is neither `local`, nor `ray`, nor an address, or if there is no ray.
     """
-    if backend == LOCAL:
+    if backend in {LOCAL, STORED}:
         return backend
     if backend != RAY and not _ADDRESS.fullmatch(backend):
         raise ProvenanceError(
-            f"{backend!r} is no place to run a plan: write local, ray, host:port, or ray://host:port"
+            f"{backend!r} is no place to run a plan: write local, ray, host:port, ray://host:port, or "
+            "stored"
         )
     if find_spec("ray") is None:
         raise ProvenanceError("Ray is not installed: pip install 'pytest-provenance[ray]'")
@@ -62,7 +65,8 @@ def run_plan(
     backend : str
         ``local`` computes in this process, in order. ``ray`` uses the Ray of this machine (that of
         ``RAY_ADDRESS``, else one that runs, else one that is started), ``host:port`` and
-        ``ray://host:port`` another.
+        ``ray://host:port`` another. ``stored`` computes nothing: what the store lacks is returned, with
+        the reason that a part of a sharded plan has noted, see `run_shard`.
     on_stage : callable, optional
         Told of the progress of the whole plan.
 
@@ -76,10 +80,15 @@ def run_plan(
     ProvenanceError
         If the backend, or a node of it, cannot be used.
     """
-    if check_backend(backend) == LOCAL:
+    check_backend(backend)
+    if backend == LOCAL:
         from provenance.cluster.local import run_here
 
         return run_here(plan, executor, on_stage)
+    if backend == STORED:
+        from provenance.cluster.stored import look_up
+
+        return look_up(plan, executor, on_stage)
     from provenance.cluster.driver import run_on_ray
 
     return run_on_ray(plan, executor, None if backend == RAY else backend, on_stage)

@@ -26,6 +26,7 @@ from provenance.plugin.fixtures import provenance
 from provenance.plugin.gathering import Gatherer
 from provenance.plugin.hub import HubClaims
 from provenance.plugin.records import Recorder
+from provenance.plugin.sharding import Part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +62,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(HubClaims(), "provenance-hub")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
         locking.validate(config)
+        part = options.shard(config)
+        if part is not None:
+            config.pluginmanager.register(Part(part), "provenance-shard")
         if options.backend(config) != options.LOCAL:
             config.pluginmanager.register(Ahead(options.backend(config)), "provenance-ahead")
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")

@@ -101,16 +101,13 @@ def _failures(config: pytest.Config) -> dict[str, ProvenanceError]:
     named: str | None = getattr(config, "workerinput", {}).get(FAILURES)
     if named is None:
         return config.stash.get(_FAILED, {})
-    from provenance import errors
+    from provenance.errors import retold
 
     try:
         told: dict[str, tuple[str, str]] = json.loads(Path(named).read_text(encoding="utf-8"))
     except FileNotFoundError:  # a worker on another machine: it meets them by itself
         return {}
-    return {
-        key: getattr(errors, kind, errors.ProvenanceError)(text)
-        for key, (kind, text) in told.items()
-    }
+    return {key: retold(kind, text) for key, (kind, text) in told.items()}
 
 
 def _key(comparison: Comparison) -> str:

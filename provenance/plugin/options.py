@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from provenance.cluster import Shard
     from provenance.vocabulary import Memory
 
 GLOBS = "provenance_suites"
@@ -34,8 +35,14 @@ def add(parser: pytest.Parser) -> None:
         "--provenance-executor",
         metavar="WHERE",
         help="where evidence is computed: local (each test what it needs), or, all before the first "
-        "test, on a Ray cluster: ray (this machine's), HOST:PORT, ray://HOST:PORT (default: the ini value "
-        "provenance_executor, else local)",
+        "test, on a Ray cluster: ray (this machine's), HOST:PORT, ray://HOST:PORT; or stored: nowhere, "
+        "the store has it (default: the ini value provenance_executor, else local)",
+    )
+    group.addoption(
+        "--provenance-shard",
+        metavar="K/N",
+        help="compute the K-th of N parts of what the tests need into the store that all parts share, and "
+        "run no test; `provenance merge` judges the whole",
     )
     group.addoption(
         "--provenance-store",
@@ -174,8 +181,34 @@ def report_file(config: pytest.Config) -> Path | None:
     return _path(config, "report")
 
 
+def shard(config: pytest.Config) -> Shard | None:
+    """The part of the plan that this run is to compute, if it is not to judge.
+
+    Raises
+    ------
+    ProvenanceError
+        If it is no part, or what else was asked for does not go with one.
+    """
+    asked = _option(config, "shard")
+    if asked is None:
+        return None
+    from provenance.cluster import Shard
+    from provenance.errors import ProvenanceError
+
+    found = Shard.parse(asked)
+    if backend(config) != LOCAL:
+        raise ProvenanceError(
+            "--provenance-shard computes here and in one process: leave out --provenance-executor"
+        )
+    if getattr(config.option, "dist", "no") != "no":
+        raise ProvenanceError(
+            "--provenance-shard computes here and in one process: leave out -n, and run more parts"
+        )
+    return found
+
+
 def validate(config: pytest.Config) -> None:
-    """Refuse sizes and executors that are none before anything is run.
+    """Refuse sizes, executors and parts that are none before anything is run.
 
     Raises
     ------
@@ -183,7 +216,8 @@ def validate(config: pytest.Config) -> None:
         In one line.
     """
     sizes = (_option(config, "memory"), _option(config, "resident"))
-    if sizes == (MEMORY, None) and backend(config) == LOCAL:
+    plain = backend(config) == LOCAL and _option(config, "shard") is None
+    if sizes == (MEMORY, None) and plain:
         return  # parsing imports what most runs of pytest do not need
     import pytest
 
@@ -192,6 +226,7 @@ def validate(config: pytest.Config) -> None:
 
     try:
         memory(config)
+        shard(config)
         if not hasattr(config, "workerinput"):  # xdist's workers judge, and need no cluster
             check_backend(backend(config))
     except ProvenanceError as error:
