@@ -1,5 +1,6 @@
 """A plan on a real Ray cluster: two nodes on this machine, one of which may die, and an interrupt."""
 
+import json
 import os
 import signal
 import subprocess
@@ -124,3 +125,27 @@ def test_an_interrupt_ends_the_tasks(cluster, start, alone, tmp_path):
     assert again.returncode == 0, text
     assert found(tmp_path) == alone[0]
     assert max(journal(tmp_path).values()) == 1
+
+
+def test_an_audit_on_a_cluster_finds_what_one_without_finds(cluster, folder, tmp_path):
+    found = {}
+    for where in ("local", cluster.address):
+        out = tmp_path / where.replace(":", "-")
+        command = [sys.executable, "-m", "provenance.cli", "audit", ".", "--json"]
+        command += ["--history", str(out / "h.sqlite"), "--store", str(out / "store")]
+        out.mkdir()
+        done = subprocess.run(
+            [*command, "--executor", where],
+            cwd=folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr
+        fields = json.loads(done.stdout)
+        found[where] = (fields["models"], fields["pairs"])
+        assert max(journal(out).values()) == 1
+    assert found["local"] == found[cluster.address]
+    assert len(found["local"][1]) == MODELS * (MODELS - 1) // 2

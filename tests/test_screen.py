@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from provenance.audit import (
     History,
     Registry,
     ScreenedBlock,
+    ahead,
     audit_registry,
     audit_results,
     foresee,
@@ -26,6 +28,8 @@ from provenance.audit import (
 )
 from provenance.audit.screen import LEAST_BLOCKS, LEVEL, SAMPLE, screen_of, strangers
 from provenance.cli import main
+from provenance.cluster.local import run_here
+from provenance.errors import ProvenanceError
 from provenance.evidence import BlockEvidence
 from provenance.gate.verifying import Stored, verify, verify_by_suite
 from provenance.plan import Comparison, sampled
@@ -60,7 +64,7 @@ def audit(tmp_path, shared_store):
 
     lying = {}
 
-    def audit(store=shared_store, *, exhaustive=False, **models):
+    def audit(store=shared_store, *, exhaustive=False, backend="local", **models):
         for name in [name for name in lying if models.get(name) != lying[name]]:
             shutil.rmtree(home / name)
             del lying[name]
@@ -72,7 +76,7 @@ def audit(tmp_path, shared_store):
         audit.told, audit.registry = [], load_registry(path)
         with History(str(tmp_path / "h.sqlite")) as history:
             executor = Executor(Store(store), "cpu", audit.told.append)
-            return audit_registry(audit.registry, executor, history)
+            return audit_registry(audit.registry, executor, history, backend=backend)
 
     audit.path = tmp_path / "registry.yaml"
     return audit
@@ -379,3 +383,80 @@ def test_foresight_measures_old_kin_in_full(audit, deep, tmp_path, shared_store)
     with History(str(tmp_path / "h.sqlite"), read_only=True) as history:
         outlook = foresee(load_registry(audit.path), executor, history)
     assert (outlook.to_measure, outlook.to_screen) == ((("b", "a"),), ())
+
+
+# what a cluster computes ahead
+
+
+@pytest.fixture
+def cluster(monkeypatch, tmp_path):
+    """A cluster that is another executor of this process; has the plans that it was given."""
+    plans = []
+
+    def run_plan(plan, executor, backend, on_stage):
+        assert backend == "head:6379"
+        plans.append(plan)
+        return run_here(plan, Executor(executor.store, "cpu"), None)
+
+    def open_models(models, executor, backend, on_stage):
+        for model in models:
+            if Path(model.path).name != "bad":
+                Executor(executor.store, "cpu").checkpoint(model)
+
+    monkeypatch.setattr(ahead, "run_plan", run_plan)
+    monkeypatch.setattr(ahead, "open_models", open_models)
+    monkeypatch.setattr("provenance.audit.run.check_backend", lambda backend: backend)
+    return plans
+
+
+def test_an_audit_on_a_cluster_finds_what_one_here_does_and_measures_nothing_here(
+    audit, deep, tmp_path, cluster
+):
+    models = {"a": deep.one, "b": deep.two, "c": deep.clumsy, "d": deep.thief}
+    found = audit(tmp_path / "store", backend="head:6379", **models)
+    assert not {stage.action for stage in audit.told} & {"load", "capture", "match"}
+    screens, wholes = cluster
+    assert len(screens.comparisons) == 6
+    assert {one.sample for one in screens.comparisons} == {SAMPLE}
+    assert 0 < len(wholes.comparisons) < 6
+    assert {one.sample for one in wholes.comparisons} == {None}
+    computed = len(Store(tmp_path / "store").journal())
+    (tmp_path / "h.sqlite").unlink()
+    here = audit(tmp_path / "store", **models)
+    assert here.pairs == found.pairs
+    assert len(Store(tmp_path / "store").journal()) == computed
+    again = audit(tmp_path / "store", backend="head:6379", **models)
+    assert again.known == 6
+    assert [plan.comparisons for plan in cluster[2:]] == [(), ()]
+
+
+def test_what_a_cluster_could_not_compute_fails_its_pair_and_is_not_tried_here(
+    audit, deep, family, tmp_path, cluster, monkeypatch
+):
+    def failing(plan, executor, backend, on_stage):
+        return dict.fromkeys(plan.comparisons, ProvenanceError("its node died three times"))
+
+    monkeypatch.setattr(ahead, "run_plan", failing)
+    pair = only(audit(tmp_path / "store", backend="head:6379", a=deep.one, b=deep.two))
+    assert (pair.verdict, pair.error) == (None, "its node died three times")
+    assert not {stage.action for stage in audit.told} & {"load", "capture", "match"}
+
+
+def test_a_model_that_cannot_be_read_is_nothing_to_a_cluster(audit, family, tmp_path, cluster):
+    bad = shutil.copytree(family.other, tmp_path / "bad")
+    (bad / "config.json").write_text("{")
+    found = audit(tmp_path / "store", backend="head:6379", a=family.base, b=family.kin, bad=bad)
+    assert [pair.verdict for pair in found.pairs] == ["dependent", None, None]
+    assert len(cluster[0].comparisons) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [("nowhere", "is no place to run a plan"), ("stored", "an audit is not computed in parts")],
+)
+def test_an_audit_is_run_where_it_can_be(audit, family, capsys, tmp_path, where, says):
+    audit(a=family.base, b=family.other)
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", str(audit.path), "--history", str(tmp_path / "x"), "--executor", where])
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err

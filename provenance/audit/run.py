@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from provenance import corpus
-from provenance._assemble import versions
 from provenance._home import without_home
 from provenance._weights import one_line
-from provenance.audit.changes import changes, unsettled
+from provenance.audit.ahead import measure_ahead, open_ahead
+from provenance.audit.changes import changes
 from provenance.audit.history import HistoryError
+from provenance.audit.needs import Screens, comparison_of, keys_of
 from provenance.audit.records import Audit, AuditedModel, AuditedPair, Snapshot, shown_inputs
-from provenance.audit.screen import screen_of, screened_blocks, strangers
+from provenance.audit.screen import screened_blocks, strangers
+from provenance.cluster import LOCAL, STORED, check_backend
 from provenance.errors import (
     ArchitectureError,
     DegenerateError,
@@ -23,8 +24,6 @@ from provenance.errors import (
     StoreError,
 )
 from provenance.evidence import Evidence
-from provenance.plan import Comparison
-from provenance.store import digest_of
 from provenance.verdict import decide_evidence
 from provenance.vocabulary import Stage
 
@@ -32,13 +31,11 @@ if TYPE_CHECKING:
     from provenance.audit.history import History
     from provenance.audit.registry import Registry
     from provenance.execute import Executor
+    from provenance.plan import Comparison
     from provenance.vocabulary import ModelSpec, Verdict
 
 LASTING = (ArchitectureError, DegenerateError, InputError)
 """What is wrong with the weights themselves, and so will be tomorrow."""
-
-
-Need = Literal["all blocks", "a few blocks", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,12 @@ class Outlook:
 
 
 def audit_registry(
-    registry: Registry, executor: Executor, history: History, *, name: str | None = None
+    registry: Registry,
+    executor: Executor,
+    history: History,
+    *,
+    name: str | None = None,
+    backend: str = LOCAL,
 ) -> Audit:
     """Judge every pair of a registry; what the history knows is not measured again.
 
@@ -70,6 +72,9 @@ def audit_registry(
     name : str, optional
         What the registry is called in the history; its absolute path, with ``~`` for the home folder,
         where nothing is said.
+    backend : str
+        ``local`` measures each pair in this process when it is its turn; an address of a Ray cluster, as
+        `provenance.cluster.run_plan` takes it, has all of them measured there first.
 
     Returns
     -------
@@ -84,9 +89,15 @@ def audit_registry(
     """
     name = name or _text(str(registry.path))
     _check_inputs(registry)
+    if check_backend(backend) == STORED:
+        raise ProvenanceError("an audit is not computed in parts: use local, ray, or an address")
+    if backend != LOCAL:
+        open_ahead(registry, executor, backend)
     models = opened(registry, executor)
     before = history.last_complete(name)
-    screens = _Screens(registry, executor, history, models, before)
+    screens = Screens(registry, executor, history, models, before)
+    if backend != LOCAL:
+        measure_ahead(registry, executor, screens, backend)
     run = history.begin(name, registry, models)
     judge = _Judge(registry, executor, history, screens)
     pairs = []
@@ -122,16 +133,16 @@ def foresee(
     name = name or _text(str(registry.path))
     _check_inputs(registry)
     models = opened(registry, executor)
-    screens = _Screens(registry, executor, history, models, history.last_complete(name))
+    screens = Screens(registry, executor, history, models, history.last_complete(name))
     needs = {
         pair: screens.foreseen(*pair)
         for pair in registry.pairs()
         if all(screens.broken[name] is None for name in pair)
     }
     return Outlook(
-        to_measure=tuple(pair for pair, need in needs.items() if need != "nothing"),
-        to_screen=tuple(pair for pair, need in needs.items() if need == "a few blocks"),
-        known=tuple(pair for pair, need in needs.items() if need == "nothing"),
+        to_measure=tuple(pair for pair, need in needs.items() if need is not None),
+        to_screen=tuple(pair for pair, need in needs.items() if need is not None and need.sample),
+        known=tuple(pair for pair, need in needs.items() if need is None),
         models=models,
     )
 
@@ -180,71 +191,6 @@ def _text(text: str) -> str:
     return without_home(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _comparison(registry: Registry, candidate: str, reference: str) -> Comparison:
-    models = registry.models
-    return Comparison.of(models[candidate], models[reference], registry.inputs, registry.statistic)
-
-
-@functools.cache  # they are read from the disk, and do not change while this runs
-def _versions() -> str:
-    return digest_of(versions())
-
-
-def _keys(executor: Executor, comparison: Comparison) -> tuple[str, str]:
-    """What evidence is kept under, and a reason that there is none: another library may mend that."""
-    depends = executor.dependencies(comparison)
-    return digest_of(depends), digest_of({"failure": depends, "versions": _versions()})
-
-
-class _Screens:
-    """Which pairs are screened, and what is known of them without a measurement."""
-
-    def __init__(
-        self,
-        registry: Registry,
-        executor: Executor,
-        history: History,
-        models: tuple[AuditedModel, ...],
-        before: Snapshot | None,
-    ) -> None:
-        self.broken = {model.name: model.error for model in models}
-        self._registry = registry
-        self._executor = executor
-        self._history = history
-        self._names = set() if before is None else unsettled(before, models)
-        self._digests = history.unsettled()
-
-    def of(self, comparison: Comparison, names: frozenset[str]) -> Comparison | None:
-        """The screen of a pair, None where all of its blocks are compared at once.
-
-        So they are of what was not called independent before, whether by its names or by its weights:
-        no kinship is lost, and no suspicion settled, because of a screen. Equal weights need none.
-        """
-        models = [
-            self._executor.checkpoint(m) for m in (comparison.candidate, comparison.reference)
-        ]
-        digests = frozenset(model.digest for model in models)
-        if self._registry.exhaustive or len(digests) == 1:
-            return None
-        if names in self._names or digests in self._digests:
-            return None
-        return screen_of(comparison, models[0].blocks)
-
-    def foreseen(self, candidate: str, reference: str) -> Need:
-        """What of a pair would be measured first."""
-        comparison = _comparison(self._registry, candidate, reference)
-        keys = _keys(self._executor, comparison)
-        if any(self._history.known(key) is not None for key in keys):
-            return "nothing"
-        screen = self.of(comparison, frozenset((candidate, reference)))
-        if screen is None:
-            return "all blocks"
-        found = self._history.known(_keys(self._executor, screen)[0])
-        if not isinstance(found, Evidence):
-            return "a few blocks"
-        return "nothing" if strangers(found, self._registry.threshold) else "all blocks"
-
-
 class _Judge:
     """Judges pairs, and keeps the evidence of each."""
 
@@ -253,7 +199,7 @@ class _Judge:
         registry: Registry,
         executor: Executor,
         history: History,
-        screens: _Screens,
+        screens: Screens,
     ) -> None:
         self.evidence: dict[str, Evidence] = {}
         self._registry = registry
@@ -288,8 +234,8 @@ class _Judge:
         candidates(self._executor.device)
 
     def _judged(self, pair: AuditedPair) -> AuditedPair:
-        comparison = _comparison(self._registry, pair.candidate, pair.reference)
-        key, failure = _keys(self._executor, comparison)
+        comparison = comparison_of(self._registry, pair.candidate, pair.reference)
+        key, failure = keys_of(self._executor, comparison)
         reason = self._history.known(failure)
         found = reason if reason is not None else self._history.known(key)
         known = found is not None
@@ -313,7 +259,7 @@ class _Judge:
         screen = self._screens.of(comparison, pair.names)
         if screen is None:
             return None
-        key, _ = _keys(self._executor, screen)
+        key, _ = keys_of(self._executor, screen)
         found = self._history.known(key)
         known = isinstance(found, Evidence)
         if not isinstance(found, Evidence):

@@ -70,6 +70,14 @@ class Kinds(click.ParamType[frozenset[str]]):
     help="Compare all blocks of every pair; without it a few are, and all where those show anything.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be measured; open models, run none.")
+@click.option(
+    "--executor",
+    "backend",
+    metavar="WHERE",
+    default="local",
+    show_default=True,
+    help="Where pairs are measured: local, or all ahead on a Ray cluster: ray, HOST:PORT, ray://HOST:PORT.",
+)
 @DEVICE
 @MEMORY
 @RESIDENT
@@ -85,6 +93,7 @@ def audit(
     results: Path | None,
     exhaustive: bool,  # noqa: FBT001
     dry_run: bool,  # noqa: FBT001
+    backend: str,
     device: str,
     memory: int,
     resident: int | None,
@@ -106,7 +115,7 @@ def audit(
         if dry_run:
             outlook = provenance.foresee(loaded, executor, history, name=name)
         else:
-            found = provenance.audit_registry(loaded, executor, history, name=name)
+            found = provenance.audit_registry(loaded, executor, history, name=name, backend=backend)
     if dry_run:
         _print_outlook(outlook, as_json=as_json)
         return 0

@@ -20,9 +20,19 @@ if TYPE_CHECKING:
 
     from provenance.execute import Executor
     from provenance.plan import Comparison, Plan
-    from provenance.vocabulary import Stage
+    from provenance.vocabulary import ModelSpec, Stage
 
-__all__ = ["LOCAL", "RAY", "STORED", "Done", "Shard", "check_backend", "run_plan", "run_shard"]
+__all__ = [
+    "LOCAL",
+    "RAY",
+    "STORED",
+    "Done",
+    "Shard",
+    "check_backend",
+    "open_models",
+    "run_plan",
+    "run_shard",
+]
 
 LOCAL, RAY, STORED = "local", "ray", "stored"
 _ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d+")
@@ -92,3 +102,25 @@ def run_plan(
     from provenance.cluster.driver import run_on_ray
 
     return run_on_ray(plan, executor, None if backend == RAY else backend, on_stage)
+
+
+def open_models(
+    models: tuple[ModelSpec, ...],
+    executor: Executor,
+    backend: str,
+    on_stage: Callable[[Stage], None] | None = None,
+) -> None:
+    """Have models found, made and digested on a Ray cluster, so that opening them here reads no weights.
+
+    What is wrong with one of them is met again by whoever opens it here.
+
+    Raises
+    ------
+    ProvenanceError
+        If the backend, or a node of it, cannot be used.
+    """
+    if check_backend(backend) in {LOCAL, STORED}:
+        return
+    from provenance.cluster.driver import open_on_ray
+
+    open_on_ray(models, executor, None if backend == RAY else backend, on_stage)

@@ -11,7 +11,7 @@ from provenance.cluster.needs import Capacity, Needs, Rules
 from provenance.cluster.raying import WINDOW, Tasks, connected
 from provenance.cluster.tasks import Settings
 from provenance.errors import ProvenanceError, let_go
-from provenance.plan import Capture, Comparison
+from provenance.plan import Capture, Comparison, Plan
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import ModelSpec, Stage
 
@@ -20,27 +20,46 @@ if TYPE_CHECKING:
 
     from provenance.cluster.raying import Ended
     from provenance.execute import Executor
-    from provenance.plan import Plan
     from provenance.store import Store
+
+    OnStage = Callable[[Stage], None]
 
 
 def run_on_ray(
     plan: Plan,
     executor: Executor,
     address: str | None,
-    on_stage: Callable[[Stage], None] | None,
+    on_stage: OnStage | None,
 ) -> dict[Comparison, ProvenanceError]:
     """Run a plan on the cluster at an address; see `provenance.cluster.run_plan`."""
     if not plan.comparisons:
         return {}
+    with _cluster(executor, address) as (tasks, rules, where):
+        run = _Run(plan, executor, tasks, rules)
+        return run.failures_of(where, on_stage or (lambda _: None))
+
+
+def open_on_ray(
+    models: tuple[ModelSpec, ...],
+    executor: Executor,
+    address: str | None,
+    on_stage: OnStage | None,
+) -> None:
+    """Open models on the cluster at an address; see `provenance.cluster.open_models`."""
+    with _cluster(executor, address) as (tasks, rules, where):
+        run = _Run(Plan(()), executor, tasks, rules)
+        run.open(models, where, on_stage or (lambda _: None))
+
+
+@contextmanager
+def _cluster(executor: Executor, address: str | None) -> Iterator[tuple[Tasks, Rules, str]]:
+    """Tasks on a cluster, what they ask for, and what it is called; an error cancels all of them."""
     with connected(address) as ray, _token(executor.store) as token:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         rules = Rules(Capacity.of(nodes), executor.device, executor.memory)
         tasks = Tasks(ray, Settings.of(executor, token))
-        where = f"on a cluster of {len(nodes)} node" + "s" * (len(nodes) != 1)
         try:
-            run = _Run(plan, executor, tasks, rules)
-            return run.failures_of(where, on_stage or (lambda _: None))
+            yield tasks, rules, f"on a cluster of {len(nodes)} node" + "s" * (len(nodes) != 1)
         except BaseException:
             tasks.cancel()
             raise
@@ -72,14 +91,9 @@ class _Run:
         self._serves: dict[Capture, list[Comparison]] = {}
         self._ready: deque[ModelSpec | Capture | Comparison] = deque()
 
-    def failures_of(
-        self, where: str, tell: Callable[[Stage], None]
-    ) -> dict[Comparison, ProvenanceError]:
+    def failures_of(self, where: str, tell: OnStage) -> dict[Comparison, ProvenanceError]:
         """Run all; return why some could not be computed."""
-        self._ready.extend(self._plan.models())
-        self._drain(
-            lambda done, total: tell(Stage("audit", f"opening models {where}", done, total))
-        )
+        self.open(self._plan.models(), where, tell)
         for comparison in self._plan.comparisons:
             self._prepare(comparison)
         # captures come first, so that no comparison waits behind others for its own
@@ -89,6 +103,13 @@ class _Run:
             lambda done, total: tell(Stage("audit", f"the plan {where}", done, total)), waiting
         )
         return self._failures
+
+    def open(self, models: tuple[ModelSpec, ...], where: str, tell: OnStage) -> None:
+        """Have models found and digested."""
+        self._ready.extend(models)
+        self._drain(
+            lambda done, total: tell(Stage("audit", f"opening models {where}", done, total))
+        )
 
     def _drain(self, tell: Callable[[int, int], None], waiting: int = 0) -> None:
         """Run what is ready, and what becomes so by it; `waiting` says how much that will be."""
