@@ -26,6 +26,7 @@ from benchmarks._table import table
 from provenance._entries import file_sha256
 from provenance.architecture import find_mlps
 from provenance.assignment import assign_all
+from provenance.audit.screen import LEVEL, SAMPLE
 from provenance.capture import Recording, capture
 from provenance.plan import Comparison, Plan
 from provenance.statistics._directions import ROLES, directions, products
@@ -90,32 +91,61 @@ def match_seconds(costs: Costs, kind: Kind, tokens: int) -> float:
     return kind.blocks * (prepare + product + read + costs.assign * n**costs.exponent) + costs.entry
 
 
+def screened_seconds(costs: Costs, kind: Kind, tokens: int) -> tuple[float, float]:
+    """One pair of strangers in an audit: its screen, and on average what all of its blocks take after it.
+
+    A screen lets a pair of strangers through by chance, by any one of its blocks.
+    """
+    whole = match_seconds(costs, kind, tokens)
+    few = match_seconds(costs, replace(kind, blocks=min(SAMPLE, kind.blocks)), tokens)
+    return few, (1 - (1 - LEVEL) ** SAMPLE) * whole
+
+
+def _pair_seconds(costs: Costs, kind: Kind, tokens: int, *, screen: bool) -> float:
+    if screen:
+        return sum(screened_seconds(costs, kind, tokens))
+    return match_seconds(costs, kind, tokens)
+
+
 def bytes_kept(kind: Kind, tokens: int) -> int:
     """What the store keeps of one model: what each MLP is fed."""
     return kind.blocks * kind.hidden * tokens * kind.width
 
 
-def formula(costs: Costs, kind: Kind, models: int, workers: int, tokens: int) -> float:
+def formula(
+    costs: Costs, kind: Kind, models: int, workers: int, tokens: int, *, screen: bool = False
+) -> float:
     """Seconds from start to end, if no worker ever waits."""
     pairs = models * (models - 1) // 2
-    work = models * capture_seconds(costs, kind, tokens) + pairs * match_seconds(
-        costs, kind, tokens
-    )
-    return work / workers
+    pair = _pair_seconds(costs, kind, tokens, screen=screen)
+    return (models * capture_seconds(costs, kind, tokens) + pairs * pair) / workers
 
 
-def simulate(costs: Costs, kind: Kind, models: int, workers: int, tokens: int) -> float:
+def simulate(
+    costs: Costs, kind: Kind, models: int, workers: int, tokens: int, *, screen: bool = False
+) -> float:
     """The plan, task by task: a worker that is free takes the first task that is ready.
 
-    A pair is ready when both of its models were captured. Captures go first.
+    A pair is ready when both of its models were captured. Captures go first. With a ``screen`` it is
+    compared by a few blocks; when all pairs were, those that were let through are compared whole.
     """
     forward, pair = capture_seconds(costs, kind, tokens), match_seconds(costs, kind, tokens)
-    free = [0.0] * workers
-    running: list[tuple[float, int]] = []  # captures: when they end, and of which model
-    captured = ready = begun = done = 0
     total = models * (models - 1) // 2
-    now = 0.0
-    while done < total:
+    if not screen:
+        return _simulate(models, [0.0] * workers, forward, [pair] * total)
+    few, _ = screened_seconds(costs, kind, tokens)
+    after = _simulate(models, [0.0] * workers, forward, [few] * total)
+    share = 1 - (1 - LEVEL) ** SAMPLE
+    through = int(np.random.default_rng(0).binomial(total, share))
+    return _simulate(0, [after] * workers, forward, [pair] * through)
+
+
+def _simulate(models: int, free: list[float], forward: float, pairs: list[float]) -> float:
+    """When the last task ends; ``free`` is when each worker is, ``pairs`` what each comparison takes."""
+    running: list[tuple[float, int]] = []  # captures: when they end, and of which model
+    captured = begun = done = 0
+    ready = 0 if models else len(pairs)
+    while done < len(pairs):
         now = heapq.heappop(free)
         while running and running[0][0] <= now:
             heapq.heappop(running)
@@ -126,8 +156,8 @@ def simulate(costs: Costs, kind: Kind, models: int, workers: int, tokens: int) -
             begun += 1
             heapq.heappush(free, now + forward)
         elif done < ready:
+            heapq.heappush(free, now + pairs[done])
             done += 1
-            heapq.heappush(free, now + pair)
         else:  # nothing is ready: wait for the next capture
             heapq.heappush(free, running[0][0])
     return max(free)
@@ -259,15 +289,15 @@ def page(costs: Costs, tokens: int, cases: Sequence[tuple[str, int]]) -> str:
     constants = table(("what", "one thread"), rows)
     head = ("models", "a forward", "a pair", "kept of a model", "worker-days", "16 workers, days")
     lines = []
-    for name, count in cases:
+    for (name, count), screen in itertools.product(cases, (False, True)):
         kind = KINDS[name]
-        simulated = simulate(costs, kind, count, 16, tokens)
-        expected = formula(costs, kind, count, 16, tokens)
+        simulated = simulate(costs, kind, count, 16, tokens, screen=screen)
+        expected = formula(costs, kind, count, 16, tokens, screen=screen)
         lines.append(
             (
-                f"{count:,} of {name}",
+                f"{count:,} of {name}" + ", screened" * screen,
                 f"{capture_seconds(costs, kind, tokens) / 3600:.1f} h",
-                f"{match_seconds(costs, kind, tokens) / 60:.1f} min",
+                f"{_pair_seconds(costs, kind, tokens, screen=screen) / 60:.1f} min",
                 f"{bytes_kept(kind, tokens) / 2**30:.2f} GiB",
                 f"{expected * 16 / 86400:,.0f}",
                 f"{simulated / 86400:,.1f} (formula {expected / 86400:,.1f})",

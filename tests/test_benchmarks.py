@@ -161,12 +161,21 @@ COSTS = capacity.Costs(1e-11, 1e-9, 2e-11, 1e-11, 1e-6, 1.6, 2e-3)
 
 
 @pytest.mark.parametrize(("models", "workers"), [(40, 1), (60, 7), (200, 16)])
-def test_the_simulated_plan_takes_what_the_formula_says(models, workers):
+@pytest.mark.parametrize("screen", [False, True])
+def test_the_simulated_plan_takes_what_the_formula_says(models, workers, screen):
     kind = capacity.KINDS["8B"]
-    expected = capacity.formula(COSTS, kind, models, workers, 4096)
-    simulated = capacity.simulate(COSTS, kind, models, workers, 4096)
-    assert expected * (1 - 1e-9) <= simulated
-    assert simulated == pytest.approx(expected, rel=0.05)
+    expected = capacity.formula(COSTS, kind, models, workers, 4096, screen=screen)
+    simulated = capacity.simulate(COSTS, kind, models, workers, 4096, screen=screen)
+    assert screen or expected * (1 - 1e-9) <= simulated
+    assert simulated == pytest.approx(expected, rel=0.1 if screen else 0.05)
+
+
+def test_a_screen_costs_its_blocks_and_a_whole_comparison_of_those_it_lets_through():
+    kind = capacity.KINDS["8B"]
+    whole = capacity.match_seconds(COSTS, kind, 4096)
+    few, rest = capacity.screened_seconds(COSTS, kind, 4096)
+    assert few == pytest.approx(whole * 3 / 32, rel=0.01)
+    assert rest == pytest.approx(whole * (1 - 0.95**3))
 
 
 def test_a_single_pair_waits_for_both_of_its_models():

@@ -156,8 +156,12 @@ class Tasks:
         return Ended(task, node, error)
 
     def cancel(self) -> None:
-        """End all tasks: those that run are interrupted, then killed where they go on."""
-        left = list(self._running)
+        """End all tasks: those that run are interrupted, then killed where they go on.
+
+        Those that wait come first: a process that an interrupt sets free takes the next that waits, and Ray
+        2.60 aborts the whole program where a task is cancelled in the moment in which it is handed over.
+        """
+        left = list(reversed(self._running))
         for force in (False, True):
             for ref in left:
                 self._ray.cancel(ref, force=force)
