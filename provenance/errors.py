@@ -100,6 +100,17 @@ class AttestationError(ProvenanceError):
     """Nothing can be attested of a run, or what is attested does not hold."""
 
 
+def one_line(error: BaseException, limit: int = 240) -> str:
+    """Say what `error` says, in one line of at most `limit` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def extra(name: str) -> str:
+    """What to type where an optional library is absent."""
+    return f"pip install 'pytest-provenance[{name}]'"
+
+
 def let_go(error: BaseException) -> None:
     """Clear the frames that an error, and what led to it, came through.
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from provenance import corpus
 from provenance._assemble import versions
 from provenance._home import without_home
-from provenance._weights import one_line
 from provenance.audit.changes import changes, unsettled
 from provenance.audit.history import HistoryError
 from provenance.audit.records import Audit, AuditedModel, AuditedPair, Snapshot, shown_inputs
@@ -21,6 +20,7 @@ from provenance.errors import (
     InputError,
     ProvenanceError,
     StoreError,
+    one_line,
 )
 from provenance.evidence import Evidence
 from provenance.plan import Comparison
