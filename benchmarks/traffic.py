@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.traffic", description=__doc__)
     parser.add_argument("--model", default="quickstart/base", help="a recipe, folder or repository")
-    parser.add_argument("--partner", default="quickstart/finetuned", help="what it is compared with")
+    parser.add_argument(
+        "--partner", default="quickstart/finetuned", help="what it is compared with"
+    )
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--store", type=Path, help="keeps the models; by default nothing does")
     options = parser.parse_args(arguments)

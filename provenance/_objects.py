@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ WHOLE = ("abfs", "abfss", "az", "file", "gcs", "gs", "memory", "s3", "s3a")
 """Protocols by which an object is there as a whole or not at all, as a store needs it."""
 
 CHUNK = 2**23
+PAUSE = 0.5
 _USER = re.compile(r"://[^/\s@]*@")
 
 
@@ -168,13 +170,24 @@ class Objects:
         opened, path = self._at(name)
         with self._translated():
             try:
-                if self._is_folder:
-                    _put_locally(Path(path), lambda aside: aside.write_bytes(data), new=True)
-                else:
-                    opened.pipe_file(path, data, mode="create")
+                self._create(opened, path, data)
             except FileExistsError:
                 return False
+            except (FileNotFoundError, PermissionError):
+                raise
+            except Exception:  # noqa: BLE001 - every backend has exceptions of its own
+                # of two at once S3 answers one with a conflict, and others do not say what failed
+                time.sleep(PAUSE)
+                if opened.exists(path):
+                    return False
+                self._create(opened, path, data)
         return True
+
+    def _create(self, opened: Any, path: str, data: bytes) -> None:
+        if self._is_folder:
+            _put_locally(Path(path), lambda aside: aside.write_bytes(data), new=True)
+        else:
+            opened.pipe_file(path, data, mode="create")
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Return the sizes in bytes of all objects below ``prefix/``, by their names below it."""

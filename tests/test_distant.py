@@ -253,6 +253,25 @@ def test_an_object_is_created_once(objects):
     assert objects.create("v1/x", b"late") is False
 
 
+@pytest.mark.parametrize("theirs", [True, False])
+def test_a_conflict_is_looked_at_and_tried_again(memory, monkeypatch, theirs):
+    """Of two conditional puts at once S3 answers one with 409: the other may have been put, or not."""
+    kind = fsspec.get_filesystem_class("memory")
+    really = kind.pipe_file
+    monkeypatch.setattr("provenance._objects.PAUSE", 0)
+
+    def conflict(self, path, data, mode="overwrite"):
+        monkeypatch.setattr(kind, "pipe_file", really)
+        if theirs:
+            really(self, path, b"theirs")
+        raise OSError(16, "A conflicting conditional operation is currently in progress")
+
+    monkeypatch.setattr(kind, "pipe_file", conflict)
+    objects = Objects(memory)
+    assert objects.create("v1/x", b"ours") is not theirs
+    assert objects.read("v1/x", 10) == (b"theirs" if theirs else b"ours")
+
+
 def test_threads_of_one_machine_build_once(machine):
     barrier, built = threading.Barrier(4), []
 
