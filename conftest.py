@@ -1,1 +1,7 @@
-pytest_plugins = ["fixtures.databases", "fixtures.models", "fixtures.pairs", "pytester"]
+pytest_plugins = [
+    "fixtures.buckets",
+    "fixtures.databases",
+    "fixtures.models",
+    "fixtures.pairs",
+    "pytester",
+]

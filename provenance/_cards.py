@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from provenance import _hub
 from provenance._home import without_home
-from provenance._weights import one_line, read_object
+from provenance._weights import read_object
 from provenance._yaml import read
 from provenance._yaml_limits import shown
-from provenance.errors import SourceError, SuiteError
+from provenance.errors import SourceError, SuiteError, one_line
 from provenance.vocabulary import ModelSpec
 
 if TYPE_CHECKING:

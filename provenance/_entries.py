@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from contextlib import suppress
@@ -23,6 +24,7 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 
 MANIFEST = "manifest.json"
 _SCHEMA = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _Signature: TypeAlias = tuple[int, int, int, int]
 
 # Folders whose files were hashed in this process, by what the file system said of each file then.
@@ -125,8 +127,14 @@ def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Sign
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    with open(folder / MANIFEST, "x", encoding="utf-8", opener=_for_owner) as file:
-        file.write(text)
+    return close(folder, text.encode())
+
+
+def close(folder: Path, manifest: bytes) -> dict[str, _Signature]:
+    """Write a manifest that is known to be right, see all on to the disk, and return what `seal` does."""
+    found = dict(_walk(folder))
+    with open(folder / MANIFEST, "xb", opener=for_owner) as file:
+        file.write(manifest)
     for name in (*found, MANIFEST):
         sync(folder / name)
     for subfolder, _, _ in os.walk(folder):
@@ -156,7 +164,7 @@ def verify(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry:
     found = dict(_walk(folder))
     if found.pop(MANIFEST, None) is None:
         raise TornError("no manifest")
-    files = _files_of(_manifest(folder), kind, fields)
+    files = files_of((folder / MANIFEST).read_bytes(), kind, fields)
     if {name: status.st_size for name, status in found.items()} != {
         name: file["size"] for name, file in files.items()
     }:
@@ -168,6 +176,17 @@ def verify(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry:
                 raise TornError(f"{name} has other bytes than its manifest says")
         remember(folder, signatures)
     return Entry(folder, dict(fields), frozenset(files))
+
+
+def verified(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry | None:
+    """Return the entry in `folder` as just used, or None if there is none that can be trusted."""
+    try:
+        entry = verify(folder, kind, fields)
+    except (TornError, FileNotFoundError):
+        return None
+    with suppress(OSError):  # a store that can only be read needs no order of use
+        os.utime(folder / MANIFEST)
+    return entry
 
 
 def sync(path: Path) -> None:
@@ -217,18 +236,20 @@ def _signature(status: os.stat_result) -> _Signature:
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def files_of(text: bytes, kind: str, fields: Mapping[str, JSON]) -> dict[str, dict[str, Any]]:
+    """Return the files of a manifest: their sizes and digests by name, which may still be anything.
+
+    Raises
+    ------
+    TornError
+        If it is malformed, or not the manifest of what was asked.
+    """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise TornError(f"the manifest is no JSON: {error}") from error
     if not isinstance(manifest, dict):
         raise TornError("the manifest is no object")
-    return manifest
-
-
-def _files_of(manifest: dict[str, Any], kind: str, fields: Mapping[str, JSON]) -> dict[str, Any]:
-    """Return a manifest's files, having checked that it is well formed and is of what was asked."""
     if set(manifest) != {"schema", "kind", "fields", "files", "created"}:
         raise TornError("the manifest has other keys than it should")
     if (manifest["schema"], manifest["kind"]) != (_SCHEMA, kind):
@@ -247,7 +268,9 @@ def _is_file_record(record: object) -> bool:
         isinstance(record, dict)
         and set(record) == {"size", "sha256"}
         and type(record["size"]) is int
+        and record["size"] >= 0
         and isinstance(record["sha256"], str)
+        and _SHA256.fullmatch(record["sha256"]) is not None
     )
 
 
@@ -282,7 +305,7 @@ def make_folder(folder: Path, mode: int) -> None:
         folder.mkdir(mode=mode, exist_ok=True)
 
 
-def _for_owner(path: str, flags: int) -> int:
+def for_owner(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 

@@ -62,11 +62,6 @@ class Form:
     method: str | None = None
 
 
-def extra(name: str) -> str:
-    """What to type where an optional library is absent."""
-    return f"pip install 'pytest-provenance[{name}]'"
-
-
 def wanted(names: list[str], *, allow_pickle: bool, trust_remote_code: bool) -> list[str] | None:
     """Which of the files at a distant place must be brought here; None where none is of use.
 

@@ -14,15 +14,8 @@ from provenance._entries import file_sha256
 from provenance._forms import UNWANTED, form_of, has_code, wanted
 from provenance._quiet import quiet
 from provenance._tensors import stored_tensors
-from provenance._weights import (
-    CONFIG,
-    listing,
-    no_weights,
-    one_line,
-    read_object,
-    weight_files,
-)
-from provenance.errors import SourceError
+from provenance._weights import CONFIG, listing, no_weights, read_object, weight_files
+from provenance.errors import SourceError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

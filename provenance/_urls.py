@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from provenance._forms import UNWANTED, extra, wanted
-from provenance._weights import INDEX, no_weights, one_line, read_object
+from provenance._forms import UNWANTED, wanted
+from provenance._objects import BACKENDS, check_url, file_system, said
+from provenance._weights import INDEX, no_weights, read_object
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
@@ -18,25 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.vocabulary import ModelSpec
-
-BACKENDS = {
-    "abfs": "azure",
-    "abfss": "azure",
-    "az": "azure",
-    "file": None,
-    "ftp": None,
-    "gcs": "gcs",
-    "gs": "gcs",
-    "hdfs": None,
-    "http": None,
-    "https": None,
-    "memory": None,
-    "s3": "s3",
-    "s3a": "s3",
-    "sftp": None,
-    "webhdfs": None,
-}
-"""Protocols, and the extra of ours that brings their library. Others can run commands, or chain."""
 
 INDEX_BYTES = 100 * 2**20
 CHUNK = 2**20
@@ -113,25 +94,8 @@ def _is_needless(name: str, folder: Path) -> bool:
 
 
 def _file_system(url: str) -> tuple[Any, str]:
-    parts = urlsplit(url)
-    if "::" in url or parts.scheme not in BACKENDS:
-        known = ", ".join(f"{name}://" for name in BACKENDS)
-        raise SourceError(f"{url} is of no kind that is read; there are {known}")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise SourceError(
-            f"{parts.scheme}://{parts.hostname}{parts.path} must be given without user, password "
-            "and query; give credentials by the environment"
-        )
-    import fsspec
-
-    try:
-        # no instance that was made before: its listing may be old
-        opened, path = fsspec.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
-    except ImportError as error:
-        name = BACKENDS[parts.scheme]
-        remedy = extra(name) if name else "install it"
-        raise SourceError(f"{url}: {one_line(error)}: {remedy}") from error
-    return opened, str(path)
+    check_url(url, BACKENDS, "is of no kind that is read", SourceError)
+    return file_system(url, SourceError)
 
 
 def _listing(opened: Any, path: str) -> dict[str, dict[str, Any]]:
@@ -169,6 +133,4 @@ def _translated(url: str) -> Iterator[None]:
         ) from error
     # every backend has exceptions of its own: no credentials, no route, no bucket
     except Exception as error:
-        raise SourceError(
-            f"{url} cannot be read ({type(error).__name__}: {one_line(error)})"
-        ) from error
+        raise SourceError(f"{url} cannot be read ({said(error)})") from error

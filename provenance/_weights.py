@@ -14,7 +14,7 @@ from typing import Any
 
 from provenance._tensors import StoredTensor, stored_tensors
 from provenance._visible import visible
-from provenance.errors import SourceError
+from provenance.errors import SourceError, one_line
 
 CONFIG = "config.json"
 SINGLE = "model.safetensors"
@@ -65,12 +65,6 @@ def read_object(file: Path, limit: int = CONFIG_LIMIT) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SourceError(f"{file} holds a JSON {type(value).__name__}, not an object")
     return value
-
-
-def one_line(error: BaseException, limit: int = 240) -> str:
-    """Say what `error` says, in one line of at most `limit` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def listing(folder: Path) -> list[str]:

@@ -120,7 +120,8 @@ class Models:
         def make(folder: Path) -> None:
             download(distant, folder, lambda i, n: self._tell(Stage("download", spec.source, i, n)))
 
-        return self._kept(spec.source, fields, make).path
+        # whoever needs it elsewhere can fetch it there
+        return self._kept(spec.source, fields, make, here=True).path
 
     def _made(self, name: str) -> Entry:
         """A recipe's checkpoint folder, made by this process if by none before."""
@@ -235,12 +236,17 @@ class Models:
         return self._open(self._kept(spec.source, key, make).path, spec)
 
     def _kept(
-        self, subject: str, fields: Mapping[str, JSON], make: Callable[[Path], None]
+        self,
+        subject: str,
+        fields: Mapping[str, JSON],
+        make: Callable[[Path], None],
+        *,
+        here: bool = False,
     ) -> Entry:
         def build(folder: Path) -> None:
             self._tell(Stage("make", subject))
             make(folder)
 
         return self.store.get_or_create(
-            "checkpoint", fields, build, lambda: self._tell(Stage("wait", subject))
+            "checkpoint", fields, build, lambda: self._tell(Stage("wait", subject)), here=here
         )

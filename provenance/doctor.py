@@ -13,14 +13,13 @@ from importlib.metadata import PackageNotFoundError, entry_points, requires, ver
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from filelock import FileLock
 
-from provenance._forms import extra
 from provenance._home import without_home
 from provenance._hub import hub_cache
-from provenance._weights import one_line
-from provenance.errors import DeviceError, StoreError
+from provenance.errors import DeviceError, StoreError, extra, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +70,7 @@ def diagnose(store: Store, *, device: str = "auto", offline: bool = False) -> tu
         _plugin(),
         *_device(device),
         *_store(store),
+        *_shared(store, offline=offline),
         _disk("disk", store.root),
         *_hub(offline=offline),
     )
@@ -188,7 +188,8 @@ def _device_found(requested: str, free: str, cuda: str | None, *, gpu: bool) -> 
 
 
 def _store(store: Store) -> Iterator[Check]:
-    """Whether the store can be written, what is in it, and what killed processes left there."""
+    """Whether the store's folder can be written, what is in it, and what killed processes left there."""
+    variable = "PROVENANCE_STORE" if store.url is None else "PROVENANCE_STORE_CACHE"
     try:
         home = _existing(store.root)
         with (
@@ -198,11 +199,11 @@ def _store(store: Store) -> Iterator[Check]:
             sizes, left = store.size(), store.leftovers()
     except NotImplementedError:
         what = f"{store.root} is on a file system without locks, so that processes cannot share it"
-        yield Check("store", "problem", what, "set PROVENANCE_STORE to a folder on a local disk")
+        yield Check("store", "problem", what, f"set {variable} to a folder on a local disk")
         return
     except (OSError, StoreError) as error:
         what = f"{store.root} cannot be used: {one_line(error)}"
-        yield Check("store", "problem", what, "set PROVENANCE_STORE to a folder that is writable")
+        yield Check("store", "problem", what, f"set {variable} to a folder that is writable")
         return
     entries = sum(count for count, _ in sizes.values())
     size = sum(bytes_ for _, bytes_ in sizes.values())
@@ -216,6 +217,35 @@ def _store(store: Store) -> Iterator[Check]:
         yield Check("store", "warning", what, "provenance store gc --keep 100GiB removes them")
     else:
         yield Check("store", "ok", detail)
+
+
+def _shared(store: Store, *, offline: bool) -> Iterator[Check]:
+    """Whether what is at a store's URL can be written, read, listed and removed."""
+    if store.url is None:
+        return
+    if offline:
+        yield Check("shared store", "ok", f"{store.url} was not asked, as --offline says")
+        return
+    note, text = f"doctor/{uuid4().hex}", "here"
+    try:
+        store.notes.write(note, text)
+        seen = (store.notes.read(note), note in store.notes.names("doctor"))
+        store.notes.remove(note)
+        left = store.notes.read(note)
+    except StoreError as error:
+        yield Check(
+            "shared store", "problem", str(error), "provenance needs to read, write, list, remove"
+        )
+        return
+    if (*seen, left) != (text, True, None):
+        what = (
+            f"{store.url} does not give back at once what was put there, or keeps what was removed"
+        )
+        yield Check(
+            "shared store", "problem", what, "use one that does: others would see no results"
+        )
+        return
+    yield Check("shared store", "ok", f"{store.url} can be written, read and listed")
 
 
 def _existing(folder: Path) -> Path:

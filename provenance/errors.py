@@ -108,6 +108,17 @@ def retold(kind: str, text: str) -> ProvenanceError:
     return ProvenanceError(text)
 
 
+def one_line(error: BaseException, limit: int = 240) -> str:
+    """Say what `error` says, in one line of at most `limit` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def extra(name: str) -> str:
+    """What to type where an optional library is absent."""
+    return f"pip install 'pytest-provenance[{name}]'"
+
+
 def let_go(error: BaseException) -> None:
     """Clear the frames that an error, and what led to it, came through.
 

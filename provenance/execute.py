@@ -213,8 +213,9 @@ class Executor:
         try:
             return Evidence.from_json(entry.read_text(EVIDENCE))
         except EvidenceError as error:
+            there = f", and its like below {self.store.url}," if self.store.url else ""
             raise EvidenceError(
-                f"{entry.path}: {error}; remove that folder and run again"
+                f"{entry.path}: {error}; remove that folder{there} and run again"
             ) from None
 
     def _fields(

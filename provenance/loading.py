@@ -14,9 +14,9 @@ from provenance._streaming import (
     scratch,
     scratch_folder,
 )
-from provenance._weights import CONFIG, one_line
+from provenance._weights import CONFIG
 from provenance.devices import free_bytes
-from provenance.errors import DeviceError, InputError, SourceError
+from provenance.errors import DeviceError, InputError, SourceError, one_line
 from provenance.weights import LazyTensors
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from provenance._origins import Index, rules_of
 from provenance._quiet import quiet
 from provenance._tensors import PLAIN
-from provenance._weights import one_line
-from provenance.errors import SourceError
+from provenance.errors import SourceError, one_line
 from provenance.weights import LazyTensors
 
 if TYPE_CHECKING:

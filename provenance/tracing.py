@@ -21,8 +21,7 @@ from provenance._dataflow import Dataflow, whole
 from provenance._mlps import assemble
 from provenance._quiet import quiet
 from provenance._valueless import Valueless
-from provenance._weights import one_line
-from provenance.errors import ArchitectureError
+from provenance.errors import ArchitectureError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from provenance._weights import one_line
-from provenance.errors import SourceError
+from provenance.errors import SourceError, one_line
 
 if TYPE_CHECKING:
     import torch

@@ -4,6 +4,8 @@ import json
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks import (
     _screened,
@@ -15,6 +17,7 @@ from benchmarks import (
     robustness,
     screen,
     soak,
+    traffic,
 )
 from provenance.evidence import BlockEvidence
 from provenance.plan import sampled
@@ -194,3 +197,23 @@ def test_the_costs_of_an_audit_are_measured_and_kept(tmp_path, capsys):
     )
     capacity.main(["--small", "--costs", str(file), "--plan", "30"])
     assert capsys.readouterr().out.startswith("435 pairs planned in ")
+
+
+def test_what_is_kept_of_a_model_is_what_the_formula_says(family, tmp_path, capsys):
+    """The traffic of a shared store, as its page has it: the command fails where the formula is wrong."""
+    models = ["--model", str(family.base), "--partner", str(family.kin)]
+    traffic.main([*models, "--tokens", "512", "--store", str(tmp_path)])
+    out = capsys.readouterr().out
+    # tokens, blocks, hidden, bytes
+    assert re.search(rf"in float32: [\d,]+ bytes, by the formula {512 * 3 * 32 * 4:,}\n", out)
+    assert re.search(rf"in bfloat16: .* by the formula {512 * 3 * 32 * 2:,}\n", out)
+    assert "| zlib, level 1, bytes apart |" in out
+    assert "| 8B | 32 | 4096 | 128 MiB |" in out
+
+
+@given(data=st.binary(max_size=50), width=st.integers(1, 4))
+def test_bytes_that_were_put_apart_come_together(data, width):
+    whole = len(data) // width * width
+    planes = b"".join(data[first:whole:width] for first in range(width)) + data[whole:]
+    assert traffic.apart(data, width) == planes
+    assert traffic.together(planes, width) == data

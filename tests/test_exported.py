@@ -70,10 +70,12 @@ PRIVATE = {
     "_captures": "execute",
     "_cards": "sources",
     "_dataflow": "tracing",
+    "_distant": "store",
     "_documents": "evidence",
     "_drafts": "tracing",
     "_entries": "store",
     "_notes": "store",
+    "_objects": "store",
     "_forms": "sources",
     "_home": "errors",  # likewise
     "_hub": "sources",
@@ -87,6 +89,7 @@ PRIVATE = {
     "_per_model": "execute",
     "_registry_schema": "suite",
     "_quiet": "errors",  # serves several: a leaf, it imports nothing of ours
+    "_shelf": "store",
     "_signals": "tracing",
     "_similarity": "assignment",
     "_sparse_assignment": "assignment",

@@ -190,25 +190,12 @@ def test_an_absent_backend_is_named_with_its_extra(executor, monkeypatch, url, n
 
 
 @pytest.fixture
-def bucket(monkeypatch):
+def bucket(s3):
     """A bucket in moto's server, reached by s3fs through boto's own environment variables."""
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server")
-    running = server.ThreadedMotoServer(port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    for key, value in {
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }.items():
-        monkeypatch.setenv(key, value)
     opened = fsspec.filesystem("s3", skip_instance_cache=True)
     if not opened.exists("tiny"):  # moto keeps its buckets for the process
         opened.mkdir("tiny")
-    yield opened
-    running.stop()
+    return opened
 
 
 def test_a_model_in_an_object_store(executor, bucket, base):

@@ -11,9 +11,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from provenance._visible import visible
-from provenance._weights import one_line
 from provenance.attest._extra import need
-from provenance.errors import AttestationError
+from provenance.errors import AttestationError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

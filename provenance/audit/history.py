@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Self
 import platformdirs
 
 from provenance._entries import make_private
-from provenance._forms import extra
 from provenance.audit.records import (
     AuditedModel,
     AuditedPair,
@@ -30,7 +29,7 @@ from provenance.audit.records import (
     Snapshot,
     shown_inputs,
 )
-from provenance.errors import ProvenanceError
+from provenance.errors import ProvenanceError, extra
 from provenance.evidence import Evidence, EvidenceError
 
 if TYPE_CHECKING:

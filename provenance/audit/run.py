@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from provenance import corpus
 from provenance._home import without_home
-from provenance._weights import one_line
 from provenance.audit.ahead import measure_ahead, open_ahead
 from provenance.audit.changes import changes
 from provenance.audit.history import HistoryError
@@ -22,6 +21,7 @@ from provenance.errors import (
     InputError,
     ProvenanceError,
     StoreError,
+    one_line,
 )
 from provenance.evidence import Evidence
 from provenance.verdict import decide_evidence

@@ -42,7 +42,7 @@ def make(
     results: Path,
     models: tuple[str, ...],
     url: str | None,
-    store: Path | None,
+    store: Path | str | None,
     quiet: bool,  # noqa: FBT001
     output: Path,
 ) -> None:

@@ -97,7 +97,7 @@ def audit(
     device: str,
     memory: int,
     resident: int | None,
-    store: Path | None,
+    store: Path | str | None,
     quiet: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> int:

@@ -94,7 +94,7 @@ def compare(
     device: str,
     memory: int,
     resident: int | None,
-    store: Path | None,
+    store: Path | str | None,
     quiet: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:

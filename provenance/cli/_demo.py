@@ -16,7 +16,7 @@ from provenance.cli._options import STORE
 
 @click.command()
 @STORE
-def demo(store: Path | None) -> None:
+def demo(store: Path | str | None) -> None:
     """Make small models, check one true claim and one false one, and show what a failure says."""
     text = resources.files("provenance").joinpath("demo.suite.yaml").read_text("utf-8")
     with tempfile.TemporaryDirectory() as folder:
@@ -25,7 +25,7 @@ def demo(store: Path | None) -> None:
         (Path(folder) / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         click.echo(text)
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", suite.name]
-        command += ["--provenance-store", str(Store(store).root)]
+        command += ["--provenance-store", Store(store).place]
         code = subprocess.run(command, check=False, cwd=folder).returncode  # noqa: S603 - ours
     if code != 1:
         raise ProvenanceError(

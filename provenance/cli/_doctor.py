@@ -27,7 +27,7 @@ STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 @DEVICE
 @STORE
 @JSON
-def doctor(offline: bool, device: str, store: Path | None, as_json: bool) -> int:  # noqa: FBT001
+def doctor(offline: bool, device: str, store: Path | str | None, as_json: bool) -> int:  # noqa: FBT001
     """Look at devices, disk, memory, the store, the hub and what is installed; exits 1 on a problem."""
     checks = provenance.diagnose(Store(store), device=device, offline=offline)
     states = {check.state for check in checks}

@@ -10,10 +10,22 @@ import click
 import provenance
 from provenance import ProvenanceError
 
+
+class Place(click.Path):
+    """A folder, or a URL, which is passed on as it is."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the path, or the text of the URL."""
+        is_url = isinstance(value, str) and "://" in value
+        return value if is_url else super().convert(value, param, ctx)
+
+
 STORE = click.option(
     "--store",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder that keeps activations and evidence [default: $PROVENANCE_STORE or the user's cache].",
+    type=Place(file_okay=False, path_type=Path),
+    metavar="PLACE",
+    help="Folder, or URL such as s3://BUCKET/PREFIX, that keeps activations and evidence "
+    "[default: $PROVENANCE_STORE or the user's cache].",
 )
 DEVICE = click.option(
     "--device", default="auto", help="auto, cpu, cuda or cuda:N.", show_default=True

@@ -11,6 +11,7 @@ from provenance import Store
 from provenance.cli._options import JSON, STORE, Bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -22,16 +23,31 @@ def store() -> None:
 @store.command("ls")
 @STORE
 @JSON
-def ls(store: Path | None, as_json: bool) -> None:  # noqa: FBT001
+def ls(store: Path | str | None, as_json: bool) -> None:  # noqa: FBT001
     """Print what the store holds."""
     opened = Store(store)
-    kinds = sorted(opened.size().items())
+    here, shared = opened.size(), opened.shared_size()
     if as_json:
-        held = {kind: {"entries": entries, "bytes": size} for kind, (entries, size) in kinds}
-        click.echo(json.dumps({"store": str(opened.root), "kinds": held}))
+        found: dict[str, object] = {"store": opened.place, "kinds": _counted(here)}
+        if opened.url is not None:
+            found |= {"folder": str(opened.root), "shared": _counted(shared)}
+        click.echo(json.dumps(found))
         return
+    if opened.url is not None:
+        click.echo(opened.url)
+        _print(shared)
     click.echo(str(opened.root))
-    for kind, (entries, size) in kinds:
+    _print(here)
+
+
+def _counted(sizes: Mapping[str, tuple[int, int]]) -> dict[str, dict[str, int]]:
+    return {
+        kind: {"entries": entries, "bytes": size} for kind, (entries, size) in sorted(sizes.items())
+    }
+
+
+def _print(sizes: Mapping[str, tuple[int, int]]) -> None:
+    for kind, (entries, size) in sorted(sizes.items()):
         click.echo(f"{kind:12} {entries:6} entries {size / 1e6:10.1f} MB")
 
 
@@ -39,8 +55,8 @@ def ls(store: Path | None, as_json: bool) -> None:  # noqa: FBT001
 @click.option("--keep", "size", type=Bytes(), required=True, help="How much to keep, such as 2GiB.")
 @STORE
 @JSON
-def gc(size: int, store: Path | None, as_json: bool) -> None:  # noqa: FBT001
-    """Remove what was least recently used until the store is small enough."""
+def gc(size: int, store: Path | str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Remove what was least recently used until the store is small enough: of a URL, what is kept here."""
     removed = Store(store).prune(size)
     if as_json:
         click.echo(json.dumps({"removed": len(removed)}))

@@ -56,7 +56,7 @@ def verify(
     models: tuple[str, ...],
     alpha: float,
     device: str,
-    store: Path | None,
+    store: Path | str | None,
     quiet: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:

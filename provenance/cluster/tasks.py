@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provenance._assemble import versions
-from provenance.errors import ProvenanceError, let_go
+from provenance.errors import ProvenanceError, StoreError, let_go
 from provenance.execute import Executor
 from provenance.plan import Capture, Comparison
 from provenance.store import Store
@@ -38,7 +38,7 @@ class Settings:
     ``token`` is a note that the store has while the plan runs: who sees it sees the same store.
     """
 
-    root: str
+    store: str
     token: str
     device: str
     distillation: DistillSettings
@@ -50,7 +50,7 @@ class Settings:
     def of(cls, executor: Executor, token: str) -> Settings:
         """The settings of an executor of this process."""
         return cls(
-            str(executor.store.root),
+            executor.store.place,
             token,
             executor.device,
             executor.distillation,
@@ -83,11 +83,15 @@ def perform(settings: Settings, task: Task, *, on_cpu: bool) -> ProvenanceError 
 @lru_cache(maxsize=1)
 def _executor(settings: Settings) -> Executor:
     where = socket.gethostname()
-    store = Store(settings.root)
-    if store.notes.read(settings.token) is None:
+    try:
+        store = Store(settings.store)
+        seen = store.notes.read(settings.token) is not None
+    except StoreError as error:
+        raise UnlikeError(f"{where}: {error}") from error
+    if not seen:
         raise UnlikeError(
-            f"{where} does not see the store {settings.root}: --provenance-store must name a folder that "
-            "all nodes share"
+            f"{where} does not see the store {settings.store}: --provenance-store must name a folder that "
+            "all nodes share, or a URL that leads all of them to the same place"
         )
     differ = _differences(dict(settings.versions), versions())
     if differ:

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from provenance._forms import extra
 from provenance._quiet import quiet
-from provenance._weights import TOKENIZER_FILES, contained, one_line
-from provenance.errors import DeviceError, ProvenanceError, SourceError
+from provenance._weights import TOKENIZER_FILES, contained
+from provenance.errors import DeviceError, ProvenanceError, SourceError, extra, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -35,11 +35,10 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
 def _statement(config: pytest.Config, results: Results) -> str:
     from provenance.attest import make_statement, subjects_of
     from provenance.execute import Executor
-    from provenance.store import Store
     from provenance.suite import load
 
     suites = {suite.path: load(config.rootpath / suite.path) for suite in results.suites}
-    executor = Executor(Store(options.store_folder(config)))
+    executor = Executor(options.store_of(config))
     return make_statement(results, subjects_of(results, suites, executor.checkpoint), _run_url())
 
 

@@ -41,10 +41,9 @@ def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> I
 def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None) -> Executor:
     """An executor as the options say."""
     from provenance.execute import Executor
-    from provenance.store import Store
 
     return Executor(
-        Store(options.store_folder(config)),
+        options.store_of(config),
         config.getoption("--provenance-device"),
         on_stage,
         memory=options.memory(config),

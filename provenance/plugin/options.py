@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pytest
 
     from provenance.cluster import Shard
+    from provenance.store import Store
     from provenance.vocabulary import Memory
 
 GLOBS = "provenance_suites"
@@ -46,9 +47,10 @@ def add(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--provenance-store",
-        metavar="DIR",
-        help="folder that keeps small models, activations and evidence between runs and shares "
-        "them among workers (default: $PROVENANCE_STORE, else the user's cache folder)",
+        metavar="PLACE",
+        help="folder, or URL such as s3://BUCKET/PREFIX, that keeps small models, activations and evidence "
+        "between runs and shares them among workers and machines (default: $PROVENANCE_STORE, else the "
+        "user's cache folder)",
     )
     group.addoption(
         "--provenance-hub",
@@ -140,9 +142,22 @@ def backend(config: pytest.Config) -> str:
     return chosen
 
 
-def store_folder(config: pytest.Config) -> Path | None:
-    """Where ``--provenance-store`` points; relative to where pytest was started."""
-    return _path(config, "store")
+def store_of(config: pytest.Config) -> Store:
+    """The store that ``--provenance-store`` names; a folder is relative to where pytest was started.
+
+    Raises
+    ------
+    StoreError
+        If it is a URL that cannot hold a store.
+    """
+    from provenance.store import Store
+
+    chosen = _option(config, "store")
+    return Store(chosen if chosen is not None and _is_url(chosen) else _path(config, "store"))
+
+
+def _is_url(place: str) -> bool:
+    return "://" in place
 
 
 def evidence_folder(config: pytest.Config) -> Path | None:
@@ -216,7 +231,8 @@ def validate(config: pytest.Config) -> None:
         In one line.
     """
     sizes = (_option(config, "memory"), _option(config, "resident"))
-    plain = backend(config) == LOCAL and _option(config, "shard") is None
+    distant = _is_url(_option(config, "store") or os.environ.get("PROVENANCE_STORE", ""))
+    plain = backend(config) == LOCAL and _option(config, "shard") is None and not distant
     if sizes == (MEMORY, None) and plain:
         return  # parsing imports what most runs of pytest do not need
     import pytest
@@ -227,6 +243,8 @@ def validate(config: pytest.Config) -> None:
     try:
         memory(config)
         shard(config)
+        if distant:
+            store_of(config)
         if not hasattr(config, "workerinput"):  # xdist's workers judge, and need no cluster
             check_backend(backend(config))
     except ProvenanceError as error:

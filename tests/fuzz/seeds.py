@@ -149,6 +149,17 @@ SEEDS = {
             }
         ).encode()
     ],
+    "distant": [
+        json.dumps(
+            {
+                "created": "x",
+                "fields": {"key": 1},
+                "files": {"a": {"sha256": sha256(b"true").hexdigest(), "size": 4}},
+                "kind": "evidence",
+                "schema": 1,
+            }
+        ).encode()
+    ],
 }  # fmt: skip
 
 KINDS = {

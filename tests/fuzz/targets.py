@@ -208,6 +208,25 @@ def entry(data: bytes) -> None:
     assert found.read_text("a") == "true"
 
 
+def distant(data: bytes) -> None:
+    """A manifest at a store's URL: whatever it says, what is brought is what its files are."""
+    folder = scratch()
+    url = (folder / "shared").as_uri()
+    made = Store(url, folder / "one").get_or_create("evidence", {"key": 1}, _build)
+    place = folder / "shared" / "v1" / "evidence" / made.path.parent.name / made.path.name
+    (place / "manifest.json").write_bytes(data)
+    another = Store(url, folder / "two")
+    found = another.get_or_create("evidence", {"key": 1}, _build)
+    assert all(found.file(name).read_bytes() == b"true" for name in found.names)
+    inside = {path for path in folder.rglob("*") if path.is_file()}
+    inside -= {path for name in ("one", "two", "shared") for path in (folder / name).rglob("*")}
+    assert not inside, inside
+
+
+def _build(folder: Path) -> None:
+    _write(folder / "a", b"true")
+
+
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
@@ -235,6 +254,7 @@ TARGETS = {
         configuration,
         index,
         entry,
+        distant,
     )
 }
 
