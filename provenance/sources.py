@@ -38,6 +38,7 @@ from provenance.vocabulary import BLOCK_LIMIT, ModelSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from provenance._bundle import Fingerprint
     from provenance._tensors import StoredTensor
 
 __all__ = [
@@ -90,6 +91,9 @@ class Checkpoint:
         Whether that was a pickle.
     remote_code : bool
         Whether code of the checkpoint is run when it is loaded.
+    bundle : Fingerprint or None
+        Of a fingerprint bundle, what it says of the model that it was made of. Then ``folder`` is that
+        file, both digests are of its bytes, and there are no weights.
     """
 
     spec: ModelSpec
@@ -104,6 +108,7 @@ class Checkpoint:
     conversion: str | None = None
     pickle: bool = False
     remote_code: bool = False
+    bundle: Fingerprint | None = field(default=None, hash=False)
 
     @property
     def model_type(self) -> str:
