@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provenance._bundle import is_bundle, read_fingerprint
 from provenance._forms import has_code, refuse_packed
 from provenance._hub import cached_snapshot, fetch
 from provenance._parse import expanded, parse
@@ -32,7 +33,7 @@ from provenance._weights import (
     read_object,
     weight_tensors,
 )
-from provenance.errors import SourceError
+from provenance.errors import BundleError, SourceError
 from provenance.vocabulary import BLOCK_LIMIT, ModelSpec
 
 if TYPE_CHECKING:
@@ -334,7 +335,9 @@ def peek_blocks(spec: ModelSpec) -> int | None:
     if folder is None:
         return None
     try:
+        if is_bundle(folder):
+            return read_fingerprint(folder).blocks
         blocks = _setting(read_object(folder / CONFIG), BLOCK_KEYS)
-    except (SourceError, OSError, ValueError):
+    except (BundleError, SourceError, OSError, ValueError):
         return None
     return blocks if blocks is None or blocks <= BLOCK_LIMIT else None
