@@ -39,7 +39,7 @@ TEXT_LIMIT = 1000
 MLP_LIMIT = 100_000
 COUNT_LIMIT = 2**50
 """Above every number of units or parameters."""
-TOKEN_LIMIT = 2**24
+TOKEN_LIMIT = 2**22
 MATRIX_LIMIT = 2**27
 """Of tokens times the sketch's numbers: a random matrix of as many is made."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
