@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 EXACT = "models"
 """No fingerprint on either side: `match` as it always is."""
-WHOLE = "whole"
+RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
+"""As shares of the spectrum's mean: the first where rounding is the only noise, the last where most is."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,14 @@ def recovered(model: Fingerprinted, fed: Mapping[int, torch.Tensor], columns: in
     Returns
     -------
     float
-        Mean cosine of the rows by ridge regression with the rows themselves, biases none.
+        Mean cosine of the rows by ridge regression with the rows themselves, by the best of `RIDGES`.
     """
+    return max(_recovered(model, fed, columns, ridge) for ridge in RIDGES)
+
+
+def _recovered(
+    model: Fingerprinted, fed: Mapping[int, torch.Tensor], columns: int | None, share: float
+) -> float:
     cosines = []
     for index, sketch in model.held[columns].sketches.items():
         centred = fed[index] - fed[index].mean(dim=0)
@@ -167,8 +174,7 @@ def recovered(model: Fingerprinted, fed: Mapping[int, torch.Tensor], columns: in
             centred = model.sketchers[columns].matrix().T @ centred
         seen = centred.double()  # (columns, hidden)
         gram = seen @ seen.T if len(seen) < seen.shape[1] else seen.T @ seen
-        # half precision's rounding is the only noise: a ridge of its size, relative to the spectrum's mean
-        ridge = 1e-6 * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
+        ridge = share * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
         for name in ("gate", "up"):
             answers = getattr(sketch, name).double().T  # (columns, units)
             if len(seen) < seen.shape[1]:

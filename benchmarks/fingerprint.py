@@ -88,8 +88,15 @@ def measure(folder: Path, count: int, report: Callable[[str], None], *, small: b
         found = strengths(read(relatives.path(change)), strangers[0], extents)
         rows.append([change.kind, change.strength, *(_cell(found[extent]) for extent in extents)])
     named = [_name(extent) for extent in extents]
+    trials = null(strangers, extents, report)
+    widths = [member.units for member in members(count, scale)]
+    equal = {
+        extent: [trial for trial in found if widths[trial[0]] == widths[trial[1]]]
+        for extent, found in trials.items()
+    }
     parts = [
-        f"## False positives\n\n{_rates(null(strangers, extents, report))}",
+        f"## False positives\n\n{_rates(trials)}",
+        f"## False positives, equal widths alone\n\n{_rates(equal)}",
         f"## Power\n\n{table(['change', 'strength', *named], rows)}",
         f"## Size\n\n{_sizes(run, zoo, inputs, columns)}",
         f"## What can be solved for\n\n{_attacks(run, zoo, inputs, small=small)}",
