@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch.nn.functional import cosine_similarity
 
 from provenance.blocks import Part, compare_blocks
 from provenance.evidence import BlockEvidence  # noqa: TC001
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from provenance.evidence import Pairing
     from provenance.execute import Executor
     from provenance.measure import Shape
+    from provenance.statistics import Role
     from provenance.statistics._directions import Directions
     from provenance.units import MLPFactors
 
@@ -84,7 +86,7 @@ class Fingerprinted:
         ready = self.sketchers[columns].prepare
         return Part("match", match, self.held[columns], other.held[columns], ready)
 
-    def prepared(self, columns: int | str | None, role: str, seed: int) -> dict[int, Directions]:
+    def prepared(self, columns: int | str | None, role: Role, seed: int) -> dict[int, Directions]:
         """Every block of this side."""
         if columns == EXACT:
             sides = {i: prepare(self.exact.block(i), role, seed) for i in self.exact.shape.mlps}
@@ -124,6 +126,23 @@ def null(
     return found
 
 
+def null_of_equals(
+    models: Mapping[int, Fingerprinted], widths: Sequence[int], extent: int | str | None, text: int
+) -> list[Trial]:
+    """Every block of every model against every block of every other of its width, on one text."""
+    roles: tuple[Role, Role] = ("candidate", "reference")
+    ours, theirs = (
+        {a: model.prepared(extent, role, 100 * text + a) for a, model in models.items()}
+        for role in roles
+    )
+    return [
+        (a, b, i, j, match(x, y).log10_p)
+        for a, b in itertools.combinations(models, 2)
+        if widths[a] == widths[b]
+        for (i, x), (j, y) in itertools.product(ours[a].items(), theirs[b].items())
+    ]
+
+
 def strengths(
     candidate: Fingerprinted, base: Fingerprinted, extents: Sequence[int | str | None]
 ) -> dict[int | str | None, list[float]]:
@@ -144,8 +163,17 @@ def _blocks(
     return compare_blocks([candidate.part(base, extent)], pairing, seed=0).blocks
 
 
-def recovered(model: Fingerprinted, fed: Mapping[int, torch.Tensor], columns: int | None) -> float:
-    """How much of the rows of gate and up can be solved for, by whoever has these hidden states.
+class Recovered(NamedTuple):
+    """Mean cosines of what is solved for with the truth: rows of weights, and answers to the inputs."""
+
+    rows: float
+    answers: float
+
+
+def recovered(
+    model: Fingerprinted, fed: Mapping[int, torch.Tensor], columns: int | None
+) -> Recovered:
+    """How much of gate and up can be solved for, by whoever has these hidden states.
 
     Parameters
     ----------
@@ -158,29 +186,35 @@ def recovered(model: Fingerprinted, fed: Mapping[int, torch.Tensor], columns: in
 
     Returns
     -------
-    float
-        Mean cosine of the rows by ridge regression with the rows themselves, by the best of `RIDGES`.
+    Recovered
+        Of ridge regression, by the best of `RIDGES` for rows.
     """
     return max(_recovered(model, fed, columns, ridge) for ridge in RIDGES)
 
 
 def _recovered(
     model: Fingerprinted, fed: Mapping[int, torch.Tensor], columns: int | None, share: float
-) -> float:
-    cosines = []
+) -> Recovered:
+    rows, answers = [], []
     for index, sketch in model.held[columns].sketches.items():
         centred = fed[index] - fed[index].mean(dim=0)
         if columns is not None:
             centred = model.sketchers[columns].matrix().T @ centred
-        seen = centred.double()  # (columns, hidden)
-        gram = seen @ seen.T if len(seen) < seen.shape[1] else seen.T @ seen
-        ridge = share * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
+        mlp = model.exact.block(index)
+        inputs = (mlp.inputs - mlp.inputs.mean(dim=0)).double()
         for name in ("gate", "up"):
-            answers = getattr(sketch, name).double().T  # (columns, units)
-            if len(seen) < seen.shape[1]:
-                rows = (seen.T @ torch.linalg.solve(gram + ridge, answers)).T
-            else:
-                rows = torch.linalg.solve(gram + ridge, seen.T @ answers).T
-            truth = getattr(model.exact.block(index), name).weight.double()[sketch.live]
-            cosines.append(torch.nn.functional.cosine_similarity(rows, truth, dim=1))
-    return float(torch.cat(cosines).mean())
+            found = _ridge(centred.double(), getattr(sketch, name).double().T, share)
+            truth = getattr(mlp, name).weight.double()[sketch.live]
+            rows.append(cosine_similarity(found, truth, dim=1))
+            answers.append(cosine_similarity(inputs @ found.T, inputs @ truth.T, dim=0))
+    return Recovered(*(float(torch.cat(cosines).mean()) for cosines in (rows, answers)))
+
+
+def _ridge(seen: torch.Tensor, answers: torch.Tensor, share: float) -> torch.Tensor:
+    """Rows of weights, (units, hidden), that give ``answers``, (k, units), to ``seen``, (k, hidden)."""
+    wide = len(seen) < seen.shape[1]
+    gram = seen @ seen.T if wide else seen.T @ seen
+    gram = gram + share * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    if wide:
+        return (seen.T @ torch.linalg.solve(gram, answers)).T
+    return torch.linalg.solve(gram, seen.T @ answers).T

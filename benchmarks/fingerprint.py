@@ -17,7 +17,7 @@ import torch
 from benchmarks._null import LEVELS, rate, uniformity
 from benchmarks._power import Change, Relatives
 from benchmarks._power import changes as all_changes
-from benchmarks._sketches import EXACT, Fingerprinted, null, recovered, strengths
+from benchmarks._sketches import EXACT, Fingerprinted, null, null_of_equals, recovered, strengths
 from benchmarks._table import table
 from benchmarks._zoo import FULL, SMALL, Zoo, members
 from provenance._quiet import quiet
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from benchmarks._null import Trial
 
 SKETCHES = (64, 128, 256, 512)
+AGAIN = (64, 256)
+"""Counted again on several texts."""
+TEXTS = 6
 KINDS = {
     "fine-tune on prose, lr 1e-3": ("50 steps", "500 steps"),
     "LoRA, merged": ("rank 8, 150 steps",),
@@ -97,11 +100,40 @@ def measure(folder: Path, count: int, report: Callable[[str], None], *, small: b
     parts = [
         f"## False positives\n\n{_rates(trials)}",
         f"## False positives, equal widths alone\n\n{_rates(equal)}",
+        f"## False positives, equal widths, other texts\n\n{_by_texts(run, zoo, count, report)}",
         f"## Power\n\n{table(['change', 'strength', *named], rows)}",
         f"## Size\n\n{_sizes(run, zoo, inputs, columns)}",
         f"## What can be solved for\n\n{_attacks(run, zoo, inputs, small=small)}",
     ]
     return "\n\n".join(parts)
+
+
+def _by_texts(run: Executor, zoo: Zoo, count: int, report: Callable[[str], None]) -> str:
+    """False positives over several texts, and so matrices: on one, the tests of all pairs share it."""
+    scale, chosen = zoo.scale, members(count, zoo.scale)
+    text = Path(zoo.text("held-out").name).read_text(encoding="utf-8")
+    size = scale.characters * 3 // 20
+    extents: tuple[Extent, ...] = (*AGAIN, EXACT)
+    found: dict[Extent, list[Trial]] = {extent: [] for extent in extents}
+    for number in range(TEXTS):
+        report(f"independent models: text {number + 1} of {TEXTS}")
+        piece = zoo.folder / f"piece-{number}.txt"
+        piece.write_text(text[number * size : (number + 1) * size], encoding="utf-8")
+        inputs = InputsSpec("text", str(piece), scale.tokens, 128)
+        models = {
+            index: Fingerprinted(run, zoo.member(member), inputs, AGAIN)
+            for index, member in enumerate(chosen)
+        }
+        widths = [member.units for member in chosen]
+        for extent in extents:
+            found[extent] += null_of_equals(models, widths, extent, number)
+    head = ["held", "tests", *(f"p ≤ {level:g} (SE)" for level in LEVELS)]
+    rows = []
+    for extent, trials in found.items():
+        rates = [rate(trials, level) for level in LEVELS]
+        cells = [f"{r.share:.4f} ({r.error:.4f})" for r in rates]
+        rows.append([_name(extent), f"{len(trials):,}", *cells])
+    return table(head, rows)
 
 
 def _chosen(zoo: Zoo, *, small: bool) -> list[Change]:
@@ -167,7 +199,7 @@ def _attacks(run: Executor, zoo: Zoo, inputs: InputsSpec, *, small: bool) -> str
     for who, whose in known.items():
         fed = {index: whose.exact.block(index).inputs for index in victim.exact.shape.mlps}
         cosines = [recovered(victim, fed, extent) for extent in columns]
-        rows.append([who, *(f"{cosine:.3f}" for cosine in cosines)])
+        rows.append([who, *(f"{found.rows:.3f}, {found.answers:.3f}" for found in cosines)])
     rows.append(["its base's weights, and no fingerprint", *[f"{_alike(victim, base):.3f}"] * 5])
     head = [f"the attacker knows (hidden {hidden})", *map(_name, columns)]
     return table(head, rows)
