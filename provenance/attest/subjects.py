@@ -60,7 +60,8 @@ def model_digest(folder: Path, *, stored: bool = False) -> str:
     Parameters
     ----------
     folder : pathlib.Path
-        Or the file of a fingerprint bundle, whose digest is its own SHA-256. Links in a folder are followed, as in a hub cache. Git's own files are left out.
+        Links in it are followed, as in a hub cache. Git's own files are left out. Or the file of a
+        fingerprint bundle, whose digest is its own SHA-256.
     stored : bool
         Whether the folder is the store's, whose manifest is no part of the model.
 
