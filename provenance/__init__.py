@@ -12,6 +12,7 @@ A tour, in the order in which data flows:
 * `load_suite` reads claims from YAML (`Suite`, `Claim`); `SuiteError` lists every mistake with its line.
 * `compare` measures one pair (`Evidence`), through an `Executor` that keeps results in a `Store`;
   `DistillSettings` are for `generalized`.
+* `fingerprint` writes what `compare` needs of a model, without its weights (`Fingerprint`).
 * `decide_evidence` judges a pair, `decide` a p-value; `judge_block` and `judge_pair` judge a suite's
   claim in words.
 * `audit_registry` judges every pair of a `Registry`, with what a `History` knows; `diagnose` looks at what
@@ -34,6 +35,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from provenance._bundle import Fingerprint
     from provenance._lineage_formats import format_lineage
     from provenance.attest import (
         bill_of_materials,
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from provenance.errors import AttestationError, ProvenanceError, SuiteError
     from provenance.evidence import BlockEvidence, Evidence
     from provenance.execute import Executor, as_spec, compare
+    from provenance.fingerprinting import fingerprint
     from provenance.gate.explaining import Explanation, SuiteText, explain
     from provenance.gate.links import Links
     from provenance.gate.markdown import summary as markdown_summary
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
         significant,
     )
     from provenance.vocabulary import (
+        SKETCH,
         DistillSettings,
         InputsSpec,
         Memory,
@@ -120,6 +124,7 @@ _HOMES = {
     "Evidence": "evidence",
     "Executor": "execute",
     "Explanation": "gate.explaining",
+    "Fingerprint": "_bundle",
     "History": "audit",
     "InputsSpec": "vocabulary",
     "Lineage": "lineage",
@@ -129,6 +134,7 @@ _HOMES = {
     "Outlook": "audit",
     "ProvenanceError": "errors",
     "RECIPES": "recipes",
+    "SKETCH": "vocabulary",
     "REGISTRY": "statistics",
     "Registry": "audit",
     "Results": "results",
@@ -150,6 +156,7 @@ _HOMES = {
     "diagnose": "doctor",
     "draft_suite": "drafting",
     "explain": "gate.explaining",
+    "fingerprint": "fingerprinting",
     "foresee": "audit",
     "format_lineage": "_lineage_formats",
     "format_p": "pvalues",
@@ -181,6 +188,7 @@ __all__ = [
     "CHANGE_KINDS",
     "RECIPES",
     "REGISTRY",
+    "SKETCH",
     "AttestationError",
     "Audit",
     "AuditedModel",
@@ -195,6 +203,7 @@ __all__ = [
     "Evidence",
     "Executor",
     "Explanation",
+    "Fingerprint",
     "History",
     "InputsSpec",
     "Lineage",
@@ -223,6 +232,7 @@ __all__ = [
     "diagnose",
     "draft_suite",
     "explain",
+    "fingerprint",
     "foresee",
     "format_lineage",
     "format_p",

@@ -149,18 +149,20 @@ def sample_record(rows: tuple[int, ...] | None, candidate: Shape) -> dict[str, s
 def record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
     """The record of a model; what a statistic that looks at no block leaves open is in its config."""
     skipped = {} if shape is None else shape.skipped
+    said = checkpoint.bundle
     return ModelRecord(
-        source=without_home(checkpoint.source),
+        source=without_home(checkpoint.source if said is None else f"fingerprint of {said.source}"),
         digest=checkpoint.digest,
         architecture=checkpoint.architecture if shape is None else shape.architecture,
         blocks=(checkpoint.blocks or 0) if shape is None else shape.blocks,
         parameters=checkpoint.parameters,
         dtype=(checkpoint.spec.dtype or "as stored") if shape is None else shape.dtype,
         skipped={str(index): what for index, what in skipped.items()},
-        weights_digest=checkpoint.weights_digest,
+        weights_digest=checkpoint.weights_digest if said is None else None,
         conversion=checkpoint.conversion,
         pickle=checkpoint.pickle,
         remote_code=checkpoint.remote_code,
+        claimed=None if said is None else said.digest,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provenance.plan import Capture
 from provenance.statistics import REGISTRY
-from provenance.vocabulary import InputsSpec
+from provenance.vocabulary import BUNDLED, InputsSpec
 
 if TYPE_CHECKING:
     from provenance.plan import Comparison
@@ -36,13 +36,21 @@ class Captures:
         """
         statistic = REGISTRY[comparison.statistic]
         components = statistic.components()
+        if (candidate.bundle or reference.bundle) and comparison.statistic not in BUNDLED:
+            return ()
         inputs = comparison.inputs
         sides = ((candidate, reference), (reference, candidate))
         found: list[Capture] = []
         if any(part.basis == "activations" for part in components) and inputs.kind != "hidden":
-            if candidate.vocabulary is None or reference.vocabulary is None:
+            models = [side for side in (candidate, reference) if side.bundle is None]
+            if any(model.vocabulary is None for model in models):
                 return ()
             for model, partner in sides:
+                if model.bundle is not None:
+                    continue
+                if partner.bundle is not None:
+                    found.append(Capture(model.spec, partner.spec, inputs, statistic.gated))
+                    continue
                 alike = _reads(model) == _reads(partner)
                 fed_with = model.spec if alike else self._partner(partner)
                 found.append(Capture(model.spec, fed_with, inputs, statistic.gated))

@@ -7,7 +7,10 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from provenance._bundle import SUFFIX
+from provenance._forms import ADAPTER
 from provenance._hub import is_repo_id, is_revision
+from provenance._weights import SINGLE
 from provenance.errors import SourceError
 from provenance.vocabulary import ModelSpec
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _URL = re.compile(r"[a-z][a-z0-9]*://\S+", re.ASCII)
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 FORMS = (
     "write a folder (./model), a hub repository (org/name or org/name@revision), a URL "
     "(s3://bucket/model), or a recipe"
@@ -90,12 +94,19 @@ def _path(text: str) -> ModelSpec:
     folder = expanded(text)
     if text and os.path.isdir(folder):  # noqa: PTH112  never raises
         return ModelSpec(path=folder)
-    if os.path.isfile(folder) and folder.endswith(".gguf"):  # noqa: PTH113  never raises
+    if os.path.isfile(folder) and _is_model_file(folder):  # noqa: PTH113  never raises
         return ModelSpec(path=folder)
     if os.path.isfile(folder):  # noqa: PTH113  never raises
         home = os.path.dirname(folder) or "."  # noqa: PTH120
         raise SourceError(f"{text!r} is a file; give the folder that it is in: {home}")
     raise SourceError(f"there is no folder {text!r}")
+
+
+def _is_model_file(file: str) -> bool:
+    """Whether a file can stand for a model: weights that lie in no folder, or a fingerprint."""
+    if file.endswith(SUFFIX):
+        return os.path.basename(file) not in {SINGLE, ADAPTER} and not SHARD.search(file)  # noqa: PTH119
+    return file.endswith(".gguf")
 
 
 def _recipe(name: str, recipes: Collection[str]) -> ModelSpec:

@@ -205,7 +205,8 @@ class ModelDocument(Part):
     )
     path: Written | None = Field(
         None,
-        description="A folder of a checkpoint or of an adapter, or a GGUF file, relative to the suite.",
+        description="A folder of a checkpoint or of an adapter, a GGUF file, or a fingerprint, "
+        "relative to the suite.",
     )
     repo: Written | None = Field(
         None, description="A repository of the Hugging Face hub, such as meta-llama/Llama-2-7b-hf."

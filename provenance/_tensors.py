@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -94,6 +94,17 @@ def stored_tensors(file: Path) -> tuple[StoredTensor, ...]:
     ----------
     .. [1] https://huggingface.co/docs/safetensors/index#format
     """
+    return stored_header(file)[0]
+
+
+def stored_header(file: Path) -> tuple[tuple[StoredTensor, ...], Mapping[str, str]]:
+    """As `stored_tensors`, with what the header says besides, each a text.
+
+    Raises
+    ------
+    SourceError
+        As `stored_tensors`. What is said besides and is no text is left out.
+    """
     try:
         with file.open("rb") as opened:
             return _read(opened, file)
@@ -109,7 +120,7 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, _DamagedError) else "its header is no JSON"
 
 
-def _read(opened: BinaryIO, file: Path) -> tuple[StoredTensor, ...]:
+def _read(opened: BinaryIO, file: Path) -> tuple[tuple[StoredTensor, ...], Mapping[str, str]]:
     size = opened.seek(0, 2)
     opened.seek(0)
     if size < 8:
@@ -122,11 +133,12 @@ def _read(opened: BinaryIO, file: Path) -> tuple[StoredTensor, ...]:
     header = json.loads(opened.read(length).decode("utf-8"), object_pairs_hook=_without_repeats)
     if not isinstance(header, dict):
         raise _DamagedError("its header is no JSON object")
-    header.pop("__metadata__", None)
+    said = header.pop("__metadata__", None)
     tensors = [_tensor(name, entry, length + 8, file) for name, entry in header.items()]
     tensors.sort(key=lambda tensor: (tensor.start, tensor.stop))
     _refuse_gaps(tensors, length + 8, size)
-    return tuple(tensors)
+    texts = said if isinstance(said, dict) else {}
+    return tuple(tensors), {key: text for key, text in texts.items() if isinstance(text, str)}
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

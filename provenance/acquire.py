@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provenance import recipes
+from provenance._bundle import is_bundle, read_fingerprint
 from provenance._forms import form_of
 from provenance._tensors import hash_tensors
 from provenance._weights import ADAPTER_CONFIG, CONFIG, contained, read_object
-from provenance.errors import SourceError
+from provenance.errors import BundleError, SourceError
 from provenance.sources import (
     Checkpoint,
     base_of,
@@ -24,14 +25,14 @@ from provenance.sources import (
     open_folder,
     tokenizer_digest,
 )
-from provenance.vocabulary import Stage
+from provenance.vocabulary import ModelSpec, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from provenance._forms import Form
     from provenance.store import JSON, Entry, Store
-    from provenance.vocabulary import Disguise, ModelSpec
+    from provenance.vocabulary import Disguise
 
 
 class Models:
@@ -76,6 +77,8 @@ class Models:
         if spec.disguised is not None:
             return self._disguised(spec, spec.disguised)
         place, spec = self._place(spec)
+        if spec.path is not None and is_bundle(place):
+            return self._bundle(place, spec)
         form = form_of(place, allow_pickle=spec.allow_pickle)
         if spec.base is not None and (form is None or form.kind != "adapter"):
             raise SourceError(f"{spec.source} is no adapter, so that it has no base; remove base:")
@@ -91,6 +94,31 @@ class Models:
 
     def _open(self, folder: Path, spec: ModelSpec) -> Checkpoint:
         return open_folder(folder, spec, self.store.sha256, self._tensor_hashes)
+
+    def _bundle(self, file: Path, spec: ModelSpec) -> Checkpoint:
+        """A fingerprint bundle, which stands in the place of a checkpoint; its digest is the file's."""
+        if spec != ModelSpec(path=spec.path, blocks=spec.blocks):
+            raise SourceError(
+                f"{spec.source} is a fingerprint: it takes no key besides path and blocks"
+            )
+        said = read_fingerprint(file)
+        digest = "sha256:" + self.store.sha256(file)
+        return Checkpoint(
+            spec=spec,
+            source=spec.source,
+            folder=file,
+            digest=digest,
+            weights_digest=digest,
+            tokenizer_digest=None,
+            config={
+                "model_type": "fingerprint",
+                "architectures": [said.architecture],
+                "num_hidden_layers": said.blocks,
+            },
+            parameters=said.parameters,
+            conversion=said.conversion,
+            bundle=said,
+        )
 
     def _tensor_hashes(self, file: Path) -> Mapping[str, str]:
         text = self.store.remembered(file, "tensors", lambda real: json.dumps(hash_tensors(real)))
@@ -144,6 +172,11 @@ class Models:
         from provenance.controls import DISGUISE_VERSION, save_disguised
 
         original = self.checkpoint(replace(spec, disguised=None))
+        if original.bundle is not None:
+            raise BundleError(
+                f"{original.source} is a fingerprint: it has no weights to make a disguised copy of, so "
+                "that independence of it has no positive control: set controls: false, or use the model"
+            )
         fields: dict[str, JSON] = {"disguise": DISGUISE_VERSION, "of": original.digest}
         if disguise != "all":
             fields["kind"] = disguise

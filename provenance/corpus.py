@@ -37,6 +37,10 @@ CHARACTERS_A_TOKEN = 8
 """More than any tokenizer in use spends on a token of prose or code, on average."""
 
 
+NAMED = ("stdlib", "topics")
+"""Texts that come with Python; all others are files."""
+
+
 def for_tokens(name_or_path: str, tokens: int, seed: int = 0) -> str:
     """Return text that is long enough for so many tokens, or all there is; as `text` otherwise."""
     return text(name_or_path, tokens * CHARACTERS_A_TOKEN, seed, or_less=True)

@@ -10,6 +10,7 @@
     ├── DegenerateError     activations on which no test is defined: NaN, constant, too few units
     ├── DeviceError         the device asked for is not there, or is out of memory
     ├── StoreError          the store cannot be used
+    ├── BundleError         a fingerprint bundle is damaged, or does not fit what it is compared with
     └── AttestationError    nothing can be attested, or a signature does not hold
 
 A message is one line (``SuiteError``: one line a mistake): what was wrong, where, and what to do.
@@ -94,6 +95,10 @@ class DeviceError(ProvenanceError):
 
 class StoreError(ProvenanceError):
     """The store cannot be used: not writable, not a store, locked for too long."""
+
+
+class BundleError(ProvenanceError):
+    """A fingerprint bundle is damaged, or cannot be made, or does not fit what it is compared with."""
 
 
 class AttestationError(ProvenanceError):

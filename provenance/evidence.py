@@ -137,7 +137,9 @@ class ModelRecord:
     ``digest`` is of configuration and weights, ``weights_digest`` of the weights alone, as they were
     read. ``conversion`` says from what they were made, where a plain checkpoint had to be made first;
     ``pickle`` and ``remote_code`` whether weights were read from a pickle, and whether the checkpoint's
-    own code was run.
+    own code was run. ``claimed`` is there where no weights were seen but a fingerprint of them: the digest
+    of the model that its maker says it is of. ``digest`` is then of the fingerprint, and the rest is its
+    maker's word too.
     """
 
     source: str
@@ -151,6 +153,7 @@ class ModelRecord:
     conversion: str | None = None
     pickle: bool = False
     remote_code: bool = False
+    claimed: str | None = None
 
 
 @dataclass(frozen=True)

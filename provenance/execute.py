@@ -8,37 +8,23 @@ imports no torch: what needs torch is in `provenance.measure`, imported when the
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provenance import corpus, recipes
-from provenance._assemble import (
-    comparison_fields,
-    imitates,
-    inputs_record,
-    natural_pairing,
-    parts,
-    record,
-    rows_of,
-    sample_record,
-    shared_inputs,
-    versions,
-)
+from provenance._assemble import comparison_fields, imitates
 from provenance._captures import Captures
 from provenance._home import without_home
+from provenance._measured import Pair
 from provenance._per_model import PerModel
 from provenance.acquire import Models
-from provenance.errors import DegenerateError, ProvenanceError, let_go
-from provenance.evidence import Evidence, EvidenceError, Pairing
+from provenance.errors import ProvenanceError, let_go
+from provenance.evidence import Evidence, EvidenceError
 from provenance.plan import Comparison
 from provenance.sources import parse
-from provenance.statistics import REGISTRY
 from provenance.store import Store
-from provenance.verdict import aggregate
 from provenance.vocabulary import (
-    PAIR_STATISTICS,
     PERMUTATIONS,
     DistillSettings,
     InputsSpec,
@@ -160,13 +146,12 @@ class Executor:
             As `evidence`, where this model is what is wrong.
         """
         model = self.checkpoint(capture.model)
-        work = PerModel(self.store, self.device, self._tell, self.memory)
         seed = capture.inputs.seed
         if capture.role is not None:
-            work.imitations(model, self.distillation, seed, capture.role)
+            self.work.imitations(model, self.distillation, seed, capture.role)
             return
-        inputs = self._encoded.choose(capture.inputs, model, self.checkpoint(capture.partner))
-        work.activations(model, inputs, gated=capture.gated)
+        inputs = self.encoded.of_pair(capture.inputs, model, self.checkpoint(capture.partner))
+        self.work.activations(model, inputs, gated=capture.gated)
 
     def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
         return self.checkpoint(comparison.candidate), self.checkpoint(comparison.reference)
@@ -189,10 +174,16 @@ class Executor:
         return {**fields, "models": made, "device": None}
 
     @cached_property
-    def _encoded(self) -> Encoded:
+    def encoded(self) -> Encoded:
+        """Ids of texts that were encoded in this run."""
         from provenance.measure import Encoded
 
         return Encoded()
+
+    @property
+    def work(self) -> PerModel:
+        """What computes things of single models, and keeps them in the store."""
+        return PerModel(self.store, self.device, self._tell, self.memory)
 
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
@@ -243,90 +234,8 @@ class Executor:
     def _measure(
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> Evidence:
-        if comparison.statistic in PAIR_STATISTICS:
-            return self._measure_pair(comparison, candidate, reference)
-        return self._measure_blocks(comparison, candidate, reference)
-
-    def _measure_pair(
-        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
-    ) -> Evidence:
-        from provenance.devices import lease
-        from provenance.pairs import PairInputs, measure_pair
-
-        inputs = shared_inputs(self._encoded, comparison, candidate, reference)
-        self._tell(Stage("match", f"{candidate.source} against {reference.source}"))
-        seed = comparison.inputs.seed
-        with lease(self.device, self.store.root / "locks") as device:
-            given = PairInputs(candidate, reference, inputs, device, seed, comparison.permutations)
-            result = measure_pair(comparison.statistic, given)
-        return Evidence(
-            statistic=comparison.statistic,
-            log10_p=result.log10_p,
-            blocks=(),
-            candidate=record(candidate, None),
-            reference=record(reference, None),
-            inputs=inputs_record(comparison.inputs, inputs),
-            pairing="same-index",
-            seed=seed,
-            device=device.partition(":")[0],
-            versions=versions(),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            value=result.value,
-            permutations=result.permutations,
-            details=result.details,
-        )
-
-    def _measure_blocks(
-        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
-    ) -> Evidence:
-        from provenance.blocks import compare_blocks
-        from provenance.devices import lease
-
-        components = REGISTRY[comparison.statistic].components()
-        seed = comparison.inputs.seed
-        pair = f"{candidate.source} against {reference.source}"
-        inputs = shared_inputs(self._encoded, comparison, candidate, reference)
-        settings = self.distillation if imitates(comparison) else None
-        models = (candidate, reference)
-        work = PerModel(self.store, self.device, self._tell, self.memory)
-        gated = REGISTRY[comparison.statistic].gated
-        entries = work.of_pair(models, inputs, settings, seed, gated=gated)
-        with lease(self.device, self.store.root / "locks") as device:
-            units = parts(components, models, entries, device, settings)
-            shapes = (units[0].candidate.shape, units[0].reference.shape)
-            pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes)
-            rows = rows_of(comparison, shapes, pairing)
-            table = compare_blocks(
-                units,
-                pairing,
-                seed,
-                lambda i, n: self._tell(Stage("match", pair, i, n)),
-                self.memory.working // 2,
-                rows,
-            )
-        if not any(block.log10_p is not None for block in table.blocks):
-            reasons = (block.reason for block in table.blocks if block.reason)
-            reason = next(reasons, "they have no block in common")
-            raise DegenerateError(f"{pair}: no block could be tested: {reason}")
-        return Evidence(
-            statistic=comparison.statistic,
-            log10_p=aggregate(table.blocks),
-            blocks=table.blocks,
-            candidate=record(candidate, shapes[0]),
-            reference=record(reference, shapes[1]),
-            inputs=inputs_record(comparison.inputs, inputs, settings),
-            pairing=pairing,
-            seed=seed,
-            device=device.partition(":")[0],
-            versions=versions(),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            cross=table.cross,
-            alignment=table.alignment,
-            details={
-                **({} if settings is None else settings.details()),
-                **sample_record(rows, shapes[0]),
-            },
-        )
+        pair = Pair(comparison, candidate, reference, self.work, self.encoded, self.distillation)
+        return pair.measure()
 
 
 def compare(

@@ -14,13 +14,17 @@ import torch
 
 from provenance import corpus
 from provenance.errors import InputError
+from provenance.vocabulary import InputsSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from provenance.vocabulary import InputsSpec
+    from provenance._bundle import Fingerprint
 
     Encode = Callable[[str], Sequence[int]]
+
+
+RANDOM_IDS = "--inputs random --vocabulary N, N at most the smaller vocabulary"
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,81 @@ def choose(spec: InputsSpec, candidate: Reader, reference: Reader) -> Inputs:
         ids = random_ids(spec.tokens, vocabulary, spec.seed)
         spec = replace(spec, kind="random")
     return Inputs(ids, spec, "; ".join(notes) or None)
+
+
+def choose_again(said: Fingerprint, name: str, spec: InputsSpec, reader: Reader) -> Inputs:
+    """What the model of a fingerprint was fed, for another model that is compared with it.
+
+    No path that a fingerprint names is ever looked for: a text of its maker's own is that of ``spec``.
+
+    Parameters
+    ----------
+    said : Fingerprint
+        What the bundle says.
+    name : str
+        What the bundle is called in messages.
+    spec : InputsSpec
+        What was asked for; of it the text is used, where the fingerprint's is none of ours.
+    reader : Reader
+        Of the other model.
+
+    Raises
+    ------
+    InputError
+        If the other model cannot be fed the same token ids; one line that says what to do.
+    """
+    fed = said.inputs
+    own = fed.text not in corpus.NAMED
+    text = spec.text if own else fed.text or ""
+    asked = InputsSpec(fed.kind, text, fed.tokens, fed.sequence_length, fed.seed)
+    if (reader.positions or fed.sequence_length) < fed.sequence_length:
+        raise InputError(
+            f"{name} is of sequences of {fed.sequence_length}, and {reader.name} takes "
+            f"{reader.positions}: make it again with --sequence-length {reader.positions}"
+        )
+    if fed.kind == "text":
+        _require_text(said, name, asked, reader)
+    else:
+        if reader.vocabulary < (fed.vocabulary or 0):
+            raise InputError(
+                f"{name} is of random ids below {fed.vocabulary}, and {reader.name} has "
+                f"{reader.vocabulary}: make it again with --inputs random --vocabulary {reader.vocabulary}"
+            )
+        reader = replace(reader, vocabulary=fed.vocabulary or 0)
+    found = choose(asked, reader, reader)
+    if found.digest != fed.digest:
+        raise InputError(
+            f"{name} is of other token ids than {reader.name} would be fed: their tokenizers differ: "
+            f"make it again with {RANDOM_IDS}"
+        )
+    return replace(found, note=fed.note)
+
+
+def text_digest(spec: InputsSpec) -> str:
+    """sha256 of the text that is read."""
+    return "sha256:" + hashlib.sha256(source_text(spec).encode()).hexdigest()
+
+
+def _require_text(said: Fingerprint, name: str, asked: InputsSpec, reader: Reader) -> None:
+    """Refuse a text that is not the one of a bundle, or that the model does not read."""
+    fed = said.inputs
+    own = fed.text not in corpus.NAMED
+    if reader.encode is None:
+        raise InputError(
+            f"{name} is of a text, and {reader.name} has no tokenizer: make it again with {RANDOM_IDS}"
+        )
+    if own and asked.text in corpus.NAMED:
+        raise InputError(
+            f"{name} is of a text of its maker's, {fed.text}: give that file as --inputs"
+        )
+    if text_digest(asked) == fed.text_digest:
+        return
+    if own:
+        raise InputError(f"{asked.text} is not the text that {name} is of: give its maker's file")
+    raise InputError(
+        f"{name} is of the {fed.text} of Python {said.versions.get('python')}, which has another text than "
+        "the Python here: make it again with --inputs and a file that both have"
+    )
 
 
 def _fit_length(spec: InputsSpec, readers: tuple[Reader, ...], notes: list[str]) -> InputsSpec:

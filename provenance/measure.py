@@ -9,7 +9,7 @@ import gc
 import json
 from array import array
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from provenance.architecture import with_mlps
 from provenance.capture import ActivationReader, ActivationWriter, Recording, capture
 from provenance.errors import ArchitectureError, ProvenanceError
-from provenance.inputs import Inputs, Reader, choose
+from provenance.inputs import Inputs, Reader, choose, choose_again
 from provenance.loading import encode, is_streamed, load_model, load_skeleton, load_tokenizer
 from provenance.structure import Trace, linear_map, projection_weight
 from provenance.tracing import trace
@@ -56,6 +56,25 @@ class Encoded:
     def choose(self, spec: InputsSpec, candidate: Checkpoint, reference: Checkpoint) -> Inputs:
         """Inputs legitimate for both models; see `provenance.inputs.choose`."""
         return choose(spec, self._reader(candidate, spec), self._reader(reference, spec))
+
+    def of_pair(self, spec: InputsSpec, model: Checkpoint, partner: Checkpoint) -> Inputs:
+        """What a model is fed that is compared with a partner, which may be a bundle."""
+        if partner.bundle is not None:
+            return self.again(spec, partner, model)
+        return self.choose(spec, model, partner)
+
+    def for_one(self, spec: InputsSpec, model: Checkpoint, vocabulary: int | None = None) -> Inputs:
+        """Inputs for a model alone; random ids below ``vocabulary``, where that is given."""
+        reader = self._reader(model, spec)
+        if vocabulary is not None:
+            reader = replace(reader, vocabulary=vocabulary)
+        return choose(spec, reader, reader)
+
+    def again(self, spec: InputsSpec, bundle: Checkpoint, model: Checkpoint) -> Inputs:
+        """What the model of a bundle was fed, for another; see `provenance.inputs.choose_again`."""
+        assert bundle.bundle is not None
+        text = replace(spec, kind="text", tokens=bundle.bundle.inputs.tokens)
+        return choose_again(bundle.bundle, bundle.source, spec, self._reader(model, text))
 
     def _reader(self, checkpoint: Checkpoint, spec: InputsSpec) -> Reader:
         if checkpoint.vocabulary is None:

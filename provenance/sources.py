@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provenance._bundle import is_bundle, read_fingerprint
 from provenance._forms import has_code, refuse_packed
 from provenance._hub import cached_snapshot, fetch
 from provenance._parse import expanded, parse
@@ -32,12 +33,13 @@ from provenance._weights import (
     read_object,
     weight_tensors,
 )
-from provenance.errors import SourceError
+from provenance.errors import BundleError, SourceError
 from provenance.vocabulary import BLOCK_LIMIT, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from provenance._bundle import Fingerprint
     from provenance._tensors import StoredTensor
 
 __all__ = [
@@ -90,6 +92,9 @@ class Checkpoint:
         Whether that was a pickle.
     remote_code : bool
         Whether code of the checkpoint is run when it is loaded.
+    bundle : Fingerprint or None
+        Of a fingerprint bundle, what it says of the model that it was made of. Then ``folder`` is that
+        file, both digests are of its bytes, and there are no weights.
     """
 
     spec: ModelSpec
@@ -104,6 +109,7 @@ class Checkpoint:
     conversion: str | None = None
     pickle: bool = False
     remote_code: bool = False
+    bundle: Fingerprint | None = field(default=None, hash=False)
 
     @property
     def model_type(self) -> str:
@@ -329,7 +335,9 @@ def peek_blocks(spec: ModelSpec) -> int | None:
     if folder is None:
         return None
     try:
+        if is_bundle(folder):
+            return read_fingerprint(folder).blocks
         blocks = _setting(read_object(folder / CONFIG), BLOCK_KEYS)
-    except (SourceError, OSError, ValueError):
+    except (BundleError, SourceError, OSError, ValueError):
         return None
     return blocks if blocks is None or blocks <= BLOCK_LIMIT else None

@@ -50,6 +50,10 @@ DISTANCES = frozenset({"l2", "mode_connectivity"})
 """Statistics without a null distribution of their own: PERMTEST gives them a p-value."""
 WITHOUT_P = frozenset({"jsd"})
 """Statistics that no permutation moves: they have no p-value, and decide no claim."""
+BUNDLED = frozenset({"match"})
+"""Statistics that need no more of a model than its fingerprint holds."""
+SKETCH = 256
+"""Numbers that a fingerprint keeps of a unit and projection, where nothing is said."""
 PERMUTATIONS = 99
 """PERMTEST's T where nothing is said, as in the paper: the least p-value is 1 / (T + 1)."""
 BLOCK_LIMIT = 10_000
@@ -189,7 +193,9 @@ class DistillSettings:
         return {"distribution": self.distribution(), **asdict(self)}
 
 
-Action = Literal["audit", "make", "download", "load", "capture", "distil", "match", "wait"]
+Action = Literal[
+    "audit", "make", "download", "load", "capture", "distil", "sketch", "match", "wait"
+]
 
 
 @dataclass(frozen=True)

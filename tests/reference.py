@@ -5,6 +5,7 @@ Nothing here imports the library.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from fractions import Fraction
 from itertools import permutations
@@ -148,3 +149,17 @@ def _alike(a: torch.Tensor, b: torch.Tensor, *, centred: bool) -> np.ndarray:
 def _matching(similarity: np.ndarray) -> list[tuple[int, int]]:
     rows, columns = optimize.linear_sum_assignment(similarity, maximize=True)
     return sorted(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+def sketch(answers: np.ndarray, inputs: str, columns: int) -> np.ndarray:
+    """Sketches of the columns of answers, (units, columns), sign by sign."""
+    tokens, units = answers.shape
+    found = np.zeros((units, columns))
+    for column in range(columns):
+        seed = f"provenance sketch 1:{inputs}:{column}".encode()
+        bits = hashlib.shake_256(seed).digest((tokens + 7) // 8)
+        for token in range(tokens):
+            sign = 1 if bits[token // 8] >> (7 - token % 8) & 1 else -1
+            for unit in range(units):
+                found[unit, column] += sign * (answers[token, unit] - answers[:, unit].mean())
+    return found / np.linalg.norm(found, axis=1, keepdims=True)

@@ -12,6 +12,7 @@ from benchmarks import (
     assignment,
     capacity,
     experts,
+    fingerprint,
     gpu,
     match,
     robustness,
@@ -54,6 +55,26 @@ def test_the_gpus_benchmark_runs_on_a_small_shape(capsys):
     out = capsys.readouterr().out
     assert "dependent: both forward passes and all blocks" in out
     assert "floor" in out
+
+
+def test_fingerprints_are_counted_on_strangers_and_found_on_kin(capsys, tmp_path):
+    fingerprint.main(["--folder", str(tmp_path), "--small", "--models", "3"])
+    out = capsys.readouterr().out
+    assert [line[3:] for line in out.splitlines() if line.startswith("## ")] == [
+        "False positives",
+        "False positives, equal widths alone",
+        "False positives, equal widths, other texts",
+        "Power",
+        "Size",
+        "What can be solved for",
+    ]
+    tuned = next(line for line in out.splitlines() if line.startswith("| fine-tune"))
+    assert all(float(cell.replace("\N{MINUS SIGN}", "-")) < -20 for cell in tuned.split("|")[3:-1])
+    known = next(line for line in out.splitlines() if line.startswith("| what its MLPs were fed"))
+    cosines = [float(cell.split(",")[0]) for cell in known.split("|")[2:-1]]
+    assert cosines == sorted(cosines)
+    assert cosines[0] < 0.6
+    assert cosines[2] > 0.99
 
 
 def test_the_gpus_shape_is_not_run_on_a_cpu(capsys):

@@ -32,6 +32,7 @@ LINKED = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SE
 SUITES = (ROOT / "docs" / "suites.md").read_text("utf-8")
 EVIDENCE = (ROOT / "docs" / "evidence.md").read_text("utf-8")
 AUDIT = (ROOT / "docs" / "audit.md").read_text("utf-8")
+FINGERPRINT = (ROOT / "docs" / "fingerprint.md").read_text("utf-8")
 STATISTICS_PAGE = (ROOT / "docs" / "statistics.md").read_text("utf-8")
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -155,7 +156,7 @@ def test_every_command_is_documented(words):
 )
 def test_every_option_of_a_command_is_documented(option):
     if option.startswith("-"):
-        assert re.search(rf"`[^`]*{option}[ `]", SUITES + EVIDENCE + AUDIT)
+        assert re.search(rf"`[^`]*{option}[ `]", SUITES + EVIDENCE + AUDIT + FINGERPRINT)
     else:
         assert option.upper() in SUITES  # an argument
 

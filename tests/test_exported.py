@@ -51,7 +51,9 @@ LEVELS = {
     "live": 5,
     "measure": 5,
     "proxies": 5,
+    "fingerprints": 5,
     "results": 6,
+    "fingerprinting": 6,
     "cluster": 6,
     "attest": 7,
     "gate": 7,
@@ -66,6 +68,7 @@ LEVELS = {
 
 PRIVATE = {
     "_assemble": "execute",
+    "_bundle": "sources",
     "_candidates": "assignment",
     "_captures": "execute",
     "_cards": "sources",
@@ -81,6 +84,7 @@ PRIVATE = {
     "_hub": "sources",
     "_lineage": "suite",
     "_lineage_formats": "lineage",
+    "_measured": "execute",
     "_mlps": "tracing",
     "_origins": "naming",
     "_paired": "permtest",
@@ -112,6 +116,8 @@ PRIVATE = {
 SIDEWAYS = {
     ("execute", "acquire"),  # has the models that are measured
     ("execute", "measure"),  # its torch side, imported when there is something to measure
+    ("execute", "fingerprints"),  # likewise
+    ("fingerprints", "measure"),  # likewise
     ("execute", "proxies"),  # likewise
     ("live", "measure"),  # the shape of a model
     ("loading", "weights"),  # looks at weights that it does not load
@@ -145,6 +151,7 @@ LIGHT = [
     "provenance.errors",
     "provenance.evidence",
     "provenance.execute",
+    "provenance.fingerprinting",
     "provenance.gate",
     *(f"provenance.gate.{path.stem}" for path in sorted((PACKAGE / "gate").glob("[!_]*.py"))),
     "provenance.lineage",

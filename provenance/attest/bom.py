@@ -139,6 +139,7 @@ def _component(name: str, record: ModelRecord) -> Any:
         "provenance:architecture": record.architecture,
         "provenance:parameters": str(record.parameters),
         "provenance:conversion": record.conversion,
+        "provenance:fingerprintSaidToBeOf": record.claimed,
     }
     types = need("cyclonedx.model.component")
     return types.Component(

@@ -71,6 +71,7 @@ def make_statement(results: Results, subjects: Iterable[Subject], url: str | Non
                 digest=subject.digest,
                 weightsDigest=subject.weights_digest,
                 conversion=subject.conversion,
+                fingerprintSaidToBeOf=subject.claimed,
             ),
         ).pb
         for subject in subjects

@@ -40,6 +40,9 @@ class Subject:
         evidence of before there was one).
     source, conversion : str
         Where it came from, and from what it was made where it was no plain checkpoint.
+    claimed : str or None
+        Of a fingerprint bundle, the digest of the model that its maker says it is of. No weights were
+        seen: ``sha256`` and ``digest`` are then of the bundle's file, and ``weights_digest`` is None.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Subject:
     weights_digest: str | None
     source: str
     conversion: str | None = None
+    claimed: str | None = None
 
 
 def model_digest(folder: Path, *, stored: bool = False) -> str:
@@ -56,7 +60,8 @@ def model_digest(folder: Path, *, stored: bool = False) -> str:
     Parameters
     ----------
     folder : pathlib.Path
-        Links in it are followed, as in a hub cache. Git's own files are left out.
+        Links in it are followed, as in a hub cache. Git's own files are left out. Or the file of a
+        fingerprint bundle, whose digest is its own SHA-256.
     stored : bool
         Whether the folder is the store's, whose manifest is no part of the model.
 
@@ -74,6 +79,8 @@ def model_digest(folder: Path, *, stored: bool = False) -> str:
     -----
     https://github.com/sigstore/model-transparency, "Model Signing Format".
     """
+    if folder.is_file():
+        return _file_digest(folder)
     hashing = need("model_signing.hashing")
     ignored = [folder / OWN_MANIFEST] if stored else []
     try:
@@ -89,6 +96,14 @@ def model_digest(folder: Path, *, stored: bool = False) -> str:
     for file in manifest.resource_descriptors():
         total.update(file.digest.digest_value)
     return total.hexdigest()
+
+
+def _file_digest(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise AttestationError(f"{file} cannot be digested: {error}") from None
 
 
 def subjects_of(
@@ -136,14 +151,7 @@ def recorded_subjects(
     return tuple(
         _subject(name, record, checkpoints[name])
         if name in checkpoints
-        else Subject(
-            name=name,
-            sha256=None,
-            digest=record.digest,
-            weights_digest=record.weights_digest,
-            source=record.source,
-            conversion=record.conversion,
-        )
+        else _recorded(name, record)
         for _, name, record in measured
     )
 
@@ -164,6 +172,19 @@ def _measured(results: Results) -> Iterator[tuple[str, str, ModelRecord]]:
                 yield result.suite, name, record
 
 
+def _recorded(name: str, record: ModelRecord) -> Subject:
+    """A model as evidence has it; a fingerprint's digest is of the very file, at hand or not."""
+    return Subject(
+        name=name,
+        sha256=None if record.claimed is None else record.digest.removeprefix("sha256:"),
+        digest=record.digest,
+        weights_digest=record.weights_digest,
+        source=record.source,
+        conversion=record.conversion,
+        claimed=record.claimed,
+    )
+
+
 def _open(name: str, spec: ModelSpec, opened: Callable[[ModelSpec], Checkpoint]) -> Checkpoint:
     try:
         return opened(spec)
@@ -177,6 +198,8 @@ def _subject(name: str, record: ModelRecord, checkpoint: Checkpoint) -> Subject:
             f"model {name!r} is not the one that was measured: its digest is {checkpoint.digest}, and the "
             f"evidence has {record.digest}; run the suite again"
         )
+    if checkpoint.bundle is not None:
+        return _recorded(name, record)
     return Subject(
         name=name,
         sha256=model_digest(checkpoint.folder, stored=_is_stored(checkpoint)),

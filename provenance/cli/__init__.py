@@ -19,6 +19,7 @@ from provenance.cli._completion import completion
 from provenance.cli._demo import demo
 from provenance.cli._doctor import doctor
 from provenance.cli._explain import explain
+from provenance.cli._fingerprint import fingerprint
 from provenance.cli._init import init
 from provenance.cli._merge import merge
 from provenance.cli._report import graph, report
@@ -41,6 +42,7 @@ Start here:
   provenance suite check my.suite.yaml   find the mistakes of a suite at once
   pytest my.suite.yaml                   test what it claims
   provenance explain NODE_ID             what did this test find, and what now?
+  provenance fingerprint MODEL -o FILE   what others need to compare it, without its weights
   provenance verify evidence/            check stored evidence again
   provenance audit FOLDER                judge every pair of models in a folder, every night
   provenance doctor                      is all here that this needs?
@@ -86,6 +88,7 @@ for _command in (
     demo,
     doctor,
     explain,
+    fingerprint,
     graph,
     init,
     merge,

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 import provenance
-from provenance import InputsSpec, Memory, Store
+from provenance import Memory, Store
 from provenance.cli._completion import complete_model
+from provenance.cli._inputs import LENGTH, SEED, SOURCE, TOKENS, read_inputs
 from provenance.cli._options import ALPHA, DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
 from provenance.cli._progress import progress
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance import Evidence
-
-DEFAULTS = InputsSpec()
 
 
 @click.command()
@@ -48,31 +47,10 @@ DEFAULTS = InputsSpec()
     show_default=True,
     help="Random permutations of the reference, for l2 and mode_connectivity.",
 )
-@click.option(
-    "--inputs",
-    "source",
-    default="text",
-    show_default=True,
-    help="text (= stdlib: Python's own sources), topics (prose), a UTF-8 file, random "
-    "(token ids), or hidden (isotropic: the weights alone).",
-)
-@click.option(
-    "--tokens",
-    default=DEFAULTS.tokens,
-    type=click.IntRange(16),
-    show_default=True,
-    help="How many.",
-)
-@click.option(
-    "--sequence-length",
-    default=DEFAULTS.sequence_length,
-    type=click.IntRange(2),
-    show_default=True,
-    help="Tokens a sequence.",
-)
-@click.option(
-    "--seed", default=0, show_default=True, help="Of the choice of text or of random ids."
-)
+@SOURCE
+@TOKENS
+@LENGTH
+@SEED
 @ALPHA
 @DEVICE
 @MEMORY
@@ -101,10 +79,10 @@ def compare(
     """Compare CANDIDATE with REFERENCE, block by block.
 
     Each is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model)
-    or a recipe (quickstart/base).
+    or a recipe (quickstart/base). Either may be a fingerprint (base.safetensors), whose inputs count then.
     The exit code is 0 whatever the verdict.
     """
-    inputs = _inputs(source, tokens, sequence_length, seed)
+    inputs = read_inputs(source, tokens, sequence_length, seed)
     with progress(quiet=quiet) as tell:
         executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
         evidence = provenance.compare(
@@ -135,13 +113,6 @@ def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]
     else:
         del judged["cross"], judged["alignment"]
     return judged
-
-
-def _inputs(source: Any, tokens: int, sequence_length: int, seed: int) -> InputsSpec:
-    if source in {"random", "hidden"}:
-        return InputsSpec(source, DEFAULTS.text, tokens, sequence_length, seed)
-    text = DEFAULTS.text if source == "text" else source
-    return InputsSpec("text", text, tokens, sequence_length, seed)
 
 
 def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: float) -> None:

@@ -13,6 +13,7 @@ SECTIONS = {
     "Check models and claims": (
         "demo",
         "compare",
+        "fingerprint",
         "init",
         "suite",
         "audit",

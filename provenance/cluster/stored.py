@@ -60,7 +60,7 @@ def look_up(
     models. A reason that a part has noted counts where there is none.
     """
     reader = Executor(
-        StoredOnly(executor.store.root),
+        StoredOnly(executor.store.place),
         executor.device,
         None,
         executor.distillation,

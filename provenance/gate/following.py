@@ -49,7 +49,7 @@ def _says(what: str, recorded: object, derived: object) -> str:
 
 def _digests(evidence: Evidence) -> Iterator[str]:
     for role, model in (("candidate", evidence.candidate), ("reference", evidence.reference)):
-        for name in ("digest", "weights_digest"):
+        for name in ("digest", "weights_digest", "claimed"):
             found = getattr(model, name)
             if found is not None and not DIGEST.fullmatch(found):
                 yield f"{name} of the {role} is {found!r}, which is no SHA-256"

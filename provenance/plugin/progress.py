@@ -26,6 +26,7 @@ VERBS = {
     "load": "loading",
     "capture": "running",
     "distil": "imitating the MLPs of",
+    "sketch": "sketching the MLPs of",
     "match": "matching",
     "wait": "waiting for another process:",
 }

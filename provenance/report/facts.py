@@ -106,6 +106,7 @@ def _model(record: ModelRecord) -> dict[str, str]:
         "source": record.source,
         "digest": record.digest,
         "digest of the weights": record.weights_digest or "not recorded",
+        "fingerprint, said to be of": record.claimed or "no: weights were read",
         "architecture": record.architecture,
         "blocks": str(record.blocks),
         "parameters": f"{record.parameters:,}".replace(",", " "),

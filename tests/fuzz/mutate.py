@@ -311,6 +311,29 @@ def _write_safetensors(tree: Any, frame: bytes, rng: random.Random) -> bytes:
     return struct.pack("<Q", length) + header + body
 
 
+def _read_bundle(data: bytes) -> tuple[Any, Any]:
+    """A fingerprint: its document as a tree. Headers of tensors are changed by other targets."""
+    if len(data) < 8:
+        raise ValueError("no header")
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    try:
+        ((key, document),) = header["__metadata__"].items()
+        return _read_json(_encoded(document))[0], (header, key, data[8 + length :])
+    except (TypeError, KeyError, AttributeError):
+        raise ValueError("no document") from None
+
+
+def _write_bundle(tree: Any, frame: Any, rng: random.Random) -> bytes:
+    header, key, body = frame
+    document = _flow(tree, _quoted)
+    text = _encoded(json.dumps({**header, "__metadata__": {key: document}}))
+    if rng.random() < 0.2:  # other numbers, as many
+        at = rng.randrange(len(body))
+        body = (body[:at] + rng.randbytes(rng.randint(1, 9)) + body[at:])[: len(body)]
+    return struct.pack("<Q", len(text)) + text + body
+
+
 def _read_toml(data: bytes) -> tuple[Any, Any]:
     return _tree(tomllib.loads(data.decode())), None
 
@@ -387,6 +410,7 @@ class Format:
 FORMATS = {
     "json": Format(_read_json, _write_json),
     "safetensors": Format(_read_safetensors, _write_safetensors),
+    "bundle": Format(_read_bundle, _write_bundle),
     "toml": Format(_read_toml, _write_toml, TOML_WORDS, TOML_KEYS),
     "yaml": Format(_read_yaml, _write_yaml, YAML_WORDS, YAML_KEYS),
     "card": Format(_read_card, _write_card, YAML_WORDS, YAML_KEYS),

@@ -8,6 +8,9 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
+from provenance.inputs import Inputs, random_ids
+from provenance.vocabulary import InputsSpec
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 
@@ -36,6 +39,60 @@ def safetensors(tensors: dict[str, tuple[int, ...]]) -> bytes:
 
 
 WEIGHTS = safetensors({"model.layers.0.mlp.up_proj.weight": (8, 4), "lm_head.weight": (8, 4)})
+
+
+def bundle(sketch: int | None = 8) -> bytes:
+    """A fingerprint of one MLP of 9 units, each of which answers along an axis of its own."""
+    units, tokens = 9, 16
+    columns = tokens if sketch is None else sketch
+    digest = "sha256:" + "ab" * 32
+    said = {
+        "source": "path:~/chat",
+        "digest": digest,
+        "weights_digest": digest,
+        "architecture": "LlamaForCausalLM",
+        "blocks": 2,
+        "parameters": 1000,
+        "dtype": "float32",
+        "hidden": 4,
+        "mlps": {"0": [{"label": "MLP", "units": units, "live": units}]},
+        "inputs": {
+            "kind": "random",
+            "tokens": tokens,
+            "sequence_length": 8,
+            "seed": 0,
+            "digest": Inputs(random_ids(tokens, 8, 0), InputsSpec(sequence_length=8)).digest,
+            "text": None,
+            "text_digest": None,
+            "vocabulary": 8,
+            "note": None,
+        },
+        "sketch": sketch,
+        "serves": {"capture": 3, "sketch": 1, "match": 3},
+        "versions": {"provenance": "0.1.0", "python": "3.11.2"},
+        "created": "2026-11-26T21:00:00+00:00",
+        "skipped": {"1": "MambaMixer"},
+        "conversion": None,
+        "schema": 1,
+    }
+    rows = b"".join(
+        struct.pack(f"<{columns}e", *(float(column == unit % columns) for column in range(columns)))
+        for unit in range(units)
+    )
+    parts = {
+        "0.0.gate": ("F16", [units, columns], rows),
+        "0.0.up": ("F16", [units, columns], rows),
+        "0.0.live": ("I64", [units], struct.pack(f"<{units}q", *range(units))),
+        "0.0.share": ("F32", [units], struct.pack(f"<{units}f", *[1 / units] * units)),
+    }
+    header: dict[str, object] = {"__metadata__": {"provenance.fingerprint": json.dumps(said)}}
+    body = b""
+    for name, (dtype, shape, data) in parts.items():
+        place = [len(body), len(body) + len(data)]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": place}
+        body += data
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
 
 
 def _kept(name: str) -> list[bytes]:
@@ -125,6 +182,7 @@ SEEDS = {
     "adapter": [b'{"base_model_name_or_path": "acme/base", "r": 8}'],
     "weights": [WEIGHTS],
     "tensors": [WEIGHTS],
+    "bundle": [bundle(), bundle(None)],
     "pickled": _kept("pickled"),
     "configuration": [json.dumps(CONFIG).encode()],
     "index": [
@@ -170,6 +228,7 @@ KINDS = {
     "lock": "toml",
     "weights": "safetensors",
     "tensors": "safetensors",
+    "bundle": "bundle",
     "pickled": "zip",
     "envelope": "envelope",
 }

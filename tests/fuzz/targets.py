@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from provenance import Evidence, Results
+from provenance import Evidence, Executor, Results, compare
 from provenance._cards import read_card
 from provenance._entries import file_sha256
 from provenance._lineage_formats import format_lineage
@@ -30,13 +30,14 @@ from provenance.gate.markdown import summary
 from provenance.gate.sarif import sarif
 from provenance.gate.verifying import read_stored
 from provenance.gate.verifying import verify as check_stored
+from provenance.inputs import Reader, choose_again
 from provenance.lineage import lineage_graph
 from provenance.reading import read_results
 from provenance.report import render_report
 from provenance.sources import open_folder
 from provenance.store import Store
 from provenance.suite import loads
-from provenance.vocabulary import ModelSpec
+from provenance.vocabulary import InputsSpec, ModelSpec
 from provenance.weights import LazyTensors
 from tests.fuzz.mutate import mutate
 from tests.fuzz.seeds import CONFIG, KINDS, SEEDS, WEIGHTS
@@ -175,6 +176,18 @@ def tensors(data: bytes) -> None:
         assert tuple(tensor.shape) == found.tensors[name].shape
 
 
+def bundle(data: bytes) -> None:
+    """A fingerprint, which is compared with itself, and whose inputs are made again."""
+    file = scratch() / "kept.safetensors"
+    file.write_bytes(data)
+    executor = Executor(Store(file.parent / "store"), "cpu")
+    said = executor.checkpoint(ModelSpec(path=str(file))).bundle
+    assert said is not None
+    evidence = compare(file, file, inputs=InputsSpec("random"), executor=executor)
+    assert Evidence.from_json(evidence.to_json()) == evidence
+    choose_again(said, "kept", InputsSpec(), Reader("a model", 8, None, None))
+
+
 def pickled(data: bytes) -> None:
     """A pickle of torch, whose reader runs no code of it."""
     folder = scratch()
@@ -250,6 +263,7 @@ TARGETS = {
         adapter,
         weights,
         tensors,
+        bundle,
         pickled,
         configuration,
         index,

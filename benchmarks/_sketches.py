@@ -1,0 +1,220 @@
+"""Sides of comparisons as fingerprints hold them, and what they give away of the weights."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch.nn.functional import cosine_similarity
+
+from provenance.blocks import Part, compare_blocks
+from provenance.evidence import BlockEvidence  # noqa: TC001
+from provenance.measure import ActivationUnits
+from provenance.naming import ModelTensors
+from provenance.statistics._sketch import Sketch, Sketcher
+from provenance.statistics.match import match, prepare
+from provenance.vocabulary import InputsSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from benchmarks._null import Trial
+    from provenance.evidence import Pairing
+    from provenance.execute import Executor
+    from provenance.measure import Shape
+    from provenance.statistics import Role
+    from provenance.statistics._directions import Directions
+    from provenance.units import MLPFactors
+
+EXACT = "models"
+"""No fingerprint on either side: `match` as it always is."""
+RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
+"""As shares of the spectrum's mean: the first where rounding is the only noise, the last where most is."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Of one model, the sketches of its blocks; satisfies `provenance.blocks.Units`."""
+
+    shape: Shape
+    sketches: Mapping[int, Sketch]
+
+    def block(self, index: int, place: int = 0) -> Sketch:
+        """What a fingerprint holds of a block's only MLP."""
+        assert place == 0
+        return self.sketches[index]
+
+
+class Factors:
+    """A model's units, each block read once."""
+
+    def __init__(self, units: ActivationUnits) -> None:
+        self.shape = units.shape
+        self._blocks = {index: units.block(index) for index in units.shape.mlps}
+
+    def block(self, index: int, place: int = 0) -> MLPFactors:
+        """What a block's only MLP is fed, and its projections."""
+        assert place == 0
+        return self._blocks[index]
+
+
+class Fingerprinted:
+    """One model with its fingerprints, all on the same inputs; ``columns`` None are whole answers."""
+
+    def __init__(
+        self, run: Executor, folder: Path, inputs: InputsSpec, columns: Sequence[int | None]
+    ) -> None:
+        checkpoint = run.checkpoint(ModelSpec(path=str(folder)))
+        fed = run.encoded.for_one(inputs, checkpoint)
+        entry = run.work.activations(checkpoint, fed, gated=True)
+        self.exact = Factors(ActivationUnits(entry.path, ModelTensors(checkpoint), "cpu"))
+        shape = self.exact.shape
+        self.sketchers = {k: Sketcher(fed.digest, len(fed.ids), k) for k in columns}
+        self.held = {
+            k: Held(shape, {i: _rounded(sketcher.of(self.exact.block(i))) for i in shape.mlps})
+            for k, sketcher in self.sketchers.items()
+        }
+
+    def part(self, other: Fingerprinted, columns: int | str | None) -> Part[object]:
+        """`match` of fingerprints against fingerprints, or of models where that is asked for."""
+        if columns == EXACT:
+            return Part("match", match, self.exact, other.exact, prepare)
+        assert not isinstance(columns, str)
+        ready = self.sketchers[columns].prepare
+        return Part("match", match, self.held[columns], other.held[columns], ready)
+
+    def prepared(self, columns: int | str | None, role: Role, seed: int) -> dict[int, Directions]:
+        """Every block of this side."""
+        if columns == EXACT:
+            sides = {i: prepare(self.exact.block(i), role, seed) for i in self.exact.shape.mlps}
+        else:
+            assert not isinstance(columns, str)
+            ready = self.sketchers[columns].prepare
+            sides = {
+                i: ready(sketch, role, seed) for i, sketch in self.held[columns].sketches.items()
+            }
+        return sides
+
+
+def _rounded(sketch: Sketch) -> Sketch:
+    """As it comes out of a file."""
+    return replace(sketch, gate=sketch.gate.half().float(), up=sketch.up.half().float())
+
+
+def null(
+    models: Sequence[Fingerprinted],
+    extents: Sequence[int | str | None],
+    report: Callable[[str], None],
+) -> dict[int | str | None, list[Trial]]:
+    """Every block of every model against every block of every other, by what is held."""
+    found: dict[int | str | None, list[Trial]] = {extent: [] for extent in extents}
+    pairs = list(itertools.combinations(range(len(models)), 2))
+    for done, (a, b) in enumerate(pairs):
+        if done % 10 == 0:
+            report(f"independent models: {done} of {len(pairs)} pairs")
+        for extent in extents:
+            seed = 1000 * a + b
+            ours = models[a].prepared(extent, "candidate", seed)
+            theirs = models[b].prepared(extent, "reference", seed)
+            found[extent] += [
+                (a, b, i, j, match(x, y).log10_p)
+                for (i, x), (j, y) in itertools.product(ours.items(), theirs.items())
+            ]
+    return found
+
+
+def null_of_equals(
+    models: Mapping[int, Fingerprinted], widths: Sequence[int], extent: int | str | None, text: int
+) -> list[Trial]:
+    """Every block of every model against every block of every other of its width, on one text."""
+    roles: tuple[Role, Role] = ("candidate", "reference")
+    ours, theirs = (
+        {a: model.prepared(extent, role, 100 * text + a) for a, model in models.items()}
+        for role in roles
+    )
+    return [
+        (a, b, i, j, match(x, y).log10_p)
+        for a, b in itertools.combinations(models, 2)
+        if widths[a] == widths[b]
+        for (i, x), (j, y) in itertools.product(ours[a].items(), theirs[b].items())
+    ]
+
+
+def strengths(
+    candidate: Fingerprinted, base: Fingerprinted, extents: Sequence[int | str | None]
+) -> dict[int | str | None, list[float]]:
+    """log10 p of the candidate's blocks, by what is held."""
+    return {
+        extent: [
+            p for block in _blocks(candidate, base, extent) if (p := block.log10_p) is not None
+        ]
+        for extent in extents
+    }
+
+
+def _blocks(
+    candidate: Fingerprinted, base: Fingerprinted, extent: int | str | None
+) -> tuple[BlockEvidence, ...]:
+    depths = [side.exact.shape.blocks for side in (candidate, base)]
+    pairing: Pairing = "same-index" if depths[0] == depths[1] else "best-of-reference"
+    return compare_blocks([candidate.part(base, extent)], pairing, seed=0).blocks
+
+
+class Recovered(NamedTuple):
+    """Mean cosines of what is solved for with the truth: rows of weights, and answers to the inputs."""
+
+    rows: float
+    answers: float
+
+
+def recovered(
+    model: Fingerprinted, fed: Mapping[int, torch.Tensor], columns: int | None
+) -> Recovered:
+    """How much of gate and up can be solved for, by whoever has these hidden states.
+
+    Parameters
+    ----------
+    model : Fingerprinted
+        Whose fingerprint it is.
+    fed : mapping
+        By block, what the attacker takes for what the MLP was fed, (tokens, hidden): the truth, at worst.
+    columns : int or None
+        Of the fingerprint.
+
+    Returns
+    -------
+    Recovered
+        Of ridge regression, by the best of `RIDGES` for rows.
+    """
+    return max(_recovered(model, fed, columns, ridge) for ridge in RIDGES)
+
+
+def _recovered(
+    model: Fingerprinted, fed: Mapping[int, torch.Tensor], columns: int | None, share: float
+) -> Recovered:
+    rows, answers = [], []
+    for index, sketch in model.held[columns].sketches.items():
+        centred = fed[index] - fed[index].mean(dim=0)
+        if columns is not None:
+            centred = model.sketchers[columns].matrix().T @ centred
+        mlp = model.exact.block(index)
+        inputs = (mlp.inputs - mlp.inputs.mean(dim=0)).double()
+        for name in ("gate", "up"):
+            found = _ridge(centred.double(), getattr(sketch, name).double().T, share)
+            truth = getattr(mlp, name).weight.double()[sketch.live]
+            rows.append(cosine_similarity(found, truth, dim=1))
+            answers.append(cosine_similarity(inputs @ found.T, inputs @ truth.T, dim=0))
+    return Recovered(*(float(torch.cat(cosines).mean()) for cosines in (rows, answers)))
+
+
+def _ridge(seen: torch.Tensor, answers: torch.Tensor, share: float) -> torch.Tensor:
+    """Rows of weights, (units, hidden), that give ``answers``, (k, units), to ``seen``, (k, hidden)."""
+    wide = len(seen) < seen.shape[1]
+    gram = seen @ seen.T if wide else seen.T @ seen
+    gram = gram + share * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+    if wide:
+        return (seen.T @ torch.linalg.solve(gram, answers)).T
+    return torch.linalg.solve(gram, seen.T @ answers).T
