@@ -373,13 +373,13 @@ def test_a_node_that_cannot_be_used_ends_the_plan(executor, token):
         list(given.ended())
 
 
-def test_cancelled_tasks_that_go_on_are_killed():
+def test_cancelled_tasks_that_go_on_are_killed_and_those_that_wait_come_first():
     ray = Stub(None, None)
     given = Tasks(ray, None)
     for index in range(2):
         given.submit(spec(f"m{index}"), Needs(1))
     given.cancel()
-    assert ray.cancelled == [(0, False), (1, False), (1, True)]
+    assert ray.cancelled == [(1, False), (0, False), (1, True)]
     assert len(given) == 0
 
 
