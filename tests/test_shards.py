@@ -374,6 +374,36 @@ def test_parts_at_once_give_what_one_process_gives(folder, alone, tmp_path, monk
     assert journal(tmp_path) == computed
 
 
+def test_parts_on_machines_that_share_a_url_run_no_model_twice(
+    folder, alone, tmp_path, monkeypatch
+):
+    store = ("--provenance-store", (tmp_path / "shared").as_uri())
+
+    def on(machine, begin, *arguments):
+        monkeypatch.setenv("PROVENANCE_STORE_CACHE", str(tmp_path / machine))
+        return begin(folder, tmp_path, *arguments, *store)
+
+    both = [on("a", part, "1/2"), on("b", part, "2/2")]
+    texts = [finish(running) for running in both]
+    assert [running.returncode for running in both] == [0, 0], texts
+    text, code = on("c", merged)
+    assert code == 0, text
+    assert found(tmp_path) == alone[0]
+
+    def computed(machine):
+        monkeypatch.setenv("PROVENANCE_STORE_CACHE", str(tmp_path / machine))
+        return {
+            (r["kind"], r["digest"]) for r in Store(store[1]).journal() if r["kind"] != "hashes"
+        }
+
+    first, second, third = map(computed, "abc")
+    assert not third
+    twice = {kind for kind, _ in first & second}
+    assert twice <= {"checkpoint", "evidence"}  # there are no locks between machines
+    kinds = Counter(kind for kind, _ in first | second)
+    assert kinds == {kind: number for kind, number in alone[1].items() if kind != "hashes"}
+
+
 def test_a_part_that_did_not_end_fails_its_claims_by_name_until_it_is_run_again(
     folder, alone, tmp_path
 ):
