@@ -12,6 +12,7 @@ from provenance.cli import cli, main
 from provenance.recipes import RECIPES
 
 WITHOUT_JSON = {
+    "provenance merge",  # pytest prints them
     "provenance attest make",  # JSON already
     "provenance attest sign",  # likewise
     "provenance bom",  # likewise
