@@ -132,20 +132,20 @@ def simulate(
     forward, pair = capture_seconds(costs, kind, tokens), match_seconds(costs, kind, tokens)
     total = models * (models - 1) // 2
     if not screen:
-        return _simulate(models, [0.0] * workers, forward, [pair] * total)
+        return _simulate(models, [0.0] * workers, forward, total, pair)
     few, _ = screened_seconds(costs, kind, tokens)
-    after = _simulate(models, [0.0] * workers, forward, [few] * total)
+    after = _simulate(models, [0.0] * workers, forward, total, few)
     share = 1 - (1 - LEVEL) ** SAMPLE
     through = int(np.random.default_rng(0).binomial(total, share))
-    return _simulate(0, [after] * workers, forward, [pair] * through)
+    return _simulate(0, [after] * workers, forward, through, pair)
 
 
-def _simulate(models: int, free: list[float], forward: float, pairs: list[float]) -> float:
-    """When the last task ends; ``free`` is when each worker is, ``pairs`` what each comparison takes."""
+def _simulate(models: int, free: list[float], forward: float, pairs: int, pair: float) -> float:
+    """When the last task ends; ``free`` is when each worker is, ``pair`` what each of ``pairs`` takes."""
     running: list[tuple[float, int]] = []  # captures: when they end, and of which model
     captured = begun = done = 0
-    ready = 0 if models else len(pairs)
-    while done < len(pairs):
+    ready = 0 if models else pairs
+    while done < pairs:
         now = heapq.heappop(free)
         while running and running[0][0] <= now:
             heapq.heappop(running)
@@ -156,7 +156,7 @@ def _simulate(models: int, free: list[float], forward: float, pairs: list[float]
             begun += 1
             heapq.heappush(free, now + forward)
         elif done < ready:
-            heapq.heappush(free, now + pairs[done])
+            heapq.heappush(free, now + pair)
             done += 1
         else:  # nothing is ready: wait for the next capture
             heapq.heappush(free, running[0][0])

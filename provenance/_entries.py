@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from provenance.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -317,6 +318,27 @@ def _close(folder: Path) -> None:
         if mode & 0o077 and not stat.S_ISLNK(mode):
             with suppress(PermissionError):  # a file system that has one mode for all
                 path.chmod(stat.S_IMODE(mode) & 0o700)
+
+
+def put_whole(path: Path, write: Callable[[Path], Any], *, new: bool = False) -> None:
+    """Have a file in a folder as a whole or not at all, as an object store has it.
+
+    ``write`` is given a file beside it. With ``new`` what is there already stays, and FileExistsError is
+    raised.
+    """
+    make_private(path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+    os.close(descriptor)
+    aside = Path(name)
+    try:
+        write(aside)
+        sync(aside)
+        if new:
+            path.hardlink_to(aside)
+        else:
+            aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:

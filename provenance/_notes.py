@@ -5,19 +5,17 @@ An entry never changes; a note says how things stand, such as which parts of a p
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from provenance._entries import make_private, sync
+from provenance._entries import put_whole
 from provenance.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from provenance._objects import Objects
 
@@ -69,16 +67,7 @@ class FolderNotes:
         """Note a text; see `Notes`."""
         path = self._path(name)
         with self._usable():
-            make_private(path.parent)
-            descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
-            try:
-                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                    file.write(text)
-                sync(Path(temporary))
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            put_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
     def read(self, name: str) -> str | None:
         """Return what was noted, or None."""

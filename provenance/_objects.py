@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from provenance._entries import make_private, sync
+from provenance._entries import put_whole
 from provenance.errors import ProvenanceError, StoreError, extra, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Collection, Iterator
 
 BACKENDS = {
     "abfs": "azure",
@@ -152,7 +151,7 @@ class Objects:
         opened, path = self._at(name)
         with self._translated():
             if self._is_folder:
-                _put_locally(Path(path), lambda aside: shutil.copyfile(source, aside))
+                put_whole(Path(path), lambda aside: shutil.copyfile(source, aside))
             else:
                 opened.put_file(str(source), path)
 
@@ -161,7 +160,7 @@ class Objects:
         opened, path = self._at(name)
         with self._translated():
             if self._is_folder:
-                _put_locally(Path(path), lambda aside: aside.write_bytes(data))
+                put_whole(Path(path), lambda aside: aside.write_bytes(data))
             else:
                 opened.pipe_file(path, data)
 
@@ -185,7 +184,7 @@ class Objects:
 
     def _create(self, opened: Any, path: str, data: bytes) -> None:
         if self._is_folder:
-            _put_locally(Path(path), lambda aside: aside.write_bytes(data), new=True)
+            put_whole(Path(path), lambda aside: aside.write_bytes(data), new=True)
         else:
             opened.pipe_file(path, data, mode="create")
 
@@ -242,20 +241,3 @@ class Objects:
                 f"cannot use the store {self.url} ({said(error)}); check the network, and the credentials "
                 "and the endpoint in the environment"
             ) from error
-
-
-def _put_locally(path: Path, write: Callable[[Path], Any], *, new: bool = False) -> None:
-    """Have a file in a folder as a whole or not at all, as an object store has it."""
-    make_private(path.parent)
-    descriptor, name = tempfile.mkstemp(prefix=".", dir=path.parent)
-    os.close(descriptor)
-    aside = Path(name)
-    try:
-        write(aside)
-        sync(aside)
-        if new:
-            path.hardlink_to(aside)
-        else:
-            aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provenance._entries import file_sha256
 from provenance._home import without_home
 from provenance.attest._extra import need
 from provenance.errors import AttestationError, ProvenanceError
@@ -100,8 +101,7 @@ def model_digest(folder: Path, *, stored: bool = False) -> str:
 
 def _file_digest(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return file_sha256(file)
     except OSError as error:
         raise AttestationError(f"{file} cannot be digested: {error}") from None
 

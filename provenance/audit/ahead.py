@@ -31,12 +31,7 @@ def measure_ahead(registry: Registry, executor: Executor, screens: Screens, back
     ProvenanceError
         If the backend cannot be used. What is wrong with a pair is told to the executor.
     """
-    first: dict[tuple[str, str], Comparison] = {}
-    for pair in registry.pairs():
-        if all(screens.broken[name] is None for name in pair):
-            needed = screens.foreseen(*pair)
-            if needed is not None:
-                first[pair] = needed
+    first = {pair: needed for pair, needed in screens.needs().items() if needed is not None}
     _run(first.values(), executor, backend)
     let_through = [
         comparison_of(registry, *pair)

@@ -70,6 +70,14 @@ class Screens:
             return None
         return screen_of(comparison, models[0].blocks)
 
+    def needs(self) -> dict[tuple[str, str], Comparison | None]:
+        """What would be measured first of every pair whose models can be read; see `foreseen`."""
+        return {
+            pair: self.foreseen(*pair)
+            for pair in self._registry.pairs()
+            if all(self.broken[name] is None for name in pair)
+        }
+
     def foreseen(self, candidate: str, reference: str) -> Comparison | None:
         """What of a pair would be measured first: all blocks, a screen (with a ``sample``), or nothing."""
         comparison = comparison_of(self._registry, candidate, reference)

@@ -134,11 +134,7 @@ def foresee(
     _check_inputs(registry)
     models = opened(registry, executor)
     screens = Screens(registry, executor, history, models, history.last_complete(name))
-    needs = {
-        pair: screens.foreseen(*pair)
-        for pair in registry.pairs()
-        if all(screens.broken[name] is None for name in pair)
-    }
+    needs = screens.needs()
     return Outlook(
         to_measure=tuple(pair for pair, need in needs.items() if need is not None),
         to_screen=tuple(pair for pair, need in needs.items() if need is not None and need.sample),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from provenance.cluster.sharding import Done, run_shard
 from provenance.cluster.shards import Shard
+from provenance.cluster.states import key_of
 from provenance.errors import ProvenanceError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "Done",
     "Shard",
     "check_backend",
+    "key_of",
     "open_models",
     "run_plan",
     "run_shard",

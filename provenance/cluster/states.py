@@ -110,7 +110,7 @@ def _state(text: str | None) -> State | None:
 
 
 def key_of(comparison: Comparison) -> str:
-    """What a comparison is called where its failure is noted."""
+    """What a comparison is called where its failure is noted or told."""
     return digest_of(asdict(comparison))
 
 

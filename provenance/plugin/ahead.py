@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +39,7 @@ class Ahead:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Run the plan of what this process collected, unless pytest will run no test of it."""
-        option = session.config.option
-        mistaken = session.testsfailed and not option.continue_on_collection_errors
-        if not (option.collectonly or mistaken):
+        if runs_tests(session):
             self._run(session.config, [item.nodeid for item in session.items])
 
     @pytest.hookimpl(optionalhook=True)
@@ -70,7 +67,7 @@ class Ahead:
         if self._done:
             return
         self._done = True
-        from provenance.cluster import run_plan
+        from provenance.cluster import key_of, run_plan
         from provenance.errors import ProvenanceError
         from provenance.plugin.fixtures import executor_of
         from provenance.plugin.progress import Progress
@@ -82,7 +79,7 @@ class Ahead:
             raise pytest.UsageError(str(error)) from None
         finally:
             progress.clear()
-        found = {_key(comparison): error for comparison, error in failures.items()}
+        found = {key_of(comparison): error for comparison, error in failures.items()}
         config.stash[_FAILED] = found
         told = {key: [type(error).__name__, str(error)] for key, error in found.items()}
         self._file.write_text(json.dumps(told), encoding="utf-8")
@@ -91,8 +88,12 @@ class Ahead:
 def tell(executor: Executor, config: pytest.Config, ids: Iterable[str]) -> None:
     """Tell an executor what could not be computed of the tests with these ids."""
     failed = _failures(config)
-    for comparison in planned(config, ids).comparisons if failed else ():
-        error = failed.get(_key(comparison))
+    if not failed:
+        return
+    from provenance.cluster import key_of
+
+    for comparison in planned(config, ids).comparisons:
+        error = failed.get(key_of(comparison))
         if error is not None:
             executor.remember(comparison, error)
 
@@ -110,10 +111,11 @@ def _failures(config: pytest.Config) -> dict[str, ProvenanceError]:
     return {key: retold(kind, text) for key, (kind, text) in told.items()}
 
 
-def _key(comparison: Comparison) -> str:
-    from provenance.store import digest_of
-
-    return digest_of(asdict(comparison))
+def runs_tests(session: pytest.Session) -> bool:
+    """Whether pytest goes on to tests: not for a list of them, nor after mistakes in collected files."""
+    option = session.config.option
+    mistaken = session.testsfailed and not option.continue_on_collection_errors
+    return not (option.collectonly or mistaken)
 
 
 def planned(config: pytest.Config, ids: Iterable[str]) -> Plan:

@@ -8,7 +8,7 @@ import pytest
 
 from provenance._home import without_home
 from provenance.plugin import options
-from provenance.plugin.ahead import planned
+from provenance.plugin.ahead import planned, runs_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,9 +27,7 @@ class Part:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Compute; a list of tests, and mistakes in suites, are left to pytest."""
-        option = session.config.option
-        mistaken = session.testsfailed and not option.continue_on_collection_errors
-        if option.collectonly or mistaken:
+        if not runs_tests(session):
             return None
         self._compute(session.config, [item.nodeid for item in session.items])
         return True
