@@ -10,7 +10,8 @@ import torch
 
 from benchmarks._evasion import evade
 from benchmarks._zoo import Scale, Zoo, load, members, tokenizer_of
-from provenance import corpus, transforms
+from provenance import transforms
+from provenance.inputs import corpus
 from provenance.recipes.distil import distil
 from provenance.recipes.retrain import retrain_mlp
 from provenance.recipes.settings import RetrainSettings, Train, TrainSettings

@@ -18,9 +18,9 @@ from benchmarks._units import (
     weight_rows,
 )
 from benchmarks._zoo import load
-from provenance.inputs import random_ids
-from provenance.pvalues import bonferroni, fisher
+from provenance.inputs.tokens import random_ids
 from provenance.statistics import REGISTRY
+from provenance.statistics.pvalues import bonferroni, fisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

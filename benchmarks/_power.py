@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from benchmarks._units import activations, match_euclidean, weight_rows
 from benchmarks._zoo import Zoo, load, members
-from provenance.blocks import Part, compare_blocks
+from provenance.comparison.blocks import Part, compare_blocks
 from provenance.errors import ArchitectureError
-from provenance.inputs import random_ids
-from provenance.permtest import l2_permtest
+from provenance.inputs.tokens import random_ids
 from provenance.recipes.settings import (
     AddNoise,
     Distil,
@@ -39,6 +38,7 @@ from provenance.recipes.settings import (
     UpscaleDepth,
 )
 from provenance.statistics import REGISTRY
+from provenance.statistics.permtest import l2_permtest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from benchmarks._units import MemoryUnits
     from benchmarks._zoo import Scale
-    from provenance.evidence import Pairing
+    from provenance.evidence.records import Pairing
     from provenance.statistics import BlockTest
 
 BASE, STRANGER, FINE, LORA = "base", "stranger", "fine-tune", "LoRA"

@@ -12,8 +12,9 @@ from benchmarks._power import BASE, FINE, STRANGER, Change, Relatives
 from benchmarks._units import activations, weight_rows
 from benchmarks._zoo import load, members
 from provenance.audit.screen import LEVEL
-from provenance.blocks import Part, compare_blocks
-from provenance.plan import sampled
+from provenance.comparison.blocks import Part, compare_blocks
+from provenance.comparison.plan import sampled
+from provenance.evidence.verdict import decide_blocks
 from provenance.recipes.settings import (
     AddNoise,
     LoraMerge,
@@ -35,7 +36,6 @@ from provenance.recipes.settings import (
     UpscaleDepth,
 )
 from provenance.statistics import REGISTRY
-from provenance.verdict import decide_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from benchmarks._units import MemoryUnits
     from benchmarks._zoo import Scale, Zoo
-    from provenance.evidence import BlockEvidence, Pairing
+    from provenance.evidence.records import BlockEvidence, Pairing
     from provenance.recipes.settings import Step
     from provenance.vocabulary import Verdict
 
@@ -77,7 +77,7 @@ class Cost:
 
 
 def screens(blocks: int, number: int) -> Iterator[tuple[int, ...]]:
-    """Every sample that `provenance.plan.sampled` may draw."""
+    """Every sample that `provenance.comparison.plan.sampled` may draw."""
     ends = [k * blocks // number for k in range(number + 1)]
     return itertools.product(*(range(*end) for end in itertools.pairwise(ends)))
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.nn.functional import cosine_similarity
 
-from provenance.blocks import Part, compare_blocks
-from provenance.evidence import BlockEvidence  # noqa: TC001
-from provenance.measure import ActivationUnits
-from provenance.naming import ModelTensors
+from provenance.capture.units import ActivationUnits
+from provenance.comparison.blocks import Part, compare_blocks
+from provenance.evidence.records import BlockEvidence  # noqa: TC001
+from provenance.loading.parameters import ModelTensors
 from provenance.statistics._sketch import Sketch, Sketcher
 from provenance.statistics.match import match, prepare
 from provenance.vocabulary import InputsSpec, ModelSpec
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks._null import Trial
-    from provenance.evidence import Pairing
-    from provenance.execute import Executor
-    from provenance.measure import Shape
+    from provenance.architecture.units import MLPFactors
+    from provenance.capture.units import Shape
+    from provenance.comparison.executor import Executor
+    from provenance.evidence.records import Pairing
     from provenance.statistics import Role
     from provenance.statistics._directions import Directions
-    from provenance.units import MLPFactors
 
 EXACT = "models"
 """No fingerprint on either side: `match` as it always is."""
@@ -37,7 +37,7 @@ RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 
 @dataclass(frozen=True)
 class Held:
-    """Of one model, the sketches of its blocks; satisfies `provenance.blocks.Units`."""
+    """Of one model, the sketches of its blocks; satisfies `provenance.comparison.blocks.Units`."""
 
     shape: Shape
     sketches: Mapping[int, Sketch]

@@ -13,15 +13,15 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from benchmarks._tiny import FLAGS, tiny
 from provenance._quiet import quiet
+from provenance.architecture.trace import probe, trace, trace_config
 from provenance.errors import ArchitectureError
-from provenance.tracing import probe, trace, trace_config
-from provenance.verification import verify
+from tests.support.verification import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-    from provenance.structure import MLPRecord, Projection, Trace
+    from provenance.architecture.records import MLPRecord, Projection, Trace
 
 LARGEST = 30_000_000
 """Parameters of a small model that are made random; a larger one is not small."""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from provenance.architecture import find_mlps
-from provenance.assignment import assign
-from provenance.capture import Recording, answers_name, capture
-from provenance.measure import Shape
-from provenance.pvalues import spearman
+from provenance.architecture.find import find_mlps
+from provenance.architecture.records import linear_map
+from provenance.architecture.units import PROJECTIONS, MLPActivations
+from provenance.assignment.solve import assign
+from provenance.capture.forward import Recording, answers_name, capture
+from provenance.capture.units import Shape
 from provenance.statistics.match import MatchResult
-from provenance.structure import linear_map
-from provenance.units import PROJECTIONS, MLPActivations
+from provenance.statistics.pvalues import spearman
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,7 +26,7 @@ ABSOLUTE = {"cosine", "centred"}  # in these `up` is matched by the absolute val
 
 
 class MemoryUnits:
-    """Satisfies `provenance.blocks.Units`; takes activations as a `provenance.capture.Sink`."""
+    """Satisfies `comparison.blocks.Units`; takes activations as a `capture.forward.Sink`."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape

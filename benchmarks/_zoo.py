@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from provenance import corpus
 from provenance._quiet import quiet
+from provenance.inputs import corpus
 from provenance.recipes import CODE_VERSION, Recipe
 from provenance.recipes.build import follow
 from provenance.recipes.settings import (

@@ -88,8 +88,8 @@ def page(outcomes: Sequence[Outcome], seconds: float) -> str:
 HEAD = """# Architectures
 
 What the blocks of every causal language model of transformers hold, and where gate, up and down lie.
-Found by following the data through one forward pass (`provenance.tracing`), with no names of models or
-modules, and made by
+Found by following the data through one forward pass (`provenance.architecture.trace`), with no names of
+models or modules, and made by
 
 ```console
 {command}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from provenance.assignment import Products, assign
+from provenance.assignment.solve import Products, assign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

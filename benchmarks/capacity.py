@@ -23,15 +23,15 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks._table import table
-from provenance._entries import file_sha256
-from provenance.architecture import find_mlps
-from provenance.assignment import assign_all
+from provenance.architecture.find import find_mlps
+from provenance.architecture.units import LinearMap, MLPFactors
+from provenance.assignment.solve import assign_all
 from provenance.audit.screen import LEVEL, SAMPLE
-from provenance.capture import Recording, capture
-from provenance.plan import Comparison, Plan
+from provenance.capture.forward import Recording, capture
+from provenance.comparison.plan import Comparison, Plan
 from provenance.statistics._directions import ROLES, directions, products
-from provenance.store import Store
-from provenance.units import LinearMap, MLPFactors
+from provenance.store.entry import file_sha256
+from provenance.store.store import Store
 from provenance.vocabulary import InputsSpec, ModelSpec
 
 if TYPE_CHECKING:

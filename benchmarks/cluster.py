@@ -19,11 +19,11 @@ import torch
 
 from fixtures.models import save_checkpoint, tiny_llama
 from provenance.cluster import run_plan
-from provenance.execute import Executor
-from provenance.plan import Comparison, Plan
-from provenance.store import Store
+from provenance.comparison.executor import Executor
+from provenance.comparison.plan import Comparison, Plan
+from provenance.evidence.verdict import decide
+from provenance.store.store import Store
 from provenance.transforms import add_noise
-from provenance.verdict import decide_evidence
 from provenance.vocabulary import InputsSpec, ModelSpec, Stage
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def judged(plan: Plan, executor: Executor) -> dict[str, int]:
     for comparison in plan.comparisons:
         numbers = [int(str(s.path)[-3:]) for s in (comparison.candidate, comparison.reference)]
         truth = "dependent" if len({n % ROOTS for n in numbers}) == 1 else "independent"
-        verdict = decide_evidence(executor.evidence(comparison), 1e-6)
+        verdict = decide(executor.evidence(comparison), 1e-6)
         count["right" if verdict == truth else f"{truth}, found {verdict}"] += 1
     return dict(count)
 

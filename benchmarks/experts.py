@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks._table import table
-from provenance._partners import PARTNERS, partners
+from provenance.architecture.units import LinearMap, MLPFactors
+from provenance.comparison.experts import PARTNERS, partners
 from provenance.statistics._directions import directions, signature
 from provenance.statistics.match import match
-from provenance.units import LinearMap, MLPFactors
 
 if TYPE_CHECKING:
     from provenance.statistics import Role

@@ -21,10 +21,10 @@ from benchmarks._sketches import EXACT, Fingerprinted, null, null_of_equals, rec
 from benchmarks._table import table
 from benchmarks._zoo import FULL, SMALL, Zoo, members
 from provenance._quiet import quiet
-from provenance.execute import Executor
-from provenance.fingerprinting import fingerprint
+from provenance.comparison.executor import Executor
+from provenance.comparison.make_fingerprint import fingerprint
 from provenance.recipes.train import one_thread
-from provenance.store import Store
+from provenance.store.store import Store
 from provenance.vocabulary import InputsSpec
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from benchmarks._table import table
-from provenance import corpus, transforms
+from provenance import transforms
 from provenance._quiet import quiet
-from provenance.functions import block_callables
+from provenance.architecture.functions import block_callables
+from provenance.inputs import corpus
 from provenance.recipes.train import one_thread
 from provenance.statistics.generalized import GeneralizedResult, distil, generalized_of_mlps
 from provenance.vocabulary import DistillSettings

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks._pair import NOISE, Shape, random_model
-from provenance.inputs import random_ids
-from provenance.live import activations, compare_units
+from provenance.comparison.in_memory import activations, compare_units
+from provenance.inputs.tokens import random_ids
 from tests import reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from provenance.live import LiveUnits
+    from provenance.comparison.in_memory import LiveUnits
 
 LLAMA_7B = Shape(blocks=32, hidden=4096, units=11_008, heads=32, tokens=4096, sequence_length=512)
 TINY = Shape(

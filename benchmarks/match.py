@@ -21,13 +21,15 @@ from torch.utils.benchmark import Timer
 
 import provenance
 from benchmarks import _pair
-from provenance.inputs import random_ids
+from provenance.inputs.tokens import random_ids
 from tests import reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from transformers import PreTrainedModel
+
+    from provenance.vocabulary import Stage
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -124,7 +126,7 @@ class _Run:
         self._marks.append((time.perf_counter(), "end"))
         return evidence
 
-    def _tell(self, stage: provenance.Stage) -> None:
+    def _tell(self, stage: Stage) -> None:
         self._marks.append((time.perf_counter(), stage.action))
 
     def stages(self) -> dict[str, float]:

@@ -18,6 +18,7 @@ import torch
 
 import provenance
 from benchmarks import _pair
+from provenance.vocabulary import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +87,7 @@ def _compare(statistic: str, tokens: int, resident: int, reference: str, candida
             statistic=statistic,  # type: ignore[arg-type] # one of CASES
             permutations=19,
             executor=provenance.Executor(
-                provenance.Store(store), "cpu", memory=provenance.Memory(WORKING, resident)
+                provenance.Store(store), "cpu", memory=Memory(WORKING, resident)
             ),
         )
 

@@ -18,11 +18,12 @@ from benchmarks import _attacks
 from benchmarks._page import BEGIN, END, about_machine, reading_of
 from benchmarks._table import table
 from benchmarks._zoo import SMALL
-from provenance import Executor, InputsSpec, Store, compare, decide_evidence
+from provenance import Executor, InputsSpec, Store, compare
 from provenance._quiet import quiet
 from provenance.errors import ProvenanceError
-from provenance.pvalues import fisher
+from provenance.evidence.verdict import decide
 from provenance.recipes.train import one_thread
+from provenance.statistics.pvalues import fisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from benchmarks._attacks import Attack, Scene
-    from provenance.evidence import Evidence
+    from provenance.evidence.records import Evidence
     from provenance.vocabulary import StatisticName
 
     Report = Callable[[str], None]
@@ -122,7 +123,7 @@ class _Judge:
 
         kinship = evidence("kinship")
         assert kinship is not None
-        verdict = str(decide_evidence(kinship, THRESHOLD))
+        verdict = str(decide(kinship, THRESHOLD))
         found: dict[str, float | None] = {"kinship": kinship.log10_p}
         for part in ("match", "match_weights"):
             found[part] = _of_part(kinship, part)
@@ -206,7 +207,7 @@ def page(scene: Scene, rows: dict[str, list[Row]], command: str, reading: str, t
 What does the harness say of a copy whose author hides where it came from, and what does the hiding cost the
 copy? Measured on small Llamas that are trained on the spot, by
 
-<!-- not run: it takes most of an hour; tests/test_benchmarks.py runs it small -->
+<!-- not run: it takes most of an hour; tests/benchmarks/test_benchmarks.py runs it small -->
 ```console
 {command}
 ```

@@ -18,7 +18,7 @@ from benchmarks._pair import Shape, random_model
 from benchmarks._units import activations, weight_rows
 from benchmarks._zoo import SMALL, Zoo
 from provenance.audit.screen import LEVEL, SAMPLE
-from provenance.inputs import random_ids
+from provenance.inputs.tokens import random_ids
 from provenance.recipes.train import one_thread
 
 if TYPE_CHECKING:

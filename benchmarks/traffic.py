@@ -24,6 +24,7 @@ import numpy as np
 import provenance
 from benchmarks._table import table
 from benchmarks.capacity import KINDS, Kind, bytes_kept
+from provenance.comparison.executor import as_spec
 from provenance.recipes.train import one_thread
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def captured(
     store: provenance.Store, model: str, partner: str, dtype: str, tokens: int
 ) -> tuple[Path, int]:
     """A model's activations in the store, and the bytes that the formula says they have."""
-    specs = [replace(provenance.as_spec(name), dtype=dtype) for name in (model, partner)]
+    specs = [replace(as_spec(name), dtype=dtype) for name in (model, partner)]
     executor = provenance.Executor(store, "cpu")
     provenance.compare(*specs, inputs=provenance.InputsSpec(tokens=tokens), executor=executor)
     checkpoint = executor.checkpoint(specs[0])

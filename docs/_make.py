@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import provenance
+from provenance.suite.read import json_schema
 
 DOCS = Path(__file__).parent
 PACKAGE = DOCS.parent / "provenance"
@@ -71,7 +71,7 @@ def picture() -> str:
 
 def suite_reference() -> str:
     """The page of all keys."""
-    schema = provenance.json_schema()
+    schema = json_schema()
     parts = {"SuiteDocument": schema, **schema["$defs"]}
     left = set(parts) - set(PARTS) - {"Tree"}  # a tree's keys are names
     if left:

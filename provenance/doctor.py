@@ -17,8 +17,8 @@ from uuid import uuid4
 
 from filelock import FileLock
 
-from provenance._home import without_home
-from provenance._hub import hub_cache
+from provenance._text import without_home
+from provenance.checkpoints.hub import hub_cache
 from provenance.errors import DeviceError, StoreError, extra, one_line
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from packaging.requirements import Requirement
 
-    from provenance.store import Store
+    from provenance.store.store import Store
 
 DISTRIBUTION = "pytest-provenance"
 OURS_ALONE = frozenset({"dev", "readers"})
@@ -158,7 +158,7 @@ def _device(requested: str) -> Iterator[Check]:
     try:
         import torch
 
-        from provenance.devices import candidates, free_bytes
+        from provenance.loading.devices import candidates, free_bytes
     except (ImportError, OSError) as error:
         what = f"torch cannot be imported: {one_line(error)}"
         yield Check("device", "problem", what, "pip install --force-reinstall torch")

@@ -22,7 +22,7 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from provenance._visible import visible
+from provenance._text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

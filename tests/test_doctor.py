@@ -8,11 +8,11 @@ from importlib import metadata
 from types import SimpleNamespace
 
 import pytest
-from hub_server import serve
 
 from provenance import Store, doctor
 from provenance.cli import main
 from provenance.doctor import diagnose
+from tests.support.hub_server import serve
 
 SECRET = "hf_" + "abcdefghijklmnopqrstuvwxyzABCDEFGH"
 
@@ -145,7 +145,7 @@ def test_a_full_disk_is_a_problem(checks, monkeypatch, free, state):
 
 
 def test_little_memory_is_warned_of(checks, monkeypatch):
-    from provenance import devices
+    from provenance.loading import devices
 
     monkeypatch.setattr(devices, "free_bytes", lambda _: 1 << 30)
     assert (checks()["memory"].state, checks()["memory"].detail) == ("warning", "1.0 GiB free")

@@ -8,12 +8,12 @@ import shutil
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
+from tests.support.places import ROOT
+
 LOCKS = ROOT / "locks"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml*"))
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")

@@ -12,14 +12,14 @@ from uuid import NAMESPACE_URL, uuid5
 from provenance.attest._extra import need
 from provenance.attest.statement import kept_sha256
 from provenance.errors import AttestationError
-from provenance.pvalues import format_p
-from provenance.results import descent
-from provenance.verdict import describe
+from provenance.evidence.results import descent
+from provenance.evidence.verdict import describe
+from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import DESCENTS
 
 if TYPE_CHECKING:
-    from provenance.evidence import ModelRecord
-    from provenance.results import ClaimResult, Results
+    from provenance.evidence.records import ModelRecord
+    from provenance.evidence.results import ClaimResult, Results
 
 
 def bill_of_materials(results: Results) -> str:

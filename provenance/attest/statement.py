@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from provenance._visible import visible
+from provenance._text import visible
 from provenance.attest._extra import need
 from provenance.errors import AttestationError, one_line
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from provenance.attest.subjects import Subject
-    from provenance.evidence import Evidence
-    from provenance.results import ClaimResult, Results, SuiteRecord
+    from provenance.evidence.records import Evidence
+    from provenance.evidence.results import ClaimResult, Results, SuiteRecord
 
 T = TypeVar("T")
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"

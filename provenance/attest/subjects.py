@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provenance._entries import file_sha256
-from provenance._home import without_home
+from provenance._text import without_home
 from provenance.attest._extra import need
 from provenance.errors import AttestationError, ProvenanceError
+from provenance.store.entry import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from provenance.evidence import ModelRecord
-    from provenance.results import Results
-    from provenance.sources import Checkpoint
-    from provenance.suite import Suite
+    from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.evidence.records import ModelRecord
+    from provenance.evidence.results import Results
+    from provenance.suite.read import Suite
     from provenance.vocabulary import ModelSpec
 
 OWN_MANIFEST = "manifest.json"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from provenance._forms import PICKLE, PICKLE_INDEX, SPLIT_GGUF
-from provenance._weights import ADAPTER_CONFIG, CONFIG, listing
+from provenance.checkpoints.folder import ADAPTER_CONFIG, CONFIG, listing
+from provenance.checkpoints.formats import PICKLE, PICKLE_INDEX, SPLIT_GGUF
 from provenance.errors import SourceError
 from provenance.vocabulary import ModelSpec
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import platformdirs
 
-from provenance._entries import make_private
 from provenance.audit.records import (
     AuditedModel,
     AuditedPair,
@@ -30,7 +29,8 @@ from provenance.audit.records import (
     shown_inputs,
 )
 from provenance.errors import ProvenanceError, extra
-from provenance.evidence import Evidence, EvidenceError
+from provenance.evidence.records import Evidence, EvidenceError
+from provenance.store.entry import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

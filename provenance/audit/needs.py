@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from provenance._assemble import versions
 from provenance.audit.changes import unsettled
 from provenance.audit.screen import screen_of, strangers
-from provenance.evidence import Evidence
-from provenance.plan import Comparison
-from provenance.store import digest_of
+from provenance.comparison.plan import Comparison
+from provenance.comparison.records import versions
+from provenance.evidence.records import Evidence
+from provenance.store.store import digest_of
 
 if TYPE_CHECKING:
     from provenance.audit.history import History
     from provenance.audit.records import AuditedModel, Snapshot
     from provenance.audit.registry import Registry
-    from provenance.execute import Executor
+    from provenance.comparison.executor import Executor
 
 
 def comparison_of(registry: Registry, candidate: str, reference: str) -> Comparison:

@@ -6,12 +6,12 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from provenance._home import without_home
+from provenance._text import without_home
 
 if TYPE_CHECKING:
     from provenance.audit.changes import Change
     from provenance.audit.registry import Registry
-    from provenance.evidence import Evidence
+    from provenance.evidence.records import Evidence
     from provenance.vocabulary import InputsSpec, StatisticName, Verdict
 
 SCHEMA = 1

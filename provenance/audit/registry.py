@@ -9,10 +9,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provenance._yaml import Mark, read
 from provenance.audit.folder import models_in
 from provenance.errors import ProvenanceError, SuiteError
-from provenance.suite import (
+from provenance.suite.read import (
     absolute,
     checked,
     decode,
@@ -22,16 +21,17 @@ from provenance.suite import (
     models_of,
     read_bytes,
 )
+from provenance.suite.yaml12 import Mark, read
 from provenance.vocabulary import DISTANCES, WITHOUT_P, InputsSpec, ModelSpec, StatisticName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from os import PathLike
 
-    from provenance._registry_schema import RegistryDocument
-    from provenance._suite_problems import Hints
-    from provenance._yaml import Document
     from provenance.errors import Problem
+    from provenance.suite.messages import Hints
+    from provenance.suite.registry_schema import RegistryDocument
+    from provenance.suite.yaml12 import Document
 
 SUITE_KEYS = ("pairs", "lineage")
 """What makes a file a suite, of which only the models count here."""
@@ -107,7 +107,7 @@ def _of_folder(path: Path) -> Registry:
 
 
 def _of_file(path: Path) -> Registry:
-    from provenance._registry_schema import REGISTRY_VERBATIM, RegistryDocument
+    from provenance.suite.registry_schema import REGISTRY_VERBATIM, RegistryDocument
 
     data = read_bytes(path)
     text = decode(data, path)
@@ -181,7 +181,7 @@ def _check_ignored(
 
 def _rules(document: Document, _hints: Hints) -> Iterator[Problem]:
     """Find every mistake that takes more than one field to see."""
-    from provenance._suite_rules import models_problems
+    from provenance.suite.rules import models_problems
 
     yield from models_problems(document)
     raw = document.value

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provenance._assemble import versions
-from provenance._home import without_home
+from provenance._text import without_home
 from provenance.audit.records import shown_inputs
 from provenance.audit.registry import NOWHERE
-from provenance.pvalues import format_p
-from provenance.results import ClaimResult, PartResult, Results, SuiteRecord, with_holm
-from provenance.suite import Blocks, Claim
-from provenance.verdict import judge_pair
+from provenance.comparison.records import versions
+from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord, with_holm
+from provenance.evidence.verdict import judge_pair
+from provenance.statistics.pvalues import format_p
+from provenance.suite.read import Blocks, Claim
 
 if TYPE_CHECKING:
     from provenance.audit.records import Audit, AuditedPair

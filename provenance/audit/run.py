@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from provenance import corpus
-from provenance._home import without_home
-from provenance.audit.ahead import measure_ahead, open_ahead
+from provenance._text import without_home
 from provenance.audit.changes import changes
 from provenance.audit.history import HistoryError
 from provenance.audit.needs import Screens, comparison_of, keys_of
+from provenance.audit.precompute import measure_ahead, open_ahead
 from provenance.audit.records import Audit, AuditedModel, AuditedPair, Snapshot, shown_inputs
 from provenance.audit.screen import screened_blocks, strangers
 from provenance.cluster import LOCAL, STORED, check_backend
@@ -23,15 +22,16 @@ from provenance.errors import (
     StoreError,
     one_line,
 )
-from provenance.evidence import Evidence
-from provenance.verdict import decide_evidence
+from provenance.evidence.records import Evidence
+from provenance.evidence.verdict import decide
+from provenance.inputs import corpus
 from provenance.vocabulary import Stage
 
 if TYPE_CHECKING:
     from provenance.audit.history import History
     from provenance.audit.registry import Registry
-    from provenance.execute import Executor
-    from provenance.plan import Comparison
+    from provenance.comparison.executor import Executor
+    from provenance.comparison.plan import Comparison
     from provenance.vocabulary import ModelSpec, Verdict
 
 LASTING = (ArchitectureError, DegenerateError, InputError)
@@ -225,7 +225,7 @@ class _Judge:
 
     def _check_device(self) -> None:
         """Raise where the device that was asked for is not there: that is no pair's fault."""
-        from provenance.devices import candidates
+        from provenance.loading.devices import candidates
 
         candidates(self._executor.device)
 
@@ -280,4 +280,4 @@ class _Judge:
     def _verdict(self, evidence: Evidence) -> Verdict:
         if evidence.candidate.digest == evidence.reference.digest:
             return "dependent"  # one checkpoint under two names
-        return decide_evidence(evidence, self._registry.threshold)
+        return decide(evidence, self._registry.threshold)

@@ -15,8 +15,8 @@ from provenance.audit.records import ScreenedBlock
 from provenance.vocabulary import PAIR_STATISTICS
 
 if TYPE_CHECKING:
-    from provenance.evidence import Evidence
-    from provenance.plan import Comparison
+    from provenance.comparison.plan import Comparison
+    from provenance.evidence.records import Evidence
 
 SAMPLE = 3
 """Blocks of the candidate that are tested first."""

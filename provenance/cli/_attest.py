@@ -51,6 +51,9 @@ def make(
     A model that is not named by --model is attested by the digest that evidence has of it, which model
     signing knows nothing of.
     """
+    from provenance.attest import make_statement, recorded_subjects
+    from provenance.comparison.executor import as_spec
+
     text = _read(results)
     found = provenance.Results.from_json(text)
     if found.to_json() + "\n" != text:
@@ -63,11 +66,10 @@ def make(
         with progress(quiet=quiet) as tell:
             executor = provenance.Executor(provenance.Store(store), on_stage=tell)
             checkpoints = {
-                name: executor.checkpoint(provenance.as_spec(model))
-                for name, model in named.items()
+                name: executor.checkpoint(as_spec(model)) for name, model in named.items()
             }
-    subjects = provenance.recorded_subjects(found, checkpoints)
-    write(output, provenance.make_statement(found, subjects, url))
+    subjects = recorded_subjects(found, checkpoints)
+    write(output, make_statement(found, subjects, url))
 
 
 @attest.command()
@@ -77,8 +79,10 @@ def make(
 @OUTPUT
 def sign(statement: Path, key: Path, password: str | None, output: Path) -> None:
     """Sign STATEMENT with a key on disk; the result is a DSSE envelope."""
+    from provenance.attest import sign_statement
+
     secret = None if password is None else password.encode()
-    write(output, provenance.sign_statement(_read(statement), key, secret))
+    write(output, sign_statement(_read(statement), key, secret))
 
 
 @attest.command()
@@ -101,13 +105,15 @@ def verify(
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Check the signature of ENVELOPE, and what it says; exits 1 unless the run passed."""
-    attested = provenance.read_statement(provenance.check_envelope(_read(envelope), key))
+    from provenance.attest import check_envelope, model_digest, read_statement
+
+    attested = read_statement(check_envelope(_read(envelope), key))
     if results is not None and sha256(results.read_bytes()).hexdigest() != attested.results_sha256:
         raise ProvenanceError(f"{results} is not what the Statement was made of")
     for name, folder in (_named(argument, "FOLDER") for argument in models):
         if (name, None) in attested.subjects:
             raise ProvenanceError(f"the Statement has no digest of the folder of {name!r}")
-        if (name, provenance.model_digest(Path(folder))) not in attested.subjects:
+        if (name, model_digest(Path(folder))) not in attested.subjects:
             raise ProvenanceError(f"{folder} is not the checkpoint {name!r} that was attested")
     if as_json:
         click.echo(json.dumps(asdict(attested)))
@@ -133,7 +139,9 @@ def verify(
 @OUTPUT
 def bom(results: Path, output: Path) -> None:
     """Write a CycloneDX bill of materials of the models of RESULTS, with the pedigree that held."""
-    write(output, provenance.bill_of_materials(provenance.Results.from_json(_read(results))))
+    from provenance.attest import bill_of_materials
+
+    write(output, bill_of_materials(provenance.Results.from_json(_read(results))))
 
 
 def _named(argument: str, what: str) -> tuple[str, str]:

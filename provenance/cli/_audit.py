@@ -13,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 import provenance
-from provenance import Memory, Store
+from provenance import Store
 from provenance.cli._files import FILE, expect_writable, write
 from provenance.cli._options import DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
 from provenance.cli._progress import progress
+from provenance.vocabulary import Memory
 
 if TYPE_CHECKING:
-    from provenance import Audit, AuditedPair, Outlook, Registry
+    from provenance.audit import Audit, AuditedPair, Outlook, Registry
 
 STYLES = {"dependent": "bold red", "inconclusive": "yellow", "independent": "green"}
 
@@ -31,9 +32,11 @@ class Kinds(click.ParamType[frozenset[str]]):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> frozenset[str]:
         """Return them, or say which is none."""
+        from provenance.audit import CHANGE_KINDS
+
         kinds = frozenset(part.strip() for part in value.split(",")) - {""}
-        for kind in sorted(kinds - set(provenance.CHANGE_KINDS)):
-            known = ", ".join(provenance.CHANGE_KINDS)
+        for kind in sorted(kinds - set(CHANGE_KINDS)):
+            known = ", ".join(CHANGE_KINDS)
             self.fail(f"{kind!r} is no kind of change; there are: {known}", param, ctx)
         return kinds
 
@@ -106,26 +109,28 @@ def audit(
     What the history knows is not measured again: only new or changed weights cost anything. Then says
     what changed since the last complete run.
     """
+    from provenance.audit import CHANGE_KINDS, History, audit_results, foresee
+
     loaded = provenance.load_registry(registry)
     loaded = replace(loaded, exhaustive=loaded.exhaustive or exhaustive)
     if results is not None:
         expect_writable(results)
-    with provenance.History(url, read_only=dry_run) as history, progress(quiet=quiet) as tell:
+    with History(url, read_only=dry_run) as history, progress(quiet=quiet) as tell:
         executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
         if dry_run:
-            outlook = provenance.foresee(loaded, executor, history, name=name)
+            outlook = foresee(loaded, executor, history, name=name)
         else:
             found = provenance.audit_registry(loaded, executor, history, name=name, backend=backend)
     if dry_run:
         _print_outlook(outlook, as_json=as_json)
         return 0
     if results is not None:
-        write(results, provenance.audit_results(found, loaded).to_json())
+        write(results, audit_results(found, loaded).to_json())
     if as_json:
         click.echo(found.to_json())
     else:
         _print(Console(highlight=False), found, loaded)
-    kinds = frozenset(provenance.CHANGE_KINDS) if fail_on_change else fail_on
+    kinds = frozenset(CHANGE_KINDS) if fail_on_change else fail_on
     return int(any(change.kind in kinds for change in found.changes))
 
 
@@ -205,7 +210,9 @@ def _line(pair: AuditedPair) -> str:
 
 
 def _p(pair: AuditedPair) -> str:
-    return "none" if pair.log10_p is None else provenance.format_p(pair.log10_p)
+    from provenance.statistics.pvalues import format_p
+
+    return "none" if pair.log10_p is None else format_p(pair.log10_p)
 
 
 def _print_changes(console: Console, found: Audit) -> None:

@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 import provenance
-from provenance import Memory, Store
+from provenance import Store
 from provenance.cli._completion import complete_model
 from provenance.cli._inputs import LENGTH, SEED, SOURCE, TOKENS, read_inputs
 from provenance.cli._options import ALPHA, DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
 from provenance.cli._progress import progress
+from provenance.statistics import REGISTRY
+from provenance.vocabulary import Memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--statistic",
     default="match",
-    type=click.Choice(sorted(provenance.REGISTRY)),
+    type=click.Choice(sorted(REGISTRY)),
     show_default=True,
     help="The test; kinship runs match and match_weights.",
 )
@@ -82,6 +84,8 @@ def compare(
     or a recipe (quickstart/base). Either may be a fingerprint (base.safetensors), whose inputs count then.
     The exit code is 0 whatever the verdict.
     """
+    from provenance.evidence.verdict import decide
+
     inputs = read_inputs(source, tokens, sequence_length, seed)
     with progress(quiet=quiet) as tell:
         executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
@@ -94,7 +98,7 @@ def compare(
             permutations=permutations,
             executor=executor,
         )
-    verdict = provenance.decide_evidence(evidence, alpha)
+    verdict = decide(evidence, alpha)
     if as_json:
         click.echo(json.dumps(_as_fields(evidence, verdict, alpha), allow_nan=False))
     else:
@@ -103,11 +107,13 @@ def compare(
 
 def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]:
     """Evidence as JSON values, judged; of the alignment, the pairs that are significant."""
+    from provenance.evidence.verdict import significant
+
     fields = evidence.to_dict()
     schema = fields.pop("schema")
     judged = {"schema": schema, "verdict": verdict, **fields, "alpha": alpha}
     if evidence.cross:
-        aligned = provenance.significant(evidence, alpha)
+        aligned = significant(evidence, alpha)
         judged["alignment"] = [[a.candidate_block, a.reference_block, a.log10_p] for a in aligned]
         judged["survivors"] = [[a.candidate_units, a.reference_units] for a in aligned]
     else:
@@ -117,6 +123,9 @@ def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]
 
 def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: float) -> None:
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
+    from provenance.evidence.verdict import significant
+    from provenance.statistics.pvalues import format_p
+
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
     for index, what in evidence.candidate.skipped.items():
         console.print(f"block {index} of the candidate has no MLP: {what}")
@@ -124,18 +133,20 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
     fed = {"random": "random ids", "hidden": "no text"}.get(inputs.kind, inputs.text)
     note = f" ({inputs.note})" if inputs.note else ""
     console.print(f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {evidence.statistic}")
-    for pair in provenance.significant(evidence, alpha):
-        p = provenance.format_p(pair.log10_p)
+    for pair in significant(evidence, alpha):
+        p = format_p(pair.log10_p)
         units = f"{len(pair.candidate_units)} units in common"
         console.print(
             f"block {pair.candidate_block} is block {pair.reference_block}: p = {p}, {units}"
         )
     over = "over all blocks (Fisher)" if evidence.blocks else "for the models as a whole"
-    p = "none" if evidence.log10_p is None else provenance.format_p(evidence.log10_p)
+    p = "none" if evidence.log10_p is None else format_p(evidence.log10_p)
     console.print(f"[bold]{verdict}[/bold]: p = {p} {over}, alpha {alpha:g}")
 
 
 def _blocks_table(evidence: Evidence) -> Table:
+    from provenance.statistics.pvalues import format_p
+
     table = Table(title=_title(evidence))
     for name in ("block", "reference block", "correlation", "p", "units", "matched alike"):
         table.add_column(name, justify="right")
@@ -147,7 +158,7 @@ def _blocks_table(evidence: Evidence) -> Table:
             alike = f"{block.agreeing} of {min(block.live)}"
             if block.fits is not None:
                 alike += " (fits {:.2f}, {:.2f})".format(*block.fits)
-            cells = [f"{block.correlation:+.3f}", provenance.format_p(block.log10_p), units, alike]
+            cells = [f"{block.correlation:+.3f}", format_p(block.log10_p), units, alike]
         sides = [str(block.candidate_block), str(block.reference_block)]
         if block.mlps is not None:
             sides = [f"{side}, {mlp}" for side, mlp in zip(sides, block.mlps, strict=True)]

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-import provenance
-
 if TYPE_CHECKING:
     from click import Context, Parameter
 
@@ -38,7 +36,9 @@ def complete_model(
     _context: Context, _parameter: Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Recipes that begin so; else what the shell knows of files and folders."""
-    recipes = [name for name in sorted(provenance.RECIPES) if name.startswith(incomplete)]
+    from provenance.recipes import RECIPES
+
+    recipes = [name for name in sorted(RECIPES) if name.startswith(incomplete)]
     if recipes and incomplete:
         return [CompletionItem(name) for name in recipes]
     return [CompletionItem(incomplete, type="file"), *map(CompletionItem, recipes)]

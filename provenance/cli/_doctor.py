@@ -10,14 +10,13 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-import provenance
 from provenance import Store
 from provenance.cli._options import DEVICE, JSON, STORE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provenance import Check
+    from provenance.doctor import Check
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
@@ -29,7 +28,9 @@ STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 @JSON
 def doctor(offline: bool, device: str, store: Path | str | None, as_json: bool) -> int:  # noqa: FBT001
     """Look at devices, disk, memory, the store, the hub and what is installed; exits 1 on a problem."""
-    checks = provenance.diagnose(Store(store), device=device, offline=offline)
+    from provenance.doctor import diagnose
+
+    checks = diagnose(Store(store), device=device, offline=offline)
     states = {check.state for check in checks}
     if as_json:
         worst = next(state for state in ("problem", "warning", "ok") if state in states)

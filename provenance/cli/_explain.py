@@ -15,7 +15,8 @@ from provenance import ProvenanceError
 from provenance.cli._options import JSON
 
 if TYPE_CHECKING:
-    from provenance import Explanation, Results, SuiteText
+    from provenance import Results
+    from provenance.gate.explain import Explanation, SuiteText
 
 LAST_RUN = Path(".pytest_cache/d/provenance/results.json")
 
@@ -57,6 +58,8 @@ def _results(file: Path | None, root: Path) -> Results | None:
 
 def _suite(node_id: str, root: Path) -> SuiteText | None:
     """The suite as it is now; None where it is not there or has mistakes."""
+    from provenance.gate.explain import SuiteText
+
     path = root / node_id.partition("::")[0]
     if not path.is_file():
         return None
@@ -67,7 +70,7 @@ def _suite(node_id: str, root: Path) -> SuiteText | None:
         return None
     models = {name: spec.source for name, spec in suite.models.items()}
     text = path.read_text("utf-8-sig")
-    return provenance.SuiteText(suite.claims, models, suite.inputs, suite.digest, text)
+    return SuiteText(suite.claims, models, suite.inputs, suite.digest, text)
 
 
 def _print(console: Console, found: Explanation) -> None:
@@ -95,6 +98,8 @@ def _print(console: Console, found: Explanation) -> None:
 
 
 def _blocks(found: Explanation) -> Table:
+    from provenance.statistics.pvalues import format_p
+
     table = Table()
     for name in ("block", "of reference", "correlation", "p", ""):
         table.add_column(name, justify="right" if name else "left")
@@ -103,6 +108,6 @@ def _blocks(found: Explanation) -> Table:
         if row.log10_p is None or row.correlation is None:
             table.add_row(*sides, "-", "-", row.reason or "not tested")
             continue
-        p = provenance.format_p(row.log10_p)
+        p = format_p(row.log10_p)
         table.add_row(*sides, f"{row.correlation:+.3f}", p, "shows kinship" if row.kin else "")
     return table

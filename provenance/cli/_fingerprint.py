@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import click
 
 import provenance
-from provenance import Memory, Store
+from provenance import Store
 from provenance.cli._completion import complete_model
 from provenance.cli._files import FILE
 from provenance.cli._inputs import LENGTH, SEED, SOURCE, TOKENS, read_inputs
 from provenance.cli._options import DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
 from provenance.cli._progress import progress
+from provenance.vocabulary import SKETCH, Memory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provenance import Fingerprint
+    from provenance.checkpoints.fingerprint_file import Fingerprint
 
 
 @click.command()
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--sketch",
-    default=provenance.SKETCH,
+    default=SKETCH,
     type=click.IntRange(8),
     show_default=True,
     help="Numbers that are kept of a unit and projection.",

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-import provenance
-from provenance import ProvenanceError, Stage
+from provenance import ProvenanceError
 from provenance.cli._files import FILE, is_stdout, write
 from provenance.cli._options import JSON, QUIET
 from provenance.cli._progress import progress
+from provenance.vocabulary import Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,10 +41,12 @@ def init(
     Cards name base models; what they name is followed, and pinned to the commit of today. Read the
     draft before you run it: it claims what the cards claim.
     """
+    from provenance.suite.draft import draft_suite
+
     if not is_stdout(output) and output.exists() and not force:
         raise ProvenanceError(f"{output} is there already: name another file, or say --force")
     with progress(quiet=quiet) as tell:
-        draft = provenance.draft_suite(
+        draft = draft_suite(
             models,
             folder=None if is_stdout(output) else output.parent,
             on_card=lambda source: tell(Stage("download", source)),

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-import provenance
 from provenance import ProvenanceError
 
 
@@ -50,8 +49,10 @@ class Bytes(click.ParamType[int]):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """Return the number, or say what is wrong with it."""
+        from provenance.vocabulary import parse_bytes
+
         try:
-            return value if isinstance(value, int) else provenance.parse_bytes(value)
+            return value if isinstance(value, int) else parse_bytes(value)
         except ProvenanceError as error:
             self.fail(str(error), param, ctx)
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provenance import Stage
+    from provenance.vocabulary import Stage
 
 
 class progress:  # noqa: N801 - used as a context manager only

@@ -61,5 +61,7 @@ def graph(files: tuple[Path, ...], kind: Any, alpha: float) -> None:
 
     FILES are as of the command report.
     """
+    from provenance.evidence.family_formats import format_lineage
+
     lineage = provenance.lineage_graph(provenance.read_results(files, alpha))
-    click.echo(provenance.format_lineage(lineage, kind))
+    click.echo(format_lineage(lineage, kind))

@@ -61,7 +61,9 @@ def _count(number: int, noun: str) -> str:
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of suites, for editors."""
-    click.echo(json.dumps(provenance.json_schema(), indent=2))
+    from provenance.suite.read import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
 
 
 suite.add_command(schema)

@@ -18,6 +18,9 @@ def summary(results: Path) -> None:
     For GitLab's comments, wikis and mails. Where the variables of GitHub Actions are set, lines of YAML
     are links.
     """
+    from provenance.gate.links import Links
+    from provenance.gate.markdown import summary as markdown_summary
+
     found = provenance.read_results([results])
-    links = provenance.Links.of_github(os.environ)
-    click.echo(provenance.markdown_summary(found, links), nl=False)
+    links = Links.of_github(os.environ)
+    click.echo(markdown_summary(found, links), nl=False)

@@ -20,7 +20,7 @@ from provenance.cli._progress import progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance import Checked, Stored
+    from provenance.gate.verify import Checked, Stored
 
 
 @click.command()
@@ -67,19 +67,22 @@ def verify(
     where something does not, 2 where a file cannot be read. What it cannot show: that the numbers were
     measured.
     """
-    stored = [one for path in files for one in provenance.read_stored(path)]
+    from provenance.comparison.executor import as_spec
+    from provenance.gate.verify import read_stored, verify_by_suite, verify_model
+
+    stored = [one for path in files for one in read_stored(path)]
     wanted = [_named(text, stored) for text in models]
     checked = [found for one in stored for found in provenance.verify(one, alpha)]
     if suite_file is not None:
         suite = provenance.load_suite(suite_file)
         follow = [found for found in checked if found.complaints]
-        checked = [*provenance.verify_by_suite(stored, suite), *follow]
+        checked = [*verify_by_suite(stored, suite), *follow]
     if wanted:
         with progress(quiet=quiet) as tell:
             executor = provenance.Executor(provenance.Store(store), device, tell)
             for name, model in wanted:
-                digest = executor.checkpoint(provenance.as_spec(model)).digest
-                checked += provenance.verify_model(stored, name, digest)
+                digest = executor.checkpoint(as_spec(model)).digest
+                checked += verify_model(stored, name, digest)
     if as_json:
         rows = [found.as_fields() for found in checked]
         click.echo(json.dumps({"checked": rows, "stands": _all_stand(checked)}, allow_nan=False))
@@ -94,21 +97,26 @@ def _all_stand(checked: Sequence[Checked]) -> bool:
 
 
 def _named(text: str, stored: Sequence[Stored]) -> tuple[str, str]:
+    from provenance.gate.verify import verify_model
+
     name, equals, model = text.partition("=")
     if not (name and equals and model):
         raise click.BadParameter(f"{text!r} is not NAME=MODEL", param_hint="'--model'")
-    if not provenance.verify_model(stored, name, ""):
+    if not verify_model(stored, name, ""):
         raise click.BadParameter(f"no evidence names a model {name!r}", param_hint="'--model'")
     return name, model
 
 
 def _print(console: Console, checked: Sequence[Checked]) -> None:
+    from provenance.gate.verify import CANNOT_SHOW
+    from provenance.statistics.pvalues import format_p
+
     table = Table(box=SIMPLE_HEAD)
     for name in ("what was checked", "verdict", "p", "", "where"):
         # a path is worth nothing without its end
         table.add_column(name, justify="right" if name == "p" else "left", overflow="fold")
     for found in checked:
-        p = "-" if found.log10_p is None else provenance.format_p(found.log10_p)
+        p = "-" if found.log10_p is None else format_p(found.log10_p)
         state = "does not follow" if found.complaints else found.state
         cells = (found.says, found.verdict, p, state, found.where)
         table.add_row(*map(escape, cells), style=None if found.stands else "red")
@@ -116,4 +124,4 @@ def _print(console: Console, checked: Sequence[Checked]) -> None:
     for found in checked:
         for line in found.complaints:
             console.print(f"{found.where}: {line}", markup=False)
-    console.print(provenance.CANNOT_SHOW, markup=False)
+    console.print(CANNOT_SHOW, markup=False)

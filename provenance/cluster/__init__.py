@@ -19,8 +19,8 @@ from provenance.errors import ProvenanceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provenance.execute import Executor
-    from provenance.plan import Comparison, Plan
+    from provenance.comparison.executor import Executor
+    from provenance.comparison.plan import Comparison, Plan
     from provenance.vocabulary import ModelSpec, Stage
 
 __all__ = [

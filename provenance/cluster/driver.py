@@ -10,8 +10,8 @@ from uuid import uuid4
 from provenance.cluster.needs import Capacity, Needs, Rules
 from provenance.cluster.raying import WINDOW, Tasks, connected
 from provenance.cluster.tasks import Settings
+from provenance.comparison.plan import Capture, Comparison, Plan
 from provenance.errors import ProvenanceError, let_go
-from provenance.plan import Capture, Comparison, Plan
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import ModelSpec, Stage
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from provenance.cluster.raying import Ended
-    from provenance.execute import Executor
-    from provenance.store import Store
+    from provenance.comparison.executor import Executor
+    from provenance.store.store import Store
 
     OnStage = Callable[[Stage], None]
 

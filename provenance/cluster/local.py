@@ -10,8 +10,8 @@ from provenance.vocabulary import Stage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from provenance.execute import Executor
-    from provenance.plan import Comparison, Plan
+    from provenance.comparison.executor import Executor
+    from provenance.comparison.plan import Comparison, Plan
 
 
 def run_here(

@@ -11,7 +11,7 @@ from provenance.errors import DeviceError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from provenance.sources import Checkpoint
+    from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.vocabulary import Memory
 
 GIB = 1 << 30

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
 from provenance.cluster.tasks import Settings, Task, UnlikeError, perform
+from provenance.comparison.plan import Capture
 from provenance.errors import DeviceError, ProvenanceError
-from provenance.plan import Capture
 from provenance.vocabulary import ModelSpec
 
 if TYPE_CHECKING:

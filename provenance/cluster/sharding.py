@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from provenance.cluster.shards import Models, Shard
     from provenance.cluster.states import Stand
-    from provenance.execute import Executor
-    from provenance.plan import Capture, Comparison, Plan
+    from provenance.comparison.executor import Executor
+    from provenance.comparison.plan import Capture, Comparison, Plan
     from provenance.vocabulary import ModelSpec
 
     Pending = dict[Comparison, tuple[Capture, ...]]
@@ -197,7 +197,7 @@ class _Run:
         except ProvenanceError as error:
             let_go(error)
             if isinstance(error, DeviceError):
-                from provenance.devices import candidates
+                from provenance.loading.devices import candidates
 
                 candidates(self._executor.device)
             return error

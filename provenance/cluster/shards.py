@@ -15,7 +15,7 @@ from provenance.errors import ProvenanceError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from provenance.plan import Comparison, Plan
+    from provenance.comparison.plan import Comparison, Plan
     from provenance.vocabulary import ModelSpec
 
 Models: TypeAlias = "Mapping[ModelSpec, tuple[str | None, int]]"

@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from provenance._home import without_home
+from provenance._text import without_home
 from provenance.errors import retold
-from provenance.store import digest_of
+from provenance.store.store import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from provenance.comparison.plan import Comparison
     from provenance.errors import ProvenanceError
-    from provenance.plan import Comparison
-    from provenance.store import Store
+    from provenance.store.store import Store
 
 Stand = Literal["begun", "captured", "closed", "ended"]
 ORDER: tuple[Stand, ...] = ("begun", "captured", "closed", "ended")

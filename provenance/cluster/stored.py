@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from provenance.cluster.shards import plan_key
 from provenance.cluster.states import failures_of, key_of, latest
+from provenance.comparison.executor import Executor
 from provenance.errors import ProvenanceError, StoreError, let_go
-from provenance.execute import Executor
-from provenance.store import Store
+from provenance.store.store import Store
 from provenance.vocabulary import Stage
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.cluster.states import State
-    from provenance.plan import Comparison, Plan
-    from provenance.store import JSON, Entry, Kind
+    from provenance.comparison.plan import Comparison, Plan
+    from provenance.store.store import JSON, Entry, Kind
 
 
 class AbsentError(StoreError):

@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provenance._assemble import versions
+from provenance.comparison.executor import Executor
+from provenance.comparison.plan import Capture, Comparison
+from provenance.comparison.records import versions
 from provenance.errors import ProvenanceError, StoreError, let_go
-from provenance.execute import Executor
-from provenance.plan import Capture, Comparison
-from provenance.store import Store
+from provenance.store.store import Store
 from provenance.vocabulary import DistillSettings, Memory, ModelSpec
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Makes plain checkpoints of what is none: adapters, GGUF, quantized and pickled weights.
 
-Each function writes a folder that `provenance.sources.open_folder` takes: a configuration, safetensors
+Each function writes a folder that `checkpoints.checkpoint.open_folder` takes: a configuration, safetensors
 of floating-point numbers, and the tokenizer. Everything after works on those alone, so that statistics
 of activations and of weights see the same numbers.
 """
@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from provenance._quiet import quiet
-from provenance._weights import TOKENIZER_FILES, contained
+from provenance.checkpoints.folder import TOKENIZER_FILES, contained
 from provenance.errors import DeviceError, ProvenanceError, SourceError, extra, one_line
 
 if TYPE_CHECKING:

@@ -8,18 +8,18 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from provenance._forms import ADAPTER
-from provenance._weights import ADAPTER_CONFIG
+from provenance.checkpoints.folder import ADAPTER_CONFIG
+from provenance.checkpoints.formats import ADAPTER
 from provenance.conversions import copy_tokenizer, need, translated
 from provenance.conversions.pickled import unpickle
 from provenance.errors import SourceError
-from provenance.loading import load_model
+from provenance.loading.model import load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from provenance._forms import Form
-    from provenance.sources import Checkpoint
+    from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.checkpoints.formats import Form
     from provenance.vocabulary import Dtype
 
 DTYPES: dict[str, Dtype] = {"BF16": "bfloat16", "F16": "float16"}

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provenance.conversions import need, translated
-from provenance.loading import refuse_gaps
+from provenance.loading.model import refuse_gaps
 
 if TYPE_CHECKING:
-    from provenance._forms import Form
+    from provenance.checkpoints.formats import Form
     from provenance.vocabulary import Dtype
 
 NAME = "model.gguf"

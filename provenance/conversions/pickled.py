@@ -8,7 +8,7 @@ import shutil
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from provenance._weights import CONFIG, INDEX, SINGLE, contained
+from provenance.checkpoints.folder import CONFIG, INDEX, SINGLE, contained
 from provenance.conversions import copy_tokenizer, translated
 from provenance.errors import SourceError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from provenance._forms import Form
+    from provenance.checkpoints.formats import Form
 
 
 def convert_pickle(form: Form, folder: Path, source: str) -> None:

@@ -6,10 +6,10 @@ import inspect
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from provenance._forms import METHODS
+from provenance.checkpoints.formats import METHODS
 from provenance.conversions import copy_tokenizer, need, translated
 from provenance.errors import SourceError
-from provenance.loading import refuse_gaps
+from provenance.loading.model import refuse_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from provenance.sources import Checkpoint
+    from provenance.checkpoints.checkpoint import Checkpoint
 
 MODULES = {"compressed-tensors": "compressed_tensors"}
 """Modules that are called otherwise than their distribution."""

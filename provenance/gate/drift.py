@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provenance.gate.lock import Pinned, pinned, stale
-from provenance.pvalues import format_p
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from provenance.evidence.results import Results
     from provenance.gate.lock import Lock, PinnedModel
-    from provenance.results import Results
 
 RELATIVE = 0.05
 """Share by which a log10 p-value may move.

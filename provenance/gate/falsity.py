@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.pvalues import format_p
-from provenance.verdict import describe
+from provenance.evidence.verdict import describe
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
-    from provenance.results import ClaimResult, Results, State
+    from provenance.evidence.results import ClaimResult, Results, State
 
 ORDER: tuple[State, ...] = ("fail", "warn", "not run", "xfail", "skip", "pass")
 """States of claims, the most urgent first."""

@@ -10,13 +10,13 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from provenance.pvalues import bonferroni, fisher, spearman_log10_p
+from provenance.statistics.pvalues import bonferroni, fisher, spearman_log10_p
 from provenance.vocabulary import DISTANCES, PAIR_STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provenance.evidence import BlockEvidence, Evidence, PartEvidence
+    from provenance.evidence.records import BlockEvidence, Evidence, PartEvidence
 
 TOLERANCE = 1e-6
 """Relative: far above rounding, far below what would move a verdict."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from provenance.gate.falsity import falsity, reasons, sentence, urgent_first
 
 if TYPE_CHECKING:
+    from provenance.evidence.results import ClaimResult, Results
     from provenance.gate.links import Links
-    from provenance.results import ClaimResult, Results
 
 MOST = 10
 """GitHub shows ten errors and ten warnings of a step, and no more."""

@@ -14,16 +14,16 @@ from datetime import date, time
 from typing import TYPE_CHECKING, Any
 
 from provenance._documents import adapter
-from provenance._visible import visible
+from provenance._text import visible
 from provenance.errors import ProvenanceError
+from provenance.evidence.verdict import claimed_blocks
 from provenance.gate.falsity import verdict_of
-from provenance.verdict import claimed_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from provenance.evidence import ModelRecord
-    from provenance.results import ClaimResult, Results
+    from provenance.evidence.records import ModelRecord
+    from provenance.evidence.results import ClaimResult, Results
 
 SCHEMA = 1
 MAX_BYTES = 1 << 24

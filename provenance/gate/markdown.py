@@ -20,12 +20,12 @@ from provenance.gate.falsity import (
     verdict_of,
 )
 from provenance.gate.links import Links
-from provenance.pvalues import format_p
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.results import ClaimResult, Results, State
+    from provenance.evidence.results import ClaimResult, Results, State
 
 LIMIT = 1024 * 1024
 """Bytes of a step's summary: GitHub drops a longer one whole.

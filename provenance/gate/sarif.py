@@ -17,8 +17,8 @@ from provenance.gate.falsity import FALSITIES, falsity, p_of, reasons, sentence,
 from provenance.gate.links import Links
 
 if TYPE_CHECKING:
+    from provenance.evidence.results import ClaimResult, Results
     from provenance.gate.falsity import Falsity
-    from provenance.results import ClaimResult, Results
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS = {"fail": "error", "warn": "warning", "xfail": "note"}

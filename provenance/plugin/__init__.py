@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provenance.plugin import (
-    attesting,
-    github,
-    hookspecs,
-    junit,
-    keeping,
-    locking,
-    options,
-    reporting,
-    scanning,
-)
-from provenance.plugin.ahead import Ahead
+from provenance.plugin import hookspecs, options
 from provenance.plugin.fixtures import provenance
-from provenance.plugin.gathering import Gatherer
 from provenance.plugin.hub import HubClaims
+from provenance.plugin.outputs import (
+    attestation,
+    github,
+    junit,
+    lock,
+    report,
+    results_json,
+    sarif,
+)
+from provenance.plugin.precompute import Ahead
 from provenance.plugin.records import Recorder
+from provenance.plugin.results import Gatherer
 from provenance.plugin.sharding import Part
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["provenance"]
 
-OUTPUTS = (keeping, attesting, reporting, junit, github, scanning, locking)
+OUTPUTS = (results_json, attestation, report, junit, github, sarif, lock)
 """What writes something from the results of a run; each implements `pytest_provenance_results`."""
 
 
@@ -61,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Recorder(), "provenance-records")
     config.pluginmanager.register(HubClaims(), "provenance-hub")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
-        locking.validate(config)
+        lock.validate(config)
         part = options.shard(config)
         if part is not None:
             config.pluginmanager.register(Part(part), "provenance-shard")

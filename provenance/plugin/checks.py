@@ -11,33 +11,34 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from provenance._home import without_home
-from provenance.controls import null_control
+from provenance._text import without_home
+from provenance.comparison.disguised import null_control
+from provenance.comparison.plan import comparison, negative_control, positive_control
 from provenance.errors import ProvenanceError, ProvenanceWarning
-from provenance.plan import comparison, negative_control, positive_control
-from provenance.plugin import junit, options
-from provenance.plugin.gathering import attach
-from provenance.plugin.records import PROPERTY, PairRecord
-from provenance.plugin.writing import write
-from provenance.pvalues import format_p
-from provenance.results import ClaimResult, ControlResult
-from provenance.verdict import (
+from provenance.evidence.results import ClaimResult, ControlResult
+from provenance.evidence.verdict import (
     Judgement,
     claimed_blocks,
-    decide_evidence,
+    decide,
     describe,
     judge_block,
     judge_pair,
     shows,
 )
+from provenance.plugin import options
+from provenance.plugin.outputs import junit
+from provenance.plugin.outputs.write import write
+from provenance.plugin.records import PROPERTY, PairRecord
+from provenance.plugin.results import attach
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from provenance.evidence import Evidence
-    from provenance.execute import Executor
+    from provenance.comparison.executor import Executor
+    from provenance.evidence.records import Evidence
     from provenance.plugin.collection import SuiteFile
-    from provenance.suite import Claim
+    from provenance.suite.read import Claim
 
 VERDICT, ALL_BLOCKS = "verdict", "blocks"
 POSITIVE, NULL = "positive", "null"
@@ -95,7 +96,7 @@ def _check_positive(request: pytest.FixtureRequest, provenance: Executor, claim:
         _fail(f"{says}\ncould not be checked: {without_home(str(error))}")
     finally:
         _clear(provenance)
-    found = decide_evidence(evidence, claim.threshold)
+    found = decide(evidence, claim.threshold)
     _attach_control(
         request,
         claim,

@@ -3,7 +3,7 @@
 The functions are compiled with the positions of the YAML, so that tracebacks, the short summary, JUnit
 and editors point at the claim. Everything else (fixtures, marks, ids, ``-k``, ``--lf``, xdist) is what
 pytest does with any Python test. ``_getobj``, ``funcnamefilter`` and ``istestfunction`` are pytest's own
-undocumented seams; tests/test_plugin.py pins them.
+undocumented seams; tests/plugin/test_plugin.py pins them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from provenance.comparison.plan import controlled
 from provenance.errors import SuiteError
-from provenance.plan import controlled
 from provenance.plugin.checks import ALL_BLOCKS, NULL, POSITIVE, VERDICT, check
-from provenance.suite import Claim, Suite, load
+from provenance.suite.read import Claim, Suite, load
 from provenance.vocabulary import PAIR_STATISTICS
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _block_ids(suite: Suite, claim: Claim) -> tuple[int, ...]:
 
         recipe = RECIPES.get(spec.recipe)
         return () if recipe is None else tuple(range(recipe.blocks))
-    from provenance.sources import peek_blocks
+    from provenance.checkpoints.checkpoint import peek_blocks
 
     return tuple(range(peek_blocks(spec) or 0))
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provenance.plugin import options
-from provenance.plugin.ahead import tell
+from provenance.plugin.precompute import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from provenance.execute import Executor
+    from provenance.comparison.executor import Executor
     from provenance.vocabulary import Stage
 
 
@@ -40,7 +40,7 @@ def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> I
 
 def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None) -> Executor:
     """An executor as the options say."""
-    from provenance.execute import Executor
+    from provenance.comparison.executor import Executor
 
     return Executor(
         options.store_of(config),

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from provenance.results import Results
+    from provenance.evidence.results import Results
 
 
 @pytest.hookspec

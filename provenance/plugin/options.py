@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pytest
 
     from provenance.cluster import Shard
-    from provenance.store import Store
+    from provenance.store.store import Store
     from provenance.vocabulary import Memory
 
 GLOBS = "provenance_suites"
@@ -150,7 +150,7 @@ def store_of(config: pytest.Config) -> Store:
     StoreError
         If it is a URL that cannot hold a store.
     """
-    from provenance.store import Store
+    from provenance.store.store import Store
 
     chosen = _option(config, "store")
     return Store(chosen if chosen is not None and _is_url(chosen) else _path(config, "store"))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pytest
     from _pytest.terminal import TerminalReporter
 
-    from provenance.verdict import State
+    from provenance.evidence.verdict import State
     from provenance.vocabulary import Verdict
 
 PROPERTY = "provenance"

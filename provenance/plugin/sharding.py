@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provenance._home import without_home
+from provenance._text import without_home
 from provenance.plugin import options
-from provenance.plugin.ahead import planned, runs_tests
+from provenance.plugin.precompute import planned, runs_tests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from provenance.pvalues import format_p, holm
+from provenance.statistics.pvalues import format_p, holm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

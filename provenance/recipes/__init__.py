@@ -19,8 +19,8 @@ from importlib import metadata
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from provenance import corpus
 from provenance.errors import SourceError
+from provenance.inputs import corpus
 from provenance.recipes import families
 from provenance.recipes.settings import (
     AddNoise,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from provenance import corpus, transforms
+from provenance import transforms
 from provenance._quiet import quiet
 from provenance.errors import SourceError
+from provenance.inputs import corpus
 from provenance.recipes import Recipe, get
 from provenance.recipes.distil import distil
 from provenance.recipes.lora import train_lora

@@ -47,7 +47,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """A text: the arguments of `provenance.corpus.text`."""
+    """A text: the arguments of `provenance.inputs.corpus.text`."""
 
     name: str = "stdlib"
     characters: int = 600_000

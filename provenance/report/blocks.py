@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.pvalues import format_p
+from provenance.evidence.verdict import shows
 from provenance.report.view import Table
 from provenance.report.words import p_or_dash
-from provenance.verdict import shows
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from provenance.evidence import BlockEvidence, Evidence
+    from provenance.evidence.records import BlockEvidence, Evidence
 
 
 def of_blocks(

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import beta
 
-from provenance.controls import null_p_values
+from provenance.comparison.disguised import null_p_values
+from provenance.evidence.verdict import claimed_blocks
 from provenance.report.charts import Quantiles
-from provenance.verdict import claimed_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from provenance.results import ClaimResult
+    from provenance.evidence.results import ClaimResult
 
 LEAST = 6
 """Below this many p-values a plot shows nothing."""

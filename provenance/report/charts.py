@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from provenance.pvalues import format_p
 from provenance.report.svg import (
     depth,
     dots,
@@ -20,6 +19,7 @@ from provenance.report.svg import (
     text,
     unit_ticks,
 )
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

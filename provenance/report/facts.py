@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from provenance.pvalues import format_p
 from provenance.report.view import Table
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provenance.evidence import Evidence, ModelRecord
-    from provenance.results import ClaimResult, Results, SuiteRecord
+    from provenance.evidence.records import Evidence, ModelRecord
+    from provenance.evidence.results import ClaimResult, Results, SuiteRecord
 
 ALL_WORDS = frozenset({0, 1, 2})
 

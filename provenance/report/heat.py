@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from provenance.controls import crossed_blocks
-from provenance.pvalues import bonferroni, format_p
+from provenance.comparison.disguised import crossed_blocks
 from provenance.report.charts import BINS, Cells, heat_map, shade
 from provenance.report.svg import p_word
 from provenance.report.view import Figure, Heat, Table
 from provenance.report.words import p_or_dash
+from provenance.statistics.pvalues import bonferroni, format_p
 
 if TYPE_CHECKING:
-    from provenance.evidence import Evidence
+    from provenance.evidence.records import Evidence
 
 WHOLE = 300
 """A table of more cells is cut to its smallest p-values: the evidence has them all."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from provenance._visible import visible
-from provenance.lineage import lineage_graph
+from provenance._text import visible
+from provenance.evidence.families import lineage_graph
 from provenance.report import calibration
 from provenance.report.charts import qq_plot
 from provenance.report.facts import of_run
@@ -24,8 +24,8 @@ from provenance.report.words import STATUSES, counts, outcome, spoken_date
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from provenance.evidence.results import Results
     from provenance.report.view import Row
-    from provenance.results import Results
 
 SCATTERS = 1400
 """Of a whole report: where there are more blocks, each claim draws fewer, from strong to weak."""
@@ -43,7 +43,7 @@ def render_report(results: Results) -> str:
     Parameters
     ----------
     results : Results
-        Of a run, or made of evidence (`provenance.reading.read_results`).
+        Of a run, or made of evidence (`provenance.evidence.read.read_results`).
 
     Returns
     -------

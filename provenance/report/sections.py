@@ -6,19 +6,19 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.pvalues import format_p
+from provenance.evidence.verdict import claimed_blocks, shows
 from provenance.report import blocks as tables
 from provenance.report.charts import Point, p_values, scatter
 from provenance.report.facts import of_claim
 from provenance.report.heat import heat_of
 from provenance.report.view import ControlView, Figure, Panel, Row, Section
 from provenance.report.words import STATUSES, p_or_dash, sentence, status
-from provenance.verdict import claimed_blocks, shows
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
-    from provenance.evidence import BlockEvidence, Evidence
-    from provenance.results import ClaimResult, ControlResult
-    from provenance.suite import Claim
+    from provenance.evidence.records import BlockEvidence, Evidence
+    from provenance.evidence.results import ClaimResult, ControlResult
+    from provenance.suite.read import Claim
 
 MARKS = (
     ("kin", "shows kinship"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from provenance._visible import visible
+from provenance._text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

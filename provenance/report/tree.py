@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.pvalues import format_p
 from provenance.report.svg import drawing, element, number, text
 from provenance.report.view import Family, Figure, LineageView, Table
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from markupsafe import Markup
 
-    from provenance.lineage import Kinship, Lineage
+    from provenance.evidence.families import Kinship, Lineage
 
 ROW, STEP, LEFT = 46.0, 28.0, 16.0
 LONGEST = 44

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from provenance.pvalues import format_p
-from provenance.verdict import describe
+from provenance.evidence.verdict import describe
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.results import ClaimResult
+    from provenance.evidence.results import ClaimResult
 
 
 @dataclass(frozen=True)

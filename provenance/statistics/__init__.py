@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Basis = Literal["activations", "functions", "weights", "models"]
 """What a statistic is computed on: activations of blocks on the suite's inputs, the functions that MLPs
-compute (`provenance.proxies`), weights of blocks, or whole models (`provenance.pairs`)."""
+compute (`capture.proxies`), weights of blocks, or whole models (`comparison.whole_models`)."""
 
 Role = Literal["candidate", "reference"]
 

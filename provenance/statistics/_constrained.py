@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from provenance.assignment import assign
+from provenance.assignment.solve import assign
 from provenance.errors import DegenerateError
-from provenance.pvalues import spearman
+from provenance.statistics.pvalues import spearman
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from provenance.assignment import Products
+from provenance.architecture.units import PROJECTIONS, MLPActivations, MLPFactors, Projection
+from provenance.assignment.solve import Products
 from provenance.errors import DegenerateError
 from provenance.statistics._merging import activity, merge_units
-from provenance.units import PROJECTIONS, MLPActivations, MLPFactors, Projection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from provenance.architecture.units import MLPUnits
     from provenance.statistics import Role
     from provenance.statistics._merging import Merged
-    from provenance.units import MLPUnits
 
 ROLES: tuple[Role, Role] = ("candidate", "reference")
 

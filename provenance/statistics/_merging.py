@@ -20,12 +20,12 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from provenance.units import LinearMap
+from provenance.architecture.units import LinearMap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from provenance.units import MLPFactors
+    from provenance.architecture.units import MLPFactors
 
 NEAR = 0.3
 """Two gates are one if their answers differ by less than this share of the smaller answer's deviation,

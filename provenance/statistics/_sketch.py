@@ -23,8 +23,8 @@ import torch
 from provenance.statistics._directions import ROLES, Core, Directions, directions
 
 if TYPE_CHECKING:
+    from provenance.architecture.units import MLPFactors, MLPUnits
     from provenance.statistics import Role
-    from provenance.units import MLPFactors, MLPUnits
 
 SKETCH_VERSION = 1
 """Raised whenever the same answers would give another sketch."""

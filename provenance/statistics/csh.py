@@ -16,8 +16,8 @@ from provenance.statistics._constrained import ConstrainedResult, constrained
 if TYPE_CHECKING:
     import torch
 
+    from provenance.architecture.units import MLPActivations, MLPUnits
     from provenance.statistics import Role
-    from provenance.units import MLPActivations, MLPUnits
 
 __all__ = ["ConstrainedResult", "csh"]
 

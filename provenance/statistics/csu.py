@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from provenance.errors import ArchitectureError, DegenerateError
-from provenance.permtest import axes_of
-from provenance.pvalues import bonferroni
 from provenance.statistics._constrained import ConstrainedResult, constrained
+from provenance.statistics.permtest import axes_of
+from provenance.statistics.pvalues import bonferroni
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provenance.units import MLPActivations
+    from provenance.architecture.units import MLPActivations
 
 __all__ = ["LIMIT", "ConstrainedResult", "CsuAllResult", "TensorTest", "csu", "csu_all"]
 

@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from provenance.architecture.units import MLPActivations
 from provenance.errors import DegenerateError
-from provenance.pvalues import bonferroni
 from provenance.statistics.match import MatchResult, match
-from provenance.units import MLPActivations
+from provenance.statistics.pvalues import bonferroni
 from provenance.vocabulary import DistillSettings
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """`l2`: minus the Euclidean distance of two models' parameters (paper, section 2.2.1, phi_l2).
 
-A distance has no null distribution of its own: `provenance.permtest` gives it a p-value.
+A distance has no null distribution of its own: `provenance.statistics.permtest` gives it a p-value.
 
 What defeats it: any disguise that permutes, rotates or rescales (all distances are then those of
 strangers), and enough training. It needs equal architectures.
@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance._paired import distance, map_paired
+from provenance.statistics._paired_parameters import distance, map_paired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

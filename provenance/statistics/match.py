@@ -27,9 +27,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from provenance.assignment import assign_all
+from provenance.assignment.solve import assign_all
 from provenance.errors import DegenerateError
-from provenance.pvalues import bonferroni, spearman
 from provenance.statistics._directions import (
     ROLES,
     Directions,
@@ -38,6 +37,7 @@ from provenance.statistics._directions import (
     signature,
     unit_columns,
 )
+from provenance.statistics.pvalues import bonferroni, spearman
 
 __all__ = ["MatchResult", "cosine", "match", "prepare", "signature"]
 
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from provenance.architecture.units import MLPUnits
     from provenance.statistics import Role
-    from provenance.units import MLPUnits
 
 LEAST_UNITS = 8
 """Below this many live units a permutation has too little to say (8! = 40320)."""

@@ -16,8 +16,8 @@ from provenance.statistics.match import MatchResult, match
 __all__ = ["match_cosine", "prepare", "signature"]
 
 if TYPE_CHECKING:
+    from provenance.architecture.units import MLPUnits
     from provenance.statistics import Role
-    from provenance.units import MLPUnits
 
 
 def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:

@@ -22,8 +22,8 @@ from provenance.statistics.match import MatchResult, match
 __all__ = ["match_weights", "prepare", "signature"]
 
 if TYPE_CHECKING:
+    from provenance.architecture.units import MLPActivations
     from provenance.statistics import Role
-    from provenance.units import MLPActivations
 
 
 def prepare(side: MLPActivations, role: Role, seed: int) -> Directions:

@@ -2,7 +2,7 @@
 
 Two models of one ancestor lie in one basin, and their average is about as good as they are; the average of
 strangers is worthless. The barrier says how much worse. It has no null distribution of its own:
-`provenance.permtest` gives it a p-value, at the cost of a loss for each permutation.
+`provenance.statistics.permtest` gives it a p-value, at the cost of a loss for each permutation.
 
 What defeats it: permuting, rotating or rescaling a model's parameters after training.
 """
@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance._paired import map_paired
 from provenance.errors import ArchitectureError, DegenerateError
+from provenance.statistics._paired_parameters import map_paired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -17,7 +17,7 @@ What trains (fine-tuning, LoRA, an MLP retrained, distillation) is in `provenanc
 Disguises and cuts of units are for decoders laid out like Llama: ``model.layers.<block>`` with
 separate ``gate_proj``, ``up_proj`` and ``down_proj`` (Llama, Mistral, Qwen, OLMo, Gemma); those that
 move the gains of norms are for Llama, Mistral and Qwen. `permute_traced_units` and `permute_experts`
-are for any MLPs and any experts that `provenance.tracing` finds. A model with a parameter that the tables
+are for any MLPs and experts that `architecture.trace` finds. A model with a parameter that the tables
 of axes do not know is refused: permuting all but one parameter would give a broken model.
 
 References

@@ -1,6 +1,6 @@
 """Disguises of any architecture: MLP units and experts in other orders. The function is kept.
 
-Nothing here knows a parameter by name: `provenance.tracing` says where the units of an MLP lie.
+Nothing here knows a parameter by name: `provenance.architecture.trace` says where the units of an MLP lie.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from provenance.architecture.records import projection_bias, projection_weight
+from provenance.architecture.trace import evaluating, probe, trace
 from provenance.errors import ArchitectureError
-from provenance.structure import projection_bias, projection_weight
-from provenance.tracing import evaluating, probe, trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from transformers import PreTrainedModel
 
-    from provenance.structure import MLPRecord, Projection
+    from provenance.architecture.records import MLPRecord, Projection
 
 __all__ = ["permute_experts", "permute_traced_units"]
 
@@ -29,7 +29,7 @@ __all__ = ["permute_experts", "permute_traced_units"]
 def permute_traced_units(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """Return a copy with the units of every MLP and every expert in a random order of its own.
 
-    Gated or plain, fused, interleaved or stacked: every MLP that `provenance.tracing.trace` finds.
+    Gated or plain, fused, interleaved or stacked: every MLP that `architecture.trace.trace` finds.
 
     Raises
     ------

@@ -4,9 +4,9 @@ import os
 import signal
 
 import pytest
-from hub_server import serve
 
 from provenance import Results
+from tests.support.hub_server import serve
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="POSIX signals"),

@@ -53,7 +53,7 @@ def test_the_command_line_ends_with_130_and_no_traceback(tmp_path, family):
     code = (
         "import os, signal\n"
         "from provenance.cli import main\n"
-        "from provenance.execute import Executor\n"
+        "from provenance.comparison.executor import Executor\n"
         "told = Executor._tell\n"
         "def tell(self, stage):\n"
         "    told(self, stage)\n"

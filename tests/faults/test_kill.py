@@ -16,8 +16,9 @@ pytestmark = [
 CONFTEST = """
 import os, signal
 from pathlib import Path
-from provenance import _entries, store
-from provenance.plugin import keeping
+from provenance.store import entry as _entries
+from provenance.store import store
+from provenance.plugin.outputs import results_json as keeping
 from provenance.plugin.progress import Progress
 
 WHERE, COUNT, FLAG = {where!r}, {count}, Path({flag!r})

@@ -45,7 +45,7 @@ def test_two_runs_on_one_store_compute_everything_once(tmp_path, write_suite):
 SLOW = """
 import os, time
 from pathlib import Path
-from provenance import store
+from provenance.store import store
 
 sealed, WORK = store.seal, Path({work!r})
 

@@ -8,7 +8,7 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
-from provenance.inputs import Inputs, random_ids
+from provenance.inputs.tokens import Inputs, random_ids
 from provenance.vocabulary import InputsSpec
 
 ROOT = Path(__file__).parents[2]

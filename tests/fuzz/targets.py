@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from provenance import Evidence, Executor, Results, compare
-from provenance._cards import read_card
-from provenance._entries import file_sha256
-from provenance._lineage_formats import format_lineage
 from provenance.attest import (
     check_envelope,
     make_statement,
@@ -22,23 +19,26 @@ from provenance.attest import (
     recorded_subjects,
 )
 from provenance.audit import load_registry
+from provenance.checkpoints.checkpoint import open_folder
 from provenance.conversions.pickled import unpickle
 from provenance.errors import ProvenanceError, SuiteError
+from provenance.evidence.families import lineage_graph
+from provenance.evidence.family_formats import format_lineage
+from provenance.evidence.read import read_results
 from provenance.gate.lock import Lock, dump, pinned
 from provenance.gate.lock import load as load_lock
 from provenance.gate.markdown import summary
 from provenance.gate.sarif import sarif
-from provenance.gate.verifying import read_stored
-from provenance.gate.verifying import verify as check_stored
-from provenance.inputs import Reader, choose_again
-from provenance.lineage import lineage_graph
-from provenance.reading import read_results
+from provenance.gate.verify import read_stored
+from provenance.gate.verify import verify as check_stored
+from provenance.inputs.tokens import Reader, choose_again
+from provenance.loading.lazy_tensors import LazyTensors
 from provenance.report import render_report
-from provenance.sources import open_folder
-from provenance.store import Store
-from provenance.suite import loads
+from provenance.store.entry import file_sha256
+from provenance.store.store import Store
+from provenance.suite.model_cards import read_card
+from provenance.suite.read import loads
 from provenance.vocabulary import InputsSpec, ModelSpec
-from provenance.weights import LazyTensors
 from tests.fuzz.mutate import mutate
 from tests.fuzz.seeds import CONFIG, KINDS, SEEDS, WEIGHTS
 

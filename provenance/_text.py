@@ -1,0 +1,42 @@
+"""Text made fit to be shown: no home folder, and no character that hides, reorders or breaks a line."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""Write characters that are not seen as their code points: ``a⟨U+202E⟩b``.
+
+    Parameters
+    ----------
+    text : str
+        Any string: the name of a model, a reason, a path.
+    keep : str
+        Characters to leave as they are, such as a line feed.
+
+    Examples
+    --------
+    >>> visible("a\x1b[31m")
+    'a⟨U+001B⟩[31m'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        f"⟨U+{ord(character):04X}⟩"
+        if unicodedata.category(character) in _HIDDEN and character not in keep
+        else character
+        for character in text
+    )
+
+
+def without_home(text: str) -> str:
+    """The text with every path below the user's home folder shortened to ``~``."""
+    home = str(Path.home())
+    if home == Path(home).anchor:
+        return text
+    return text.replace(home + os.sep, "~" + os.sep)

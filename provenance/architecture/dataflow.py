@@ -1,0 +1,360 @@
+"""Follows data through a forward pass: which products of which linear maps enter which linear map.
+
+A mode of torch's dispatcher sees every operation, whatever Python or C++ called it, in a vocabulary of a
+few dozen names that says of itself what is elementwise and what is a view [1]_. So what is not
+known to keep channels apart (softmax, convolutions, norms, products of activations) needs no list: its
+result carries no tag.
+
+References
+----------
+.. [1] https://docs.pytorch.org/docs/stable/notes/extending.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from provenance.architecture.meta_device import plausible, without_values
+from provenance.architecture.tags import (
+    Axis,
+    Entry,
+    Hit,
+    Matmul,
+    Operand,
+    Product,
+    Rows,
+    Signal,
+    Source,
+    Stream,
+    along,
+    equal,
+    multiplied,
+    numbered,
+    operand,
+    source,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Tag = Source | Signal | Product
+
+MATMULS = {
+    "mm": (0, 1, None),
+    "bmm": (0, 1, None),
+    "addmm": (1, 2, 0),
+    "baddbmm": (1, 2, 0),
+    "_grouped_mm": (0, 1, None),
+    "grouped_mm_fallback": (0, 1, None),
+}
+"""Positions of the two factors and of what is added."""
+
+SAME = {"clone", "_to_copy", "alias", "detach", "contiguous", "lift_fresh", "native_dropout"}
+RESHAPES = {"_unsafe_view", "view", "reshape", "_reshape_alias"}
+GATHERS = {"index", "index_select", "gather", "repeat", "repeat_interleave", "embedding"}
+LINEAR = {"mul", "div", "add", "sub", "rsub", "neg", "clamp", "where", "masked_fill"}
+"""Elementwise operations that alone make no activation: gpt-oss clamps what `up` puts out."""
+SQUASHES = {"sigmoid", "tanh", "hardsigmoid"}
+
+
+class Dataflow(TorchDispatchMode):
+    """Tags tensors while it is active; ``hits`` are the products that entered a linear map."""
+
+    def __init__(self, parameters: Iterable[tuple[str, torch.Tensor]]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.hits: list[Hit] = []
+        self.depth = 0
+        """How many modules deep inside something whose insides are not followed."""
+        self.widths: dict[str, int] = {}
+        """How wide what each module was called on is; 0 where that is no hidden states."""
+        self._tags = WeakTensorKeyDictionary()
+        self._rows = WeakTensorKeyDictionary()
+        for name, parameter in parameters:
+            self._tags[parameter] = source(name, parameter)
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run an operation and tag what it returns."""
+        named = kwargs or {}
+        name = func._schema.name.rpartition("::")[2]  # noqa: SLF001 - has no other name
+        args = plausible(name, args)
+        out = without_values(name, args)
+        if out is None:
+            out = func(*args, **named)
+        if self.depth == 0:
+            self._follow(name, func, args, named, out)
+        return out
+
+    def _tag(self, tensor: Any) -> Tag | None:
+        found: Tag | None = self._tags.get(tensor)
+        return found
+
+    def enter(self, module: str, hidden: Any) -> None:
+        """Note that a module was called, and on what."""
+        self.widths.setdefault(module, 0)
+        if _is_tensor(hidden) and hidden.is_floating_point() and hidden.dim() > 1:
+            self.widths[module] = self.widths[module] or hidden.shape[-1]
+            rows = self._rows_of(hidden)
+            count = hidden.numel() // hidden.shape[-1] if hidden.shape[-1] else 0
+            rows.stream.entries.append(Entry(module, count, rows.routed, rows.scaled))
+
+    def activated(self, module: str, kind: str, before: torch.Tensor, after: torch.Tensor) -> None:
+        """Note that a module of a class made one tensor of another, if it is an activation."""
+        then, now = self._tag(before), self._tag(after)
+        if not isinstance(then, Signal) or not isinstance(now, Signal):
+            return
+        if then.matmul is now.matmul and now.nonlinear and not then.nonlinear:
+            self._tags[after] = replace(now, module=module, terms=(*then.terms, kind))
+
+    def packed(self, weight: Operand, before: torch.Tensor, after: torch.Tensor) -> None:
+        """Take a module for one matmul with a weight, whatever it does inside."""
+        self._tags[after] = self._multiplied(before, before.dim() - 1, weight, after, -1)
+
+    def _follow(
+        self, name: str, func: Any, args: tuple[Any, ...], named: dict[str, Any], out: Any
+    ) -> None:
+        outs = [o for o in (out if isinstance(out, list | tuple) else [out]) if _is_tensor(o)]
+        operation = name if name in MATMULS else name.rstrip("_") or name
+        tags: Sequence[Tag | None] = []
+        if operation in MATMULS:
+            tags = [self._matmul(operation, args, outs[0])]
+        elif operation in SAME:
+            tags = [self._tag(args[0])] * len(outs)
+        elif func.is_view or operation in RESHAPES:
+            tags = self._viewed(operation, func, args, named)
+        elif operation in {"index", "index_select"} and isinstance(self._tag(args[0]), Source):
+            tags = [_gathered(self._tags[args[0]], outs[0])]
+        elif operation in {"cat", "glu"}:
+            tags = [getattr(self, f"_{operation}")(*args, **named)]
+        elif torch.Tag.pointwise in func.tags and outs:
+            tags = [self._pointwise(operation, _tensors(args, named), outs[0])]
+        self._flow(operation, func, args, outs)
+        for place, result in enumerate(outs):
+            self._put(result, tags[place] if place < len(tags) else None)
+
+    def _put(self, result: torch.Tensor, tag: Tag | None) -> None:
+        if tag is not None:
+            self._tags[result] = tag
+        elif isinstance(self._tag(result), Signal | Product):
+            del self._tags[result]  # written over in place
+
+    # --- hidden states -------------------------------------------------------------------------------
+
+    def _rows_of(self, hidden: torch.Tensor) -> Rows:
+        if hidden not in self._rows:
+            self._rows[hidden] = Rows(Stream())
+        found: Rows = self._rows[hidden]
+        return found
+
+    def _flow(
+        self, operation: str, func: Any, args: tuple[Any, ...], outs: Sequence[torch.Tensor]
+    ) -> None:
+        """Let views, selections and multiples of hidden states be of the same stream."""
+        weighted = operation in {"mul", "div"} and bool(outs)
+        first = _weighted(args, outs[0]) if weighted else next(iter(args), None)
+        if not outs or not _is_tensor(first) or isinstance(self._tag(first), Source):
+            return
+        kept = func.is_view or operation in SAME | RESHAPES | GATHERS
+        wide = outs[0].shape[-1:] == first.shape[-1:] or operation == "unsqueeze"
+        if not (weighted or kept) or not wide:
+            return
+        rows = self._rows_of(first)
+        for result in outs:
+            # expanding gives every token to every expert: nothing is chosen
+            part = result.numel() != first.numel() and operation != "expand"
+            routed = rows.routed or operation in GATHERS or part
+            self._rows[result] = replace(rows, routed=routed, scaled=rows.scaled + weighted)
+
+    # --- linear maps ---------------------------------------------------------------------------------
+
+    def _matmul(self, operation: str, args: tuple[Any, ...], out: torch.Tensor) -> Signal | None:
+        left, right, plus = MATMULS[operation]
+        for at, other, out_dim, in_dim in ((right, left, -1, -2), (left, right, -2, -1)):
+            weight = self._tag(args[at])
+            hidden = args[other]
+            if not isinstance(weight, Source) or isinstance(self._tag(hidden), Source):
+                continue
+            found = operand(weight, out_dim, in_dim)
+            if found is not None:
+                signal = self._multiplied(hidden, hidden.dim() + out_dim, found, out, out_dim)
+                signal.matmul.bias = self._name_of(args[plus]) if plus is not None else None
+                return signal
+        return None
+
+    def _name_of(self, tensor: torch.Tensor) -> str | None:
+        tag = self._tag(tensor)
+        return tag.name if isinstance(tag, Source) else None
+
+    def _multiplied(
+        self, hidden: torch.Tensor, dim: int, weight: Operand, out: torch.Tensor, out_dim: int
+    ) -> Signal:
+        """Return the tag of a matmul over one dimension of `hidden`; note what was multiplied."""
+        value = self._tag(hidden)
+        before = value.matmul if isinstance(value, Signal) and not value.nonlinear else None
+        matmul = Matmul(weight, self._rows_of(hidden), before)
+        if isinstance(value, Product) or (isinstance(value, Signal) and value.nonlinear):
+            place = along(value.channels)
+            if place is not None and place[0] == dim:
+                self.hits.append(Hit(replace(value, channels=place[1]), matmul))
+        return Signal(matmul, numbered(out.shape, out_dim))
+
+    # --- what keeps channels apart -------------------------------------------------------------------
+
+    def _viewed(
+        self, operation: str, func: Any, args: tuple[Any, ...], named: dict[str, Any]
+    ) -> list[Tag | None]:
+        tag = self._tag(args[0])
+        if tag is None:
+            return []
+        shadow = tag.layout if isinstance(tag, Source) else tag.channels
+        copies = operation in RESHAPES and not isinstance(tag, Source)
+        replay = torch.reshape if copies else func
+        try:
+            seen = replay(shadow, *args[1:], **named)
+        except RuntimeError:  # a view of a copy in another order
+            return []
+        shadows = seen if isinstance(seen, list | tuple) else [seen]
+        if isinstance(tag, Source):
+            return [replace(tag, layout=each) for each in shadows]
+        return [replace(tag, channels=each) for each in shadows]
+
+    def _cat(self, tensors: Sequence[torch.Tensor], dim: int = 0) -> Signal | None:
+        tags = [self._tag(tensor) for tensor in tensors]
+        signals = [tag for tag in tags if isinstance(tag, Signal)]
+        if not signals or len(signals) < len(tags):
+            return None
+        matmul = _one_of(signals)
+        channels = torch.cat([signal.channels for signal in signals], dim)
+        return None if matmul is None else replace(signals[0], matmul=matmul, channels=channels)
+
+    def _glu(self, tensor: torch.Tensor, dim: int = -1) -> Product | None:
+        tag = self._tag(tensor)
+        if not isinstance(tag, Signal):
+            return None
+        up, gate = (replace(tag, channels=half) for half in tag.channels.chunk(2, dim))
+        gate = replace(gate, nonlinear=True, terms=(*gate.terms, "sigmoid"))
+        return multiplied((gate, up), gate.channels)
+
+    def _pointwise(
+        self, operation: str, tensors: Sequence[torch.Tensor], out: torch.Tensor
+    ) -> Tag | None:
+        tags = [self._tag(tensor) for tensor in tensors]
+        signals = [
+            (t, tag) for t, tag in zip(tensors, tags, strict=True) if isinstance(tag, Signal)
+        ]
+        products = [tag for tag in tags if isinstance(tag, Product)]
+        others = [
+            (t, tag)
+            for t, tag in zip(tensors, tags, strict=True)
+            if not isinstance(tag, Signal | Product)
+        ]
+        if any(tag is None and t.numel() >= out.numel() for t, tag in others):
+            return None  # joins a stream of its own: a residual, or what attention puts out
+        if products:
+            alone = len(products) == 1 and not signals and products[0].channels.shape == out.shape
+            terms = (*products[0].terms, operation)
+            return replace(products[0], terms=terms) if alone else None
+        found = [tag for _, tag in signals]
+        if not found or any(tag.channels.shape != out.shape for tag in found):
+            return None
+        if all(tag.same(found[0]) for tag in found):
+            sources = [tag for _, tag in others if isinstance(tag, Source)]
+            return _function(operation, found, next(iter(sources), None))
+        return _combined(operation, found, out)
+
+
+def _function(operation: str, signals: Sequence[Signal], parameter: Source | None) -> Signal:
+    """Return what an elementwise function of one signal is, the parameter being its other operand."""
+    first = signals[0]
+    first.matmul.squashed |= operation in SQUASHES
+    if operation == "add" and parameter and not first.terms and _is_bias(parameter, first.matmul):
+        first.matmul.bias = parameter.name
+        return first
+    squared = len(signals) > 1 and operation in {"mul", "div"}
+    nonlinear = operation not in LINEAR or squared or any(s.nonlinear for s in signals)
+    paths = dict.fromkeys(s.terms for s in signals)
+    branches = [p for p in paths if not any(p == q[: len(p)] for q in paths if q != p)]
+    terms = (*(term for branch in branches for term in branch), operation)
+    return replace(first, terms=terms, nonlinear=nonlinear)
+
+
+def _is_bias(parameter: Source, matmul: Matmul) -> bool:
+    """Whether a parameter has one number for each output, or for each output of each expert."""
+    *experts, size = parameter.shape
+    stack = list(matmul.weight.shape[:-2])
+    return matmul.bias is None and size == matmul.weight.outs.size and experts in ([], stack)
+
+
+def _one_of(signals: Sequence[Signal]) -> Matmul | None:
+    """Return the matmul of all signals; one with all experts where each had an expert of a stack."""
+    matmuls = list(dict.fromkeys(signal.matmul for signal in signals))
+    if len(matmuls) == 1:
+        return matmuls[0]
+    weights = {replace(matmul.weight, expert=None) for matmul in matmuls}
+    streams = {matmul.rows.stream for matmul in matmuls}
+    if len(weights) > 1 or len(streams) > 1:
+        return None
+    return replace(matmuls[0], weight=weights.pop())
+
+
+def _combined(operation: str, signals: Sequence[Signal], out: torch.Tensor) -> Tag | None:
+    """Return what two signals of different outputs make: a product, or a sum of two linear maps."""
+    if len(signals) != 2:
+        return None
+    first, second = signals
+    if operation == "mul":
+        return multiplied(signals, out)
+    straight = not (first.nonlinear or second.nonlinear)
+    if operation == "add" and straight and equal(first.channels, second.channels):
+        _adapt(first.matmul, second.matmul)
+        extra = (second.matmul.weight.parameter, *second.added)
+        return replace(first, added=(*first.added, *extra))
+    return None
+
+
+def _adapt(first: Matmul, second: Matmul) -> None:
+    """Note on one of two matmuls that the other ends a low-rank pair on the same input."""
+    for base, other in ((first, second), (second, first)):
+        if other.before is not None and other.before.rows.stream is base.rows.stream:
+            base.adapters.append(other.weight.parameter)
+
+
+def _gathered(weight: Source, out: torch.Tensor) -> Source | None:
+    """Return the tag of matrices chosen by index, one a token: any stands for all."""
+    if weight.layout.dim() < 2 or out.dim() != weight.layout.dim():
+        return None
+    chosen = weight.layout.narrow(0, 0, 1).expand(out.shape)
+    return replace(weight, layout=chosen)
+
+
+def _weighted(args: tuple[Any, ...], out: torch.Tensor) -> torch.Tensor | None:
+    """Return the operand that a number for each token, or one in all, is multiplied with."""
+    for one, other in (args[:2], args[1::-1]):
+        alone = not _is_tensor(other) or other.numel() == 1 or other.shape[-1] == 1
+        if _is_tensor(one) and one.shape == out.shape and alone:
+            return one
+    return None
+
+
+def _tensors(args: tuple[Any, ...], named: dict[str, Any]) -> list[torch.Tensor]:
+    return [value for value in (*args, *named.values()) if _is_tensor(value)]
+
+
+def _is_tensor(value: Any) -> TypeGuard[torch.Tensor]:
+    return isinstance(value, torch.Tensor)
+
+
+def whole(module: str, outputs: int, inputs: int) -> Operand:
+    """Return the operand of a linear module whose weight is packed."""
+    shape = (outputs, inputs)
+    return Operand(f"{module}.weight", shape, Axis(0, 0, 1, outputs), Axis(1, 0, 1, inputs), None)

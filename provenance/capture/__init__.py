@@ -1,0 +1,6 @@
+"""One forward pass to what every MLP of a model is fed.
+
+* In: a loaded model and encoded inputs.
+* Out: a file of activations in the store, and from it the units of any block.
+* Open `forward` first, then `units`. `proxies` gives gated imitations of plain MLPs.
+"""

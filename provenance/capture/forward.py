@@ -1,0 +1,390 @@
+"""One forward pass to what every MLP is fed, or to what its gate and up answer to that.
+
+Hooks live only inside a ``with``; the pass stops as soon as the last MLP's inputs have been seen, so that
+the language-model head is never computed. Nothing is kept: each batch goes to a `Sink`.
+
+What an MLP is fed is seen before any router: every expert is asked about every token, and its answers do
+not depend on which tokens would have reached it, nor on how the experts' matrices are multiplied.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import torch
+
+from provenance.architecture.records import linear_map
+from provenance.architecture.units import PROJECTIONS
+from provenance.errors import ArchitectureError, DegenerateError, DeviceError
+from provenance.loading.devices import is_out_of_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from torch import nn
+
+    from provenance.architecture.records import MLPRecord, Trace
+
+BATCH_BYTES = 256 << 20
+"""About how much memory the activations of one batch may take inside the model, where nothing is said."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Which records are kept, each under a name of its own.
+
+    Of MLPs ``by_input``, what they are fed, once for all that are fed the same: under the path of the
+    module that takes it. Else what gate and up answer to that: under `answers_name`.
+    """
+
+    trace: Trace
+    by_input: bool
+
+    def widths(self) -> dict[str, int]:
+        """Width of every record by its name, in order of blocks."""
+        if self.by_input:
+            return {record.input.module: record.hidden for record in self.trace.mlps}
+        return {
+            answers_name(block, place, projection): record.units
+            for block, place, record in self.trace.places()
+            for projection in PROJECTIONS
+            if getattr(record, projection) is not None
+        }
+
+
+def answers_name(block: int, place: int, projection: str) -> str:
+    """Name of the record of what a projection puts out."""
+    return f"{block}.{place}.{projection}"
+
+
+class Sink(Protocol):
+    """Takes one record for a run of token positions."""
+
+    def write(self, name: str, start: int, values: torch.Tensor) -> None:
+        """Keep ``values``, (tokens, width), which begin at token position ``start``."""
+
+
+class _PassComplete(Exception):  # noqa: N818 - not an error: it ends a forward pass early
+    """Raised by the last hook of a pass, caught by `capture`."""
+
+
+@contextmanager
+def recording(
+    model: nn.Module, what: Recording, receive: Callable[[str, torch.Tensor], None]
+) -> Iterator[None]:
+    """Hooks on every module that takes what MLPs are fed, removed on the way out whatever happens.
+
+    ``receive`` gets the module's path and that, (tokens of the batch, hidden), detached, on its device.
+    """
+
+    def hook(path: str) -> Callable[..., None]:
+        def on_input(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+            if not args:
+                raise ArchitectureError(
+                    f"{what.trace.architecture}: {path} is now given its inputs by name"
+                )
+            receive(path, args[0].detach().reshape(-1, args[0].shape[-1]))
+
+        return on_input
+
+    with ExitStack() as stack:
+        for path in dict.fromkeys(record.input.module for record in what.trace.mlps):
+            module = model.get_submodule(path)
+            stack.callback(module.register_forward_pre_hook(hook(path)).remove)
+        yield
+
+
+def capture(
+    model: nn.Module,
+    what: Recording,
+    sequences: Sequence[torch.Tensor],
+    sink: Sink,
+    on_progress: Callable[[int, int], None] | None = None,
+    batch_bytes: int = BATCH_BYTES,
+) -> None:
+    """Run the model over the sequences once and hand every block's records to the sink.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A causal language model that takes ``input_ids``.
+    what : Recording
+        Its trace is of this model, or of its configuration.
+    sequences : sequence of Tensor
+        Token ids, each (length,) int64; all of one length but the last.
+    on_progress : callable, optional
+        Called with (sequences done, sequences in all).
+    batch_bytes : int
+        About how much memory the activations of one batch may take inside the model.
+
+    Raises
+    ------
+    DegenerateError
+        At the first NaN or infinity, naming the block.
+    DeviceError
+        If not even one sequence fits the device's memory.
+    ArchitectureError
+        If the model runs otherwise than it was traced.
+    """
+    size = _batch_size(model, what.trace, sequences, batch_bytes)
+    done = 0
+    while done < len(sequences):
+        batch = _same_length(sequences[done : done + size])
+        start = sum(len(sequence) for sequence in sequences[:done])
+        if not _fits(model, what, torch.stack(batch), start, sink):
+            torch.cuda.empty_cache()
+            if len(batch) == 1:
+                raise DeviceError(
+                    f"not even one sequence of {len(batch[0])} tokens fits the device's memory: "
+                    "lower sequence_length, or use another device"
+                )
+            size = max(1, len(batch) // 2)
+            continue
+        done += len(batch)
+        if on_progress is not None:
+            on_progress(done, len(sequences))
+
+
+def _same_length(sequences: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The leading sequences of one length; a shorter last one makes a batch of its own."""
+    return [s for s in sequences if len(s) == len(sequences[0])]
+
+
+def _batch_size(
+    model: nn.Module, found: Trace, sequences: Sequence[torch.Tensor], batch_bytes: int
+) -> int:
+    width = max(record.units for record in found.mlps)
+    itemsize = next(model.parameters()).dtype.itemsize
+    # gate, up, their product and the residual stream's few copies are alive at once
+    one = len(sequences[0]) * width * itemsize * 6
+    return max(1, min(len(sequences), batch_bytes // one))
+
+
+def _fits(model: nn.Module, what: Recording, batch: torch.Tensor, start: int, sink: Sink) -> bool:
+    """Run a batch; False where memory is too small for it.
+
+    The error is gone when this returns, and with it the tensors of the pass, which it holds.
+    """
+    try:
+        _run(model, what, batch, start, sink)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def _run(model: nn.Module, what: Recording, batch: torch.Tensor, start: int, sink: Sink) -> None:
+    # a model that is run from disk has parameters on no device until a block is called
+    device = next(weight.device for weight in model.parameters() if not weight.is_meta)
+    run_batch(model, what, {"input_ids": batch.to(device)}, sink, start)
+
+
+def run_batch(
+    model: nn.Module,
+    what: Recording,
+    arguments: Mapping[str, torch.Tensor],
+    sink: Sink,
+    start: int = 0,
+) -> None:
+    """Run one forward pass, to the last MLP, and hand its records to the sink.
+
+    Parameters
+    ----------
+    arguments : mapping
+        What the model is called with, on its device: ``input_ids`` and what else it takes.
+    start : int
+        Token position that the batch begins at.
+
+    Raises
+    ------
+    DegenerateError
+        At the first NaN or infinity.
+    ArchitectureError
+        If an MLP runs twice, or never, or on other positions than the tokens'.
+    """
+    architecture = what.trace.architecture
+    fed = _fed(what.trace)
+    wanted = {path: mlps[0][0] for path, mlps in fed.items()}
+    tokens = arguments["input_ids"].numel()
+
+    def receive(path: str, hidden: torch.Tensor) -> None:
+        block = wanted.pop(path, None)
+        if block is None:
+            raise ArchitectureError(
+                f"{architecture}: {path} runs more than once in a forward pass, which is not supported yet"
+            )
+        if len(hidden) != tokens:
+            raise ArchitectureError(
+                f"{architecture}: {path} runs on {len(hidden)} positions where there are {tokens} tokens"
+            )
+        _require_finite(hidden, f"block {block}: the MLP's inputs")
+        if what.by_input:
+            sink.write(path, start, hidden)
+        else:
+            _answer(model, fed[path], hidden, sink, start)
+        if not wanted:
+            raise _PassComplete
+
+    with recording(model, what, receive), torch.inference_mode():
+        try:
+            model(**arguments, use_cache=False)
+        except _PassComplete:
+            return
+    missed = sorted(set(wanted.values()))
+    raise ArchitectureError(
+        f"{architecture}: the MLPs of blocks {missed} did not run in a forward pass"
+    )
+
+
+def _fed(found: Trace) -> dict[str, list[tuple[int, int, MLPRecord]]]:
+    """The MLPs that are fed what a module takes, by its path."""
+    fed: dict[str, list[tuple[int, int, MLPRecord]]] = {}
+    for block, place, record in found.places():
+        fed.setdefault(record.input.module, []).append((block, place, record))
+    return fed
+
+
+def _answer(
+    model: nn.Module,
+    fed: Sequence[tuple[int, int, MLPRecord]],
+    hidden: torch.Tensor,
+    sink: Sink,
+    start: int,
+) -> None:
+    """Hand over what gate and up of some MLPs answer to hidden states, (tokens, hidden)."""
+    for block, place, record in fed:
+        for name in PROJECTIONS:
+            projection = getattr(record, name)
+            if projection is not None:
+                answers = linear_map(projection, model.get_parameter)(hidden)
+                _require_finite(answers, f"block {block}: the {name} activations")
+                sink.write(answers_name(block, place, name), start, answers)
+
+
+def _require_finite(values: torch.Tensor, what: str) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise DegenerateError(
+            f"{what} hold NaN or infinity; "
+            "the checkpoint is broken, or its dtype too narrow (try dtype: float32)"
+        )
+
+
+@contextmanager
+def inputs(model: nn.Module, *paths: str) -> Iterator[dict[str, list[torch.Tensor]]]:
+    """Record what modules take in, by path, one tensor a call, while the ``with`` lasts."""
+    with _watching(model, paths, lambda args, _output: args[0]) as seen:
+        yield seen
+
+
+@contextmanager
+def outputs(model: nn.Module, *paths: str) -> Iterator[dict[str, list[torch.Tensor]]]:
+    """Record what modules put out, by path, one tensor a call, while the ``with`` lasts.
+
+    Of a module that puts out a tuple, the first.
+    """
+
+    def first(_args: Any, output: Any) -> Any:
+        return output[0] if isinstance(output, tuple) else output
+
+    with _watching(model, paths, first) as seen:
+        yield seen
+
+
+@contextmanager
+def _watching(
+    model: nn.Module, paths: Sequence[str], choose: Callable[[Any, Any], torch.Tensor]
+) -> Iterator[dict[str, list[torch.Tensor]]]:
+    seen: dict[str, list[torch.Tensor]] = {path: [] for path in paths}
+
+    def keep(path: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: Any, output: Any) -> None:
+            seen[path].append(choose(args, output).detach().clone())
+
+        return hook
+
+    with ExitStack() as stack:
+        for path in paths:
+            handle = model.get_submodule(path).register_forward_hook(keep(path))
+            stack.callback(handle.remove)
+        yield seen
+
+
+class ActivationWriter:
+    """A `Sink` that fills one safetensors file in place, batch by batch, in bounded memory.
+
+    Tensors are named as `Recording` says: (tokens, width), in the dtype that the model ran in.
+    ``widths`` is by name. A context manager.
+    Format: https://huggingface.co/docs/safetensors/index#format.
+    """
+
+    def __init__(
+        self, path: Path, widths: Mapping[str, int], tokens: int, dtype: torch.dtype
+    ) -> None:
+        self._dtype = dtype
+        self._offsets: dict[str, int] = {}
+        header: dict[str, object] = {}
+        end = 0
+        for name, width in widths.items():
+            self._offsets[name] = end
+            size = tokens * width * dtype.itemsize
+            header[name] = {
+                "dtype": _SAFETENSORS_NAMES[dtype],
+                "shape": [tokens, width],
+                "data_offsets": [end, end + size],
+            }
+            end += size
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        self._base = 8 + len(text)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(self._file, struct.pack("<Q", len(text)) + text)
+        os.truncate(self._file, self._base + end)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._file)
+
+    def write(self, name: str, start: int, values: torch.Tensor) -> None:
+        """Put ``values``, (tokens, width), at rows ``start`` on."""
+        rows = values.to("cpu", self._dtype).contiguous()
+        at = start * rows.shape[1] * self._dtype.itemsize
+        data = memoryview(rows.view(torch.uint8).numpy().data).cast("B")
+        at += self._base + self._offsets[name]
+        while data:  # one call writes 2 GiB at most on Linux
+            written = os.pwrite(self._file, data, at)
+            data, at = data[written:], at + written
+
+
+_SAFETENSORS_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+class ActivationReader:
+    """Reads what `ActivationWriter` wrote, one record at a time."""
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        self._path = path
+        self._device = device
+
+    def read(self, name: str) -> torch.Tensor:
+        """One record, (tokens, width)."""
+        from safetensors import safe_open
+
+        # opened for one record: what was read of a file stays mapped while it is open
+        with safe_open(self._path, framework="pt", device=self._device) as file:
+            values: torch.Tensor = file.get_tensor(name)
+        return values

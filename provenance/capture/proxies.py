@@ -1,0 +1,127 @@
+"""From a verified checkpoint to gated imitations of its MLPs, whatever these are made of.
+
+What `capture.units` is to activations and weights, this is to the functions that MLPs compute: a model
+is loaded once, the MLP of every block is distilled once, and the proxies are kept as tensors and their fits
+beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import TypeAdapter
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from provenance._quiet import quiet
+from provenance.architecture.functions import find_functions
+from provenance.capture.units import Shape
+from provenance.errors import ArchitectureError, DegenerateError
+from provenance.loading.model import load_model
+from provenance.statistics.generalized import Fit, Proxy, distil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from provenance.architecture.functions import MLPFunctions
+    from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.vocabulary import DistillSettings
+
+PROXY_VERSION = 2
+"""Raised whenever the same model, settings and seed would give other proxies in the store."""
+
+PROXIES, FITS = "proxies.safetensors", "fits.json"
+MATRICES = ("gate", "up", "down")
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """How a model is imitated, and who is told: ``on_load`` once, ``on_progress`` block by block."""
+
+    settings: DistillSettings
+    seed: int
+    device: str
+    on_load: Callable[[], None]
+    on_progress: Callable[[int, int], None]
+
+
+def distil_to(folder: Path, checkpoint: Checkpoint, how: Imitation) -> None:
+    """Load a model, imitate the MLP of every block, leave proxies and fits in ``folder``.
+
+    A block whose MLP cannot be imitated at all is kept with the reason. The model is let go before
+    this returns. Errors name the model.
+    """
+    how.on_load()
+    model = load_model(checkpoint, how.device, checkpoint.spec.dtype)
+    try:
+        with quiet():
+            found = find_functions(model)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{checkpoint.source}: {error}") from None
+    proxies, reasons = _distil_all(found, how)
+    tensors = {
+        f"{key}.{name}": getattr(proxy, name).cpu().contiguous()
+        for key, proxy in proxies.items()
+        for name in MATRICES
+    }
+    save_file(tensors, folder / PROXIES)
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    described = {
+        "shape": asdict(Shape.of(found.trace, dtype)),
+        "seed": how.seed,
+        "fits": {key: asdict(proxy.fit) for key, proxy in proxies.items()},
+        "reasons": reasons,
+    }
+    (folder / FITS).write_text(json.dumps(described))
+
+
+def _distil_all(found: MLPFunctions, how: Imitation) -> tuple[dict[str, Proxy], dict[str, str]]:
+    """Proxies of the MLPs that have one, and why the others have none, by `_key`."""
+    proxies: dict[str, Proxy] = {}
+    reasons = {_key(*place): reason for place, reason in found.reasons.items()}
+    for done, (place, mlp) in enumerate(found.mlps.items()):
+        how.on_progress(done, len(found.mlps))
+        try:
+            made = distil(mlp, mlp.hidden_size, how.settings, how.seed, device=how.device)
+        except DegenerateError as error:
+            reasons[_key(*place)] = str(error)
+        else:
+            proxies[_key(*place)] = made
+    how.on_progress(len(found.mlps), len(found.mlps))
+    return proxies, reasons
+
+
+def _key(block: int, place: int) -> str:
+    return f"{block}.{place}"
+
+
+class ProxyUnits:
+    """A model's MLPs by their proxies in the store; satisfies `provenance.comparison.blocks.Units`."""
+
+    def __init__(self, folder: Path, role: str, device: str) -> None:
+        described = json.loads((folder / FITS).read_text())
+        self.shape = TypeAdapter(Shape).validate_python(described["shape"])
+        self._fits = {key: Fit(**fit) for key, fit in described["fits"].items()}
+        self._reasons: dict[str, str] = described["reasons"]
+        self._seed = int(described["seed"])
+        self._folder, self._role, self._device = folder, role, device
+
+    def block(self, index: int, place: int = 0) -> Proxy:
+        """One MLP's proxy.
+
+        Raises
+        ------
+        DegenerateError
+            If its MLP could not be imitated at all.
+        """
+        key = _key(index, place)
+        if key in self._reasons:
+            raise DegenerateError(f"the {self._role}: {self._reasons[key]}")
+        with safe_open(self._folder / PROXIES, framework="pt") as file:
+            gate, up, down = (file.get_tensor(f"{key}.{name}") for name in MATRICES)
+        to = torch.device(self._device)
+        return Proxy(gate.to(to), up.to(to), down.to(to), self._fits[key], self._seed)

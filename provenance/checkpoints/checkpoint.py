@@ -1,0 +1,343 @@
+"""A checkpoint reference to verified local files and a digest; refuses unsafe ones.
+
+::
+
+    text --parse--> ModelSpec --fetch (hub only)--> folder --open_folder--> Checkpoint
+
+None of this needs torch or transformers: `provenance.loading.model` takes a `Checkpoint` from here on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
+from provenance.checkpoints.folder import (
+    ADAPTER_CONFIG,
+    CONFIG,
+    INDEX,
+    SINGLE,
+    TOKENIZER_FILES,
+    contained,
+    listing,
+    no_weights,
+    read_object,
+    weight_tensors,
+)
+from provenance.checkpoints.formats import has_code, refuse_packed
+from provenance.checkpoints.hub import cached_snapshot, fetch
+from provenance.checkpoints.parse import expanded, parse
+from provenance.checkpoints.safetensors_header import hash_tensors
+from provenance.errors import BundleError, SourceError
+from provenance.vocabulary import BLOCK_LIMIT, ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from provenance.checkpoints.fingerprint_file import Fingerprint
+    from provenance.checkpoints.safetensors_header import StoredTensor
+
+__all__ = [
+    "Checkpoint",
+    "base_of",
+    "fetch",
+    "lasting_digest",
+    "open_folder",
+    "parse",
+    "peek_blocks",
+    "tokenizer_digest",
+]
+
+# What a save or a download writes into a configuration without changing the model.
+VOLATILE = frozenset({"transformers_version", "_name_or_path", "_commit_hash"})
+
+BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder whose files have been verified, and what is known of it without loading it.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        What was asked for.
+    source : str
+        The spec as one word; of a hub repository with the commit that it resolved to.
+    folder : Path
+        Where the files are.
+    digest : str
+        ``sha256:`` over the configuration, without its volatile keys, and the weights.
+    weights_digest : str
+        ``sha256:`` over the weights alone: the names, types, shapes and bytes of all tensors, however
+        they are spread over files.
+    tokenizer_digest : str or None
+        ``sha256:`` over the tokenizer's files; None where there are none.
+    config : Mapping
+        The configuration as `config.json` has it.
+    parameters : int
+        The number of elements of all tensors in the weight files; where a quantized format packs
+        several weights into one element, that is fewer than the model's.
+    tensors : Mapping
+        What the headers of the weight files say of each tensor, by name.
+    conversion : str or None
+        From what this checkpoint was made, where it was not one at first.
+    pickle : bool
+        Whether that was a pickle.
+    remote_code : bool
+        Whether code of the checkpoint is run when it is loaded.
+    bundle : Fingerprint or None
+        Of a fingerprint bundle, what it says of the model that it was made of. Then ``folder`` is that
+        file, both digests are of its bytes, and there are no weights.
+    """
+
+    spec: ModelSpec
+    source: str
+    folder: Path
+    digest: str
+    weights_digest: str
+    tokenizer_digest: str | None
+    config: Mapping[str, Any] = field(repr=False, hash=False)
+    parameters: int
+    tensors: Mapping[str, StoredTensor] = field(default_factory=dict, repr=False, hash=False)
+    conversion: str | None = None
+    pickle: bool = False
+    remote_code: bool = False
+    bundle: Fingerprint | None = field(default=None, hash=False)
+
+    @property
+    def model_type(self) -> str:
+        """The family, as transformers names it: ``llama``."""
+        return str(self.config["model_type"])
+
+    @property
+    def architecture(self) -> str:
+        """The class that the checkpoint was saved from, else its family."""
+        names = self.config.get("architectures")
+        if isinstance(names, list) and names and isinstance(names[0], str):
+            return names[0]
+        return self.model_type
+
+    @property
+    def blocks(self) -> int | None:
+        """The number of transformer blocks, where the configuration says it."""
+        return _setting(self.config, BLOCK_KEYS)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """The number of token ids, where the configuration says it."""
+        return _setting(self.config, ("vocab_size",))
+
+    @property
+    def positions(self) -> int | None:
+        """The longest sequence that the model was made for, where the configuration says it."""
+        return _setting(self.config, POSITION_KEYS)
+
+
+def _setting(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
+    """Find the first positive integer under `keys`, also of the text part of a multimodal model."""
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
+        for key in keys:
+            value = part.get(key)
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return value
+    return None
+
+
+def open_folder(
+    folder: Path,
+    spec: ModelSpec,
+    sha256: Callable[[Path], str],
+    tensor_hashes: Callable[[Path], Mapping[str, str]] = hash_tensors,
+) -> Checkpoint:
+    """Verify and digest a local checkpoint folder.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder in transformers' format: `config.json` and safetensors.
+    spec : ModelSpec
+        What was asked for; of a hub repository with the commit that `fetch` returned as revision.
+    sha256 : callable
+        The hash of a file's content, memoised by whoever passes it.
+    tensor_hashes : callable
+        The hash of each tensor of a safetensors file, likewise.
+
+    Raises
+    ------
+    SourceError
+        The folder is not there, has no readable configuration or no safetensors, has a torn or
+        incomplete file, names files outside of itself, or holds codes of weights and no word on how
+        they are to be read.
+    """
+    config = _read_config(folder)
+    tensors = weight_tensors(folder)
+    refuse_packed(config, tensors)
+    code = _code(folder, config, sha256) if spec.trust_remote_code else {}
+    weights = _weights_digest(tensors, tensor_hashes)
+    return Checkpoint(
+        spec=spec,
+        source=spec.source,
+        folder=folder,
+        digest=_model_digest(config, weights, code),
+        weights_digest=weights,
+        tokenizer_digest=tokenizer_digest(folder, sha256),
+        config=config,
+        parameters=sum(tensor.elements for tensor in tensors.values()),
+        tensors=tensors,
+        remote_code=bool(code),
+    )
+
+
+def tokenizer_digest(folder: Path, sha256: Callable[[Path], str]) -> str | None:
+    """Digest the tokenizer's files in a folder; None where there are none."""
+    files = {
+        name: contained(folder, name) for name in TOKENIZER_FILES if os.path.lexists(folder / name)
+    }
+    return _digest(_hashes(files, sha256)) if files else None
+
+
+def lasting_digest(config: dict[str, Any]) -> str:
+    """Digest a configuration without what a save or a download writes into it."""
+    return _digest(_lasting(config))
+
+
+def base_of(folder: Path, spec: ModelSpec, recipes: Collection[str]) -> ModelSpec:
+    """Find the model that an adapter belongs on: what its spec says, else its configuration.
+
+    A configuration is its maker's, so that it may name a folder or a repository, and nothing else.
+
+    Raises
+    ------
+    SourceError
+        Neither names a model.
+    """
+    if isinstance(spec.base, ModelSpec):
+        return spec.base
+    if spec.base is not None:
+        return parse(spec.base, recipes)
+    config = read_object(contained(folder, ADAPTER_CONFIG))
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(name, str) or not name:
+        raise SourceError(f"{folder / ADAPTER_CONFIG} names no base; give it as base:")
+    if os.path.isdir(folder / name) and not os.path.isdir(name):  # noqa: PTH112  never raises
+        return ModelSpec(path=str(folder / name))
+    found = parse(name)
+    if found.path is None and found.repo is None:
+        raise SourceError(f"{folder / ADAPTER_CONFIG} names {name!r}; give the base as base:")
+    return replace(found, revision=revision) if found.repo and isinstance(revision, str) else found
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        what = "is a file; give the folder that it is in" if folder.exists() else "is not there"
+        raise SourceError(f"the folder {folder} {what}")
+    if not os.path.lexists(folder / CONFIG):
+        raise SourceError(f"{folder} {_no_config(folder)}")
+    file = contained(folder, CONFIG)
+    config = read_object(file)
+    if not isinstance(config.get("model_type"), str) or not config["model_type"]:
+        raise SourceError(f"{file} has no 'model_type'; save the model again with transformers")
+    if (_setting(config, BLOCK_KEYS) or 0) > BLOCK_LIMIT:
+        raise SourceError(f"{file} claims more than {BLOCK_LIMIT:,} blocks; no model has so many")
+    _refuse_other_weights(folder, config)
+    return config
+
+
+def _no_config(folder: Path) -> str:
+    if SINGLE not in listing(folder) and INDEX not in listing(folder):
+        return no_weights(listing(folder))
+    return f"has no {CONFIG}; give the folder of a checkpoint that transformers saved"
+
+
+def _refuse_other_weights(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse what makes transformers load other files than those that are digested."""
+    other = config.get("transformers_weights")
+    usual = SINGLE if os.path.lexists(folder / SINGLE) else INDEX
+    if other is not None and other != usual:
+        raise SourceError(
+            f"{folder / CONFIG} asks for the weights {other!r}, not {usual}; rename them"
+        )
+    if os.path.lexists(folder / ADAPTER_CONFIG):
+        raise SourceError(
+            f"{folder} has an adapter ({ADAPTER_CONFIG}) beside its weights; "
+            "merge it, or move it away"
+        )
+
+
+def _hashes(files: Mapping[str, Path], sha256: Callable[[Path], str]) -> dict[str, str]:
+    try:
+        return {name: sha256(file) for name, file in sorted(files.items())}
+    except OSError as error:
+        raise SourceError(f"{error.filename} cannot be read: {error.strerror or error}") from error
+
+
+def _weights_digest(
+    tensors: Mapping[str, StoredTensor], hashes: Callable[[Path], Mapping[str, str]]
+) -> str:
+    files = {tensor.file for tensor in tensors.values()}
+    found = {file: hashes(file) for file in sorted(files)}
+    return _digest(
+        {
+            name: [tensor.dtype, list(tensor.shape), found[tensor.file][name]]
+            for name, tensor in tensors.items()
+        }
+    )
+
+
+def _lasting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lasting(item) for key, item in value.items() if key not in VOLATILE}
+    return [_lasting(item) for item in value] if isinstance(value, list) else value
+
+
+def _code(folder: Path, config: dict[str, Any], sha256: Callable[[Path], str]) -> dict[str, str]:
+    """Hashes of the code that a checkpoint brings; empty where it needs none."""
+    if not has_code(folder, config):
+        return {}
+    names = [name for name in listing(folder) if name.endswith(".py")]
+    return _hashes({name: contained(folder, name) for name in names}, sha256)
+
+
+def _model_digest(config: dict[str, Any], weights: str, code: dict[str, str]) -> str:
+    try:
+        parts = {"config": _lasting(config), "weights": weights} | ({"code": code} if code else {})
+        return _digest(parts)
+    except RecursionError as error:
+        raise SourceError(f"the {CONFIG} is nested too deeply to be a configuration") from error
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def peek_blocks(spec: ModelSpec) -> int | None:
+    """Find a model's number of blocks, as far as it is known without torch and without network.
+
+    From the spec itself, a local folder, or a repository that the local hub cache has; else None.
+    Never raises: what is wrong with a model is said when it is used.
+    """
+    if spec.blocks is not None:
+        return spec.blocks
+    folder = None if spec.path is None else Path(expanded(spec.path))
+    if spec.repo is not None:
+        folder = cached_snapshot(spec)
+    if isinstance(spec.base, ModelSpec):
+        return peek_blocks(spec.base)
+    if folder is None:
+        return None
+    try:
+        if is_bundle(folder):
+            return read_fingerprint(folder).blocks
+        blocks = _setting(read_object(folder / CONFIG), BLOCK_KEYS)
+    except (BundleError, SourceError, OSError, ValueError):
+        return None
+    return blocks if blocks is None or blocks <= BLOCK_LIMIT else None

@@ -1,0 +1,371 @@
+"""The hub: repository ids, the local cache, and the download of one snapshot."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from provenance._quiet import quiet
+from provenance.checkpoints.folder import CONFIG, listing, no_weights, read_object, weight_files
+from provenance.checkpoints.formats import UNWANTED, form_of, has_code, wanted
+from provenance.checkpoints.safetensors_header import stored_tensors
+from provenance.errors import SourceError, one_line
+from provenance.store.entry import file_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from provenance.vocabulary import ModelSpec
+
+    Progress = Callable[[int, int], None]
+
+TIMEOUT = 10.0
+
+_REPO = re.compile(r"(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
+_REVISION = re.compile(r"\w[\w.+\-]*(/\w[\w.+\-]*)*", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def is_repo_id(text: str) -> bool:
+    """Whether `text` can be a repository's id, by the rules of `huggingface_hub`."""
+    forbidden = "--" in text or ".." in text or text.endswith(".git")
+    return _REPO.fullmatch(text) is not None and not forbidden
+
+
+def is_revision(text: str) -> bool:
+    """Whether `text` can be a branch, tag or commit, and cannot lead out of the cache's folders."""
+    return _REVISION.fullmatch(text) is not None and ".." not in text
+
+
+def hub_cache() -> Path:
+    """Return the folder of downloaded repositories, as `huggingface_hub`'s variables set it.
+
+    References
+    ----------
+    .. [1] https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
+    """
+    home = os.getenv("XDG_CACHE_HOME", str(Path("~") / ".cache"))
+    home = os.getenv("HF_HOME", str(Path(home) / "huggingface"))
+    cache = os.getenv("HUGGINGFACE_HUB_CACHE", str(Path(home) / "hub"))
+    cache = os.getenv("HF_HUB_CACHE", cache)
+    return Path(os.path.expandvars(os.path.expanduser(cache)))  # noqa: PTH111  never raises
+
+
+def cached_snapshot(spec: ModelSpec) -> Path | None:
+    """Find a repository's snapshot in the local cache, whole or not; None without one."""
+    repo, revision = spec.repo or "", spec.revision or "main"
+    if not is_repo_id(repo) or not is_revision(revision):
+        return None
+    root = hub_cache() / ("models--" + repo.replace("/", "--"))
+    try:
+        commit = revision
+        if not _COMMIT.fullmatch(revision):
+            commit = (root / "refs" / revision).read_text(encoding="ascii").strip()
+        snapshot = root / "snapshots" / commit
+        return snapshot if _COMMIT.fullmatch(commit) and snapshot.is_dir() else None
+    except (OSError, ValueError):
+        return None
+
+
+def fetch(
+    spec: ModelSpec, progress: Progress | None = None, *, endpoint: str | None = None
+) -> tuple[Path, str]:
+    """Bring a hub repository's configuration, weights and tokenizer to a local folder.
+
+    A full commit that is in the cache already is not asked for again. Where the hub cannot be
+    reached, the newest cached snapshot of the branch serves; the commit says which one that is. A
+    file of it that has lost its end, as in a crash of the machine, is downloaded again.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        A spec with `repo`; without a `revision` the head of the default branch is taken.
+    progress : callable, optional
+        Called, from several threads, with the bytes that are there and the bytes of all files.
+    endpoint : str, optional
+        The hub's address; None: the environment's ``HF_ENDPOINT``, else the public hub.
+
+    Returns
+    -------
+    folder : Path
+        The snapshot.
+    commit : str
+        Its 40 hexadecimal digits.
+
+    Raises
+    ------
+    SourceError
+        The id or revision cannot be meant, the repository is absent, private, gated, disabled, or
+        has no safetensors; the hub refuses the token, limits the rate, or cannot be reached.
+
+    References
+    ----------
+    .. [1] https://huggingface.co/docs/huggingface_hub/guides/download
+    """
+    if not is_repo_id(spec.repo or ""):
+        raise SourceError(f"{spec.repo!r} is not a repository's id; write org/name")
+    if not is_revision(spec.revision or "main"):
+        raise SourceError(f"{spec.revision!r} is not a revision; write a branch, tag or commit")
+    cached = cached_snapshot(spec)
+    torn = [] if cached is None else _torn(cached)
+    whole = cached if cached is not None and not torn and _is_whole(cached, spec) else None
+    if whole is not None and _COMMIT.fullmatch(spec.revision or ""):
+        return whole, whole.name
+    try:
+        commit, patterns = _look_up(spec, endpoint)
+    except _UnreachableError:
+        if whole is None:
+            raise
+        return whole, whole.name
+    for blob in torn:  # huggingface_hub takes what is there for whole
+        blob.unlink(missing_ok=True)
+    folder = _download(spec, commit, patterns, progress, endpoint)
+    if whole is None or whole.name != commit:
+        _check(spec, folder)
+    if form_of(folder, allow_pickle=spec.allow_pickle) is None:
+        weight_files(folder)
+    return folder, commit
+
+
+def read_texts(
+    spec: ModelSpec, names: Sequence[str], limit: int, endpoint: str | None = None
+) -> tuple[str, dict[str, Path]]:
+    """Fetch small files of a repository, and no others.
+
+    Returns
+    -------
+    commit : str
+        What the spec means today, 40 hexadecimal digits.
+    files : dict
+        Those of ``names`` that the repository has, of up to ``limit`` bytes each.
+
+    Raises
+    ------
+    SourceError
+        As `fetch`.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    if not is_repo_id(spec.repo or "") or not is_revision(spec.revision or "main"):
+        raise SourceError(
+            f"{spec.source}: not a repository's id; write org/name, or org/name@revision"
+        )
+    commit, listed = _ask(spec, endpoint)
+    found = {}
+    for name in set(names) & set(listed):
+        where = {"repo_id": spec.repo or "", "filename": name, "revision": commit}
+        with _translated(spec):
+            about = get_hf_file_metadata(hf_hub_url(**where, endpoint=endpoint), timeout=TIMEOUT)
+            if (about.size or 0) <= limit:
+                path = hf_hub_download(
+                    **where, cache_dir=hub_cache(), endpoint=endpoint, library_name="provenance"
+                )
+                found[name] = Path(path)
+    return commit, found
+
+
+def _check(spec: ModelSpec, folder: Path) -> None:
+    """Compare what was downloaded with its checksum: large files are cached under their SHA-256."""
+    for file in folder.iterdir():
+        blob = file.resolve()
+        if _is_damaged(blob):
+            blob.unlink()
+            raise SourceError(f"{spec.source}: {file.name} came damaged; download it again")
+
+
+class _UnreachableError(SourceError):
+    """The hub did not answer, so that what is cached may serve instead."""
+
+
+def _torn(snapshot: Path) -> list[Path]:
+    """The files of a cache behind a snapshot's weights that are neither sound nor what the hub has."""
+    found = []
+    for name in listing(snapshot):
+        if name.endswith(".safetensors"):
+            try:
+                stored_tensors(snapshot / name)
+            except SourceError:
+                found.append((snapshot / name).resolve())
+    return [blob for blob in found if blob.is_file() and _is_damaged(blob)]
+
+
+def _is_damaged(blob: Path) -> bool:
+    """Whether a file of the cache has other bytes than its name says: large files have their SHA-256."""
+    return _SHA256.fullmatch(blob.name) is not None and file_sha256(blob) != blob.name
+
+
+def _is_whole(snapshot: Path, spec: ModelSpec) -> bool:
+    try:
+        form = form_of(snapshot, allow_pickle=spec.allow_pickle)
+        if form is None or form.kind == "quantized":
+            weight_files(snapshot)
+        if form is None or form.kind in {"quantized", "pickle"}:
+            config = read_object(snapshot / CONFIG)
+            if spec.trust_remote_code:
+                has_code(snapshot, config)
+    except (SourceError, OSError):
+        return False
+    return True
+
+
+def _look_up(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
+    """Ask for the commit that the spec means today, and find what of its listing is to be loaded."""
+    commit, names = _ask(spec, endpoint)
+    patterns = wanted(
+        names, allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
+    )
+    if patterns is None:
+        raise SourceError(f"{spec.source} {no_weights(names)}")
+    return commit, patterns
+
+
+def _ask(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
+    """Ask for the commit that the spec means today, and for the names of its files."""
+    from huggingface_hub import HfApi
+
+    with _translated(spec):
+        info = HfApi(endpoint=endpoint, library_name="provenance").model_info(
+            spec.repo or "", revision=spec.revision, timeout=TIMEOUT
+        )
+    if info.sha is None or not _COMMIT.fullmatch(info.sha):
+        raise SourceError(f"{spec.source}: the hub names no commit for it; check HF_ENDPOINT")
+    return str(info.sha), sorted(sibling.rfilename for sibling in info.siblings or [])
+
+
+def _download(
+    spec: ModelSpec,
+    commit: str,
+    patterns: list[str],
+    progress: Progress | None,
+    endpoint: str | None,
+) -> Path:
+    from huggingface_hub import snapshot_download
+
+    with _translated(spec):
+        folder = snapshot_download(
+            spec.repo or "",
+            revision=commit,
+            cache_dir=hub_cache(),
+            allow_patterns=patterns,
+            ignore_patterns=list(UNWANTED),
+            tqdm_class=_meter(progress),
+            endpoint=endpoint,
+            library_name="provenance",
+        )
+    # downloading by commit leaves no ref, which finds the snapshot again without a network
+    _keep_ref(spec, commit)
+    return Path(folder)
+
+
+def _keep_ref(spec: ModelSpec, commit: str) -> None:
+    revision = spec.revision or "main"
+    if _COMMIT.fullmatch(revision):
+        return
+    ref = hub_cache() / ("models--" + (spec.repo or "").replace("/", "--")) / "refs" / revision
+    try:
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        draft = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
+        draft.write_text(commit, encoding="ascii")
+        draft.replace(ref)
+    except OSError:
+        return  # a convenience for later runs without a network; this run has what it needs
+
+
+def _meter(progress: Progress | None) -> type[Any]:
+    """Make a progress bar for `huggingface_hub` that draws nothing and tells `progress` instead."""
+    from tqdm.std import tqdm  # type: ignore[import-untyped]
+
+    class Meter(tqdm):  # type: ignore[misc]  # tqdm has no types
+        monitor_interval = 0  # else tqdm starts a thread that outlives the download
+
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            settings.pop("name", None)
+            settings.update(file=StringIO(), disable=False)
+            self._counts = settings.get("unit") == "B" and settings.get("desc") != _TRANSFER
+            super().__init__(*args, **settings)
+
+        def display(self, *_args: Any, **_settings: Any) -> bool:
+            return True
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            if progress is not None and self._counts and self.total:
+                progress(min(int(self.n), int(self.total)), int(self.total))
+            return bool(shown)
+
+    Meter.set_lock(RLock())  # tqdm's own lock starts a process
+    return Meter
+
+
+# The hub's second bar counts the bytes on the wire, which deduplication makes fewer.
+_TRANSFER = "Downloading bytes"
+
+
+@contextmanager
+def _translated(spec: ModelSpec) -> Iterator[None]:
+    """Turn what `huggingface_hub` raises into one line that says what to do."""
+    # HTTPError is httpx's or httpx2's, whichever this huggingface_hub is built on
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+
+    try:
+        with quiet():
+            yield
+    except (HfHubHTTPError, HTTPError, OSError, ValueError, RuntimeError) as error:
+        kind, text = _explain(error, spec)
+        raise kind(f"{spec.source}: {text}") from error
+
+
+def _explain(error: BaseException, spec: ModelSpec) -> tuple[type[SourceError], str]:
+    from huggingface_hub import constants, errors
+
+    # The downloaders hide the hub's answer behind a LocalEntryNotFoundError.
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
+        return _UnreachableError, _OFFLINE
+    # Gated is a kind of not found: it comes first.
+    named = (
+        (errors.GatedRepoError, _GATED.format(repo=spec.repo)),
+        (errors.RepositoryNotFoundError, _ABSENT),
+        (
+            errors.RevisionNotFoundError,
+            f"it has no revision {spec.revision!r}; look at its branches",
+        ),
+        (errors.DisabledRepoError, "the hub has disabled this repository"),
+        (errors.EntryNotFoundError, "a file of it is missing on the hub; try another revision"),
+        (errors.HFValidationError, "not a repository's id; write org/name"),
+    )
+    for kind, text in named:
+        if isinstance(error, kind):
+            return SourceError, text
+    response = getattr(error, "response", None)
+    if response is not None:
+        return _explain_status(response.status_code, response.headers.get("X-Error-Message", ""))
+    if isinstance(error, errors.HTTPError | ConnectionError | TimeoutError):
+        return _UnreachableError, _UNREACHABLE
+    return SourceError, f"it cannot be downloaded ({one_line(error)})"
+
+
+def _explain_status(status: int, message: str) -> tuple[type[SourceError], str]:
+    # the hub answers 401 for what is not there; huggingface_hub knows that of https endpoints only
+    if status == 401 and "Invalid credentials" not in message:
+        return SourceError, _ABSENT
+    if status == 429:
+        return _UnreachableError, "the hub limits the rate (429); wait a few minutes or log in"
+    if status in {401, 403}:
+        return SourceError, f"the hub refuses access ({status}); log in again: hf auth login"
+    if status >= 500:
+        return _UnreachableError, f"the hub has trouble ({status}); try again later"
+    return SourceError, f"the hub answers {status}; check HF_ENDPOINT and the id"
+
+
+_GATED = "gated; ask for access on https://huggingface.co/{repo}, then log in: hf auth login"
+_ABSENT = "there is no such repository, or it is private; check the id, or log in: hf auth login"
+_OFFLINE = "not in the local cache, and HF_HUB_OFFLINE is set; unset it, or download it before"
+_UNREACHABLE = "the hub cannot be reached; check the network, or give a local folder as path:"

@@ -1,0 +1,124 @@
+"""What a person writes for a model, as a `ModelSpec`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from typing import TYPE_CHECKING
+
+from provenance.checkpoints.fingerprint_file import SUFFIX
+from provenance.checkpoints.folder import SINGLE
+from provenance.checkpoints.formats import ADAPTER
+from provenance.checkpoints.hub import is_repo_id, is_revision
+from provenance.errors import SourceError
+from provenance.vocabulary import ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_URL = re.compile(r"[a-z][a-z0-9]*://\S+", re.ASCII)
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
+FORMS = (
+    "write a folder (./model), a hub repository (org/name or org/name@revision), a URL "
+    "(s3://bucket/model), or a recipe"
+)
+
+
+def parse(text: str, recipes: Collection[str] = ()) -> ModelSpec:
+    """Find the model that a person means by `text` on a command line.
+
+    In this order: a URL, by its ``://``; the prefixes ``recipe:``, ``path:``, ``repo:`` and ``hf:``;
+    a folder that exists; a recipe's name; what can only be a path; a hub id with an optional
+    ``@revision``.
+
+    Parameters
+    ----------
+    text : str
+        What was typed.
+    recipes : collection of str
+        The names of the recipes that there are.
+
+    Raises
+    ------
+    SourceError
+        The folder or recipe is not there, or the text has none of the three forms.
+
+    Examples
+    --------
+    >>> parse("org/name@main").source
+    'repo:org/name@main'
+    """
+    text = text.strip()
+    if _URL.fullmatch(text):
+        return ModelSpec(url=text)
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in {"recipe", "path", "repo", "hf"}:
+        readers = {"recipe": lambda name: _recipe(name, recipes), "path": _path}
+        return readers.get(prefix, _repo)(rest)
+    if text and os.path.isdir(expanded(text)):  # noqa: PTH112  never raises
+        return _path(text)
+    if text in recipes:
+        return ModelSpec(recipe=text)
+    return _guess(text, recipes)
+
+
+def _guess(text: str, recipes: Collection[str]) -> ModelSpec:
+    if _looks_like_path(text):
+        return _path(text)
+    if _namespace(text) in {_namespace(name) for name in recipes} - {None}:
+        return _recipe(text, recipes)
+    return _repo(text)
+
+
+def _looks_like_path(text: str) -> bool:
+    if text.startswith((".", "/", "~")) or "\\" in text:
+        return True
+    # A revision may have slashes of its own: org/name@refs/pr/1.
+    return text.partition("@")[0].count("/") > 1 or os.path.isfile(text)  # noqa: PTH113  never raises
+
+
+def expanded(text: str) -> str:
+    """Put a home folder in place of ``~``; never raises."""
+    try:
+        return os.path.expanduser(text)  # noqa: PTH111  Path's raises where there is no such user
+    except ValueError:  # no user's name has such characters
+        return text
+
+
+def _namespace(name: str) -> str | None:
+    return name.partition("/")[0] if "/" in name else None
+
+
+def _path(text: str) -> ModelSpec:
+    folder = expanded(text)
+    if text and os.path.isdir(folder):  # noqa: PTH112  never raises
+        return ModelSpec(path=folder)
+    if os.path.isfile(folder) and _is_model_file(folder):  # noqa: PTH113  never raises
+        return ModelSpec(path=folder)
+    if os.path.isfile(folder):  # noqa: PTH113  never raises
+        home = os.path.dirname(folder) or "."  # noqa: PTH120
+        raise SourceError(f"{text!r} is a file; give the folder that it is in: {home}")
+    raise SourceError(f"there is no folder {text!r}")
+
+
+def _is_model_file(file: str) -> bool:
+    """Whether a file can stand for a model: weights that lie in no folder, or a fingerprint."""
+    if file.endswith(SUFFIX):
+        return os.path.basename(file) not in {SINGLE, ADAPTER} and not SHARD.search(file)  # noqa: PTH119
+    return file.endswith(".gguf")
+
+
+def _recipe(name: str, recipes: Collection[str]) -> ModelSpec:
+    if name and (name in recipes or not recipes):
+        return ModelSpec(recipe=name)
+    close = difflib.get_close_matches(name, recipes, n=1)
+    known = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(recipes))}"
+    raise SourceError(f"there is no recipe {name!r}; {known}")
+
+
+def _repo(text: str) -> ModelSpec:
+    name, at, revision = text.partition("@")
+    if not is_repo_id(name) or (at and not is_revision(revision)):
+        raise SourceError(f"{text!r} names no model; {FORMS}")
+    return ModelSpec(repo=name, revision=revision or None)

@@ -1,0 +1,136 @@
+"""Checkpoints in object stores and on other file systems, through fsspec."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from provenance.checkpoints.folder import INDEX, no_weights, read_object
+from provenance.checkpoints.formats import UNWANTED, wanted
+from provenance.errors import SourceError
+from provenance.store.objects import BACKENDS, check_url, file_system, said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from provenance.vocabulary import ModelSpec
+
+INDEX_BYTES = 100 * 2**20
+CHUNK = 2**20
+_CHANGES = ("ETag", "etag", "md5Hash", "md5", "generation", "LastModified", "mtime", "created")
+
+
+@dataclass(frozen=True)
+class Distant:
+    """Files at a URL that a checkpoint needs: name to path there, size, and what tells a change."""
+
+    url: str
+    files: tuple[tuple[str, str], ...]
+    states: tuple[tuple[str, int, str], ...]
+
+
+def look_up(spec: ModelSpec) -> Distant:
+    """Find which files at a URL are needed, without reading any but the index.
+
+    Raises
+    ------
+    SourceError
+        The URL is of no kind that is read, its library is absent, nothing to load is there, or what
+        is there cannot be listed.
+    """
+    url = spec.url or ""
+    with _translated(url):
+        opened, path = _file_system(url)
+        found = _listing(opened, path)
+        names = wanted(
+            list(found), allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
+        )
+        if names is None:
+            raise SourceError(f"{url} {no_weights(sorted(found))}")
+        chosen = [name for name in sorted(found) if _is_chosen(name, names)]
+        states = [(name, int(found[name]["size"] or 0), _state(found[name])) for name in chosen]
+    return Distant(url, tuple((name, found[name]["name"]) for name in chosen), tuple(states))
+
+
+def download(
+    distant: Distant, folder: Path, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Bring the files of a URL to a folder; of shards only those that the index lists.
+
+    Raises
+    ------
+    SourceError
+        A file cannot be read, or comes in another size than it was listed with.
+    """
+    total, done = sum(size for _, size, _ in distant.states), 0
+    sizes = {name: size for name, size, _ in distant.states}
+    with _translated(distant.url):
+        opened, _ = _file_system(distant.url)
+        # the index first, which says what else is needed
+        for name, path in sorted(distant.files, key=lambda file: file[0] != INDEX):
+            if _is_needless(name, folder):
+                continue
+            with opened.open(path, "rb") as source, (folder / name).open("wb") as target:
+                shutil.copyfileobj(source, target, CHUNK)
+            done += sizes[name]
+            if (folder / name).stat().st_size != sizes[name]:
+                raise SourceError(
+                    f"{distant.url}: {name} came in another size than it is listed with; try again"
+                )
+            if progress is not None:
+                progress(done, total)
+
+
+def _is_needless(name: str, folder: Path) -> bool:
+    """Whether a file is a shard that the index, which is there by now, does not list."""
+    if not name.endswith(".safetensors") or not (folder / INDEX).is_file():
+        return False
+    weight_map = read_object(folder / INDEX, INDEX_BYTES).get("weight_map")
+    return isinstance(weight_map, dict) and name not in weight_map.values()
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    check_url(url, BACKENDS, "is of no kind that is read", SourceError)
+    return file_system(url, SourceError)
+
+
+def _listing(opened: Any, path: str) -> dict[str, dict[str, Any]]:
+    """The files right below a path by name; of a file, itself."""
+    entries = opened.ls(path, detail=True)
+    files = [entry for entry in entries if entry["type"] == "file"]
+    return {_name(entry["name"]): entry for entry in files if _name(entry["name"])}
+
+
+def _name(path: str) -> str:
+    name = path.rstrip("/").rpartition("/")[2]
+    return "" if "\\" in name or name in {".", ".."} else name
+
+
+def _is_chosen(name: str, patterns: list[str]) -> bool:
+    unwanted = any(fnmatchcase(name, pattern) for pattern in UNWANTED)
+    return not unwanted and any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _state(entry: dict[str, Any]) -> str:
+    return " ".join(f"{key}={entry[key]}" for key in _CHANGES if entry.get(key) is not None)
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    try:
+        yield
+    except SourceError:
+        raise
+    except FileNotFoundError as error:
+        raise SourceError(f"there is nothing at {url}; check the address") from error
+    except PermissionError as error:
+        raise SourceError(
+            f"{url}: access is refused; check the credentials in the environment"
+        ) from error
+    # every backend has exceptions of its own: no credentials, no route, no bucket
+    except Exception as error:
+        raise SourceError(f"{url} cannot be read ({said(error)})") from error

@@ -1,0 +1,304 @@
+"""Runs what a plan asks for: opens models, has their activations captured, their blocks compared.
+
+Everything is kept in the store, under a key that says all that the result depends on, so that workers
+share their work and a second run computes nothing. A run that finds all its evidence in the store
+imports no torch: what needs torch is in `provenance.capture.units`, imported when there is work for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from functools import cached_property
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from provenance import recipes
+from provenance._text import without_home
+from provenance.checkpoints.checkpoint import parse
+from provenance.comparison.captures import Captures
+from provenance.comparison.models import Models
+from provenance.comparison.pair import Pair
+from provenance.comparison.per_model import PerModel
+from provenance.comparison.plan import Comparison
+from provenance.comparison.records import comparison_fields, imitates
+from provenance.errors import ProvenanceError, let_go
+from provenance.evidence.records import Evidence, EvidenceError
+from provenance.inputs import corpus
+from provenance.store.store import Store
+from provenance.vocabulary import (
+    PERMUTATIONS,
+    DistillSettings,
+    InputsSpec,
+    Memory,
+    ModelSpec,
+    Stage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+    from pathlib import Path
+
+    from provenance.capture.units import Encoded
+    from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.comparison.plan import Capture
+    from provenance.store.store import JSON
+    from provenance.vocabulary import StatisticName
+
+MEASURE_VERSION = 2
+"""Raised whenever the same request would give other evidence, statistic and capture apart."""
+
+EVIDENCE = "evidence.json"
+
+
+class Executor:
+    """Gets evidence, computing only what the store does not hold.
+
+    Parameters
+    ----------
+    store : Store
+        Shared by all processes that should share work.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:N".
+    on_stage : callable, optional
+        Told of progress; must not raise.
+    distillation : DistillSettings, optional
+        How `generalized` imitates MLPs; what is drawn for it comes from the seed of the inputs.
+    memory : Memory, optional
+        How much may be used; it decides how large batches are, and which models run from disk.
+    """
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        device: str = "auto",
+        on_stage: Callable[[Stage], None] | None = None,
+        distillation: DistillSettings | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        self.store = Store() if store is None else store
+        self.device = device
+        self.on_stage = on_stage
+        self.distillation = distillation or DistillSettings()
+        self.memory = memory or Memory()
+        self._models = Models(self.store, self._tell, device)
+        self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
+        self._texts: dict[InputsSpec, str] = {}
+        self._captures = Captures()
+
+    def checkpoint(self, spec: ModelSpec) -> Checkpoint:
+        """Verified local files of a model: made, downloaded or found.
+
+        Raises
+        ------
+        SourceError
+            If they cannot be had or cannot be trusted.
+        """
+        return self._models.checkpoint(spec)
+
+    def evidence(self, comparison: Comparison) -> Evidence:
+        """Evidence on a pair, from this run, from the store, or measured now.
+
+        Raises
+        ------
+        ProvenanceError
+            One line: what was wrong with which model, and what to do.
+        """
+        if comparison not in self._evidence:
+            try:
+                self._evidence[comparison] = self._stored_evidence(comparison)
+            except ProvenanceError as error:
+                # a pair's many tests ask for the same evidence: what cannot be had is tried once
+                let_go(error)
+                self._evidence[comparison] = error
+            except KeyboardInterrupt as error:
+                let_go(error)  # a notebook keeps it
+                raise
+        found = self._evidence[comparison]
+        if isinstance(found, ProvenanceError):
+            raise found
+        return found
+
+    def has(self, comparison: Comparison) -> bool:
+        """Whether the store holds the evidence; opens both models, and runs none."""
+        return (
+            self.store.get("evidence", self._fields(comparison, *self._pair(comparison)))
+            is not None
+        )
+
+    def ensure(self, comparison: Comparison) -> None:
+        """Have evidence in the store, and keep none of it in this process; raises as `evidence`."""
+        self._stored_evidence(comparison)
+
+    def remember(self, comparison: Comparison, error: ProvenanceError) -> None:
+        """Take over what another process met: `evidence` raises it, and does not try again."""
+        self._evidence.setdefault(comparison, error)
+
+    def captures(self, comparison: Comparison) -> tuple[Capture, ...]:
+        """What must be computed of either model before the two are compared; opens them, runs none."""
+        return self._captures.of(comparison, *self._pair(comparison))
+
+    def capture(self, capture: Capture) -> None:
+        """Have what a comparison needs of one model in the store.
+
+        Raises
+        ------
+        ProvenanceError
+            As `evidence`, where this model is what is wrong.
+        """
+        model = self.checkpoint(capture.model)
+        seed = capture.inputs.seed
+        if capture.role is not None:
+            self.work.imitations(model, self.distillation, seed, capture.role)
+            return
+        inputs = self.encoded.of_pair(capture.inputs, model, self.checkpoint(capture.partner))
+        self.work.activations(model, inputs, gated=capture.gated)
+
+    def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
+        return self.checkpoint(comparison.candidate), self.checkpoint(comparison.reference)
+
+    def dependencies(self, comparison: Comparison) -> dict[str, JSON]:
+        """All that evidence depends on, save where the models lie and the device.
+
+        The two models are in the order of their digests, whichever is the candidate.
+
+        Raises
+        ------
+        ProvenanceError
+            If a model cannot be had.
+        """
+        models = self._pair(comparison)
+        fields = self._fields(comparison, *models)
+        made = sorted(
+            [model.digest, model.tokenizer_digest or "", model.spec.dtype or ""] for model in models
+        )
+        return {**fields, "models": made, "device": None}
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        """Ids of texts that were encoded in this run."""
+        from provenance.capture.units import Encoded
+
+        return Encoded()
+
+    @property
+    def work(self) -> PerModel:
+        """What computes things of single models, and keeps them in the store."""
+        return PerModel(self.store, self.device, self._tell, self.memory)
+
+    def _tell(self, stage: Stage) -> None:
+        if self.on_stage is not None:
+            self.on_stage(replace(stage, subject=without_home(stage.subject)))
+
+    def _stored_evidence(self, comparison: Comparison) -> Evidence:
+        candidate, reference = self._pair(comparison)
+        fields = self._fields(comparison, candidate, reference)
+
+        def measure(folder: Path) -> None:
+            measured = self._measure(comparison, candidate, reference)
+            (folder / EVIDENCE).write_text(measured.to_json())
+
+        pair = f"{candidate.source} and {reference.source}"
+        entry = self.store.get_or_create(
+            "evidence", fields, measure, lambda: self._tell(Stage("wait", pair))
+        )
+        try:
+            return Evidence.from_json(entry.read_text(EVIDENCE))
+        except EvidenceError as error:
+            there = f", and its like below {self.store.url}," if self.store.url else ""
+            raise EvidenceError(
+                f"{entry.path}: {error}; remove that folder{there} and run again"
+            ) from None
+
+    def _fields(
+        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+    ) -> dict[str, JSON]:
+        """All that the evidence depends on, known without torch and without running a model."""
+        inputs = comparison.inputs
+        text = self._text_digest(inputs) if inputs.kind == "text" else None
+        distilled = {"distillation": asdict(self.distillation)} if imitates(comparison) else {}
+        return {
+            **distilled,
+            **comparison_fields(comparison, candidate, reference),
+            "measure": MEASURE_VERSION,
+            "text": text,
+            "device": self.device,
+        }
+
+    def _text_digest(self, inputs: InputsSpec) -> str:
+        """Digest of the text that will be read, once for all pairs."""
+        if inputs not in self._texts:
+            used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
+            self._texts[inputs] = sha256(used.encode()).hexdigest()
+        return self._texts[inputs]
+
+    def _measure(
+        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+    ) -> Evidence:
+        pair = Pair(comparison, candidate, reference, self.work, self.encoded, self.distillation)
+        return pair.measure()
+
+
+def compare(
+    candidate: str | PathLike[str] | ModelSpec,
+    reference: str | PathLike[str] | ModelSpec,
+    *,
+    inputs: InputsSpec | None = None,
+    statistic: StatisticName = "match",
+    cross: bool = False,
+    permutations: int = PERMUTATIONS,
+    executor: Executor | None = None,
+) -> Evidence:
+    """Measure one pair of models.
+
+    Parameters
+    ----------
+    candidate, reference : str, path or ModelSpec
+        A folder, a hub id (``org/name@revision``), or a recipe (``quickstart/base``). The reference is
+        the model whose training the null hypothesis speaks of.
+    inputs : InputsSpec, optional
+        What both are fed; 4096 tokens of the standard library's sources by default.
+    statistic : str
+        A name of `provenance.statistics.REGISTRY`.
+    cross : bool
+        Test every block of one against every block of the other (the paper's localized test), and
+        find the best one-to-one map of blocks.
+    permutations : int
+        PERMTEST's T, for the statistics that need it (`l2`, `mode_connectivity`).
+    executor : Executor, optional
+        Where and with which store to run; all defaults otherwise.
+
+    Returns
+    -------
+    Evidence
+        Judge it with `provenance.evidence.verdict.decide`.
+
+    Raises
+    ------
+    ProvenanceError
+        One line: what was wrong with which model, and what to do.
+
+    Examples
+    --------
+    >>> evidence = compare("quickstart/finetuned", "quickstart/base")  # doctest: +SKIP
+    >>> evidence.log10_p < -100  # doctest: +SKIP
+    True
+    """
+    comparison = Comparison.of(
+        as_spec(candidate),
+        as_spec(reference),
+        inputs or InputsSpec(),
+        statistic,
+        cross=cross,
+        permutations=permutations,
+    )
+    return (executor or Executor()).evidence(comparison)
+
+
+def as_spec(model: str | PathLike[str] | ModelSpec) -> ModelSpec:
+    """What a person writes for a model, as a `ModelSpec`; see `provenance.checkpoints.checkpoint.parse`."""
+    if isinstance(model, ModelSpec):
+        return model
+    if isinstance(model, str):
+        return parse(model, recipes.RECIPES)
+    return ModelSpec(path=str(model))

@@ -1,0 +1,285 @@
+"""A model's spec to verified local files: found, downloaded, made on the spot, or converted.
+
+What is made or converted is kept in the store, under all that it depends on. Nothing here imports
+torch, unless there is something to make or to convert that the store does not hold.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provenance import recipes
+from provenance.checkpoints.checkpoint import (
+    Checkpoint,
+    base_of,
+    fetch,
+    lasting_digest,
+    open_folder,
+    tokenizer_digest,
+)
+from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
+from provenance.checkpoints.folder import ADAPTER_CONFIG, CONFIG, contained, read_object
+from provenance.checkpoints.formats import form_of
+from provenance.checkpoints.safetensors_header import hash_tensors
+from provenance.errors import BundleError, SourceError
+from provenance.vocabulary import ModelSpec, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from provenance.checkpoints.formats import Form
+    from provenance.store.store import JSON, Entry, Store
+    from provenance.vocabulary import Disguise
+
+
+class Models:
+    """Checkpoints by their specs, each opened once.
+
+    Parameters
+    ----------
+    store : Store
+        Keeps what is made and what was hashed.
+    tell : callable
+        Told of progress.
+    device : str
+        Where what needs a GPU to be converted is converted: "auto", "cpu", "cuda" or "cuda:N".
+    """
+
+    def __init__(self, store: Store, tell: Callable[[Stage], None], device: str = "cpu") -> None:
+        self.store = store
+        self._device = device
+        self._tell = tell
+        self._opened: dict[ModelSpec, Checkpoint] = {}
+        self._opening: set[ModelSpec] = set()
+
+    def checkpoint(self, spec: ModelSpec) -> Checkpoint:
+        """Verified local files of a model: found, downloaded, made, or converted.
+
+        Raises
+        ------
+        SourceError
+            If they cannot be had or cannot be trusted.
+        """
+        if spec in self._opening:
+            raise SourceError(f"{spec.source} is an adapter on itself; give its base as base:")
+        if spec not in self._opened:
+            self._opening.add(spec)
+            try:
+                self._opened[spec] = self._checkpoint(spec)
+            finally:
+                self._opening.remove(spec)
+        return self._opened[spec]
+
+    def _checkpoint(self, spec: ModelSpec) -> Checkpoint:
+        if spec.disguised is not None:
+            return self._disguised(spec, spec.disguised)
+        place, spec = self._place(spec)
+        if spec.path is not None and is_bundle(place):
+            return self._bundle(place, spec)
+        form = form_of(place, allow_pickle=spec.allow_pickle)
+        if spec.base is not None and (form is None or form.kind != "adapter"):
+            raise SourceError(f"{spec.source} is no adapter, so that it has no base; remove base:")
+        if form is None:
+            return self._open(place, spec)
+        convert = {
+            "adapter": self._from_adapter,
+            "gguf": self._from_gguf,
+            "pickle": self._from_pickle,
+            "quantized": self._from_quantized,
+        }
+        return convert[form.kind](form, spec)
+
+    def _open(self, folder: Path, spec: ModelSpec) -> Checkpoint:
+        return open_folder(folder, spec, self.store.sha256, self._tensor_hashes)
+
+    def _bundle(self, file: Path, spec: ModelSpec) -> Checkpoint:
+        """A fingerprint bundle, which stands in the place of a checkpoint; its digest is the file's."""
+        if spec != ModelSpec(path=spec.path, blocks=spec.blocks):
+            raise SourceError(
+                f"{spec.source} is a fingerprint: it takes no key besides path and blocks"
+            )
+        said = read_fingerprint(file)
+        digest = "sha256:" + self.store.sha256(file)
+        return Checkpoint(
+            spec=spec,
+            source=spec.source,
+            folder=file,
+            digest=digest,
+            weights_digest=digest,
+            tokenizer_digest=None,
+            config={
+                "model_type": "fingerprint",
+                "architectures": [said.architecture],
+                "num_hidden_layers": said.blocks,
+            },
+            parameters=said.parameters,
+            conversion=said.conversion,
+            bundle=said,
+        )
+
+    def _tensor_hashes(self, file: Path) -> Mapping[str, str]:
+        text = self.store.remembered(file, "tensors", lambda real: json.dumps(hash_tensors(real)))
+        found: dict[str, str] = json.loads(text)
+        return found
+
+    def _place(self, spec: ModelSpec) -> tuple[Path, ModelSpec]:
+        """Where a model's files are, and its spec, of a repository with the commit."""
+        if spec.recipe is not None:
+            return self._made(spec.recipe).path, spec
+        if spec.path is not None:
+            return Path(spec.path).expanduser(), spec
+        if spec.url is not None:
+            return self._fetched(spec), spec
+        self._tell(Stage("download", spec.source))
+        folder, commit = fetch(spec)
+        return folder, replace(spec, revision=commit)
+
+    def _fetched(self, spec: ModelSpec) -> Path:
+        """The folder, or the GGUF file, that a URL's files were brought to; anew when they change."""
+        from provenance.checkpoints.urls import download, look_up
+
+        self._tell(Stage("download", spec.source))
+        distant = look_up(spec)
+        fields: dict[str, JSON] = {"url": distant.url, "files": distant.states}
+
+        def make(folder: Path) -> None:
+            download(distant, folder, lambda i, n: self._tell(Stage("download", spec.source, i, n)))
+
+        # whoever needs it elsewhere can fetch it there
+        return self._kept(spec.source, fields, make, here=True).path
+
+    def _made(self, name: str) -> Entry:
+        """A recipe's checkpoint folder, made by this process if by none before."""
+        recipe = recipes.get(name)
+        parent = None if recipe.parent is None else self._made(recipe.parent).path
+        others = {other: self._made(other).path for other in recipe.others}
+
+        def make(folder: Path) -> None:
+            from provenance.recipes.build import build
+
+            def tell(_what: str, done: int, total: int) -> None:
+                self._tell(Stage("make", name, done, total))
+
+            build(name, folder, parent, tell, others)
+
+        return self._kept(name, recipe.fields(), make)
+
+    def _disguised(self, spec: ModelSpec, disguise: Disguise) -> Checkpoint:
+        """A copy of a model in a disguise that keeps its function: the positive control."""
+        from provenance.comparison.disguised import DISGUISE_VERSION, save_disguised
+
+        original = self.checkpoint(replace(spec, disguised=None))
+        if original.bundle is not None:
+            raise BundleError(
+                f"{original.source} is a fingerprint: it has no weights to make a disguised copy of, so "
+                "that independence of it has no positive control: set controls: false, or use the model"
+            )
+        fields: dict[str, JSON] = {"disguise": DISGUISE_VERSION, "of": original.digest}
+        if disguise != "all":
+            fields["kind"] = disguise
+        entry = self._kept(
+            spec.source, fields, lambda folder: save_disguised(original, folder, disguise)
+        )
+        return self._open(entry.path, spec)
+
+    def _from_adapter(self, form: Form, spec: ModelSpec) -> Checkpoint:
+        """An adapter merged into its base, which is a model like any other."""
+        try:
+            base = self.checkpoint(base_of(form.folder, spec, recipes.RECIPES))
+        except SourceError as error:
+            raise SourceError(f"{spec.source}: its base cannot be had: {error}") from error
+        (file,) = form.files
+        fields: dict[str, JSON] = {
+            "base": base.digest,
+            "base tokenizer": base.tokenizer_digest,
+            "config": lasting_digest(read_object(form.folder / ADAPTER_CONFIG)),
+            "weights": self.store.sha256(file),
+        }
+
+        def make(folder: Path) -> None:
+            from provenance.conversions.adapter import merge_adapter
+
+            merge_adapter(form, base, folder, spec.source, spec.dtype)
+
+        onto = f"{base.source}, {base.conversion}" if base.conversion else base.source
+        made = self._converted(form, spec, fields, make)
+        says = f"adapter merged into {onto}"
+        pickled = base.pickle or not file.name.endswith(".safetensors")
+        return replace(
+            made, conversion=says, pickle=pickled, remote_code=made.remote_code or base.remote_code
+        )
+
+    def _from_gguf(self, form: Form, spec: ModelSpec) -> Checkpoint:
+        def make(folder: Path) -> None:
+            from provenance.conversions.gguf import convert_gguf
+
+            convert_gguf(form, folder, spec.source, spec.dtype)
+
+        fields = {"weights": self.store.sha256(form.files[0])}
+        made = self._converted(form, spec, fields, make)
+        return replace(made, conversion=f"{form.files[0].name} dequantized")
+
+    def _from_pickle(self, form: Form, spec: ModelSpec) -> Checkpoint:
+        def make(folder: Path) -> None:
+            from provenance.conversions.pickled import convert_pickle
+
+            convert_pickle(form, folder, spec.source)
+
+        fields: dict[str, JSON] = {
+            "config": lasting_digest(read_object(contained(form.folder, CONFIG))),
+            "weights": {file.name: self.store.sha256(file) for file in form.files},
+        }
+        made = self._converted(form, spec, fields, make)
+        return replace(made, conversion="converted from a pickle", pickle=True)
+
+    def _from_quantized(self, form: Form, spec: ModelSpec) -> Checkpoint:
+        original = self._open(form.folder, spec)
+        method = form.method or ""
+
+        def make(folder: Path) -> None:
+            from provenance.conversions.quantized import dequantize
+            from provenance.loading.devices import lease
+
+            with lease(self._device, self.store.root / "locks") as device:
+                dequantize(original, method, folder, device)
+
+        made = self._converted(form, spec, {"original": original.digest}, make)
+        return replace(made, conversion=f"{method} dequantized")
+
+    def _converted(
+        self,
+        form: Form,
+        spec: ModelSpec,
+        fields: Mapping[str, JSON],
+        make: Callable[[Path], None],
+    ) -> Checkpoint:
+        """The plain checkpoint that is made of something else, once for all who need it."""
+        from provenance.conversions import CONVERSION_VERSION
+
+        key: dict[str, JSON] = {
+            "conversion": form.kind,
+            "version": CONVERSION_VERSION,
+            "dtype": spec.dtype,
+            "tokenizer": tokenizer_digest(form.folder, self.store.sha256),
+            **fields,
+        }
+        return self._open(self._kept(spec.source, key, make).path, spec)
+
+    def _kept(
+        self,
+        subject: str,
+        fields: Mapping[str, JSON],
+        make: Callable[[Path], None],
+        *,
+        here: bool = False,
+    ) -> Entry:
+        def build(folder: Path) -> None:
+            self._tell(Stage("make", subject))
+            make(folder)
+
+        return self.store.get_or_create(
+            "checkpoint", fields, build, lambda: self._tell(Stage("wait", subject)), here=here
+        )

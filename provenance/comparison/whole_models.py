@@ -1,0 +1,173 @@
+"""Statistics of whole models: `csu_all`, distances, JSD. `comparison.blocks` has those of blocks.
+
+Weights are read lazily, tensor by tensor, and no model is built for `csu_all` and `l2`; `jsd` and
+`mode_connectivity` run models on the suite's inputs. A distance gets its p-value from PERMTEST.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from provenance.loading.lazy_tensors import LazyTensors
+from provenance.loading.model import load_model
+from provenance.statistics.csu import csu_all
+from provenance.statistics.jsd import JensenShannon
+from provenance.statistics.mode_connectivity import interpolate
+from provenance.statistics.permtest import Symmetries, l2_permtest, permtest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.inputs.tokens import Inputs
+
+    Parameters = Mapping[str, torch.Tensor]
+
+
+LOSS_TOKENS = 1024
+"""Token positions that a loss is measured on: PERMTEST measures it T + 1 times."""
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """What a statistic of two whole models found.
+
+    ``value`` is the statistic's own number (larger is more alike, but for `jsd`); ``log10_p`` is None
+    where it has no p-value. ``permutations`` is PERMTEST's T. ``details`` holds what explains it.
+    """
+
+    value: float | None
+    log10_p: float | None
+    permutations: int | None = None
+    details: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PairInputs:
+    """What a statistic of two whole models may use; ``inputs`` is None for weights alone."""
+
+    candidate: Checkpoint
+    reference: Checkpoint
+    inputs: Inputs | None
+    device: str
+    seed: int
+    permutations: int
+
+
+def measure_pair(statistic: str, given: PairInputs) -> PairResult:
+    """Compute one of `csu_all`, `jsd`, `l2`, `mode_connectivity`."""
+    measures: Mapping[str, Callable[[PairInputs], PairResult]] = {
+        "csu_all": _csu_all,
+        "jsd": _jsd,
+        "l2": _l2,
+        "mode_connectivity": _mode_connectivity,
+    }
+    return measures[statistic](given)
+
+
+def _csu_all(given: PairInputs) -> PairResult:
+    result = csu_all(LazyTensors(given.candidate), LazyTensors(given.reference), seed=given.seed)
+    strongest = result.strongest()
+    details: dict[str, float | int | str] = {
+        "tensors": len(result.tensors),
+        "skipped": len(result.skipped),
+        "strongest": strongest.name,
+        "exact": int(result.exact()),
+    }
+    return PairResult(strongest.result.correlation, result.log10_p, details=details)
+
+
+def _l2(given: PairInputs) -> PairResult:
+    reference = LazyTensors(given.reference)
+    result = l2_permtest(
+        LazyTensors(given.candidate),
+        reference,
+        trials=given.permutations,
+        seed=given.seed,
+        members=_symmetries(given.reference, reference),
+    )
+    return PairResult(
+        result.observed, result.log10_p, given.permutations, {"largest_of_null": max(result.null)}
+    )
+
+
+def _jsd(given: PairInputs) -> PairResult:
+    assert given.inputs is not None
+    models = [
+        load_model(model, given.device, model.spec.dtype)
+        for model in (given.candidate, given.reference)
+    ]
+    divergence = JensenShannon()
+    for sequence in given.inputs.sequences():
+        logits = [_logits(model, sequence) for model in models]
+        divergence.update(*logits)
+    result = divergence.result()
+    details = {"nats_per_token": result.value, "tokens": result.tokens, "compared": result.compared}
+    return PairResult(result.value, None, details=details)
+
+
+def _logits(model: Any, sequence: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        ids = sequence[None].to(next(model.parameters()).device)
+        logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits[
+            0
+        ]  # (length, vocabulary)
+    return logits
+
+
+def _mode_connectivity(given: PairInputs) -> PairResult:
+    """Loss on the midpoint; PERMTEST moves the reference, whose own loss that leaves alone."""
+    assert given.inputs is not None
+    model = load_model(given.candidate, given.device, "float32")
+    candidate = dict(model.named_parameters())
+    other = load_model(given.reference, given.device, "float32")
+    reference = dict(other.named_parameters())
+    sequences = list(torch.split(given.inputs.ids[:LOSS_TOKENS], given.inputs.spec.sequence_length))
+
+    def loss(parameters: Parameters) -> float:
+        return _loss(model, parameters, sequences)
+
+    ends = (loss(candidate) + loss(reference)) / 2
+
+    def connectivity(ours: Parameters, theirs: Parameters) -> float:
+        return ends - loss(interpolate(ours, theirs, 0.5))
+
+    result = permtest(
+        connectivity,
+        candidate,
+        reference,
+        trials=given.permutations,
+        seed=given.seed,
+        members=_symmetries(given.reference, reference),
+    )
+    details = {"mean_loss_of_the_ends": ends, "barrier": -result.observed}
+    return PairResult(result.observed, result.log10_p, given.permutations, details)
+
+
+def _loss(model: Any, parameters: Parameters, sequences: list[torch.Tensor]) -> float:
+    """Mean next-token loss in nats of a model with other parameters."""
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for sequence in sequences:
+            ids = sequence[None].to(next(iter(parameters.values())).device)
+            called = torch.func.functional_call(
+                model, dict(parameters), kwargs={"input_ids": ids, "use_cache": False}
+            )
+            losses = functional.cross_entropy(called.logits[0, :-1].float(), ids[0, 1:])
+            total += float(losses) * (len(sequence) - 1)
+            count += len(sequence) - 1
+    return total / max(count, 1) if math.isfinite(total) else math.nan
+
+
+def _symmetries(checkpoint: Checkpoint, parameters: Parameters) -> Symmetries:
+    """The group that leaves the reference's function alone, heads included."""
+    config = checkpoint.config
+    heads = config.get("num_attention_heads")
+    return Symmetries.of(
+        parameters, heads=heads, key_value_heads=config.get("num_key_value_heads") or heads
+    )

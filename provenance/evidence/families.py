@@ -1,0 +1,330 @@
+"""Who is kin to whom, and who descends from whom, from all the evidence of some results.
+
+A p-value knows no direction: kinship is mutual. An edge is given one only where something besides the
+p-value supports it, and says what: a claim of descent that held, or a shape that was reduced.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+
+from provenance.evidence.results import descent
+from provenance.evidence.verdict import describe, shows
+from provenance.evidence.wording import count, listed
+from provenance.statistics.pvalues import format_p
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from provenance.evidence.records import Evidence, ModelRecord
+    from provenance.evidence.results import ClaimResult, Results
+    from provenance.vocabulary import Relationship, Verdict
+
+SCHEMA = 1
+DECLARED = 1e9
+"""What a declared parent weighs more than one that a shape speaks for."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One checkpoint, by its digest; ``names`` are what suites call it, ``label`` is unique."""
+
+    label: str
+    names: tuple[str, ...]
+    digest: str
+    source: str
+    architecture: str
+    blocks: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Kinship:
+    """Two models that were found dependent, by their places in `Lineage.models`.
+
+    Attributes
+    ----------
+    a, b : int
+        Where ``directed``, ``b`` descends from ``a``.
+    log10_p : float
+        The smallest of the p-values that say so.
+    directed : bool
+        Whether something supports a direction.
+    relation : str or None
+        The kind of descent that was claimed and held.
+    support : tuple of str
+        What supports the direction, in sentences.
+    claims : tuple of str
+        Which claims, as ``path:line``.
+    drawn : bool
+        Whether it is part of the spanning structure: the strongest edges, declared parents first.
+    steps : int
+        How far apart a declared lineage has the two: 1 for a parent and its child.
+    """
+
+    a: int
+    b: int
+    log10_p: float
+    directed: bool = False
+    relation: Relationship | None = None
+    support: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    drawn: bool = False
+    steps: int = 1
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Models, kinship among them, and families: those that kinship connects, largest first.
+
+    ``disagreements`` are sentences on what does not fit together, such as two models of one family
+    that were found independent.
+    """
+
+    models: tuple[Model, ...]
+    kinships: tuple[Kinship, ...]
+    families: tuple[tuple[int, ...], ...]
+    disagreements: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, ``schema`` first; models by their digests."""
+        digests = [model.digest for model in self.models]
+        return {
+            "schema": SCHEMA,
+            "models": [vars(model) | {"names": list(model.names)} for model in self.models],
+            "families": [[digests[i] for i in family] for family in self.families],
+            "kinships": [
+                vars(kin)
+                | {"a": digests[kin.a], "b": digests[kin.b]}
+                | {"support": list(kin.support), "claims": list(kin.claims)}
+                for kin in self.kinships
+            ],
+            "disagreements": list(self.disagreements),
+        }
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One claim on two different models: its result, its evidence, its verdict.
+
+    ``steps`` is what it claims of the reference: 1 where that is the candidate's parent.
+    """
+
+    result: ClaimResult
+    evidence: Evidence
+    verdict: Verdict
+    steps: int | None
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        return self.evidence.candidate.digest, self.evidence.reference.digest
+
+    def by(self) -> str:
+        """What the verdict was reached by, in words."""
+        indices = self.result.claim.blocks.indices
+        of = f" on {listed(indices)}" if indices else ""
+        log10_p = self.result.log10_p
+        p = "" if log10_p is None else f", p = {format_p(log10_p)}"
+        return f"{self.evidence.statistic}{of}{p}"
+
+
+def lineage_graph(results: Results) -> Lineage:
+    """Find the families among all models that results have evidence on.
+
+    Parameters
+    ----------
+    results : Results
+        Of a run, or made of evidence (`provenance.evidence.read.read_results`).
+
+    Returns
+    -------
+    Lineage
+        Two models are kin where a claim's verdict on them is "dependent", whatever was claimed.
+        Controls take no part.
+    """
+    found = [
+        _Seen(result, result.evidence, result.judgement.verdict, descent(results, result))
+        for result in results.claims
+        if result.evidence is not None and result.judgement is not None
+    ]
+    models = _models(found)
+    place = {model.digest: i for i, model in enumerate(models)}
+    pairs: dict[frozenset[int], list[_Seen]] = defaultdict(list)
+    for seen in found:
+        ends = frozenset(place[digest] for digest in seen.digests)
+        if len(ends) == 2:
+            pairs[ends].append(seen)
+    kinships = [
+        _kinship(seens, place)
+        for seens in pairs.values()
+        if any(seen.verdict == "dependent" for seen in seens)
+    ]
+    kinships = _drawn(kinships, len(models))
+    families = _families(kinships, len(models))
+    notes = (*_contradictions(pairs, models, place), *_apart(pairs, kinships, families, models))
+    return Lineage(models, tuple(kinships), families, notes)
+
+
+def _models(found: Iterable[_Seen]) -> tuple[Model, ...]:
+    names: dict[str, dict[str, None]] = defaultdict(dict)
+    records: dict[str, ModelRecord] = {}
+    for seen in found:
+        claim, evidence = seen.result.claim, seen.evidence
+        sides = ((claim.candidate, evidence.candidate), (claim.reference, evidence.reference))
+        for name, record in sides:
+            names[record.digest][name] = None
+            records.setdefault(record.digest, record)
+    labels = {digest: " = ".join(names[digest]) for digest in records}
+    twice = {label for label in labels.values() if list(labels.values()).count(label) > 1}
+    return tuple(
+        Model(
+            label=f"{label} ({digest.rpartition(':')[2][:8]})" if label in twice else label,
+            names=tuple(names[digest]),
+            digest=digest,
+            source=records[digest].source,
+            architecture=records[digest].architecture,
+            blocks=records[digest].blocks,
+            parameters=records[digest].parameters,
+        )
+        for digest, label in labels.items()
+    )
+
+
+def _kinship(seens: Sequence[_Seen], place: Mapping[str, int]) -> Kinship:
+    """Kinship of two models, from all claims on them."""
+    kin = [seen for seen in seens if seen.verdict == "dependent"]
+    strongest = min((seen.result.log10_p or 0.0 for seen in kin), default=0.0)
+    claims = tuple(dict.fromkeys(seen.result.where for seen in kin))
+    declared, shapes = _votes(kin, place, _declared), _votes(kin, place, _reduced)
+    votes = declared or shapes
+    if len(votes) != 1:  # nothing supports a direction, or as much supports the other
+        a, b = sorted(place[digest] for digest in kin[0].digests)
+        return Kinship(a, b, strongest, claims=claims)
+    ((a, b),) = votes
+    support = (*declared.get((a, b), ()), *shapes.get((a, b), ()))
+    relations = [s.result.claim.expect for s in kin if _declared(s) is not None]
+    relation = relations[0] if declared else None
+    steps = min((s.steps for s in kin if s.steps is not None), default=1)
+    return Kinship(a, b, strongest, True, relation, support, claims, steps=steps)  # noqa: FBT003
+
+
+def _votes(kin: Iterable[_Seen], place: Mapping[str, int], ask: Any) -> dict[Any, list[str]]:
+    """What supports each direction, (parent, child)."""
+    votes: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for seen in kin:
+        says = ask(seen)
+        if says is not None:
+            child, parent = (place[digest] for digest in seen.digests)
+            if says not in votes[parent, child]:
+                votes[parent, child].append(says)
+    return votes
+
+
+def _declared(seen: _Seen) -> str | None:
+    """Say that descent was claimed, and held; None where it was not, or did not."""
+    claim, judgement = seen.result.claim, seen.result.judgement
+    assert judgement is not None
+    if seen.steps is None or judgement.state != "holds":
+        return None
+    return f"Claimed, and held: {describe(claim)} ({seen.result.where})."
+
+
+def _reduced(seen: _Seen) -> str | None:
+    """Say what the candidate has less of that maps into the reference; None where it has not."""
+    if seen.result.claim.expect == "derived" and seen.steps is None:
+        return None  # cousins, by the lineage that is declared: both have it from their ancestor
+    candidate, reference = seen.evidence.candidate, seen.evidence.reference
+    kin = [b for b in seen.evidence.blocks if shows(b, seen.result.claim.threshold)]
+    sizes = {(candidate.blocks, reference.blocks), *(block.units for block in kin)}
+    if not kin or any(ours > theirs for ours, theirs in sizes):
+        return None
+    name, other = seen.result.claim.candidate, seen.result.claim.reference
+    if candidate.blocks < reference.blocks:
+        what = f"{count(candidate.blocks, 'block')} where {other} has {reference.blocks}"
+    elif any(block.units[0] < block.units[1] for block in kin):
+        narrow = next(block for block in kin if block.units[0] < block.units[1])
+        what = f"MLPs of {narrow.units[0]} units where {other} has {narrow.units[1]}"
+    else:
+        return None
+    return f"Its shape is a reduced one: {name} has {what}."
+
+
+def _drawn(kinships: Sequence[Kinship], models: int) -> list[Kinship]:
+    """Mark a spanning structure: at most one parent each, then the strongest kinship between those."""
+    directed: nx.DiGraph[int] = nx.DiGraph()
+    for kin in kinships:
+        if kin.directed:
+            weight = 1.0 - kin.log10_p + (DECLARED / kin.steps if kin.relation is not None else 0.0)
+            directed.add_edge(kin.a, kin.b, weight=weight)
+    branching = nx.maximum_branching(directed, attr="weight") if directed else directed
+    trees = nx.utils.UnionFind(range(models))
+    for parent, child in branching.edges:
+        trees.union(parent, child)
+    drawn = set(branching.edges)
+    for kin in sorted(kinships, key=lambda kin: (not kin.directed, kin.log10_p)):
+        if trees[kin.a] != trees[kin.b]:
+            trees.union(kin.a, kin.b)
+            drawn.add((kin.a, kin.b))
+    return [replace(kin, drawn=(kin.a, kin.b) in drawn) for kin in kinships]
+
+
+def _families(kinships: Iterable[Kinship], models: int) -> tuple[tuple[int, ...], ...]:
+    graph = _graph(kinships)
+    graph.add_nodes_from(range(models))
+    found = [tuple(sorted(family)) for family in nx.connected_components(graph)]
+    return tuple(sorted(found, key=lambda family: (-len(family), family)))
+
+
+def _graph(kinships: Iterable[Kinship]) -> nx.Graph[int]:
+    graph: nx.Graph[int] = nx.Graph()
+    graph.add_edges_from((kin.a, kin.b) for kin in kinships)
+    return graph
+
+
+def _contradictions(
+    pairs: Mapping[frozenset[int], Sequence[_Seen]],
+    models: Sequence[Model],
+    place: Mapping[str, int],
+) -> Iterable[str]:
+    """Pairs on which two verdicts differ, or on which two claims of descent point both ways."""
+    for ends, seens in pairs.items():
+        a, b = (models[i].label for i in sorted(ends))
+        kin = [seen for seen in seens if seen.verdict == "dependent"]
+        free = [seen for seen in seens if seen.verdict == "independent"]
+        if kin and free:
+            yield (
+                f"{a} and {b} are dependent by {'; '.join(s.by() for s in kin)}, yet independent by "
+                f"{'; '.join(s.by() for s in free)}."
+            )
+        if len(_votes(kin, place, _declared)) == 2:
+            yield f"{a} and {b}: each was claimed to descend from the other, and both claims held."
+
+
+def _apart(
+    pairs: Mapping[frozenset[int], Sequence[_Seen]],
+    kinships: Sequence[Kinship],
+    families: Iterable[Sequence[int]],
+    models: Sequence[Model],
+) -> Iterable[str]:
+    """Pairs of one family that were found independent, with the kin that connect them."""
+    graph = _graph(kinships)
+    for family in families:
+        for a, b in combinations(family, 2):
+            seens = pairs.get(frozenset({a, b}), ())
+            if seens and not graph.has_edge(a, b):
+                verdicts = sorted({seen.verdict for seen in seens})
+                path = [models[i].label for i in nx.shortest_path(graph, a, b)]
+                yield (
+                    f"{path[0]} and {path[-1]} were found {' and '.join(verdicts)} of each other "
+                    f"({'; '.join(seen.by() for seen in seens)}), yet "
+                    f"{' and '.join(path[1:-1])} is kin to both."
+                    if len(path) == 3
+                    else f"{path[0]} and {path[-1]} were found {' and '.join(verdicts)} of each other "
+                    f"({'; '.join(seen.by() for seen in seens)}), yet a chain of kin connects them: "
+                    f"{', '.join(path)}."
+                )

@@ -1,0 +1,331 @@
+"""Everything measured on one pair, with what it was measured from; to and from JSON.
+
+Evidence holds no opinion: `provenance.evidence.verdict` judges it, now or years later, without the models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from provenance._documents import adapter, read_document
+from provenance.errors import ProvenanceError
+from provenance.vocabulary import BLOCK_LIMIT, InputKind
+
+SCHEMA = 1
+LEAST = -1e15
+"""Below every log10 p-value: models with billions of units give -1e12, and sums of more overflow."""
+MOST = 2**63 - 1
+"""Above every count: units, permutations."""
+MATCHINGS = 256
+"""Units of a block whose partners are kept: enough to see a line or a cloud, little to store."""
+
+BlockState = Literal["tested", "degenerate"]
+Pairing = Literal["same-index", "best-of-reference", "cross"]
+
+
+class EvidenceError(ProvenanceError):
+    """A text that should be evidence is not, or is of a schema that this version does not read."""
+
+
+@dataclass(frozen=True)
+class PartEvidence:
+    """What one statistic of several showed on one pair of blocks; see `BlockEvidence`."""
+
+    statistic: str
+    log10_p: float | None
+    correlation: float | None
+    live: tuple[int, int]
+    agreeing: int
+    reason: str | None = None
+    fits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class MLPEvidence:
+    """What one MLP of a block that has several, or meets several, found among the reference's.
+
+    ``candidate`` and ``reference`` are what they are called in their blocks: "expert 3", "MLP". The
+    p-value is corrected for the number of the reference's. All but the first are None where no test
+    is defined.
+    """
+
+    candidate: str
+    reference: str | None
+    log10_p: float | None
+    correlation: float | None
+
+
+@dataclass(frozen=True)
+class AlignedBlocks:
+    """A pair of the best one-to-one map of blocks, with its p-value, not corrected for the choice.
+
+    ``candidate_units[k]`` is ``reference_units[k]``: the units that gate and up match to the same
+    partner, in the candidate's order. The second list says which units of a wider reference were kept,
+    and in which order. Of strangers it holds a unit or two, by chance.
+    """
+
+    candidate_block: int
+    reference_block: int
+    log10_p: float
+    candidate_units: tuple[int, ...] = field(default=(), repr=False)
+    reference_units: tuple[int, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class BlockEvidence:
+    """What one block of the candidate showed against one block of the reference.
+
+    Attributes
+    ----------
+    candidate_block, reference_block : int
+        Indices of transformer blocks, from 0.
+    log10_p : float or None
+        log10 of the block's p-value, finite; None exactly where ``state`` is not "tested".
+    correlation : float or None
+        Spearman correlation between the gate matching and the up matching, in [-1, 1].
+    units : tuple of int
+        Hidden units of the candidate's and of the reference's MLP.
+    live : tuple of int
+        Those of them that are not dead on these inputs, and so took part.
+    agreeing : int
+        Units that gate and up match to the same partner, of ``min(live)``.
+    state : str
+        "tested", or "degenerate" where no test is defined; ``reason`` then says why.
+    parts : tuple of PartEvidence
+        Where several statistics were combined (Bonferroni), what each showed; the fields above are
+        then those of the strongest.
+    fits : tuple of float or None
+        Of `generalized`, how well the candidate's and the reference's MLP were imitated: R^2, at most
+        1, of what no affine map explains. ``live`` and ``agreeing`` then count units of the imitations.
+    mlps : tuple of str or None
+        Where a block has several MLPs (experts), which of the candidate's and of the reference's the
+        fields above are of: the best pair, ``log10_p`` corrected for the number of pairs.
+    experts : tuple of MLPEvidence
+        Then what each of the candidate's found.
+    matchings : tuple of tuple of int, or None
+        Units of the wider block (of the reference's, where both are as wide): those that gate and those
+        that up pairs with at most `MATCHINGS` units of the other, evenly spaced. None of a statistic
+        that has no two matchings, and in evidence from before there were any.
+    """
+
+    candidate_block: int
+    reference_block: int
+    log10_p: float | None
+    correlation: float | None
+    units: tuple[int, int]
+    live: tuple[int, int]
+    agreeing: int
+    state: BlockState = "tested"
+    reason: str | None = None
+    parts: tuple[PartEvidence, ...] = ()
+    fits: tuple[float, float] | None = None
+    mlps: tuple[str, str] | None = None
+    experts: tuple[MLPEvidence, ...] = ()
+    matchings: tuple[tuple[int, ...], tuple[int, ...]] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The model that was measured: where it came from and exactly what it was.
+
+    ``skipped`` names the blocks without an MLP of the kind that the statistic needs, gated or any,
+    ``{"2": "MambaMixer"}``; they are not compared.
+    ``digest`` is of configuration and weights, ``weights_digest`` of the weights alone, as they were
+    read. ``conversion`` says from what they were made, where a plain checkpoint had to be made first;
+    ``pickle`` and ``remote_code`` whether weights were read from a pickle, and whether the checkpoint's
+    own code was run. ``claimed`` is there where no weights were seen but a fingerprint of them: the digest
+    of the model that its maker says it is of. ``digest`` is then of the fingerprint, and the rest is its
+    maker's word too.
+    """
+
+    source: str
+    digest: str
+    architecture: str
+    blocks: int
+    parameters: int
+    dtype: str
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    weights_digest: str | None = None
+    conversion: str | None = None
+    pickle: bool = False
+    remote_code: bool = False
+    claimed: str | None = None
+
+
+@dataclass(frozen=True)
+class InputsRecord:
+    """What both models were fed. ``digest`` is of the token ids; ``note`` says what was chosen, why."""
+
+    kind: InputKind
+    text: str | None
+    tokens: int
+    sequence_length: int
+    seed: int
+    digest: str
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything measured on one (candidate, reference) pair with one statistic.
+
+    ``log10_p`` is Fisher's combination over the tested blocks, None where no block could be tested.
+    ``reference`` is the model whose training the null hypothesis speaks of (paper, Theorem 1: it is
+    assumed equivariant under permutations of hidden units; nothing is assumed of the candidate).
+    ``cross`` and ``alignment`` are there where every block met every other: the table of p-values,
+    (candidate blocks, reference blocks), and the best one-to-one map of blocks. A statistic of whole
+    models has no blocks: ``value`` is its number, ``log10_p`` its own p-value or None, ``permutations``
+    PERMTEST's T where the p-value is PERMTEST's, and ``details`` what explains it. Of `generalized`,
+    ``details`` says how the MLPs were imitated. Where only a sample of the candidate's blocks was tested
+    its ``sample`` says which; such evidence decides no claim about all blocks.
+    """
+
+    statistic: str
+    log10_p: float | None
+    blocks: tuple[BlockEvidence, ...]
+    candidate: ModelRecord
+    reference: ModelRecord
+    inputs: InputsRecord
+    pairing: Pairing
+    seed: int
+    device: str
+    versions: Mapping[str, str]
+    created: str
+    cross: tuple[tuple[float | None, ...], ...] = ()
+    alignment: tuple[AlignedBlocks, ...] = ()
+    value: float | None = None
+    permutations: int | None = None
+    details: Mapping[str, float | int | str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def sampled(self) -> bool:
+        """Whether only some of the blocks were tested, as a screen."""
+        return "sample" in self.details
+
+    def tested(self) -> tuple[BlockEvidence, ...]:
+        """Blocks that have a p-value."""
+        return tuple(b for b in self.blocks if b.log10_p is not None)
+
+    def block(self, index: int) -> BlockEvidence | None:
+        """Evidence of the candidate's block ``index``, or None where there is none."""
+        return next((b for b in self.blocks if b.candidate_block == index), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, ``schema`` first."""
+        fields = dataclasses.asdict(self)
+        return {"schema": fields.pop("schema"), **fields}
+
+    def to_json(self) -> str:
+        """One JSON object; `from_json` gives back an equal `Evidence`."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Evidence:
+        """Read and check evidence.
+
+        Raises
+        ------
+        EvidenceError
+            If the text is not JSON, of another schema, or not evidence; one line, naming the field.
+        """
+
+        def damaged(what: str) -> EvidenceError:
+            return EvidenceError(f"evidence is {what}")
+
+        evidence = read_document(text, adapter(cls, PARTS), SCHEMA, damaged)
+        check_values(evidence)
+        return evidence
+
+
+PARTS = (
+    Evidence,
+    BlockEvidence,
+    PartEvidence,
+    MLPEvidence,
+    AlignedBlocks,
+    ModelRecord,
+    InputsRecord,
+)
+"""The types that evidence is made of."""
+
+
+def check_values(evidence: Evidence) -> None:
+    """Refuse values that no measurement gives.
+
+    Raises
+    ------
+    EvidenceError
+        In one line, naming the block.
+    """
+    if evidence.schema != SCHEMA:
+        raise EvidenceError(
+            f"evidence of schema {evidence.schema}; this version of provenance reads schema {SCHEMA}"
+        )
+    _check_whole(evidence)
+    seen = set()
+    for block in evidence.blocks:
+        where = f"evidence is damaged at block {block.candidate_block}"
+        if block.candidate_block in seen or min(block.candidate_block, block.reference_block) < 0:
+            raise EvidenceError(f"{where}: blocks are numbered from 0, each once")
+        seen.add(block.candidate_block)
+        numbers = (block.log10_p, block.correlation)
+        if (block.state == "tested") != all(number is not None for number in numbers):
+            raise EvidenceError(f"{where}: log10_p and correlation belong to a tested block")
+        _check_numbers(block, where)
+        if block.fits is not None and max(block.fits) > 1:
+            raise EvidenceError(f"{where}: a fit is {max(block.fits)}, above 1")
+        _check_matchings(block, where)
+
+
+def _check_numbers(block: BlockEvidence, where: str) -> None:
+    found: tuple[BlockEvidence | PartEvidence | MLPEvidence, ...]
+    found = (block, *block.parts, *block.experts)
+    for one in found:
+        _check_p(one.log10_p, where)
+        if one.correlation is not None and abs(one.correlation) > 1:
+            raise EvidenceError(f"{where}: correlation is {one.correlation}, beyond 1")
+    tests: tuple[BlockEvidence | PartEvidence, ...] = (block, *block.parts)
+    for test in tests:
+        if not 0 <= min(*test.live, test.agreeing) <= max(*test.live, test.agreeing) <= MOST:
+            raise EvidenceError(f"{where}: numbers of units are 0 or more")
+
+
+def _check_p(log10_p: float | None, where: str) -> None:
+    if log10_p is not None and log10_p > 0:
+        raise EvidenceError(f"{where}: log10_p is {log10_p}, above 0")
+    if log10_p is not None and log10_p < LEAST:
+        raise EvidenceError(f"{where}: log10_p is {log10_p}, below any that is measured")
+
+
+def _check_whole(evidence: Evidence) -> None:
+    """Refuse values of the whole pair that no measurement gives, or that would not end to draw."""
+    where = "evidence is damaged at"
+    for role, record in (("candidate", evidence.candidate), ("reference", evidence.reference)):
+        if not 0 <= record.blocks <= BLOCK_LIMIT:
+            raise EvidenceError(
+                f"{where} {role}.blocks: {record.blocks} is no number of blocks, 0 to {BLOCK_LIMIT}"
+            )
+    drawn = evidence.permutations
+    if drawn is not None and not 1 <= drawn <= MOST:
+        raise EvidenceError(f"{where} permutations: {drawn} is no number of them")
+    _check_p(evidence.log10_p, "evidence is damaged")
+    for row in evidence.cross:
+        for cell in row:
+            _check_p(cell, f"{where} cross")
+    for pair in evidence.alignment:
+        _check_p(pair.log10_p, f"{where} alignment")
+
+
+def _check_matchings(block: BlockEvidence, where: str) -> None:
+    gate, up = block.matchings or ((), ())
+    if len(gate) != len(up) or len(gate) > MATCHINGS:
+        raise EvidenceError(
+            f"{where}: matchings are two lists of one length, at most {MATCHINGS} units"
+        )
+    if gate and min(*gate, *up) < 0:
+        raise EvidenceError(f"{where}: units of matchings are numbered from 0")

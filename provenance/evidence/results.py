@@ -1,0 +1,260 @@
+"""What a run of suites found, claim by claim; to and from JSON.
+
+What reports, gates, lock files and attestations are made from, now or later, without the models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from provenance._documents import adapter, read_document
+from provenance.errors import ProvenanceError
+from provenance.evidence.records import PARTS, Evidence, check_values
+from provenance.evidence.verdict import Judgement, aggregate, claimed_blocks
+from provenance.statistics.pvalues import holm
+from provenance.suite.read import Blocks, Claim, Mark
+from provenance.vocabulary import DESCENTS, InputsSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import TypeAdapter
+
+SCHEMA = 1
+T = TypeVar("T")
+Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
+State = Literal["pass", "warn", "fail", "xfail", "skip", "not run"]
+
+
+class ResultsError(ProvenanceError):
+    """A text that should be results is not, or is of a schema that this version does not read."""
+
+
+@dataclass(frozen=True)
+class SuiteRecord:
+    """The suite file that was run.
+
+    ``path`` is as pytest names it, relative to its root. ``digest`` is "sha256:..." of the file's bytes.
+    ``models`` says where each comes from; ``claims`` are all of the file, run or not. ``lineage`` has
+    the models of the declared trees, each with its parent or None, parents first.
+    """
+
+    path: str
+    digest: str
+    inputs: InputsSpec
+    models: Mapping[str, str]
+    claims: tuple[Claim, ...]
+    controls: bool
+    lineage: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """One test of a claim. ``message`` says why it did not pass."""
+
+    nodeid: str
+    outcome: Outcome
+    seconds: float
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """A pair whose answer is known. ``holds`` is None where there was too little to tell.
+
+    ``kind`` is "positive" (a disguised copy of the reference, which must be found dependent) or "null"
+    (blocks that do not correspond, whose p-values must look uniform; ``log10_p`` is of that).
+    """
+
+    kind: Literal["positive", "null"]
+    holds: bool | None
+    log10_p: float | None
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """What became of one claim.
+
+    ``judgement`` and ``evidence`` are None where it could not be checked (``error`` says why) or was not
+    run. ``holm`` is the log10 p-value, Holm-adjusted over the claims of the file.
+    """
+
+    suite: str
+    claim: Claim
+    judgement: Judgement | None = None
+    evidence: Evidence | None = None
+    error: str | None = None
+    controls: tuple[ControlResult, ...] = ()
+    parts: tuple[PartResult, ...] = ()
+    holm: float | None = None
+
+    @property
+    def where(self) -> str:
+        """The line of YAML, as ``path:line``."""
+        return f"{self.suite}:{self.claim.mark.line}"
+
+    @property
+    def log10_p(self) -> float | None:
+        """The p-value of the whole claim: of the blocks that it speaks of, or of the models."""
+        if self.evidence is None:
+            return None
+        blocks = claimed_blocks(self.claim, self.evidence)
+        return aggregate(blocks) if blocks else self.evidence.log10_p
+
+    @property
+    def state(self) -> State:
+        """What a gate makes of it.
+
+        A claim that is false fails though only such of its tests were run as pass: a selection of
+        tests makes nothing true. A claim that is known to be false may be true of some blocks.
+        """
+        if not self.parts:
+            return "not run" if self.claim.skip is None else "skip"
+        outcomes = {part.outcome for part in self.parts}
+        if "failed" in outcomes or outcomes == {"xpassed"}:
+            return "fail"
+        if outcomes == {"skipped"} and self.judgement is None:
+            return "skip"
+        if self.claim.xfail is not None and "xfailed" in outcomes:
+            return "xfail"
+        if self.judgement is None or self.judgement.state == "fails":
+            return "fail" if self.claim.xfail is None else "xfail"
+        return "warn" if self.judgement.state == "warns" else "pass"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one run of pytest found. ``created`` is in UTC, ISO 8601; ``versions`` of what ran."""
+
+    suites: tuple[SuiteRecord, ...]
+    claims: tuple[ClaimResult, ...]
+    versions: Mapping[str, str]
+    created: str
+    schema: int = SCHEMA
+
+    @property
+    def state(self) -> Literal["pass", "warn", "fail"]:
+        """What a gate makes of the whole; a run that checked nothing fails."""
+        states = {result.state for result in self.claims} - {"not run", "skip"}
+        if "fail" in states or not states:
+            return "fail"
+        return "warn" if "warn" in states else "pass"
+
+    def to_json(self) -> str:
+        """One JSON object; `from_json` gives back equal `Results`."""
+        fields = dataclasses.asdict(self)
+        ordered = {"schema": fields.pop("schema"), **fields}
+        return json.dumps(ordered, indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Results:
+        """Read and check results.
+
+        Raises
+        ------
+        ResultsError
+            If the text is not JSON, of another schema, or not results; one line, naming the field.
+        EvidenceError
+            If evidence in it has values that no measurement gives.
+        """
+
+        def damaged(what: str) -> ResultsError:
+            return ResultsError(f"results are {what}")
+
+        results = read_document(text, _adapter(cls), SCHEMA, damaged)
+        _check_claims(results, damaged)
+        for result in results.claims:
+            for evidence in (result.evidence, *(control.evidence for control in result.controls)):
+                if evidence is not None:
+                    check_values(evidence)
+        return results
+
+
+def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> None:
+    """Refuse what no suite can say, and p-values that are none."""
+    for suite in results.suites:
+        seen: set[str | None] = {None}
+        for name, parent in suite.lineage:
+            if parent not in seen or name in seen:  # what climbs to the root would not end
+                raise damaged(f"damaged at lineage: {name!r} stands twice, or before its parent")
+            seen.add(name)
+    claims = [claim for suite in results.suites for claim in suite.claims]
+    for claim in (*claims, *(result.claim for result in results.claims)):
+        where = f"damaged at claim {claim.id!r}"
+        if not (0 < claim.alpha < 1 and 0 < claim.threshold < 1):
+            raise damaged(f"{where}: alpha and threshold are above 0 and below 1")
+        least = claim.blocks.at_least
+        if claim.permutations < 1 or not (least is None or 0 < least <= 1):
+            raise damaged(f"{where}: at_least is a share, and permutations are 1 or more")
+    for result in results.claims:
+        found = [result.holm, *(control.log10_p for control in result.controls)]
+        if any(log10_p is not None and log10_p > 0 for log10_p in found):
+            raise damaged(f"damaged at claim {result.claim.id!r}: a log10 p-value is above 0")
+
+
+def descent(results: Results, result: ClaimResult) -> int | None:
+    """Steps from the candidate up to the reference, by what is claimed: 1 to a parent.
+
+    None where the claim has no direction: it is of no descent, of a copy, or of two cousins in the
+    lineage that its suite declares.
+    """
+    claim = result.claim
+    if claim.expect not in DESCENTS - {"identical"}:
+        return None
+    parents = next((dict(s.lineage) for s in results.suites if s.path == result.suite), {})
+    if claim.expect != "derived" or not {claim.candidate, claim.reference} <= parents.keys():
+        return 1
+    above, steps = parents[claim.candidate], 1
+    while above is not None and above != claim.reference:
+        above, steps = parents.get(above), steps + 1
+    return None if above is None else steps
+
+
+def with_holm(
+    suites: tuple[SuiteRecord, ...], claims: tuple[ClaimResult, ...]
+) -> tuple[ClaimResult, ...]:
+    """Adjust the p-values of every file's claims by Holm's method.
+
+    A claim that was not run counts as p = 1, so that selecting tests never makes a p-value smaller.
+
+    Returns
+    -------
+    tuple of ClaimResult
+        The claims, in their order, with ``holm``.
+    """
+    adjusted = list(claims)
+    for suite in suites:
+        mine = [i for i, result in enumerate(claims) if result.suite == suite.path]
+        found = [(i, p) for i in mine if (p := claims[i].log10_p) is not None]
+        values = holm([p for _, p in found], len(suite.claims))
+        for (i, _), value in zip(found, values, strict=True):
+            adjusted[i] = replace(claims[i], holm=value)
+    return tuple(adjusted)
+
+
+def read_part(kind: type[T], fields: Mapping[str, Any]) -> T:
+    """Read one part of results from plain JSON values, such as a `ClaimResult`."""
+    return _adapter(kind).validate_json(json.dumps(fields), strict=True)
+
+
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return adapter(kind, (*PARTS, *_PARTS))
+
+
+_PARTS = (
+    Blocks,
+    Mark,
+    Claim,
+    Judgement,
+    InputsSpec,
+    SuiteRecord,
+    PartResult,
+    ControlResult,
+    ClaimResult,
+    Results,
+)

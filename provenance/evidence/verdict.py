@@ -1,0 +1,402 @@
+"""Judges evidence against a claim's threshold. Needs no model and no torch.
+
+The threshold of a claim is fixed by its file alone (`provenance.suite.read.Claim.threshold`), so a test's
+colour never depends on which other tests were run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from provenance.evidence.wording import (
+    count,
+    listed,
+    measured_block,
+    shape_objection,
+    share,
+    strongest,
+)
+from provenance.statistics.pvalues import bonferroni, fisher, format_p
+from provenance.vocabulary import DESCENTS, PAIR_STATISTICS, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provenance.evidence.records import AlignedBlocks, BlockEvidence, Evidence
+    from provenance.suite.read import Claim
+
+SUSPICION = 1e-3
+"""A p-value below this and not below the threshold is neither: inconclusive."""
+
+State = Literal["holds", "warns", "fails", "not required", "report", "not applicable"]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of one claim, or of one block of it.
+
+    ``measured`` and ``meaning`` are sentences for a person who has not read the documentation.
+    """
+
+    state: State
+    verdict: Verdict
+    measured: str
+    meaning: str
+
+
+def decide_p(log10_p: float | None, threshold: float) -> Verdict:
+    """Dependent below the threshold, independent from `SUSPICION` up, else inconclusive.
+
+    Parameters
+    ----------
+    log10_p : float or None
+        A p-value; None where nothing could be tested.
+    threshold : float
+        A p-value, in (0, 1).
+    """
+    if log10_p is None:
+        return "inconclusive"
+    if log10_p < math.log10(threshold):
+        return "dependent"
+    return "independent" if log10_p >= math.log10(SUSPICION) else "inconclusive"
+
+
+def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
+    """Decide over all blocks: by Fisher's combination, and by the strongest block alone.
+
+    A single block that was taken from the other model is lost among many that were not, so the
+    strongest block counts as well, its p-value multiplied by the number of blocks (Bonferroni).
+    The smaller of the two p-values counts, doubled (Bonferroni again).
+    """
+    log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
+    if not log10_ps:
+        return "inconclusive"
+    strongest = bonferroni(min(log10_ps), len(log10_ps))
+    verdict = decide_p(bonferroni(min(fisher(log10_ps), strongest), 2), threshold)
+    kin = any(shows(b, threshold) for b in blocks)
+    return "inconclusive" if kin and verdict == "independent" else verdict
+
+
+def decide(evidence: Evidence, threshold: float) -> Verdict:
+    """Decide by all the blocks of the evidence, or by the statistic of the whole models."""
+    if evidence.statistic not in PAIR_STATISTICS:
+        return decide_blocks(evidence.blocks, threshold)
+    verdict = decide_p(evidence.log10_p, threshold)
+    if verdict == "independent" and _at_floor(evidence):
+        return "inconclusive"  # no permutation was as extreme: more of them might have said more
+    return verdict
+
+
+def _at_floor(evidence: Evidence) -> bool:
+    """Whether PERMTEST's p-value is the least that so many permutations can show."""
+    drawn, log10_p = evidence.permutations, evidence.log10_p
+    return drawn is not None and log10_p is not None and log10_p <= -math.log10(drawn + 1) + 1e-9
+
+
+def shows(block: BlockEvidence, threshold: float) -> bool:
+    """Whether the block shows kinship."""
+    return block.log10_p is not None and block.log10_p < math.log10(threshold)
+
+
+def claimed_blocks(claim: Claim, evidence: Evidence) -> tuple[BlockEvidence, ...]:
+    """The blocks that the claim speaks of."""
+    wanted = claim.blocks.indices
+    return tuple(b for b in evidence.blocks if wanted is None or b.candidate_block in wanted)
+
+
+def aggregate(blocks: Sequence[BlockEvidence]) -> float | None:
+    """Fisher's combination of the blocks that have a p-value, log10; None where none has."""
+    log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
+    return fisher(log10_ps) if log10_ps else None
+
+
+def significant(evidence: Evidence, alpha: float) -> tuple[AlignedBlocks, ...]:
+    """The pairs of the alignment of blocks whose p-value is below alpha over the whole table.
+
+    Bonferroni over all cells of the table: the alignment was chosen from among them.
+    """
+    cells = sum(len(row) for row in evidence.cross)
+    return tuple(
+        pair for pair in evidence.alignment if bonferroni(pair.log10_p, cells) < math.log10(alpha)
+    )
+
+
+def judge_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
+    """Judge the candidate's block ``index``; see `judge_pair` for what holds of all blocks."""
+    block = evidence.block(index)
+    if block is None:
+        return _absent_block(claim, evidence, index)
+    return _as_suite_says(claim, _judge_present(claim, evidence, block))
+
+
+def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Judgement:
+    measured = measured_block(block, claim, evidence)
+    verdict = _block_verdict(block, claim, evidence)
+    if claim.expect == "unknown":
+        return Judgement("report", verdict, measured, _UNKNOWN)
+    if claim.expect == "identical" and _same_checkpoint(evidence):
+        return Judgement("holds", "dependent", measured, _IDENTICAL)
+    if claim.expect == "independent" and block.log10_p is not None:
+        return _independence(verdict, measured)
+    if verdict == "dependent":
+        return Judgement("holds", verdict, measured, _KINSHIP)
+    meaning = _UNTESTED if block.log10_p is None else _no_kinship_in_block(claim)
+    return Judgement(_required(claim), verdict, measured, meaning)
+
+
+def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
+    """Judge the whole claim over its blocks, and by what the two models are.
+
+    A claim of independence holds only where every claimed block was tested and the verdict is
+    independent; a claim of descent only where the verdict is dependent, enough blocks show it, and
+    shapes and digests allow it. What is inconclusive fails, or warns where the claim says so.
+    """
+    if evidence.statistic in PAIR_STATISTICS:
+        return _as_suite_says(claim, _judge_models(claim, evidence))
+    blocks = claimed_blocks(claim, evidence)
+    if evidence.sampled and claim.blocks.indices is None:
+        verdict = decide_blocks(blocks, claim.threshold)
+        return Judgement("fails", verdict, _measured_pair(blocks, claim, evidence), _SAMPLED)
+    missing = _missing_blocks(claim, blocks)
+    if missing:
+        meaning = f"The claim names {listed(missing)}, which could not be compared."
+        verdict = decide_blocks(blocks, claim.threshold)
+        return Judgement("fails", verdict, _measured_pair(blocks, claim, evidence), meaning)
+    return _as_suite_says(claim, _judge_over_blocks(claim, evidence, blocks))
+
+
+def _as_suite_says(claim: Claim, judgement: Judgement) -> Judgement:
+    """Only warn of what is inconclusive, where the claim wants that and is not expected to fail."""
+    lenient = claim.inconclusive == "warn" and claim.xfail is None
+    inconclusive = judgement.state == "fails" and judgement.verdict == "inconclusive"
+    return replace(judgement, state="warns") if lenient and inconclusive else judgement
+
+
+def _judge_over_blocks(
+    claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
+) -> Judgement:
+    verdict = decide_blocks(blocks, claim.threshold)
+    measured = _measured_pair(blocks, claim, evidence)
+    if not any(b.log10_p is not None for b in blocks):
+        return Judgement("fails", verdict, measured, _UNCHECKED)
+    if claim.expect == "unknown":
+        return Judgement("report", verdict, measured, _UNKNOWN)
+    if claim.expect == "independent":
+        return _judge_independence(claim, evidence, blocks, measured)
+    if claim.expect == "identical" and _same_checkpoint(evidence):
+        return Judgement("holds", "dependent", measured, _IDENTICAL)
+    if verdict != "dependent":
+        return Judgement("fails", verdict, measured, _NO_KINSHIP[verdict])
+    objection = _objection(claim, evidence, blocks)
+    return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
+
+
+def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
+    """Judge a claim by a statistic of the whole models."""
+    verdict = decide(evidence, claim.threshold)
+    measured = _measured_models(claim, evidence)
+    if claim.expect == "unknown":
+        return Judgement("report", verdict, measured, _UNKNOWN)
+    if claim.expect == "identical" and _same_checkpoint(evidence):
+        return Judgement("holds", "dependent", measured, _IDENTICAL)
+    if evidence.log10_p is None:
+        return Judgement(
+            "fails", verdict, measured, "A statistic without a p-value decides nothing."
+        )
+    if claim.expect == "independent":
+        return _independence(verdict, measured)
+    if verdict != "dependent":
+        return Judgement("fails", verdict, measured, _NO_KINSHIP[verdict])
+    objection = _objection_to_models(claim, evidence)
+    return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
+
+
+def _measured_models(claim: Claim, evidence: Evidence) -> str:
+    value = "no value" if evidence.value is None else f"{evidence.value:.4g}"
+    if evidence.log10_p is None:
+        return f"{evidence.statistic} of the two models: {value}, which has no p-value"
+    permuted = f" by {evidence.permutations} permutations" if evidence.permutations else ""
+    return (
+        f"{evidence.statistic} of the two models: {value}, p = {format_p(evidence.log10_p)}{permuted} "
+        f"(threshold {format_p(math.log10(claim.threshold))})"
+    )
+
+
+_UNKNOWN = "Nothing is claimed of this pair."
+_IDENTICAL = "The two have one digest: they are the same checkpoint."
+_UNTESTED = "This block could not be tested, so it neither supports nor refutes the claim."
+_UNCHECKED = "No block could be compared, so nothing was checked."
+_SAMPLED = (
+    "Only a sample of the blocks was compared, as an audit's screen does, and the claim speaks of all "
+    "of them."
+)
+_KINSHIP = (
+    "One of the two models descends from the other, or both from one ancestor: independently "
+    "trained models agree like this only by a chance of that size."
+)
+_INDEPENDENCE: dict[Verdict, str] = {
+    "independent": "Nothing distinguishes the pair from two independently trained models.",
+    "dependent": "The claim of independence is false. " + _KINSHIP,
+    "inconclusive": (
+        "The agreement is too strong to be believed of independent models and too weak to prove "
+        "descent: more tokens would decide."
+    ),
+}
+_NO_KINSHIP: dict[Verdict, str] = {
+    "independent": (
+        "Nothing distinguishes the pair from two independently trained models: "
+        "the claimed descent is not there."
+    ),
+    "inconclusive": "The agreement is too weak to prove the claimed descent: try more tokens.",
+}
+
+
+def _same_checkpoint(evidence: Evidence) -> bool:
+    ours, theirs = evidence.candidate, evidence.reference
+    # of fingerprints no weights were seen
+    return ours.digest == theirs.digest and ours.claimed is None
+
+
+def _required(claim: Claim) -> State:
+    """What it is for one block not to show a claim."""
+    descent = claim.expect in DESCENTS
+    return "not required" if descent and claim.blocks.at_least is not None else "fails"
+
+
+def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Verdict:
+    if block.log10_p is None:
+        return "inconclusive"
+    if shows(block, claim.threshold):
+        return "dependent"
+    # a suspicion is shared among the blocks: of many independent ones, some look a little alike
+    tested = sum(b.log10_p is not None for b in claimed_blocks(claim, evidence))
+    return decide_p(
+        bonferroni(block.log10_p, 2 * max(tested, 1)), claim.threshold
+    )  # as decide_blocks
+
+
+def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
+    """Blocks that the claim names and that were not compared."""
+    if not any(b.log10_p is not None for b in blocks):
+        return []  # none could be: that is what there is to say
+    return sorted(set(claim.blocks.indices or ()) - {b.candidate_block for b in blocks})
+
+
+def _judge_independence(
+    claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence], measured: str
+) -> Judgement:
+    verdict = decide_blocks(blocks, claim.threshold)
+    if _same_checkpoint(evidence):
+        meaning = f"The claim of independence is false. {_IDENTICAL}"
+        return Judgement("fails", "dependent", measured, meaning)
+    untested = [b.candidate_block for b in blocks if b.log10_p is None]
+    if verdict == "independent" and untested:
+        meaning = (
+            f"Nothing was found, but {listed(untested)} could not be tested; a list under "
+            "`blocks:` leaves blocks out."
+        )
+        return Judgement("fails", "inconclusive", measured, meaning)
+    return _independence(verdict, measured)
+
+
+def _independence(verdict: Verdict, measured: str) -> Judgement:
+    state: State = "holds" if verdict == "independent" else "fails"
+    return Judgement(state, verdict, measured, _INDEPENDENCE[verdict])
+
+
+def _no_kinship_in_block(claim: Claim) -> str:
+    meaning = (
+        "This block shows no kinship that could not be chance: the claimed descent is not here."
+    )
+    if claim.blocks.at_least is None:
+        return meaning
+    return f"{meaning} The claim asks for {share(claim.blocks.at_least)} of the blocks."
+
+
+def _absent_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
+    where = f"block {index}"
+    what = _without_mlp(claim, evidence).get(str(index))
+    if what is not None and claim.blocks.indices is None:
+        return Judgement("not applicable", "inconclusive", f"{where}: {what}", "Not compared.")
+    there = evidence.candidate.blocks
+    if what is None and index < there:
+        what = "it was not compared"
+    elif what is None:
+        what = f"{claim.candidate} has {count(there, 'block')}, counted from 0"
+    measured = f"there is no {where} to compare: {what}"
+    return Judgement("fails", "inconclusive", measured, "Nothing was checked.")
+
+
+def _without_mlp(claim: Claim, evidence: Evidence) -> dict[str, str]:
+    """Blocks of the candidate that cannot be compared, for want of an MLP, and why."""
+    sides = [(claim.candidate, evidence.candidate)]
+    if evidence.pairing == "same-index":
+        sides.insert(0, (claim.reference, evidence.reference))
+    return {
+        index: f"{name} has no MLP there ({what})"
+        for name, record in sides
+        for index, what in record.skipped.items()
+    }
+
+
+def _objection(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None:
+    """Why kinship alone does not make the claim true; None where it does."""
+    objection = _objection_to_models(claim, evidence)
+    if objection is not None:
+        return objection
+    kin = sum(shows(b, claim.threshold) for b in blocks)
+    needed = max(1, math.ceil((claim.blocks.at_least or 1.0) * len(blocks) - 1e-9))
+    if kin < needed:
+        return (
+            f"The two are kin, but only {kin} of {count(len(blocks), 'block')} "
+            f"{'shows' if kin == 1 else 'show'} it and the claim needs {needed}; "
+            "`blocks:` says which must."
+        )
+    return None
+
+
+def _objection_to_models(claim: Claim, evidence: Evidence) -> str | None:
+    """Why what the models are speaks against the claim: their digests, their shapes."""
+    if claim.expect == "identical":
+        return "The two are kin, but their digests differ: they are not the same checkpoint."
+    if claim.expect != "derived" and _same_checkpoint(evidence):
+        return f"{_IDENTICAL} `identical` or `derived` would hold, {claim.expect!r} does not."
+    return shape_objection(claim, evidence)
+
+
+def _measured_pair(blocks: Sequence[BlockEvidence], claim: Claim, evidence: Evidence) -> str:
+    log10_p = aggregate(blocks)
+    if log10_p is None:
+        reasons = "; ".join(dict.fromkeys(b.reason for b in blocks if b.reason)) or "no block"
+        return f"{evidence.statistic}: no block could be tested ({reasons})"
+    tested = [b for b in blocks if b.log10_p is not None]
+    kin = sum(shows(b, claim.threshold) for b in blocks)
+    of_all = f" of {len(blocks)}" if len(tested) < len(blocks) else ""
+    return (
+        f"{evidence.statistic} over {len(tested)}{of_all} block{'s' * (len(blocks) != 1)}: "
+        f"p = {format_p(log10_p)} by Fisher (threshold {format_p(math.log10(claim.threshold))}), "
+        f"{kin} of {count(len(blocks), 'block')} {'shows' if kin == 1 else 'show'} kinship"
+        + strongest(tested, log10_p)
+    )
+
+
+def describe(claim: Claim) -> str:
+    """The claim as a sentence."""
+    if claim.expect == "independent":
+        return f"{claim.candidate} is independent of {claim.reference}"
+    if claim.expect == "unknown":
+        return f"nothing is claimed of {claim.candidate} and {claim.reference}"
+    words = {
+        "finetune": "a fine-tune",
+        "adapter": "an adapter",
+        "quantized": "a quantized copy",
+        "merge": "a merge",
+        "pruned": "a pruned copy",
+        "permuted": "a permuted copy",
+        "identical": "an identical copy",
+        "derived": "derived from",
+    }[claim.expect]
+    link = "" if claim.expect == "derived" else " of"
+    return f"{claim.candidate} is {words}{link} {claim.reference}"

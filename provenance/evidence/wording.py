@@ -1,0 +1,96 @@
+"""What is said of evidence: sentences for a person who has not read the documentation."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from provenance.statistics.pvalues import format_p
+from provenance.vocabulary import SHAPE_KEEPING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provenance.evidence.records import BlockEvidence, Evidence
+    from provenance.suite.read import Claim
+
+
+def shape_objection(claim: Claim, evidence: Evidence) -> str | None:
+    """Say why the shapes of the two speak against the claim; None where they do not."""
+    candidate, reference = evidence.candidate, evidence.reference
+    changed = _changed_shape(claim, evidence) if claim.expect in SHAPE_KEEPING else None
+    if changed is not None:
+        return (
+            f"The two are kin, but {claim.expect!r} keeps a model's shape and {claim.candidate} has "
+            f"{changed}: `pruned` or `derived` would hold."
+        )
+    wider = any(b.units[0] > b.units[1] for b in evidence.blocks)
+    if claim.expect == "pruned" and (candidate.blocks > reference.blocks or wider):
+        return (
+            f"The two are kin, but {claim.candidate} is the larger: are candidate and reference "
+            "exchanged?"
+        )
+    return None
+
+
+def _changed_shape(claim: Claim, evidence: Evidence) -> str | None:
+    """What the candidate has that the reference has not; None where their shapes are equal."""
+    candidate, reference = evidence.candidate, evidence.reference
+    if candidate.blocks != reference.blocks:
+        return f"{count(candidate.blocks, 'block')} where {reference.blocks} were"
+    for block in evidence.blocks:
+        if block.units[0] != block.units[1]:
+            return f"MLPs of {block.units[0]} units where {block.units[1]} were"
+        if block.mlps is not None and len({name.startswith("expert") for name in block.mlps}) > 1:
+            return f"as {block.mlps[0]} what was {block.mlps[1]} in block {block.candidate_block}"
+    differ = candidate.skipped.keys() ^ reference.skipped.keys()
+    if differ:
+        first = min(differ, key=lambda index: (len(index), index))
+        has = "no" if first in candidate.skipped else "an"
+        return f"{has} MLP in block {first}, unlike {claim.reference}"
+    return None
+
+
+def measured_block(block: BlockEvidence, claim: Claim, evidence: Evidence) -> str:
+    """Say what was measured of one block."""
+    where = f"block {block.candidate_block}"
+    if evidence.pairing != "same-index" or block.reference_block != block.candidate_block:
+        where += f" (best partner: block {block.reference_block} of {claim.reference})"
+    if block.mlps is not None:
+        where += f", {block.mlps[0]} against {block.mlps[1]}"
+    if block.log10_p is None:
+        return f"{where}: {evidence.statistic} is not defined: {block.reason}"
+    alike = f"{block.agreeing} of {min(block.live)} units matched alike by gate and by up"
+    if block.fits is not None:
+        fits = " and ".join(f"{fit:.3f}" for fit in block.fits)
+        alike = (
+            f"{block.agreeing} of {min(block.live)} units of the imitations (fits {fits}) matched "
+            "alike by gate and by down"
+        )
+    return (
+        f"{where}: {evidence.statistic} correlation {block.correlation:+.3f}, "
+        f"p = {format_p(block.log10_p)} (threshold {format_p(math.log10(claim.threshold))}), {alike}"
+    )
+
+
+def strongest(blocks: Sequence[BlockEvidence], log10_p: float) -> str:
+    """Name the strongest block where it says more than all together."""
+    best, block = min((b.log10_p or 0.0, b.candidate_block) for b in blocks)
+    if len(blocks) == 1 or best >= log10_p:
+        return ""
+    return f"; the strongest is block {block}, p = {format_p(best)}"
+
+
+def count(number: int, what: str) -> str:
+    """Return a number of things, in words."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def listed(indices: Sequence[int]) -> str:
+    """Name blocks."""
+    return f"block{'s' * (len(indices) > 1)} {', '.join(map(str, indices))}"
+
+
+def share(share: float) -> str:
+    """Return a share in per cent."""
+    return f"{100 * share:.4g}%"

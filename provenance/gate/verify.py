@@ -1,0 +1,303 @@
+"""Re-checks stored results and evidence without the models: what follows, what is judged, what holds.
+
+It cannot show that the numbers were ever measured: whoever can write evidence can write other evidence.
+Digests of the models, signatures and a run of one's own can.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from provenance.comparison.disguised import null_control
+from provenance.errors import ProvenanceError
+from provenance.evidence.records import Evidence
+from provenance.evidence.results import ClaimResult, Results, with_holm
+from provenance.evidence.verdict import decide, describe, judge_pair
+from provenance.gate.falsity import sentence
+from provenance.gate.following import complaints, same
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from provenance.evidence.records import ModelRecord
+    from provenance.evidence.results import ControlResult, SuiteRecord
+    from provenance.suite.read import Claim, Suite
+
+_Kind = TypeVar("_Kind", Results, Evidence)
+ALPHA = 1e-6
+CANNOT_SHOW = (
+    "Not shown: that these numbers were measured, and of which weights. Compare the digests (--model), "
+    "verify a signature, or measure again."
+)
+
+
+class UnreadableError(ProvenanceError):
+    """A file that is neither evidence nor results, or is damaged."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of one claim, or of one piece of evidence that no claim is known of.
+
+    ``state`` says what a gate makes of it; "judged" where nothing is claimed. ``complaints`` are what
+    does not follow, a line each.
+    """
+
+    where: str
+    says: str
+    state: Literal["pass", "warn", "fail", "xfail", "skip", "not run", "judged"]
+    verdict: str
+    log10_p: float | None
+    complaints: tuple[str, ...] = ()
+
+    @property
+    def stands(self) -> bool:
+        """Whether all follows, and nothing that is claimed fails."""
+        return not self.complaints and self.state != "fail"
+
+    def as_fields(self) -> Mapping[str, Any]:
+        """Plain JSON values, and whether it stands."""
+        return {**asdict(self), "stands": self.stands}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One file: results, or evidence."""
+
+    path: str
+    content: Results | Evidence
+
+    def pairs(self) -> Iterator[tuple[ClaimResult | None, Evidence]]:
+        """All evidence in the file, with the claim that it was measured for where that is known."""
+        if isinstance(self.content, Evidence):
+            yield None, self.content
+            return
+        for result in self.content.claims:
+            if result.evidence is not None:
+                yield result, result.evidence
+
+
+def read_stored(path: Path) -> tuple[Stored, ...]:
+    """Read a file of evidence or of results, or all JSON files of a folder, in the order of their names.
+
+    Raises
+    ------
+    UnreadableError
+        If a file is neither, or is damaged, or a folder has none; one line.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*.json") if file.is_file())
+        if not files:
+            raise UnreadableError(f"{path} has no JSON file")
+        return tuple(_read(file) for file in files)
+    return (_read(path),)
+
+
+def _read(path: Path) -> Stored:
+    try:
+        fields = json.loads(_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"{path} is not JSON: {error}") from None
+    if isinstance(fields, dict) and "claims" in fields:
+        return Stored(str(path), _parsed(path, Results))
+    return Stored(str(path), _parsed(path, Evidence))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _parsed(path: Path, kind: type[_Kind]) -> _Kind:
+    try:
+        return kind.from_json(_bytes(path))
+    except ProvenanceError as error:
+        raise UnreadableError(f"{path}: {error}") from None
+
+
+def verify(stored: Stored, alpha: float = ALPHA) -> tuple[Checked, ...]:
+    """Re-check one file: the numbers, the judgements, the thresholds.
+
+    Evidence alone is judged at ``alpha``, and nothing is claimed of it.
+    """
+    if isinstance(stored.content, Evidence):
+        return (_bare(stored.path, stored.content, alpha),)
+    results = stored.content
+    adjusted = with_holm(results.suites, results.claims)
+    return (
+        *_suites(stored.path, results),
+        *(
+            _result(f"{stored.path}: {now.suite}::{now.claim.id}", now, again, results)
+            for now, again in zip(results.claims, adjusted, strict=True)
+        ),
+    )
+
+
+def _bare(where: str, evidence: Evidence, alpha: float) -> Checked:
+    says = f"{evidence.candidate.source} against {evidence.reference.source}, at {alpha:g}"
+    if evidence.sampled:
+        says += f" ({evidence.details['sample']})"
+    verdict = decide(evidence, alpha)
+    return Checked(where, says, "judged", verdict, evidence.log10_p, complaints(evidence))
+
+
+def _suites(path: str, results: Results) -> Iterator[Checked]:
+    """What is wrong with the whole: claims that are of no suite, or are missing."""
+    found = {(result.suite, result.claim) for result in results.claims}
+    made = {(suite.path, claim) for suite in results.suites for claim in suite.claims}
+    for text, wrong in (
+        ("a claim that its suite does not make", found - made),
+        ("a claim of the suite of which nothing is recorded", made - found),
+    ):
+        for suite, claim in sorted(wrong, key=lambda one: (one[0], one[1].id)):
+            yield Checked(
+                f"{path}: {suite}::{claim.id}", describe(claim), "fail", "-", None, (text,)
+            )
+
+
+def _result(where: str, result: ClaimResult, again: ClaimResult, results: Results) -> Checked:
+    lines = [
+        *_threshold(
+            result.claim, next((s for s in results.suites if s.path == result.suite), None)
+        ),
+        *_judgement(result),
+        *(line for control in result.controls for line in _control(control, result.claim)),
+    ]
+    if not same(result.holm, again.holm):
+        lines.append(f"holm is {result.holm}, but {again.holm} follows")
+    verdict = result.judgement.verdict if result.judgement else "not checked"
+    return Checked(where, sentence(result), result.state, verdict, result.log10_p, tuple(lines))
+
+
+def _threshold(claim: Claim, suite: SuiteRecord | None) -> Iterator[str]:
+    if suite is not None and suite.claims:
+        derived = claim.alpha / len(suite.claims)
+        if abs(derived - claim.threshold) > 1e-9 * derived:
+            number = len(suite.claims)
+            yield (
+                f"threshold is {claim.threshold:g}, but alpha {claim.alpha:g} over {number} claims is "
+                f"{derived:g}"
+            )
+
+
+def _judgement(result: ClaimResult) -> Iterator[str]:
+    if result.evidence is None:
+        if result.judgement is not None:
+            yield f"judged {result.judgement.verdict} without evidence"
+        return
+    yield from complaints(result.evidence)
+    again, recorded = judge_pair(result.claim, result.evidence), result.judgement
+    if recorded is None:
+        yield "there is evidence, but no judgement"
+    elif (recorded.state, recorded.verdict) != (again.state, again.verdict):
+        yield (
+            f"judged {recorded.verdict} ({recorded.state}), but {again.verdict} ({again.state}) "
+            "follows from its evidence"
+        )
+
+
+def _control(control: ControlResult, claim: Claim) -> Iterator[str]:
+    what = f"{control.kind} control"
+    wrong = list(complaints(control.evidence))
+    if control.kind == "null" and not control.evidence.cross:
+        wrong.append("its evidence has no table of blocks against blocks")
+    yield from (f"{what}: {line}" for line in wrong)
+    if wrong:  # nothing can be said of what does not fit together
+        return
+    if control.kind == "positive":
+        holds: bool | None = decide(control.evidence, claim.threshold) == "dependent"
+        log10_p = control.evidence.log10_p
+    else:
+        found = null_control(control.evidence)
+        log10_p = found.log10_p
+        holds = None if log10_p is None else found.holds()
+    if control.holds is not holds:
+        yield f"{what}: holds is {control.holds}, but {holds} follows"
+    if not same(control.log10_p, log10_p):
+        yield f"{what}: log10_p is {control.log10_p}, but {log10_p} follows"
+
+
+def verify_by_suite(stored: Sequence[Stored], suite: Suite) -> tuple[Checked, ...]:
+    """Judge stored evidence by a suite of today, a claim at a time.
+
+    Evidence is that of a claim where statistic and names are equal, else where both sources are, else
+    where a file is named after the claim. A claim without evidence fails; evidence without a claim is
+    left out.
+    """
+    return tuple(_by_claim(stored, suite, claim) for claim in suite.claims)
+
+
+def _by_claim(stored: Sequence[Stored], suite: Suite, claim: Claim) -> Checked:
+    where = f"{suite.path}:{claim.mark.line}"
+    for file in stored:
+        for result, evidence in file.pairs():
+            if _is_of(claim, suite, result, evidence, file.path):
+                judged = judge_pair(claim, evidence)
+                known = ClaimResult(str(suite.path), claim, judged, evidence)
+                return Checked(
+                    where,
+                    f"{describe(claim)} ({file.path})",
+                    _state(claim, judged.state),
+                    judged.verdict,
+                    known.log10_p,
+                    complaints(evidence),
+                )
+    return Checked(where, describe(claim), "skip" if claim.skip else "fail", "no evidence", None)
+
+
+def _state(claim: Claim, state: str) -> Any:
+    if state == "fails":
+        return "fail" if claim.xfail is None else "xfail"
+    return "warn" if state == "warns" else "pass"
+
+
+def _is_of(
+    claim: Claim, suite: Suite, result: ClaimResult | None, evidence: Evidence, path: str
+) -> bool:
+    if result is not None:
+        then = result.claim
+        mine = (claim.candidate, claim.reference, claim.statistic)
+        return (then.candidate, then.reference, then.statistic) == mine
+    if evidence.statistic != claim.statistic:
+        return False
+    if path.replace("\\", "/").rpartition("/")[2] == f"{claim.id}.json":
+        return True
+    sources = suite.models[claim.candidate].source, suite.models[claim.reference].source
+    return all(
+        record.source == source or record.source.startswith(f"{source}@")
+        for record, source in zip((evidence.candidate, evidence.reference), sources, strict=True)
+    )
+
+
+def verify_model(stored: Sequence[Stored], name: str, digest: str) -> tuple[Checked, ...]:
+    """Hold the digest of a model at hand against every piece of evidence that names it.
+
+    ``name`` is a model's name in the suite or its source; "candidate" and "reference" are those of
+    evidence without a suite.
+    """
+    return tuple(
+        replace(
+            _model(file.path, name, record, digest),
+            where=f"{file.path}: {role}" if result is None else f"{file.path}: {result.claim.id}",
+        )
+        for file in stored
+        for result, evidence in file.pairs()
+        for role, record in (("candidate", evidence.candidate), ("reference", evidence.reference))
+        if name in _names(role, record, result)
+    )
+
+
+def _names(role: str, record: ModelRecord, result: ClaimResult | None) -> set[str]:
+    return {record.source, role if result is None else getattr(result.claim, role)}
+
+
+def _model(where: str, name: str, record: ModelRecord, digest: str) -> Checked:
+    if record.digest == digest:
+        return Checked(where, f"{name} is the model that was measured", "pass", "same digest", None)
+    line = f"{name} has the digest {digest}, but {record.digest} was measured"
+    return Checked(where, f"{name} is another model", "fail", "other digest", None, (line,))

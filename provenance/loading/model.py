@@ -1,0 +1,398 @@
+"""A verified checkpoint to a model and a tokenizer; transformers' silence and errors made ours."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from provenance._quiet import quiet
+from provenance.checkpoints.folder import CONFIG
+from provenance.errors import DeviceError, InputError, SourceError, one_line
+from provenance.loading.devices import free_bytes
+from provenance.loading.lazy_tensors import LazyTensors
+from provenance.loading.streaming import (
+    cast,
+    device_map,
+    give_back_what_is_freed,
+    is_streamed,
+    scratch,
+    scratch_folder,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from transformers import PreTrainedModel
+
+    from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.vocabulary import Dtype, Memory
+
+__all__ = [
+    "encode",
+    "is_streamed",
+    "load_model",
+    "load_skeleton",
+    "load_tokenizer",
+    "quiet",
+    "refuse_gaps",
+    "refuse_oversized",
+]
+
+
+def load_model(
+    checkpoint: Checkpoint,
+    device: str,
+    dtype: Dtype | None = None,
+    memory: Memory | None = None,
+) -> PreTrainedModel:
+    """Load a causal language model, in evaluation mode and without gradients.
+
+    No pickle is read, no network is asked, and no code of the checkpoint runs unless it was opened as
+    one whose code is trusted. transformers fills what
+    a checkpoint lacks with random numbers and only logs it [1]_; here that is an error.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        A verified folder.
+    device : str
+        ``cpu``, ``cuda``, ``cuda:1``, ...
+    dtype : {"float32", "bfloat16", "float16"}, optional
+        The type to load in; None: float32 on a CPU, elsewhere the checkpoint's own.
+    memory : Memory, optional
+        A model that takes more is run block by block from its files (`is_streamed`): its blocks can
+        be called by the model alone. None: it is loaded whatever it takes.
+
+    Raises
+    ------
+    SourceError
+        The family is unknown or needs code of its own, a library for its quantization is absent,
+        weights are missing, of another shape, or not finite, or transformers cannot load it.
+    DeviceError
+        The device is not there, or its memory is too small.
+
+    References
+    ----------
+    .. [1] https://huggingface.co/docs/transformers/main_classes/model
+    """
+    place = _device(device)
+    skeleton = load_skeleton(checkpoint)
+    refuse_oversized(checkpoint, skeleton)
+    try:
+        with quiet():
+            if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
+                places = device_map(skeleton, device)
+                return _streamed(checkpoint, places, _dtype(place.type, dtype))
+            model, info = _from_pretrained(checkpoint, dtype=_dtype(place.type, dtype))
+            refuse_gaps(checkpoint.source, info)
+            _refuse_extras(checkpoint, info["unexpected_keys"])
+            model = model.eval().requires_grad_(requires_grad=False).to(place)
+            _refuse_nonfinite(checkpoint, model.named_parameters())
+    except (SourceError, DeviceError):
+        raise
+    # the loaders of some 200 families raise whatever a wrong configuration leads them to
+    except Exception as error:
+        raise _explain(error, checkpoint, device) from error
+    return model
+
+
+def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memory: Memory) -> bool:
+    """Whether the weights, and what is mapped of their files while they are cast, exceed the memory."""
+    stored = sum(tensor.stop - tensor.start for tensor in checkpoint.tensors.values())
+    run_in = _dtype(place.type, dtype)
+    weights = stored if run_in == "auto" else checkpoint.parameters * run_in.itemsize
+    if weights != stored and stored > memory.working and place.type == "cpu":
+        return True
+    limit = memory.resident
+    if limit is None:
+        limit = free_bytes(str(place)) - memory.working
+    return weights > limit
+
+
+def _streamed(checkpoint: Checkpoint, places: dict[str, str], dtype: Any) -> PreTrainedModel:
+    """A model whose blocks are read when they are called; ``places`` is from `device_map`."""
+    give_back_what_is_freed()
+    folder = scratch_folder()
+    model, info = _from_pretrained(
+        checkpoint, dtype="auto", device_map=places, offload_folder=folder
+    )
+    scratch(model, folder)
+    refuse_gaps(checkpoint.source, info)
+    _refuse_extras(checkpoint, info["unexpected_keys"])
+    _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
+    model = model.eval().requires_grad_(requires_grad=False)
+    if dtype != "auto":
+        cast(model, dtype)
+    return model
+
+
+def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
+    """Build a model on the meta device: its modules and shapes, none of its numbers.
+
+    Raises
+    ------
+    SourceError
+        The family is unknown or needs code of its own, or its configuration builds no model.
+    """
+    _know(checkpoint)
+    _refuse_hollow(checkpoint)
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        with quiet(), torch.device("meta"):
+            trusted = checkpoint.remote_code
+            config = AutoConfig.from_pretrained(
+                checkpoint.folder, local_files_only=True, trust_remote_code=trusted
+            )
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                config, trust_remote_code=trusted
+            )
+    # as in load_model: a wrong configuration raises anything
+    except Exception as error:
+        raise _explain(error, checkpoint, "meta") from error
+    return model.eval()
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    try:
+        device = torch.device(name)
+        if device.type != "cpu":
+            torch.empty(0, device=device)
+    # torch's builds without an accelerator answer with AssertionError, NotImplementedError, ...
+    except Exception as error:
+        raise DeviceError(f"there is no device {name!r}: {one_line(error, 100)}") from error
+    return device
+
+
+def _dtype(device_type: str, dtype: Dtype | None) -> Any:
+    import torch
+
+    if dtype is not None:
+        return getattr(torch, dtype)
+    return torch.float32 if device_type == "cpu" else "auto"
+
+
+def _know(checkpoint: Checkpoint) -> None:
+    """Refuse a family that this transformers does not have, before anything is read."""
+    with quiet():
+        import transformers
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = checkpoint.model_type
+    if kind in CONFIG_MAPPING or checkpoint.remote_code:
+        return
+    if "auto_map" in checkpoint.config:
+        raise SourceError(
+            f"{checkpoint.source}: {kind!r} needs code of its own; if you trust its maker, set "
+            "trust_remote_code: true on this model"
+        )
+    raise SourceError(
+        f"{checkpoint.source}: this transformers ({transformers.__version__}) does not know "
+        f"model_type {kind!r}; upgrade it"
+    )
+
+
+def _from_pretrained(
+    checkpoint: Checkpoint, **options: Any
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    from transformers import AutoModelForCausalLM
+
+    model, info = AutoModelForCausalLM.from_pretrained(
+        checkpoint.folder,
+        **options,
+        use_safetensors=True,
+        trust_remote_code=checkpoint.remote_code,
+        local_files_only=True,
+        # else the mismatched keys are named in a log only; `refuse_gaps` refuses them
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    return model, info
+
+
+def refuse_gaps(source: str, info: dict[str, Any]) -> None:
+    """Refuse what transformers only logs: it has put random numbers where a tensor did not fit.
+
+    Raises
+    ------
+    SourceError
+        Weights are missing, or of another shape than the model's.
+    """
+    # a mismatched key comes as (name, shape in the file, shape in the model)
+    wrong = [
+        f"{name} is {list(there)}, not {list(wanted)}"
+        for name, there, wanted in sorted(info["mismatched_keys"])
+    ]
+    if wrong:
+        raise SourceError(
+            f"{source}: weights of another shape than the configuration's: {_few(wrong)}"
+        )
+    if info["missing_keys"]:
+        raise SourceError(
+            f"{source}: weights missing: {_few(sorted(info['missing_keys']))}; "
+            "download or save it again"
+        )
+    if info["error_msgs"]:
+        raise SourceError(f"{source}: {_few([str(text) for text in info['error_msgs']])}")
+
+
+def _refuse_extras(checkpoint: Checkpoint, names: Iterable[str]) -> None:
+    """Refuse weights that no part of the model reads: they say that it is not what was saved.
+
+    A text model is read from the checkpoint of a multimodal one, whose other towers are left out.
+    """
+    if isinstance(checkpoint.config.get("text_config"), dict):
+        return
+    extra = [name for name in sorted(names) if not _HARMLESS.search(name)]
+    if extra:
+        file = checkpoint.tensors[extra[0]].file if extra[0] in checkpoint.tensors else CONFIG
+        raise SourceError(
+            f"{checkpoint.source}: {file} has weights that the configuration has no place for: "
+            f"{_few(extra)}; is {CONFIG} the one that was saved with them?"
+        )
+
+
+# what older versions of transformers saved of positions and masks
+_HARMLESS = re.compile(r"(inv_freq|position_ids|masked_bias|attn\.bias|attention\.bias)$")
+
+
+def _refuse_hollow(checkpoint: Checkpoint) -> None:
+    """Refuse a configuration of more blocks or experts than there are tensors, before they are built."""
+    counts = {key: checkpoint.config.get(key) for key in COUNTS}
+    for key, count in counts.items():
+        if isinstance(count, int) and count > max(10_000, checkpoint.parameters):
+            raise SourceError(
+                f"{checkpoint.source}: {CONFIG} has {key} {count:,}; no model has so many"
+            )
+    blocks = checkpoint.blocks or 0
+    if blocks > len(checkpoint.tensors):
+        raise SourceError(
+            f"{checkpoint.source}: {CONFIG} claims {blocks:,} blocks, but there are "
+            f"{len(checkpoint.tensors):,} tensors; is it the one that was saved with them?"
+        )
+
+
+COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "num_attention_heads")
+
+
+def refuse_oversized(checkpoint: Checkpoint, skeleton: PreTrainedModel) -> None:
+    """Refuse a configuration of a far greater model than the files hold, before memory is taken for it.
+
+    Raises
+    ------
+    SourceError
+        It implies more than `EXCESS` times the parameters that are there.
+    """
+    wanted = sum(parameter.numel() for parameter in skeleton.parameters())
+    buffers = sum(buffer.numel() for buffer in skeleton.buffers())
+    if wanted > EXCESS * checkpoint.parameters + SLACK or buffers > checkpoint.parameters + 2**32:
+        raise SourceError(
+            f"{checkpoint.source}: {CONFIG} asks for {max(wanted, buffers):,} parameters, but the files "
+            f"hold {checkpoint.parameters:,}; is it the one that was saved with them?"
+        )
+
+
+EXCESS, SLACK = 4, 10**7
+"""A little more is told weight by weight: what is missing, or of another shape."""
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _refuse_nonfinite(checkpoint: Checkpoint, parameters: Iterable[tuple[str, Any]]) -> None:
+    for name, tensor in parameters:
+        if not _is_finite(tensor):
+            raise SourceError(
+                f"{checkpoint.source}: {name} holds NaN or infinity; the checkpoint is broken"
+            )
+
+
+def _is_finite(tensor: Any) -> bool:
+    import torch
+
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has no aminmax
+    return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(values))
+
+
+def _explain(error: Exception, checkpoint: Checkpoint, device: str) -> SourceError | DeviceError:
+    import torch
+
+    text = one_line(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
+        return DeviceError(
+            f"{checkpoint.source} does not fit into the memory of {device}; "
+            "load it in a smaller dtype, or on another device"
+        )
+    if isinstance(error, ImportError):
+        return SourceError(
+            f"{checkpoint.source}: {_quantization(checkpoint)}{_first_sentence(error)}"
+        )
+    if "Unrecognized configuration class" in text:
+        return SourceError(
+            f"{checkpoint.source}: {checkpoint.model_type!r} is not a causal language model; "
+            "only those can be loaded"
+        )
+    return SourceError(
+        f"{checkpoint.source}: transformers cannot load it ({type(error).__name__}: {text})"
+    )
+
+
+def _quantization(checkpoint: Checkpoint) -> str:
+    settings = checkpoint.config.get("quantization_config")
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    return f"it is quantized ({method}), and a library for that is absent: " if method else ""
+
+
+def _first_sentence(error: BaseException) -> str:
+    return one_line(error).split(". ")[0].rstrip(".")
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """Load the tokenizer, or None where there is none; code of the checkpoint as in `load_model`.
+
+    Raises
+    ------
+    InputError
+        There is one, and transformers cannot load it.
+    """
+    if checkpoint.tokenizer_digest is None:
+        return None
+    try:
+        with quiet():
+            from transformers import AutoTokenizer
+
+            return AutoTokenizer.from_pretrained(
+                checkpoint.folder,
+                trust_remote_code=checkpoint.remote_code,
+                local_files_only=True,
+            )
+    # tokenizers raises bare Exception for a file that it cannot read
+    except Exception as error:
+        raise InputError(
+            f"{checkpoint.source}: the tokenizer cannot be loaded ({one_line(error)}); "
+            "mend it, or use random inputs"
+        ) from error
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Encode `text` to token ids, without special tokens added and whatever its length.
+
+    Raises
+    ------
+    InputError
+        The tokenizer cannot encode the text.
+    """
+    try:
+        with quiet():
+            ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)
+        return [int(token) for token in ids["input_ids"]]
+    # as above: tokenizers raises bare Exception
+    except Exception as error:
+        raise InputError(f"the tokenizer cannot encode the text ({one_line(error)})") from error

@@ -1,0 +1,185 @@
+"""Reads any parameter of a model by the model's own name for it, however the files name and cut it.
+
+::
+
+    direct    a tensor of that name is in the files, and nothing of transformers' would change it
+    indexed   transformers' renamings and conversions, run over the names of all stored tensors
+
+The direct way needs no model; the other one builds its skeleton, once.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+from provenance._quiet import quiet
+from provenance.checkpoints.safetensors_header import PLAIN
+from provenance.errors import SourceError, one_line
+from provenance.loading.lazy_tensors import LazyTensors
+from provenance.loading.renamings import Index, rules_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.loading.renamings import Origin, Rules
+
+
+class ModelTensors:
+    """The parameters of a checkpoint's model by the model's names, each as transformers would load it.
+
+    Of what was converted, the last is kept, since all experts of a block ask for the same tensor: what
+    is returned must not be written to. Nothing else is kept.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        A verified folder.
+    skeleton : Module, optional
+        The checkpoint's model on the meta device (`provenance.loading.model.load_skeleton`); None: it is
+        built when a parameter is asked for that the files have not as it is.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, skeleton: nn.Module | None = None) -> None:
+        self._checkpoint = checkpoint
+        self._tensors = LazyTensors(checkpoint)
+        self._skeleton = skeleton
+        self._last: tuple[Origin | None, dict[str, torch.Tensor]] = (None, {})
+
+    def has(self, parameter: str) -> bool:
+        """Whether the files have what the parameter is made of; no data is read.
+
+        Raises
+        ------
+        SourceError
+            The skeleton is needed and cannot be built.
+        """
+        return self._direct(parameter) is not None or self._index.name_of(parameter) is not None
+
+    def shape(self, parameter: str) -> tuple[int, ...]:
+        """The shape of a parameter; no data is read.
+
+        Raises
+        ------
+        SourceError
+            The files do not have it, or the skeleton is needed and cannot be built.
+        """
+        stored = self._direct(parameter)
+        if stored is not None:
+            return self._tensors.shape(stored)
+        return self._index.shapes[self._indexed(parameter)]
+
+    def read(self, parameter: str) -> torch.Tensor:
+        """The parameter, in its stored dtype, on the CPU.
+
+        Its shape is held against the skeleton's where there is one, that is, not on the direct way.
+
+        Raises
+        ------
+        SourceError
+            The files do not have it, or in another shape than the configuration's, or as codes of a
+            quantization; or the skeleton is needed and cannot be built.
+        """
+        stored = self._direct(parameter)
+        if stored is not None:
+            return self._tensors[stored]
+        name = self._indexed(parameter)
+        origin = self._index.origins[name]
+        self._refuse_codes(parameter, origin)
+        tensor = self._made(origin).get(name)
+        if tensor is None:
+            raise self._missing(parameter)
+        wanted = self._index.shapes[name]
+        if tuple(tensor.shape) != wanted:
+            raise SourceError(
+                f"{self._checkpoint.source}: {parameter} is {list(tensor.shape)}, not {list(wanted)}"
+            )
+        return tensor
+
+    __call__ = read
+
+    @cached_property
+    def _rules(self) -> Rules | None:
+        # a skeleton that is there tells all of it, and for sure
+        return None if self._skeleton is not None else rules_of(self._checkpoint)
+
+    @cached_property
+    def _index(self) -> Index:
+        if self._skeleton is None:
+            from provenance.loading.model import load_skeleton
+
+            self._skeleton = load_skeleton(self._checkpoint)
+        with quiet():
+            return Index.of(self._skeleton, self._tensors)
+
+    def _direct(self, parameter: str) -> str | None:
+        """The stored tensor that is the parameter as it is, where that is sure without a skeleton."""
+        if self._rules is None:
+            return None
+        stored = parameter
+        if self._is_base_model:
+            stored = parameter.removeprefix(f"{self._rules.prefix}.")
+        # not of the lazy tensors, which would read it to say so
+        is_there = stored in self._checkpoint.tensors
+        return stored if is_there and not self._rules.may_change(stored) else None
+
+    @cached_property
+    def _is_base_model(self) -> bool:
+        """Whether the files lack the prefix that a model with a head puts before its base model."""
+        prefix = "" if self._rules is None else self._rules.prefix
+        return bool(prefix) and not any(name.startswith(f"{prefix}.") for name in self._tensors)
+
+    def _indexed(self, parameter: str) -> str:
+        name = self._index.name_of(parameter)
+        if name is None:
+            raise self._missing(parameter)
+        return name
+
+    def _missing(self, parameter: str) -> SourceError:
+        return SourceError(
+            f"{self._checkpoint.source}: the files have no tensor that parameter '{parameter}' of the "
+            "model could be made of"
+        )
+
+    def _refuse_codes(self, parameter: str, origin: Origin) -> None:
+        if not self._checkpoint.config.get("quantization_config"):
+            return
+        codes = {self._checkpoint.tensors[name].dtype for name, _ in origin.sources} - PLAIN
+        if codes:
+            raise SourceError(
+                f"{self._checkpoint.source}: {parameter} is quantized ({', '.join(sorted(codes))}); "
+                "dequantize the checkpoint first"
+            )
+
+    def _made(self, origin: Origin) -> dict[str, torch.Tensor]:
+        """The parameters that come of stored tensors, by the model's names."""
+        if origin.converter is None:
+            return {origin.target: self._tensors[origin.sources[0][0]]}
+        if self._last[0] is not origin:
+            self._last = (None, {})  # let go of the old one before there is a new one
+            self._last = (origin, self._converted(origin))
+        return self._last[1]
+
+    def _converted(self, origin: Origin) -> dict[str, torch.Tensor]:
+        # a converter is used up by what is added to it
+        converter = deepcopy(origin.converter)
+        for name, pattern in origin.sources:
+            converter.add_tensor(origin.target, name, pattern, partial(self._tensors.get, name))
+        model: Any = self._skeleton
+        try:
+            with quiet():
+                made = converter.convert(origin.target, model=model, config=model.config)
+        # an operation on tensors that do not fit together raises whatever torch does
+        except Exception as error:
+            raise SourceError(
+                f"{self._checkpoint.source}: {origin.target} cannot be made of the files' tensors "
+                f"({type(error).__name__}: {one_line(error)})"
+            ) from error
+        # the first transformers 5 return what went wrong, too
+        tensors = made[0] if isinstance(made, tuple) else made
+        return {
+            name: value[0] if isinstance(value, list) else value for name, value in tensors.items()
+        }

@@ -1,0 +1,142 @@
+"""What transformers makes the parameters of a model of: its renamings and conversions of stored names.
+
+Names alone are looked at; what is found says which tensors are to be read and what is done to them.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from provenance._quiet import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from provenance.checkpoints.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What transformers may do to names of a family, as far as that is known without its model."""
+
+    prefix: str
+    transforms: Sequence[Any]
+
+    def may_change(self, stored: str) -> bool:
+        """Whether a renaming or a conversion could match; more often yes than it does."""
+        parts = stored.split(".")
+        # those of a part of the model match what follows that part's path
+        rests = [".".join(parts[start:]) for start in range(len(parts))]
+        return any(
+            transform.compiled_sources.search(rest)
+            for transform in self.transforms
+            for rest in rests
+        )
+
+
+def rules_of(checkpoint: Checkpoint) -> Rules | None:
+    """The rules of a family, None where only a skeleton tells them."""
+    config = checkpoint.config
+    is_nested = any(isinstance(part, dict) and "model_type" in part for part in config.values())
+    if is_nested or checkpoint.remote_code or config.get("quantization_config"):
+        return None
+    with quiet():
+        kind = _causal_class(checkpoint.model_type)
+        if kind is None or getattr(kind.config_class, "sub_configs", None):
+            return None
+        return Rules(kind.base_model_prefix, _transforms(kind, checkpoint.model_type))
+
+
+def _causal_class(model_type: str) -> Any:
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    name = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
+    return getattr(transformers, name, None) if isinstance(name, str) else None
+
+
+def _transforms(kind: Any, model_type: str) -> list[Any]:
+    """All transforms for a family, and for any class that its models could be made of."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    names = {
+        model_type,
+        kind.config_class.model_type,
+        "legacy",
+        *vars(sys.modules[kind.__module__]),
+    }
+    return [
+        transform
+        for name in sorted(names)
+        for transform in get_checkpoint_conversion_mapping(name) or ()
+    ]
+
+
+@dataclass(eq=False)
+class Origin:
+    """Stored tensors, each with the pattern that it matched, and the first parameter made of them."""
+
+    target: str
+    converter: Any
+    sources: list[tuple[str, str]] = field(default_factory=list)
+
+    def targets(self) -> Iterable[str]:
+        """Names that the checkpoint's tensors become in the model."""
+        yield self.target
+        for pattern in self.converter.target_patterns[1:] if self.converter else ():
+            yield self.target.replace(self.converter.target_patterns[0], pattern, 1)
+
+
+@dataclass(frozen=True)
+class Index:
+    """Of each parameter its shape, what it is made of, and what it is tied to."""
+
+    shapes: dict[str, tuple[int, ...]]
+    origins: dict[str, Origin]
+    tied: dict[str, str]
+
+    @classmethod
+    def of(cls, skeleton: Any, stored: Iterable[str]) -> Index:
+        """Index stored names as ``convert_and_load_state_dict_in_model`` of transformers does."""
+        state = skeleton.state_dict()
+        first = _origins(skeleton, state, stored)
+        every = {target: origin for origin in first.values() for target in origin.targets()}
+        return cls(
+            shapes={name: tuple(tensor.shape) for name, tensor in state.items()},
+            origins={name: origin for name, origin in (every | first).items() if name in state},
+            tied=dict(getattr(skeleton, "all_tied_weights_keys", None) or {}),
+        )
+
+    def name_of(self, parameter: str) -> str | None:
+        """The parameter itself, or one tied to it, whichever the files have."""
+        root = self.tied.get(parameter, parameter)
+        others = (target for target, source in self.tied.items() if source == root)
+        return next((name for name in (parameter, root, *others) if name in self.origins), None)
+
+
+def _origins(model: Any, state: dict[str, Any], stored: Iterable[str]) -> dict[str, Origin]:
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import (
+        WeightConverter,
+        WeightRenaming,
+        dot_natural_key,
+        rename_source_key,
+    )
+
+    mapping = get_model_conversion_mapping(model)
+    renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
+    converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
+    by_pattern = {pattern: entry for entry in converters for pattern in entry.source_patterns}
+    prefix = model.base_model_prefix
+    found: dict[str, Origin] = {}
+    # experts are stacked in this order, and some renamings depend on what came before
+    for name in sorted(stored, key=dot_natural_key):
+        target, pattern = rename_source_key(name, renamings, converters, prefix, state)
+        if target not in state and name in state:
+            target, pattern = rename_source_key(name, [], [], prefix, state)
+        if target in state:
+            origin = found.setdefault(target, Origin(target, by_pattern.get(pattern)))
+            origin.sources.append((name, pattern or name))
+    return found

@@ -1,0 +1,51 @@
+"""Writes an attestation of the run, and the results that it refers to beside it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from provenance.plugin import options
+from provenance.plugin.outputs.write import write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from provenance.evidence.results import Results
+
+
+@pytest.hookimpl
+def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterable[str]:
+    """Digest the checkpoints, and write the Statement; what stands in the way is a complaint."""
+    path = options.attestation(config)
+    if path is None:
+        return ()
+    from provenance.errors import ProvenanceError
+
+    try:
+        text = _statement(config, results)
+    except ProvenanceError as error:
+        return (f"no attestation was written: {error}",)
+    beside = path.with_suffix(".results.json")
+    return [*write(path, text), *write(beside, results.to_json() + "\n")]
+
+
+def _statement(config: pytest.Config, results: Results) -> str:
+    from provenance.attest import make_statement, subjects_of
+    from provenance.comparison.executor import Executor
+    from provenance.suite.read import load
+
+    suites = {suite.path: load(config.rootpath / suite.path) for suite in results.suites}
+    executor = Executor(options.store_of(config))
+    return make_statement(results, subjects_of(results, suites, executor.checkpoint), _run_url())
+
+
+def _run_url() -> str | None:
+    """The page of the run, where a CI system says which that is."""
+    from provenance.gate.links import Links
+
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        return Links.of_github(os.environ).run
+    return os.environ.get("CI_JOB_URL") or os.environ.get("BUILD_URL")

@@ -1,0 +1,364 @@
+"""What one entry of the store is on disk: a folder, its manifest, and the proof that they agree."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from provenance.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+
+MANIFEST = "manifest.json"
+_SCHEMA = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_Signature: TypeAlias = tuple[int, int, int, int]
+
+# Folders whose files were hashed in this process, by what the file system said of each file then.
+_verified: dict[Path, dict[str, _Signature]] = {}
+
+
+class TornError(Exception):
+    """A folder is not the entry that it should be; the text says why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A folder of files that was verified against its manifest.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The folder. Its files are shared with other processes: read them, never write.
+    fields : dict
+        The key under which it is stored.
+    names : frozenset of str
+        The files, as POSIX paths relative to the folder, without the manifest.
+    """
+
+    path: Path
+    fields: Mapping[str, JSON]
+    names: frozenset[str]
+
+    def file(self, name: str) -> Path:
+        """Return the path of one file.
+
+        Raises
+        ------
+        KeyError
+            If the entry has no such file.
+        """
+        if name not in self.names:
+            raise KeyError(f"{name!r} is not in {self.path}; it has {sorted(self.names)}")
+        return self.path / name
+
+    def read_text(self, name: str) -> str:
+        """Return one file's text, as UTF-8."""
+        return self.file(name).read_text(encoding="utf-8")
+
+
+def canonical(value: object) -> str:
+    """Return the one JSON text of a value: keys sorted, no spaces, ASCII.
+
+    Raises
+    ------
+    TypeError
+        If the value is not JSON.
+    ValueError
+        If it holds NaN or infinity.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(fields: Mapping[str, JSON]) -> str:
+    """Return the SHA-256, in hex, of the canonical JSON of `fields`."""
+    return hashlib.sha256(canonical(dict(fields)).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex, without reading it into memory at once."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Signature]:
+    """Write the manifest of a folder that was just filled, and see all of it on to the disk.
+
+    Returns
+    -------
+    dict
+        What `remember` needs once the folder is in its place.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds anything but files and folders, or a manifest already.
+    """
+    _close(folder)
+    try:
+        found = dict(_walk(folder))
+    except TornError as error:
+        raise StoreError(f"cannot store {kind}: {error}; store plain files only") from None
+    if MANIFEST in found:
+        raise StoreError(
+            f"cannot store {kind}: {MANIFEST} is the store's own; name yours otherwise"
+        )
+    manifest = {
+        "schema": _SCHEMA,
+        "kind": kind,
+        "fields": dict(fields),
+        "files": {
+            name: {"size": status.st_size, "sha256": file_sha256(folder / name)}
+            for name, status in sorted(found.items())
+        },
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    return close(folder, text.encode())
+
+
+def close(folder: Path, manifest: bytes) -> dict[str, _Signature]:
+    """Write a manifest that is known to be right, see all on to the disk, and return what `seal` does."""
+    found = dict(_walk(folder))
+    with open(folder / MANIFEST, "xb", opener=for_owner) as file:
+        file.write(manifest)
+    for name in (*found, MANIFEST):
+        sync(folder / name)
+    for subfolder, _, _ in os.walk(folder):
+        sync(Path(subfolder))
+    return {name: _signature(status) for name, status in found.items()}
+
+
+def remember(folder: Path, signatures: dict[str, _Signature]) -> None:
+    """Let `verify` take a folder's bytes as read while the file system knows of no change."""
+    _verified[folder] = signatures
+
+
+def verify(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry:
+    """Return the entry in `folder`, proven to be what was asked and what was written, to the byte.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    TornError
+        If it is not that entry.
+    """
+    if not stat.S_ISDIR(folder.lstat().st_mode):
+        raise TornError(f"{folder} is not a folder")
+    # Names come from the folder and are compared with the manifest's, which are never opened: a
+    # manifest cannot lead outside.
+    found = dict(_walk(folder))
+    if found.pop(MANIFEST, None) is None:
+        raise TornError("no manifest")
+    files = files_of((folder / MANIFEST).read_bytes(), kind, fields)
+    if {name: status.st_size for name, status in found.items()} != {
+        name: file["size"] for name, file in files.items()
+    }:
+        raise TornError("files are missing, foreign or of another size")
+    signatures = {name: _signature(status) for name, status in found.items()}
+    if _verified.get(folder) != signatures:
+        for name, file in files.items():
+            if file_sha256(folder / name) != file["sha256"]:
+                raise TornError(f"{name} has other bytes than its manifest says")
+        remember(folder, signatures)
+    return Entry(folder, dict(fields), frozenset(files))
+
+
+def verified(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry | None:
+    """Return the entry in `folder` as just used, or None if there is none that can be trusted."""
+    try:
+        entry = verify(folder, kind, fields)
+    except (TornError, FileNotFoundError):
+        return None
+    with suppress(OSError):  # a store that can only be read needs no order of use
+        os.utime(folder / MANIFEST)
+    return entry
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to the disk."""
+    if os.name == "nt" and path.is_dir():  # a folder cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether there is no room left; what writes in another language says so in words alone."""
+    full = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+    return getattr(error, "errno", None) in full or os.strerror(errno.ENOSPC) in str(error)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder, whatever they are."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(parent) / name).lstat().st_size
+            except FileNotFoundError:  # removed by another process since it was listed
+                continue
+    return total
+
+
+def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Yield every file below a folder by its relative name, following no link."""
+    with os.scandir(folder) as children:
+        for child in children:
+            name = prefix + child.name
+            status = Path(child.path).lstat()  # not child.stat(): Windows leaves out the inode
+            if stat.S_ISDIR(status.st_mode):
+                yield from _walk(Path(child.path), name + "/")
+            elif stat.S_ISREG(status.st_mode):
+                yield name, status
+            else:
+                raise TornError(f"{name} is a link or a device")
+
+
+def _signature(status: os.stat_result) -> _Signature:
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def files_of(text: bytes, kind: str, fields: Mapping[str, JSON]) -> dict[str, dict[str, Any]]:
+    """Return the files of a manifest: their sizes and digests by name, which may still be anything.
+
+    Raises
+    ------
+    TornError
+        If it is malformed, or not the manifest of what was asked.
+    """
+    try:
+        manifest = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise TornError(f"the manifest is no JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise TornError("the manifest is no object")
+    if set(manifest) != {"schema", "kind", "fields", "files", "created"}:
+        raise TornError("the manifest has other keys than it should")
+    if (manifest["schema"], manifest["kind"]) != (_SCHEMA, kind):
+        raise TornError("the manifest is of another schema or kind")
+    # As text, because 1 == 1.0 == True and a tuple comes back as a list.
+    if json.dumps(manifest["fields"], sort_keys=True) != json.dumps(dict(fields), sort_keys=True):
+        raise TornError("the manifest is of another key")
+    files = manifest["files"]
+    if not isinstance(files, dict) or not all(map(_is_file_record, files.values())):
+        raise TornError("the manifest's list of files is malformed")
+    return files
+
+
+def _is_file_record(record: object) -> bool:
+    return (
+        isinstance(record, dict)
+        and set(record) == {"size", "sha256"}
+        and type(record["size"]) is int
+        and record["size"] >= 0
+        and isinstance(record["sha256"], str)
+        and _SHA256.fullmatch(record["sha256"]) is not None
+    )
+
+
+def identity(path: Path) -> dict[str, JSON]:
+    """Return what tells one state of a file from another without reading it."""
+    status = path.stat()
+    return {
+        "path": str(path),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,  # tools set mtime back; nobody sets ctime
+        "inode": status.st_ino,
+    }
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder for its owner alone, and those above it that are missing."""
+    make_folder(folder, 0o700)
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Make a folder, and those above it that are missing, all of a mode.
+
+    pathlib gives the mode to the last alone, and to the others whatever the umask leaves.
+    """
+    try:
+        folder.mkdir(mode=mode, exist_ok=True)
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        make_folder(folder.parent, mode)
+        folder.mkdir(mode=mode, exist_ok=True)
+
+
+def for_owner(path: str, flags: int) -> int:
+    """Open a file that its owner alone may read: an opener for `open`."""
+    return os.open(path, flags, 0o600)
+
+
+def _close(folder: Path) -> None:
+    """Take from a folder and all in it what others than its owner may do, however it was written."""
+    inner = (Path(at) / name for at, folders, files in os.walk(folder) for name in folders + files)
+    for path in (folder, *inner):
+        mode = path.lstat().st_mode
+        if mode & 0o077 and not stat.S_ISLNK(mode):
+            with suppress(PermissionError):  # a file system that has one mode for all
+                path.chmod(stat.S_IMODE(mode) & 0o700)
+
+
+def put_whole(path: Path, write: Callable[[Path], Any], *, new: bool = False) -> None:
+    """Have a file in a folder as a whole or not at all, as an object store has it.
+
+    ``write`` is given a file beside it. With ``new`` what is there already stays, and FileExistsError is
+    raised.
+    """
+    make_private(path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=".", dir=path.parent)
+    os.close(descriptor)
+    aside = Path(name)
+    try:
+        write(aside)
+        sync(aside)
+        if new:
+            path.hardlink_to(aside)
+        else:
+            aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; what its owner has moved into place meanwhile is gone already."""
+    with suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def last_used(folder: Path) -> float:
+    """When an entry was last read or made, in seconds since the epoch; 0 if nobody knows."""
+    for path in (folder / MANIFEST, folder):
+        with suppress(OSError):
+            return path.lstat().st_mtime
+    return 0.0
+
+
+def lock_name(folder: Path) -> str:
+    """What the lock of an entry is called."""
+    return f"{folder.parent.parent.name}-{folder.name}"

@@ -1,0 +1,170 @@
+"""What model cards say of where models come from; strangers write them, so they are read as suites are."""
+
+from __future__ import annotations
+
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provenance._text import without_home
+from provenance.checkpoints import hub as _hub
+from provenance.checkpoints.folder import read_object
+from provenance.errors import SourceError, SuiteError, one_line
+from provenance.suite.yaml12 import read
+from provenance.suite.yaml_limits import shown
+from provenance.vocabulary import ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from provenance.suite.yaml12 import Document
+
+CARD, ADAPTER = "README.md", "adapter_config.json"
+MAX_BYTES = 1 << 20
+MAX_BASES = 20
+_KEYS = frozenset({"base_model", "base_model_relation"})
+_FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model that another is said to be made from: a hub id as it is written, and in which line."""
+
+    repo: str
+    where: str
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it may be no id but a word, such as "none": only the hub can tell."""
+        return "/" not in self.repo
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is said of one model.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        The model, at the commit that the hub named.
+    bases : tuple of Base
+        What it says it is made from.
+    relation : str or None
+        The hub's word for how: finetune, adapter, quantized, merge, or whatever is written.
+    notes : tuple of str
+        What could not be read, a line each.
+    """
+
+    spec: ModelSpec
+    bases: tuple[Base, ...] = ()
+    relation: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_card(spec: ModelSpec, endpoint: str | None = None) -> Card:
+    """Read what a folder or a repository says of its origin; no weights are fetched.
+
+    Raises
+    ------
+    SourceError
+        If there is no such folder, it cannot be read, or the hub does not give the repository.
+    """
+    if spec.repo is None:
+        try:
+            return _said(spec, _local(Path(spec.path or "")))
+        except OSError as error:
+            raise SourceError(
+                f"{spec.source}: its card cannot be read: {one_line(error)}"
+            ) from None
+    commit, files = _hub.read_texts(spec, (CARD, ADAPTER), MAX_BYTES, endpoint)
+    pinned = ModelSpec(repo=spec.repo, revision=commit)
+    return _said(pinned, files)
+
+
+def _local(folder: Path) -> dict[str, Path]:
+    files = {name: folder / name for name in (CARD, ADAPTER)}
+    return {name: file for name, file in files.items() if file.is_file()}
+
+
+def _said(spec: ModelSpec, files: Mapping[str, Path]) -> Card:
+    notes: list[str] = []
+    said, lines = _metadata(files[CARD], notes) if CARD in files else ({}, {})
+    named = _listed(said.get("base_model"))
+    bases = _bases(named, lambda i: f"{CARD}:{lines[i]}" if i in lines else CARD, notes)
+    relation = said.get("base_model_relation")
+    if bases:
+        relation = relation if isinstance(relation, str) else _inferred(bases, files)
+        return Card(spec, bases, relation, tuple(notes))
+    if ADAPTER in files:
+        try:
+            value = read_object(files[ADAPTER], MAX_BYTES).get("base_model_name_or_path")
+        except SourceError as error:
+            return Card(spec, notes=(*notes, str(error)))
+        bases = _bases(_listed(value), lambda _: ADAPTER, notes)
+        return Card(spec, bases, "adapter", tuple(notes))
+    return Card(spec, notes=tuple(notes))
+
+
+def _inferred(bases: tuple[Base, ...], files: Mapping[str, Path]) -> str | None:
+    """What the hub takes it for where the card does not say, as far as that is sure.
+
+    https://huggingface.co/docs/hub/model-cards#specifying-a-base-model
+    """
+    if len(bases) > 1:
+        return "merge"
+    return "adapter" if ADAPTER in files else None
+
+
+def _metadata(file: Path, notes: list[str]) -> tuple[dict[str, Any], dict[int, int]]:
+    """The YAML at the head of a card, and the lines of its bases."""
+    about = file.stat()
+    if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
+        notes.append(f"{CARD} is no file of up to {MAX_BYTES} bytes: it was not read")
+        return {}, {}
+    front = _FRONT.match(file.read_text(encoding="utf-8", errors="replace"))
+    if front is None:
+        return {}, {}
+    try:
+        # a suite's reader: it refuses what a few lines can blow up into
+        document = read(front[1], file, verbatim=_KEYS)
+    except SuiteError as error:
+        notes.append(f"the head of {CARD} cannot be read: {error.problems[0].message}")
+        return {}, {}
+    if not isinstance(document.value, dict):
+        return {}, {}
+    return document.value, dict(_lines(document))
+
+
+def _lines(document: Document) -> Iterator[tuple[int, int]]:
+    """Which line of the file each base stands in, by its index; one that is no list is the first."""
+    for path, mark in document.values.items():
+        index = {1: 0, 2: path[-1]}.get(len(path)) if path[:1] == ("base_model",) else None
+        if isinstance(index, int):
+            yield index, mark.line + 1  # the line of dashes stands before the first
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _bases(named: list[Any], where: Callable[[int], str], notes: list[str]) -> tuple[Base, ...]:
+    found: dict[str, Base] = {}
+    strange = []
+    for i, name in enumerate(named):
+        if isinstance(name, str) and _can_be_id(name):
+            found.setdefault(name, Base(name, where(i)))
+        else:
+            strange.append(shown(without_home(str(name))))
+    if strange:
+        listed = ", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
+        notes.append(f"{len(strange)} of the bases that it names are no hub ids: {listed}")
+    if len(found) > MAX_BASES:
+        notes.append(f"of {len(found)} bases the first {MAX_BASES} were taken")
+    return tuple(found.values())[:MAX_BASES]
+
+
+def _can_be_id(name: str) -> bool:
+    """Whether it can be a hub id; old ones have no owner, but a number is none."""
+    return _hub.is_repo_id(name) and ("/" in name or re.search("[A-Za-z]", name) is not None)

@@ -1,0 +1,148 @@
+"""A plan names each comparison and each model once, in the order asked for."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provenance.comparison.plan import Comparison, Plan, comparison, positive_control, sampled
+from provenance.suite.read import loads
+from provenance.vocabulary import InputsSpec, ModelSpec
+
+SUITE = """\
+version: 1
+inputs: {tokens: 512}
+models:
+  base: {recipe: quickstart/base}
+  chat: {recipe: quickstart/finetuned}
+  same: {recipe: quickstart/finetuned}
+  other: {path: /models/other}
+pairs:
+  - {candidate: chat, reference: base, expect: finetune}
+  - {candidate: other, reference: chat, expect: independent}
+  - {candidate: chat, reference: base, expect: derived, alpha: 1e-9, id: again}
+  - {candidate: base, reference: chat, expect: derived}
+  - {candidate: same, reference: base, expect: derived}
+"""
+
+
+def asked(candidate, reference, **inputs):
+    return Comparison(
+        ModelSpec(recipe=candidate), ModelSpec(recipe=reference), InputsSpec(**inputs), "match"
+    )
+
+
+names = st.sampled_from("abcd")
+comparisons = st.lists(st.builds(asked, names, names, seed=st.integers(0, 1)), max_size=30)
+
+
+@given(comparisons)
+def test_each_comparison_is_planned_once(wanted):
+    planned = Plan.of(wanted).comparisons
+    assert len(planned) == len(set(planned))
+    assert set(planned) == set(wanted)
+
+
+@given(comparisons)
+def test_comparisons_keep_the_order_in_which_they_were_first_asked_for(wanted):
+    planned = Plan.of(wanted).comparisons
+    assert [wanted.index(c) for c in planned] == sorted(wanted.index(c) for c in planned)
+
+
+@given(comparisons)
+def test_planning_a_plan_changes_nothing(wanted):
+    plan = Plan.of(wanted)
+    assert Plan.of(plan.comparisons) == plan
+
+
+@given(comparisons)
+def test_each_model_is_named_once(wanted):
+    models = Plan.of(wanted).models()
+    assert len(models) == len(set(models))
+    assert set(models) == {m for c in wanted for m in (c.candidate, c.reference)}
+
+
+def test_models_are_in_the_order_of_their_first_use_candidate_first():
+    models = Plan.of([asked("b", "a"), asked("c", "a"), asked("a", "d")]).models()
+    assert [m.recipe for m in models] == ["b", "a", "c", "d"]
+
+
+def test_any_iterable_is_planned():
+    assert Plan.of(asked("a", "b") for _ in range(3)).comparisons == (asked("a", "b"),)
+
+
+def test_a_plan_of_nothing_has_no_models():
+    assert Plan.of([]).models() == ()
+
+
+def test_exchanged_roles_are_another_comparison():
+    assert len(Plan.of([asked("a", "b"), asked("b", "a")]).comparisons) == 2
+
+
+def test_other_inputs_are_another_comparison_of_the_same_models():
+    plan = Plan.of([asked("a", "b"), asked("a", "b", tokens=9)])
+    assert (len(plan.comparisons), len(plan.models())) == (2, 2)
+
+
+def test_another_dtype_is_another_model():
+    exact, half = ModelSpec(path="a"), ModelSpec(path="a", dtype="float16")
+    plan = Plan.of([Comparison(half, exact, InputsSpec(), "match")])
+    assert plan.models() == (half, exact)
+
+
+def test_a_claim_needs_its_models_on_its_suites_inputs_by_its_statistic():
+    suite = loads(SUITE, Path("/suites/a.suite.yaml"))
+    assert comparison(suite, suite.claims[1]) == Comparison(
+        ModelSpec(path="/models/other"),
+        ModelSpec(recipe="quickstart/finetuned"),
+        InputsSpec(tokens=512),
+        "kinship",
+    )
+
+
+def test_claims_of_one_pair_share_a_comparison_whatever_they_claim():
+    suite = loads(SUITE, Path("/suites/a.suite.yaml"))
+    assert comparison(suite, suite.claims[0]) == comparison(suite, suite.claims[2])
+
+
+def test_two_names_of_one_model_share_a_comparison():
+    suite = loads(SUITE, Path("/suites/a.suite.yaml"))
+    plan = Plan.of(comparison(suite, claim) for claim in suite.claims)
+    assert (len(plan.comparisons), len(plan.models())) == (3, 3)
+
+
+def test_isotropic_inputs_mean_weights_where_activations_were_asked_for():
+    def meant(statistic):
+        hidden = InputsSpec("hidden")
+        return Comparison.of(ModelSpec(path="a"), ModelSpec(path="b"), hidden, statistic).statistic
+
+    assert meant("match") == meant("kinship") == "match_weights"
+    assert (meant("generalized"), meant("csu")) == ("generalized", "csu")
+
+
+def test_the_disguise_of_a_control_is_one_that_the_statistic_could_see_through():
+    claims = "statistic: [generalized, kinship], candidate: chat, reference: base, expect: derived"
+    text = SUITE[: SUITE.index("pairs:")] + f"pairs: [{{{claims}}}]\n"
+    suite = loads(text, Path("/suites/a.suite.yaml"))
+    controls = [positive_control(suite, claim) for claim in suite.claims]
+    assert [control.candidate.source for control in controls] == [
+        "disguised-units:recipe:quickstart/base",
+        "disguised:recipe:quickstart/base",
+    ]
+
+
+@given(st.sets(st.integers(0, 200), max_size=40).map(sorted), st.integers(1, 6), st.integers())
+def test_a_sample_has_one_block_of_each_part_of_the_depth(blocks, number, seed):
+    drawn = sampled(blocks, number, seed)
+    assert drawn == sampled(blocks, number, seed)
+    assert len(drawn) == min(number, len(blocks))
+    places = [blocks.index(block) for block in drawn]
+    if number < len(blocks):
+        part = len(blocks) / number
+        assert all(int(k * part) <= at < (k + 1) * part for k, at in enumerate(places))
+
+
+def test_another_seed_draws_another_sample():
+    drawn = {sampled(range(32), 3, seed) for seed in range(400)}
+    assert {blocks[0] for blocks in drawn} == set(range(10))
+    assert {blocks[2] for blocks in drawn} == set(range(21, 32))

@@ -1,0 +1,58 @@
+"""The page of architectures has every model type of the transformers that it was made with."""
+
+import re
+from importlib import metadata
+
+import pytest
+
+from benchmarks._survey import Checked, Outcome, Summary, survey
+from benchmarks.architectures import kind, main, names, page
+from tests.support.places import DOCS
+
+PAGE = (DOCS / "architectures.md").read_text("utf-8")
+
+
+def stated_version(text):
+    return re.search(r"transformers (\d[\w.]*)", text)[1]
+
+
+def listed(text):
+    return sorted(
+        re.findall(
+            r"^\| `([^`]+)` \|", text.partition("## Default configurations")[0], re.MULTILINE
+        )
+    )
+
+
+def test_the_page_has_every_model_type_of_its_transformers():
+    if stated_version(PAGE) != metadata.version("transformers"):
+        pytest.skip(f"the page was made with transformers {stated_version(PAGE)}: make it again")
+    assert listed(PAGE) == names(), "python -m benchmarks.architectures makes the page again"
+
+
+def test_no_small_model_of_the_page_differs_from_its_forward_pass():
+    assert "differ by" not in PAGE
+    assert PAGE.count(" agree |") > 150
+
+
+def test_a_survey_of_one_type_is_a_row_with_its_kind():
+    outcome = survey("qwen3", seconds=100)
+    found = outcome.summary
+    assert outcome.full == found
+    assert isinstance(found, Summary)
+    assert (kind(found), found.blocks, found.with_mlp) == ("gated, dense", 32, 32)
+    assert outcome.checked == Checked(4, 4, pytest.approx(0, abs=1e-4), alike=True)
+    text = page([outcome], seconds=1)
+    assert "| `qwen3` | gated, dense | 32 of 32 |" in text
+    assert stated_version(text) == metadata.version("transformers")
+
+
+def test_a_type_that_takes_too_long_does_not_stop_the_page(tmp_path):
+    main(["--types", "llama", "--seconds", "0", "--output", str(tmp_path / "page.md")])
+    text = (tmp_path / "page.md").read_text("utf-8")
+    assert "| `llama` | took more than 0 s | took more than 0 s |" in text
+
+
+def test_a_type_that_cannot_be_built_says_why():
+    outcome = Outcome("odd", "odd: no causal language model (KeyError: 'x')", "KeyError: 'x'", None)
+    assert "| `odd` | KeyError: 'x' | KeyError: 'x' |" in page([outcome], seconds=1)

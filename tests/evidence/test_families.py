@@ -1,0 +1,111 @@
+"""Families from evidence: kinship without direction, save where something supports one."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from provenance.evidence.families import lineage_graph
+from provenance.evidence.family_formats import format_lineage
+from tests.support import synthetic
+from tests.support.synthetic import claimed, kin, results, strangers
+
+
+def drawn(lineage):
+    labels = [model.label for model in lineage.models]
+    return {(labels[k.a], labels[k.b], k.directed) for k in lineage.kinships if k.drawn}
+
+
+def test_declared_parents_are_drawn_and_transitive_kinship_is_listed():
+    lineage = lineage_graph(
+        results(
+            claimed(kin("chat", "base"), "finetune"),
+            claimed(kin("copy", "chat", 8), "permuted"),
+            claimed(kin("copy", "base"), "derived"),
+            claimed(strangers("other", "base"), "independent"),
+        )
+    )
+    assert drawn(lineage) == {("base", "chat", True), ("chat", "copy", True)}
+    assert len(lineage.kinships) == 3
+    assert [len(family) for family in lineage.families] == [3, 1]
+    assert lineage.disagreements == ()
+
+
+def in_trees(found, *edges):
+    """The results, of suites that declare these (name, parent)."""
+    return replace(found, suites=tuple(replace(s, lineage=edges) for s in found.suites))
+
+
+def test_a_declared_lineage_gives_parents_and_leaves_cousins_without_direction():
+    small = synthetic.model("small", blocks=3)
+    found = results(
+        claimed(kin("chat", "base"), "derived"),
+        claimed(kin("copy", "base", 8), "derived"),
+        claimed(kin("copy", "chat"), "derived"),
+        claimed(kin(small, "base", 3), "derived"),
+        claimed(kin(small, "copy", 3), "derived"),
+    )
+    trees = (("base", None), ("chat", "base"), ("copy", "chat"), ("small", "base"))
+    lineage = lineage_graph(in_trees(found, *trees))
+    parents = {("base", "chat", True), ("chat", "copy", True), ("base", "small", True)}
+    assert drawn(lineage) == parents
+    labels = [model.label for model in lineage.models]
+    cousins = [k for k in lineage.kinships if {labels[k.a], labels[k.b]} == {"small", "copy"}]
+    assert [(k.directed, k.support) for k in cousins] == [(False, ())]
+    steps = {(labels[k.a], labels[k.b]): k.steps for k in lineage.kinships if k.directed}
+    assert steps["base", "copy"] == 2
+
+
+def test_a_p_value_alone_has_no_direction():
+    (found,) = lineage_graph(results(claimed(kin("a", "b"), "independent"))).kinships
+    assert (found.directed, found.relation, found.support) == (False, None, ())
+
+
+def test_a_reduced_shape_supports_a_direction():
+    small = synthetic.model("small", blocks=3)
+    evidence = kin(small, synthetic.model("big", blocks=4), 3)
+    lineage = lineage_graph(results(claimed(evidence, "unknown")))
+    (found,) = lineage.kinships
+    assert lineage.models[found.a].label == "big"
+    assert found.support == ("Its shape is a reduced one: small has 3 blocks where big has 4.",)
+
+
+def test_kin_of_kin_that_are_strangers_are_told():
+    lineage = lineage_graph(
+        results(
+            claimed(kin("a", "b"), "derived"),
+            claimed(kin("b", "c"), "derived"),
+            claimed(strangers("a", "c"), "independent"),
+        )
+    )
+    (note,) = lineage.disagreements
+    assert note.startswith("a and c were found independent of each other")
+    assert note.endswith("yet b is kin to both.")
+
+
+@pytest.fixture
+def hostile():
+    return lineage_graph(synthetic.every_kind())
+
+
+def test_json_names_models_by_digest(hostile):
+    fields = json.loads(format_lineage(hostile, "json"))
+    assert (fields["schema"], len(fields["models"])) == (1, 6)
+    assert {"a", "b", "log10_p", "directed", "support"} <= fields["kinships"][0].keys()
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz's dot is not installed")
+def test_graphviz_reads_the_dot(hostile):
+    text = format_lineage(hostile, "dot")
+    command = ["dot", "-Tsvg"]
+    svg = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in svg
+    assert "U+202E" in svg
+
+
+def test_mermaid_escapes_what_it_would_read(hostile):
+    text = format_lineage(hostile, "mermaid")
+    assert "#60;script#62;alert(1)#60;/script#62;" in text
+    assert "<" not in text.replace("-.-", "")

@@ -1,0 +1,760 @@
+"""Every relationship judged on evidence made by hand; what would pass wrongly is tried first."""
+
+import dataclasses
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provenance.evidence.records import BlockEvidence, Evidence, InputsRecord, ModelRecord
+from provenance.evidence.verdict import (
+    SUSPICION,
+    aggregate,
+    claimed_blocks,
+    decide_blocks,
+    decide_p,
+    describe,
+    judge_block,
+    judge_pair,
+    shows,
+)
+from provenance.statistics.pvalues import bonferroni, fisher, format_p
+from provenance.suite.read import Blocks, Claim, Mark, loads
+from provenance.vocabulary import DESCENTS, RELATIONSHIPS, SHAPE_KEEPING
+
+ALPHA = 1e-6
+KIN, STRANGE, SUSPECT = -50.0, -0.3, -5.0
+"""log10 p of a block that shows kinship, of one that shows nothing, of one in between."""
+
+descents = pytest.mark.parametrize("expect", sorted(DESCENTS - {"identical"}))
+all_claims = pytest.mark.parametrize("expect", RELATIONSHIPS)
+
+
+def claim(expect="finetune", blocks=None, threshold=ALPHA):
+    return Claim(
+        id="chat-vs-base",
+        candidate="chat",
+        reference="base",
+        expect=expect,
+        statistic="match",
+        alpha=threshold,
+        threshold=threshold,
+        blocks=blocks or Blocks(),
+        tags=(),
+        xfail=None,
+        skip=None,
+        mark=Mark(1, 1, 1, 1),
+    )
+
+
+def block(index, log10_p, *, partner=None, units=(64, 64)):
+    partner = index if partner is None else partner
+    if log10_p is None:
+        why = "3 of the candidate's 64 units vary"
+        return BlockEvidence(index, partner, None, None, units, (3, 64), 0, "degenerate", why)
+    return BlockEvidence(index, partner, log10_p, 0.5, units, units, 60)
+
+
+def model(digest, blocks, skipped=()):
+    skipped = {str(index): "MambaMixer" for index in skipped}
+    return ModelRecord(digest, digest, "LlamaForCausalLM", blocks, 9, "float32", skipped)
+
+
+def evidence(*found, candidate=None, reference=None, **changes):
+    """Evidence on these blocks, each given as itself or as its log10 p."""
+    found = tuple(b if isinstance(b, BlockEvidence) else block(i, b) for i, b in enumerate(found))
+    made = Evidence(
+        statistic="match",
+        log10_p=aggregate(found),
+        blocks=found,
+        candidate=candidate or model("sha256:c", len(found)),
+        reference=reference or model("sha256:r", len(found)),
+        inputs=InputsRecord("text", "stdlib", 64, 16, 0, "sha256:i"),
+        pairing="same-index",
+        seed=0,
+        device="cpu",
+        versions={},
+        created="2025-01-01T00:00:00+00:00",
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def copy(*found):
+    """Evidence on a checkpoint against itself."""
+    return evidence(
+        *found, candidate=model("sha256:x", len(found)), reference=model("sha256:x", len(found))
+    )
+
+
+def shorter(*log10_ps, blocks=3):
+    """Evidence on a candidate without the first block of a reference of ``blocks`` blocks."""
+    found = [block(i, p, partner=i + 1) for i, p in enumerate(log10_ps)]
+    return evidence(*found, reference=model("sha256:r", blocks), pairing="best-of-reference")
+
+
+def narrower(*log10_ps, units=(48, 64)):
+    return evidence(*(block(i, p, units=units) for i, p in enumerate(log10_ps)))
+
+
+# decide
+
+
+def test_a_p_value_at_the_threshold_is_not_below_it():
+    assert decide_p(math.log10(ALPHA), ALPHA) == "inconclusive"
+
+
+def test_a_p_value_just_below_the_threshold_is_dependent():
+    assert decide_p(math.nextafter(math.log10(ALPHA), -math.inf), ALPHA) == "dependent"
+
+
+def test_a_p_value_at_the_suspicion_is_independent():
+    assert decide_p(math.log10(SUSPICION), ALPHA) == "independent"
+
+
+def test_a_p_value_just_below_the_suspicion_is_inconclusive():
+    below = math.nextafter(math.log10(SUSPICION), -math.inf)
+    assert decide_p(below, ALPHA) == "inconclusive"
+
+
+def test_without_a_p_value_nothing_is_decided():
+    assert decide_p(None, ALPHA) == "inconclusive"
+
+
+def test_a_threshold_above_the_suspicion_leaves_nothing_in_between():
+    assert [decide_p(math.log10(p), 0.01) for p in (0.009, 0.01)] == ["dependent", "independent"]
+
+
+def test_the_least_threshold_of_a_suite_is_a_threshold():
+    assert [decide_p(p, 1e-300) for p in (-299.0, -301.0)] == ["inconclusive", "dependent"]
+
+
+@given(st.floats(-1e6, 0), st.floats(-1e6, 0), st.floats(1e-300, 0.99))
+def test_a_smaller_p_value_is_never_less_dependent(one, other, threshold):
+    order = ["dependent", "inconclusive", "independent"]
+    smaller, larger = sorted([one, other])
+    assert order.index(decide_p(smaller, threshold)) <= order.index(decide_p(larger, threshold))
+
+
+# decide_blocks
+
+
+def test_no_block_decides_nothing():
+    assert decide_blocks((), ALPHA) == "inconclusive"
+
+
+def test_one_block_is_decided_by_its_p_value():
+    assert [decide_blocks((block(0, p),), ALPHA) for p in (STRANGE, SUSPECT, KIN)] == [
+        "independent",
+        "inconclusive",
+        "dependent",
+    ]
+
+
+def test_many_weak_blocks_are_dependent_together():
+    assert decide_blocks([block(i, -2.0) for i in range(12)], ALPHA) == "dependent"
+
+
+def test_one_kin_block_among_many_strange_ones_is_not_lost():
+    blocks = [block(0, -12.0), *(block(i, STRANGE) for i in range(1, 60))]
+    assert decide_p(aggregate(blocks), ALPHA) == "independent"
+    assert decide_blocks(blocks, ALPHA) == "dependent"
+
+
+def test_the_strongest_block_pays_for_the_number_of_blocks():
+    blocks = [block(0, -6.5), *(block(i, STRANGE) for i in range(1, 60))]
+    assert decide_blocks(blocks, ALPHA) == "inconclusive"
+
+
+def test_of_many_independent_blocks_one_may_look_a_little_alike():
+    blocks = [block(0, -3.5), *(block(i, STRANGE) for i in range(1, 60))]
+    assert decide_blocks(blocks, ALPHA) == "independent"
+
+
+log10_ps = st.lists(st.floats(-100, 0), min_size=1, max_size=40)
+
+
+@given(log10_ps, st.floats(1e-12, 0.5))
+def test_independent_means_that_no_block_shows_kinship(values, threshold):
+    blocks = [block(i, p) for i, p in enumerate(values)]
+    if decide_blocks(blocks, threshold) == "independent":
+        assert not any(shows(b, threshold) for b in blocks)
+
+
+@given(log10_ps, st.floats(1e-12, 0.5))
+def test_what_fisher_calls_dependent_stays_dependent(values, threshold):
+    if (
+        decide_p(bonferroni(fisher(values), 2), threshold) == "dependent"
+    ):  # of two p-values the smaller
+        assert decide_blocks([block(i, p) for i, p in enumerate(values)], threshold) == "dependent"
+
+
+# which blocks a claim speaks of
+
+
+def test_a_claim_speaks_of_all_blocks_unless_it_lists_some():
+    found = evidence(KIN, STRANGE, KIN)
+    assert claimed_blocks(claim(), found) == found.blocks
+
+
+def test_a_list_picks_blocks():
+    found = evidence(KIN, STRANGE, KIN)
+    assert claimed_blocks(claim(blocks=Blocks((2, 0))), found) == (found.blocks[0], found.blocks[2])
+
+
+def test_the_aggregate_is_fishers_over_tested_blocks():
+    assert aggregate(evidence(-1.0, None, -2.0).blocks) == fisher([-1.0, -2.0])
+
+
+def test_the_aggregate_of_no_tested_block_is_none():
+    assert aggregate(evidence(None, None).blocks) is None
+
+
+# kin, not kin, partly kin, undecided
+
+
+@descents
+def test_a_descent_holds_where_every_block_is_kin(expect):
+    found = judge_pair(claim(expect), evidence(KIN, KIN))
+    assert (found.state, found.verdict) == ("holds", "dependent")
+
+
+@descents
+def test_a_descent_fails_where_nothing_is_shared(expect):
+    found = judge_pair(claim(expect), evidence(STRANGE, STRANGE))
+    assert (found.state, found.verdict) == ("fails", "independent")
+    assert "the claimed descent is not there" in found.meaning
+
+
+@descents
+def test_a_descent_fails_on_evidence_that_is_too_weak(expect):
+    found = judge_pair(claim(expect), evidence(SUSPECT))
+    assert (found.state, found.verdict) == ("fails", "inconclusive")
+    assert "try more tokens" in found.meaning
+
+
+@descents
+def test_a_descent_of_all_blocks_fails_where_one_shows_nothing(expect):
+    found = judge_pair(claim(expect), evidence(KIN, STRANGE, KIN))
+    assert (found.state, found.verdict) == ("fails", "dependent")
+    assert "only 2 of 3 blocks show it and the claim needs 3" in found.meaning
+
+
+@all_claims
+@pytest.mark.parametrize("found", [evidence(SUSPECT), evidence(None, None)], ids=["weak", "none"])
+def test_what_is_inconclusive_only_warns_where_the_claim_says_so(expect, found):
+    lenient = replace(claim(expect), inconclusive="warn")
+    strict, warned = judge_pair(claim(expect), found), judge_pair(lenient, found)
+    assert strict.verdict == "inconclusive"
+    assert warned == (strict if strict.state == "report" else replace(strict, state="warns"))
+    block = judge_block(lenient, found, 0)
+    assert block.state == ("report" if expect == "unknown" else "warns")
+
+
+@descents
+def test_what_speaks_against_a_claim_fails_however_lenient(expect):
+    lenient = replace(claim(expect), inconclusive="warn")
+    assert judge_pair(lenient, evidence(STRANGE, STRANGE)).state == "fails"
+    assert judge_pair(lenient, evidence(KIN, STRANGE)).state == "fails"
+    named = replace(lenient, blocks=Blocks(indices=(0, 7)))
+    assert judge_pair(named, evidence(SUSPECT)).state == "fails"
+    assert judge_block(named, evidence(SUSPECT), 7).state == "fails"
+
+
+@all_claims
+def test_what_is_expected_to_fail_fails_where_it_is_inconclusive(expect):
+    known = replace(claim(expect), inconclusive="warn", xfail="the vendor's claim")
+    found = evidence(SUSPECT)
+    assert judge_pair(known, found) == judge_pair(claim(expect), found)
+    assert judge_block(known, found, 0) == judge_block(claim(expect), found, 0)
+
+
+def test_independence_holds_where_nothing_is_shared():
+    found = judge_pair(claim("independent"), evidence(STRANGE, STRANGE))
+    assert (found.state, found.verdict) == ("holds", "independent")
+
+
+def test_independence_fails_where_every_block_is_kin():
+    found = judge_pair(claim("independent"), evidence(KIN, KIN))
+    assert (found.state, found.verdict) == ("fails", "dependent")
+    assert found.meaning.startswith("The claim of independence is false. One of the two models")
+
+
+def test_independence_fails_on_one_kin_block_among_many():
+    found = judge_pair(claim("independent"), evidence(-12.0, *[STRANGE] * 59))
+    assert (found.state, found.verdict) == ("fails", "dependent")
+    assert found.measured.endswith("; the strongest is block 0, p = 1.0e-12")
+
+
+def test_independence_fails_on_evidence_that_decides_nothing():
+    found = judge_pair(claim("independent"), evidence(SUSPECT))
+    assert (found.state, found.verdict) == ("fails", "inconclusive")
+    assert "more tokens would decide" in found.meaning
+
+
+@given(st.lists(st.none() | st.floats(-20, 0), max_size=20), st.sampled_from(["blocks", "pair"]))
+def test_independence_never_passes_but_on_an_independent_verdict(values, judge):
+    found = evidence(*values)
+    judgements = [judge_pair(claim("independent"), found)]
+    if judge == "blocks":
+        judgements = [judge_block(claim("independent"), found, i) for i in range(len(values))]
+    assert all(j.state == "fails" or j.verdict == "independent" for j in judgements)
+
+
+@given(st.lists(st.none() | st.floats(-20, 0), max_size=20))
+def test_independence_of_a_pair_never_passes_where_one_of_its_blocks_fails(values):
+    found, independent = evidence(*values), claim("independent")
+    states = {judge_block(independent, found, i).state for i in range(len(values))}
+    if "fails" in states:
+        assert judge_pair(independent, found).state == "fails"
+
+
+@given(st.sampled_from(sorted(DESCENTS)), st.lists(st.none() | st.floats(-20, 0), max_size=12))
+def test_a_descent_of_all_blocks_never_passes_where_one_of_its_blocks_fails(expect, values):
+    found = evidence(*values)
+    states = {judge_block(claim(expect), found, i).state for i in range(len(values))}
+    if "fails" in states:
+        assert judge_pair(claim(expect), found).state == "fails"
+
+
+@pytest.mark.parametrize("log10_p", [KIN, STRANGE, SUSPECT])
+def test_an_unknown_pair_is_reported_whatever_it_shows(log10_p):
+    found = judge_pair(claim("unknown"), evidence(log10_p, log10_p))
+    assert found.state == "report"
+    assert found.meaning == "Nothing is claimed of this pair."
+
+
+# nothing to judge by
+
+
+@all_claims
+def test_no_claim_passes_on_degenerate_blocks_alone(expect):
+    found = judge_pair(claim(expect), evidence(None, None))
+    assert (found.state, found.verdict) == ("fails", "inconclusive")
+    assert "nothing was checked" in found.meaning
+    assert "no block could be tested (3 of the candidate's 64 units vary)" in found.measured
+
+
+@all_claims
+def test_no_claim_passes_on_no_block(expect):
+    found = judge_pair(claim(expect), evidence(candidate=model("sha256:c", 2, skipped=[0, 1])))
+    assert (found.state, found.verdict) == ("fails", "inconclusive")
+    assert found.measured == "match: no block could be tested (no block)"
+
+
+@all_claims
+def test_no_claim_passes_where_all_the_blocks_that_it_lists_are_missing(expect):
+    found = judge_pair(claim(expect, Blocks((7, 8))), evidence(KIN, KIN))
+    assert found.state == "fails"
+
+
+@pytest.mark.parametrize(
+    ("expect", "log10_p"),
+    [("independent", STRANGE), ("unknown", STRANGE), *((d, KIN) for d in sorted(DESCENTS))],
+)
+def test_no_claim_passes_where_a_block_that_it_lists_is_missing(expect, log10_p):
+    found = judge_pair(claim(expect, Blocks((0, 8, 9))), evidence(log10_p, log10_p))
+    assert found.state == "fails"
+    assert found.meaning == "The claim names blocks 8, 9, which could not be compared."
+
+
+# degenerate blocks
+
+
+@descents
+def test_a_degenerate_block_shows_no_descent(expect):
+    found = judge_pair(claim(expect), evidence(KIN, None))
+    assert found.state == "fails"
+    assert "only 1 of 2 blocks shows it" in found.meaning
+
+
+def test_a_degenerate_block_leaves_independence_open():
+    found = judge_pair(claim("independent"), evidence(STRANGE, None, STRANGE))
+    assert (found.state, found.verdict) == ("fails", "inconclusive")
+    assert "block 1 could not be tested" in found.meaning
+
+
+def test_independence_holds_where_the_list_leaves_a_degenerate_block_out():
+    independent = claim("independent", Blocks((0, 2)))
+    assert judge_pair(independent, evidence(STRANGE, None, STRANGE)).state == "holds"
+
+
+def test_a_degenerate_block_is_told_beside_kinship():
+    found = judge_pair(claim("independent"), evidence(KIN, None))
+    assert found.verdict == "dependent"
+    assert "over 1 of 2 blocks" in found.measured
+
+
+@pytest.mark.parametrize("expect", sorted({*RELATIONSHIPS} - {"unknown"}))
+def test_the_test_of_a_degenerate_block_fails_and_says_why(expect):
+    found = judge_block(claim(expect), evidence(KIN, None), 1)
+    assert (found.state, found.verdict) == ("fails", "inconclusive")
+    assert found.measured == "block 1: match is not defined: 3 of the candidate's 64 units vary"
+    assert "neither supports nor refutes" in found.meaning
+
+
+@pytest.mark.parametrize("log10_p", [None, KIN, STRANGE])
+def test_a_block_of_an_unknown_pair_is_reported(log10_p):
+    assert judge_block(claim("unknown"), evidence(log10_p), 0).state == "report"
+
+
+# blocks: all, a list, a share
+
+
+def test_a_list_needs_its_blocks_and_no_other():
+    assert judge_pair(claim(blocks=Blocks((0, 2))), evidence(KIN, STRANGE, KIN)).state == "holds"
+
+
+def test_a_list_fails_on_one_of_its_blocks():
+    found = judge_pair(claim(blocks=Blocks((0, 1))), evidence(KIN, STRANGE, KIN))
+    assert "only 1 of 2 blocks shows it and the claim needs 2" in found.meaning
+
+
+def test_independence_of_a_list_leaves_other_blocks_alone():
+    independent = claim("independent", Blocks((1, 2)))
+    assert judge_pair(independent, evidence(KIN, STRANGE, STRANGE)).state == "holds"
+
+
+@pytest.mark.parametrize(
+    ("share", "kin", "state"),
+    [
+        (0.5, 5, "holds"),
+        (0.5, 4, "fails"),
+        (0.51, 5, "fails"),
+        (0.7, 7, "holds"),  # 0.7 * 10 is 7.000000000000001
+        (1.0, 9, "fails"),
+        (1.0, 10, "holds"),
+        (1e-12, 1, "holds"),
+    ],
+)
+def test_a_share_needs_that_many_blocks(share, kin, state):
+    found = evidence(*[KIN] * kin, *[STRANGE] * (10 - kin))
+    assert judge_pair(claim(blocks=Blocks(at_least=share)), found).state == state
+
+
+@pytest.mark.parametrize("share", [1e-12, 0.5, 1.0])
+def test_a_share_is_never_met_by_no_block(share):
+    found = judge_pair(claim(blocks=Blocks(at_least=share)), evidence(*[STRANGE] * 10))
+    assert (found.state, found.verdict) == ("fails", "independent")
+
+
+@pytest.mark.parametrize("log10_p", [STRANGE, None])
+def test_under_a_share_no_single_block_is_required(log10_p):
+    found = judge_block(claim(blocks=Blocks(at_least=0.5)), evidence(KIN, log10_p), 1)
+    assert found.state == "not required"
+
+
+def test_under_a_share_a_strange_block_says_what_is_asked_for():
+    found = judge_block(claim(blocks=Blocks(at_least=0.995)), evidence(KIN, STRANGE), 1)
+    assert found.meaning.endswith("The claim asks for 99.5% of the blocks.")
+
+
+def test_a_share_excuses_no_kinship_in_a_claim_of_independence():
+    independent = claim("independent", Blocks(at_least=0.5))
+    found = evidence(STRANGE, STRANGE, KIN)
+    assert judge_block(independent, found, 2).state == "fails"
+    assert judge_pair(independent, found).state == "fails"
+
+
+# one block
+
+
+@pytest.mark.parametrize("expect", sorted(DESCENTS))
+def test_a_kin_block_holds_for_a_descent(expect):
+    found = judge_block(claim(expect), evidence(STRANGE, KIN), 1)
+    assert (found.state, found.verdict) == ("holds", "dependent")
+
+
+@pytest.mark.parametrize("expect", sorted(DESCENTS))
+@pytest.mark.parametrize(
+    ("log10_p", "verdict"), [(STRANGE, "independent"), (SUSPECT, "inconclusive")]
+)
+def test_a_block_that_is_not_kin_fails_for_a_descent(expect, log10_p, verdict):
+    found = judge_block(claim(expect), evidence(KIN, log10_p), 1)
+    assert (found.state, found.verdict) == ("fails", verdict)
+    assert "the claimed descent is not here" in found.meaning
+
+
+@pytest.mark.parametrize(
+    ("log10_p", "state", "verdict"),
+    [
+        (STRANGE, "holds", "independent"),
+        (SUSPECT, "fails", "inconclusive"),
+        (KIN, "fails", "dependent"),
+    ],
+)
+def test_a_block_is_judged_independent_by_its_own_p_value(log10_p, state, verdict):
+    found = judge_block(claim("independent"), evidence(KIN, log10_p), 1)
+    assert (found.state, found.verdict) == (state, verdict)
+
+
+def test_a_block_is_suspected_less_where_there_are_many():
+    alone, among = evidence(-3.5), evidence(-3.5, *[STRANGE] * 31)
+    found = [judge_block(claim("independent"), e, 0).verdict for e in (alone, among)]
+    assert found == ["inconclusive", "independent"]
+
+
+@all_claims
+def test_a_skipped_block_is_not_applicable_and_says_what_it_is(expect):
+    found = evidence(block(0, KIN), candidate=model("sha256:c", 2, skipped=[1]))
+    judged = judge_block(claim(expect), found, 1)
+    assert judged.state == "not applicable"
+    assert judged.measured == "block 1: chat has no MLP there (MambaMixer)"
+
+
+@all_claims
+def test_a_block_skipped_in_the_reference_is_not_applicable(expect):
+    found = evidence(
+        block(0, KIN),
+        candidate=model("sha256:c", 2),
+        reference=model("sha256:r", 2, skipped=[1]),
+    )
+    judged = judge_block(claim(expect), found, 1)
+    assert judged.state == "not applicable"
+    assert judged.measured == "block 1: base has no MLP there (MambaMixer)"
+
+
+def test_where_any_mlp_would_do_the_words_do_not_ask_for_a_gated_one():
+    found = evidence(
+        block(0, KIN), candidate=model("sha256:c", 2, skipped=[1]), statistic="generalized"
+    )
+    judged = judge_block(claim(), found, 1)
+    assert judged.measured == "block 1: chat has no MLP there (MambaMixer)"
+    found = dataclasses.replace(found, reference=model("sha256:r", 2))
+    assert "chat has no MLP in block 1, unlike base" in judge_pair(claim(), found).meaning
+
+
+def test_what_is_measured_on_imitations_says_how_good_they_are():
+    fitted = dataclasses.replace(block(0, KIN), fits=(0.98765, 0.9), live=(96, 96))
+    measured = judge_block(claim(), evidence(fitted, statistic="generalized"), 0).measured
+    assert measured.endswith(
+        "60 of 96 units of the imitations (fits 0.988 and 0.900) matched alike by gate and by down"
+    )
+
+
+@all_claims
+def test_a_skipped_block_that_the_claim_lists_fails(expect):
+    found = evidence(block(0, KIN), candidate=model("sha256:c", 2, skipped=[1]))
+    judged = judge_block(claim(expect, Blocks((0, 1))), found, 1)
+    assert judged.state == "fails"
+    assert judged.measured.endswith("chat has no MLP there (MambaMixer)")
+
+
+@all_claims
+@pytest.mark.parametrize(("blocks", "words"), [(1, "1 block"), (2, "2 blocks")])
+def test_a_block_beyond_the_last_fails_and_says_how_many_there_are(expect, blocks, words):
+    found = judge_block(claim(expect), evidence(*[KIN] * blocks), 9)
+    assert found.state == "fails"
+    assert found.measured == (f"there is no block 9 to compare: chat has {words}, counted from 0")
+
+
+def test_a_block_that_is_neither_skipped_nor_there_was_not_compared():
+    found = judge_block(claim(), evidence(KIN, candidate=model("sha256:c", 3)), 2)
+    assert found.measured.endswith("it was not compared")
+
+
+def test_blocks_skipped_on_both_sides_leave_a_descent_true():
+    sides = {"candidate": model("sha256:c", 2, [1]), "reference": model("sha256:r", 2, [1])}
+    assert judge_pair(claim(), evidence(block(0, KIN), **sides)).state == "holds"
+
+
+# other shapes
+
+
+@pytest.mark.parametrize("expect", sorted(SHAPE_KEEPING - {"identical"}))
+@pytest.mark.parametrize(
+    ("found", "what"),
+    [
+        (shorter(KIN, KIN), "2 blocks where 3 were"),
+        (shorter(KIN), "1 block where 3 were"),
+        (narrower(KIN, KIN), "MLPs of 48 units where 64 were"),
+        (
+            evidence(block(0, KIN), candidate=model("sha256:c", 1, [0])),
+            "no MLP in block 0, unlike base",
+        ),
+        (
+            evidence(block(0, KIN), reference=model("sha256:r", 1, ["9", "10"])),
+            "an MLP in block 9, unlike base",
+        ),
+    ],
+)
+def test_a_descent_that_keeps_the_shape_fails_on_another_shape(expect, found, what):
+    judged = judge_pair(claim(expect), found)
+    assert (judged.state, judged.verdict) == ("fails", "dependent")
+    assert judged.meaning == (
+        f"The two are kin, but '{expect}' keeps a model's shape and chat has {what}: "
+        "`pruned` or `derived` would hold."
+    )
+
+
+@pytest.mark.parametrize("expect", ["pruned", "derived"])
+@pytest.mark.parametrize("found", [shorter(KIN, KIN), narrower(KIN, KIN), evidence(KIN, KIN)])
+def test_a_pruned_model_may_have_lost_blocks_or_units_or_only_weights(expect, found):
+    assert judge_pair(claim(expect), found).state == "holds"
+
+
+@pytest.mark.parametrize("found", [shorter(KIN, KIN, blocks=1), narrower(KIN, KIN, units=(64, 48))])
+def test_a_pruned_model_is_not_the_larger(found):
+    judged = judge_pair(claim("pruned"), found)
+    assert judged.state == "fails"
+    assert "chat is the larger: are candidate and reference exchanged?" in judged.meaning
+
+
+@pytest.mark.parametrize("found", [shorter(KIN, KIN, blocks=1), narrower(KIN, KIN, units=(64, 48))])
+def test_a_derived_model_may_be_the_larger(found):
+    assert judge_pair(claim("derived"), found).state == "holds"
+
+
+@descents
+@pytest.mark.parametrize(
+    "found", [shorter(STRANGE, STRANGE), narrower(STRANGE, SUSPECT), evidence(STRANGE, STRANGE)]
+)
+def test_models_that_are_not_kin_are_never_called_kin(expect, found):
+    judged = judge_pair(claim(expect), found)
+    assert judged.state == "fails"
+    assert "are kin" not in judged.meaning
+
+
+@pytest.mark.parametrize("found", [shorter(STRANGE, STRANGE), narrower(STRANGE, STRANGE)])
+def test_independence_asks_for_no_shape(found):
+    assert judge_pair(claim("independent"), found).state == "holds"
+
+
+def test_the_partner_is_named_where_blocks_were_matched_to_blocks():
+    found = judge_block(claim("pruned"), shorter(KIN, KIN), 1)
+    assert found.measured.startswith("block 1 (best partner: block 2 of base): match correlation")
+
+
+# digests
+
+
+def test_identical_holds_by_the_digest():
+    assert judge_pair(claim("identical"), copy(KIN, KIN)).state == "holds"
+
+
+def test_identical_holds_by_the_digest_where_a_test_is_too_weak():
+    found, identical = copy(KIN, SUSPECT, None), claim("identical")
+    assert [judge_block(identical, found, i).state for i in range(3)] == ["holds"] * 3
+    assert judge_pair(identical, found).state == "holds"
+
+
+def test_identical_fails_on_kin_of_another_digest():
+    found = judge_pair(claim("identical"), evidence(KIN, KIN))
+    assert (found.state, found.verdict) == ("fails", "dependent")
+    assert "their digests differ" in found.meaning
+
+
+def test_identical_fails_on_strangers():
+    found = judge_pair(claim("identical"), evidence(STRANGE, STRANGE))
+    assert (found.state, found.verdict) == ("fails", "independent")
+
+
+@pytest.mark.parametrize("expect", sorted(DESCENTS - {"identical", "derived"}))
+def test_a_copy_is_no_other_kind_of_descent(expect):
+    found = judge_pair(claim(expect), copy(KIN, KIN))
+    assert (found.state, found.verdict) == ("fails", "dependent")
+    assert "the same checkpoint. `identical` or `derived` would hold" in found.meaning
+
+
+def test_a_copy_is_derived():
+    assert judge_pair(claim("derived"), copy(KIN, KIN)).state == "holds"
+
+
+@pytest.mark.parametrize("log10_p", [KIN, SUSPECT, STRANGE])
+def test_a_copy_is_never_independent(log10_p):
+    found = judge_pair(claim("independent"), copy(log10_p, log10_p))
+    assert (found.state, found.verdict) == ("fails", "dependent")
+    assert "they are the same checkpoint" in found.meaning
+
+
+# the threshold
+
+
+def test_the_threshold_is_the_claims_own():
+    strict, lax = (claim(threshold=t) for t in (1e-60, 1e-40))
+    found = evidence(KIN)
+    assert [judge_block(c, found, 0).state for c in (strict, lax)] == ["fails", "holds"]
+
+
+def test_whether_a_block_is_kin_depends_on_no_other_block():
+    among = [evidence(-6.1), evidence(-6.1, STRANGE, KIN), evidence(-6.1, *[None] * 40)]
+    assert {judge_block(claim(), e, 0).verdict for e in among} == {"dependent"}
+
+
+def test_a_measurement_states_the_claims_threshold():
+    found, threshold = evidence(KIN, STRANGE), claim(threshold=3.4e-7)
+    for judged in (judge_block(threshold, found, 0), judge_pair(threshold, found)):
+        assert "(threshold 3.4e-7)" in judged.measured
+
+
+def test_a_claim_read_from_a_file_brings_the_share_of_its_alpha():
+    pair = "- {candidate: a, reference: b, expect: %s, id: %s}"
+    text = "version: 1\nmodels: {a: {path: a}, b: {path: b}}\ndefaults: {alpha: 1e-3}\npairs:\n"
+    text += "\n".join([pair % ("finetune", "one"), pair % ("derived", "two")])
+    first = loads(text, Path("a.suite.yaml")).claims[0]
+    assert first.threshold == 5e-4
+    assert "(threshold 0.00050)" in judge_pair(first, evidence(KIN)).measured
+
+
+# words
+
+
+def test_a_block_is_measured_in_one_sentence():
+    found = judge_block(claim(), evidence(-412.0), 0)
+    assert found.measured == (
+        "block 0: match correlation +0.500, p = 1.0e-412 (threshold 1.0e-6), "
+        "60 of 64 units matched alike by gate and by up"
+    )
+
+
+@pytest.mark.parametrize(
+    ("log10_ps", "over", "kin"),
+    [
+        ([KIN], "over 1 block:", "1 of 1 block shows kinship"),
+        ([KIN, STRANGE], "over 2 blocks:", "1 of 2 blocks shows kinship"),
+        ([KIN, KIN, None], "over 2 of 3 blocks:", "2 of 3 blocks show kinship"),
+        ([STRANGE, STRANGE], "over 2 blocks:", "0 of 2 blocks show kinship"),
+    ],
+)
+def test_a_pair_is_measured_in_one_sentence(log10_ps, over, kin):
+    measured = judge_pair(claim(), evidence(*log10_ps)).measured
+    assert measured.startswith(f"match {over} p = ")
+    assert f" by Fisher (threshold 1.0e-6), {kin}" in measured
+
+
+@given(st.lists(st.floats(-1e9, 0), min_size=1, max_size=5))
+def test_no_p_value_is_printed_as_zero(values):
+    found = evidence(*values)
+    judged = [judge_pair(claim(), found), judge_block(claim(), found, 0)]
+    printed = [word for j in judged for word in _p_values(j.measured)]
+    assert format_p(values[0]) in printed
+    assert not any(p.partition("e")[0].strip("0.") == "" for p in printed)
+
+
+def _p_values(measured):
+    return [part.split()[0].rstrip(",;") for part in measured.split("p = ")[1:]]
+
+
+@pytest.mark.parametrize(
+    ("expect", "sentence"),
+    [
+        ("independent", "chat is independent of base"),
+        ("finetune", "chat is a fine-tune of base"),
+        ("adapter", "chat is an adapter of base"),
+        ("quantized", "chat is a quantized copy of base"),
+        ("merge", "chat is a merge of base"),
+        ("pruned", "chat is a pruned copy of base"),
+        ("permuted", "chat is a permuted copy of base"),
+        ("identical", "chat is an identical copy of base"),
+        ("derived", "chat is derived from base"),
+        ("unknown", "nothing is claimed of chat and base"),
+    ],
+)
+def test_a_claim_is_a_sentence(expect, sentence):
+    assert describe(claim(expect)) == sentence
+
+
+def test_every_relationship_has_a_sentence_of_its_own():
+    assert len({describe(claim(expect)) for expect in RELATIONSHIPS}) == len(RELATIONSHIPS)

@@ -1,0 +1,355 @@
+"""provenance/loading/model.py: a verified folder to a model and a tokenizer, or one line."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import pickle
+import shutil
+import sys
+import warnings
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from provenance.checkpoints.checkpoint import open_folder
+from provenance.errors import DeviceError, InputError, SourceError
+from provenance.loading.model import encode, load_model, load_tokenizer, quiet
+from provenance.vocabulary import ModelSpec
+
+WEIGHTS = "model.safetensors"
+
+
+def made(folder, *, dtype=torch.float32, tied=False):
+    config = LlamaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        vocab_size=128,
+        max_position_embeddings=64,
+        tie_word_embeddings=tied,
+    )
+    with quiet():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).to(dtype).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "tiny")
+
+
+def opened(folder):
+    def sha256(file):
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+
+    return open_folder(folder, ModelSpec(path=str(folder)), sha256)
+
+
+def change_config(folder, **changes):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def change_weights(folder, change):
+    tensors = load_file(folder / WEIGHTS)
+    change(tensors)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def refused(folder, match, kind=SourceError, device="cpu"):
+    with pytest.raises(kind, match=match) as caught:
+        load_model(opened(folder), device)
+    assert "\n" not in str(caught.value)
+
+
+# --- models --------------------------------------------------------------------------------------
+
+
+def test_a_model_comes_in_evaluation_mode_without_gradients_and_without_a_word(folder, capfd):
+    model = load_model(opened(folder), "cpu")
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_weights_are_the_files(folder):
+    model = load_model(opened(folder), "cpu")
+    stored = load_file(folder / WEIGHTS)
+    assert set(stored) == set(model.state_dict())
+    assert all(torch.equal(stored[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"),
+    [(None, torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)],
+)
+def test_dtype_is_the_one_asked_for_and_float32_on_a_cpu(tmp_path, asked, got):
+    model = load_model(opened(made(tmp_path / "half", dtype=torch.bfloat16)), "cpu", asked)
+    assert {parameter.dtype for parameter in model.parameters()} == {got}
+
+
+def test_tied_weights_are_not_missing(tmp_path):
+    folder = made(tmp_path / "tied", tied=True)
+    assert "lm_head.weight" not in load_file(folder / WEIGHTS)
+    model = load_model(opened(folder), "cpu")
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+def test_shards_are_loaded(tmp_path, original):
+    folder = tmp_path / "shards"
+    with quiet():
+        LlamaForCausalLM.from_pretrained(original).save_pretrained(folder, max_shard_size="20KB")
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    model, whole = load_model(opened(folder), "cpu"), load_model(opened(original), "cpu")
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), whole.parameters(), strict=True)
+    )
+
+
+def test_missing_weights_are_named_three_at_most(folder):
+    change_weights(folder, lambda tensors: [tensors.pop(name) for name in list(tensors)[:5]])
+    refused(folder, r"weights missing: \S+, \S+, \S+ and 2 more; download")
+
+
+def test_weights_of_another_shape_are_named(folder):
+    change_config(folder, vocab_size=130)
+    refused(folder, r"lm_head\.weight is \[128, 32\], not \[130, 32\]")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_named(folder, value):
+    name = "model.layers.1.mlp.up_proj.weight"
+    change_weights(folder, lambda tensors: tensors[name][3].__setitem__(5, value))
+    refused(folder, f"{name} holds NaN or infinity; the checkpoint is broken")
+
+
+def test_an_unknown_family(folder):
+    change_config(folder, model_type="llama99")
+    refused(folder, r"this transformers \(5\S+\) does not know model_type 'llama99'; upgrade it")
+
+
+def code_that_leaves_a_marker(folder, marker):
+    for name in ("modeling_evil", "configuration_evil", "tokenization_evil"):
+        (folder / f"{name}.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    return {
+        "AutoConfig": "configuration_evil.EvilConfig",
+        "AutoModelForCausalLM": "modeling_evil.EvilModel",
+    }
+
+
+@pytest.mark.parametrize("family", ["evil", "llama"])
+def test_code_of_a_checkpoint_is_never_run(folder, tmp_path, family):
+    marker = tmp_path / "marker"
+    change_config(folder, model_type=family, auto_map=code_that_leaves_a_marker(folder, marker))
+    if family == "evil":
+        refused(
+            folder,
+            "'evil' needs code of its own; if you trust its maker, set trust_remote_code: true",
+        )
+    else:
+        load_model(opened(folder), "cpu")
+    assert not marker.exists()
+
+
+class Payload:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (open, (str(self.marker), "w"))
+
+
+def test_a_pickle_beside_the_weights_is_never_read(folder, tmp_path):
+    marker = tmp_path / "marker"
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Payload(marker)))
+    load_model(opened(folder), "cpu")
+    assert not marker.exists()
+
+
+def test_weights_that_the_configuration_has_no_place_for(folder):
+    change_weights(folder, lambda tensors: tensors.update({"model.layers.2.x": torch.ones(2)}))
+    refused(folder, r"model\.safetensors has weights that .* no place for: model\.layers\.2\.x")
+    change_config(folder, num_hidden_layers=1)
+    refused(folder, r"no place for: model\.layers\.1\.\S+, \S+, \S+ and \d+ more")
+
+
+def test_what_older_versions_saved_of_positions_is_let_pass(folder):
+    name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+    change_weights(folder, lambda tensors: tensors.update({name: torch.ones(4)}))
+    load_model(opened(folder), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"hidden_size": 10**6, "vocab_size": 10**6}, "asks for [0-9,]{17,} parameters, but the f"),
+        ({"intermediate_size": 10**12}, "asks for [0-9,]{17,} parameters, but the files hold 2"),
+        ({"num_hidden_layers": 9_999}, "claims 9,999 blocks, but there are 21 tensors"),
+        ({"num_attention_heads": 10**9}, "num_attention_heads 1,000,000,000; no model has so many"),
+    ],
+)
+def test_a_configuration_of_a_far_greater_model_takes_no_memory(folder, changes, match):
+    change_config(folder, **changes)
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(folder, match)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
+
+
+def test_a_family_that_is_not_causal(folder):
+    change_config(folder, model_type="t5")
+    refused(folder, "'t5' is not a causal language model")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_size": "wide"},
+        {"hidden_size": -1},
+        {"num_attention_heads": 0},
+        {"hidden_act": "no-such-thing"},
+        {"rope_parameters": 3},
+    ],
+)
+def test_a_configuration_that_cannot_be_meant_is_one_line(folder, changes):
+    change_config(folder, **changes)
+    refused(folder, "tiny: ")
+
+
+def test_weights_torn_after_they_were_verified(folder):
+    checkpoint = opened(folder)
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1])
+    with pytest.raises(SourceError, match="transformers cannot load it"):
+        load_model(checkpoint, "cpu")
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "cpu:x", ""])
+def test_a_device_that_is_not_there(folder, device):
+    refused(folder, "there is no device", DeviceError, device)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: x"),
+    ],
+)
+def test_too_little_memory_is_the_devices_fault(folder, monkeypatch, error):
+    def exhausted(*_args, **_settings):
+        raise error
+
+    monkeypatch.setattr(LlamaForCausalLM, "to", exhausted)
+    refused(folder, "does not fit into the memory of cpu", DeviceError)
+
+
+# --- silence -------------------------------------------------------------------------------------
+
+
+def test_silence_ends_with_the_block(capfd):
+    from huggingface_hub.utils import are_progress_bars_disabled
+    from transformers.utils import logging as bars
+
+    logger = logging.getLogger("transformers")
+    before = (logger.level, bars.is_progress_bar_enabled(), are_progress_bars_disabled())
+    with contextlib.suppress(ZeroDivisionError), quiet():
+        warnings.warn("unheard", stacklevel=1)
+        logging.getLogger("transformers.modeling_utils").error("unheard")
+        assert not bars.is_progress_bar_enabled()
+        raise ZeroDivisionError
+    assert (logger.level, bars.is_progress_bar_enabled(), are_progress_bars_disabled()) == before
+    assert capfd.readouterr() == ("", "")
+    with pytest.warns(UserWarning, match="heard"):
+        warnings.warn("heard", stacklevel=1)
+
+
+def test_silence_leaves_a_bar_off_that_was_off():
+    from transformers.utils import logging as bars
+
+    with quiet():
+        with quiet():
+            pass
+        assert not bars.is_progress_bar_enabled()
+
+
+def test_silence_needs_no_transformers(monkeypatch):
+    monkeypatch.delitem(sys.modules, "transformers")
+    with quiet():
+        assert "transformers" not in sys.modules
+
+
+# --- tokenizers ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def worded(folder):
+    words = {"<unk>": 0, "<s>": 1, "one": 2, "two": 3}
+    inner = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    inner.pre_tokenizer = Whitespace()
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="<unk>", bos_token="<s>", model_max_length=4
+    )
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def test_text_is_encoded_without_special_tokens_and_without_a_word(worded, capfd):
+    tokenizer = load_tokenizer(opened(worded))
+    assert encode(tokenizer, "one two three") == [2, 3, 0]
+    assert encode(tokenizer, "one " * 50) == [2] * 50
+    assert encode(tokenizer, "") == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_checkpoint_without_a_tokenizer_has_none(folder):
+    assert load_tokenizer(opened(folder)) is None
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"model": {"type": "Odd"}}', "[]", ""])
+def test_a_broken_tokenizer_is_one_line(worded, content):
+    (worded / "tokenizer.json").write_text(content)
+    with pytest.raises(InputError, match="the tokenizer cannot be loaded") as caught:
+        load_tokenizer(opened(worded))
+    assert "\n" not in str(caught.value)
+
+
+def test_code_of_a_tokenizer_is_never_run(worded, tmp_path):
+    marker = tmp_path / "marker"
+    code_that_leaves_a_marker(worded, marker)
+    file = worded / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    settings |= {
+        "tokenizer_class": "EvilTokenizer",
+        "auto_map": {"AutoTokenizer": ["tokenization_evil.EvilTokenizer", None]},
+    }
+    file.write_text(json.dumps(settings))
+    try:
+        load_tokenizer(opened(worded))
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    assert not marker.exists()
+
+
+def test_text_that_cannot_be_encoded_is_one_line():
+    def broken(*_args, **_settings):
+        raise ValueError("no\nsuch text")
+
+    with pytest.raises(InputError, match=r"cannot encode the text .no such text."):
+        encode(broken, "x")

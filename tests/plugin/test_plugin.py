@@ -1,0 +1,605 @@
+"""What a user sees who runs pytest on suites: tests in pytest, on real tiny checkpoints."""
+
+import json
+import re
+import shutil
+import sys
+
+import pytest
+
+HEAD = """\
+version: 1
+inputs: {{tokens: 512, sequence_length: 64}}
+models:
+  base: {{path: {family.base}}}
+  kin: {{path: {family.kin}}}
+  other: {{path: {family.other}}}
+  short: {{path: {family.short}}}
+  broken: {{path: {family.broken}}}
+  gone: {{path: ./gone, blocks: 2}}
+pairs:
+"""
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def write(pytester, family):
+    """Write `a.suite.yaml` with these pairs; the first pair stands on line 11."""
+
+    def write(*pairs, name="a.suite.yaml"):
+        lines = "".join(f"  - {{{pair}}}\n" for pair in pairs)
+        path = pytester.path / name
+        path.write_text(HEAD.format(family=family) + lines)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def run(pytester, shared_store):
+    def run(*arguments):
+        store = f"--provenance-store={shared_store}"
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", store, *arguments)
+
+    return run
+
+
+KIN = "candidate: kin, reference: base, expect: finetune"
+OTHER = "candidate: other, reference: base, expect: independent"
+FALSE = "candidate: kin, reference: base, expect: independent"
+
+
+def test_true_claims_pass_with_one_test_a_block_and_one_for_the_verdict(write, run):
+    write(KIN, OTHER)
+    result = run("-v")
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(
+        [
+            "a.suite.yaml::kin-vs-base[[]block0[]] PASSED*",
+            "a.suite.yaml::kin-vs-base[[]block2[]] PASSED*",
+            "a.suite.yaml::kin-vs-base[[]verdict[]] PASSED*",
+            "a.suite.yaml::other-vs-base[[]verdict[]] PASSED*",
+            "*= lineage =*",
+            "claim * verdict * p (all blocks) * Holm * kin blocks",
+            "kin is a fine-tune of base *dependent * 3 of 3 * ok",
+            "other is independent of base * independent * 0 of 3 * ok",
+        ]
+    )
+
+
+def test_a_false_claim_says_what_was_claimed_measured_and_meant_and_nothing_of_our_code(write, run):
+    write(KIN, FALSE + ", id: ours")
+    result = run("-q")
+    result.assert_outcomes(passed=4, failed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "E *Failed: claimed   kin is independent of base (a.suite.yaml:12)",
+            "E * measured  block 0: kinship correlation +*, p = * (threshold 5.0e-7), * of 64 units*",
+            "E * meaning   The claim of independence is false. *descends*",
+            "a.suite.yaml:12: Failed",
+            "FAILED a.suite.yaml::ours[[]block0[]] - *",
+            "FAILED a.suite.yaml::ours[[]verdict[]] - *",
+        ]
+    )
+    assert "provenance/" not in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_a_descent_that_is_not_there_fails(write, run):
+    write("candidate: other, reference: base, expect: finetune")
+    result = run()
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(["*meaning   Nothing distinguishes the pair from two indep*"])
+    result.stdout.fnmatch_lines(["other is a fine-tune of base *FALSE  a.suite.yaml:11"])
+
+
+def test_a_false_lineage_fails_at_the_line_of_the_model_that_is_misplaced(pytester, run, family):
+    head = HEAD.partition("pairs:")[0].format(family=family)
+    lines = head + "lineage:\n  base:\n    other: {}\n  short:\n"
+    pytester.path.joinpath("a.suite.yaml").write_text(lines)
+    result = run("-k", "verdict")
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "other is derived from base *independent *FALSE  a.suite.yaml:12",
+            "short is independent of base *dependent *FALSE  a.suite.yaml:13",
+            "short is independent of other *independent * ok",
+        ]
+    )
+
+
+WEAK = KIN + ", alpha: 1e-300, inconclusive: warn"
+
+
+def test_what_is_inconclusive_warns_at_its_line_where_the_suite_says_so(write, run):
+    write(WEAK)
+    result = run()
+    result.assert_outcomes(passed=4, warnings=4)
+    result.stdout.fnmatch_lines(
+        [
+            "*a.suite.yaml:11: ProvenanceWarning: kin is a fine-tune of base: *threshold*too weak*",
+            "kin is a fine-tune of base *inconclusive *WARN   a.suite.yaml:11",
+        ]
+    )
+
+
+def test_an_expected_failure_that_is_inconclusive_is_no_unexpected_pass(write, run):
+    write(WEAK + ", xfail: they say so")
+    run("-o", "xfail_strict=true").assert_outcomes(xfailed=4)
+
+
+def test_a_warning_of_a_worker_is_shown(write, run):
+    write(WEAK)
+    result = run("-n", "2")
+    result.assert_outcomes(passed=4, warnings=4)
+    result.stdout.fnmatch_lines(
+        ["*a.suite.yaml:11: ProvenanceWarning: kin is a fine-tune of base*"]
+    )
+
+
+def test_a_warning_is_a_failure_where_warnings_are(write, run):
+    write(WEAK)
+    run("-W", "error").assert_outcomes(failed=4)
+
+
+def test_a_block_removed_is_found_by_its_best_partner(write, run, shared_store):
+    write(
+        "candidate: short, reference: base, expect: pruned",
+        "candidate: short, reference: base, expect: finetune, id: kept",
+    )
+    result = run("--provenance-evidence=kept")
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*'finetune' keeps a model's shape and short has 2 blocks where 3*"]
+    )
+
+
+def test_evidence_is_written_where_it_is_asked_for(write, run, pytester):
+    write("candidate: short, reference: base, expect: pruned")
+    run("--provenance-evidence=kept").assert_outcomes(passed=3)
+    from provenance import Evidence
+
+    found = pytester.path / "kept" / "a.suite.yaml" / "short-vs-base.json"
+    evidence = Evidence.from_json(found.read_text())
+    assert [(b.candidate_block, b.reference_block) for b in evidence.blocks] == [(0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tests"),
+    [
+        (["-k", "kin-vs-base"], 4),
+        (["-k", "block1"], 2),
+        (["-m", "nightly"], 4),
+        (["-m", "not nightly"], 4),
+        (["-m", "relation(kind='finetune', base='base')"], 4),
+        (["-m", "relation(candidate='other')"], 4),
+        (["a.suite.yaml::other-vs-base"], 4),
+        (["a.suite.yaml::other-vs-base[block2]"], 1),
+    ],
+)
+def test_tests_are_selected_as_any_others(write, run, arguments, tests):
+    write(KIN, OTHER + ", tags: [nightly]")
+    result = run("--strict-markers", *arguments)
+    assert result.parseoutcomes()["passed"] == tests
+
+
+def test_a_colour_does_not_depend_on_what_else_was_selected(write, run):
+    write(FALSE, KIN + ", id: a", KIN + ", id: b")
+    whole, alone = run(), run("a.suite.yaml::kin-vs-base[block1]")
+    threshold = re.compile(r"block 1: .*threshold 3\.3e-7")
+    assert threshold.search(whole.stdout.str())
+    assert threshold.search(alone.stdout.str())
+
+
+def test_last_failed_and_exitfirst_work(write, pytester, shared_store):
+    write(KIN, FALSE + ", id: ours")
+    store = f"--provenance-store={shared_store}"
+    result = pytester.runpytest_inprocess("-x", store)
+    result.assert_outcomes(passed=4, failed=1)
+    result = pytester.runpytest_inprocess("--lf", store)
+    assert result.parseoutcomes()["failed"] == 1
+
+
+def test_junit_points_at_the_claim(write, run, pytester):
+    write(FALSE)
+    run("--junit-xml=out.xml", "-o", "junit_family=xunit1")
+    text = (pytester.path / "out.xml").read_text()
+    assert 'tests="4"' in text
+    assert 'failures="4"' in text
+    assert 'name="kin-vs-base[block0]" file="a.suite.yaml" line="10"' in text
+
+
+def test_workers_give_the_same_verdicts_and_compute_each_thing_once(write, pytester, tmp_path):
+    from provenance import Store
+
+    write(KIN, OTHER, FALSE + ", id: ours")
+    store = tmp_path / "store"
+    result = pytester.runpytest_subprocess("-n2", f"--provenance-store={store}")
+    result.assert_outcomes(passed=8, failed=4)
+    result.stdout.fnmatch_lines(
+        ["kin is a fine-tune of base *3 of 3*ok", "*FALSE  a.suite.yaml:13"]
+    )
+    kinds = [entry["kind"] for entry in Store(store).journal()]
+    assert kinds.count("activations") == 3
+    assert kinds.count("evidence") == 2
+
+
+def test_a_second_run_computes_nothing_and_imports_no_torch(write, pytester, tmp_path):
+    from provenance import Store
+
+    write(KIN, OTHER)
+    store = tmp_path / "store"
+    probe = pytester.makeconftest(
+        "import sys\ndef pytest_unconfigure():\n    print('torch loaded:', 'torch' in sys.modules)"
+    )
+    assert probe.exists()
+    first = pytester.runpytest_subprocess(f"--provenance-store={store}")
+    first.stdout.fnmatch_lines(["torch loaded: True"])
+    computed = Store(store).journal()
+    second = pytester.runpytest_subprocess(f"--provenance-store={store}")
+    second.assert_outcomes(passed=8)
+    second.stdout.fnmatch_lines(["torch loaded: False"])
+    assert Store(store).journal() == computed
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--collect-only"], []])
+def test_torch_is_not_imported_without_need(pytester, write, arguments):
+    if "--collect-only" in arguments:
+        write(KIN)
+    pytester.makepyfile(test_plain="def test_plain(): pass")
+    pytester.makeconftest(
+        "import sys\n"
+        "def pytest_unconfigure():\n"
+        "    heavy = {'torch', 'transformers', 'pydantic', 'yaml', 'numpy', 'scipy'} & sys.modules.keys()\n"
+        "    print('loaded:', sorted(heavy))"
+    )
+    out = pytester.runpytest_subprocess(*arguments).stdout.str()
+    loaded = re.search(r"loaded: (.*)", out).group(1)
+    assert "torch" not in loaded
+    assert "transformers" not in loaded
+    assert "scipy" not in loaded
+    if "--collect-only" not in arguments:
+        assert loaded == "[]"
+
+
+def test_other_peoples_yaml_is_left_alone(pytester, write):
+    pytester.path.joinpath("docker-compose.yaml").write_text("services: [")
+    pytester.path.joinpath("suite.yml").write_text("- 1")
+    write(KIN, name="mine.claims.yaml")
+    result = pytester.runpytest_inprocess("--collect-only", "-q")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    pytester.makeini("[pytest]\nprovenance_suites = *.suite.yaml *.claims.yaml")
+    result = pytester.runpytest_inprocess("--collect-only", "-q")
+    result.stdout.fnmatch_lines(["mine.claims.yaml::kin-vs-base[[]verdict[]]"])
+
+
+def test_mistakes_of_a_suite_are_a_collection_error_with_lines(pytester):
+    pytester.path.joinpath("b.suite.yaml").write_text(
+        "version: 1\nmodels:\n  base: {recipe: quickstart/base}\npairs:\n"
+        "  - {candidate: chat, reference: base, expekt: independent}\n"
+    )
+    result = pytester.runpytest_inprocess()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        [
+            "b.suite.yaml:5:17: *chat*",
+            "b.suite.yaml:5:40: unknown key 'expekt'; did you mean 'expect'?",
+        ]
+    )
+    assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    "pairs", ["[]", "\n  - {candidate: a, reference: b, expect: derived, skip: later}"]
+)
+def test_a_suite_that_checks_nothing_never_passes(pytester, pairs):
+    pytester.path.joinpath("c.suite.yaml").write_text(
+        "version: 1\nmodels: {a: {recipe: quickstart/base}, b: {path: ./b}}\npairs: " + pairs
+    )
+    assert pytester.runpytest_inprocess().ret == pytest.ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize("option", ["--provenance-memory", "--provenance-resident"])
+def test_a_size_that_is_none_is_a_usage_error_of_one_line(pytester, option):
+    result = pytester.runpytest_inprocess(option, "lots")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: 'lots' is no size in bytes: write 2GiB, or 512MB"])
+
+
+def test_a_model_that_cannot_be_had_fails_its_own_claims_alone(write, run):
+    write("candidate: gone, reference: base, expect: derived", KIN)
+    result = run()
+    result.assert_outcomes(passed=4, failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "E *claimed   gone is derived from base (a.suite.yaml:11)",
+            "E *could not be checked: *gone*",
+        ]
+    )
+    result.stdout.fnmatch_lines(["gone is derived from base *not checked*FALSE*"])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_models_that_are_refused_fail_their_own_pairs_and_the_others_are_judged(
+    pytester, run, family
+):
+    for name in ("pickled", "torn", "adapter", "coded"):
+        shutil.copytree(family.kin, pytester.path / name)
+    (pytester.path / "pickled" / "model.safetensors").rename(
+        pytester.path / "pickled" / "pytorch_model.bin"
+    )
+    with (pytester.path / "torn" / "model.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    (pytester.path / "adapter" / "model.safetensors").unlink()
+    (pytester.path / "adapter" / "adapter_config.json").write_text("{}")
+    config = pytester.path / "coded" / "config.json"
+    config.write_text(
+        config.read_text().replace('"llama"', '"odd"').replace("{", '{"auto_map": {},', 1)
+    )
+    bad = ["pickled", "torn", "adapter", "coded", "distant"]
+    models = "".join(f"  {name}: {{path: ./{name}, blocks: 1}}\n" for name in bad[:-1])
+    pairs = "".join(
+        f"  - {{candidate: {name}, reference: base, expect: derived}}\n" for name in [*bad, "kin"]
+    )
+    (pytester.path / "a.suite.yaml").write_text(
+        "version: 1\ninputs: {kind: random, tokens: 512, sequence_length: 64}\nmodels:\n"
+        f"  base: {{path: {family.base}}}\n  kin: {{path: {family.kin}}}\n{models}"
+        f"  distant: {{url: 'memory://nowhere', blocks: 1}}\npairs:\n{pairs}"
+    )
+    result = run("-q")
+    result.assert_outcomes(passed=4, failed=10)
+    result.stdout.fnmatch_lines(
+        [
+            "E *could not be checked: *pickled has its weights as pickle only*allow_pickle: true*",
+            "E *could not be checked: *torn/model.safetensors is not a whole safetensors file*",
+            "E *could not be checked: *adapter has adapter_config.json but no adapter_model*",
+            "E *could not be checked: *'odd' needs code of its own*trust_remote_code: true*",
+            "E *could not be checked: there is nothing at memory://nowhere; check the address",
+            "kin is derived from base *dependent * 3 of 3 * ok",
+        ]
+    )
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_a_broken_checkpoint_is_named(write, run):
+    write("candidate: broken, reference: base, expect: independent")
+    result = run()
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(["E *could not be checked: *broken*up_proj*"])
+
+
+def test_expected_failures_and_skips_carry_their_reasons(write, run):
+    write(FALSE + ", xfail: they admit it", OTHER + ", skip: not released")
+    result = run("-rxs")
+    result.assert_outcomes(xfailed=4, skipped=4)
+    result.stdout.fnmatch_lines(["*they admit it*", "*not released*"])
+
+
+def test_blocks_that_a_claim_does_not_need_are_expected_failures(write, run):
+    write("candidate: other, reference: base, expect: derived, blocks: {at_least: 0.5}")
+    result = run()
+    result.assert_outcomes(xfailed=3, failed=1)
+
+
+def test_a_claim_of_some_blocks_makes_tests_of_those_alone(write, run):
+    write(KIN + ", blocks: [0, 2]", KIN + ", blocks: [7], id: beyond")
+    result = run("-v")
+    result.assert_outcomes(passed=3, failed=2)
+    result.stdout.fnmatch_lines(["*there is no block 7 to compare: kin has 3 blocks*"])
+
+
+def test_unknown_is_reported_and_never_fails(write, run):
+    write("candidate: kin, reference: base, expect: unknown")
+    result = run()
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["nothing is claimed of kin and base * dependent *"])
+
+
+def test_a_model_of_unknown_depth_has_one_test_for_all_blocks(pytester, family, run):
+    pytester.path.joinpath("d.suite.yaml").write_text(
+        f"version: 1\nmodels: {{a: {{repo: nobody/nothing}}, b: {{path: {family.base}}}}}\n"
+        "pairs:\n  - {candidate: a, reference: b, expect: derived}\n"
+    )
+    result = run("--collect-only", "-q")
+    result.stdout.fnmatch_lines(
+        ["d.suite.yaml::a-vs-b[[]blocks[]]", "d.suite.yaml::a-vs-b[[]verdict[]]"]
+    )
+
+
+def test_python_tests_use_the_same_executor(pytester, family, run):
+    pytester.makepyfile(
+        f"""
+        from provenance import InputsSpec, compare
+
+        def test_ours(provenance):
+            inputs = InputsSpec(tokens=512, sequence_length=64)
+            kin = compare({str(family.kin)!r}, {str(family.base)!r}, inputs=inputs, executor=provenance)
+            assert kin.log10_p < -50
+        """
+    )
+    run().assert_outcomes(passed=1)
+
+
+def test_progress_is_shown_in_logs_and_not_under_quiet(write, pytester, tmp_path):
+    write(KIN)
+    loud = pytester.runpytest_subprocess(f"--provenance-store={tmp_path / 'a'}")
+    loud.stdout.fnmatch_lines(["  provenance: loading path:*kin", "  provenance: matching *kin*"])
+    quiet = pytester.runpytest_subprocess("-q", f"--provenance-store={tmp_path / 'b'}")
+    quiet.stdout.no_fnmatch_line("*provenance: loading*")
+
+
+def test_a_store_that_cannot_be_used_is_one_line(write, pytester, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    write(KIN)
+    result = pytester.runpytest_inprocess(f"--provenance-store={blocked}")
+    assert "Traceback" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*could not be checked: *file*"])
+
+
+def test_properties_cross_to_reports_as_json(write, run, pytester):
+    pytester.makeconftest(
+        "def pytest_runtest_logreport(report):\n"
+        "    if report.when == 'call':\n"
+        "        print('PROPERTY', dict(report.user_properties)['provenance'])"
+    )
+    write(KIN)
+    out = run("-s", "-k", "verdict").stdout.str()
+    record = json.loads(re.search(r"PROPERTY (.*)", out).group(1))
+    assert record["verdict"] == "dependent"
+    assert record["log10_p"] < -50
+
+
+def test_no_test_here_ran_in_a_process_without_the_plugin():
+    assert "provenance.plugin" in sys.modules
+
+
+def test_controls_stand_beside_the_claims(pytester, write, run):
+    path = write(OTHER, KIN)
+    path.write_text(path.read_text().replace("version: 1", "version: 1\ncontrols: true", 1))
+    result = run("-v")
+    result.stdout.fnmatch_lines(
+        [
+            "*other-vs-base[[]null[]] *",
+            "*other-vs-base[[]verdict[]] PASSED*",
+            "*control-base[[]positive[]] PASSED*",
+        ]
+    )
+    assert "failed" not in result.parseoutcomes()
+
+
+def test_independence_is_not_believed_of_a_test_without_power(pytester, write, run):
+    path = write(OTHER + ", statistic: csu")
+    path.write_text(path.read_text().replace("version: 1", "version: 1\ncontrols: true", 1))
+    result = run("-k", "verdict or positive")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "E *control   a disguised copy of base is dependent on it, by csu",
+            "E *meaning   The test has no power on this model*inconclusive*",
+        ]
+    )
+
+
+def test_a_list_of_statistics_is_as_many_claims(write, run):
+    write(KIN + ", statistic: [csu, csh, match, match_weights]", OTHER)
+    result = run("-k", "block0")
+    result.assert_outcomes(passed=5)
+    write(KIN + ", statistic: [csu, csh]", FALSE + ", id: ours")
+    result = run("-v", "-k", "kin-vs-base-csh and block0 or ours and block0")
+    result.stdout.fnmatch_lines(["*kin-vs-base-csh[[]block0[]] PASSED*", "*threshold 3.3e-7*"])
+
+
+@pytest.mark.parametrize("statistic", ["l2", "csu_all"])
+def test_statistics_of_whole_models_make_one_test(write, run, statistic):
+    how = f", statistic: {statistic}, alpha: 0.06, permutations: 39"
+    write(KIN + how)
+    run("-v").stdout.fnmatch_lines(["a.suite.yaml::kin-vs-base[[]verdict[]] PASSED*"])
+
+
+def test_a_statistic_that_could_never_decide_is_a_mistake(write, run):
+    write(KIN + ", statistic: l2", OTHER + ", statistic: jsd")
+    result = run()
+    result.stdout.fnmatch_lines(
+        [
+            "a.suite.yaml:11:*l2 with 99 permutations has no p-value below 0.01*raise alpha*",
+            "a.suite.yaml:12:*jsd has no p-value and decides no claim*",
+        ]
+    )
+
+
+@pytest.mark.parametrize("statistic", ["jsd", "mode_connectivity"])
+def test_what_says_little_of_untrained_models_is_reported(write, run, statistic):
+    how = f"statistic: {statistic}, permutations: 19"
+    write(f"candidate: kin, reference: base, expect: unknown, {how}")
+    result = run()
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["nothing is claimed of kin and base *"])
+
+
+def test_holm_counts_claims_that_were_not_run_as_chance():
+    from provenance.plugin.records import PairRecord
+    from provenance.plugin.summary import holm_by_file
+    from provenance.statistics.pvalues import holm
+
+    def record(line, log10_p, claims):
+        return PairRecord(f"a.suite.yaml:{line}", str(line), "", None, log10_p, 0, 1, claims)
+
+    assert holm_by_file([record(1, -3.0, 4), record(2, None, 4), record(3, -2.0, 4)]) == [
+        holm([-3.0, -2.0, 0.0, 0.0])[0],
+        None,
+        holm([-3.0, -2.0, 0.0, 0.0])[1],
+    ]
+
+
+PLAIN = """\
+version: 1
+controls: true
+defaults: {{statistic: generalized}}
+models:
+  base: {{path: {family.base}}}
+  kin: {{path: {family.kin}}}
+  other: {{path: {family.other}}}
+  gated: {{path: {family.gated}}}
+pairs:
+  - {{candidate: kin, reference: base, expect: finetune}}
+  - {{candidate: other, reference: base, expect: independent}}
+  - {{candidate: base, reference: gated, expect: independent}}
+"""
+
+
+def test_models_with_plain_mlps_are_judged_and_controlled(
+    pytester, run, plain_family, quick_distillation
+):
+    path = pytester.path / "plain.suite.yaml"
+    path.write_text(PLAIN.format(family=plain_family))
+    result = run("-v")
+    result.stdout.fnmatch_lines(
+        [
+            "*kin-vs-base[[]block1[]] PASSED*",
+            "*kin-vs-base[[]verdict[]] PASSED*",
+            "*other-vs-base[[]verdict[]] PASSED*",
+            "*base-vs-gated[[]verdict[]] PASSED*",
+            "*control-gated[[]positive[]] PASSED*",
+            "*control-base[[]positive[]] PASSED*",
+            "kin is a fine-tune of base *dependent * 2 of 2 * ok",
+        ]
+    )
+    # two blocks against two are too few for the null control
+    assert result.parseoutcomes() == {"passed": 11, "skipped": 2}
+
+
+# models from the hub
+
+
+HUB = KIN + ", tags: [hub]"
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
+def test_claims_of_the_hub_are_left_out_and_a_line_says_so(write, run, workers):
+    write(HUB, OTHER)
+    result = run(*workers)
+    result.stdout.fnmatch_lines(
+        ["provenance: 4 tests need models from the hub and were not run; --provenance-hub runs *"]
+    )
+    assert result.parseoutcomes()["passed"] == 4
+
+
+@pytest.mark.parametrize("how", [("--provenance-hub",), ("-m", "hub"), ("-m", "not slow and hub")])
+def test_claims_of_the_hub_run_when_they_are_asked_for(write, run, how):
+    write(HUB)
+    result = run(*how)
+    result.assert_outcomes(passed=4)
+    result.stdout.no_fnmatch_line("*--provenance-hub*")
+
+
+def test_a_list_of_tests_has_those_of_the_hub(write, run):
+    write(HUB)
+    run("--collect-only", "-q").stdout.fnmatch_lines(["a.suite.yaml::kin-vs-base?verdict?"])
+
+
+def test_the_mark_hub_of_anyone_else_means_what_they_say(pytester, run):
+    pytester.makeini("[pytest]\nmarkers = hub")
+    pytester.makepyfile("import pytest\n@pytest.mark.hub\ndef test_theirs(): pass")
+    run().assert_outcomes(passed=1)

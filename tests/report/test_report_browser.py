@@ -1,0 +1,113 @@
+"""The report in a real browser: nothing loaded, nothing run, accessible, narrow, by keyboard, printed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from provenance.report import render_report
+from tests.support import synthetic
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: pip install '.[browser]'"
+)
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+
+CHROMIUM = os.environ.get("PROVENANCE_CHROMIUM", "/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = CHROMIUM if Path(CHROMIUM).exists() else None
+    with playwright.sync_playwright() as started:
+        try:
+            found = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except playwright.Error as error:
+            pytest.skip(f"no Chromium: playwright install chromium ({str(error).splitlines()[0]})")
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render_report(synthetic.every_kind()), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def open_page(browser, file):
+    """Open the report; whatever it asks for or complains of is a failure."""
+    told, contexts = [], []
+
+    def open_page(**settings):
+        context = browser.new_context(offline=True, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.on("dialog", lambda dialog: told.append(dialog.message))
+        page.on("request", lambda request: told.append(request.url))
+        page.goto(file.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert {line for line in told if line != file.as_uri()} <= {"data:,"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation(open_page, scheme):
+    page = open_page(color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = axe.Axe().run(page)
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found.response["violations"]] == []
+
+
+def test_a_phone_has_no_sideways_scroll(open_page):
+    page = open_page(viewport={"width": 320, "height": 640})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_a_script_is_text(open_page):
+    page = open_page()
+    assert page.evaluate("document.querySelectorAll('script').length") == 0
+    assert synthetic.SCRIPT in page.inner_text("#claims")
+
+
+def test_all_that_can_be_used_is_reached_by_keyboard(open_page):
+    page = open_page()
+    wanted = "a[href], summary, .scroll, input:checked"
+    page.evaluate(f"document.querySelectorAll('{wanted}').forEach((e, i) => e.dataset.i = i)")
+    there = "e => e.checkVisibility({contentVisibilityAuto: false})"
+    count = page.evaluate(f"[...document.querySelectorAll('{wanted}')].filter({there}).length")
+    reached = set()
+    for _ in range(count + 20):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.dataset.i"))
+    assert len(reached - {None}) == count
+
+
+def test_everything_is_there_without_javascript(open_page):
+    page = open_page(java_script_enabled=False)
+    page.locator(".pick").first.locator("label").nth(1).click()
+    assert page.locator(".pick").first.locator(".panel").nth(1).is_visible()
+    page.locator("#auditor summary").click()
+    assert page.get_by_text("sha256:suite").is_visible()
+
+
+def test_in_print_all_that_is_folded_is_open(open_page):
+    page = open_page(color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    hidden = "e => !e.checkVisibility({contentVisibilityAuto: false})"
+    assert (
+        page.evaluate(f"[...document.querySelectorAll('details table')].filter({hidden}).length")
+        == 0
+    )
+    assert (
+        page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        == "rgb(255, 255, 255)"
+    )
+    assert page.pdf().startswith(b"%PDF")

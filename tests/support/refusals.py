@@ -1,0 +1,578 @@
+"""Every refusal of a checkpoint that docs/errors.md lists, made to happen; prints that page.
+
+Made again with ``python -m tests.support.refusals > docs/errors.md``; tests/docs/test_errors_page.py
+compares.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import shutil
+import struct
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import torch
+from safetensors.torch import load_file, save, save_file
+
+from fixtures.models import _tokenizer, save_checkpoint, tiny_llama
+from provenance import Executor, InputsSpec, Store, compare, conversions
+from provenance.checkpoints.checkpoint import fetch
+from provenance.errors import ProvenanceError
+from provenance.vocabulary import ModelSpec
+from tests.support.hub_server import COMMIT, serve
+
+WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
+GATE = "model.layers.0.mlp.gate_proj.weight"
+INPUTS = InputsSpec("random", tokens=256, sequence_length=64)
+
+HEAD = """\
+# Errors
+
+What is refused of a checkpoint, and with which words. Each row was made to happen, and its message is
+the one that was raised; `tests/docs/test_errors_page.py` compares. A model that is refused fails its own
+pairs, and all others are judged.
+
+[What is read](checkpoints.md), and what is [trusted](../SECURITY.md), stand elsewhere, as do the
+mistakes of a [suite](suites.md#mistakes).
+"""
+TAIL = """
+## What is done instead
+
+Not refused, but written into the evidence as `inputs.note`, or as a block's `reason`:
+
+| what is so | what is said |
+| --- | --- |
+{notes}
+A block without a test is never counted as kin, and a claim that needs it fails.
+
+## What cannot be seen
+
+safetensors has no checksum. A byte that was flipped in the header is found, as above; one that was
+flipped in the weights is found only where it makes a NaN or infinity, or where the file was just
+downloaded from the hub, which knows its SHA-256. Otherwise compare the [digest](evidence.md#digests)
+with that of the original.
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing that can be wrong: what, under which heading, and how it is done to a folder.
+
+    ``spoil`` is given the folder of a sound checkpoint, and may return the spec that is then asked for;
+    ``how`` is asked in place of a comparison.
+    """
+
+    section: str
+    what: str
+    spoil: object
+    how: object = None
+
+
+CASES: list[Case] = []
+
+
+def case(section, what, how=None):
+    def add(spoil):
+        CASES.append(Case(section, what, spoil, how))
+        return spoil
+
+    return add
+
+
+def change(folder, **changes):
+    file = folder / CONFIG
+    config = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+
+
+@contextmanager
+def tensors(folder, file=WEIGHTS):
+    found = load_file(folder / file)
+    yield found
+    save_file(found, folder / file, {"format": "pt"})
+
+
+def shard(folder):
+    """Spread a checkpoint over two files."""
+    found = load_file(folder / WEIGHTS)
+    names = sorted(found)
+    parts = {"part-1.safetensors": names[:9], "part-2.safetensors": names[9:]}
+    for file, part in parts.items():
+        save_file({name: found[name] for name in part}, folder / file, {"format": "pt"})
+    (folder / WEIGHTS).unlink()
+    weight_map = {name: file for file, part in parts.items() for name in part}
+    (folder / INDEX).write_text(json.dumps({"weight_map": weight_map}))
+    return weight_map
+
+
+FILES = "Files"
+
+
+@case(FILES, "no such folder")
+def _(folder):
+    shutil.rmtree(folder)
+
+
+@case(FILES, "configuration without weights")
+def _(folder):
+    (folder / WEIGHTS).unlink()
+
+
+@case(FILES, "weights without configuration")
+def _(folder):
+    (folder / CONFIG).unlink()
+
+
+@case(FILES, "a truncated file")
+def _(folder):
+    file = folder / WEIGHTS
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+@case(FILES, "a flipped byte in the header")
+def _(folder):
+    data = bytearray((folder / WEIGHTS).read_bytes())
+    data[data.index(b'"F32"') + 1] ^= 1
+    (folder / WEIGHTS).write_bytes(data)
+
+
+@case(FILES, "a flipped byte in a shape")
+def _(folder):
+    data = bytearray((folder / WEIGHTS).read_bytes())
+    data[data.index(b'"shape":[') + 9] ^= 1
+    (folder / WEIGHTS).write_bytes(data)
+
+
+@case(FILES, "a header that is longer than the file")
+def _(folder):
+    (folder / WEIGHTS).write_bytes(struct.pack("<Q", 2**40) + b"{}")
+
+
+@case(FILES, "a page of a web server, or a pointer of git-lfs")
+def _(folder):
+    (folder / WEIGHTS).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+
+
+@case(FILES, "bytes after the last tensor")
+def _(folder):
+    with (folder / WEIGHTS).open("ab") as file:
+        file.write(b"more")
+
+
+@case(FILES, "shards without an index")
+def _(folder):
+    shard(folder)
+    (folder / INDEX).unlink()
+
+
+@case(FILES, "a missing shard")
+def _(folder):
+    shard(folder)
+    (folder / "part-2.safetensors").unlink()
+
+
+@case(FILES, "an index that names a tensor which its shard has not")
+def _(folder):
+    shard(folder)
+    with tensors(folder, "part-1.safetensors") as found:
+        del found["lm_head.weight"]
+
+
+@case(FILES, "a tensor that the index does not list")
+def _(folder):
+    shard(folder)
+    with tensors(folder, "part-1.safetensors") as found:
+        found["extra"] = torch.ones(2)
+
+
+@case(FILES, "a tensor in two shards")
+def _(folder):
+    shard(folder)
+    with tensors(folder, "part-2.safetensors") as found:
+        found["lm_head.weight"] = torch.ones(2)
+
+
+@case(FILES, "a shard outside of the folder")
+def _(folder):
+    weight_map = shard(folder)
+    changed = weight_map | {"lm_head.weight": "../other.safetensors"}
+    (folder / INDEX).write_text(json.dumps({"weight_map": changed}))
+
+
+@case(FILES, "a link out of the folder")
+def _(folder):
+    (folder / WEIGHTS).rename(folder.parent / WEIGHTS)
+    (folder / WEIGHTS).symlink_to(folder.parent / WEIGHTS)
+
+
+SHAPES = "Weights and configuration"
+
+
+@case(SHAPES, "a missing weight")
+def _(folder):
+    with tensors(folder) as found:
+        del found[GATE]
+
+
+@case(SHAPES, "extra weights")
+def _(folder):
+    change(folder, num_hidden_layers=1)
+
+
+@case(SHAPES, "a weight of another shape")
+def _(folder):
+    with tensors(folder) as found:
+        found[GATE] = found[GATE][:-1].clone()
+
+
+@case(SHAPES, "NaN or infinity in a weight")
+def _(folder):
+    with tensors(folder) as found:
+        found[GATE][0, 0] = float("nan")
+
+
+@case(SHAPES, "a vocabulary that is smaller than the configuration's")
+def _(folder):
+    change(folder, vocab_size=200)
+
+
+@case(SHAPES, "a model of 10^12 parameters")
+def _(folder):
+    change(folder, hidden_size=10**6, vocab_size=10**6)
+
+
+@case(SHAPES, "more blocks than tensors")
+def _(folder):
+    change(folder, num_hidden_layers=9_999)
+
+
+@case(SHAPES, "a number of blocks that no model has")
+def _(folder):
+    change(folder, num_hidden_layers=10**9)
+
+
+@case(SHAPES, "a configuration that is no JSON")
+def _(folder):
+    (folder / CONFIG).write_text("{")
+
+
+@case(SHAPES, "no `model_type`")
+def _(folder):
+    change(folder, model_type=None)
+
+
+@case(SHAPES, "an unknown `model_type`")
+def _(folder):
+    change(folder, model_type="llama99")
+
+
+@case(SHAPES, "a family that is no causal language model")
+def _(folder):
+    change(folder, model_type="t5")
+
+
+TRUST = "Pickles and code"
+
+
+def pickled(folder, content=None):
+    torch.save(content or load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+
+
+class Payload:
+    def __reduce__(self):
+        return (print, ("never printed",))
+
+
+@case(TRUST, "pickled weights alone")
+def _(folder):
+    pickled(folder)
+
+
+@case(TRUST, "a pickled file in the index")
+def _(folder):
+    weight_map = shard(folder) | {"lm_head.weight": "pytorch_model.bin"}
+    (folder / INDEX).write_text(json.dumps({"weight_map": weight_map}))
+
+
+@case(TRUST, "a pickle with code in it, under `allow_pickle: true`")
+def _(folder):
+    (folder / WEIGHTS).unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"a": Payload()}))
+    return ModelSpec(path=str(folder), allow_pickle=True)
+
+
+@case(TRUST, "a pickle that claims more than it holds, under `allow_pickle: true`")
+def _(folder):
+    pickled(folder, {"a": torch.ones(1).expand(10**12)})
+    return ModelSpec(path=str(folder), allow_pickle=True)
+
+
+@case(TRUST, "a model that needs code of its own")
+def _(folder):
+    (folder / "modeling_odd.py").write_text("raise SystemExit\n")
+    change(folder, model_type="odd", auto_map={"AutoConfig": "modeling_odd.OddConfig"})
+
+
+@case(TRUST, "code of another repository, under `trust_remote_code: true`")
+def _(folder):
+    change(folder, model_type="odd", auto_map={"AutoConfig": "other/repo--odd.OddConfig"})
+    return ModelSpec(path=str(folder), trust_remote_code=True)
+
+
+FORMS = "Adapters, GGUF and quantized weights"
+
+
+@contextmanager
+def absent(module):
+    found = conversions.find_spec
+    hide = mock.patch.object(
+        conversions, "find_spec", lambda name: None if name == module else found(name)
+    )
+    with hide:
+        yield
+
+
+def without(module):
+    def how(spec, other):
+        with absent(module):
+            measured(spec, other)
+
+    return how
+
+
+def adapter(folder, **config):
+    adapted = folder.with_name("adapter")
+    adapted.mkdir()
+    settings = {"base_model_name_or_path": str(folder), "peft_type": "LORA"} | config
+    (adapted / "adapter_config.json").write_text(json.dumps(settings))
+    save_file({"a": torch.ones(2)}, adapted / "adapter_model.safetensors")
+    return ModelSpec(path=str(adapted))
+
+
+@case(FORMS, "an adapter without `peft`", without("peft"))
+def _(folder):
+    return adapter(folder)
+
+
+@case(FORMS, "an adapter that names no base")
+def _(folder):
+    return adapter(folder, base_model_name_or_path=None)
+
+
+@case(FORMS, "an adapter whose base is not there")
+def _(folder):
+    return adapter(folder, base_model_name_or_path="./nowhere")
+
+
+@case(FORMS, "an adapter without weights")
+def _(folder):
+    spec = adapter(folder)
+    (Path(spec.path) / "adapter_model.safetensors").unlink()
+    return spec
+
+
+@case(FORMS, "`base` on what is no adapter")
+def _(folder):
+    return ModelSpec(path=str(folder), base="org/name")
+
+
+@case(FORMS, "GGUF without `gguf`", without("gguf"))
+def _(folder):
+    (folder.parent / "tiny.gguf").write_bytes(b"GGUF")
+    return ModelSpec(path=str(folder.parent / "tiny.gguf"))
+
+
+@case(FORMS, "several GGUF files")
+def _(folder):
+    (folder / WEIGHTS).unlink()
+    for name in ("a.gguf", "b.gguf"):
+        (folder / name).write_bytes(b"GGUF")
+
+
+@case(FORMS, "quantized weights without a reader for them", without("gptqmodel"))
+def _(folder):
+    with tensors(folder) as found:
+        found[GATE] = found[GATE].to(torch.int32)
+    change(folder, quantization_config={"quant_method": "gptq", "bits": 4})
+
+
+@case(FORMS, "an unknown method of quantization")
+def _(folder):
+    with tensors(folder) as found:
+        found[GATE] = found[GATE].to(torch.int8)
+    change(folder, quantization_config={"quant_method": "made-up"})
+
+
+@case(FORMS, "a claim of quantization over plain weights")
+def _(folder):
+    change(folder, quantization_config={"quant_method": "fp8"})
+
+
+@case(FORMS, "packed weights without a word on how to read them")
+def _(folder):
+    with tensors(folder) as found:
+        found[GATE] = found[GATE].to(torch.int8)
+
+
+HUB = "The hub and URLs"
+
+
+@contextmanager
+def closed_clients():
+    """Close huggingface_hub's pooled connections, which Python would warn of."""
+    from huggingface_hub import close_session
+
+    yield
+    close_session()
+
+
+def hub(how):
+    """Ask a hub on this machine, after `how` was done to it."""
+
+    def ask(_spec, _other):
+        small = {CONFIG: b'{"model_type": "llama"}', WEIGHTS: save({"a": torch.ones(2)})}
+        with closed_clients(), serve(small) as running, tempfile.TemporaryDirectory() as cache:
+            running.revisions = ("v1", COMMIT)
+            how(running)
+            with mock.patch.dict("os.environ", HF_HUB_CACHE=cache):
+                fetch(ModelSpec(repo="org/tiny", revision="v1"), endpoint=running.endpoint)
+
+    return ask
+
+
+def answers(status, code="", message="", kind="info"):
+    return hub(lambda running: running.answers.update({kind: (status, code, message)}))
+
+
+for what, how in {
+    "a gated repository": answers(401, "GatedRepo", "restricted"),
+    "a repository that is missing or private": answers(404, "RepoNotFound", "not found"),
+    "a revision that is missing": answers(404, "RevisionNotFound", "Invalid rev id"),
+    "a token that is refused (401)": answers(
+        401, "", "Invalid credentials in Authorization header"
+    ),
+    "no access (403)": answers(403, "", "Forbidden"),
+    "a file that is missing (404)": answers(404, "EntryNotFound", "Entry not found", "resolve"),
+    "too many requests (429)": answers(429, "", "Too many requests"),
+    "trouble at the hub (500)": answers(500, "", "oops"),
+    "no network": hub(lambda running: setattr(running, "endpoint", "http://127.0.0.1:9")),
+    "nothing to load": hub(lambda running: setattr(running, "files", {CONFIG: b"{}"})),
+}.items():
+    case(HUB, what, how)(lambda _folder: None)
+
+
+@case(HUB, "a URL at which there is nothing")
+def _(_folder):
+    return ModelSpec(url="memory://nowhere/at/all")
+
+
+@case(HUB, "a URL of a kind that is not read")
+def _(_folder):
+    return ModelSpec(url="zip://model::https://example.com/x.zip")
+
+
+@case(HUB, "a URL with a password in it")
+def _(_folder):
+    return ModelSpec(url="https://me:secret@example.com/x")
+
+
+RUNS = "When it is run"
+
+
+@case(RUNS, "NaN or infinity in activations")
+def _(folder):
+    with tensors(folder) as found:
+        found["model.layers.0.post_attention_layernorm.weight"][:] = 3e38
+
+
+@case(RUNS, "MLPs that are zero throughout")
+def _(folder):
+    with tensors(folder) as found:
+        for name in found:
+            if ".mlp." in name:
+                found[name].zero_()
+
+
+def text(spec, other):
+    executor = Executor(Store(Path(tempfile.mkdtemp(dir=Path(spec.path).parent))), "cpu")
+    compare(spec, other, inputs=InputsSpec(tokens=256), executor=executor)
+
+
+@case(RUNS, "a tokenizer that cannot be read", text)
+def _(folder):
+    (folder / "tokenizer.json").write_text("{")
+
+
+def notes(home):
+    """What is so, and what evidence says of it."""
+    plain = [save_checkpoint(tiny_llama(seed), home / f"plain{seed}") for seed in (0, 1)]
+    yield "no tokenizer", note(*plain, home)
+    tokenizer = _tokenizer(300)
+    small = [save_checkpoint(tiny_llama(seed), home / f"small{seed}", tokenizer) for seed in (0, 1)]
+    yield "a vocabulary that is smaller than the tokenizer's ids", note(*small, home)
+    with tensors(plain[0]) as found:
+        for name in found:
+            if "layers.1.mlp." in name:
+                found[name].zero_()
+    evidence = compare(*plain, inputs=INPUTS, executor=Executor(Store(home / "store"), "cpu"))
+    yield "an MLP that is zero throughout", evidence.blocks[1].reason
+
+
+def note(one, two, home):
+    inputs = InputsSpec(tokens=256, sequence_length=64)
+    return compare(
+        one, two, inputs=inputs, executor=Executor(Store(home / "store"), "cpu")
+    ).inputs.note
+
+
+def measured(spec, other):
+    with tempfile.TemporaryDirectory() as store:
+        compare(spec, other, inputs=INPUTS, executor=Executor(Store(store), "cpu"))
+
+
+def message(case, home):
+    """What is said of a case, with the folder that it happened in left out."""
+    folder = save_checkpoint(tiny_llama(0), home / "model")
+    other = save_checkpoint(tiny_llama(1), home / "other")
+    spec = case.spoil(folder) or ModelSpec(path=str(folder))
+    try:
+        (case.how or measured)(spec, other)
+    except ProvenanceError as error:
+        said = str(error).replace(f"{home}/", "./").replace(f"{home}", ".")
+        return re.sub(r"transformers \(\S+\)", "transformers (...)", said)
+    raise AssertionError(f"not refused: {case.what}")
+
+
+def row(case, said):
+    return f"| {case.what} | {said.replace('|', chr(92) + '|')} |"
+
+
+def page():
+    lines, section = [HEAD], None
+    for found in CASES:
+        if found.section != section:
+            section = found.section
+            lines.append(f"\n## {section}\n\n| what is wrong | what is said |\n| --- | --- |\n")
+        with ExitStack() as closing:
+            home = Path(closing.enter_context(tempfile.TemporaryDirectory())).resolve()
+            lines.append(row(found, message(found, home)) + "\n")
+    return "".join([*lines, TAIL.replace("{notes}", noted())])
+
+
+def noted():
+    with tempfile.TemporaryDirectory() as home:
+        found = [*notes(Path(home))]
+    return "".join(f"| {what} | {said} |\n" for what, said in found)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(page())
