@@ -15,7 +15,7 @@ from provenance.checkpoints.folder import CONFIG, listing, no_weights, read_obje
 from provenance.checkpoints.formats import UNWANTED, form_of, has_code, wanted
 from provenance.checkpoints.safetensors_header import stored_tensors
 from provenance.errors import SourceError, one_line
-from provenance.store.entry import file_sha256
+from provenance.store.files import file_sha256, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -269,10 +269,7 @@ def _keep_ref(spec: ModelSpec, commit: str) -> None:
         return
     ref = hub_cache() / ("models--" + (spec.repo or "").replace("/", "--")) / "refs" / revision
     try:
-        ref.parent.mkdir(parents=True, exist_ok=True)
-        draft = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
-        draft.write_text(commit, encoding="ascii")
-        draft.replace(ref)
+        write_whole(ref, commit, mode=0o644)
     except OSError:
         return  # a convenience for later runs without a network; this run has what it needs
 
