@@ -48,8 +48,10 @@ def write_whole(
     temporary = path.with_name(f".{uuid4().hex}")
     try:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+        allowed = stat.S_IMODE(temporary.stat().st_mode)
         if callable(content):
             content(temporary)
+            temporary.chmod(allowed)  # it may have made another file in its place
         else:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         sync(temporary)

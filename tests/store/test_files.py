@@ -32,9 +32,12 @@ def test_a_file_is_what_was_written_last(tmp_path, content):
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 @pytest.mark.parametrize(("of_file", "of_folder"), [(0o600, 0o700), (0o644, 0o755)])
-def test_the_mode_is_the_one_that_was_asked_for_less_the_umask(tmp_path, umask, of_file, of_folder):
+@pytest.mark.parametrize("content", ["x", lambda file: (file.unlink(), file.write_text("x"))])
+def test_the_mode_is_the_one_that_was_asked_for_less_the_umask(
+    tmp_path, umask, content, of_file, of_folder
+):
     file = tmp_path / "made" / "on the way" / "file"
-    write_whole(file, "x", mode=of_file)
+    write_whole(file, content, mode=of_file)
     assert mode(file) == of_file & ~umask
     assert {mode(folder) for folder in (file.parent, file.parent.parent)} == {of_folder & ~umask}
 
