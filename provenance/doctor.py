@@ -18,7 +18,6 @@ from uuid import uuid4
 from filelock import FileLock
 
 from provenance._text import without_home
-from provenance.checkpoints.hub import hub_cache
 from provenance.errors import DeviceError, StoreError, extra, one_line
 
 if TYPE_CHECKING:
@@ -268,7 +267,7 @@ def _disk(name: str, folder: Path) -> Check:
 def _hub(*, offline: bool) -> Iterator[Check]:
     from huggingface_hub import constants, get_token
 
-    cache = hub_cache()
+    cache = Path(constants.HF_HUB_CACHE)
     repositories = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
     if cache.is_dir() and not os.access(cache, os.W_OK):
         what = f"{cache} is not writable, so that no repository can be downloaded"
