@@ -59,6 +59,16 @@ PERMUTATIONS = 99
 BLOCK_LIMIT = 10_000
 """Of a model; building one of more, or tests of its blocks, would not end."""
 
+DEFAULT_ALPHA = 1e-6
+"""Significance level of a suite, a comparison and an audit."""
+DEFAULT_STATISTIC: StatisticName = "kinship"
+DEFAULT_TOKENS = 4096
+"""Token positions that a model is fed."""
+DEFAULT_SEQUENCE_LENGTH = 256
+"""Token positions in a sequence."""
+DEFAULT_SEED = 0
+"""Seed of the choice of text, of random ids and of the permutations."""
+
 Verdict = Literal["dependent", "independent", "inconclusive"]
 Inconclusive = Literal["warn", "fail"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -152,9 +162,9 @@ class InputsSpec:
 
     kind: InputKind = "text"
     text: str = "stdlib"
-    tokens: int = 4096
-    sequence_length: int = 256
-    seed: int = 0
+    tokens: int = DEFAULT_TOKENS
+    sequence_length: int = DEFAULT_SEQUENCE_LENGTH
+    seed: int = DEFAULT_SEED
 
 
 @dataclass(frozen=True)
