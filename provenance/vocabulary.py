@@ -44,14 +44,7 @@ StatisticName = Literal[
     "mode_connectivity",
 ]
 STATISTICS: tuple[str, ...] = get_args(StatisticName)
-PAIR_STATISTICS = frozenset({"csu_all", "jsd", "l2", "mode_connectivity"})
-"""Statistics of two whole models; the others are of two blocks."""
-DISTANCES = frozenset({"l2", "mode_connectivity"})
-"""Statistics without a null distribution of their own: PERMTEST gives them a p-value."""
-WITHOUT_P = frozenset({"jsd"})
-"""Statistics that no permutation moves: they have no p-value, and decide no claim."""
-BUNDLED = frozenset({"match"})
-"""Statistics that need no more of a model than its fingerprint holds."""
+"""`provenance.statistics.REGISTRY` says what each is and needs."""
 SKETCH = 256
 """Numbers that a fingerprint keeps of a unit and projection, where nothing is said."""
 PERMUTATIONS = 99

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provenance.audit.folder import models_in
 from provenance.errors import ProvenanceError, SuiteError
+from provenance.statistics import DISTANCES, WITHOUT_P
 from provenance.suite.read import (
     absolute,
     checked,
@@ -25,8 +26,6 @@ from provenance.suite.yaml12 import Mark, read
 from provenance.vocabulary import (
     DEFAULT_ALPHA,
     DEFAULT_STATISTIC,
-    DISTANCES,
-    WITHOUT_P,
     InputsSpec,
     ModelSpec,
     StatisticName,

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from provenance.statistics import DISTANCES, WITHOUT_P
 from provenance.suite.messages import NO_PAIRS, describe
 from provenance.suite.trees import kin, nodes
 from provenance.suite.yaml_limits import find_unprintable, shown
 from provenance.vocabulary import (
     DEFAULT_ALPHA,
     DEFAULT_STATISTIC,
-    DISTANCES,
     PERMUTATIONS,
-    WITHOUT_P,
 )
 
 if TYPE_CHECKING:
