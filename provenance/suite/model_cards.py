@@ -1,7 +1,7 @@
 """What model cards say of where models come from; strangers write them, so they are read as suites are.
 
-`huggingface_hub.ModelCard` is not used: merge keys make it build what grows without end, and it does not say
-in which line of a card a base stands.
+`huggingface_hub.ModelCard` is not used: merge keys make it build what grows without end, and it does not
+say in which line of a card a base stands.
 """
 
 from __future__ import annotations
