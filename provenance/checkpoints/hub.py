@@ -152,15 +152,15 @@ def read_texts(
             f"{spec.source}: not a repository's id; write org/name, or org/name@revision"
         )
     commit, listed = _ask(spec, endpoint)
-    found = {}
+    files = {}
     for name in set(names) & set(listed):
         where = {"repo_id": spec.repo or "", "filename": name, "revision": commit}
         with _translated(spec):
             about = get_hf_file_metadata(hf_hub_url(**where, endpoint=endpoint), timeout=TIMEOUT)
             if (about.size or 0) <= limit:
                 path = hf_hub_download(**where, endpoint=endpoint, library_name="provenance")
-                found[name] = Path(path)
-    return commit, found
+                files[name] = Path(path)
+    return commit, files
 
 
 def _check(spec: ModelSpec, folder: Path) -> None:
@@ -178,14 +178,14 @@ class _UnreachableError(SourceError):
 
 def _torn(snapshot: Path) -> list[Path]:
     """The files of a cache behind a snapshot's weights that are neither sound nor what the hub has."""
-    found = []
+    unsound = []
     for name in listing(snapshot):
         if name.endswith(".safetensors"):
             try:
                 stored_tensors(snapshot / name)
             except SourceError:
-                found.append((snapshot / name).resolve())
-    return [blob for blob in found if blob.is_file() and _is_damaged(blob)]
+                unsound.append((snapshot / name).resolve())
+    return [blob for blob in unsound if blob.is_file() and _is_damaged(blob)]
 
 
 def _is_damaged(blob: Path) -> bool:

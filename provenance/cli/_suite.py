@@ -61,7 +61,7 @@ def _count(number: int, noun: str) -> str:
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of suites, for editors."""
-    from provenance.suite.read import json_schema
+    from provenance.suite.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
 

@@ -123,12 +123,12 @@ def _fill(plain: Any, loaded: Any, source: str) -> None:
     filled = {}
     for name, wanted in plain.state_dict().items():
         module, _, parameter = name.rpartition(".")
-        found = stored.get(name)
-        if found is None or not _is_plain(found) or found.shape != wanted.shape:
-            found = _read_back(loaded.get_submodule(module), parameter, wanted, dtype)
-        if found is None:
+        weight = stored.get(name)
+        if weight is None or not _is_plain(weight) or weight.shape != wanted.shape:
+            weight = _read_back(loaded.get_submodule(module), parameter, wanted, dtype)
+        if weight is None:
             raise SourceError(f"{source}: its quantized weight {name} cannot be had back")
-        filled[name] = found.detach().to("cpu", dtype)
+        filled[name] = weight.detach().to("cpu", dtype)
     plain.load_state_dict(filled, assign=True)
     plain.tie_weights()
 
@@ -150,8 +150,8 @@ def _read_back(
     with torch.inference_mode():
         nothing = module(torch.zeros(1, inputs, dtype=dtype, device=place))
         answers = module(torch.eye(inputs, dtype=dtype, device=place)) - nothing
-    found: torch.Tensor = answers.T.contiguous()
-    return found if found.shape == (outputs, inputs) else None
+    weight: torch.Tensor = answers.T.contiguous()
+    return weight if weight.shape == (outputs, inputs) else None
 
 
 def _tensors(module: nn.Module) -> Mapping[str, torch.Tensor]:

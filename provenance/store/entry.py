@@ -102,10 +102,10 @@ def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Sign
     """
     restrict_to_owner(folder)
     try:
-        found = dict(_walk(folder))
+        files = dict(_walk(folder))
     except TornError as error:
         raise StoreError(f"cannot store {kind}: {error}; store plain files only") from None
-    if MANIFEST in found:
+    if MANIFEST in files:
         raise StoreError(
             f"cannot store {kind}: {MANIFEST} is the store's own; name yours otherwise"
         )
@@ -115,7 +115,7 @@ def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Sign
         "fields": dict(fields),
         "files": {
             name: {"size": status.st_size, "sha256": file_sha256(folder / name)}
-            for name, status in sorted(found.items())
+            for name, status in sorted(files.items())
         },
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -125,14 +125,14 @@ def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Sign
 
 def close(folder: Path, manifest: bytes) -> dict[str, _Signature]:
     """Write a manifest that is known to be right, see all on to the disk, and return what `seal` does."""
-    found = dict(_walk(folder))
+    files = dict(_walk(folder))
     with open(folder / MANIFEST, "xb", opener=for_owner) as file:
         file.write(manifest)
-    for name in (*found, MANIFEST):
+    for name in (*files, MANIFEST):
         sync(folder / name)
     for subfolder, _, _ in os.walk(folder):
         sync(Path(subfolder))
-    return {name: _signature(status) for name, status in found.items()}
+    return {name: _signature(status) for name, status in files.items()}
 
 
 def remember(folder: Path, signatures: dict[str, _Signature]) -> None:
@@ -154,15 +154,15 @@ def verify(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry:
         raise TornError(f"{folder} is not a folder")
     # Names come from the folder and are compared with the manifest's, which are never opened: a
     # manifest cannot lead outside.
-    found = dict(_walk(folder))
-    if found.pop(MANIFEST, None) is None:
+    there = dict(_walk(folder))
+    if there.pop(MANIFEST, None) is None:
         raise TornError("no manifest")
     files = files_of((folder / MANIFEST).read_bytes(), kind, fields)
-    if {name: status.st_size for name, status in found.items()} != {
+    if {name: status.st_size for name, status in there.items()} != {
         name: file["size"] for name, file in files.items()
     }:
         raise TornError("files are missing, foreign or of another size")
-    signatures = {name: _signature(status) for name, status in found.items()}
+    signatures = {name: _signature(status) for name, status in there.items()}
     if _verified.get(folder) != signatures:
         for name, file in files.items():
             if file_sha256(folder / name) != file["sha256"]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-class Shelf:
+class StoreFolder:
     """One folder, and one version's layout in it.
 
     Parameters
@@ -64,19 +64,19 @@ class Shelf:
         folder.rename(aside)
         remove(aside.parent)
 
-    def sweep(self, held: str | None = None) -> None:
+    def sweep(self, lock: str | None = None) -> None:
         """Remove what killed processes left."""
-        for leftover in self.abandoned(held):
+        for leftover in self.abandoned(lock):
             remove(leftover)
 
-    def abandoned(self, held: str | None = None) -> Iterator[Path]:
+    def abandoned(self, lock: str | None = None) -> Iterator[Path]:
         """Temporary folders whose lock nobody holds, each while it is held here.
 
         Those of the lock that the caller holds are nobody's either.
         """
         for leftover in list(self._tmp.iterdir()) if self._tmp.is_dir() else []:
             name = leftover.name.partition(".")[0]
-            if name == held:
+            if name == lock:
                 yield leftover
                 continue
             with suppress(Timeout), self.lock(name):
@@ -90,7 +90,7 @@ class Shelf:
             yield
 
     @contextmanager
-    def held(self, folder: Path, on_wait: Callable[[], None] | None) -> Iterator[None]:
+    def locked(self, folder: Path, on_wait: Callable[[], None] | None) -> Iterator[None]:
         """Hold the lock of an entry, however long it takes to get it."""
         lock = self._acquired(folder, on_wait)
         try:

@@ -79,8 +79,8 @@ class FolderNotes:
         """Return the names below ``prefix/``, sorted."""
         below = self._path(prefix)
         with self._usable():
-            found = [path for path in below.glob("**/*") if path.is_file()]
-        names = sorted(path.relative_to(self._folder).as_posix() for path in found)
+            files = [path for path in below.glob("**/*") if path.is_file()]
+        names = sorted(path.relative_to(self._folder).as_posix() for path in files)
         return [name for name in names if _NAME.fullmatch(name)]  # not those of unfinished writing
 
     def remove(self, name: str) -> None:
@@ -92,7 +92,7 @@ class FolderNotes:
         return self._folder / _checked(name)
 
 
-class DistantNotes:
+class SharedNotes:
     """The notes at a URL, each put at once.
 
     Parameters
@@ -128,11 +128,11 @@ class DistantNotes:
         StoreError
             If what is there is no note, or the URL cannot be read.
         """
-        found = self._objects.read(self._at(name), NOTE_BYTES)
-        if found is None:
+        data = self._objects.read(self._at(name), NOTE_BYTES)
+        if data is None:
             return None
-        text = found.decode(errors="replace")
-        if len(found) > NOTE_BYTES or text.encode() != found:
+        text = data.decode(errors="replace")
+        if len(data) > NOTE_BYTES or text.encode() != data:
             raise StoreError(f"{self._objects.url}/{self._at(name)} is no note; remove it")
         return text
 

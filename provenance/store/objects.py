@@ -55,7 +55,7 @@ def check_url(url: str, known: Collection[str], what: str, error: type[Provenanc
     known : collection of str
         The protocols that may be used.
     what : str
-        What is said of the others, such as "is of no kind that is read".
+        What is wrong with other protocols, such as "is of no kind that is read".
     error : type
         What is raised: one line, with nothing in it that may be a secret.
     """
@@ -85,7 +85,7 @@ def file_system(url: str, error: type[ProvenanceError]) -> tuple[Any, str]:
     return opened, str(path)
 
 
-def said(problem: Exception) -> str:
+def backend_message(problem: Exception) -> str:
     """What an error of a backend says, in one line and without what may be a password in a URL."""
     return f"{type(problem).__name__}: {_USER.sub('://', one_line(problem))}"
 
@@ -122,8 +122,8 @@ class Objects:
         """Return an object, of a greater one the first ``limit + 1`` bytes; None where there is none."""
         opened, path = self._at(name)
         with self._translated(), suppress(FileNotFoundError), opened.open(path, "rb") as file:
-            found: bytes = file.read(limit + 1)
-            return found
+            data: bytes = file.read(limit + 1)
+            return data
         return None
 
     def chunks(self, name: str) -> Iterator[bytes]:
@@ -189,11 +189,11 @@ class Objects:
         opened, path = self._at(prefix)
         with self._translated():
             try:
-                found = opened.find(path, detail=True)
+                listed = opened.find(path, detail=True)
             except FileNotFoundError:
                 return {}
         below = path.strip("/") + "/"
-        named = {name.strip("/"): int(info["size"] or 0) for name, info in found.items()}
+        named = {name.strip("/"): int(info["size"] or 0) for name, info in listed.items()}
         return {
             name.removeprefix(below): size for name, size in named.items() if name.startswith(below)
         }
@@ -234,6 +234,6 @@ class Objects:
         # every backend has exceptions of its own: no credentials, no route, no answer
         except Exception as error:
             raise StoreError(
-                f"cannot use the store {self.url} ({said(error)}); check the network, and the credentials "
-                "and the endpoint in the environment"
+                f"cannot use the store {self.url} ({backend_message(error)}); check the network, and "
+                "the credentials and the endpoint in the environment"
             ) from error

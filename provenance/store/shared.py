@@ -44,7 +44,7 @@ _MARK = "store.json"
 _NAME = re.compile(r"[^/\\:]{1,200}(/[^/\\:]{1,200}){0,15}")
 
 
-class Distant:
+class SharedEntries:
     """Entries at a URL.
 
     Parameters
@@ -73,7 +73,7 @@ class Distant:
         Returns
         -------
         dict or None
-            What `_entries.remember` needs; None where there is no such entry.
+            What `entry.remember` needs; None where there is no such entry.
 
         Raises
         ------
@@ -151,10 +151,10 @@ class Distant:
         """Return the number of entries and the bytes of all objects, by kind, by listing them."""
         sizes = {}
         for kind in kinds:
-            found = self._objects.sizes(f"{self._version}/{kind}")
-            if found:
-                entries = sum(PurePosixPath(name).name == MANIFEST for name in found)
-                sizes[kind] = (entries, sum(found.values()))
+            objects = self._objects.sizes(f"{self._version}/{kind}")
+            if objects:
+                entries = sum(PurePosixPath(name).name == MANIFEST for name in objects)
+                sizes[kind] = (entries, sum(objects.values()))
         return sizes
 
     def _look(self) -> None:
@@ -193,9 +193,9 @@ def checked(text: bytes, kind: str, fields: Mapping[str, JSON]) -> dict[str, dic
     return files
 
 
-def same(theirs: bytes, mine: bytes, kind: str, fields: Mapping[str, JSON]) -> bool:
+def same(one: bytes, other: bytes, kind: str, fields: Mapping[str, JSON]) -> bool:
     """Whether two manifests are of equal files; one that cannot be followed is of none."""
     try:
-        return checked(theirs, kind, fields) == checked(mine, kind, fields)
+        return checked(one, kind, fields) == checked(other, kind, fields)
     except TornError:
         return False

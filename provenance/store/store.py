@@ -42,10 +42,10 @@ from provenance.store.entry import (
     verified,
 )
 from provenance.store.files import file_sha256, file_state, folder_bytes
-from provenance.store.folder import Shelf
-from provenance.store.notes import DistantNotes, FolderNotes
+from provenance.store.folder import StoreFolder
+from provenance.store.notes import FolderNotes, SharedNotes
 from provenance.store.objects import Objects
-from provenance.store.shared import Distant, same
+from provenance.store.shared import SharedEntries, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,9 +113,9 @@ class Store:
         self.url = None if self._objects is None else self._objects.url
         self.root = _absolute(named if self.url is None else _cache_of(self.url, cache))
         self.place = self.url or str(self.root)
-        self._distant = None if self._objects is None else Distant(self._objects, self.version)
+        self._shared = None if self._objects is None else SharedEntries(self._objects, self.version)
         variable = "PROVENANCE_STORE" if self.url is None else "PROVENANCE_STORE_CACHE"
-        self._shelf = Shelf(self.root, self.version, variable)
+        self._local = StoreFolder(self.root, self.version, variable)
 
     def get(self, kind: Kind, fields: Mapping[str, JSON]) -> Entry | None:
         """Return the entry of a key, or None if there is none that can be trusted.
@@ -168,7 +168,7 @@ class Store:
         if entry is not None and (not shared or self._agrees(entry)):
             return entry
         folder = self._folder(kind, fields)
-        with self._shelf.held(folder, on_wait):
+        with self._local.locked(folder, on_wait):
             entry = self._settled(folder, kind, fields, shared=shared)
             if entry is None:
                 entry = self._create(folder, kind, fields, build)
@@ -212,20 +212,20 @@ class Store:
         Each has ``time`` (seconds since the epoch), ``kind``, ``digest``, ``pid`` and ``seconds``
         (what the computation took). An entry that is only read, or brought, leaves no record.
         """
-        return self._shelf.records()
+        return self._local.records()
 
     @property
     def notes(self) -> Notes:
         """Small texts that change, and that all who share the store see."""
         if self._objects is not None:
-            return DistantNotes(self._objects, f"{self.version}/notes")
-        return FolderNotes(self._shelf.base / "notes", self._shelf.usable)
+            return SharedNotes(self._objects, f"{self.version}/notes")
+        return FolderNotes(self._local.base / "notes", self._local.usable)
 
     def size(self) -> dict[str, tuple[int, int]]:
         """Return the number of entries on this machine and their bytes, by kind; no empty kinds."""
         sizes: dict[str, tuple[int, int]] = {}
-        with self._shelf.usable():
-            for folder in self._shelf.entries(KINDS):
+        with self._local.usable():
+            for folder in self._local.entries(KINDS):
                 kind = folder.parent.parent.name
                 entries, total = sizes.get(kind, (0, 0))
                 sizes[kind] = (entries + 1, total + folder_bytes(folder))
@@ -233,7 +233,7 @@ class Store:
 
     def shared_size(self) -> dict[str, tuple[int, int]]:
         """Return the same of what is at the URL, by listing all of it; nothing of a store without one."""
-        return {} if self._distant is None else self._distant.size(SHARED)
+        return {} if self._shared is None else self._shared.size(SHARED)
 
     def prune(self, max_bytes: int) -> list[Path]:
         """Remove the entries that were longest unused until the rest fit into `max_bytes`.
@@ -247,34 +247,34 @@ class Store:
             The folders removed, longest unused first.
         """
         removed = []
-        with self._shelf.usable():
-            self._shelf.sweep()
-            folders = self._shelf.entries(KINDS)
+        with self._local.usable():
+            self._local.sweep()
+            folders = self._local.entries(KINDS)
             stored = sorted((last_used(f), folder_bytes(f), f) for f in folders)
             excess = sum(size for _, size, _ in stored) - max_bytes
             for _, size, folder in stored:
                 if excess <= 0:
                     break
-                with suppress(Timeout), self._shelf.lock(lock_name(folder)):
-                    self._shelf.discard(folder)
+                with suppress(Timeout), self._local.lock(lock_name(folder)):
+                    self._local.discard(folder)
                     removed.append(folder)
                     excess -= size
         return removed
 
     def leftovers(self) -> list[Path]:
         """Return the folders that killed processes left unfinished, which `prune` removes."""
-        with self._shelf.usable():
-            return list(self._shelf.abandoned())
+        with self._local.usable():
+            return list(self._local.abandoned())
 
     def _found(self, kind: Kind, fields: Mapping[str, JSON], *, shared: bool) -> Entry | None:
         """An entry that nobody is at work on, or that is complete."""
         folder = self._folder(kind, fields)
-        with self._shelf.usable():
+        with self._local.usable():
             entry = verified(folder, kind, fields)
             settled = entry is not None and (not shared or self._agrees(entry))
-            if settled or not (os.path.lexists(folder) or (shared and self._distant is not None)):
+            if settled or not (os.path.lexists(folder) or (shared and self._shared is not None)):
                 return entry
-            with suppress(Timeout), self._shelf.lock(lock_name(folder)):
+            with suppress(Timeout), self._local.lock(lock_name(folder)):
                 # Another process may have mended it before the lock was ours.
                 entry = self._settled(folder, kind, fields, shared=shared)
         return entry
@@ -283,11 +283,11 @@ class Store:
         self, folder: Path, kind: Kind, fields: Mapping[str, JSON], *, shared: bool
     ) -> Entry | None:
         """A trusted entry that is the one at the URL too, or None and an empty place; its lock is held."""
-        with self._shelf.usable():
+        with self._local.usable():
             entry = verified(folder, kind, fields)
             if entry is None and os.path.lexists(folder):
-                self._shelf.discard(folder)
-            if not shared or self._distant is None or (entry and self._agrees(entry)):
+                self._local.discard(folder)
+            if not shared or self._shared is None or (entry and self._agrees(entry)):
                 return entry
             return (
                 self._brought(folder, kind, fields) if entry is None else self._share(entry, kind)
@@ -295,23 +295,23 @@ class Store:
 
     def _agrees(self, entry: Entry) -> bool:
         """Whether an entry is known to be what all machines have."""
-        return self._distant is None or entry.path in _agreed
+        return self._shared is None or entry.path in _agreed
 
     def _share(self, entry: Entry, kind: Kind, *, built: bool = False) -> Entry:
         """Put an entry at the URL, or take over what another machine has put there; its lock is held."""
-        if self._distant is None:
+        if self._shared is None:
             return entry
         try:
-            theirs = self._distant.manifest(kind, entry.path.name)
-            if theirs is None:
-                done = self._distant.put(kind, entry.fields, entry.path, anew=False)
+            manifest = self._shared.manifest(kind, entry.path.name)
+            if manifest is None:
+                done = self._shared.put(kind, entry.fields, entry.path, anew=False)
             else:  # what was built just now was not to be had there, whatever its manifest says
                 done = not built and same(
-                    theirs, (entry.path / MANIFEST).read_bytes(), kind, entry.fields
+                    manifest, (entry.path / MANIFEST).read_bytes(), kind, entry.fields
                 )
             brought = None if done else self._brought(entry.path, kind, entry.fields)
             if not done and brought is None:
-                self._distant.put(kind, entry.fields, entry.path, anew=True)
+                self._shared.put(kind, entry.fields, entry.path, anew=True)
         except StoreError as error:
             kept = f"what was computed is kept in {self.root}, and shared when it is next asked for"
             raise StoreError(f"{error}; {kept}") from error
@@ -323,18 +323,18 @@ class Store:
 
         Its lock is held.
         """
-        if self._distant is None:
+        if self._shared is None:
             return None
-        with self._shelf.usable():
-            self._shelf.sweep(lock_name(folder))
-            aside = self._shelf.aside(folder)
+        with self._local.usable():
+            self._local.sweep(lock_name(folder))
+            aside = self._local.aside(folder)
             try:
-                signatures = self._distant.bring(kind, fields, aside)
+                signatures = self._shared.bring(kind, fields, aside)
                 if signatures is None:
                     return None
                 if os.path.lexists(folder):
-                    self._shelf.discard(folder)
-                self._shelf.put(aside, folder)
+                    self._local.discard(folder)
+                self._local.put(aside, folder)
             except TornError:
                 return None
             finally:
@@ -351,23 +351,23 @@ class Store:
         build: Callable[[Path], None],
     ) -> Entry:
         """Build an entry whose lock is held and whose place is empty."""
-        with self._shelf.usable():
-            self._shelf.sweep(lock_name(folder))
-            temporary = self._shelf.aside(folder)
+        with self._local.usable():
+            self._local.sweep(lock_name(folder))
+            temporary = self._local.aside(folder)
         try:
             began = time.monotonic()
-            with self._shelf.roomy():
+            with self._local.roomy():
                 build(temporary)
             seconds = time.monotonic() - began
-            with self._shelf.usable():
+            with self._local.usable():
                 signatures = seal(temporary, kind, fields)
-                self._shelf.put(temporary, folder)
+                self._local.put(temporary, folder)
                 remember(folder, signatures)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        with self._shelf.usable():
-            self._shelf.record(kind, folder.name, seconds)
+        with self._local.usable():
+            self._local.record(kind, folder.name, seconds)
             entry = verified(folder, kind, fields)
         if entry is None:
             raise StoreError(
@@ -378,7 +378,7 @@ class Store:
     def _folder(self, kind: Kind, fields: Mapping[str, JSON]) -> Path:
         if kind not in KINDS:
             raise ValueError(f"{kind!r} is no kind of entry; the kinds are {', '.join(KINDS)}")
-        return self._shelf.place(kind, digest_of(fields))
+        return self._local.place(kind, digest_of(fields))
 
 
 def _absolute(folder: str | os.PathLike[str]) -> Path:

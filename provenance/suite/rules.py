@@ -47,12 +47,12 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
 
 def models_problems(document: Document) -> Iterator[Problem]:
     """Find the mistakes in what the models are, and in what they are fed."""
-    found = document.value
-    yield from _text_problems(document, found)
-    yield from _inputs_problems(document, _mapping(found.get("inputs")))
-    for name, model in _mapping(found.get("models")).items():
+    content = document.value
+    yield from _text_problems(document, content)
+    yield from _inputs_problems(document, _mapping(content.get("inputs")))
+    for name, model in _mapping(content.get("models")).items():
         yield from _model_problems(document, ("models", name), model)
-    yield from _base_problems(document, _mapping(found.get("models")))
+    yield from _base_problems(document, _mapping(content.get("models")))
 
 
 def claim_id(candidate: str, reference: str, given: str | None) -> str:
@@ -74,9 +74,9 @@ def _pairs(suite: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
 def _text_problems(document: Document, value: Any, path: YamlPath = ()) -> Iterator[Problem]:
     """Find what escapes have put into a text, such as NUL: no file is called that."""
     if isinstance(value, str):
-        found = find_unprintable(value)
-        if found:
-            yield document.problem(path, f"in {shown(value)}: {found.message}")
+        problem = find_unprintable(value)
+        if problem:
+            yield document.problem(path, f"in {shown(value)}: {problem.message}")
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _text_problems(document, inner, (*path, key))
@@ -214,12 +214,12 @@ def implied_pairs(suite: dict[str, Any]) -> list[Kin]:
 def _lineage_problems(document: Document, suite: dict[str, Any], hints: Hints) -> Iterator[Problem]:
     if "lineage" not in suite and "pairs" not in suite:
         yield document.problem((), NO_PAIRS)
-    models, found = _mapping(suite.get("models")), nodes(suite.get("lineage"))
-    if isinstance(suite.get("lineage"), dict) and len(found) < 2:
+    models, tree_nodes = _mapping(suite.get("models")), nodes(suite.get("lineage"))
+    if isinstance(suite.get("lineage"), dict) and len(tree_nodes) < 2:
         what = "a lineage of fewer than two models claims nothing: add a model, or remove it"
         yield document.key_problem(("lineage",), what)
     first: dict[str, Node] = {}
-    for node in found:
+    for node in tree_nodes:
         if first.setdefault(node.name, node) is not node:
             line = document.keys[first[node.name].at].line
             what = f"model {shown(node.name)} stands in the lineage already, at line {line}"

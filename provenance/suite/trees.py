@@ -59,8 +59,8 @@ def nodes(trees: Any) -> list[Node]:
 
 def kin(trees: Any) -> list[Kin]:
     """Every pair of models, in the order of their candidates and then of their references."""
-    found = nodes(trees)
-    return [Kin(one, other) for i, one in enumerate(found) for other in found[:i]]
+    models = nodes(trees)
+    return [Kin(one, other) for i, one in enumerate(models) for other in models[:i]]
 
 
 def _nodes(tree: Any, above: tuple[str, ...]) -> Iterator[Node]:

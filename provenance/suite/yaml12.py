@@ -177,8 +177,8 @@ _PLAIN_WORDS = (
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> Problem:
-    said = str(error.problem or error.context or "it cannot be read")
-    words = next((plain for part, plain in _PLAIN_WORDS if part in said), said)
+    reported = str(error.problem or error.context or "it cannot be read")
+    words = next((plain for part, plain in _PLAIN_WORDS if part in reported), reported)
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return Problem(1, 1, f"not valid YAML: {words}")

@@ -28,29 +28,29 @@ _UNPRINTABLE = re.compile(
 
 def find_unprintable(text: str) -> Problem | None:
     """Find the first character that YAML does not allow in a file."""
-    found = _UNPRINTABLE.search(text)
-    if found is None:
+    match = _UNPRINTABLE.search(text)
+    if match is None:
         return None
-    line, column = position(text, found.start())
-    what = f"character U+{ord(found.group()):04X} cannot stand in a suite"
+    line, column = position(text, match.start())
+    what = f"character U+{ord(match.group()):04X} cannot stand in a suite"
     return Problem(line, column, f"{what}: remove it, and every other like it")
 
 
 def position(text: str, index: int) -> tuple[int, int]:
     """Line and column, from 1, of the character at ``index``."""
     line, start = 1, 0
-    for found in _LINE_BREAK.finditer(text, 0, index):
-        line, start = line + 1, found.end()
+    for match in _LINE_BREAK.finditer(text, 0, index):
+        line, start = line + 1, match.end()
     return line, index - start + 1
 
 
 def find_directive(text: str) -> Problem | None:
     """Find the first directive, which could only name a YAML version or abbreviate tags."""
     # libyaml takes time quadratic in their number.
-    found = _DIRECTIVE.search(text)
-    if found is None:
+    match = _DIRECTIVE.search(text)
+    if match is None:
         return None
-    line, column = position(text, found.start())
+    line, column = position(text, match.start())
     return Problem(line, column, "a line beginning with '%' is a YAML directive: remove it")
 
 
