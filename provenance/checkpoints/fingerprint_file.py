@@ -1,8 +1,8 @@
-"""Fingerprint bundles on disk: one safetensors file, whose header says what it is of.
+"""Fingerprint bundles on disk: one safetensors file, with a document in its header.
 
-What a bundle holds is in docs/fingerprint.md. It comes from a stranger: its header is proven against the
-file before anything is read, its document is read strictly, and every tensor's name, type and shape
-follow from the document. None of this needs torch.
+docs/fingerprint.md says what a bundle holds. A bundle comes from a stranger: its header is verified against
+the file, its document is read strictly, and every tensor must have the name, type and shape that follow
+from the document. None of this needs torch.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 KEY = "provenance.fingerprint"
-"""Of the header's metadata: its value is the document."""
+"""Key of the document in the header's metadata."""
 SUFFIX = ".safetensors"
 
 COLUMNS = "F16"
-"""Type of the numbers of a unit, whose squares add up to 1: half precision has three digits of each."""
+"""Type of the numbers of a unit. Their squares add up to 1, and half precision keeps three digits."""
 
 TEXT_LIMIT = 1000
 MLP_LIMIT = 100_000
@@ -41,7 +41,7 @@ COUNT_LIMIT = 2**50
 """Above every number of units or parameters."""
 TOKEN_LIMIT = 2**22
 MATRIX_LIMIT = 2**27
-"""Of tokens times the sketch's numbers: a random matrix of as many is made."""
+"""Most tokens times numbers of a sketch: a random matrix of this size is made."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -166,7 +166,7 @@ def tensor_name(block: int, place: int, part: str) -> str:
 
 
 def is_bundle(place: Path) -> bool:
-    """Whether this can only be meant as a bundle: a file by that suffix."""
+    """Whether a place is a bundle: a file with the suffix of safetensors."""
     return place.suffix == SUFFIX and place.is_file()
 
 

@@ -1,7 +1,6 @@
 """The tensors in a safetensors file: found and hashed from its bytes, without torch or numpy.
 
-Two checkpoints are the same where their tensors are, however these are spread over files. A file is
-read in pieces of `CHUNK`, so that a tensor of any size takes no memory.
+A file is hashed in pieces of `CHUNK` bytes, so that a tensor of any size takes little memory.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ BITS = {
     "F64": 64,
     "C64": 64,
 }
-"""Bits an element of every type that the format has."""
+"""Bits of an element, for every type of the format."""
 
 PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
 """Types whose numbers are the weights themselves, and not codes of them."""

@@ -36,13 +36,13 @@ class RemoteFiles:
 
 
 def look_up(spec: ModelSpec) -> RemoteFiles:
-    """Find which files at a URL are needed, without reading any but the index.
+    """List the files at a URL that are needed, without reading any.
 
     Raises
     ------
     SourceError
-        The URL is of no kind that is read, its library is absent, nothing to load is there, or what
-        is there cannot be listed.
+        The URL has a protocol that is not read, its library is absent, nothing to load is there, or
+        the files cannot be listed.
     """
     url = spec.url or ""
     with _translated(url):
@@ -61,7 +61,7 @@ def look_up(spec: ModelSpec) -> RemoteFiles:
 def download(
     remote: RemoteFiles, folder: Path, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Bring the files of a URL to a folder; of shards only those that the index lists.
+    """Download the files of a URL to a folder; of shards only those that the index lists.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def download(
 
 
 def _is_needless(name: str, folder: Path) -> bool:
-    """Whether a file is a shard that the index, which is there by now, does not list."""
+    """Whether a file is a shard that the downloaded index does not list."""
     if not name.endswith(".safetensors") or not (folder / INDEX).is_file():
         return False
     return name not in read_weight_map(folder / INDEX).values()

@@ -85,7 +85,7 @@ def _load(file: Path) -> Any:
         ) from None
     except MemoryError:
         raise
-    # the reader runs what it reads on a stack, and raises whatever torn bytes lead it to
+    # the reader raises anything on torn bytes
     except Exception as error:
         raise _torn(file, error) from error
 

@@ -27,7 +27,7 @@ EXTRAS = {
 }
 """The extra that brings the reader of a method of quantization; transformers reads the others itself."""
 MODULES = {"compressed-tensors": "compressed_tensors"}
-"""Modules that are called otherwise than their distribution."""
+"""Modules whose name is not that of their distribution."""
 
 
 def dequantize(original: Checkpoint, method: str, folder: Path, device: str) -> None:
@@ -36,18 +36,19 @@ def dequantize(original: Checkpoint, method: str, folder: Path, device: str) -> 
     Parameters
     ----------
     original : Checkpoint
-        Whose configuration has a ``quantization_config``.
+        The quantized checkpoint; its configuration has a ``quantization_config``.
     method : str
         Its ``quant_method``.
     folder : Path
-        Where to.
+        The empty folder to write.
     device : str
-        Where to load it: some methods have code for GPUs only.
+        Device to load the model on: some methods have code for GPUs only.
 
     Raises
     ------
     SourceError
-        The method is unknown, its library is absent, tensors are missing, or weights cannot be had back.
+        The method is unknown, its library is absent, tensors are missing, or a weight cannot be
+        dequantized.
     """
     kind = _known(original, method)
     if method in EXTRAS:

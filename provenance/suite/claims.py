@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Blocks:
-    """Blocks that must show a claim: some by number, a share, or all where both are None.
+    """Blocks that must show a claim: some by number, a share, or all if both are None.
 
     ``cross`` compares each block with every block of the reference, wherever it has been moved.
     """
@@ -48,12 +48,12 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a suite claims of one pair, with everything that `defaults` had to say to it.
+    """One claim of a suite, with the `defaults` filled in.
 
-    ``threshold`` is ``alpha`` divided by the number of claims in the file (Bonferroni), so that no
-    selection of tests changes it; a pair with several statistics makes as many claims. ``mark`` is
-    where the value of ``expect`` stands, or the candidate in the lineage. ``inconclusive`` says what
-    becomes of a claim that could be decided neither way.
+    A pair with several statistics makes a claim for each. ``threshold`` is ``alpha`` divided by the number
+    of claims in the file (Bonferroni), so that no selection of tests changes it. ``mark`` is the position
+    of the value of ``expect``, or of the candidate in the lineage. ``inconclusive`` says whether a claim
+    that cannot be decided warns or fails.
     """
 
     id: str
@@ -76,7 +76,7 @@ class Claim:
 class Suite:
     """One suite file; the local paths in ``models`` and ``inputs`` are absolute.
 
-    ``lineage`` has every model of the declared trees with its parent, None for a root, parents first.
+    ``lineage`` has every model of the declared trees with its parent (None for a root), parents first.
     ``digest`` is "sha256:..." of the file's bytes.
     """
 
@@ -117,7 +117,7 @@ def _written_pairs(
 
 
 def _implied_pairs(document: Document) -> Iterator[tuple[PairDocument, Mark]]:
-    """Pairs of the lineage, each at the line of its candidate."""
+    """Yield the pairs of the lineage, each at the line of its candidate."""
     from provenance.suite.rules import implied_pairs
     from provenance.suite.schema import PairDocument
 
@@ -131,7 +131,7 @@ def _implied_pairs(document: Document) -> Iterator[tuple[PairDocument, Mark]]:
 
 
 def inputs_of(inputs: InputsDocument, folder: Path) -> InputsSpec:
-    """What a file in ``folder`` says that models are fed."""
+    """Make the inputs that a file in ``folder`` declares; paths become absolute."""
     spec = InputsSpec(**inputs.model_dump())
     if spec.text in {"stdlib", "topics"}:
         return spec
@@ -139,7 +139,7 @@ def inputs_of(inputs: InputsDocument, folder: Path) -> InputsSpec:
 
 
 def models_of(models: Mapping[str, ModelDocument], folder: Path) -> dict[str, ModelSpec]:
-    """Every model, with the model that its base is where that has a name of its own."""
+    """Make every model; a base that names another model becomes that model."""
 
     def made(name: str) -> ModelSpec:
         spec = _model(models[name], folder)
@@ -159,13 +159,13 @@ def _model(model: ModelDocument, folder: Path) -> ModelSpec:
 
 
 def absolute(path: str, folder: Path) -> str:
-    """A path that a file in ``folder`` names."""
+    """Make a path absolute that a file in ``folder`` names."""
     # Lexically: whether the file is there, and what it links to, is seen where it is opened.
     return os.path.normpath(folder / path)
 
 
 def _statistics(pair: PairDocument, suite: SuiteDocument) -> list[StatisticName]:
-    """The statistics of a pair, each of them a claim."""
+    """Return the statistics of a pair; each makes a claim."""
     named = _first(pair.statistic, suite.defaults.statistic, DEFAULT_STATISTIC)
     return named if isinstance(named, list) else [named]
 

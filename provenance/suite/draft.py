@@ -1,4 +1,4 @@
-"""Drafts a suite of what model cards claim, for a person to read, correct and run."""
+"""Draft a suite from what model cards claim, for a person to read, correct and run."""
 
 from __future__ import annotations
 
@@ -53,30 +53,30 @@ def draft_suite(
     endpoint: str | None = None,
     on_card: Callable[[str], None] | None = None,
 ) -> DraftedSuite:
-    """Read the cards of models, and of what they say they are made from.
+    """Draft a suite from the cards of models and of their bases.
 
     Parameters
     ----------
     models : sequence of str
         Hub ids, with or without ``@revision``, and folders.
     folder : pathlib.Path, optional
-        Where the suite will lie, if not here: a path in it is relative to that.
+        The folder of the suite, if not the working directory: its paths are relative to it.
     endpoint : str, optional
-        The hub's address, if not the one of the environment.
+        The hub's address; default: that of the environment.
     on_card : callable, optional
-        Told the source of each model whose card is read.
+        Called with the source of each model whose card is read.
 
     Returns
     -------
     DraftedSuite
-        A suite that `provenance.load_suite` reads. Models are pinned to the commit that the hub names
-        now. Two of the ``models`` of which no card says anything are `unknown` to each other; what cards
-        say in several steps is `derived`.
+        A suite that `provenance.load_suite` reads. Models are pinned to the present commit. Two of the
+        ``models`` that no card relates are `unknown` to each other. What several cards imply together is
+        `derived`.
 
     Raises
     ------
     SourceError
-        If one of the models is not there, or nothing is said of any pair.
+        If one of the models is not there, or there is no pair.
     """
     cards = _read_all([_spec(text) for text in models], endpoint, on_card or (lambda _: None))
     names = _names(cards.by_source)
@@ -163,7 +163,7 @@ def _read_all(
 
 
 def _base_card(spec: ModelSpec, endpoint: str | None) -> tuple[Card, str | None]:
-    """Read the card of a base; what it says of itself is not what was asked, and may be out of reach."""
+    """Read the card of a base, or say why it cannot be read."""
     try:
         return read_card(spec, endpoint), None
     except SourceError as error:
@@ -171,7 +171,7 @@ def _base_card(spec: ModelSpec, endpoint: str | None) -> tuple[Card, str | None]
 
 
 def _names(cards: dict[str, Card]) -> dict[str, str]:
-    """A name for each model: the end of its id, with more of it where two would be the same."""
+    """Name each model by the end of its id, and by more of it where two would be the same."""
     names: dict[str, str] = {}
     for source, card in cards.items():
         place = card.spec.repo or str(Path(card.spec.path or "").resolve())
@@ -192,7 +192,7 @@ def _candidates(*wanted: str) -> list[str]:
 
 
 def _claims(cards: _Cards, names: dict[str, str]) -> tuple[list[_Pair], dict[str, list[str]]]:
-    """What cards claim, and what is to be said of each of them."""
+    """Return the pairs that cards claim, and the remarks on each model."""
     pairs = []
     remarks = {source: list(card.notes) for source, card in cards.by_source.items()}
     for source, card in cards.by_source.items():
@@ -211,12 +211,12 @@ def _claims(cards: _Cards, names: dict[str, str]) -> tuple[list[_Pair], dict[str
 
 
 def _expect(relation: str | None) -> Relationship:
-    """The hub's words are ours; another says no more than that the one is made from the other."""
+    """Translate a relation; any other word than the hub's says only that the model is derived."""
     return _WORDS.get(relation or "", "derived")
 
 
 def _rest(given: list[str], pairs: list[_Pair]) -> list[_Pair]:
-    """The pairs of models that were named, of which no card says anything by itself."""
+    """Make the pairs of named models that no single card claims."""
     claimed = {frozenset({pair.candidate, pair.reference}) for pair in pairs}
     bases: dict[str, list[str]] = {}
     for pair in pairs:
@@ -232,7 +232,7 @@ def _rest(given: list[str], pairs: list[_Pair]) -> list[_Pair]:
 
 
 def _by_way(candidate: str, reference: str, bases: Mapping[str, Sequence[str]]) -> _Pair | None:
-    """The claim that cards make together: the one is made from what is made from the other."""
+    """Find a chain of cards by which the candidate descends from the reference."""
     ways = {candidate: ""}
     waiting = deque([candidate])
     while waiting:
@@ -249,7 +249,7 @@ def _by_way(candidate: str, reference: str, bases: Mapping[str, Sequence[str]]) 
 
 
 def _told_apart(pairs: list[_Pair]) -> list[_Pair]:
-    """Give a pair an id where another's names, joined, are the same."""
+    """Give an id to each pair whose default id is taken."""
     taken: set[str] = set()
     apart = []
     for pair in pairs:
@@ -262,7 +262,7 @@ def _told_apart(pairs: list[_Pair]) -> list[_Pair]:
 
 
 def _placed(spec: ModelSpec, folder: Path | None) -> ModelSpec:
-    """A suite's paths are relative to its own folder."""
+    """Make a path relative to the folder of the suite."""
     if spec.path is None or folder is None or Path(spec.path).is_absolute():
         return spec
     path = Path(os.path.relpath(spec.path, folder)).as_posix()
@@ -286,6 +286,6 @@ def _scalar(text: str) -> str:
 
 
 def _comment(text: str) -> str:
-    """One line that no escape and no control character leaves."""
+    """Make one line without control characters for a comment."""
     line = " ".join(text.split())[:300]
     return line if find_unprintable(line) is None else ascii(line)

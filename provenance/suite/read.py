@@ -1,4 +1,4 @@
-"""Suite files: YAML in which a team writes what it believes about its models, to `Suite`.
+"""Read suite files: YAML in which a team declares what its models are to each other.
 
 >>> from pathlib import Path
 >>> suite = loads('''
@@ -12,8 +12,8 @@
 >>> suite.claims[0].id, suite.claims[0].threshold, suite.models["chat"].revision
 ('chat-vs-base', 1e-06, '12345678')
 
-A file's mistakes are reported all at once, each with its position and what to do (`SuiteError`).
-No code is read from a suite, and no file that it names is opened here.
+All mistakes of a file are reported at once, each with its position and what to do (`SuiteError`). No code
+is read from a suite, and no file that it names is opened here.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from provenance.suite.messages import Hints
-    from provenance.suite.schema import Part
+    from provenance.suite.schema import StrictMapping
 
 __all__ = ["Blocks", "Claim", "Mark", "Suite", "load", "loads"]
 
 _TOO_BIG = f"a suite has at most {MAX_BYTES} bytes: split it into several files"
-_Document = TypeVar("_Document", bound="Part")
+_Document = TypeVar("_Document", bound="StrictMapping")
 
 
 def load(path: str | PathLike[str]) -> Suite:
@@ -48,12 +48,12 @@ def load(path: str | PathLike[str]) -> Suite:
     Parameters
     ----------
     path
-        A regular file of at most 1 MiB; what is relative in it is relative to its folder.
+        A regular file of at most 1 MiB; relative paths in it are relative to its folder.
 
     Raises
     ------
     SuiteError
-        With all the mistakes of the file, or the one that kept it from being read.
+        With all mistakes of the file, or the one that prevents reading it.
     """
     path = Path(path)
     data = read_bytes(path)
@@ -61,7 +61,7 @@ def load(path: str | PathLike[str]) -> Suite:
 
 
 def digest_of_bytes(data: bytes) -> str:
-    """The digest of a file's bytes."""
+    """Digest the bytes of a file."""
     return f"sha256:{sha256(data).hexdigest()}"
 
 
@@ -71,7 +71,7 @@ def loads(text: str, path: Path) -> Suite:
     Raises
     ------
     SuiteError
-        With all the mistakes of the text.
+        With all mistakes of the text.
     """
     if len(text) > MAX_BYTES:
         raise SuiteError(path, [Problem(1, 1, _TOO_BIG)])
@@ -86,7 +86,7 @@ def loads(text: str, path: Path) -> Suite:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a regular file of at most 1 MiB, and one byte more of a longer one."""
+    """Read a regular file, at most 1 MiB and one byte of it."""
     try:
         _refuse_unread(path)
         with path.open("rb") as file:
@@ -111,7 +111,7 @@ def _refuse_unread(path: Path) -> None:
 
 
 def decode(data: bytes, path: Path) -> str:
-    """Read UTF-8."""
+    """Decode UTF-8, with or without a byte order mark."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -127,7 +127,7 @@ def checked(
     schema: type[_Document],
     rules: Callable[[Document, Hints], Iterable[Problem]],
 ) -> _Document:
-    """Validate a document, a mapping, against a schema and rules, or raise all that is wrong with it."""
+    """Validate a mapping against a schema and rules, or raise all its mistakes."""
     from pydantic import ValidationError
 
     from provenance.suite.messages import Hints, no_value_problems, schema_problems

@@ -1,4 +1,4 @@
-"""What a YAML text is refused for before anything recursive, or slow, sees it."""
+"""Limits of a YAML text, checked before anything recursive or slow reads it."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def find_directive(text: str) -> Problem | None:
 
 
 def shown(text: str) -> str:
-    """Quote ``text`` for a message, on one line and not much of it."""
+    """Quote ``text`` for a message, on one line and in at most 60 characters."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 @dataclass
 class _Weight:
-    """What a node amounts to with its aliases written out; open until its last child is seen."""
+    """The size of a node with its aliases written out; open until its last child is seen."""
 
     anchor: str | None
     line: int
@@ -72,7 +72,7 @@ class _Weight:
 
 @dataclass
 class Survey:
-    """One pass over the events, without recursion, that refuses what is too big to be built.
+    """One pass over the events, without recursion, that refuses a document too big to build.
 
     Aliases count as often as they are used, so that a few lines cannot stand for a billion nodes.
     """

@@ -693,7 +693,7 @@ def test_every_field_has_help(field):
     assert field.description
 
 
-def _parts(part=schema.Part):
+def _parts(part=schema.StrictMapping):
     for inner in part.__subclasses__():
         yield from (inner, *_parts(inner))
 
