@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from provenance.architecture.records import Kind, MLPRecord, Projection, Trace
+    from provenance.architecture.records import MLPKind, MLPRecord, Projection, Trace
 
 TOKENS = 6
 
@@ -35,7 +35,7 @@ class MLPFunction:
     ``units`` counts its hidden units; ``module`` holds its parameters.
     """
 
-    kind: Kind
+    kind: MLPKind
     hidden_size: int
     units: int
     module: nn.Module

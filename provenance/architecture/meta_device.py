@@ -32,7 +32,7 @@ COMPARISONS: dict[str, Any] = {
 }
 
 
-class Valueless(TorchFunctionMode):
+class MetaAnswers(TorchFunctionMode):
     """Answers in Python what torch refuses to answer of tensors without numbers."""
 
     def __torch_function__(
@@ -55,7 +55,7 @@ class Valueless(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def without_values(operation: str, args: tuple[Any, ...]) -> Any:
+def answer_without_values(operation: str, args: tuple[Any, ...]) -> Any:
     """Return an operation's result where it depends on numbers that are not there, else None."""
     first = args[0] if args else None
     if not _is_meta(first):
@@ -69,7 +69,7 @@ def without_values(operation: str, args: tuple[Any, ...]) -> Any:
     return None
 
 
-def plausible(operation: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def plausible_arguments(operation: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return arguments that could be, where some were made of numbers that are not there."""
     first = args[0] if args else None
     if not _is_meta(first):

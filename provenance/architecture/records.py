@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-Kind = Literal["gated", "plain"]
-Role = Literal["dense", "shared", "expert"]
+MLPKind = Literal["gated", "plain"]
+MLPRole = Literal["dense", "shared", "expert"]
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class MLPRecord:
 
     block: int
     path: str
-    kind: Kind
-    role: Role
+    kind: MLPKind
+    role: MLPRole
     expert: int | None
     gate: Projection | None
     up: Projection
@@ -212,7 +212,7 @@ def common_path(paths: Iterable[str]) -> list[str]:
     return [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
 
 
-_ROLES: Mapping[Role, str] = {"dense": "MLP", "shared": "shared expert", "expert": "expert {}"}
+_ROLES: Mapping[MLPRole, str] = {"dense": "MLP", "shared": "shared expert", "expert": "expert {}"}
 
 
 def projection_weight(projection: Projection, tensor: torch.Tensor) -> torch.Tensor:

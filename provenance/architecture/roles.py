@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.architecture.tags import Product, Signal, progression
+from provenance.architecture.tags import MatmulOutput, Product, progression
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from provenance.architecture.records import Kind
-    from provenance.architecture.tags import Axis, Hit, Matmul, Operand, Rows
+    from provenance.architecture.records import MLPKind
+    from provenance.architecture.tags import Axis, DownMatmul, HiddenStates, Matmul, Operand
 
 
 @dataclass(frozen=True)
-class Part:
+class ProjectionUse:
     """One projection as it was seen in use.
 
     ``experts`` counts the matrices of its shape that are stacked in the parameter; ``expert`` is the
@@ -33,14 +33,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Draft:
+class MLPUse:
     """One MLP as it was seen in use once."""
 
-    kind: Kind
-    gate: Part | None
-    up: Part
-    down: Part
-    rows: Rows
+    kind: MLPKind
+    gate: ProjectionUse | None
+    up: ProjectionUse
+    down: ProjectionUse
+    rows: HiddenStates
     matmuls: tuple[Matmul, ...]
     activation: tuple[str, ...]
     module: str | None
@@ -50,7 +50,7 @@ class Draft:
     squashed: bool
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[ProjectionUse, ...]:
         """The projections there are."""
         return (self.up, self.down) if self.gate is None else (self.gate, self.up, self.down)
 
@@ -81,96 +81,96 @@ class Draft:
         return tuple((p.weight.parameter, p.axis, _first(p)) for p in self.parts)
 
 
-def _first(part: Part) -> range:
+def _first(part: ProjectionUse) -> range:
     """Return the channels of the first of a stack."""
     back = (part.expert or 0) * part.height
     return range(part.channels.start - back, part.channels.stop - back, part.channels.step)
 
 
-def drafts(hits: Iterable[Hit]) -> list[Draft]:
+def mlp_uses(downs: Iterable[DownMatmul]) -> list[MLPUse]:
     """Read every hit as an MLP and leave out what is none."""
     found = []
-    for hit in hits:
-        draft = _gated(hit) if isinstance(hit.value, Product) else _plain(hit, hit.value)
-        if draft is not None and _is_mlp(draft):
-            found.append(draft)
+    for down in downs:
+        use = _gated(down) if isinstance(down.value, Product) else _plain(down, down.value)
+        if use is not None and _is_mlp(use):
+            found.append(use)
     return found
 
 
-def _gated(hit: Hit) -> Draft | None:
-    value = hit.value
+def _gated(down: DownMatmul) -> MLPUse | None:
+    value = down.value
     assert isinstance(value, Product)
     gate, up = _roles(*value.factors)
     if gate.matmul.rows.stream is not up.matmul.rows.stream:
         return None  # a gate on something else than the block's hidden states
-    gates, ups, down = _part(gate), _part(up), _down(hit)
-    if gates is None or ups is None or down is None:
+    gates, ups, downs = _part(gate), _part(up), _down(down)
+    if gates is None or ups is None or downs is None:
         return None
-    return Draft(
+    return MLPUse(
         "gated",
         gates,
         ups,
-        down,
+        downs,
         rows=up.matmul.rows,
         matmuls=(gate.matmul, up.matmul),
         activation=gate.terms,
         module=_alone(gate),
         up_terms=up.terms,
         product_terms=value.terms,
-        added=(*gate.added, *up.added, *hit.down.adapters),
-        squashed=hit.down.squashed,
+        added=(*gate.added, *up.added, *down.matmul.adapters),
+        squashed=down.matmul.squashed,
     )
 
 
-def _roles(first: Signal, second: Signal) -> tuple[Signal, Signal]:
+def _roles(first: MatmulOutput, second: MatmulOutput) -> tuple[MatmulOutput, MatmulOutput]:
     """Return (gate, up): the gate is the one with a nonlinearity, or with the longer one."""
     later = (second.nonlinear, len(second.terms)) > (first.nonlinear, len(first.terms))
     return (second, first) if later else (first, second)
 
 
-def _plain(hit: Hit, up: Signal) -> Draft | None:
-    ups, down = _part(up), _down(hit)
-    if ups is None or down is None:
+def _plain(down: DownMatmul, up: MatmulOutput) -> MLPUse | None:
+    ups, downs = _part(up), _down(down)
+    if ups is None or downs is None:
         return None
-    return Draft(
+    return MLPUse(
         "plain",
         None,
         ups,
-        down,
+        downs,
         rows=up.matmul.rows,
         matmuls=(up.matmul,),
         activation=up.terms,
         module=_alone(up),
         up_terms=(),
         product_terms=(),
-        added=(*up.added, *hit.down.adapters),
-        squashed=hit.down.squashed,
+        added=(*up.added, *down.matmul.adapters),
+        squashed=down.matmul.squashed,
     )
 
 
-def _alone(signal: Signal) -> str | None:
+def _alone(output: MatmulOutput) -> str | None:
     """Return the path of the module that is all of the activation."""
-    return signal.module if len(signal.terms) == 1 else None
+    return output.module if len(output.terms) == 1 else None
 
 
-def _part(signal: Signal) -> Part | None:
-    weight = signal.matmul.weight
-    channels = progression(signal.channels)
+def _part(output: MatmulOutput) -> ProjectionUse | None:
+    weight = output.matmul.weight
+    channels = progression(output.channels)
     if channels is None:
         return None
-    return _stacked(weight, weight.outs, weight.outs.at(channels), signal.matmul.bias)
+    return _stacked(weight, weight.outs, weight.outs.at(channels), output.matmul.bias)
 
 
-def _down(hit: Hit) -> Part | None:
-    weight = hit.down.weight
+def _down(down: DownMatmul) -> ProjectionUse | None:
+    weight = down.matmul.weight
     ins = weight.ins
-    order = progression(hit.value.channels) if isinstance(hit.value, Product) else range(ins.size)
+    order = progression(down.value.channels) if isinstance(down.value, Product) else range(ins.size)
     if order != range(ins.size):
         return None
-    return _stacked(weight, ins, ins.at(order), hit.down.bias)
+    return _stacked(weight, ins, ins.at(order), down.matmul.bias)
 
 
-def _stacked(weight: Operand, units: Axis, channels: range, bias: str | None) -> Part:
+def _stacked(weight: Operand, units: Axis, channels: range, bias: str | None) -> ProjectionUse:
     """Find out whether a parameter is a stack of matrices, and which of them is meant."""
     if len(weight.shape) == 3:
         experts, expert, height = weight.shape[0], weight.expert, 0
@@ -181,18 +181,18 @@ def _stacked(weight: Operand, units: Axis, channels: range, bias: str | None) ->
         experts, expert, height = 1, 0, 0
     if experts == 1 and len(weight.shape) == 2:
         expert = 0
-    return Part(weight, channels, units.axis, bias, experts, expert, height)
+    return ProjectionUse(weight, channels, units.axis, bias, experts, expert, height)
 
 
-def _is_mlp(draft: Draft) -> bool:
+def _is_mlp(use: MLPUse) -> bool:
     """Whether it reads and writes vectors of one width, whole ones."""
-    ups = [part.weight for part in draft.parts[:-1]]
-    width = draft.down.weight.outs.size
+    ups = [part.weight for part in use.parts[:-1]]
+    width = use.down.weight.outs.size
     wholes = [(weight.ins, weight.shape) for weight in ups]
-    wholes.append((draft.down.weight.outs, draft.down.weight.shape))
+    wholes.append((use.down.weight.outs, use.down.weight.shape))
     return (
-        not draft.squashed
-        and len(draft.up.channels) == len(draft.down.channels)
+        not use.squashed
+        and len(use.up.channels) == len(use.down.channels)
         and all(axis.size == width and axis.step == 1 for axis, _ in wholes)
         and all(axis.size == shape[axis.axis] for axis, shape in wholes)
     )

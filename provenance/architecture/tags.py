@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class ParameterView:
     """A parameter or a view of one.
 
     ``layout`` is a tensor without data that goes through the same views as the parameter does. Its
@@ -25,10 +25,10 @@ class Source:
     layout: torch.Tensor
 
 
-def source(name: str, parameter: torch.Tensor) -> Source:
+def parameter_view(name: str, parameter: torch.Tensor) -> ParameterView:
     """Return the tag of a whole parameter."""
     shape = tuple(parameter.shape)
-    return Source(name, shape, torch.empty(shape, device="meta"))
+    return ParameterView(name, shape, torch.empty(shape, device="meta"))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Operand:
     expert: int | None
 
 
-def operand(weight: Source, out_dim: int, in_dim: int) -> Operand | None:
+def operand(weight: ParameterView, out_dim: int, in_dim: int) -> Operand | None:
     """Read off which part of its parameter a weight is; None for what no linear map is made of."""
     layout, shape = weight.layout, weight.shape
     if layout.dim() < 2 or len(shape) not in {2, 3}:
@@ -89,7 +89,7 @@ def _axis(size: int, stride: int, strides: Sequence[int], begin: Sequence[int]) 
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModuleCall:
     """That a module was called on some hidden states, and how often those had been scaled."""
 
     module: str
@@ -100,13 +100,13 @@ class Entry:
 
 @dataclass(eq=False)
 class Stream:
-    """Hidden states, whatever their view; ``entries`` are the modules that they were given to."""
+    """Hidden states, whatever their view; ``calls`` are the modules that they were given to."""
 
-    entries: list[Entry] = field(default_factory=list)
+    calls: list[ModuleCall] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Rows:
+class HiddenStates:
     """A tensor of hidden states.
 
     ``routed``: some tokens of its stream only, or some repeatedly. ``scaled``: how often each token was
@@ -128,7 +128,7 @@ class Matmul:
     """
 
     weight: Operand
-    rows: Rows
+    rows: HiddenStates
     before: Matmul | None = None
     bias: str | None = None
     adapters: list[str] = field(default_factory=list)
@@ -136,7 +136,7 @@ class Matmul:
 
 
 @dataclass(frozen=True, eq=False)
-class Signal:
+class MatmulOutput:
     """An elementwise function of what one matmul put out.
 
     ``channels`` has the tensor's shape and says which output channel each element comes from: views
@@ -151,7 +151,7 @@ class Signal:
     added: tuple[str, ...] = ()
     module: str | None = None
 
-    def same(self, other: Signal) -> bool:
+    def same(self, other: MatmulOutput) -> bool:
         """Whether both are functions of the same outputs, element by element."""
         return self.matmul is other.matmul and equal(self.channels, other.channels)
 
@@ -160,17 +160,17 @@ class Signal:
 class Product:
     """An elementwise product of two signals; ``channels`` counts its own channels."""
 
-    factors: tuple[Signal, Signal]
+    factors: tuple[MatmulOutput, MatmulOutput]
     channels: torch.Tensor
     terms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class Hit:
+class DownMatmul:
     """A product (or a nonlinear signal) that was multiplied with another weight."""
 
-    value: Product | Signal
-    down: Matmul
+    value: Product | MatmulOutput
+    matmul: Matmul
 
 
 def along(channels: torch.Tensor) -> tuple[int, torch.Tensor] | None:
@@ -216,13 +216,13 @@ def progression(values: torch.Tensor) -> range | None:
     return spanned if spanned is not None and list(spanned) == found else None
 
 
-def multiplied(signals: Sequence[Signal], out: torch.Tensor) -> Product | None:
+def multiplied(outputs: Sequence[MatmulOutput], out: torch.Tensor) -> Product | None:
     """Return the product of two signals, None where their channels do not lie along one dimension."""
-    found = [along(signal.channels) for signal in signals]
+    found = [along(output.channels) for output in outputs]
     if found[0] is None or found[1] is None or found[0][0] != found[1][0]:
         return None
     first, second = (
-        replace(signal, channels=values)
-        for signal, (_, values) in zip(signals, [found[0], found[1]], strict=True)
+        replace(output, channels=values)
+        for output, (_, values) in zip(outputs, [found[0], found[1]], strict=True)
     )
     return Product((first, second), numbered(out.shape, found[0][0]))

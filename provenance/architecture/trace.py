@@ -20,7 +20,7 @@ import torch
 from provenance._quiet import quiet
 from provenance.architecture.collect import assemble
 from provenance.architecture.dataflow import Dataflow, whole
-from provenance.architecture.meta_device import Valueless
+from provenance.architecture.meta_device import MetaAnswers
 from provenance.errors import ArchitectureError, one_line
 
 if TYPE_CHECKING:
@@ -98,10 +98,10 @@ def trace(model: nn.Module) -> Trace:
     with ExitStack() as stack, torch.no_grad(), quiet():
         stack.enter_context(evaluating(model))
         stack.enter_context(_watched(model, flow))
-        stack.enter_context(Valueless())
+        stack.enter_context(MetaAnswers())
         stack.enter_context(flow)
         run(model, probe(model))
-    return assemble(model, flow.hits, flow.widths, TOKENS)
+    return assemble(model, flow.downs, flow.widths, TOKENS)
 
 
 @contextmanager
