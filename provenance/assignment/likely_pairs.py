@@ -29,10 +29,10 @@ DEPTH = 32
 """The gap of a row is from its best similarity to this one in order."""
 
 WITHIN = 1.25
-"""Candidates are within this many gaps of a row's price: about 28 a row."""
+"""Likely pairs are within this many gaps of a row's price: about 28 a row."""
 
 CROWD = 4 * DEPTH
-"""A row has at most this many candidates, however many of its similarities are alike."""
+"""A row has at most this many likely pairs, however many of its similarities are alike."""
 
 SAMPLE = 64
 """Rows whose gaps are looked at."""
@@ -163,7 +163,7 @@ def _softened(similarity: Similarity, columns: torch.Tensor, temperature: float)
     return SoftPrices(torch.cat(rows) - level, columns, temperature * _typical(gaps))
 
 
-def candidates(similarity: Similarity, prices: SoftPrices) -> Edges:
+def likely_pairs(similarity: Similarity, prices: SoftPrices) -> Edges:
     """Collect the pairs that are little worse than their prices, and the pairs (i, i).
 
     Parameters

@@ -3,7 +3,7 @@
 Greedy pairing depends on the order in which units are visited; the optimum does not, and it is what
 the independence test is defined on (Zhu et al., arXiv:2502.12292, Algorithm 2).
 
-Only scipy's solvers are used. Handed the pairs and the prices of `assignment.candidate_pairs`, its
+Only scipy's solvers are used. Handed the pairs and the prices of `assignment.likely_pairs`, its
 sparse solver takes 5 ms for 2048 independent units and 8 to 23 ms for 4096, where lapx 0.11 (lapmod)
 takes 4 to 5 and 8 to 21 ms, fastlap 0.4 12 ms and OR-Tools 9.15 12 to 84 ms at 2048; the dense solvers
 of scipy, lapx and fastlap take 0.2 to 1.6 s at 2048. What costs time is to read the matrix, not to solve.
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from provenance.assignment.candidate_pairs import Survey, candidates, exceeding, soft_prices, survey
+from provenance.assignment.likely_pairs import Survey, exceeding, likely_pairs, soft_prices, survey
 from provenance.assignment.similarity import Matrix, Products, Similarity, held, tiles
 from provenance.assignment.sparse import Prices, settle, settle_dense, solve
 
@@ -44,7 +44,7 @@ DENSE_ENTRIES = 256 * 256
 """Matrices up to this size go straight to the dense solver, which is as fast there."""
 
 ROUNDS = 24
-"""After so many rounds of candidates the dense solver takes over; independent units need one or two."""
+"""After so many rounds of likely pairs the dense solver takes over; independent units need one or two."""
 
 MORE = 16
 """Of a row's entries that exceed their prices so many are added in the first round, twice as many in the
@@ -67,10 +67,10 @@ class Certificate:
         The largest possible sum is at most this much above the assignment's; at least 0.
     method : str
         "argmax": the best partners of the smaller side are distinct. "sparse": solved among
-        candidates, then proved on the whole matrix. "dense": solved as a whole.
+        likely pairs, then proved on the whole matrix. "dense": solved as a whole.
     rounds : int
         How often it was solved; 0 for "argmax".
-    candidates : int
+    pairs : int
         Pairs that it was solved among in the end; m n for "dense".
 
     Notes
@@ -89,7 +89,7 @@ class Certificate:
     gap: float
     method: Literal["argmax", "sparse", "dense"]
     rounds: int
-    candidates: int
+    pairs: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ class _Solved:
     prices: Prices
     method: Literal["argmax", "sparse", "dense"]
     rounds: int
-    candidates: int
+    pairs: int
     violation: float
 
 
@@ -191,7 +191,7 @@ def assign(similarity: torch.Tensor | Similarity) -> Assignment:
     if seen.distinct():
         prices = Prices(seen.best, np.zeros(wide.shape[1]))
         return _assignment(_Solved(seen.partners, prices, "argmax", 0, len(seen.best), 0.0), (m, n))
-    found = _by_candidates(wide, seen) if m * n > DENSE_ENTRIES else None
+    found = _among_likely_pairs(wide, seen) if m * n > DENSE_ENTRIES else None
     return _assignment(found or _as_a_whole(wide, seen), (m, n))
 
 
@@ -221,11 +221,11 @@ def _matrix(similarity: torch.Tensor) -> Matrix:
     return Matrix(similarity.detach())
 
 
-def _by_candidates(wide: Similarity, seen: Survey) -> _Solved | None:
-    """Solve among candidates until no other pair would do better, or give up."""
+def _among_likely_pairs(wide: Similarity, seen: Survey) -> _Solved | None:
+    """Solve among likely pairs until no other pair would do better, or give up."""
     m, n = wide.shape
     soft = soft_prices(wide, seen)
-    edges, prices = candidates(wide, soft), soft.hard()
+    edges, prices = likely_pairs(wide, soft), soft.hard()
     for rounds in range(1, ROUNDS + 1):
         partners = solve(edges, prices)
         start = prices.columns if m == n else np.zeros(n)
@@ -236,7 +236,7 @@ def _by_candidates(wide: Similarity, seen: Survey) -> _Solved | None:
         if worst <= tolerance:
             return _Solved(partners, prices, "sparse", rounds, count, worst)
         edges = edges.joined(more)
-        if len(edges.rows) == count:  # what exceeds is rounding of candidates already known
+        if len(edges.rows) == count:  # what exceeds is rounding of pairs already known
             return None
     return None
 
@@ -271,7 +271,7 @@ def _assignment(found: _Solved, shape: tuple[int, int]) -> Assignment:
         gap=max(0.0, bound - total),
         method=found.method,
         rounds=found.rounds,
-        candidates=found.candidates,
+        pairs=found.pairs,
     )
     return Assignment(rows, columns, total, shape, certificate)
 

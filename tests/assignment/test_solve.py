@@ -221,7 +221,7 @@ def test_independent_units_are_solved_among_few_candidates(shape, absolute):
     found = assign(Products(a, b, absolute=absolute))
     dense = (a @ b.T).abs() if absolute else a @ b.T
     assert found.certificate.method == "sparse"
-    assert found.certificate.candidates < 0.25 * dense.numel()
+    assert found.certificate.pairs < 0.25 * dense.numel()
     assert found.total == pytest.approx(
         reference.best_total_scipy(dense.double().numpy()), abs=1e-6
     )
@@ -230,8 +230,8 @@ def test_independent_units_are_solved_among_few_candidates(shape, absolute):
 
 
 def test_a_missed_candidate_is_found_by_the_proof(monkeypatch):
-    """With hardly any candidates at first, entries that exceed their prices bring in the rest."""
-    monkeypatch.setattr("provenance.assignment.candidate_pairs.WITHIN", 0.02)
+    """With hardly any pairs at first, entries that exceed their prices bring in the rest."""
+    monkeypatch.setattr("provenance.assignment.likely_pairs.WITHIN", 0.02)
     similarity = random_matrix(400, 400)
     found = assign(similarity)
     assert found.certificate.method == "sparse"
