@@ -158,13 +158,13 @@ def _device(requested: str) -> Iterator[Check]:
     try:
         import torch
 
-        from provenance.loading.devices import candidates, free_bytes
+        from provenance.loading.devices import devices_for, free_bytes
     except (ImportError, OSError) as error:
         what = f"torch cannot be imported: {one_line(error)}"
         yield Check("device", "problem", what, "pip install --force-reinstall torch")
         return
     try:
-        names = candidates(requested)
+        names = devices_for(requested)
     except DeviceError as error:
         yield Check("device", "problem", str(error), "give --device auto, or look at nvidia-smi")
     else:

@@ -197,9 +197,9 @@ class _Run:
         except ProvenanceError as error:
             let_go(error)
             if isinstance(error, DeviceError):
-                from provenance.loading.devices import candidates
+                from provenance.loading.devices import devices_for
 
-                candidates(self._executor.device)
+                devices_for(self._executor.device)
             return error
         return None
 

@@ -30,7 +30,7 @@ CGROUP = Path("/sys/fs/cgroup")
 """Where Linux says how much memory a container may use."""
 
 
-def candidates(requested: str) -> tuple[str, ...]:
+def devices_for(requested: str) -> tuple[str, ...]:
     """Devices that satisfy a request: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises
@@ -91,7 +91,7 @@ def lease(requested: str, locks: Path) -> Iterator[str]:
     DeviceError
         If there is no such device, or its memory was too small.
     """
-    names = candidates(requested)
+    names = devices_for(requested)
     if names == ("cpu",):
         with _cleared("cpu"):
             yield "cpu"
