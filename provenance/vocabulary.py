@@ -62,6 +62,9 @@ DEFAULT_SEQUENCE_LENGTH = 256
 DEFAULT_SEED = 0
 """Seed of the choice of text, of random ids and of the permutations."""
 
+Role = Literal["candidate", "reference"]
+ROLES: tuple[Role, Role] = ("candidate", "reference")
+
 Verdict = Literal["dependent", "independent", "inconclusive"]
 Inconclusive = Literal["warn", "fail"]
 Dtype = Literal["float32", "bfloat16", "float16"]

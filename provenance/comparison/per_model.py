@@ -11,13 +11,12 @@ from provenance.vocabulary import Stage
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from typing import Literal
 
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.inputs.tokens import Inputs
     from provenance.statistics import Basis
     from provenance.store.store import JSON, Entry, Kind, Store
-    from provenance.vocabulary import DistillSettings, Memory
+    from provenance.vocabulary import DistillSettings, Memory, Role
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class PerModel:
         checkpoint: Checkpoint,
         settings: DistillSettings,
         seed: int,
-        role: Literal["candidate", "reference"],
+        role: Role,
     ) -> Entry:
         """Proxies of a model in one role; those of the two roles start from different seeds."""
         from provenance.statistics.generalized import seeds_of

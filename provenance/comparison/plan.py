@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import PERMUTATIONS
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from provenance.suite.read import Claim, Suite
-    from provenance.vocabulary import InputsSpec, ModelSpec, StatisticName
+    from provenance.vocabulary import InputsSpec, ModelSpec, Role, StatisticName
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Capture:
     partner: ModelSpec
     inputs: InputsSpec
     gated: bool
-    role: Literal["candidate", "reference"] | None = None
+    role: Role | None = None
 
 
 def sampled(blocks: Sequence[int], number: int, seed: int) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from provenance.comparison.plan import sampled
 from provenance.errors import InputError
 from provenance.evidence.records import InputsRecord, ModelRecord, Pairing
 from provenance.statistics import DISTANCES, REGISTRY
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,9 +71,8 @@ def parts(
 def _imitations(entries: tuple[Entry, Entry], device: str) -> list[Units[Any]]:
     from provenance.capture.proxies import ProxyUnits
 
-    roles = ("candidate", "reference")
     return [
-        ProxyUnits(entry.path, role, device) for entry, role in zip(entries, roles, strict=True)
+        ProxyUnits(entry.path, role, device) for entry, role in zip(entries, ROLES, strict=True)
     ]
 
 

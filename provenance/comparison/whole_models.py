@@ -18,7 +18,8 @@ from provenance.loading.model import load_model
 from provenance.statistics.csu import csu_all
 from provenance.statistics.jsd import JensenShannon
 from provenance.statistics.mode_connectivity import interpolate
-from provenance.statistics.permtest import Symmetries, l2_permtest, permtest
+from provenance.statistics.permtest import l2_permtest, permtest
+from provenance.statistics.symmetries import Symmetries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -18,7 +18,6 @@ from provenance.statistics.registry import (
     BlockResult,
     BlockTest,
     Preparation,
-    Role,
     Signature,
     Statistic,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "BlockResult",
     "BlockTest",
     "Preparation",
-    "Role",
     "Signature",
     "Statistic",
 ]

@@ -18,15 +18,14 @@ from provenance.architecture.units import PROJECTIONS, MLPActivations, MLPFactor
 from provenance.assignment.solve import Products
 from provenance.errors import DegenerateError
 from provenance.statistics._merging import activity, merge_units
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provenance.architecture.units import MLPUnits
-    from provenance.statistics import Role
     from provenance.statistics._merging import Merged
-
-ROLES: tuple[Role, Role] = ("candidate", "reference")
+    from provenance.vocabulary import Role
 
 GAIN = 1.5
 """Tokens a hidden dimension from which factors make a comparison cheaper than the answers do.

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from provenance.statistics._directions import ROLES, Core, Directions, directions
+from provenance.statistics._directions import Core, Directions, directions
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPFactors, MLPUnits
-    from provenance.statistics import Role
+    from provenance.vocabulary import Role
 
 SKETCH_VERSION = 1
 """Raised whenever the same answers would give another sketch."""

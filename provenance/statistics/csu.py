@@ -18,8 +18,8 @@ import torch
 
 from provenance.errors import ArchitectureError, DegenerateError
 from provenance.statistics._constrained import ConstrainedResult, constrained
-from provenance.statistics.permtest import axes_of
-from provenance.statistics.pvalues import bonferroni
+from provenance.statistics.pvalues import LEAST_UNITS, bonferroni
+from provenance.statistics.symmetries import axes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,8 +165,8 @@ def csu_all(
 
     What defeats it is what defeats `csu`, done to every parameter.
     """
-    if limit < 8:
-        raise ValueError(f"limit is {limit}; a test needs at least 8 units")
+    if limit < LEAST_UNITS:
+        raise ValueError(f"limit is {limit}; a test needs at least {LEAST_UNITS} units")
     tensors: list[TensorTest] = []
     # Names by iteration: a mapping may answer ``in`` by loading the tensor.
     names = set(candidate), set(reference)

@@ -32,7 +32,7 @@ from provenance.architecture.units import MLPActivations
 from provenance.errors import DegenerateError
 from provenance.statistics.match import MatchResult, match
 from provenance.statistics.pvalues import bonferroni
-from provenance.vocabulary import DistillSettings
+from provenance.vocabulary import ROLES, DistillSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,7 +246,7 @@ def _validate(candidate: Proxy, reference: Proxy, settings: DistillSettings) -> 
         )
     if m != n:
         raise ValueError(f"proxies must have one shape, but have {m} and {n} units")
-    for role, fit in zip(("candidate", "reference"), fits, strict=True):
+    for role, fit in zip(ROLES, fits, strict=True):
         if not fit >= settings.least_fit:
             raise DegenerateError(
                 f"the {role}'s MLP was imitated with a fit of {fit:.3f} (R^2 of its nonlinear part "

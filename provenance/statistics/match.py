@@ -30,14 +30,14 @@ import numpy as np
 from provenance.assignment.solve import assign_all
 from provenance.errors import DegenerateError
 from provenance.statistics._directions import (
-    ROLES,
     Directions,
     directions,
     products,
     signature,
     unit_columns,
 )
-from provenance.statistics.pvalues import bonferroni, spearman
+from provenance.statistics.pvalues import LEAST_UNITS, bonferroni, spearman
+from provenance.vocabulary import ROLES
 
 __all__ = ["MatchResult", "cosine", "match", "prepare", "signature"]
 
@@ -46,10 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from provenance.architecture.units import MLPUnits
-    from provenance.statistics import Role
-
-LEAST_UNITS = 8
-"""Below this many live units a permutation has too little to say (8! = 40320)."""
+    from provenance.vocabulary import Role
 
 SHARES = (1.0, 0.9, 0.5)
 """Where the widths differ: all units, and the strongest that do this share of what the MLP does."""

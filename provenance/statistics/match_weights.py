@@ -23,7 +23,7 @@ __all__ = ["match_weights", "prepare", "signature"]
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPActivations
-    from provenance.statistics import Role
+    from provenance.vocabulary import Role
 
 
 def prepare(side: MLPActivations, role: Role, seed: int) -> Directions:

@@ -12,14 +12,8 @@ from transformers import Olmo2Config, Qwen2Config, Qwen3Config
 from fixtures.models import TINY, tiny_llama, tiny_model
 from provenance.errors import ArchitectureError, DegenerateError
 from provenance.statistics.l2 import l2
-from provenance.statistics.permtest import (
-    Member,
-    Symmetries,
-    axes_of,
-    l2_permtest,
-    permtest,
-    random_member,
-)
+from provenance.statistics.permtest import l2_permtest, permtest
+from provenance.statistics.symmetries import Member, Symmetries, axes_of, random_member
 from provenance.transforms import BLOCK_AXES
 from tests.support.reference_weights import every_order_l2, permute_heads
 
