@@ -130,11 +130,11 @@ def let_go(error: BaseException) -> None:
     Whoever keeps an error keeps these, and what was in them: models, and what ran on a device. Frames
     that are still running keep theirs, and all still say where they are in their files.
     """
-    seen: set[int] = set()
+    cleared: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:
-        one = left.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            traceback.clear_frames(one.__traceback__)
-            left += [one.__cause__, one.__context__]
+        raised = left.pop()
+        if raised is not None and id(raised) not in cleared:
+            cleared.add(id(raised))
+            traceback.clear_frames(raised.__traceback__)
+            left += [raised.__cause__, raised.__context__]

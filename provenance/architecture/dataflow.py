@@ -190,9 +190,9 @@ class Dataflow(TorchDispatchMode):
                 self._tag(hidden), ParameterView
             ):
                 continue
-            found = operand(weight, out_dim, in_dim)
-            if found is not None:
-                output = self._multiplied(hidden, hidden.dim() + out_dim, found, out, out_dim)
+            matrix = operand(weight, out_dim, in_dim)
+            if matrix is not None:
+                output = self._multiplied(hidden, hidden.dim() + out_dim, matrix, out, out_dim)
                 output.matmul.bias = self._name_of(args[plus]) if plus is not None else None
                 return output
         return None
@@ -226,10 +226,10 @@ class Dataflow(TorchDispatchMode):
         copies = operation in RESHAPES and not isinstance(tag, ParameterView)
         replay = torch.reshape if copies else func
         try:
-            seen = replay(shadow, *args[1:], **named)
+            replayed = replay(shadow, *args[1:], **named)
         except RuntimeError:  # a view of a copy in another order
             return []
-        shadows = seen if isinstance(seen, list | tuple) else [seen]
+        shadows = replayed if isinstance(replayed, list | tuple) else [replayed]
         if isinstance(tag, ParameterView):
             return [replace(tag, layout=each) for each in shadows]
         return [replace(tag, channels=each) for each in shadows]
@@ -270,13 +270,13 @@ class Dataflow(TorchDispatchMode):
             alone = len(products) == 1 and not outputs and products[0].channels.shape == out.shape
             terms = (*products[0].terms, operation)
             return replace(products[0], terms=terms) if alone else None
-        found = [tag for _, tag in outputs]
-        if not found or any(tag.channels.shape != out.shape for tag in found):
+        signals = [tag for _, tag in outputs]
+        if not signals or any(tag.channels.shape != out.shape for tag in signals):
             return None
-        if all(tag.same(found[0]) for tag in found):
+        if all(tag.same(signals[0]) for tag in signals):
             sources = [tag for _, tag in others if isinstance(tag, ParameterView)]
-            return _function(operation, found, next(iter(sources), None))
-        return _combined(operation, found, out)
+            return _function(operation, signals, next(iter(sources), None))
+        return _combined(operation, signals, out)
 
 
 def _function(

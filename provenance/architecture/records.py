@@ -201,9 +201,9 @@ class Trace:
 
     def without(self) -> dict[int, str]:
         """Return what the blocks hold that have no MLP to be measured, or why theirs is refused."""
-        found = {record.block for record in self.mlps}
+        measured = {record.block for record in self.mlps}
         refused = {refusal.block: refusal.reason for refusal in self.refused}
-        return {i: what for i, what in ({**refused, **self.skipped}).items() if i not in found}
+        return {i: what for i, what in ({**refused, **self.skipped}).items() if i not in measured}
 
 
 def common_path(paths: Iterable[str]) -> list[str]:
@@ -279,5 +279,5 @@ def activation(
         return None
     if record.activation_module is not None:
         return model.get_submodule(record.activation_module)
-    found = getattr(torch.nn.functional, record.activation, None)
-    return found or getattr(torch, record.activation, None)
+    function = getattr(torch.nn.functional, record.activation, None)
+    return function or getattr(torch, record.activation, None)

@@ -89,12 +89,12 @@ def _first(part: ProjectionUse) -> range:
 
 def mlp_uses(downs: Iterable[DownMatmul]) -> list[MLPUse]:
     """Read every hit as an MLP and leave out what is none."""
-    found = []
+    uses = []
     for down in downs:
         use = _gated(down) if isinstance(down.value, Product) else _plain(down, down.value)
         if use is not None and _is_mlp(use):
-            found.append(use)
-    return found
+            uses.append(use)
+    return uses
 
 
 def _gated(down: DownMatmul) -> MLPUse | None:

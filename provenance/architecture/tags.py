@@ -210,19 +210,19 @@ def numbered(shape: Sequence[int], dim: int) -> torch.Tensor:
 
 def progression(values: torch.Tensor) -> range | None:
     """Return the values as a rising range, None where they are none."""
-    found = values.tolist()
-    step = found[1] - found[0] if len(found) > 1 else 1
-    spanned = range(found[0], found[0] + len(found) * step, step) if step > 0 else None
-    return spanned if spanned is not None and list(spanned) == found else None
+    numbers = values.tolist()
+    step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+    spanned = range(numbers[0], numbers[0] + len(numbers) * step, step) if step > 0 else None
+    return spanned if spanned is not None and list(spanned) == numbers else None
 
 
 def multiplied(outputs: Sequence[MatmulOutput], out: torch.Tensor) -> Product | None:
     """Return the product of two signals, None where their channels do not lie along one dimension."""
-    found = [along(output.channels) for output in outputs]
-    if found[0] is None or found[1] is None or found[0][0] != found[1][0]:
+    lines = [along(output.channels) for output in outputs]
+    if lines[0] is None or lines[1] is None or lines[0][0] != lines[1][0]:
         return None
     first, second = (
         replace(output, channels=values)
-        for output, (_, values) in zip(outputs, [found[0], found[1]], strict=True)
+        for output, (_, values) in zip(outputs, [lines[0], lines[1]], strict=True)
     )
-    return Product((first, second), numbered(out.shape, found[0][0]))
+    return Product((first, second), numbered(out.shape, lines[0][0]))

@@ -119,7 +119,7 @@ class Matrix:
         return Matrix(self.values.T)
 
 
-def held(similarity: Similarity) -> Similarity:
+def hold_small(similarity: Similarity) -> Similarity:
     """Hold a matrix whole, contiguous and in a type that is computed in, where it is small enough."""
     m, n = similarity.shape
     if m * n * torch.float32.itemsize > WHOLE_BYTES:

@@ -21,7 +21,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from provenance.assignment.likely_pairs import Survey, exceeding, likely_pairs, soft_prices, survey
-from provenance.assignment.similarity import Matrix, Products, Similarity, held, tiles
+from provenance.assignment.similarity import Matrix, Products, Similarity, hold_small, tiles
 from provenance.assignment.sparse import Prices, settle, settle_dense, solve
 
 if TYPE_CHECKING:
@@ -121,14 +121,6 @@ class Assignment:
         """The larger side's index for each unit of the smaller side, shape (min(m, n),)."""
         return self.columns if self.shape[0] <= self.shape[1] else self.rows
 
-    def column_of_row(self) -> NDArray[np.int64]:
-        """Return the column of every row, -1 for a row without one; shape (m,)."""
-        return _inverse(self.rows, self.columns, self.shape[0])
-
-    def row_of_column(self) -> NDArray[np.int64]:
-        """Return the row of every column, -1 for a column without one; shape (n,)."""
-        return _inverse(self.columns, self.rows, self.shape[1])
-
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
@@ -186,13 +178,15 @@ def assign(similarity: torch.Tensor | Similarity) -> Assignment:
     """
     source = _matrix(similarity) if isinstance(similarity, torch.Tensor) else similarity
     m, n = source.shape
-    wide = held(source if m <= n else source.transposed())
-    seen = survey(wide)
-    if seen.distinct():
-        prices = Prices(seen.best, np.zeros(wide.shape[1]))
-        return _assignment(_Solved(seen.partners, prices, "argmax", 0, len(seen.best), 0.0), (m, n))
-    found = _among_likely_pairs(wide, seen) if m * n > DENSE_ENTRIES else None
-    return _assignment(found or _as_a_whole(wide, seen), (m, n))
+    wide = hold_small(source if m <= n else source.transposed())
+    overview = survey(wide)
+    if overview.distinct():
+        prices = Prices(overview.best, np.zeros(wide.shape[1]))
+        return _assignment(
+            _Solved(overview.partners, prices, "argmax", 0, len(overview.best), 0.0), (m, n)
+        )
+    solved = _among_likely_pairs(wide, overview) if m * n > DENSE_ENTRIES else None
+    return _assignment(solved or _as_a_whole(wide, overview), (m, n))
 
 
 def assign_all(similarities: Sequence[torch.Tensor | Similarity]) -> list[Assignment]:
@@ -207,9 +201,9 @@ def assign_all(similarities: Sequence[torch.Tensor | Similarity]) -> list[Assign
     workers = min(threads, len(similarities))
     share = threads // workers
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
-        found = list(pool.map(assign, similarities))
+        assignments = list(pool.map(assign, similarities))
     torch.set_num_threads(threads)  # what a thread sets, later threads inherit
-    return found
+    return assignments
 
 
 def _matrix(similarity: torch.Tensor) -> Matrix:
@@ -221,16 +215,16 @@ def _matrix(similarity: torch.Tensor) -> Matrix:
     return Matrix(similarity.detach())
 
 
-def _among_likely_pairs(wide: Similarity, seen: Survey) -> _Solved | None:
+def _among_likely_pairs(wide: Similarity, overview: Survey) -> _Solved | None:
     """Solve among likely pairs until no other pair would do better, or give up."""
     m, n = wide.shape
-    soft = soft_prices(wide, seen)
+    soft = soft_prices(wide, overview)
     edges, prices = likely_pairs(wide, soft), soft.hard()
     for rounds in range(1, ROUNDS + 1):
         partners = solve(edges, prices)
         start = prices.columns if m == n else np.zeros(n)
-        prices = settle(edges, partners, start, ROUNDING * seen.scale)
-        tolerance = TOLERANCE * seen.scale
+        prices = settle(edges, partners, start, ROUNDING * overview.scale)
+        tolerance = TOLERANCE * overview.scale
         worst, more = exceeding(wide, prices, tolerance=tolerance, most=MORE << rounds)
         count = len(edges.rows)
         if worst <= tolerance:
@@ -241,18 +235,18 @@ def _among_likely_pairs(wide: Similarity, seen: Survey) -> _Solved | None:
     return None
 
 
-def _as_a_whole(wide: Similarity, seen: Survey) -> _Solved:
+def _as_a_whole(wide: Similarity, overview: Survey) -> _Solved:
     m, n = wide.shape
     matrix = np.concatenate([tile.to("cpu", torch.float64).numpy() for _, tile in tiles(wide)])
     _, chosen = linear_sum_assignment(matrix, maximize=True)
     partners = chosen.astype(np.int64)
-    prices = settle_dense(matrix, partners, ROUNDING * seen.scale)
+    prices = settle_dense(matrix, partners, ROUNDING * overview.scale)
     worst, _ = exceeding(wide, prices, tolerance=math.inf, most=0)
     return _Solved(partners, prices, "dense", 1, m * n, worst)
 
 
-def _assignment(found: _Solved, shape: tuple[int, int]) -> Assignment:
-    partners, prices = found.partners, found.prices
+def _assignment(solved: _Solved, shape: tuple[int, int]) -> Assignment:
+    partners, prices = solved.partners, solved.prices
     smaller = np.arange(len(partners), dtype=np.int64)
     gains = prices.rows + prices.columns[partners]
     for values in (smaller, partners, prices.rows, prices.columns):
@@ -263,20 +257,14 @@ def _assignment(found: _Solved, shape: tuple[int, int]) -> Assignment:
         rows, columns = columns, rows
         row_prices, column_prices = column_prices, row_prices
     total = math.fsum(gains)
-    bound = math.fsum([*prices.rows, *prices.columns, len(partners) * found.violation])
+    bound = math.fsum([*prices.rows, *prices.columns, len(partners) * solved.violation])
     certificate = Certificate(
         row_prices,
         column_prices,
-        violation=found.violation,
+        violation=solved.violation,
         gap=max(0.0, bound - total),
-        method=found.method,
-        rounds=found.rounds,
-        pairs=found.pairs,
+        method=solved.method,
+        rounds=solved.rounds,
+        pairs=solved.pairs,
     )
     return Assignment(rows, columns, total, shape, certificate)
-
-
-def _inverse(keys: NDArray[np.int64], values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    partner = np.full(size, -1, dtype=np.int64)
-    partner[keys] = values
-    return partner

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +18,7 @@ from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.model import load_model
 from provenance.statistics.csu import csu_all
 from provenance.statistics.jsd import JensenShannon
-from provenance.statistics.mode_connectivity import interpolate
+from provenance.statistics.mode_connectivity import mode_connectivity
 from provenance.statistics.permtest import l2_permtest, permtest
 from provenance.statistics.symmetries import Symmetries
 
@@ -135,11 +136,8 @@ def _mode_connectivity(given: PairInputs) -> PairResult:
 
     ends = (loss(candidate) + loss(reference)) / 2
 
-    def connectivity(ours: Parameters, theirs: Parameters) -> float:
-        return ends - loss(interpolate(ours, theirs, 0.5))
-
     result = permtest(
-        connectivity,
+        partial(mode_connectivity, loss, ends=ends),
         candidate,
         reference,
         trials=given.permutations,

@@ -134,13 +134,13 @@ def _conversions(model: Any, state: dict[str, Any], stored: Iterable[str]) -> di
     converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
     by_pattern = {pattern: entry for entry in converters for pattern in entry.source_patterns}
     prefix = model.base_model_prefix
-    found: dict[str, Conversion] = {}
+    conversions: dict[str, Conversion] = {}
     # experts are stacked in this order, and some renamings depend on what came before
     for name in sorted(stored, key=dot_natural_key):
         target, pattern = rename_source_key(name, renamings, converters, prefix, state)
         if target not in state and name in state:
             target, pattern = rename_source_key(name, [], [], prefix, state)
         if target in state:
-            conversion = found.setdefault(target, Conversion(target, by_pattern.get(pattern)))
+            conversion = conversions.setdefault(target, Conversion(target, by_pattern.get(pattern)))
             conversion.sources.append((name, pattern or name))
-    return found
+    return conversions

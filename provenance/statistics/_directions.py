@@ -147,13 +147,13 @@ def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Direc
     merged = merge_units(side)
     whole = side if merged is None else merged.side
     if len(whole.inputs) > GAIN * whole.inputs.shape[1]:
-        found = _in_factors(whole, rng)
+        prepared = _in_factors(whole, rng)
     else:
-        found = _answers(whole.dense(), rng, centred=True)
-    found = replace(found, core=_core(side, merged, found.live))
+        prepared = _answers(whole.dense(), rng, centred=True)
+    prepared = replace(prepared, core=_core(side, merged, prepared.live))
     if merged is None:
-        return found
-    return replace(found, live=merged.units[found.live], units=len(side.up.weight))
+        return prepared
+    return replace(prepared, live=merged.units[prepared.live], units=len(side.up.weight))
 
 
 def _core(side: MLPFactors, merged: Merged | None, live: torch.Tensor) -> Core | None:
@@ -243,11 +243,11 @@ def _moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
     return found
 
 
-def _between(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Products of two bases, (hidden, hidden'); the last partner's is kept while `ours` is."""
-    kept = _BETWEEN.get(ours)
-    if kept is None or kept[0]() is not theirs:
-        kept = _BETWEEN[ours] = weakref.ref(theirs), ours.T @ theirs
+def _between(basis: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Products of two bases, (hidden, hidden'); the last partner's is kept while `basis` is."""
+    kept = _BETWEEN.get(basis)
+    if kept is None or kept[0]() is not other:
+        kept = _BETWEEN[basis] = weakref.ref(other), basis.T @ other
     products: torch.Tensor = kept[1]
     return products
 
@@ -285,18 +285,18 @@ def _shuffled(live: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 def _require_finite(side: MLPUnits, role: Role) -> None:
     if isinstance(side, MLPFactors):
         assert side.gate is not None
-        held = {
+        parts = {
             "inputs": side.inputs,
             "gate weights": side.gate.weight,
             "up weights": side.up.weight,
         }
     else:
         assert side.gate is not None
-        held = {"gate activations": side.gate, "up activations": side.up}
+        parts = {"gate activations": side.gate, "up activations": side.up}
         if side.gate.shape != side.up.shape:
             raise ValueError(
                 f"{role}: gate {tuple(side.gate.shape)} and up {tuple(side.up.shape)} must be equal"
             )
-    for name, values in held.items():
+    for name, values in parts.items():
         if not bool(torch.isfinite(values).all()):
             raise DegenerateError(f"the {role}'s {name} hold NaN or infinity")

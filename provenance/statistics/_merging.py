@@ -187,7 +187,7 @@ def _nearest(sketches: torch.Tensor) -> torch.Tensor:
         (pairs, 2) int64.
     """
     count = len(sketches)
-    found = [torch.zeros(0, 2, dtype=torch.int64, device=sketches.device)]
+    pairs = [torch.zeros(0, 2, dtype=torch.int64, device=sketches.device)]
     for rows in torch.split(torch.arange(count, device=sketches.device), max(1, _CHUNK // count)):
         before = int(rows[-1])
         if not before:
@@ -196,26 +196,26 @@ def _nearest(sketches: torch.Tensor) -> torch.Tensor:
         earlier = torch.arange(before, device=rows.device) < rows[:, None]
         best = torch.where(earlier, cosines, -1.0).max(dim=1)
         near = best.values > _LOOKED_AT
-        found.append(torch.stack([rows[near], best.indices[near]], dim=1))
-    return torch.cat(found)
+        pairs.append(torch.stack([rows[near], best.indices[near]], dim=1))
+    return torch.cat(pairs)
 
 
 def _near(
     basis: torch.Tensor, weight: torch.Tensor, pairs: torch.Tensor, centres: torch.Tensor
 ) -> torch.Tensor:
     """Which of the pairs of units answer alike, bool (pairs,)."""
-    found = []
+    alike = []
     for i, j in (chunk.T for chunk in torch.split(pairs, max(1, _CHUNK // len(basis)))):
-        ours, theirs = (basis @ weight[k].T for k in (i, j))  # (tokens, pairs)
-        apart = (ours - theirs).norm(dim=0)
-        spread = torch.minimum(ours.norm(dim=0), theirs.norm(dim=0))
+        first, second = (basis @ weight[k].T for k in (i, j))  # (tokens, pairs)
+        apart = (first - second).norm(dim=0)
+        spread = torch.minimum(first.norm(dim=0), second.norm(dim=0))
         sizes = [
             (answers.square().mean(dim=0) + centres[k].square()).sqrt()
-            for answers, k in ((ours, i), (theirs, j))
+            for answers, k in ((first, i), (second, j))
         ]
         shift = (centres[i] - centres[j]).abs()
-        found.append((apart < NEAR * spread) & (shift < NEAR * torch.minimum(*sizes)))
-    return torch.cat(found)
+        alike.append((apart < NEAR * spread) & (shift < NEAR * torch.minimum(*sizes)))
+    return torch.cat(alike)
 
 
 def _sampled(inputs: torch.Tensor) -> torch.Tensor:

@@ -89,24 +89,24 @@ class Sketcher:
         DegenerateError
             As `directions`.
         """
-        found = directions(side, "reference", 0, centred=True)
-        assert found.core is not None
-        order = found.live.argsort(stable=True)
-        gate, up = self._sketched(found)
-        added = found.core.added()
+        prepared = directions(side, "reference", 0, centred=True)
+        assert prepared.core is not None
+        order = prepared.live.argsort(stable=True)
+        gate, up = self._sketched(prepared)
+        added = prepared.core.added()
         share = added / added.sum().clamp_min(torch.finfo(torch.float64).tiny)
-        live, gate, up, share = (x[order].cpu() for x in (found.live, gate, up, share.float()))
-        return Sketch(found.units, live, gate, up, share, whole=self.columns is None)
+        live, gate, up, share = (x[order].cpu() for x in (prepared.live, gate, up, share.float()))
+        return Sketch(prepared.units, live, gate, up, share, whole=self.columns is None)
 
     def prepare(self, side: MLPUnits | Sketch, role: Role, seed: int) -> Directions:
         """Prepare a side of `match`: a model's, or one of a bundle, which may have more columns."""
         if isinstance(side, Sketch):
             return self._of_bundle(side, role, seed)
-        found = directions(side, role, seed, centred=True)
+        prepared = directions(side, role, seed, centred=True)
         if self.columns is None:
-            return found
-        gate, up = self._sketched(found)
-        return replace(found, tokens=self.columns, gate=gate, up=up, basis=None)
+            return prepared
+        gate, up = self._sketched(prepared)
+        return replace(prepared, tokens=self.columns, gate=gate, up=up, basis=None)
 
     def _sketched(self, side: Directions) -> tuple[torch.Tensor, torch.Tensor]:
         """Gate and up, (k, columns), each row of length 1."""

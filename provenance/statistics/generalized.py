@@ -190,11 +190,11 @@ def generalized(
         or if its outputs are not finite.
     """
     settings = settings or DistillSettings()
-    ours, theirs = (
+    one, other = (
         distil(mlp, hidden_size, settings, start, device=device)
         for mlp, start in zip((candidate, reference), seeds_of(seed), strict=True)
     )
-    return generalized_of_mlps(ours, theirs, seed=seed, settings=settings)
+    return generalized_of_mlps(one, other, seed=seed, settings=settings)
 
 
 def generalized_of_mlps(
@@ -235,12 +235,12 @@ def gate_against_up(candidate: Proxy, reference: Proxy, *, seed: int = 0) -> Mat
 def _validate(candidate: Proxy, reference: Proxy, settings: DistillSettings) -> None:
     if candidate.seed == reference.seed:
         raise ValueError(f"both proxies started from seed {candidate.seed}: they resemble by birth")
-    (m, ours), (n, theirs) = candidate.gate.shape, reference.gate.shape
+    (m, hidden), (n, other) = candidate.gate.shape, reference.gate.shape
     fits = (candidate.fit.nonlinear, reference.fit.nonlinear)
     known = fits if all(map(math.isfinite, fits)) else None
-    if ours != theirs:
+    if hidden != other:
         raise DegenerateError(
-            f"MLPs of hidden size {ours} and {theirs} take other inputs: imitations of them cannot be "
+            f"MLPs of hidden size {hidden} and {other} take other inputs: imitations of them cannot be "
             "compared",
             fits=known,
         )

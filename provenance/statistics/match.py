@@ -171,23 +171,25 @@ def match(
 
 def _match_of_strongest(a: Directions, b: Directions) -> MatchResult:
     """The best over several shares of what the units do, corrected for their number (Bonferroni)."""
-    found = []
+    results = []
     for share in SHARES:
         sides = a.strongest(share), b.strongest(share)
         if share < 1 and min(len(side.live) for side in sides) < LEAST_UNITS:
             break
-        found.append(_match(*sides))
-        if found[-1].log10_p < PLAIN:
+        results.append(_match(*sides))
+        if results[-1].log10_p < PLAIN:
             break
-    best = min(found, key=lambda result: (result.log10_p, -result.correlation))
+    best = min(results, key=lambda result: (result.log10_p, -result.correlation))
     return replace(best, log10_p=bonferroni(best.log10_p, len(SHARES)))
 
 
 def _match(a: Directions, b: Directions) -> MatchResult:
     gate, up = assign_all(products(a, b))
     result = spearman(gate.partners, up.partners)
-    ours, theirs = (side.live.cpu().numpy() for side in (a, b))
-    gate_pairs, up_pairs = (np.stack([ours[x.rows], theirs[x.columns]], axis=1) for x in (gate, up))
+    a_units, b_units = (side.live.cpu().numpy() for side in (a, b))
+    gate_pairs, up_pairs = (
+        np.stack([a_units[x.rows], b_units[x.columns]], axis=1) for x in (gate, up)
+    )
     return MatchResult(
         statistic="match",
         log10_p=result.log10_p,

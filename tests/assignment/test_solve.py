@@ -74,21 +74,6 @@ def test_transposing_swaps_the_sides(similarity):
     assert found.total == pytest.approx(swapped.total, abs=1e-9)
 
 
-@pytest.mark.parametrize(("m", "n"), [(4, 4), (3, 5), (5, 3)])
-def test_accessors_invert_each_other(m, n):
-    found = assign(random_matrix(m, n))
-    columns, rows = found.column_of_row(), found.row_of_column()
-    assert (columns.shape, rows.shape) == ((m,), (n,))
-    assert [(r, c) for r, c in enumerate(columns) if c >= 0] == sorted(
-        zip(found.rows, found.columns, strict=True)
-    )
-    assert [(rows[c], c) for c in range(n) if rows[c] >= 0] == sorted(
-        zip(found.rows, found.columns, strict=True), key=lambda pair: pair[1]
-    )
-    assert (columns == -1).sum() == m - min(m, n)
-    assert (rows == -1).sum() == n - min(m, n)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_any_floating_point_type_is_solved_in_float64(dtype):
     similarity = random_matrix(20, 30).to(dtype)
