@@ -88,69 +88,45 @@ def _first(part: ProjectionUse) -> range:
 
 
 def mlp_uses(downs: Iterable[DownMatmul]) -> list[MLPUse]:
-    """Read every hit as an MLP and leave out what is none."""
-    uses = []
-    for down in downs:
-        use = _gated(down) if isinstance(down.value, Product) else _plain(down, down.value)
-        if use is not None and _is_mlp(use):
-            uses.append(use)
-    return uses
+    """Read everything that entered a linear map as an MLP, and leave out what is none."""
+    uses = (_mlp_use(down) for down in downs)
+    return [use for use in uses if use is not None and _is_mlp(use)]
 
 
-def _gated(down: DownMatmul) -> MLPUse | None:
+def _mlp_use(down: DownMatmul) -> MLPUse | None:
     value = down.value
-    assert isinstance(value, Product)
-    gate, up = _roles(*value.factors)
-    if gate.matmul.rows.stream is not up.matmul.rows.stream:
+    outputs: tuple[MatmulOutput, ...]  # the gate first, where there is one
+    if isinstance(value, Product):
+        outputs, product_terms = _gate_and_up(*value.factors), value.terms
+    else:
+        outputs, product_terms = (value,), ()
+    if len({output.matmul.rows.stream for output in outputs}) > 1:
         return None  # a gate on something else than the block's hidden states
-    gates, ups, downs = _part(gate), _part(up), _down(down)
-    if gates is None or ups is None or downs is None:
+    *gates, up_use = [_part(output) for output in outputs]
+    gate_use, down_use = next(iter(gates), None), _down(down)
+    if up_use is None or down_use is None or None in gates:
         return None
+    first, up = outputs[0], outputs[-1]
     return MLPUse(
-        "gated",
-        gates,
-        ups,
-        downs,
+        kind="gated" if gates else "plain",
+        gate=gate_use,
+        up=up_use,
+        down=down_use,
         rows=up.matmul.rows,
-        matmuls=(gate.matmul, up.matmul),
-        activation=gate.terms,
-        module=_alone(gate),
-        up_terms=up.terms,
-        product_terms=value.terms,
-        added=(*gate.added, *up.added, *down.matmul.adapters),
+        matmuls=tuple(output.matmul for output in outputs),
+        activation=first.terms,
+        module=first.module if len(first.terms) == 1 else None,
+        up_terms=up.terms if gates else (),
+        product_terms=product_terms,
+        added=(*(name for output in outputs for name in output.added), *down.matmul.adapters),
         squashed=down.matmul.squashed,
     )
 
 
-def _roles(first: MatmulOutput, second: MatmulOutput) -> tuple[MatmulOutput, MatmulOutput]:
-    """Return (gate, up): the gate is the one with a nonlinearity, or with the longer one."""
+def _gate_and_up(first: MatmulOutput, second: MatmulOutput) -> tuple[MatmulOutput, MatmulOutput]:
+    """Return the gate first: the one with a nonlinearity, or with the longer one."""
     later = (second.nonlinear, len(second.terms)) > (first.nonlinear, len(first.terms))
     return (second, first) if later else (first, second)
-
-
-def _plain(down: DownMatmul, up: MatmulOutput) -> MLPUse | None:
-    ups, downs = _part(up), _down(down)
-    if ups is None or downs is None:
-        return None
-    return MLPUse(
-        "plain",
-        None,
-        ups,
-        downs,
-        rows=up.matmul.rows,
-        matmuls=(up.matmul,),
-        activation=up.terms,
-        module=_alone(up),
-        up_terms=(),
-        product_terms=(),
-        added=(*up.added, *down.matmul.adapters),
-        squashed=down.matmul.squashed,
-    )
-
-
-def _alone(output: MatmulOutput) -> str | None:
-    """Return the path of the module that is all of the activation."""
-    return output.module if len(output.terms) == 1 else None
 
 
 def _part(output: MatmulOutput) -> ProjectionUse | None:
