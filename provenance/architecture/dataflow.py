@@ -1,9 +1,8 @@
 """Follows data through a forward pass: which products of which linear maps enter which linear map.
 
-A mode of torch's dispatcher sees every operation, whatever Python or C++ called it, in a vocabulary of a
-few dozen names that says of itself what is elementwise and what is a view [1]_. So what is not
-known to keep channels apart (softmax, convolutions, norms, products of activations) needs no list: its
-result carries no tag.
+A mode of torch's dispatcher sees every operation, whether Python or C++ called it. Its vocabulary is a few
+dozen names, each marked as elementwise, as a view or as neither [1]_. Operations that mix channels need no
+list (softmax, convolutions, norms, products of activations): their results carry no tag.
 
 References
 ----------

@@ -33,7 +33,7 @@ def find_mlps(model: nn.Module) -> Trace:
 
 
 def with_mlps(trace: Trace, *, gated: bool = False) -> Trace:
-    """Return what was found, if it can be compared.
+    """Return a trace unchanged, or refuse one whose MLPs cannot be compared.
 
     Parameters
     ----------

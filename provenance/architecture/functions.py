@@ -29,7 +29,7 @@ TOKENS = 6
 
 @dataclass(frozen=True)
 class MLPFunction:
-    """One MLP: call it on hidden states, (tokens, hidden_size), and it answers likewise.
+    """One MLP: call it on hidden states, (tokens, hidden_size), and it returns the same shape.
 
     Inputs are moved to the model's device and dtype; the answer is float32 on the input's device.
     ``units`` counts its hidden units; ``module`` holds its parameters.
@@ -52,7 +52,7 @@ class MLPFunction:
 
 @dataclass(frozen=True)
 class MLPFunctions:
-    """The MLPs of a model that can be called, by block and place; ``reasons`` says why others cannot."""
+    """The MLPs that can be called, by block and place; ``reasons`` says why others cannot."""
 
     trace: Trace
     mlps: Mapping[tuple[int, int], MLPFunction]

@@ -1,8 +1,8 @@
-"""What a forward pass asks of values, answered where there are none: on the meta device.
+"""Answers the questions that a forward pass asks about numbers, on the meta device, which has none.
 
-Models look at masks and at what their routers chose. Whatever is answered, a projection that is used
-is used by the same operations, so every question gets the answer that goes on: a mask is true, a number
-is zero, one token was chosen, and by the first expert.
+Models look at masks and at what their routers chose. A projection goes through the same operations
+whatever the answer is. So every question gets an answer that lets the pass go on: a mask is true, a number
+is zero, and the first expert chose one token.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ COMPARISONS: dict[str, Any] = {
 
 
 class MetaAnswers(TorchFunctionMode):
-    """Answers in Python what torch refuses to answer of tensors without numbers."""
+    """Answers what torch refuses to answer about tensors without numbers."""
 
     def __torch_function__(
         self,

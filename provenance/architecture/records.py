@@ -1,7 +1,7 @@
 """What the MLPs of a model are made of, as data: which channels of which parameters.
 
-A record names parameters, never modules to call, so that whoever has the hidden states and the weights
-can compute any unit of any block::
+A record names parameters, never modules to call. Any unit of any block can be computed from the hidden
+states and the weights alone::
 
     record = trace(model).mlps[0]
     weight = projection_weight(record.up, model.get_parameter(record.up.parameter))

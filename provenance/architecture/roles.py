@@ -77,7 +77,7 @@ class MLPUse:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What is equal for the same MLP seen again, and for experts of one stack."""
+        """Equal for two uses of one MLP, and for experts of one stack."""
         return tuple((p.weight.parameter, p.axis, _first(p)) for p in self.parts)
 
 

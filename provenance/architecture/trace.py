@@ -1,10 +1,13 @@
 """Finds the MLPs of every transformer block by following the data through one forward pass.
 
-No name of a model or of a module is known here. A *gated* MLP is a product of an elementwise function of
-one linear map and another linear map of the same hidden states that enters a third; a *plain* one
-has one linear map, a nonlinearity and another linear map. Which channels of which parameters those are is
-read off the views that data and weights went through, so that separate, fused, interleaved and stacked
-projections are the same case.
+No name of a model or of a module is known here. Two shapes of computation count:
+
+* a *gated* MLP multiplies an elementwise function of one linear map with a second linear map of the same
+  hidden states, and the product enters a third;
+* a *plain* MLP is a linear map, a nonlinearity and a second linear map.
+
+The views that data and weights went through say which channels of which parameters took part. So separate,
+fused, interleaved and stacked projections are the same case.
 
 The pass needs no numbers: on the meta device it takes a model of any size from its configuration in about
 a second.

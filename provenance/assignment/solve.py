@@ -3,10 +3,18 @@
 Greedy pairing depends on the order in which units are visited; the optimum does not, and it is what
 the independence test is defined on (Zhu et al., arXiv:2502.12292, Algorithm 2).
 
-Only scipy's solvers are used. Handed the pairs and the prices of `assignment.likely_pairs`, its
-sparse solver takes 5 ms for 2048 independent units and 8 to 23 ms for 4096, where lapx 0.11 (lapmod)
-takes 4 to 5 and 8 to 21 ms, fastlap 0.4 12 ms and OR-Tools 9.15 12 to 84 ms at 2048; the dense solvers
-of scipy, lapx and fastlap take 0.2 to 1.6 s at 2048. What costs time is to read the matrix, not to solve.
+Only scipy's solvers are used: reading the matrix takes the time, not solving. Milliseconds for independent
+units, given the pairs and the prices of `assignment.likely_pairs`:
+
+====================================  ============  ========
+solver                                2048 units    4096
+====================================  ============  ========
+scipy, sparse                         5             8 to 23
+lapx 0.11 (lapmod)                    4 to 5        8 to 21
+fastlap 0.4                           12
+OR-Tools 9.15                         12 to 84
+scipy, lapx, fastlap: whole matrices  200 to 1600
+====================================  ============  ========
 """
 
 from __future__ import annotations
@@ -76,11 +84,11 @@ class Certificate:
     Notes
     -----
     Weak duality. Let m <= n. The entries of any assignment are together at most the prices of all rows,
-    plus those of the columns that it uses, plus m times `violation`; and since no column's price is
-    negative, at most the prices of *all* columns in place of those. That bound, less the total, is
-    `gap`. It is 0 up to rounding because matched entries equal their prices and the columns
-    without a row have price 0. With m > n the same holds with the sides exchanged. With m = n all are used,
-    and prices may be negative on both sides.
+    plus the prices of the columns that it uses, plus m times `violation`. No column's price is negative, so
+    the prices of *all* columns give a bound for every assignment. That bound, less the total, is `gap`.
+    It is 0 up to rounding, because matched entries equal their prices and columns without a row have
+    price 0. With m > n the sides change places. With m = n all columns are used, and prices may be negative
+    on both sides.
     """
 
     row_prices: NDArray[np.float64] = field(repr=False)

@@ -1,4 +1,4 @@
-"""A verified checkpoint to a model and a tokenizer; transformers' silence and errors made ours."""
+"""Loads a verified checkpoint's model and tokenizer, and refuses what transformers only logs."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def load_model(
     """Load a causal language model, in evaluation mode and without gradients.
 
     No pickle is read, no network is asked, and the checkpoint's own code runs only if it was opened as
-    trusted. transformers fills what a checkpoint lacks with random numbers and only logs it [1]_; here
-    that is an error.
+    trusted. A weight that the checkpoint lacks is an error; transformers fills it with random numbers and
+    only logs it [1]_.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ def _refuse_oversized(checkpoint: Checkpoint, skeleton: PreTrainedModel) -> None
 
 
 EXCESS, SLACK = 4, 10**7
-"""A little more is told weight by weight: what is missing, or of another shape."""
+"""Of smaller excesses each weight that is missing, or of another shape, is named."""
 
 
 def _few(names: list[str]) -> str:

@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 class ModelTensors:
     """The parameters of a checkpoint's model by the model's names, each as transformers would load it.
 
-    Of what was converted, the last is kept, since all experts of a block ask for the same tensor: what
-    is returned must not be written to. Nothing else is kept.
+    The result of the last conversion is kept, since all experts of a block ask for the same tensor. So a
+    returned tensor must not be written to. Nothing else is kept.
 
     Parameters
     ----------
     checkpoint : Checkpoint
         A verified folder.
     skeleton : Module, optional
-        The checkpoint's model on the meta device (`provenance.loading.model.load_skeleton`); None: it is
-        built when a parameter is asked for that the files have not as it is.
+        The checkpoint's model on the meta device (`provenance.loading.model.load_skeleton`). None: it is
+        built for the first parameter that the files do not hold under its name.
     """
 
     def __init__(self, checkpoint: Checkpoint, skeleton: nn.Module | None = None) -> None:
@@ -52,7 +52,7 @@ class ModelTensors:
     def read(self, parameter: str) -> torch.Tensor:
         """The parameter, in its stored dtype, on the CPU.
 
-        Its shape is held against the skeleton's where there is one, that is, not on the direct way.
+        On the indexed way its shape is compared with the skeleton's.
 
         Raises
         ------

@@ -1,6 +1,6 @@
-"""What transformers makes the parameters of a model of: its renamings and conversions of stored names.
+"""From stored names to a model's parameters: transformers' renamings and conversions.
 
-Names alone are looked at; what is found says which tensors are to be read and what is done to them.
+Only names are read. The result says which stored tensors make a parameter, and what is done to them.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ A pair of blocks with n units each takes about 2 n^2 tokens for the answers of g
 tokens h^2 + 2 n h^2 + 2 n^2 h from factors; with n = 2.7 h, as in Llama, these are equal at 1.5 h.
 """
 UNSURE = 0.01
-"""A unit's variance below this share of what an isotropic input of the same power would give it is
-computed again from its answers: from the inputs' second moments it would come out of cancellation."""
+"""Share of the variance that isotropic inputs of the same power would give a unit. A smaller variance is
+computed again from the unit's answers: in the inputs' second moments its digits cancel out."""
 
 SKETCH = 64
 """Random directions that a signature looks along."""
@@ -190,8 +190,8 @@ def products(a: Directions, b: Directions) -> tuple[Products, Products]:
 def signature(side: Directions, seed: int) -> torch.Tensor:
     """Describe a side in a few numbers that no order, scale or sign of its units changes.
 
-    They are the mean squares of its directions along `SKETCH` random ones, gate's and up's: alike for
-    an MLP and its descendant, and for others not, once what all have in common is taken out.
+    They are the mean squares of gate's and up's directions along `SKETCH` random ones. An MLP and its
+    descendant have similar numbers, and other MLPs do not, once what all have in common is taken out.
 
     Parameters
     ----------

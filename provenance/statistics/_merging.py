@@ -1,9 +1,9 @@
 """Units that are one in function: what an MLP can be padded with at no cost to what it computes.
 
-``silu(g.x) (u.x) d`` is linear in ``d u^T``. So units with one gate row may share their work in any way:
-a unit split in two, with up rows ``u/2 + r`` and ``u/2 - r`` for an r of any size, does what it did, and
-neither half looks like it. `merge_units` takes the sum of ``d u^T`` over the units of one gate, and what
-that sum is made of are the units. One that was split is whole again, a pair that cancels out is gone.
+``silu(g.x) (u.x) d`` is linear in ``d u^T``. So units with one gate row may share their work in any way. A
+unit can be split in two, with up rows ``u/2 + r`` and ``u/2 - r`` for an r of any size: the MLP computes
+the same, and neither half looks like the unit. `merge_units` sums ``d u^T`` over the units of one gate and
+takes the sum apart again. A unit that was split is whole again, and a pair that cancels out is gone.
 
 Units that add nothing, having no way out, are found by what they put into the residual stream:
 `activity`, times the length of their down column. Both are functions of one model, and follow a

@@ -6,8 +6,8 @@ random signs, (tokens, K). Products of two sketches are products of the answers,
 Each side's sketch is a function of that side alone and follows a renumbering of its units, so that what
 `match` assumes of answers under the null hypothesis holds of sketches too.
 
-The matrix is drawn from SHAKE-256 of the token ids' digest: it is the same on every machine, and with
-every version of every library, for whoever was fed the same ids.
+The matrix is drawn from SHAKE-256 of the token ids' digest. Equal ids give an equal matrix on every machine
+and with every version of every library.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def csu_all(
     -----
     Null hypothesis and assumptions are `csu`'s. A parameter is matched along its first axis that a
     permutation of MLP units or of the residual stream runs through: rows of gate, up, down and o, columns
-    of the embedding, the head, q, k and v. Along its rows the latter would not be exact: heads and
+    of the embedding, the head, q, k and v. Rows of these would not be exact: heads and
     rotary pairs are not exchangeable, and a token's row means the same token in both models.
 
     The p-values are *dependent*: all residual axes share one permutation, gate and up of a block

@@ -52,12 +52,17 @@ def seeds_of(seed: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a proxy imitates, on held-out inputs.
+    """How well a proxy imitates, on held-out inputs; each output dimension counts the same.
 
-    ``nonlinear`` is the share of what no affine map explains that the proxy does (R^2, 1 is perfect,
-    the number that `DistillSettings.least_fit` speaks of), ``overall`` that of all variance,
-    ``linear`` the share of all variance that the best affine map explains by itself. Each output
-    dimension counts the same.
+    Attributes
+    ----------
+    nonlinear : float
+        Share of what no affine map explains that the proxy explains: R^2, 1 is perfect.
+        `DistillSettings.least_fit` is a bound on it.
+    overall : float
+        Share of all variance that the proxy explains.
+    linear : float
+        Share of all variance that the best affine map explains by itself.
     """
 
     nonlinear: float

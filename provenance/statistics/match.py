@@ -8,9 +8,9 @@ two matchings gives the p-value.
 Departures from the paper's text and from its public code:
 
 * similarity is the correlation over the tokens. The text has the cosine (`match_cosine`), the code a
-  squared Euclidean distance. The mean of a unit is common to all inputs and tells units apart badly, yet
-  it is a fifth of its squared norm on text and half of it on random ids; taking it out leaves the false
-  positives where they are and makes the p-values of changed descendants far smaller (docs/calibration.md);
+  squared Euclidean distance. A unit's mean is common to all inputs and tells units apart badly, yet it is
+  a fifth of the unit's squared norm on text and half of it on random ids. Without it the false positives
+  stay where they are, and p-values of changed descendants are far smaller (docs/calibration.md);
 * *up* is matched by the absolute value: ``up -> c up, down -> down / c`` with c < 0 leaves the function as
   it is. The gate has no such freedom, since SiLU and GELU are not odd;
 * units that are dead (constant on these inputs) in gate or up are dropped: matched to each other they

@@ -81,7 +81,7 @@ def permtest(
     members : Symmetries or callable, optional
         The group, or what draws its members. By default the reference's, heads left where they are.
     name : str, optional
-        The statistic's; by default that of the callable.
+        The statistic's; by default the callable's.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def permtest(
     invariant under the group and its training equivariant to it [1]_, Theorem 1. Of the candidate
     nothing is assumed. Two-sided alternatives are not tested.
 
-    What defeats it: a candidate permuted after training (the statistic is then that of strangers),
+    What defeats it: a candidate permuted after training (the statistic is then as for strangers),
     and any statistic that the group leaves alone, such as `jsd`: all values tie, and p is random.
 
     References
