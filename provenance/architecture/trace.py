@@ -56,19 +56,25 @@ def skeleton(config: PretrainedConfig) -> PreTrainedModel:
     ArchitectureError
         If none can be built.
     """
-    from transformers import AutoModelForCausalLM
-
     try:
-        with quiet(), torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                config, trust_remote_code=False
-            )
+        return build_on_meta(config)
     # some 200 families raise whatever a wrong configuration leads them to
     except Exception as error:
         raise ArchitectureError(
             f"{config.model_type}: no causal language model can be built from its configuration "
             f"({type(error).__name__}: {one_line(error, 150)})"
         ) from error
+
+
+def build_on_meta(config: PretrainedConfig, *, trusted: bool = False) -> PreTrainedModel:
+    """Build a causal language model without numbers; ``trusted`` lets the checkpoint's own code run.
+
+    What goes wrong raises whatever the family's code does.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with quiet(), torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
     # a few families fill a parameter on the CPU, wherever they are built
     return model.eval().to("meta")
 

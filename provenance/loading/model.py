@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from provenance._quiet import quiet
+from provenance.architecture.trace import build_on_meta
 from provenance.checkpoints.folder import CONFIG
 from provenance.errors import DeviceError, InputError, SourceError, one_line
 from provenance.loading.devices import free_bytes
@@ -138,28 +141,23 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     """
     _know(checkpoint)
     _refuse_hollow(checkpoint)
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
+    trusted = checkpoint.remote_code
     try:
         with quiet(), torch.device("meta"):
-            trusted = checkpoint.remote_code
             config = AutoConfig.from_pretrained(
                 checkpoint.folder, local_files_only=True, trust_remote_code=trusted
             )
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                config, trust_remote_code=trusted
-            )
+        model = build_on_meta(config, trusted=trusted)
     # as in load_model: a wrong configuration raises anything
     except Exception as error:
         raise _explain(error, checkpoint, "meta") from error
     _refuse_oversized(checkpoint, model)
-    return model.eval()
+    return model
 
 
 def _device(name: str) -> Any:
-    import torch
-
     try:
         device = torch.device(name)
         if device.type != "cpu":
@@ -171,8 +169,6 @@ def _device(name: str) -> Any:
 
 
 def _dtype(device_type: str, dtype: Dtype | None) -> Any:
-    import torch
-
     if dtype is not None:
         return getattr(torch, dtype)
     return torch.float32 if device_type == "cpu" else "auto"
@@ -310,8 +306,6 @@ def _refuse_nonfinite(checkpoint: Checkpoint, parameters: Iterable[tuple[str, An
 
 
 def _is_finite(tensor: Any) -> bool:
-    import torch
-
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
     values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has no aminmax
@@ -319,8 +313,6 @@ def _is_finite(tensor: Any) -> bool:
 
 
 def _explain(error: Exception, checkpoint: Checkpoint, device: str) -> SourceError | DeviceError:
-    import torch
-
     text = one_line(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
         return DeviceError(

@@ -79,10 +79,10 @@ def merge_units(side: MLPFactors) -> Merged | None:
     down = side.down().float()  # (units, hidden)
     counts = np.bincount(labels)
     alone = torch.from_numpy((counts[labels] == 1).nonzero()[0]).to(down.device)
-    parts = [_Part(side, down, alone)]
+    parts = [_UnitGroup(side, down, alone)]
     for group in (counts > 1).nonzero()[0]:
         members = torch.from_numpy((labels == group).nonzero()[0]).to(down.device)
-        parts.append(_Part.summed(side, down, members))
+        parts.append(_UnitGroup.summed(side, down, members))
     gate, up = (
         LinearMap(
             torch.cat([getattr(part, name).weight for part in parts]),
@@ -95,7 +95,7 @@ def merge_units(side: MLPFactors) -> Merged | None:
     return Merged(replace(side, gate=gate, up=up, down=None), units, lengths)
 
 
-class _Part:
+class _UnitGroup:
     """Some units of an MLP with their maps, and the lengths of their down columns."""
 
     def __init__(self, side: MLPFactors, down: torch.Tensor, units: torch.Tensor) -> None:
@@ -108,7 +108,7 @@ class _Part:
         self.lengths = down[units].norm(dim=1)
 
     @classmethod
-    def summed(cls, side: MLPFactors, down: torch.Tensor, members: torch.Tensor) -> _Part:
+    def summed(cls, side: MLPFactors, down: torch.Tensor, members: torch.Tensor) -> _UnitGroup:
         """The units that the sum of ``d u^T`` over some units is made of."""
         part = cls(side, down, members)
         ups = part.up.weight
