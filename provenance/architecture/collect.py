@@ -176,8 +176,8 @@ def _is_list(module: nn.Module) -> bool:
 def _records(
     model: nn.Module, stack: str, mlps: Sequence[_LocatedMLP], tokens: int
 ) -> tuple[list[MLPRecord], list[Refusal]]:
-    routed = {mlp.location.block for mlp in mlps if _is_expert(mlp) and mlp.use.rows.routed}
-    streams = {mlp.use.rows.stream for mlp in mlps if _is_expert(mlp)}
+    routed = {mlp.location.block for mlp in mlps if _is_expert(mlp) and mlp.use.states.routed}
+    streams = {mlp.use.states.stream for mlp in mlps if _is_expert(mlp)}
     owners = _blocks_of_parameters(model, stack)
     records: list[MLPRecord] = []
     refused: list[Refusal] = []
@@ -189,15 +189,15 @@ def _records(
             reason = reason or "its input is not what any module is called on"
             refused.extend(Refusal(block, mlp.location.path, reason) for block in blocks)
             continue
-        shared = mlp.use.rows.stream in streams and mlp.location.block in routed
-        expert = _is_expert(mlp) and (mlp.use.rows.routed or not shared)
+        shared = mlp.use.states.stream in streams and mlp.location.block in routed
+        expert = _is_expert(mlp) and (mlp.use.states.routed or not shared)
         role: MLPRole = "expert" if expert else "shared" if shared else "dense"
         records.extend(_record(mlp, role, at))
     return _with_siblings(model, records, mlps), refused
 
 
 def _is_expert(mlp: _LocatedMLP) -> bool:
-    numbered = mlp.location.number is not None and mlp.use.rows.routed
+    numbered = mlp.location.number is not None and mlp.use.states.routed
     return bool(mlp.use.experts) or numbered
 
 
@@ -209,7 +209,7 @@ def _why_not(mlp: _LocatedMLP, blocks: Sequence[int]) -> str | None:
         return f"blocks {', '.join(map(str, blocks))} share its parameters"
     if mlp.times > 1:
         return f"it runs {mlp.times} times in one forward pass"
-    if use.rows.routed and not _is_expert(mlp):
+    if use.states.routed and not _is_expert(mlp):
         return "it gets some of the tokens only"
     return None
 
@@ -229,9 +229,9 @@ def _blocks_of_parameters(model: nn.Module, stack: str) -> dict[str, list[int]]:
 
 def _input(mlp: _LocatedMLP, tokens: int) -> HiddenInput | None:
     """The innermost module around gate and up that was called on the hidden states of all tokens."""
-    rows, path = mlp.use.rows, mlp.location.path
+    states, path = mlp.use.states, mlp.location.path
     owners = [part.weight.parameter.rpartition(".")[0] for part in mlp.use.parts[:-1]]
-    calls = [call for call in rows.stream.calls if call.rows >= tokens and not call.routed]
+    calls = [call for call in states.stream.calls if call.tokens >= tokens and not call.routed]
     around = [call for call in calls if all(_holds(call.module, owner) for owner in owners)]
     beside = [call for call in calls if call.module in owners or _holds(path, call.module)]
     chosen = max(around, key=lambda call: len(call.module), default=None) or next(
@@ -239,7 +239,7 @@ def _input(mlp: _LocatedMLP, tokens: int) -> HiddenInput | None:
     )
     if chosen is None:
         return None
-    return HiddenInput(chosen.module, scaled=rows.scaled > chosen.scaled)
+    return HiddenInput(chosen.module, scaled=states.scaled > chosen.scaled)
 
 
 def _holds(module: str, inner: str) -> bool:

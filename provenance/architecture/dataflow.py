@@ -72,7 +72,7 @@ class Dataflow(TorchDispatchMode):
         self.widths: dict[str, int] = {}
         """How wide what each module was called on is; 0 where that is no hidden states."""
         self._tags = WeakTensorKeyDictionary()
-        self._rows = WeakTensorKeyDictionary()
+        self._states = WeakTensorKeyDictionary()
         for name, parameter in parameters:
             self._tags[parameter] = parameter_view(name, parameter)
 
@@ -103,9 +103,9 @@ class Dataflow(TorchDispatchMode):
         self.widths.setdefault(module, 0)
         if _is_tensor(hidden) and hidden.is_floating_point() and hidden.dim() > 1:
             self.widths[module] = self.widths[module] or hidden.shape[-1]
-            rows = self._rows_of(hidden)
+            states = self._states_of(hidden)
             count = hidden.numel() // hidden.shape[-1] if hidden.shape[-1] else 0
-            rows.stream.calls.append(ModuleCall(module, count, rows.routed, rows.scaled))
+            states.stream.calls.append(ModuleCall(module, count, states.routed, states.scaled))
 
     def activated(self, module: str, kind: str, before: torch.Tensor, after: torch.Tensor) -> None:
         """Note that a module of a class made one tensor of another, if it is an activation."""
@@ -151,10 +151,10 @@ class Dataflow(TorchDispatchMode):
 
     # --- hidden states -------------------------------------------------------------------------------
 
-    def _rows_of(self, hidden: torch.Tensor) -> HiddenStates:
-        if hidden not in self._rows:
-            self._rows[hidden] = HiddenStates(Stream())
-        found: HiddenStates = self._rows[hidden]
+    def _states_of(self, hidden: torch.Tensor) -> HiddenStates:
+        if hidden not in self._states:
+            self._states[hidden] = HiddenStates(Stream())
+        found: HiddenStates = self._states[hidden]
         return found
 
     def _flow(
@@ -169,12 +169,12 @@ class Dataflow(TorchDispatchMode):
         wide = outs[0].shape[-1:] == first.shape[-1:] or operation == "unsqueeze"
         if not (weighted or kept) or not wide:
             return
-        rows = self._rows_of(first)
+        states = self._states_of(first)
         for result in outs:
             # expanding gives every token to every expert: nothing is chosen
             part = result.numel() != first.numel() and operation != "expand"
-            routed = rows.routed or operation in GATHERS or part
-            self._rows[result] = replace(rows, routed=routed, scaled=rows.scaled + weighted)
+            routed = states.routed or operation in GATHERS or part
+            self._states[result] = replace(states, routed=routed, scaled=states.scaled + weighted)
 
     # --- linear maps ---------------------------------------------------------------------------------
 
@@ -203,10 +203,10 @@ class Dataflow(TorchDispatchMode):
     def _multiplied(
         self, hidden: torch.Tensor, dim: int, weight: Operand, out: torch.Tensor, out_dim: int
     ) -> MatmulOutput:
-        """Return the tag of a matmul over one dimension of `hidden`; note what was multiplied."""
+        """Return the tag of a matmul over one dimension of `hidden`, and note what was multiplied."""
         value = self._tag(hidden)
         before = value.matmul if isinstance(value, MatmulOutput) and not value.nonlinear else None
-        matmul = Matmul(weight, self._rows_of(hidden), before)
+        matmul = Matmul(weight, self._states_of(hidden), before)
         if isinstance(value, Product) or (isinstance(value, MatmulOutput) and value.nonlinear):
             place = along(value.channels)
             if place is not None and place[0] == dim:
@@ -281,7 +281,7 @@ class Dataflow(TorchDispatchMode):
 def _function(
     operation: str, outputs: Sequence[MatmulOutput], parameter: ParameterView | None
 ) -> MatmulOutput:
-    """Return what an elementwise function of one signal is, the parameter being its other operand."""
+    """Return what an elementwise function of one output is, the parameter being its other operand."""
     first = outputs[0]
     first.matmul.squashed |= operation in SQUASHES
     if operation == "add" and parameter and not first.terms and _is_bias(parameter, first.matmul):
@@ -303,19 +303,19 @@ def _is_bias(parameter: ParameterView, matmul: Matmul) -> bool:
 
 
 def _one_of(outputs: Sequence[MatmulOutput]) -> Matmul | None:
-    """Return the matmul of all signals; one with all experts where each had an expert of a stack."""
+    """Return the matmul of all outputs; one with all experts where each had an expert of a stack."""
     matmuls = list(dict.fromkeys(output.matmul for output in outputs))
     if len(matmuls) == 1:
         return matmuls[0]
     weights = {replace(matmul.weight, expert=None) for matmul in matmuls}
-    streams = {matmul.rows.stream for matmul in matmuls}
+    streams = {matmul.states.stream for matmul in matmuls}
     if len(weights) > 1 or len(streams) > 1:
         return None
     return replace(matmuls[0], weight=weights.pop())
 
 
 def _combined(operation: str, outputs: Sequence[MatmulOutput], out: torch.Tensor) -> Tag | None:
-    """Return what two signals of different outputs make: a product, or a sum of two linear maps."""
+    """Return what outputs of two matmuls make: a product, or a sum of two linear maps."""
     if len(outputs) != 2:
         return None
     first, second = outputs
@@ -332,7 +332,7 @@ def _combined(operation: str, outputs: Sequence[MatmulOutput], out: torch.Tensor
 def _adapt(first: Matmul, second: Matmul) -> None:
     """Note on one of two matmuls that the other ends a low-rank pair on the same input."""
     for base, other in ((first, second), (second, first)):
-        if other.before is not None and other.before.rows.stream is base.rows.stream:
+        if other.before is not None and other.before.states.stream is base.states.stream:
             base.adapters.append(other.weight.parameter)
 
 

@@ -40,7 +40,7 @@ class MLPUse:
     gate: ProjectionUse | None
     up: ProjectionUse
     down: ProjectionUse
-    rows: HiddenStates
+    states: HiddenStates
     matmuls: tuple[Matmul, ...]
     activation: tuple[str, ...]
     module: str | None
@@ -100,7 +100,7 @@ def _mlp_use(down: DownMatmul) -> MLPUse | None:
         outputs, product_terms = _gate_and_up(*value.factors), value.terms
     else:
         outputs, product_terms = (value,), ()
-    if len({output.matmul.rows.stream for output in outputs}) > 1:
+    if len({output.matmul.states.stream for output in outputs}) > 1:
         return None  # a gate on something else than the block's hidden states
     *gates, up_use = [_part(output) for output in outputs]
     gate_use, down_use = next(iter(gates), None), _down(down)
@@ -112,7 +112,7 @@ def _mlp_use(down: DownMatmul) -> MLPUse | None:
         gate=gate_use,
         up=up_use,
         down=down_use,
-        rows=up.matmul.rows,
+        states=up.matmul.states,
         matmuls=tuple(output.matmul for output in outputs),
         activation=first.terms,
         module=first.module if len(first.terms) == 1 else None,

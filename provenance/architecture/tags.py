@@ -90,10 +90,10 @@ def _axis(size: int, stride: int, strides: Sequence[int], begin: Sequence[int]) 
 
 @dataclass(frozen=True)
 class ModuleCall:
-    """That a module was called on some hidden states, and how often those had been scaled."""
+    """A call of a module on some hidden states; ``scaled`` counts how often these had been scaled."""
 
     module: str
-    rows: int
+    tokens: int
     routed: bool
     scaled: int
 
@@ -128,7 +128,7 @@ class Matmul:
     """
 
     weight: Operand
-    rows: HiddenStates
+    states: HiddenStates
     before: Matmul | None = None
     bias: str | None = None
     adapters: list[str] = field(default_factory=list)
@@ -158,7 +158,7 @@ class MatmulOutput:
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """An elementwise product of two signals; ``channels`` counts its own channels."""
+    """An elementwise product of two outputs; ``channels`` counts its own channels."""
 
     factors: tuple[MatmulOutput, MatmulOutput]
     channels: torch.Tensor
@@ -167,7 +167,7 @@ class Product:
 
 @dataclass(frozen=True, eq=False)
 class DownMatmul:
-    """A product (or a nonlinear signal) that was multiplied with another weight."""
+    """A product (or a nonlinear output) that was multiplied with another weight."""
 
     value: Product | MatmulOutput
     matmul: Matmul
@@ -217,7 +217,7 @@ def progression(values: torch.Tensor) -> range | None:
 
 
 def multiplied(outputs: Sequence[MatmulOutput], out: torch.Tensor) -> Product | None:
-    """Return the product of two signals, None where their channels do not lie along one dimension."""
+    """Return the product of two outputs, None where their channels do not lie along one dimension."""
     lines = [along(output.channels) for output in outputs]
     if lines[0] is None or lines[1] is None or lines[0][0] != lines[1][0]:
         return None
