@@ -7,6 +7,7 @@ output is what is printed. Before a block may stand a comment that its readers d
 ``<!-- command: name -->``    `.ci/run` runs it on a fresh clone
 ``<!-- after: command -->``   what a reader has done before
 ``<!-- output: name -->``     what a function of this file prints
+``<!-- cell: language -->``   its page is a notebook: the cells run from top to bottom, each language as one script
 """
 
 import json
@@ -23,12 +24,13 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+import provenance
 from provenance import SuiteError, load_suite
 from provenance.suite.read import loads
 from tests.support.places import ROOT
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
-DIRECTIVE = re.compile(r"<!-- (not run|command|after|output): (.+?) -->", re.DOTALL)
+DIRECTIVE = re.compile(r"<!-- (not run|command|after|output|cell): (.+?) -->", re.DOTALL)
 COMMIT = "8a0d1e6c2b" * 4
 
 
@@ -67,7 +69,7 @@ def these(*languages, directive=None):
         for block in BLOCKS
         if block.language in languages
         and "not run" not in block.directives
-        and "command" not in block.directives
+        and not {"command", "cell"} & set(block.directives)
         and (directive in block.directives if directive else "output" not in block.directives)
     ]
     return pytest.mark.parametrize("block", found, ids=str)
@@ -200,6 +202,33 @@ def test_a_script_runs(block, reader):
         return
     (reader.folder / "page.py").write_text(block.text)
     reader("python -W error page.py")
+
+
+NOTEBOOKS = sorted({block.page for block in BLOCKS if "cell" in block.directives})
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_the_cells_of_a_notebook_run_from_top_to_bottom(page, reader):
+    cells = [block for block in BLOCKS if block.page == page and "cell" in block.directives]
+    assert all(block.directives["cell"] == block.language for block in cells)
+    for block in cells:
+        if block.language == "sh":
+            reader(block.text)
+    script = "\n".join(block.text for block in cells if block.language == "python")
+    (reader.folder / "page.py").write_text(script)
+    reader("python -W error page.py")
+
+
+def test_every_public_name_has_its_reference_and_an_example_that_is_run():
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    sections = {part.split("\n")[0]: part for part in page.split("\n### ")[1:]}
+    assert sorted(sections) == sorted(provenance.__all__)
+    for name, section in sections.items():
+        assert f"::: provenance.{name}\n" in section
+        (example,) = re.findall(r"<!-- cell: python -->\n```python\n(.*?)```", section, re.DOTALL)
+        used = {"Evidence": "evidence", "Suite": "suite", "Results": "results"}
+        assert f"provenance.{name}" in example or used[name] in example
 
 
 # what a reader sees
