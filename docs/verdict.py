@@ -1,4 +1,4 @@
-"""Draws docs/verdict.svg, README's picture, from a real run: ``python docs/verdict.py``."""
+"""Draw docs/verdict.svg, README's picture, from a real run: ``python docs/verdict.py``."""
 
 import io
 from pathlib import Path
@@ -7,6 +7,7 @@ from rich.console import Console
 
 import provenance
 from provenance.cli._compare import print_evidence
+from provenance.verdict import decide_blocks
 
 CANDIDATE, REFERENCE = "quickstart/rebranded", "quickstart/base"
 
@@ -15,7 +16,7 @@ def main() -> None:
     """Measure the disguised fine-tune and save what `provenance compare` prints."""
     evidence = provenance.compare(CANDIDATE, REFERENCE)
     console = Console(record=True, width=88, file=io.StringIO(), highlight=False)
-    verdict = provenance.decide_blocks(evidence.blocks, 1e-6)
+    verdict = decide_blocks(evidence.blocks, 1e-6)
     print_evidence(console, evidence, verdict, 1e-6)
     title = f"provenance compare {CANDIDATE} {REFERENCE}"
     console.save_svg(str(Path(__file__).with_suffix(".svg")), title=title)
