@@ -11,6 +11,7 @@ output is what is printed. Before a block may stand a comment that its readers d
 """
 
 import json
+import math
 import os
 import re
 import shutil
@@ -234,31 +235,82 @@ def test_every_public_name_has_its_reference_and_an_example_that_is_run():
 # what a reader sees
 
 
+MEASURED = r"[+-]?\d+(?:\.\d+)?e-\d+|[+-]?\d+\.\d+|\d+(?= of \d+ units)"
+
+
 def shown(text):
     """Output without what differs from machine to machine: measured numbers, times, spaces, rules.
 
     Counts of tests, claims and blocks are the same everywhere, and stay.
     """
+    return re.sub(MEASURED, "#", squeezed(text))
+
+
+def squeezed(text):
     text = re.sub(r"\bin \d+\.\d+s( \([\d:]+\))?", "in #", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+", "#", text)
-    text = re.sub(r"[+-]?\d+(\.\d+)?e-\d+|[+-]?\d+\.\d+|\d+(?= of \d+ units)", "#", text)
     text = re.sub(r"([=_.\-])\1+", r"\1", " ".join(text.split()))
     return text.replace("= ", "=").replace(" =", "=")
+
+
+def sizes(paragraph, printed):
+    """Every measured number of a paragraph, with the number that was printed in its place."""
+    pattern = re.escape(shown(paragraph)).replace(re.escape("#"), f"({MEASURED}|#)")
+    places = re.search(pattern, squeezed(printed))
+    assert places, paragraph
+    return list(zip(re.findall(f"{MEASURED}|#", squeezed(paragraph)), places.groups(), strict=True))
+
+
+def near(written, printed):
+    """Within a few per cent of the exponent, or half a power of ten; a correlation within 0.05."""
+    if "#" in {written, printed}:
+        return written == printed
+    if written.startswith(("+", "-")):
+        return abs(float(written) - float(printed)) <= 0.05
+    tolerance = max(0.5, 0.03 * abs(log10(written)))
+    return abs(log10(written) - log10(printed)) <= tolerance
+
+
+def log10(number):
+    """Of a number that may lie far below what a float holds, such as 2.7e-2784."""
+    digits, _, exponent = number.partition("e")
+    return math.log10(float(digits)) + int(exponent or 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "printed", "expected"),
+    [
+        ("6.2e-1513", "1.7e-1511", True),
+        ("6.2e-1513", "1.7e-1411", False),
+        ("0.34", "0.8", True),
+        ("0.34", "9.0e-3", False),
+        ("+0.988", "+1.000", True),
+        ("+0.988", "-0.988", False),
+    ],
+)
+def test_a_number_is_near_another_of_its_size(written, printed, expected):
+    assert near(written, printed) is expected
+
+
+def test_numbers_are_compared_in_the_places_where_they_stand():
+    paragraph = "chat  4.4e-3299   3 of 384 units"
+    assert sizes(paragraph, "a 0.1 chat 1.0e-3300 4 of 384 units in 0.2s") == [
+        ("4.4e-3299", "1.0e-3300"),
+        ("3", "4"),
+    ]
 
 
 def the_quickstart(reader):
     return reader("pytest suites/")
 
 
+def a_comparison(reader):
+    return reader("provenance compare quickstart/rebranded quickstart/base")
+
+
 def a_false_claim(reader):
-    (reader.folder / "release.suite.yaml").write_text(
-        "version: 1\n"
-        "models:\n"
-        "  ours: {recipe: quickstart/finetuned}\n"
-        "  base: {recipe: quickstart/base}\n"
-        "pairs:\n"
-        "  - {candidate: ours, reference: base, expect: independent}\n"
-    )
+    suite = next(b for b in BLOCKS if b.page == "README.md" and b.language == "yaml")
+    (reader.folder / "release.suite.yaml").write_text(suite.text)
     return reader("pytest release.suite.yaml", expected=1)
 
 
@@ -303,6 +355,7 @@ OUTPUTS = {
     "a first audit": a_first_audit,
     "a second audit": a_second_audit,
     "quickstart": the_quickstart,
+    "compare": a_comparison,
     "a false claim": a_false_claim,
     "names of tests": names_of_tests,
     "mistakes": mistakes,
@@ -311,10 +364,12 @@ OUTPUTS = {
 
 @these("text", "console", "sh", directive="output")
 def test_what_is_shown_is_what_is_printed(block, reader):
-    printed = shown(OUTPUTS[block.directives["output"]](reader))
+    printed = OUTPUTS[block.directives["output"]](reader)
     assert block.text.strip()
     for paragraph in re.split(r"\n\s*\n", block.text):
-        assert shown(paragraph) in printed
+        assert shown(paragraph) in shown(printed)
+        if block.page == "README.md":
+            assert [pair for pair in sizes(paragraph, printed) if not near(*pair)] == []
 
 
 def test_every_output_is_shown_somewhere():
