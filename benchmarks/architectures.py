@@ -97,8 +97,8 @@ This command makes the page:
 ```
 
 * {versions}
-* {count} model types: {full} were traced in their default size without weights, {small} in a small size with
-  random weights; {minutes:.0f} minutes on one core
+* {count} model types: {full} were traced in their default size without weights, {small} in a small size
+  with random weights; {minutes:.0f} minutes on one core
 * {checked}"""
 
 READING = """Paths are within a block:
