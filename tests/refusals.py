@@ -34,9 +34,9 @@ INPUTS = InputsSpec("random", tokens=256, sequence_length=64)
 HEAD = """\
 # Errors
 
-This page lists what is refused of a checkpoint, with the message. Each row was made to happen, and shows the message that was
-raised; `tests/test_errors_page.py` compares. A refused model fails its own pairs; all others are
-judged.
+This page lists what is refused of a checkpoint, with the message. Each row was made to happen, and
+shows the message that was raised; `tests/test_errors_page.py` compares. A refused model fails its own
+pairs; all others are judged.
 
 See also [what is read](checkpoints.md), what is [trusted](security.md), and the mistakes of a
 [suite](suites.md#mistakes).

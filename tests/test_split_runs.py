@@ -1,4 +1,4 @@
-"""A suite split over runs that share a store: each entry is computed once, and the whole run finds all of it."""
+"""A suite split over runs that share a store: each entry is computed once, and the whole run finds it."""
 
 from collections import Counter
 from importlib.util import find_spec
