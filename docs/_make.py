@@ -146,7 +146,7 @@ def with_layers(page: str) -> str:
         public = [f"`{name}`" for name in names if not name.startswith("_")]
         if public:
             rows.append(f"| {len(rows)} | {', '.join(public)} |\n")
-    head, mark, _ = page.partition("| level | modules |\n| --- | --- |\n")
+    head, mark, _ = page.partition("| level | folders and files |\n| --- | --- |\n")
     return head + mark + "".join(rows)
 
 
