@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from transformers import PreTrainedModel
+
     from provenance.architecture.records import MLPRecord, Projection
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.loading.parameters import ModelTensors
@@ -122,8 +124,9 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
     """
     how.on_load()
     # structure has no numbers, and a model that is run from disk has not all of its own
-    found = find_without_weights(checkpoint, gated=how.gated)
-    model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory)
+    skeleton = load_skeleton(checkpoint)
+    found = _find(checkpoint, skeleton, gated=how.gated)
+    model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory, skeleton)
     what = Recording(found, by_input=True)
     dtype = next(model.parameters()).dtype
     room = how.batch_bytes(streamed=is_streamed(model))
@@ -222,7 +225,7 @@ class WeightUnits:
         return weight.to(self._device).float().T
 
 
-def find_without_weights(checkpoint: Checkpoint, *, gated: bool = False) -> Trace:
+def find_without_weights(checkpoint: Checkpoint) -> Trace:
     """Find the MLPs of the model that a checkpoint's configuration describes.
 
     Raises
@@ -230,7 +233,11 @@ def find_without_weights(checkpoint: Checkpoint, *, gated: bool = False) -> Trac
     ArchitectureError
         As `provenance.architecture.find.with_mlps`, naming the model.
     """
+    return _find(checkpoint, load_skeleton(checkpoint), gated=False)
+
+
+def _find(checkpoint: Checkpoint, skeleton: PreTrainedModel, *, gated: bool) -> Trace:
     try:
-        return with_mlps(trace(load_skeleton(checkpoint)), gated=gated)
+        return with_mlps(trace(skeleton), gated=gated)
     except ArchitectureError as error:
         raise ArchitectureError(f"{checkpoint.source}: {error}") from None

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance.comparison.plan import Capture
-from provenance.statistics import REGISTRY
-from provenance.vocabulary import BUNDLED, InputsSpec
+from provenance.statistics import BUNDLED, REGISTRY
+from provenance.vocabulary import InputsSpec
 
 if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint

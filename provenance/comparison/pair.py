@@ -23,8 +23,8 @@ from provenance.comparison.records import (
 from provenance.errors import ArchitectureError, DegenerateError
 from provenance.evidence.records import Evidence, InputsRecord, Pairing
 from provenance.evidence.verdict import aggregate
-from provenance.statistics import REGISTRY
-from provenance.vocabulary import BUNDLED, PAIR_STATISTICS, Stage
+from provenance.statistics import BUNDLED, PAIR_STATISTICS, REGISTRY
+from provenance.vocabulary import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

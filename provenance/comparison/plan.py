@@ -7,13 +7,14 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from provenance.statistics import REGISTRY
 from provenance.vocabulary import PERMUTATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from provenance.suite.read import Claim, Suite
-    from provenance.vocabulary import Disguise, InputsSpec, ModelSpec, StatisticName
+    from provenance.vocabulary import InputsSpec, ModelSpec, StatisticName
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Comparison:
         permutations: int = PERMUTATIONS,
     ) -> Comparison:
         """A comparison with what its inputs imply: "hidden" is isotropic, and so means weights."""
-        if inputs.kind == "hidden" and statistic in {"match", "match_cosine", "kinship"}:
-            statistic = "match_weights"
+        if inputs.kind == "hidden":
+            statistic = REGISTRY[statistic].on_hidden or statistic
         return cls(candidate, reference, inputs, statistic, cross, permutations)
 
 
@@ -117,10 +118,7 @@ def controlled(claims: Iterable[Claim]) -> dict[str, Claim]:
 def positive_control(suite: Suite, claim: Claim) -> Comparison:
     """The evidence that the claim's test has the power to see kinship with its reference."""
     reference = suite.models[claim.reference]
-    # what an MLP computes is written in the residual stream's own coordinates, so that `generalized`
-    # has no power against other ones, whatever the model
-    disguise: Disguise = "units" if claim.statistic == "generalized" else "all"
-    disguised = replace(reference, disguised=disguise)
+    disguised = replace(reference, disguised=REGISTRY[claim.statistic].control)
     return Comparison.of(
         disguised, reference, suite.inputs, claim.statistic, permutations=claim.permutations
     )
@@ -130,5 +128,5 @@ def negative_control(suite: Suite, claim: Claim) -> Comparison:
     """The table of blocks against blocks whose p-values off the alignment must look uniform."""
     candidate, reference = suite.models[claim.candidate], suite.models[claim.reference]
     # a combination of statistics has p-values that are no smaller than uniform, but not uniform
-    statistic = "match" if claim.statistic == "kinship" else claim.statistic
+    statistic = REGISTRY[claim.statistic].components()[0].name
     return Comparison.of(candidate, reference, suite.inputs, statistic, cross=True)

@@ -12,8 +12,7 @@ from provenance._text import without_home
 from provenance.comparison.plan import sampled
 from provenance.errors import InputError
 from provenance.evidence.records import InputsRecord, ModelRecord, Pairing
-from provenance.statistics import REGISTRY
-from provenance.vocabulary import DISTANCES
+from provenance.statistics import DISTANCES, REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,8 +18,8 @@ import pytest
 from provenance.comparison.plan import controlled
 from provenance.errors import SuiteError
 from provenance.plugin.checks import ALL_BLOCKS, NULL, POSITIVE, VERDICT, check
+from provenance.statistics import PAIR_STATISTICS
 from provenance.suite.read import Claim, Suite, load
-from provenance.vocabulary import PAIR_STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
