@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from provenance.cluster import Shard
     from provenance.store.store import Store
     from provenance.vocabulary import Memory
 
@@ -36,14 +35,8 @@ def add(parser: pytest.Parser) -> None:
         "--provenance-executor",
         metavar="WHERE",
         help="where evidence is computed: local (each test what it needs), or, all before the first "
-        "test, on a Ray cluster: ray (this machine's), HOST:PORT, ray://HOST:PORT; or stored: nowhere, "
-        "the store has it (default: the ini value provenance_executor, else local)",
-    )
-    group.addoption(
-        "--provenance-shard",
-        metavar="K/N",
-        help="compute the K-th of N parts of what the tests need into the store that all parts share, and "
-        "run no test; `provenance merge` judges the whole",
+        "test, on a Ray cluster: ray (this machine's), HOST:PORT, ray://HOST:PORT (default: the ini value "
+        "provenance_executor, else local)",
     )
     group.addoption(
         "--provenance-store",
@@ -196,34 +189,8 @@ def report_file(config: pytest.Config) -> Path | None:
     return _path(config, "report")
 
 
-def shard(config: pytest.Config) -> Shard | None:
-    """The part of the plan that this run is to compute, if it is not to judge.
-
-    Raises
-    ------
-    ProvenanceError
-        If it is no part, or what else was asked for does not go with one.
-    """
-    asked = _option(config, "shard")
-    if asked is None:
-        return None
-    from provenance.cluster import Shard
-    from provenance.errors import ProvenanceError
-
-    found = Shard.parse(asked)
-    if backend(config) != LOCAL:
-        raise ProvenanceError(
-            "--provenance-shard computes here and in one process: leave out --provenance-executor"
-        )
-    if getattr(config.option, "dist", "no") != "no":
-        raise ProvenanceError(
-            "--provenance-shard computes here and in one process: leave out -n, and run more parts"
-        )
-    return found
-
-
 def validate(config: pytest.Config) -> None:
-    """Refuse sizes, executors and parts that are none before anything is run.
+    """Refuse sizes and executors that are none before anything is run.
 
     Raises
     ------
@@ -232,7 +199,7 @@ def validate(config: pytest.Config) -> None:
     """
     sizes = (_option(config, "memory"), _option(config, "resident"))
     distant = _is_url(_option(config, "store") or os.environ.get("PROVENANCE_STORE", ""))
-    plain = backend(config) == LOCAL and _option(config, "shard") is None and not distant
+    plain = backend(config) == LOCAL and not distant
     if sizes == (MEMORY, None) and plain:
         return  # parsing imports what most runs of pytest do not need
     import pytest
@@ -242,7 +209,6 @@ def validate(config: pytest.Config) -> None:
 
     try:
         memory(config)
-        shard(config)
         if distant:
             store_of(config)
         if not hasattr(config, "workerinput"):  # xdist's workers judge, and need no cluster

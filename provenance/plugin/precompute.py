@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ class Ahead:
         if self._done:
             return
         self._done = True
-        from provenance.cluster import key_of, run_plan
+        from provenance.cluster import run_plan
         from provenance.errors import ProvenanceError
         from provenance.plugin.fixtures import executor_of
         from provenance.plugin.progress import Progress
@@ -79,7 +80,7 @@ class Ahead:
             raise pytest.UsageError(str(error)) from None
         finally:
             progress.clear()
-        found = {key_of(comparison): error for comparison, error in failures.items()}
+        found = {_key(comparison): error for comparison, error in failures.items()}
         config.stash[_FAILED] = found
         told = {key: [type(error).__name__, str(error)] for key, error in found.items()}
         self._file.write_text(json.dumps(told), encoding="utf-8")
@@ -90,10 +91,8 @@ def tell(executor: Executor, config: pytest.Config, ids: Iterable[str]) -> None:
     failed = _failures(config)
     if not failed:
         return
-    from provenance.cluster import key_of
-
     for comparison in planned(config, ids).comparisons:
-        error = failed.get(key_of(comparison))
+        error = failed.get(_key(comparison))
         if error is not None:
             executor.remember(comparison, error)
 
@@ -109,6 +108,13 @@ def _failures(config: pytest.Config) -> dict[str, ProvenanceError]:
     except FileNotFoundError:  # a worker on another machine: it meets them by itself
         return {}
     return {key: retold(kind, text) for key, (kind, text) in told.items()}
+
+
+def _key(comparison: Comparison) -> str:
+    """Digest of a comparison, which names it in the file of failures."""
+    from provenance.store.store import digest_of
+
+    return digest_of(asdict(comparison))
 
 
 def runs_tests(session: pytest.Session) -> bool:
