@@ -7,12 +7,14 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
 
+    from provenance.comparison.executor import Executor
     from provenance.store.store import Store
-    from provenance.vocabulary import Memory
+    from provenance.vocabulary import Memory, Stage
 
 GLOBS = "provenance_suites"
 LOCK = "provenance_lock"
@@ -147,6 +149,14 @@ def store_of(config: pytest.Config) -> Store:
 
     chosen = _option(config, "store")
     return Store(chosen if chosen is not None and _is_url(chosen) else _path(config, "store"))
+
+
+def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None) -> Executor:
+    """An executor with the store, the device and the memory that the options name."""
+    from provenance.comparison.executor import Executor
+
+    device = config.getoption("--provenance-device")
+    return Executor(store_of(config), device, on_stage, memory=memory(config))
 
 
 def _is_url(place: str) -> bool:

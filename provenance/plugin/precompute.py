@@ -70,12 +70,11 @@ class Ahead:
         self._done = True
         from provenance.cluster import run_plan
         from provenance.errors import ProvenanceError
-        from provenance.plugin.fixtures import executor_of
         from provenance.plugin.progress import Progress
 
         plan, progress = planned(config, ids), Progress(config)
         try:
-            failures = run_plan(plan, executor_of(config, None), self._backend, progress)
+            failures = run_plan(plan, options.executor_of(config, None), self._backend, progress)
         except ProvenanceError as error:
             raise pytest.UsageError(str(error)) from None
         finally:
@@ -126,45 +125,22 @@ def runs_tests(session: pytest.Session) -> bool:
 
 def planned(config: pytest.Config, ids: Iterable[str]) -> Plan:
     """What tests with these ids need computed, in their order, controls included."""
-    from provenance.comparison.plan import Plan
+    from provenance.comparison.plan import Plan, needs
+    from provenance.plugin.cases import tested_claims
     from provenance.suite.read import load
 
-    suites: dict[str, Suite] = {}
+    suites: dict[str, tuple[Suite, dict[str, Claim]]] = {}
 
-    def needed() -> Iterator[Comparison]:
+    def comparisons() -> Iterator[Comparison]:
         for nodeid in ids:
             path, _, test = nodeid.partition("::")
             if not options.is_suite(path, config):
                 continue
             if path not in suites:
-                suites[path] = load(config.rootpath / path)
+                suite = load(config.rootpath / path)
+                suites[path] = suite, tested_claims(suite)
             name, _, part = test.partition("[")
-            yield from _of_test(suites[path], name, part.removesuffix("]"))
+            suite, claims = suites[path]
+            yield from needs(suite, claims[name], part.removesuffix("]")).comparisons()
 
-    return Plan.of(needed())
-
-
-def _of_test(suite: Suite, name: str, part: str) -> Iterator[Comparison]:
-    """What one test needs, as `provenance.plugin.checks.check` asks for it."""
-    from provenance.comparison.plan import comparison, negative_control, positive_control
-    from provenance.plugin.checks import NULL, POSITIVE, VERDICT
-
-    claim = _claim(suite, name, control=part == POSITIVE)
-    if claim.skip is not None:
-        return
-    if part == POSITIVE:
-        yield positive_control(suite, claim)
-        return
-    yield comparison(suite, claim)
-    if part == NULL:
-        yield negative_control(suite, claim)
-    if part == VERDICT and suite.controls and claim.expect == "independent":
-        yield positive_control(suite, claim)
-
-
-def _claim(suite: Suite, name: str, *, control: bool) -> Claim:
-    from provenance.comparison.plan import controlled
-
-    if control:
-        return controlled(suite.claims)[name.removeprefix("control-")]
-    return next(claim for claim in suite.claims if claim.id == name)
+    return Plan.of(comparisons())
