@@ -23,9 +23,8 @@ from provenance.errors import BundleError, SourceError, one_line
 from provenance.evidence.records import InputsRecord
 from provenance.inputs.tokens import RANDOM_IDS
 from provenance.loading.parameters import ModelTensors
-from provenance.statistics import REGISTRY
+from provenance.statistics import BUNDLED, REGISTRY
 from provenance.statistics._sketch import SKETCH_VERSION, Sketch, Sketcher
-from provenance.vocabulary import BUNDLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

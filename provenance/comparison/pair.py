@@ -21,8 +21,8 @@ from provenance.comparison.records import (
 from provenance.errors import DegenerateError
 from provenance.evidence.records import Evidence, InputsRecord, Pairing
 from provenance.evidence.verdict import aggregate
-from provenance.statistics import REGISTRY
-from provenance.vocabulary import PAIR_STATISTICS, Stage
+from provenance.statistics import PAIR_STATISTICS, REGISTRY
+from provenance.vocabulary import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provenance.errors import ArchitectureError, InputError
-from provenance.statistics import REGISTRY
-from provenance.vocabulary import BUNDLED, PERMUTATIONS, InputsSpec
+from provenance.statistics import BUNDLED, REGISTRY
+from provenance.vocabulary import PERMUTATIONS, InputsSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provenance.errors import ProvenanceError
     from provenance.statistics import Basis, Role
     from provenance.suite.read import Claim, Suite
-    from provenance.vocabulary import Disguise, ModelSpec, StatisticName
+    from provenance.vocabulary import ModelSpec, StatisticName
 
 VERDICT, ALL_BLOCKS = "verdict", "blocks"
 """Parts of a claim that a test checks: the pair as a whole, and all its blocks at once."""
@@ -57,8 +57,8 @@ class Comparison:
         permutations: int = PERMUTATIONS,
     ) -> Comparison:
         """A comparison with what its inputs imply: "hidden" is isotropic, and so means weights."""
-        if inputs.kind == "hidden" and statistic in {"match", "match_cosine", "kinship"}:
-            statistic = "match_weights"
+        if inputs.kind == "hidden":
+            statistic = REGISTRY[statistic].on_hidden or statistic
         return cls(candidate, reference, inputs, statistic, cross, permutations)
 
 
@@ -245,10 +245,7 @@ def controlled(claims: Iterable[Claim]) -> dict[str, Claim]:
 def positive_control(suite: Suite, claim: Claim) -> Comparison:
     """The evidence that the claim's test has the power to see kinship with its reference."""
     reference = suite.models[claim.reference]
-    # what an MLP computes is written in the residual stream's own coordinates, so that `generalized`
-    # has no power against other ones, whatever the model
-    disguise: Disguise = "units" if claim.statistic == "generalized" else "all"
-    disguised = replace(reference, disguised=disguise)
+    disguised = replace(reference, disguised=REGISTRY[claim.statistic].control)
     return Comparison.of(
         disguised, reference, suite.inputs, claim.statistic, permutations=claim.permutations
     )
@@ -258,5 +255,5 @@ def negative_control(suite: Suite, claim: Claim) -> Comparison:
     """The table of blocks against blocks whose p-values off the alignment must look uniform."""
     candidate, reference = suite.models[claim.candidate], suite.models[claim.reference]
     # a combination of statistics has p-values that are no smaller than uniform, but not uniform
-    statistic = "match" if claim.statistic == "kinship" else claim.statistic
+    statistic = REGISTRY[claim.statistic].components()[0].name
     return Comparison.of(candidate, reference, suite.inputs, statistic, cross=True)

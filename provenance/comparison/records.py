@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from provenance._text import without_home
 from provenance.evidence.records import InputsRecord, ModelRecord
-from provenance.statistics import REGISTRY
-from provenance.vocabulary import DISTANCES
+from provenance.statistics import DISTANCES, REGISTRY
 
 if TYPE_CHECKING:
     from provenance.capture.units import Shape

@@ -10,8 +10,8 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+from provenance.statistics import DISTANCES, PAIR_STATISTICS, REGISTRY
 from provenance.statistics.pvalues import bonferroni, fisher, spearman_log10_p
-from provenance.vocabulary import DISTANCES, PAIR_STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6
 """Relative: far above rounding, far below what would move a verdict."""
-RANKED = frozenset({"csh", "csu", "match", "match_cosine", "match_weights"})
+RANKED = frozenset(row.name for row in REGISTRY.values() if row.null == "spearman")
 """Statistics whose p-value is that of a Spearman correlation of ``min(live)`` units."""
 STRONGEST = 3
 """At unequal widths `match` is the best over so many choices of units (`statistics.match.SHARES`)."""

@@ -17,6 +17,7 @@ from provenance.evidence.results import ClaimResult, Results, with_holm
 from provenance.evidence.verdict import decide, describe, judge_pair
 from provenance.gate.falsity import sentence
 from provenance.gate.following import complaints, same
+from provenance.vocabulary import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from provenance.suite.read import Claim, Suite
 
 _Kind = TypeVar("_Kind", Results, Evidence)
-ALPHA = 1e-6
 CANNOT_SHOW = (
     "Not shown: that these numbers were measured, and of which weights. Compare the digests (--model), "
     "verify a signature, or measure again."
@@ -120,7 +120,7 @@ def _parsed(path: Path, kind: type[_Kind]) -> _Kind:
         raise UnreadableError(f"{path}: {error}") from None
 
 
-def verify(stored: Stored, alpha: float = ALPHA) -> tuple[Checked, ...]:
+def verify(stored: Stored, alpha: float = DEFAULT_ALPHA) -> tuple[Checked, ...]:
     """Re-check one file: the numbers, the judgements, the thresholds.
 
     Evidence alone is judged at ``alpha``, and nothing is claimed of it.

@@ -19,8 +19,8 @@ from provenance.comparison.plan import ALL_BLOCKS, NULL, POSITIVE, VERDICT, bloc
 from provenance.errors import SuiteError
 from provenance.plugin.cases import Case, control_name, tested_claims
 from provenance.plugin.checks import check
+from provenance.statistics import PAIR_STATISTICS
 from provenance.suite.read import Claim, Suite, load
-from provenance.vocabulary import PAIR_STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
