@@ -12,7 +12,7 @@ from benchmarks._power import BASE, FINE, STRANGER, Change, Relatives
 from benchmarks._units import activations, weight_rows
 from benchmarks._zoo import load, members
 from provenance.audit.screen import LEVEL
-from provenance.comparison.blocks import Part, compare_blocks
+from provenance.comparison.blocks import Component, compare_blocks
 from provenance.comparison.plan import sampled
 from provenance.evidence.verdict import decide_blocks
 from provenance.recipes.settings import (
@@ -158,10 +158,10 @@ def _side(path: Path, ids: torch.Tensor) -> Side:
     return {"match": activations(model, ids), "match_weights": weight_rows(model)}
 
 
-def _parts(candidate: Side, reference: Side) -> tuple[list[Part[MemoryUnits]], Pairing]:
+def _parts(candidate: Side, reference: Side) -> tuple[list[Component[MemoryUnits]], Pairing]:
     """Return `kinship` of two models, and the pairing of blocks that an audit would choose."""
     parts = [
-        Part(name, REGISTRY[name].load(), candidate[name], reference[name])
+        Component(name, REGISTRY[name].load(), candidate[name], reference[name])
         for name in ("match", "match_weights")
     ]
     same = candidate["match"].shape.blocks == reference["match"].shape.blocks

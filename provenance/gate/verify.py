@@ -10,8 +10,8 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from provenance.comparison.disguised import null_control
 from provenance.errors import ProvenanceError
+from provenance.evidence.null_control import null_control
 from provenance.evidence.records import Evidence
 from provenance.evidence.results import ClaimResult, Results, with_holm
 from provenance.evidence.verdict import decide, describe, judge_pair

@@ -25,7 +25,6 @@ from provenance.plugin.outputs import (
 from provenance.plugin.precompute import Ahead
 from provenance.plugin.records import Recorder
 from provenance.plugin.results import Gatherer
-from provenance.plugin.sharding import Part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,9 +60,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(HubClaims(), "provenance-hub")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
         lock.validate(config)
-        part = options.shard(config)
-        if part is not None:
-            config.pluginmanager.register(Part(part), "provenance-shard")
         if options.backend(config) != options.LOCAL:
             config.pluginmanager.register(Ahead(options.backend(config)), "provenance-ahead")
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from provenance.comparison.disguised import crossed_blocks
+from provenance.evidence.null_control import crossed_blocks
 from provenance.report.charts import BINS, Cells, heat_map, shade
 from provenance.report.svg import p_word
 from provenance.report.view import Figure, Heat, Table
