@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from provenance._text import without_home
-from provenance.comparison.disguised import null_control
 from provenance.comparison.plan import comparison, negative_control, positive_control
 from provenance.errors import ProvenanceError, ProvenanceWarning
+from provenance.evidence.null_control import null_control
 from provenance.evidence.results import ClaimResult, ControlResult
 from provenance.evidence.verdict import (
     Judgement,
@@ -115,11 +115,10 @@ def _check_positive(request: pytest.FixtureRequest, provenance: Executor, claim:
 def _check_null(request: pytest.FixtureRequest, claim: Claim, evidence: Evidence) -> None:
     __tracebackhide__ = True
     found = null_control(evidence)
-    holds = None if found.log10_p is None else found.holds()
-    _attach_control(request, claim, ControlResult("null", holds, found.log10_p, evidence))
+    _attach_control(request, claim, ControlResult("null", found.holds, found.log10_p, evidence))
     if found.log10_p is None:
         pytest.skip(f"{found.count} blocks against others: too few to test their p-values")
-    if not found.holds():
+    if not found.holds:
         _fail(
             f"control   blocks of {claim.candidate} and {claim.reference} that do not correspond look "
             f"independent ({_where(request, claim)})\n"
