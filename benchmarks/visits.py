@@ -1,8 +1,9 @@
 """List the files that one pair visits from YAML to verdict: ``python -m benchmarks.visits``.
 
 A file is visited where one of its functions runs while pytest judges a suite of one claim. Code that
-runs as a module is imported does not count. With ``PYTHONPATH`` set to another checkout, the path of this file
-given to Python lists the files of that checkout.
+runs as a module is imported does not count.
+``PYTHONPATH=OTHER python benchmarks/visits.py`` lists the files
+of another checkout.
 """
 
 from __future__ import annotations
@@ -43,7 +44,14 @@ def visited(suite: Path) -> list[str]:
     sys.setprofile(note)
     try:
         code = pytest.main(
-            [str(suite), "-q", "-p", "no:cacheprovider", "--provenance-store", str(suite.parent / "s")]
+            [
+                str(suite),
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "--provenance-store",
+                str(suite.parent / "s"),
+            ]
         )
     finally:
         sys.setprofile(None)

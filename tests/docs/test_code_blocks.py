@@ -7,7 +7,7 @@ output is what is printed. Before a block may stand a comment that its readers d
 ``<!-- command: name -->``    `.ci/run` runs it on a fresh clone
 ``<!-- after: command -->``   what a reader has done before
 ``<!-- output: name -->``     what a function of this file prints
-``<!-- cell: language -->``   its page is a notebook: the cells run from top to bottom, each language as one script
+``<!-- cell: language -->``   its page is a notebook: its cells run in order, as one script
 """
 
 import json
