@@ -17,7 +17,24 @@ from provenance.recipes.recipe import (
     register,
     with_ancestors,
 )
+from provenance.recipes.settings import CorpusSettings, TokenizerSettings, TrainSettings
+from provenance.recipes.steps import Context, Initialise, Step, Train, Transform
 
-__all__ = ["CODE_VERSION", "RECIPES", "Recipe", "get", "register", "with_ancestors"]
+__all__ = [
+    "CODE_VERSION",
+    "RECIPES",
+    "Context",
+    "CorpusSettings",
+    "Initialise",
+    "Recipe",
+    "Step",
+    "TokenizerSettings",
+    "Train",
+    "TrainSettings",
+    "Transform",
+    "get",
+    "register",
+    "with_ancestors",
+]
 
 register(QUICKSTART)

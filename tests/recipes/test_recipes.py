@@ -186,7 +186,9 @@ def test_unknown_recipe_is_answered_with_the_likely_one_and_the_list():
 
 
 def test_unlikely_name_is_answered_with_the_list_alone():
-    with pytest.raises(SourceError, match=r"'zzz'; recipes are: quickstart/base, .*conftest.py can"):
+    with pytest.raises(
+        SourceError, match=r"'zzz'; recipes are: quickstart/base, .*conftest.py can"
+    ):
         get("zzz")
 
 
