@@ -58,7 +58,7 @@ class Units(Protocol[Shown_co]):
 
 
 @dataclass(frozen=True)
-class Part(Generic[Seen]):
+class Component(Generic[Seen]):
     """One statistic with what it is computed on, for the candidate and for the reference."""
 
     statistic: str
@@ -84,7 +84,7 @@ class BlockTable:
 
 
 def compare_blocks(
-    parts: Sequence[Part[Any]],
+    parts: Sequence[Component[Any]],
     pairing: Pairing,
     seed: int,
     on_progress: OnProgress | None = None,
@@ -95,7 +95,7 @@ def compare_blocks(
 
     Parameters
     ----------
-    parts : sequence of Part
+    parts : sequence of Component
         Statistics that are computed on each pair of blocks. Their p-values are combined by
         Bonferroni: the smallest times their number.
     pairing : str
@@ -154,7 +154,7 @@ Place = tuple[int, int]
 class _Sides:
     """The MLPs of both models as one statistic takes them: read and prepared when first needed."""
 
-    def __init__(self, part: Part[Any], seed: int, kept_bytes: int) -> None:
+    def __init__(self, part: Component[Any], seed: int, kept_bytes: int) -> None:
         self.part = part
         self.seed = seed
         self._room = kept_bytes

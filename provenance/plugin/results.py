@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord
-    from provenance.plugin.collection import SuiteFile
+    from provenance.plugin.cases import Case
     from provenance.suite.read import Claim
 
 FOUND = "provenance-found"
 _TOLD = pytest.StashKey[set[tuple[str, str]]]()
 
 
-def attach(node: pytest.Item, file: SuiteFile, result: ClaimResult) -> None:
+def attach(node: pytest.Item, file: Case, result: ClaimResult) -> None:
     """Attach what a test found; evidence and file once a process, since both can be long."""
     told = node.config.stash.setdefault(_TOLD, set())
     found: dict[str, Any] = {"suite": file.nodeid, "claim": result.claim.id}
@@ -41,7 +41,7 @@ def attach(node: pytest.Item, file: SuiteFile, result: ClaimResult) -> None:
     node.user_properties.append((FOUND, json.dumps(found)))
 
 
-def _record(file: SuiteFile) -> SuiteRecord:
+def _record(file: Case) -> SuiteRecord:
     from provenance._text import without_home
     from provenance.evidence.results import SuiteRecord
 

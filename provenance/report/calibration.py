@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import beta
 
-from provenance.comparison.disguised import null_p_values
+from provenance.evidence.null_control import null_p_values
 from provenance.evidence.verdict import claimed_blocks
 from provenance.report.charts import Quantiles
 from provenance.statistics import UNIFORM
