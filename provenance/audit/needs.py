@@ -10,7 +10,9 @@ from provenance.audit.screen import screen_of, strangers
 from provenance.comparison.plan import Comparison
 from provenance.comparison.records import versions
 from provenance.evidence.records import Evidence
+from provenance.statistics import default_statistic
 from provenance.store.store import digest_of
+from provenance.vocabulary import DEFAULT_STATISTIC
 
 if TYPE_CHECKING:
     from provenance.audit.history import History
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 
 def comparison_of(registry: Registry, candidate: str, reference: str) -> Comparison:
     """The comparison of all blocks of two models of a registry, by their names."""
-    models = registry.models
-    return Comparison.of(models[candidate], models[reference], registry.inputs, registry.statistic)
+    models = registry.models[candidate], registry.models[reference]
+    statistic = registry.statistic
+    if statistic == DEFAULT_STATISTIC:
+        statistic = default_statistic(*models)
+    return Comparison.of(*models, registry.inputs, statistic)
 
 
 @functools.cache  # they are read from the disk, and do not change while this runs

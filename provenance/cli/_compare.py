@@ -29,10 +29,9 @@ if TYPE_CHECKING:
 @click.argument("reference", shell_complete=complete_model)
 @click.option(
     "--statistic",
-    default="match",
     type=click.Choice(sorted(REGISTRY)),
-    show_default=True,
-    help="The test; kinship runs match and match_weights.",
+    help="The test; kinship runs match and match_weights [default: kinship, or match where a side is a "
+    "fingerprint].",
 )
 @click.option(
     "--blocks",
@@ -132,7 +131,10 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
     inputs = evidence.inputs
     fed = {"random": "random ids", "hidden": "no text"}.get(inputs.kind, inputs.text)
     note = f" ({inputs.note})" if inputs.note else ""
-    console.print(f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {evidence.statistic}")
+    statistic = evidence.statistic
+    if any(model.claimed is not None for model in (evidence.candidate, evidence.reference)):
+        statistic += ", all that a fingerprint carries"
+    console.print(f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {statistic}")
     for pair in significant(evidence, alpha):
         p = format_p(pair.log10_p)
         units = f"{len(pair.candidate_units)} units in common"

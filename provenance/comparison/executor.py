@@ -22,6 +22,7 @@ from provenance.comparison.records import comparison_fields, imitates
 from provenance.errors import ProvenanceError, let_go
 from provenance.evidence.records import Evidence, EvidenceError
 from provenance.inputs import corpus
+from provenance.statistics import default_statistic
 from provenance.store.store import Store
 from provenance.vocabulary import (
     PERMUTATIONS,
@@ -217,7 +218,7 @@ def compare(
     reference: str | PathLike[str] | ModelSpec,
     *,
     inputs: InputsSpec | None = None,
-    statistic: StatisticName = "match",
+    statistic: StatisticName | None = None,
     cross: bool = False,
     permutations: int = PERMUTATIONS,
     executor: Executor | None = None,
@@ -231,8 +232,9 @@ def compare(
         the model whose training the null hypothesis speaks of.
     inputs : InputsSpec, optional
         What both are fed; 4096 tokens of the standard library's sources by default.
-    statistic : str
-        A name of `provenance.statistics.REGISTRY`.
+    statistic : str, optional
+        A name of `provenance.statistics.REGISTRY`; by default "kinship", or "match" where a side is a
+        fingerprint, which carries no more.
     cross : bool
         Test every block of one against every block of the other (the paper's localized test), and
         find the best one-to-one map of blocks.
@@ -257,11 +259,11 @@ def compare(
     >>> evidence.log10_p < -100  # doctest: +SKIP
     True
     """
+    specs = as_spec(candidate), as_spec(reference)
     comparison = Comparison.of(
-        as_spec(candidate),
-        as_spec(reference),
+        *specs,
         inputs or InputsSpec(),
-        statistic,
+        statistic or default_statistic(*specs),
         cross=cross,
         permutations=permutations,
     )

@@ -21,6 +21,7 @@ from provenance.statistics.registry import (
     Role,
     Signature,
     Statistic,
+    default_statistic,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "Role",
     "Signature",
     "Statistic",
+    "default_statistic",
 ]

@@ -33,7 +33,7 @@ def test_three_models_and_three_pairs_take_three_forward_passes(store, family):
 
 
 def test_a_text_is_encoded_once_with_each_models_tokenizer(store, family, monkeypatch):
-    from provenance.capture import units as measure
+    from provenance.inputs import encoded as measure
 
     loaded = []
     load = measure.load_tokenizer
