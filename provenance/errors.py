@@ -124,7 +124,7 @@ def extra(name: str) -> str:
     return f"pip install 'pytest-provenance[{name}]'"
 
 
-def let_go(error: BaseException) -> None:
+def release_frames(error: BaseException) -> None:
     """Clear the frames that an error, and what led to it, came through.
 
     Whoever keeps an error keeps these, and what was in them: models, and what ran on a device. Frames

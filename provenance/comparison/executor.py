@@ -19,7 +19,7 @@ from provenance.comparison.pair import Pair
 from provenance.comparison.per_model import PerModel
 from provenance.comparison.plan import Comparison, captures
 from provenance.comparison.records import comparison_fields, imitates
-from provenance.errors import ProvenanceError, let_go
+from provenance.errors import ProvenanceError, release_frames
 from provenance.evidence.records import Evidence, EvidenceError
 from provenance.inputs import corpus
 from provenance.statistics import default_statistic
@@ -107,10 +107,10 @@ class Executor:
                 self._evidence[comparison] = self._stored_evidence(comparison)
             except ProvenanceError as error:
                 # a pair's many tests ask for the same evidence: what cannot be had is tried once
-                let_go(error)
+                release_frames(error)
                 self._evidence[comparison] = error
             except KeyboardInterrupt as error:
-                let_go(error)  # a notebook keeps it
+                release_frames(error)  # a notebook keeps it
                 raise
         found = self._evidence[comparison]
         if isinstance(found, ProvenanceError):

@@ -13,7 +13,7 @@ import torch
 from provenance import Executor, InputsSpec, ModelSpec, Results, Store
 from provenance.attest import read_statement
 from provenance.comparison.plan import Comparison
-from provenance.errors import DegenerateError, DeviceError, let_go
+from provenance.errors import DegenerateError, DeviceError, release_frames
 from provenance.vocabulary import DistillSettings, Memory
 
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
@@ -158,7 +158,7 @@ def test_what_led_to_an_error_is_let_go_with_it():
         with pytest.raises(DegenerateError) as kept:
             outer(cause=cause)
         assert held[0]() is not None
-        let_go(kept.value)
+        release_frames(kept.value)
         assert held[0]() is None
         assert "inner" in "".join(traceback.format_exception(kept.value)) or not cause
 
