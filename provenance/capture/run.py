@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from provenance.capture.file import ActivationWriter
 from provenance.capture.forward import Recording, capture
-from provenance.capture.units import ACTIVATIONS, LAYOUT, find_without_weights
+from provenance.capture.units import ACTIVATIONS, LAYOUT, find_in_skeleton
 from provenance.errors import ProvenanceError
-from provenance.loading.model import is_streamed, load_model
+from provenance.loading.model import is_streamed, load_model, load_skeleton
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,8 +51,9 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
     """
     how.on_load()
     # structure has no numbers, and a model that is run from disk has not all of its own
-    found = find_without_weights(checkpoint, gated=how.gated)
-    model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory)
+    skeleton = load_skeleton(checkpoint)
+    found = find_in_skeleton(checkpoint, skeleton, gated=how.gated)
+    model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory, skeleton)
     what = Recording(found, by_input=True)
     dtype = next(model.parameters()).dtype
     room = how.batch_bytes(streamed=is_streamed(model))

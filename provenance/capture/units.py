@@ -21,6 +21,8 @@ from provenance.loading.model import load_skeleton
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from transformers import PreTrainedModel
+
     from provenance.architecture.records import MLPRecord, Projection
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.loading.parameters import ModelTensors
@@ -112,7 +114,7 @@ class WeightUnits:
         return weight.to(self._device).float().T
 
 
-def find_without_weights(checkpoint: Checkpoint, *, gated: bool = False) -> Trace:
+def find_without_weights(checkpoint: Checkpoint) -> Trace:
     """Find the MLPs of the model that a checkpoint's configuration describes.
 
     Raises
@@ -120,7 +122,12 @@ def find_without_weights(checkpoint: Checkpoint, *, gated: bool = False) -> Trac
     ArchitectureError
         As `provenance.architecture.find.with_mlps`, naming the model.
     """
+    return find_in_skeleton(checkpoint, load_skeleton(checkpoint), gated=False)
+
+
+def find_in_skeleton(checkpoint: Checkpoint, skeleton: PreTrainedModel, *, gated: bool) -> Trace:
+    """Find the MLPs of a model on the meta device; an `ArchitectureError` names the checkpoint."""
     try:
-        return with_mlps(trace(load_skeleton(checkpoint)), gated=gated)
+        return with_mlps(trace(skeleton), gated=gated)
     except ArchitectureError as error:
         raise ArchitectureError(f"{checkpoint.source}: {error}") from None

@@ -6,10 +6,8 @@ test is given of an MLP. Whether two sides may be compared at all is decided her
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,6 +23,7 @@ from provenance.inputs.tokens import RANDOM_IDS
 from provenance.loading.parameters import ModelTensors
 from provenance.statistics import BUNDLED, REGISTRY
 from provenance.statistics._sketch import SKETCH_VERSION, Sketch, Sketcher
+from provenance.store.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -81,16 +80,14 @@ def write_bundle(file: Path, said: Fingerprint, tensors: Mapping[str, torch.Tens
     BundleError
         If the file cannot be written.
     """
-    torn = file.with_name(f".{file.name}.{uuid4().hex}")
     try:
-        save_file(dict(tensors), torn, metadata={KEY: said.to_json()})
-        torn.chmod(0o644)
-        torn.replace(file)
+        write_whole(
+            file,
+            lambda temporary: save_file(dict(tensors), temporary, metadata={KEY: said.to_json()}),
+            mode=0o644,
+        )
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{file} cannot be written: {one_line(error)}") from None
-    finally:
-        with suppress(OSError):
-            torn.unlink()
 
 
 class BundleUnits:

@@ -114,11 +114,10 @@ def _check_null(request: pytest.FixtureRequest, case: Case, evidence: Evidence) 
     """P-values of blocks that do not correspond must not be smaller than uniform ones."""
     __tracebackhide__ = True
     control = null_control(evidence)
-    holds = None if control.log10_p is None else control.holds()
-    _attach_control(request, case, ControlResult("null", holds, control.log10_p, evidence))
+    _attach_control(request, case, ControlResult("null", control.holds, control.log10_p, evidence))
     if control.log10_p is None:
         pytest.skip(f"{control.count} blocks against others: too few to test their p-values")
-    if not control.holds():
+    if not control.holds:
         _fail(
             f"control   blocks of {case.claim.candidate} and {case.claim.reference} that do not "
             f"correspond look independent ({case.where(request.config.invocation_params.dir)})\n"

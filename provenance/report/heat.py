@@ -29,11 +29,10 @@ LEGEND = (*SHADES, ("below", "beyond the threshold"), ("aligned", "best map of b
 
 def heat_of(key: str, evidence: Evidence, threshold: float) -> Heat | None:
     """Draw the table of blocks of some evidence; None where it has none that is whole."""
-    if not evidence.cross:
+    blocks = crossed_blocks(evidence)
+    if blocks is None:
         return None
-    rows, columns = crossed_blocks(evidence)
-    if len(rows) != len(evidence.cross) or any(len(x) != len(columns) for x in evidence.cross):
-        return None
+    rows, columns = blocks
     cells = Cells(
         rows=rows,
         columns=columns,

@@ -258,53 +258,20 @@ def test_weights_that_were_kin_under_other_names_are_measured_in_full(audit, dee
 # what is kept and told
 
 
-def old(url):
-    """Make a history one of the first schema, as the first version wrote it."""
-    engine = sqlalchemy.create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("DROP TABLE provenance_screened"))
-        connection.execute(sqlalchemy.text("UPDATE provenance_schema SET version = 1"))
-    engine.dispose()
-
-
-def version_of(url):
-    engine = sqlalchemy.create_engine(url)
-    with engine.connect() as connection:
-        found = connection.execute(
-            sqlalchemy.text("SELECT version FROM provenance_schema")
-        ).scalar()
-    engine.dispose()
-    return found
-
-
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_an_old_history_opens_and_is_brought_up_to_date_when_it_is_written(
-    database, tmp_path, request
-):
+def test_a_history_gives_back_the_blocks_that_were_screened(database, tmp_path, request):
     url = f"sqlite:///{tmp_path / 'h.sqlite'}"
     if database == "postgresql":
         url = request.getfixturevalue("new_postgresql")()
     models = tuple(AuditedModel(name, name, f"sha256:{name}", "w") for name in "ab")
-    kin = AuditedPair("b", "a", "dependent", -30.0, "key")
-    with History(url) as history:
-        run = history.begin("ours", Registry(tmp_path, {}), models)
-        history.record(run, kin)
-        history.finish(run)
-    old(url)
-    with History(url, read_only=True) as history:
-        assert history.last_complete("ours").pairs == (kin,)
-        assert history.unsettled() == {frozenset({"sha256:a", "sha256:b"})}
-    assert version_of(url) == 1
     screened = AuditedPair(
         "b", "a", "independent", -0.2, "k", screened=(ScreenedBlock(2, 5, -0.3),)
     )
     with History(url) as history:
-        assert history.last_complete("ours").pairs == (kin,)
         run = history.begin("ours", Registry(tmp_path, {}), models)
         history.record(run, screened)
         history.finish(run)
         assert history.last_complete("ours").pairs == (screened,)
-    assert version_of(url) == 2
 
 
 def test_results_say_of_a_screened_pair_what_was_compared(audit, deep):
