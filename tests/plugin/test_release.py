@@ -109,7 +109,7 @@ def failing(where, kind, text):
     [
         (FORWARD, "match", "not even one"),
         ("provenance.capture.proxies.distil", "generalized", "the memory of cpu is too small"),
-        ("provenance.comparison.blocks._test_all", "match", "the memory of cpu is too small"),
+        ("provenance.comparison.blocks._test_blocks", "match", "the memory of cpu is too small"),
     ],
 )
 def test_an_error_is_kept_and_the_models_are_not(
