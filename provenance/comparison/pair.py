@@ -105,21 +105,21 @@ class Pair:
 
     def _measure_bundles(self) -> Evidence:
         from provenance.comparison.blocks import Component
-        from provenance.comparison.fingerprints import Meeting
+        from provenance.comparison.fingerprints import BundlePair
 
-        meeting = Meeting.of(self.candidate, self.reference)
+        bundles = BundlePair.of(self.candidate, self.reference)
         entries = self._entries()
         statistic = REGISTRY[self.comparison.statistic]
         with self.work.leased() as device:
-            candidate, reference = meeting.units(
+            candidate, reference = bundles.units(
                 [entries.get(("activations", role)) for role in ROLES], device
             )
-            prepare, signature = meeting.sketcher.prepare, statistic.load_signature()
+            prepare, signature = bundles.sketcher.prepare, statistic.load_signature()
             component = Component(
                 statistic.name, statistic.load(), candidate, reference, prepare, signature
             )
-            fed = meeting.inputs_record()
-            return self._compared([component], fed, fed.seed, device, meeting.details())
+            fed = bundles.inputs_record()
+            return self._compared([component], fed, fed.seed, device, bundles.details())
 
     def _inputs(self) -> Inputs | None:
         """Token ids for both models, or None where no statistic of the comparison runs a model."""

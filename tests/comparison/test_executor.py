@@ -130,7 +130,7 @@ def test_evidence_says_what_it_was_measured_from(store, family):
     assert evidence.candidate.architecture == "LlamaForCausalLM"
     assert evidence.inputs.text == "stdlib"
     assert evidence.device == "cpu"
-    assert json.loads(evidence.to_json())["statistic"] == "match"
+    assert json.loads(evidence.to_json())["statistic"] == "kinship"
 
 
 def test_a_function_preserving_disguise_is_found_and_costs_no_agreement(store, family, tmp_path):
