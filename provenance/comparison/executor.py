@@ -1,7 +1,7 @@
-"""Runs what a plan asks for: opens models, has their activations captured, their blocks compared.
+"""Runs what a plan asks for: opens models, captures their activations, compares their blocks.
 
-Everything is kept in the store, under a key that says all that the result depends on, so that workers
-share their work and a second run computes nothing. A run that finds all its evidence in the store
+Every result is kept in the store, under a key of all that it depends on. So workers share their work and a
+second run computes nothing. A run that finds all its evidence in the store
 imports no torch: what needs torch is in `provenance.capture`, imported when there is work for it.
 """
 
@@ -112,24 +112,22 @@ class Executor:
             except KeyboardInterrupt as error:
                 release_frames(error)  # a notebook keeps it
                 raise
-        found = self._evidence[comparison]
-        if isinstance(found, ProvenanceError):
-            raise found
-        return found
+        evidence = self._evidence[comparison]
+        if isinstance(evidence, ProvenanceError):
+            raise evidence
+        return evidence
 
     def has(self, comparison: Comparison) -> bool:
         """Whether the store holds the evidence; opens both models, and runs none."""
-        return (
-            self.store.get("evidence", self._fields(comparison, *self._pair(comparison)))
-            is not None
-        )
+        fields = self._fields(comparison, *self._pair(comparison))
+        return self.store.get("evidence", fields) is not None
 
     def ensure(self, comparison: Comparison) -> None:
-        """Have evidence in the store, and keep none of it in this process; raises as `evidence`."""
+        """Compute evidence into the store, and keep none of it in this process; raises as `evidence`."""
         self._stored_evidence(comparison)
 
     def remember(self, comparison: Comparison, error: ProvenanceError) -> None:
-        """Take over what another process met: `evidence` raises it, and does not try again."""
+        """Take over the error that another process met: `evidence` raises it, and does not try again."""
         self._evidence.setdefault(comparison, error)
 
     def captures(self, comparison: Comparison) -> tuple[Capture, ...]:
@@ -137,7 +135,7 @@ class Executor:
         return captures(comparison, *self._pair(comparison))
 
     def capture(self, capture: Capture) -> None:
-        """Have what a comparison needs of one model in the store.
+        """Compute into the store what a comparison needs of one model.
 
         Raises
         ------
@@ -161,10 +159,10 @@ class Executor:
         """
         models = self._pair(comparison)
         fields = self._fields(comparison, *models)
-        made = sorted(
+        digests = sorted(
             [model.digest, model.tokenizer_digest or "", model.spec.dtype or ""] for model in models
         )
-        return {**fields, "models": made, "device": None}
+        return {**fields, "models": digests, "device": None}
 
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
@@ -185,9 +183,9 @@ class Executor:
         try:
             return Evidence.from_json(entry.read_text(EVIDENCE))
         except EvidenceError as error:
-            there = f", and its like below {self.store.url}," if self.store.url else ""
+            shared = f", and its like below {self.store.url}," if self.store.url else ""
             raise EvidenceError(
-                f"{entry.path}: {error}; remove that folder{there} and run again"
+                f"{entry.path}: {error}; remove that folder{shared} and run again"
             ) from None
 
     def _fields(
@@ -208,8 +206,8 @@ class Executor:
     def _text_digest(self, inputs: InputsSpec) -> str:
         """Digest of the text that will be read, once for all pairs."""
         if inputs not in self._texts:
-            used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
-            self._texts[inputs] = sha256(used.encode()).hexdigest()
+            text = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
+            self._texts[inputs] = sha256(text.encode()).hexdigest()
         return self._texts[inputs]
 
 
