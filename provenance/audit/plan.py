@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provenance.audit.changes import unsettled
 from provenance.audit.screen import screen_of, strangers
+from provenance.cluster import run_plan
 from provenance.comparison.plan import Comparison, Plan
 from provenance.comparison.records import versions
 from provenance.errors import ProvenanceError
@@ -123,8 +124,6 @@ def precompute(registry: Registry, executor: Executor, screens: Screens, backend
 
 
 def _run(comparisons: Iterable[Comparison], executor: Executor, backend: str) -> None:
-    from provenance.cluster import run_plan
-
     failures = run_plan(Plan.of(comparisons), executor, backend, executor.on_stage)
     for comparison, error in failures.items():
         executor.remember(comparison, error)

@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     default="auto",
     type=click.Choice(["auto", "cross"]),
     show_default=True,
-    help="auto: by index, or against the best partner where depths differ. cross: every block of "
-    "one against every block of the other, and the best map of blocks.",
+    help="auto: blocks of equal index, or each block and its best partner where depths differ. cross: "
+    "every block of one against every block of the other, and the best map of blocks.",
 )
 @click.option(
     "--permutations",
     default=PERMUTATIONS,
     type=click.IntRange(19),
     show_default=True,
-    help="Random permutations of the reference, for l2 and mode_connectivity.",
+    help="Number of random permutations of the reference, for l2 and mode_connectivity.",
 )
 @SOURCE
 @TOKENS
@@ -80,8 +80,8 @@ def compare(
     """Compare CANDIDATE with REFERENCE, block by block.
 
     Each is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model)
-    or a recipe (quickstart/base). Either may be a fingerprint (base.safetensors), whose inputs count then.
-    The exit code is 0 whatever the verdict.
+    or a recipe (quickstart/base). Either may be a fingerprint (base.safetensors): then both are compared on
+    the fingerprint's inputs. The exit code is 0 whatever the verdict.
     """
     from provenance.evidence.verdict import decide
 

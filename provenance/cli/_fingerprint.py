@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     default=SKETCH,
     type=click.IntRange(8),
     show_default=True,
-    help="Numbers that are kept of a unit and projection.",
+    help="Numbers to keep of each unit and projection.",
 )
 @click.option(
     "--whole",
     is_flag=True,
-    help="Keep the whole answers, one number a token: larger, and reveals more.",
+    help="Keep whole answers, a number for each token: the file is larger and reveals more.",
 )
 @click.option("--name", help="What to call the model [default: where it came from].")
 @click.option(
     "--vocabulary",
     type=click.IntRange(2),
-    help="Of --inputs random, the bound of the ids, for whoever has another tokenizer "
-    "[default: the model's].",
+    help="With --inputs random, draw ids below this bound, for models with another tokenizer "
+    "[default: the model's own].",
 )
 @SOURCE
 @TOKENS
@@ -75,11 +75,11 @@ def fingerprint(
 ) -> None:
     """Write a fingerprint of MODEL, which `compare` takes in the model's place.
 
-    It has a sketch of what each unit of each MLP answers to public inputs, and digests; no weights.
-    MODEL is what `compare` takes.
+    The file holds digests, and a sketch of what each unit of each MLP answers to public inputs. It holds
+    no weights. MODEL is what `compare` takes.
     """
     with progress(quiet=quiet) as tell:
-        said = provenance.fingerprint(
+        made = provenance.fingerprint(
             model,
             output,
             inputs=read_inputs(source, tokens, sequence_length, seed),
@@ -91,22 +91,22 @@ def fingerprint(
             ),
         )
     if as_json:
-        click.echo(said.to_json())
+        click.echo(made.to_json())
         return
-    _print(output, said)
+    _print(output, made)
 
 
-def _print(output: Path, said: Fingerprint) -> None:
-    inputs = said.inputs
+def _print(output: Path, made: Fingerprint) -> None:
+    inputs = made.inputs
     fed = f"random ids below {inputs.vocabulary}" if inputs.kind == "random" else inputs.text
     note = f" ({inputs.note})" if inputs.note else ""
-    click.echo(f"{output}: {said.source}, {said.blocks} blocks, {said.extent()}")
+    click.echo(f"{output}: {made.source}, {made.blocks} blocks, {made.extent()}")
     click.echo(f"inputs: {inputs.tokens} tokens of {fed}{note}")
-    click.echo(f"{output.stat().st_size:,} bytes, in the place of {said.parameters:,} parameters")
-    if said.columns >= said.hidden:
+    click.echo(f"{output.stat().st_size:,} bytes, in the place of {made.parameters:,} parameters")
+    if made.columns >= made.hidden:
         click.echo(
-            f"{said.columns} numbers a unit are as many as its inputs are wide ({said.hidden}) or more: "
-            f"whoever knows these inputs can solve for its weights; --sketch {max(8, said.hidden // 2)} "
+            f"{made.columns} numbers a unit are as many as its inputs are wide ({made.hidden}) or more: "
+            f"whoever knows these inputs can solve for its weights; --sketch {max(8, made.hidden // 2)} "
             "gives less away",
             err=True,
         )

@@ -15,25 +15,28 @@ SOURCE = click.option(
     "source",
     default="text",
     show_default=True,
-    help="text (= stdlib: Python's own sources), topics (prose), a UTF-8 file, random "
-    "(token ids), or hidden (isotropic: the weights alone).",
+    help="text or stdlib (Python's own sources), topics (prose), the path of a UTF-8 file, random "
+    "(token ids), or hidden (isotropic hidden states: the weights alone).",
 )
 TOKENS = click.option(
     "--tokens",
     default=DEFAULTS.tokens,
     type=click.IntRange(16),
     show_default=True,
-    help="How many.",
+    help="Number of tokens that each model is fed.",
 )
 LENGTH = click.option(
     "--sequence-length",
     default=DEFAULTS.sequence_length,
     type=click.IntRange(2),
     show_default=True,
-    help="Tokens a sequence.",
+    help="Tokens in a sequence.",
 )
 SEED = click.option(
-    "--seed", default=0, show_default=True, help="Of the choice of text or of random ids."
+    "--seed",
+    default=DEFAULTS.seed,
+    show_default=True,
+    help="Seed of the choice of text, or of random ids.",
 )
 
 
