@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from provenance import ProvenanceError
+from provenance._text import is_url
 from provenance.vocabulary import DEFAULT_ALPHA
 
 
@@ -16,8 +17,9 @@ class Place(click.Path):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the path, or the text of the URL."""
-        is_url = isinstance(value, str) and "://" in value
-        return value if is_url else super().convert(value, param, ctx)
+        if isinstance(value, str) and is_url(value):
+            return value
+        return super().convert(value, param, ctx)
 
 
 STORE = click.option(
