@@ -10,18 +10,16 @@ from rich.console import Console
 from rich.table import Table
 
 import provenance
-from provenance import Store
 from provenance.cli._completion import complete_model
-from provenance.cli._inputs import LENGTH, SEED, SOURCE, TOKENS, read_inputs
-from provenance.cli._options import ALPHA, DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
-from provenance.cli._progress import progress
+from provenance.cli._executor import with_executor
+from provenance.cli._inputs import with_inputs
+from provenance.cli._options import ALPHA, JSON
 from provenance.statistics import REGISTRY
-from provenance.vocabulary import PERMUTATIONS, Memory
+from provenance.vocabulary import PERMUTATIONS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provenance import Evidence
+    from provenance import Evidence, InputsSpec
+    from provenance.cli._executor import OpenExecutor
 
 
 @click.command()
@@ -48,16 +46,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of random permutations of the reference, for l2 and mode_connectivity.",
 )
-@SOURCE
-@TOKENS
-@LENGTH
-@SEED
+@with_inputs
 @ALPHA
-@DEVICE
-@MEMORY
-@RESIDENT
-@STORE
-@QUIET
+@with_executor
 @JSON
 def compare(
     candidate: str,
@@ -65,16 +56,9 @@ def compare(
     statistic: Any,
     blocks: str,
     permutations: int,
-    source: str,
-    tokens: int,
-    sequence_length: int,
-    seed: int,
+    inputs: InputsSpec,
     alpha: float,
-    device: str,
-    memory: int,
-    resident: int | None,
-    store: Path | str | None,
-    quiet: bool,  # noqa: FBT001
+    open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Compare CANDIDATE with REFERENCE, block by block.
@@ -85,9 +69,7 @@ def compare(
     """
     from provenance.evidence.verdict import decide
 
-    inputs = read_inputs(source, tokens, sequence_length, seed)
-    with progress(quiet=quiet) as tell:
-        executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
+    with open_executor() as executor:
         evidence = provenance.compare(
             candidate,
             reference,

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 import click
 
 import provenance
-from provenance import Store
 from provenance.cli._completion import complete_model
+from provenance.cli._executor import with_executor
 from provenance.cli._files import FILE
-from provenance.cli._inputs import LENGTH, SEED, SOURCE, TOKENS, read_inputs
-from provenance.cli._options import DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
-from provenance.cli._progress import progress
-from provenance.vocabulary import SKETCH, Memory
+from provenance.cli._inputs import with_inputs
+from provenance.cli._options import JSON
+from provenance.vocabulary import SKETCH
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from provenance import InputsSpec
     from provenance.checkpoints.fingerprint_file import Fingerprint
+    from provenance.cli._executor import OpenExecutor
 
 
 @click.command()
@@ -45,15 +46,8 @@ if TYPE_CHECKING:
     help="With --inputs random, draw ids below this bound, for models with another tokenizer "
     "[default: the model's own].",
 )
-@SOURCE
-@TOKENS
-@LENGTH
-@SEED
-@DEVICE
-@MEMORY
-@RESIDENT
-@STORE
-@QUIET
+@with_inputs
+@with_executor
 @JSON
 def fingerprint(
     model: str,
@@ -62,15 +56,8 @@ def fingerprint(
     whole: bool,  # noqa: FBT001
     name: str | None,
     vocabulary: int | None,
-    source: str,
-    tokens: int,
-    sequence_length: int,
-    seed: int,
-    device: str,
-    memory: int,
-    resident: int | None,
-    store: Path | None,
-    quiet: bool,  # noqa: FBT001
+    inputs: InputsSpec,
+    open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Write a fingerprint of MODEL, which `compare` takes in the model's place.
@@ -78,17 +65,15 @@ def fingerprint(
     The file holds digests, and a sketch of what each unit of each MLP answers to public inputs. It holds
     no weights. MODEL is what `compare` takes.
     """
-    with progress(quiet=quiet) as tell:
+    with open_executor() as executor:
         made = provenance.fingerprint(
             model,
             output,
-            inputs=read_inputs(source, tokens, sequence_length, seed),
+            inputs=inputs,
             vocabulary=vocabulary,
             sketch=None if whole else sketch,
             name=name,
-            executor=provenance.Executor(
-                Store(store), device, tell, memory=Memory(memory, resident)
-            ),
+            executor=executor,
         )
     if as_json:
         click.echo(made.to_json())
