@@ -1,4 +1,4 @@
-"""Text made fit to be shown: no home folder, and no character that hides, reorders or breaks a line."""
+"""Text: made fit to be shown, without home folder or hidden characters, and whether it is a URL."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ import unicodedata
 from pathlib import Path
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is named by a URL and not by a path."""
+    return "://" in place
 
 
 def visible(text: str, keep: str = "") -> str:
