@@ -23,7 +23,6 @@ from provenance.plugin.outputs import (
     sarif,
 )
 from provenance.plugin.precompute import Ahead
-from provenance.plugin.records import Recorder
 from provenance.plugin.results import Gatherer
 from provenance.plugin.sharding import Part
 
@@ -50,14 +49,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark that every claim carries, and what gathers the summary."""
+    """Register the mark that every claim carries, and what gathers results."""
     options.validate(config)
     config.addinivalue_line(
         "markers",
         "relation(kind, candidate, reference, base): the claim that a suite's test checks; "
         "`base` is another word for `reference`.",
     )
-    config.pluginmanager.register(Recorder(), "provenance-records")
     config.pluginmanager.register(HubClaims(), "provenance-hub")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
         lock.validate(config)

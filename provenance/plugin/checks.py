@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import warnings
-from dataclasses import asdict
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -16,20 +14,11 @@ from provenance.comparison.plan import comparison, negative_control, positive_co
 from provenance.errors import ProvenanceError, ProvenanceWarning
 from provenance.evidence.null_control import null_control
 from provenance.evidence.results import ClaimResult, ControlResult
-from provenance.evidence.verdict import (
-    Judgement,
-    claimed_blocks,
-    decide,
-    describe,
-    judge_block,
-    judge_pair,
-    shows,
-)
+from provenance.evidence.verdict import Judgement, decide, describe, judge_block
 from provenance.plugin import options
 from provenance.plugin.outputs import junit
 from provenance.plugin.outputs.write import write
-from provenance.plugin.records import PROPERTY, PairRecord
-from provenance.plugin.results import attach
+from provenance.plugin.results import attach, judged
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
@@ -68,8 +57,7 @@ def check(request: pytest.FixtureRequest, provenance: Executor, claim: Claim, pa
         _fail(f"claimed   {describe(claim)} ({where})\ncould not be checked: {why}")
     finally:
         _clear(provenance)
-    judged = judge_pair(claim, evidence)
-    result = ClaimResult(_suite_file(request).nodeid, claim, judged, evidence)
+    result = judged(request.config, _suite_file(request).nodeid, claim, evidence)
     _record(request, result, where)
     _attach(request, result)
     kept = _keep(request, claim, evidence)
@@ -78,7 +66,7 @@ def check(request: pytest.FixtureRequest, provenance: Executor, claim: Claim, pa
     if null is not None:
         _check_null(request, claim, null)
         return
-    judgements = _judgements(claim, evidence, part)
+    judgements = _judgements(result, part)
     _act(claim, where, judgements)
     if part == VERDICT and suite.controls and claim.expect == "independent":
         _check_positive(request, provenance, claim)
@@ -156,12 +144,15 @@ def _clear(provenance: Executor) -> None:
         provenance.on_stage.clear()
 
 
-def _judgements(claim: Claim, evidence: Evidence, part: str) -> list[Judgement]:
+def _judgements(result: ClaimResult, part: str) -> list[Judgement]:
+    claim, evidence, judgement = result.claim, result.evidence, result.judgement
+    assert evidence is not None
+    assert judgement is not None
     if part not in {VERDICT, ALL_BLOCKS}:
         return [judge_block(claim, evidence, int(part.removeprefix("block")))]
-    blocks = claimed_blocks(claim, evidence)
+    blocks = result.blocks
     if part == VERDICT or not blocks:  # without a block to judge, the pair's judgement says why
-        return [judge_pair(claim, evidence)]
+        return [judgement]
     return [judge_block(claim, evidence, block.candidate_block) for block in blocks]
 
 
@@ -194,21 +185,7 @@ def _fail(text: str) -> NoReturn:
 
 
 def _record(request: pytest.FixtureRequest, result: ClaimResult, where: str) -> None:
-    """Attach what the summary needs; user properties are what crosses from xdist's workers."""
-    claim, evidence, judgement = result.claim, result.evidence, result.judgement
-    blocks = () if evidence is None else claimed_blocks(claim, evidence)
-    record = PairRecord(
-        where=where,
-        claim=describe(claim),
-        verdict=None if judgement is None else judgement.verdict,
-        log10_p=result.log10_p,
-        kin=sum(shows(block, claim.threshold) for block in blocks),
-        blocks=len(blocks),
-        id=claim.id,
-        claims=len(_suite_file(request).suite.claims),
-        state=None if judgement is None else judgement.state,
-    )
-    request.node.user_properties.append((PROPERTY, json.dumps(asdict(record))))
+    junit.summarize(request.node, result, where, len(_suite_file(request).suite.claims))
 
 
 def _keep(request: pytest.FixtureRequest, claim: Claim, evidence: Evidence) -> Path | None:

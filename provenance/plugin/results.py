@@ -1,4 +1,4 @@
-"""Gathers `Results` from tests, in this process or from xdist's workers, and hands them on.
+"""Judges claims, gathers `Results` from tests here or in xdist's workers, and hands them on.
 
 A test attaches what it found to its report as a user property, which is what crosses from a worker; it
 is taken off again before JUnit's writer sees it.
@@ -18,12 +18,26 @@ from provenance.plugin import options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from provenance.evidence.records import Evidence
     from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord
     from provenance.plugin.collection import SuiteFile
     from provenance.suite.read import Claim
 
 FOUND = "provenance-found"
 _TOLD = pytest.StashKey[set[tuple[str, str]]]()
+_JUDGED = pytest.StashKey[dict[tuple[str, str], "ClaimResult"]]()
+
+
+def judged(config: pytest.Config, suite: str, claim: Claim, evidence: Evidence) -> ClaimResult:
+    """Judge a claim by its evidence, once in this process: each of its tests asks for it."""
+    from provenance.evidence.results import ClaimResult
+    from provenance.evidence.verdict import judge_pair
+
+    results = config.stash.setdefault(_JUDGED, {})
+    key = (suite, claim.id)
+    if key not in results:
+        results[key] = ClaimResult(suite, claim, judge_pair(claim, evidence), evidence)
+    return results[key]
 
 
 def attach(node: pytest.Item, file: SuiteFile, result: ClaimResult) -> None:
@@ -66,6 +80,7 @@ class Gatherer:
         self._found: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._parts: dict[tuple[str, str], list[PartResult]] = {}
         self._complaints: list[str] = []
+        self._results: Results | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -90,26 +105,31 @@ class Gatherer:
         """Hand the results to whoever writes something from them; a complaint fails the run."""
         if not self._records:
             return
+        self._results = self._gathered()
         answers = self._config.hook.pytest_provenance_results(
-            config=self._config, results=self._results()
+            config=self._config, results=self._results
         )
         self._complaints = [line for lines in answers for line in lines]
         if self._complaints and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the complaints."""
+        """Print the complaints, and the table of pairs."""
         for line in self._complaints:
             terminalreporter.write_line(line, red=True)
+        if self._results is not None and self._config.get_verbosity() >= -1:
+            from provenance.plugin.summary import write
 
-    def _results(self) -> Results:
+            write(terminalreporter, self._results, self._config)
+
+    def _gathered(self) -> Results:
         from provenance.comparison.records import versions
-        from provenance.evidence.results import Results, SuiteRecord, read_part, with_holm
+        from provenance.evidence.results import Results, SuiteRecord, read_part
 
         suites = tuple(read_part(SuiteRecord, record) for record in self._records.values())
         claims = tuple(result for suite in suites for result in self._claims(suite))
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return Results(suites, with_holm(suites, claims), versions(), now)
+        return Results.gather(suites, claims, versions(), now)
 
     def _claims(self, suite: SuiteRecord) -> Iterator[ClaimResult]:
         from provenance.comparison.plan import controlled
