@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks._units import activations, match_euclidean, weight_rows
 from benchmarks._zoo import Zoo, load, members
-from provenance.comparison.blocks import Part, compare_blocks
-from provenance.errors import ArchitectureError
-from provenance.inputs.tokens import random_ids
-from provenance.recipes.settings import (
+from fixtures.recipes.steps import (
     AddNoise,
     Distil,
     LoraMerge,
@@ -19,23 +16,28 @@ from provenance.recipes.settings import (
     MergeSlerp,
     MergeTies,
     PermuteHeads,
-    PermuteResidual,
-    PermuteUnits,
-    PruneDepth,
     PruneMagnitude,
-    PruneWidth,
     RescaleNorms,
-    RescaleUnits,
     RetrainMlp,
     RetrainSettings,
     RotateResidual,
     RoundTrip,
-    Step,
-    Train,
     TrainLora,
-    TrainSettings,
     TransplantMlp,
     UpscaleDepth,
+)
+from provenance.comparison.blocks import Component, compare_blocks
+from provenance.errors import ArchitectureError
+from provenance.inputs.tokens import random_ids
+from provenance.recipes.settings import TrainSettings
+from provenance.recipes.steps import (
+    PermuteResidual,
+    PermuteUnits,
+    PruneDepth,
+    PruneWidth,
+    RescaleUnits,
+    Step,
+    Train,
 )
 from provenance.statistics import REGISTRY
 from provenance.statistics.permtest import l2_permtest
@@ -276,7 +278,7 @@ def _compare(candidate: _Side, base: _Side) -> dict[str, list[float]]:
     pairing: Pairing = "same-index" if depths[0] == depths[1] else "best-of-reference"
     found = {}
     for name, tests in _tests().items():
-        parts = [Part(name, test, candidate.units[on], base.units[on]) for on, test in tests]
+        parts = [Component(name, test, candidate.units[on], base.units[on]) for on, test in tests]
         table = compare_blocks(parts, pairing, seed=0)
         found[name] = [block.log10_p for block in table.blocks if block.log10_p is not None]
     found["l2"] = _distance(candidate.model, base.model)
@@ -322,6 +324,6 @@ def by_tokens(
             row = found.setdefault(f"{what}: {name}", {})
             for count in tokens:
                 sides = (side.units[on].first(count) for side in (candidate, base))
-                table = compare_blocks([Part(name, test, *sides)], "same-index", seed=0)
+                table = compare_blocks([Component(name, test, *sides)], "same-index", seed=0)
                 row[count] = [b.log10_p for b in table.blocks if b.log10_p is not None]
     return found

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from provenance.capture.units import ActivationUnits
-from provenance.comparison.blocks import Part, compare_blocks
+from provenance.comparison.blocks import Component, compare_blocks
 from provenance.evidence.records import BlockEvidence  # noqa: TC001
 from provenance.loading.parameters import ModelTensors
 from provenance.statistics._sketch import Sketch, Sketcher
@@ -68,7 +68,7 @@ class Fingerprinted:
         self, run: Executor, folder: Path, inputs: InputsSpec, columns: Sequence[int | None]
     ) -> None:
         checkpoint = run.checkpoint(ModelSpec(path=str(folder)))
-        fed = run.encoded.for_one(inputs, checkpoint)
+        fed = run.work.encoded.for_one(inputs, checkpoint)
         entry = run.work.activations(checkpoint, fed, gated=True)
         self.exact = Factors(ActivationUnits(entry.path, ModelTensors(checkpoint), "cpu"))
         shape = self.exact.shape
@@ -78,13 +78,13 @@ class Fingerprinted:
             for k, sketcher in self.sketchers.items()
         }
 
-    def part(self, other: Fingerprinted, columns: int | str | None) -> Part[object]:
+    def part(self, other: Fingerprinted, columns: int | str | None) -> Component[object]:
         """`match` of fingerprints against fingerprints, or of models where that is asked for."""
         if columns == EXACT:
-            return Part("match", match, self.exact, other.exact, prepare)
+            return Component("match", match, self.exact, other.exact, prepare)
         assert not isinstance(columns, str)
         ready = self.sketchers[columns].prepare
-        return Part("match", match, self.held[columns], other.held[columns], ready)
+        return Component("match", match, self.held[columns], other.held[columns], ready)
 
     def prepared(self, columns: int | str | None, role: Role, seed: int) -> dict[int, Directions]:
         """Every block of this side."""

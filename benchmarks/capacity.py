@@ -30,7 +30,7 @@ from provenance.audit.screen import LEVEL, SAMPLE
 from provenance.capture.forward import Recording, capture
 from provenance.comparison.plan import Comparison, Plan
 from provenance.statistics._directions import ROLES, directions, products
-from provenance.store.entry import file_sha256
+from provenance.store.files import file_sha256
 from provenance.store.store import Store
 from provenance.vocabulary import InputsSpec, ModelSpec
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from benchmarks._table import table
-from provenance import transforms
+from fixtures import transforms
 from provenance._quiet import quiet
 from provenance.architecture.functions import block_callables
 from provenance.inputs import corpus

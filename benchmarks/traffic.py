@@ -154,7 +154,7 @@ def _ways(found: Sequence[Squeezed]) -> str:
     head = (
         "way",
         "left",
-        "squeeze, MB/s",
+        "compress, MB/s",
         "expand, MB/s",
         *(f"a GB at {name}" for name in NETWORKS),
     )

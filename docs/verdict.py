@@ -1,4 +1,4 @@
-"""Draws docs/verdict.svg, README's picture, from a real run: ``python docs/verdict.py``."""
+"""Draw docs/verdict.svg, README's picture, from a real run: ``python docs/verdict.py``."""
 
 import io
 from pathlib import Path

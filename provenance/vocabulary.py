@@ -44,20 +44,23 @@ StatisticName = Literal[
     "mode_connectivity",
 ]
 STATISTICS: tuple[str, ...] = get_args(StatisticName)
-PAIR_STATISTICS = frozenset({"csu_all", "jsd", "l2", "mode_connectivity"})
-"""Statistics of two whole models; the others are of two blocks."""
-DISTANCES = frozenset({"l2", "mode_connectivity"})
-"""Statistics without a null distribution of their own: PERMTEST gives them a p-value."""
-WITHOUT_P = frozenset({"jsd"})
-"""Statistics that no permutation moves: they have no p-value, and decide no claim."""
-BUNDLED = frozenset({"match"})
-"""Statistics that need no more of a model than its fingerprint holds."""
+"""`provenance.statistics.REGISTRY` says what each is and needs."""
 SKETCH = 256
 """Numbers that a fingerprint keeps of a unit and projection, where nothing is said."""
 PERMUTATIONS = 99
 """PERMTEST's T where nothing is said, as in the paper: the least p-value is 1 / (T + 1)."""
 BLOCK_LIMIT = 10_000
 """Of a model; building one of more, or tests of its blocks, would not end."""
+
+DEFAULT_ALPHA = 1e-6
+"""Significance level of a suite, a comparison and an audit."""
+DEFAULT_STATISTIC: StatisticName = "kinship"
+DEFAULT_TOKENS = 4096
+"""Token positions that a model is fed."""
+DEFAULT_SEQUENCE_LENGTH = 256
+"""Token positions in a sequence."""
+DEFAULT_SEED = 0
+"""Seed of the choice of text, of random ids and of the permutations."""
 
 Verdict = Literal["dependent", "independent", "inconclusive"]
 Inconclusive = Literal["warn", "fail"]
@@ -152,9 +155,9 @@ class InputsSpec:
 
     kind: InputKind = "text"
     text: str = "stdlib"
-    tokens: int = 4096
-    sequence_length: int = 256
-    seed: int = 0
+    tokens: int = DEFAULT_TOKENS
+    sequence_length: int = DEFAULT_SEQUENCE_LENGTH
+    seed: int = DEFAULT_SEED
 
 
 @dataclass(frozen=True)

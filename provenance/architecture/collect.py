@@ -15,6 +15,7 @@ from provenance.architecture.records import (
     Projection,
     Refusal,
     Trace,
+    common_path,
 )
 from provenance.architecture.roles import drafts
 
@@ -58,7 +59,7 @@ def assemble(
     stacks: dict[str, list[_Found]] = defaultdict(list)
     for each in found:
         stacks[each.place.stack].append(each)
-    stack = max(stacks, key=lambda path: _units(stacks[path]), default=_largest_list(model))
+    stack = max(stacks, key=lambda path: _units(stacks[path]), default=largest_list(model))
     blocks = list(model.get_submodule(stack).children()) if stack else []
     members = _of_one_width(stacks.get(stack, []), widths)
     records, refused = _records(model, stack, members, tokens)
@@ -102,10 +103,10 @@ def _units(found: Sequence[_Found]) -> int:
     return sum(each.draft.units * max(1, each.draft.experts) for each in found)
 
 
-def _largest_list(model: nn.Module) -> str:
-    """The list of modules with most parameters, which is the blocks' where none has an MLP."""
+def largest_list(model: nn.Module) -> str:
+    """Return the path of the list of modules with most parameters: the blocks, whatever they hold."""
     sizes = {
-        name: sum(p.numel() for p in module.parameters())
+        name: sum(parameter.numel() for parameter in module.parameters())
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.ModuleList) and len(module)
     }
@@ -147,8 +148,7 @@ def _found(model: nn.Module, seen: Sequence[Draft]) -> list[_Found]:
 
 
 def _place(model: nn.Module, draft: Draft) -> Place | None:
-    owners = [part.weight.parameter.rpartition(".")[0].split(".") for part in draft.parts]
-    shared = _common(owners)
+    shared = common_path(part.weight.parameter.rpartition(".")[0] for part in draft.parts)
     lists = [
         depth
         for depth in range(1, len(shared))
@@ -164,15 +164,6 @@ def _place(model: nn.Module, draft: Draft) -> Place | None:
 
 def _is_list(module: nn.Module) -> bool:
     return isinstance(module, torch.nn.ModuleList | torch.nn.Sequential)
-
-
-def _common(paths: Sequence[list[str]]) -> list[str]:
-    shared = []
-    for names in zip(*paths, strict=False):
-        if len(set(names)) > 1:
-            break
-        shared.append(names[0])
-    return shared
 
 
 # --- records -----------------------------------------------------------------------------------------

@@ -12,9 +12,11 @@ can compute any unit of any block::
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -23,7 +25,7 @@ from provenance.architecture.units import LinearMap
 from provenance.errors import ArchitectureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import nn
 
@@ -169,12 +171,19 @@ class Trace:
 
     def of_block(self, block: int) -> tuple[MLPRecord, ...]:
         """Return the records of one block: none, one, or one for each of its MLPs and experts."""
-        return tuple(record for record in self.mlps if record.block == block)
+        return self._by_block.get(block, ())
+
+    @cached_property
+    def _by_block(self) -> Mapping[int, tuple[MLPRecord, ...]]:
+        blocks: dict[int, list[MLPRecord]] = defaultdict(list)
+        for record in self.mlps:
+            blocks[record.block].append(record)
+        return {block: tuple(records) for block, records in blocks.items()}
 
     def places(self) -> Iterator[tuple[int, int, MLPRecord]]:
         """Every MLP with its block and its place among the MLPs of that block."""
-        for block in dict.fromkeys(record.block for record in self.mlps):
-            for place, record in enumerate(self.of_block(block)):
+        for block, records in self._by_block.items():
+            for place, record in enumerate(records):
                 yield block, place, record
 
     def labels(self, block: int) -> tuple[str, ...]:
@@ -195,6 +204,12 @@ class Trace:
         found = {record.block for record in self.mlps}
         refused = {refusal.block: refusal.reason for refusal in self.refused}
         return {i: what for i, what in ({**refused, **self.skipped}).items() if i not in found}
+
+
+def common_path(paths: Iterable[str]) -> list[str]:
+    """Return the names, outermost first, of the innermost module that holds all of these."""
+    levels = zip(*(path.split(".") for path in paths), strict=False)
+    return [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
 
 
 _ROLES: Mapping[Role, str] = {"dense": "MLP", "shared": "shared expert", "expert": "expert {}"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from provenance._text import without_home
 from provenance.attest._extra import need
 from provenance.errors import AttestationError, ProvenanceError
-from provenance.store.entry import file_sha256
+from provenance.store.files import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -30,7 +30,7 @@ from provenance.audit.records import (
 )
 from provenance.errors import ProvenanceError, extra
 from provenance.evidence.records import Evidence, EvidenceError
-from provenance.store.entry import make_private
+from provenance.store.files import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -365,7 +365,7 @@ def _write_ahead(connection: Any) -> None:
 def _make_file(file: Path) -> None:
     """Make the file for its owner alone: SQLite would leave it to the umask, and does as it finds."""
     try:
-        make_private(file.parent)
+        make_folder(file.parent)
     except OSError as error:
         raise HistoryError(
             f"cannot make the folder {file.parent} for the history: {error.strerror or error}"

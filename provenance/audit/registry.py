@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provenance.audit.folder import models_in
 from provenance.errors import ProvenanceError, SuiteError
+from provenance.statistics import DISTANCES, WITHOUT_P
 from provenance.suite.read import (
     absolute,
     checked,
@@ -22,7 +23,13 @@ from provenance.suite.read import (
     read_bytes,
 )
 from provenance.suite.yaml12 import Mark, read
-from provenance.vocabulary import DISTANCES, WITHOUT_P, InputsSpec, ModelSpec, StatisticName
+from provenance.vocabulary import (
+    DEFAULT_ALPHA,
+    DEFAULT_STATISTIC,
+    InputsSpec,
+    ModelSpec,
+    StatisticName,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,8 +57,8 @@ class Registry:
     path: Path
     models: Mapping[str, ModelSpec]
     inputs: InputsSpec = field(default_factory=InputsSpec)
-    statistic: StatisticName = "kinship"
-    alpha: float = 1e-6
+    statistic: StatisticName = DEFAULT_STATISTIC
+    alpha: float = DEFAULT_ALPHA
     ignored: Mapping[frozenset[str], str] = field(default_factory=dict)
     marks: Mapping[str, Mark] = field(default_factory=dict)
     digest: str = ""
@@ -130,15 +137,15 @@ def _of_file(path: Path) -> Registry:
 def _of_suite(text: str, path: Path, raw: dict[str, Any]) -> Registry:
     suite = loads(text, path)
     defaults = raw.get("defaults", {})
-    named = defaults.get("statistic", "kinship")
+    named = defaults.get("statistic", DEFAULT_STATISTIC)
     several = named if isinstance(named, list) else [named]
     able = [name for name in several if name not in WITHOUT_P | DISTANCES]
     return Registry(
         path=path,
         models=suite.models,
         inputs=suite.inputs,
-        statistic=able[0] if able else "kinship",
-        alpha=defaults.get("alpha", 1e-6),
+        statistic=able[0] if able else DEFAULT_STATISTIC,
+        alpha=defaults.get("alpha", DEFAULT_ALPHA),
     )
 
 

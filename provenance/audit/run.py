@@ -12,7 +12,7 @@ from provenance.audit.needs import Screens, comparison_of, keys_of
 from provenance.audit.precompute import measure_ahead, open_ahead
 from provenance.audit.records import Audit, AuditedModel, AuditedPair, Snapshot, shown_inputs
 from provenance.audit.screen import screened_blocks, strangers
-from provenance.cluster import LOCAL, STORED, check_backend
+from provenance.cluster import LOCAL, check_backend
 from provenance.errors import (
     ArchitectureError,
     DegenerateError,
@@ -89,9 +89,7 @@ def audit_registry(
     """
     name = name or _text(str(registry.path))
     _check_inputs(registry)
-    if check_backend(backend) == STORED:
-        raise ProvenanceError("an audit is not computed in parts: use local, ray, or an address")
-    if backend != LOCAL:
+    if check_backend(backend) != LOCAL:
         open_ahead(registry, executor, backend)
     models = opened(registry, executor)
     before = history.last_complete(name)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance.audit.records import ScreenedBlock
-from provenance.vocabulary import PAIR_STATISTICS
+from provenance.statistics import PAIR_STATISTICS
 
 if TYPE_CHECKING:
     from provenance.comparison.plan import Comparison

@@ -2,7 +2,7 @@
 
 ::
 
-    text --parse--> ModelSpec --fetch (hub only)--> folder --open_folder--> Checkpoint
+    text --parse--> ModelSpec --fetch--> folder --inspect--> Contents --open_contents--> Checkpoint
 
 None of this needs torch or transformers: `provenance.loading.model` takes a `Checkpoint` from here on.
 """
@@ -16,20 +16,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provenance.checkpoints.contents import BLOCK_KEYS, has_code, inspect, setting
 from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
 from provenance.checkpoints.folder import (
     ADAPTER_CONFIG,
     CONFIG,
-    INDEX,
-    SINGLE,
     TOKENIZER_FILES,
     contained,
     listing,
-    no_weights,
     read_object,
-    weight_tensors,
 )
-from provenance.checkpoints.formats import has_code, refuse_packed
+from provenance.checkpoints.formats import Contents, no_weights
 from provenance.checkpoints.hub import cached_snapshot, fetch
 from provenance.checkpoints.parse import expanded, parse
 from provenance.checkpoints.safetensors_header import hash_tensors
@@ -47,6 +44,7 @@ __all__ = [
     "base_of",
     "fetch",
     "lasting_digest",
+    "open_contents",
     "open_folder",
     "parse",
     "peek_blocks",
@@ -56,7 +54,6 @@ __all__ = [
 # What a save or a download writes into a configuration without changing the model.
 VOLATILE = frozenset({"transformers_version", "_name_or_path", "_commit_hash"})
 
-BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len")
 
 
@@ -127,28 +124,17 @@ class Checkpoint:
     @property
     def blocks(self) -> int | None:
         """The number of transformer blocks, where the configuration says it."""
-        return _setting(self.config, BLOCK_KEYS)
+        return setting(self.config, BLOCK_KEYS)
 
     @property
     def vocabulary(self) -> int | None:
         """The number of token ids, where the configuration says it."""
-        return _setting(self.config, ("vocab_size",))
+        return setting(self.config, ("vocab_size",))
 
     @property
     def positions(self) -> int | None:
         """The longest sequence that the model was made for, where the configuration says it."""
-        return _setting(self.config, POSITION_KEYS)
-
-
-def _setting(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
-    """Find the first positive integer under `keys`, also of the text part of a multimodal model."""
-    text = config.get("text_config")
-    for part in (config, text if isinstance(text, dict) else {}):
-        for key in keys:
-            value = part.get(key)
-            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-                return value
-    return None
+        return setting(self.config, POSITION_KEYS)
 
 
 def open_folder(
@@ -157,29 +143,44 @@ def open_folder(
     sha256: Callable[[Path], str],
     tensor_hashes: Callable[[Path], Mapping[str, str]] = hash_tensors,
 ) -> Checkpoint:
-    """Verify and digest a local checkpoint folder.
+    """Inspect and digest a folder in transformers' format: `config.json` and safetensors.
+
+    Raises
+    ------
+    SourceError
+        As `inspect` and `open_contents`.
+    """
+    return open_contents(inspect(folder), spec, sha256, tensor_hashes)
+
+
+def open_contents(
+    contents: Contents,
+    spec: ModelSpec,
+    sha256: Callable[[Path], str],
+    tensor_hashes: Callable[[Path], Mapping[str, str]] = hash_tensors,
+) -> Checkpoint:
+    """Digest a plain or quantized checkpoint that was inspected.
 
     Parameters
     ----------
-    folder : Path
-        A folder in transformers' format: `config.json` and safetensors.
+    contents : Contents
+        What `inspect` returned.
     spec : ModelSpec
         What was asked for; of a hub repository with the commit that `fetch` returned as revision.
     sha256 : callable
         The hash of a file's content, memoised by whoever passes it.
     tensor_hashes : callable
-        The hash of each tensor of a safetensors file, likewise.
+        The hash of each tensor of a safetensors file, memoised as well.
 
     Raises
     ------
     SourceError
-        The folder is not there, has no readable configuration or no safetensors, has a torn or
-        incomplete file, names files outside of itself, or holds codes of weights and no word on how
-        they are to be read.
+        The contents have another format, a file cannot be read, or the code that `spec` trusts is not
+        in the folder.
     """
-    config = _read_config(folder)
-    tensors = weight_tensors(folder)
-    refuse_packed(config, tensors)
+    folder, config, tensors = contents.folder, dict(contents.config), contents.tensors
+    if contents.format not in {"plain", "quantized"}:
+        raise SourceError(f"{folder} {no_weights(listing(folder))}")
     code = _code(folder, config, sha256) if spec.trust_remote_code else {}
     weights = _weights_digest(tensors, tensor_hashes)
     return Checkpoint(
@@ -204,12 +205,12 @@ def tokenizer_digest(folder: Path, sha256: Callable[[Path], str]) -> str | None:
     return _digest(_hashes(files, sha256)) if files else None
 
 
-def lasting_digest(config: dict[str, Any]) -> str:
+def lasting_digest(config: Mapping[str, Any]) -> str:
     """Digest a configuration without what a save or a download writes into it."""
-    return _digest(_lasting(config))
+    return _digest(_lasting(dict(config)))
 
 
-def base_of(folder: Path, spec: ModelSpec, recipes: Collection[str]) -> ModelSpec:
+def base_of(adapter: Contents, spec: ModelSpec, recipes: Collection[str]) -> ModelSpec:
     """Find the model that an adapter belongs on: what its spec says, else its configuration.
 
     A configuration is its maker's, so that it may name a folder or a repository, and nothing else.
@@ -223,53 +224,17 @@ def base_of(folder: Path, spec: ModelSpec, recipes: Collection[str]) -> ModelSpe
         return spec.base
     if spec.base is not None:
         return parse(spec.base, recipes)
-    config = read_object(contained(folder, ADAPTER_CONFIG))
-    name, revision = config.get("base_model_name_or_path"), config.get("revision")
+    file = adapter.folder / ADAPTER_CONFIG
+    name, revision = adapter.config.get("base_model_name_or_path"), adapter.config.get("revision")
     if not isinstance(name, str) or not name:
-        raise SourceError(f"{folder / ADAPTER_CONFIG} names no base; give it as base:")
-    if os.path.isdir(folder / name) and not os.path.isdir(name):  # noqa: PTH112  never raises
-        return ModelSpec(path=str(folder / name))
-    found = parse(name)
-    if found.path is None and found.repo is None:
-        raise SourceError(f"{folder / ADAPTER_CONFIG} names {name!r}; give the base as base:")
-    return replace(found, revision=revision) if found.repo and isinstance(revision, str) else found
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    if not folder.is_dir():
-        what = "is a file; give the folder that it is in" if folder.exists() else "is not there"
-        raise SourceError(f"the folder {folder} {what}")
-    if not os.path.lexists(folder / CONFIG):
-        raise SourceError(f"{folder} {_no_config(folder)}")
-    file = contained(folder, CONFIG)
-    config = read_object(file)
-    if not isinstance(config.get("model_type"), str) or not config["model_type"]:
-        raise SourceError(f"{file} has no 'model_type'; save the model again with transformers")
-    if (_setting(config, BLOCK_KEYS) or 0) > BLOCK_LIMIT:
-        raise SourceError(f"{file} claims more than {BLOCK_LIMIT:,} blocks; no model has so many")
-    _refuse_other_weights(folder, config)
-    return config
-
-
-def _no_config(folder: Path) -> str:
-    if SINGLE not in listing(folder) and INDEX not in listing(folder):
-        return no_weights(listing(folder))
-    return f"has no {CONFIG}; give the folder of a checkpoint that transformers saved"
-
-
-def _refuse_other_weights(folder: Path, config: dict[str, Any]) -> None:
-    """Refuse what makes transformers load other files than those that are digested."""
-    other = config.get("transformers_weights")
-    usual = SINGLE if os.path.lexists(folder / SINGLE) else INDEX
-    if other is not None and other != usual:
-        raise SourceError(
-            f"{folder / CONFIG} asks for the weights {other!r}, not {usual}; rename them"
-        )
-    if os.path.lexists(folder / ADAPTER_CONFIG):
-        raise SourceError(
-            f"{folder} has an adapter ({ADAPTER_CONFIG}) beside its weights; "
-            "merge it, or move it away"
-        )
+        raise SourceError(f"{file} names no base; give it as base:")
+    beside = adapter.folder / name
+    if os.path.isdir(beside) and not os.path.isdir(name):  # noqa: PTH112  never raises
+        return ModelSpec(path=str(beside))
+    base = parse(name)
+    if base.path is None and base.repo is None:
+        raise SourceError(f"{file} names {name!r}; give the base as base:")
+    return replace(base, revision=revision) if base.repo and isinstance(revision, str) else base
 
 
 def _hashes(files: Mapping[str, Path], sha256: Callable[[Path], str]) -> dict[str, str]:
@@ -282,11 +247,11 @@ def _hashes(files: Mapping[str, Path], sha256: Callable[[Path], str]) -> dict[st
 def _weights_digest(
     tensors: Mapping[str, StoredTensor], hashes: Callable[[Path], Mapping[str, str]]
 ) -> str:
-    files = {tensor.file for tensor in tensors.values()}
-    found = {file: hashes(file) for file in sorted(files)}
+    files = sorted({tensor.file for tensor in tensors.values()})
+    hashed = {file: hashes(file) for file in files}
     return _digest(
         {
-            name: [tensor.dtype, list(tensor.shape), found[tensor.file][name]]
+            name: [tensor.dtype, list(tensor.shape), hashed[tensor.file][name]]
             for name, tensor in tensors.items()
         }
     )
@@ -337,7 +302,7 @@ def peek_blocks(spec: ModelSpec) -> int | None:
     try:
         if is_bundle(folder):
             return read_fingerprint(folder).blocks
-        blocks = _setting(read_object(folder / CONFIG), BLOCK_KEYS)
+        blocks = setting(read_object(folder / CONFIG), BLOCK_KEYS)
     except (BundleError, SourceError, OSError, ValueError):
         return None
     return blocks if blocks is None or blocks <= BLOCK_LIMIT else None

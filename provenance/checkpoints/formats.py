@@ -1,69 +1,82 @@
-"""What a user has in hand: a plain checkpoint, or something that one must be made from first.
+"""Which format the files of a folder or repository have, and which of them a loader opens.
 
-Told from the names of files and from the configuration, without torch and without reading a weight.
+Told from names and from the index of shards, without torch and without reading a weight. What a loader
+could be talked into opening besides (a shard outside the folder, a pickle in the index) is refused.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from provenance.checkpoints.folder import (
     ADAPTER_CONFIG,
     CONFIG,
+    CONFIG_LIMIT,
     INDEX,
+    INDEX_LIMIT,
     SINGLE,
     TOKENIZER_FILES,
     contained,
     listing,
     read_object,
-    weight_tensors,
 )
-from provenance.checkpoints.safetensors_header import PLAIN
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from provenance.checkpoints.safetensors_header import StoredTensor
 
-Kind = Literal["adapter", "gguf", "pickle", "quantized"]
+Format = Literal["plain", "quantized", "adapter", "gguf", "pickle"]
+"""What a folder holds. All but "plain" must be converted before they are loaded."""
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_PICKLE = "adapter_model.bin"
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PICKLE_REMEDY = "pickle can run code; convert it to safetensors"
 # Repositories keep other copies of the same weights: in the maker's format, or in subfolders.
 UNWANTED = ("*/*", "consolidated*")
 SPLIT_GGUF = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
-METHODS = {
-    "awq": "gptqmodel",
-    "bitsandbytes": "bitsandbytes",
-    "compressed-tensors": "compressed-tensors",
-    "gptq": "gptqmodel",
-}
-"""The extra of each method of quantization that one of ours has a reader for."""
-
 
 @dataclass(frozen=True)
-class Form:
-    """What must be done to a folder before it is a checkpoint, and with which files of it.
+class Contents:
+    """What a folder holds: its format and files, and once it is inspected also what they say.
 
-    ``method`` is the quantization's; None for the other kinds.
+    Attributes
+    ----------
+    format : Format
+        A quantized checkpoint is "plain" until it is inspected.
+    folder : pathlib.Path
+        Where the files are.
+    files : tuple of pathlib.Path
+        The files of weights that a loader opens, sorted by name.
+    index : Mapping
+        The file's name of every tensor, where the weights are sharded.
+    config : Mapping
+        The configuration, of an adapter its own; empty for GGUF.
+    tensors : Mapping
+        What the headers say of each tensor, by name, sorted; empty unless plain or quantized.
+    method : str or None
+        The quantization's ``quant_method``.
     """
 
-    kind: Kind
+    format: Format
     folder: Path
-    files: tuple[Path, ...] = ()
+    files: tuple[Path, ...]
+    index: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tensors: Mapping[str, StoredTensor] = field(default_factory=dict)
     method: str | None = None
 
 
 def wanted(names: list[str], *, allow_pickle: bool, trust_remote_code: bool) -> list[str] | None:
-    """Which of the files at a distant place must be brought here; None where none is of use.
+    """Choose the files to download from a repository or URL; None where nothing can be loaded.
 
     Parameters
     ----------
@@ -77,29 +90,28 @@ def wanted(names: list[str], *, allow_pickle: bool, trust_remote_code: bool) -> 
     list of str or None
         Names and patterns.
     """
-    found = set(names)
     code = ["*.py"] if trust_remote_code else []
     common = [CONFIG, *TOKENIZER_FILES, *code]
-    if SINGLE in found:
+    if SINGLE in names:
         return [*common, ADAPTER_CONFIG, SINGLE]
-    if INDEX in found:
+    if INDEX in names:
         return [*common, ADAPTER_CONFIG, INDEX, "*.safetensors"]
-    if ADAPTER_CONFIG in found and (ADAPTER in found or allow_pickle):
-        return [*common, ADAPTER_CONFIG, ADAPTER if ADAPTER in found else ADAPTER_PICKLE]
-    files = [name for name in names if name.endswith(".gguf")]
-    if len(files) == 1:
-        return files
-    if allow_pickle and found & {PICKLE, PICKLE_INDEX}:
+    if ADAPTER_CONFIG in names and (ADAPTER in names or allow_pickle):
+        return [*common, ADAPTER_CONFIG, ADAPTER if ADAPTER in names else ADAPTER_PICKLE]
+    gguf = [name for name in names if name.endswith(".gguf")]
+    if len(gguf) == 1:
+        return gguf
+    if allow_pickle and (PICKLE in names or PICKLE_INDEX in names):
         return [*common, PICKLE_INDEX, "pytorch_model*.bin"]
     return None
 
 
-def form_of(place: Path, *, allow_pickle: bool) -> Form | None:
-    """Tell what lies at `place`; None for a plain checkpoint, and for what is none at all.
+def detect_format(place: Path, *, allow_pickle: bool) -> Contents:
+    """Tell the format of a folder, or of a GGUF file, and which of its files a loader opens.
 
     Parameters
     ----------
-    place : Path
+    place : pathlib.Path
         A folder, or a GGUF file.
     allow_pickle : bool
         Whether weights in a pickle may be read.
@@ -107,25 +119,68 @@ def form_of(place: Path, *, allow_pickle: bool) -> Form | None:
     Raises
     ------
     SourceError
-        Several things could be meant, files are missing or lead out of the folder, or what the
-        configuration says of quantization is not so.
+        Nothing that can be loaded is there, or several things could be meant; an index is not sound; a
+        file is missing, leads out of the folder, or is a pickle without leave.
     """
-    if place.is_file() and place.suffix == ".gguf":
+    if place.suffix == ".gguf" and place.is_file():
         return _gguf(place.parent, [place.name])
     if not place.is_dir():
-        return None
+        what = "is a file; give the folder that it is in" if place.exists() else "is not there"
+        raise SourceError(f"the folder {place} {what}")
     names = listing(place)
     if SINGLE in names or INDEX in names:
-        return _quantized(place) if CONFIG in names else None
+        return _plain(place, names)
     if ADAPTER_CONFIG in names:
         return _adapter(place, names, allow_pickle=allow_pickle)
-    found = [name for name in names if name.endswith(".gguf")]
-    if found:
-        return _gguf(place, found)
-    return _pickle(place, names) if allow_pickle else None
+    gguf = [name for name in names if name.endswith(".gguf")]
+    if gguf:
+        return _gguf(place, gguf)
+    if allow_pickle and (PICKLE in names or PICKLE_INDEX in names):
+        return _pickle(place, names)
+    raise SourceError(f"{place} {no_weights(names)}")
 
 
-def _gguf(folder: Path, names: list[str]) -> Form:
+def read_weight_map(file: Path, limit: int = INDEX_LIMIT) -> dict[str, str]:
+    """Read the index of shards: the file's name of every tensor.
+
+    Raises
+    ------
+    SourceError
+        It cannot be read as a JSON object, or has no ``weight_map`` of file names.
+    """
+    weight_map = read_object(file, limit).get("weight_map", {})
+    names = weight_map.values() if isinstance(weight_map, dict) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise SourceError(
+            f"{file} has no 'weight_map' of file names; save or download the checkpoint again"
+        )
+    return weight_map
+
+
+def _plain(folder: Path, names: list[str]) -> Contents:
+    # as `PreTrainedModel.from_pretrained` chooses
+    if SINGLE in names:
+        return Contents("plain", folder, (contained(folder, SINGLE),))
+    index = read_weight_map(contained(folder, INDEX))
+    for name in sorted(set(index.values())):
+        # transformers hands a shard of any other name to torch.load
+        if not name.endswith(".safetensors"):
+            raise SourceError(f"{folder / INDEX} lists {name!r}: {PICKLE_REMEDY}")
+    return Contents("plain", folder, _files(folder, index.values()), index)
+
+
+def _pickle(folder: Path, names: list[str]) -> Contents:
+    if PICKLE_INDEX not in names:
+        return Contents("pickle", folder, (contained(folder, PICKLE),))
+    index = read_weight_map(contained(folder, PICKLE_INDEX), CONFIG_LIMIT)
+    return Contents("pickle", folder, _files(folder, index.values()), index)
+
+
+def _files(folder: Path, names: Iterable[str]) -> tuple[Path, ...]:
+    return tuple(contained(folder, name) for name in sorted(set(names)))
+
+
+def _gguf(folder: Path, names: list[str]) -> Contents:
     split = [name for name in names if SPLIT_GGUF.search(name)]
     if split:
         raise SourceError(
@@ -135,14 +190,14 @@ def _gguf(folder: Path, names: list[str]) -> Form:
         raise SourceError(
             f"{folder} has {len(names)} GGUF files; name one of them, such as {folder / names[0]}"
         )
-    return Form("gguf", folder, (contained(folder, names[0]),))
+    return Contents("gguf", folder, (contained(folder, names[0]),))
 
 
-def _adapter(folder: Path, names: list[str], *, allow_pickle: bool) -> Form:
+def _adapter(folder: Path, names: list[str], *, allow_pickle: bool) -> Contents:
     if ADAPTER in names:
-        return Form("adapter", folder, (contained(folder, ADAPTER),))
+        return Contents("adapter", folder, (contained(folder, ADAPTER),))
     if ADAPTER_PICKLE in names and allow_pickle:
-        return Form("adapter", folder, (contained(folder, ADAPTER_PICKLE),))
+        return Contents("adapter", folder, (contained(folder, ADAPTER_PICKLE),))
     if ADAPTER_PICKLE in names:
         raise SourceError(
             f"{folder / ADAPTER_PICKLE} is a pickle, which can run code; "
@@ -151,87 +206,18 @@ def _adapter(folder: Path, names: list[str], *, allow_pickle: bool) -> Form:
     raise SourceError(f"{folder} has {ADAPTER_CONFIG} but no {ADAPTER}; save the adapter again")
 
 
-def _pickle(folder: Path, names: list[str]) -> Form | None:
-    if PICKLE_INDEX in names:
-        weight_map = read_object(contained(folder, PICKLE_INDEX)).get("weight_map")
-        shards = set(weight_map.values()) if isinstance(weight_map, dict) else set()
-        if not shards or not all(isinstance(name, str) for name in shards):
-            raise SourceError(
-                f"{folder / PICKLE_INDEX} has no 'weight_map' of file names; save it again"
-            )
-        return Form("pickle", folder, tuple(contained(folder, name) for name in sorted(shards)))
-    if PICKLE in names:
-        return Form("pickle", folder, (contained(folder, PICKLE),))
-    return None
-
-
-def _quantized(folder: Path) -> Form | None:
-    settings = read_object(contained(folder, CONFIG)).get("quantization_config")
-    if settings is None:
-        return None
-    method = settings.get("quant_method") if isinstance(settings, dict) else None
-    if not isinstance(method, str):
-        raise SourceError(
-            f"{folder / CONFIG} has a 'quantization_config' without 'quant_method'; "
-            "remove it if the weights are plain"
-        )
-    if not any(_is_packed(tensor) for tensor in weight_tensors(folder).values()):
-        raise SourceError(
-            f"{folder / CONFIG} says {method!r}, but no weight is quantized; "
-            "remove 'quantization_config' from it"
-        )
-    return Form("quantized", folder, method=method)
-
-
-def _is_packed(tensor: StoredTensor) -> bool:
-    """Whether numbers are codes of weights, or weights in a type that is always scaled.
-
-    Masks and positions are whole numbers in plain models too.
-    """
-    usual = tensor.dtype in PLAIN | {"I64", "BOOL"} or tensor.name.endswith("bias")
-    return not usual and tensor.elements > 0 and len(tensor.shape) > 0
-
-
-def refuse_packed(config: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> None:
-    """Refuse codes where a loader would take them for weights: none says how they are to be read.
-
-    Raises
-    ------
-    SourceError
-        A weight is of another type than floating-point numbers, and there is no quantization.
-    """
-    if "quantization_config" in config:
-        return
-    for name, tensor in tensors.items():
-        if name.endswith("weight") and _is_packed(tensor):
-            raise SourceError(
-                f"{tensor.file}: {name} is of type {tensor.dtype}, but {CONFIG} has no "
-                "'quantization_config' that says how to read it; save the checkpoint again"
-            )
-
-
-def has_code(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint asks for code of its own, for the model or for the tokenizer.
-
-    Raises
-    ------
-    SourceError
-        The code is to come from another repository, or is not in the folder.
-    """
-    tokenizer = folder / "tokenizer_config.json"
-    settings = read_object(contained(folder, tokenizer.name)) if os.path.lexists(tokenizer) else {}
-    named = [*_classes(config.get("auto_map")), *_classes(settings.get("auto_map"))]
-    for name in named:
-        if "--" in name:
-            raise SourceError(
-                f"{folder} asks for code of another repository ({name}); "
-                "put the code into the checkpoint's own folder"
-            )
-        contained(folder, name.partition(".")[0] + ".py")
-    return bool(named)
-
-
-def _classes(auto_map: Any) -> list[str]:
-    values = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
-    flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
-    return [item for item in flat if isinstance(item, str)]
+def no_weights(names: list[str]) -> str:
+    """Say why a folder or repository with the files `names` has nothing to load: a predicate."""
+    gguf = [name for name in names if name.endswith(".gguf")]
+    if gguf:
+        return f"has {len(gguf)} GGUF files; download one, and give it as path: ({gguf[0]})"
+    if ADAPTER_CONFIG in names:
+        return f"has {ADAPTER_CONFIG} but no {ADAPTER}; save the adapter again"
+    shards = [name for name in names if name.endswith(".safetensors")]
+    if shards:
+        return f"has {shards[0]} but neither {SINGLE} nor {INDEX}; download or save it again"
+    pickles = [name for name in names if name.endswith(PICKLES)]
+    if pickles:
+        leave = "or set allow_pickle: true on this model"
+        return f"has its weights as pickle only ({pickles[0]}): {PICKLE_REMEDY}, {leave}"
+    return f"has no weights: neither {SINGLE} nor {INDEX}; download or save it again"

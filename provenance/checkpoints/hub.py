@@ -11,11 +11,12 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
-from provenance.checkpoints.folder import CONFIG, listing, no_weights, read_object, weight_files
-from provenance.checkpoints.formats import UNWANTED, form_of, has_code, wanted
+from provenance.checkpoints.contents import has_code
+from provenance.checkpoints.folder import CONFIG, listing, read_object
+from provenance.checkpoints.formats import UNWANTED, detect_format, no_weights, wanted
 from provenance.checkpoints.safetensors_header import stored_tensors
 from provenance.errors import SourceError, one_line
-from provenance.store.entry import file_sha256
+from provenance.store.files import file_sha256, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -128,8 +129,6 @@ def fetch(
     folder = _download(spec, commit, patterns, progress, endpoint)
     if whole is None or whole.name != commit:
         _check(spec, folder)
-    if form_of(folder, allow_pickle=spec.allow_pickle) is None:
-        weight_files(folder)
     return folder, commit
 
 
@@ -202,10 +201,8 @@ def _is_damaged(blob: Path) -> bool:
 
 def _is_whole(snapshot: Path, spec: ModelSpec) -> bool:
     try:
-        form = form_of(snapshot, allow_pickle=spec.allow_pickle)
-        if form is None or form.kind == "quantized":
-            weight_files(snapshot)
-        if form is None or form.kind in {"quantized", "pickle"}:
+        contents = detect_format(snapshot, allow_pickle=spec.allow_pickle)
+        if contents.format in {"plain", "pickle"}:
             config = read_object(snapshot / CONFIG)
             if spec.trust_remote_code:
                 has_code(snapshot, config)
@@ -269,10 +266,7 @@ def _keep_ref(spec: ModelSpec, commit: str) -> None:
         return
     ref = hub_cache() / ("models--" + (spec.repo or "").replace("/", "--")) / "refs" / revision
     try:
-        ref.parent.mkdir(parents=True, exist_ok=True)
-        draft = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
-        draft.write_text(commit, encoding="ascii")
-        draft.replace(ref)
+        write_whole(ref, commit, mode=0o644)
     except OSError:
         return  # a convenience for later runs without a network; this run has what it needs
 

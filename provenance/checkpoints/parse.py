@@ -114,7 +114,8 @@ def _recipe(name: str, recipes: Collection[str]) -> ModelSpec:
         return ModelSpec(recipe=name)
     close = difflib.get_close_matches(name, recipes, n=1)
     known = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(recipes))}"
-    raise SourceError(f"there is no recipe {name!r}; {known}")
+    more = "a suite's conftest.py can register more"
+    raise SourceError(f"there is no recipe {name!r}; {known}; {more}")
 
 
 def _repo(text: str) -> ModelSpec:

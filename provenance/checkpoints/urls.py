@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from provenance.checkpoints.folder import INDEX, no_weights, read_object
-from provenance.checkpoints.formats import UNWANTED, wanted
+from provenance.checkpoints.folder import INDEX
+from provenance.checkpoints.formats import UNWANTED, no_weights, read_weight_map, wanted
 from provenance.errors import SourceError
 from provenance.store.objects import BACKENDS, check_url, file_system, said
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from provenance.vocabulary import ModelSpec
 
-INDEX_BYTES = 100 * 2**20
 CHUNK = 2**20
 _CHANGES = ("ETag", "etag", "md5Hash", "md5", "generation", "LastModified", "mtime", "created")
 
@@ -89,8 +88,7 @@ def _is_needless(name: str, folder: Path) -> bool:
     """Whether a file is a shard that the index, which is there by now, does not list."""
     if not name.endswith(".safetensors") or not (folder / INDEX).is_file():
         return False
-    weight_map = read_object(folder / INDEX, INDEX_BYTES).get("weight_map")
-    return isinstance(weight_map, dict) and name not in weight_map.values()
+    return name not in read_weight_map(folder / INDEX).values()
 
 
 def _file_system(url: str) -> tuple[Any, str]:

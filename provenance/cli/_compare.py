@@ -16,7 +16,7 @@ from provenance.cli._inputs import LENGTH, SEED, SOURCE, TOKENS, read_inputs
 from provenance.cli._options import ALPHA, DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
 from provenance.cli._progress import progress
 from provenance.statistics import REGISTRY
-from provenance.vocabulary import Memory
+from provenance.vocabulary import PERMUTATIONS, Memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--permutations",
-    default=99,
+    default=PERMUTATIONS,
     type=click.IntRange(19),
     show_default=True,
     help="Random permutations of the reference, for l2 and mode_connectivity.",

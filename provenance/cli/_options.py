@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from provenance import ProvenanceError
+from provenance.vocabulary import DEFAULT_ALPHA
 
 
 class Place(click.Path):
@@ -35,7 +36,7 @@ JSON = click.option(
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Tell no progress.")
 ALPHA = click.option(
     "--alpha",
-    default=1e-6,
+    default=DEFAULT_ALPHA,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     show_default=True,
     help="p-value below which the models are called dependent.",

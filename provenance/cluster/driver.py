@@ -34,7 +34,7 @@ def run_on_ray(
     """Run a plan on the cluster at an address; see `provenance.cluster.run_plan`."""
     if not plan.comparisons:
         return {}
-    with _cluster(executor, address) as (tasks, rules, where):
+    with _cluster(executor, address, plan.models()) as (tasks, rules, where):
         run = _Run(plan, executor, tasks, rules)
         return run.failures_of(where, on_stage or (lambda _: None))
 
@@ -46,18 +46,20 @@ def open_on_ray(
     on_stage: OnStage | None,
 ) -> None:
     """Open models on the cluster at an address; see `provenance.cluster.open_models`."""
-    with _cluster(executor, address) as (tasks, rules, where):
+    with _cluster(executor, address, models) as (tasks, rules, where):
         run = _Run(Plan(()), executor, tasks, rules)
         run.open(models, where, on_stage or (lambda _: None))
 
 
 @contextmanager
-def _cluster(executor: Executor, address: str | None) -> Iterator[tuple[Tasks, Rules, str]]:
+def _cluster(
+    executor: Executor, address: str | None, models: tuple[ModelSpec, ...]
+) -> Iterator[tuple[Tasks, Rules, str]]:
     """Tasks on a cluster, what they ask for, and what it is called; an error cancels all of them."""
     with connected(address) as ray, _token(executor.store) as token:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         rules = Rules(Capacity.of(nodes), executor.device, executor.memory)
-        tasks = Tasks(ray, Settings.of(executor, token))
+        tasks = Tasks(ray, Settings.of(executor, token, models))
         try:
             yield tasks, rules, f"on a cluster of {len(nodes)} node" + "s" * (len(nodes) != 1)
         except BaseException:

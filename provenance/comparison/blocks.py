@@ -21,8 +21,6 @@ from provenance.evidence.records import (
     Pairing,
     PartEvidence,
 )
-from provenance.statistics.generalized import GeneralizedResult
-from provenance.statistics.match import MatchResult
 from provenance.statistics.pvalues import bonferroni
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
     from provenance.architecture.units import MLPShape
     from provenance.capture.units import Shape
-    from provenance.statistics import BlockResult, BlockTest, Preparation, Role, Signature
+    from provenance.statistics import BlockTest, Preparation, Role, Signature
 
     OnProgress = Callable[[int, int], None]
     Matchings = tuple[tuple[int, ...], tuple[int, ...]]
@@ -59,7 +57,7 @@ class Units(Protocol[Shown_co]):
 
 
 @dataclass(frozen=True)
-class Part(Generic[Seen]):
+class Component(Generic[Seen]):
     """One statistic with what it is computed on, for the candidate and for the reference."""
 
     statistic: str
@@ -85,7 +83,7 @@ class BlockTable:
 
 
 def compare_blocks(
-    parts: Sequence[Part[Any]],
+    parts: Sequence[Component[Any]],
     pairing: Pairing,
     seed: int,
     on_progress: OnProgress | None = None,
@@ -96,7 +94,7 @@ def compare_blocks(
 
     Parameters
     ----------
-    parts : sequence of Part
+    parts : sequence of Component
         Statistics that are computed on each pair of blocks. Their p-values are combined by
         Bonferroni: the smallest times their number.
     pairing : str
@@ -155,7 +153,7 @@ Place = tuple[int, int]
 class _Sides:
     """The MLPs of both models as one statistic takes them: read and prepared when first needed."""
 
-    def __init__(self, part: Part[Any], seed: int, kept_bytes: int) -> None:
+    def __init__(self, part: Component[Any], seed: int, kept_bytes: int) -> None:
         self.part = part
         self.seed = seed
         self._room = kept_bytes
@@ -332,22 +330,9 @@ def _part(sides: _Sides, ours: Place, theirs: Place) -> _PartTested:
         correlation=result.correlation,
         live=(result.live, result.live) if isinstance(result.live, int) else result.live,
         agreeing=result.agreeing(),
-        fits=_fits(result),
+        fits=result.imitation_fits(),
     )
-    return _PartTested(part, result.survivors(), _matchings(result))
-
-
-def _matchings(result: BlockResult) -> Matchings | None:
-    """The two matchings of some units, where the test has two."""
-    matching = result.matching if isinstance(result, GeneralizedResult) else result
-    return matching.partners(MATCHINGS) if isinstance(matching, MatchResult) else None
-
-
-def _fits(result: BlockResult) -> tuple[float, float] | None:
-    """How well the two MLPs were imitated, where the test is one of imitations."""
-    if not isinstance(result, GeneralizedResult):
-        return None
-    return result.fits[0].nonlinear, result.fits[1].nonlinear
+    return _PartTested(part, result.survivors(), result.matchings(MATCHINGS))
 
 
 def _best(row: Sequence[BlockEvidence]) -> BlockEvidence:

@@ -1,4 +1,4 @@
-"""The positive control of a reference: a copy of it in a disguise that keeps its function.
+"""The positive control: a copy of a model in a disguise that keeps its function.
 
 A test that does not find that copy dependent has no power on this model, and its "independent" means
 nothing.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from provenance.vocabulary import Disguise
 
 DISGUISE_VERSION = 1
+"""Raised whenever the same model would give another disguised copy in the store."""
 
 
 def save_disguised(checkpoint: Checkpoint, folder: Path, disguise: Disguise = "all") -> None:

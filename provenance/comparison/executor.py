@@ -2,24 +2,22 @@
 
 Everything is kept in the store, under a key that says all that the result depends on, so that workers
 share their work and a second run computes nothing. A run that finds all its evidence in the store
-imports no torch: what needs torch is in `provenance.capture.units`, imported when there is work for it.
+imports no torch: what needs torch is in `provenance.capture`, imported when there is work for it.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provenance import recipes
 from provenance._text import without_home
 from provenance.checkpoints.checkpoint import parse
-from provenance.comparison.captures import Captures
 from provenance.comparison.models import Models
 from provenance.comparison.pair import Pair
 from provenance.comparison.per_model import PerModel
-from provenance.comparison.plan import Comparison
+from provenance.comparison.plan import Comparison, captures
 from provenance.comparison.records import comparison_fields, imitates
 from provenance.errors import ProvenanceError, let_go
 from provenance.evidence.records import Evidence, EvidenceError
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
-    from provenance.capture.units import Encoded
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.plan import Capture
     from provenance.store.store import JSON
@@ -81,10 +78,10 @@ class Executor:
         self.on_stage = on_stage
         self.distillation = distillation or DistillSettings()
         self.memory = memory or Memory()
+        self.work = PerModel(self.store, device, self._tell, self.memory, self.distillation)
         self._models = Models(self.store, self._tell, device)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
         self._texts: dict[InputsSpec, str] = {}
-        self._captures = Captures()
 
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
         """Verified local files of a model: made, downloaded or found.
@@ -136,7 +133,7 @@ class Executor:
 
     def captures(self, comparison: Comparison) -> tuple[Capture, ...]:
         """What must be computed of either model before the two are compared; opens them, runs none."""
-        return self._captures.of(comparison, *self._pair(comparison))
+        return captures(comparison, *self._pair(comparison))
 
     def capture(self, capture: Capture) -> None:
         """Have what a comparison needs of one model in the store.
@@ -146,13 +143,7 @@ class Executor:
         ProvenanceError
             As `evidence`, where this model is what is wrong.
         """
-        model = self.checkpoint(capture.model)
-        seed = capture.inputs.seed
-        if capture.role is not None:
-            self.work.imitations(model, self.distillation, seed, capture.role)
-            return
-        inputs = self.encoded.of_pair(capture.inputs, model, self.checkpoint(capture.partner))
-        self.work.activations(model, inputs, gated=capture.gated)
+        self.work.capture(capture, self.checkpoint(capture.model), self.checkpoint(capture.partner))
 
     def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
         return self.checkpoint(comparison.candidate), self.checkpoint(comparison.reference)
@@ -174,18 +165,6 @@ class Executor:
         )
         return {**fields, "models": made, "device": None}
 
-    @cached_property
-    def encoded(self) -> Encoded:
-        """Ids of texts that were encoded in this run."""
-        from provenance.capture.units import Encoded
-
-        return Encoded()
-
-    @property
-    def work(self) -> PerModel:
-        """What computes things of single models, and keeps them in the store."""
-        return PerModel(self.store, self.device, self._tell, self.memory)
-
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
             self.on_stage(replace(stage, subject=without_home(stage.subject)))
@@ -195,8 +174,8 @@ class Executor:
         fields = self._fields(comparison, candidate, reference)
 
         def measure(folder: Path) -> None:
-            measured = self._measure(comparison, candidate, reference)
-            (folder / EVIDENCE).write_text(measured.to_json())
+            evidence = Pair(comparison, candidate, reference, self.work).measure()
+            (folder / EVIDENCE).write_text(evidence.to_json())
 
         pair = f"{candidate.source} and {reference.source}"
         entry = self.store.get_or_create(
@@ -231,12 +210,6 @@ class Executor:
             used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
             self._texts[inputs] = sha256(used.encode()).hexdigest()
         return self._texts[inputs]
-
-    def _measure(
-        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
-    ) -> Evidence:
-        pair = Pair(comparison, candidate, reference, self.work, self.encoded, self.distillation)
-        return pair.measure()
 
 
 def compare(

@@ -6,37 +6,33 @@ test is given of an MLP. Whether two sides may be compared at all is decided her
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from provenance.architecture.units import MLPShape
-from provenance.capture.units import CAPTURE_VERSION, ActivationUnits, Shape
+from provenance.capture.run import CAPTURE_VERSION
+from provenance.capture.units import ActivationUnits, Shape
 from provenance.checkpoints.fingerprint_file import KEY, BundledMLP, Fingerprint, tensor_name
 from provenance.errors import BundleError, SourceError, one_line
 from provenance.evidence.records import InputsRecord
 from provenance.inputs.tokens import RANDOM_IDS
 from provenance.loading.parameters import ModelTensors
-from provenance.statistics import REGISTRY
+from provenance.statistics import BUNDLED, REGISTRY
 from provenance.statistics._sketch import SKETCH_VERSION, Sketch, Sketcher
-from provenance.vocabulary import BUNDLED
+from provenance.store.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from provenance.architecture.units import MLPUnits
-    from provenance.capture.units import Encoded
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.blocks import Units
-    from provenance.comparison.per_model import PerModel
     from provenance.store.store import Entry
-    from provenance.vocabulary import InputsSpec
 
 LENGTH = 0.02
 """How far a row's length may be from 1: half precision moves it by a thousandth."""
@@ -84,16 +80,14 @@ def write_bundle(file: Path, said: Fingerprint, tensors: Mapping[str, torch.Tens
     BundleError
         If the file cannot be written.
     """
-    torn = file.with_name(f".{file.name}.{uuid4().hex}")
     try:
-        save_file(dict(tensors), torn, metadata={KEY: said.to_json()})
-        torn.chmod(0o644)
-        torn.replace(file)
+        write_whole(
+            file,
+            lambda temporary: save_file(dict(tensors), temporary, metadata={KEY: said.to_json()}),
+            mode=0o644,
+        )
     except (OSError, SafetensorError) as error:
         raise BundleError(f"{file} cannot be written: {one_line(error)}") from None
-    finally:
-        with suppress(OSError):
-            torn.unlink()
 
 
 class BundleUnits:
@@ -190,34 +184,18 @@ class Meeting:
             candidate, reference, Sketcher(first.digest, first.tokens, min(sketches, default=None))
         )
 
-    def captured(
-        self, work: PerModel, encoded: Encoded, spec: InputsSpec
-    ) -> dict[Checkpoint, Entry]:
-        """What the store holds of the side that is a model, if one is: its activations on these inputs.
-
-        Raises
-        ------
-        InputError
-            If the model cannot be fed what the bundle's was.
-        """
-        sides = (self.candidate, self.reference)
-        return {
-            side: work.activations(side, encoded.of_pair(spec, side, partner), gated=True)
-            for side, partner in (sides, sides[::-1])
-            if side.bundle is None
-        }
-
     def units(
-        self, entries: Mapping[Checkpoint, Entry], device: str
+        self, entries: Sequence[Entry | None], device: str
     ) -> tuple[Units[MLPUnits | Sketch], Units[MLPUnits | Sketch]]:
-        """The units of the candidate and of the reference."""
+        """The units of the candidate and of the reference; a side that is a model has an entry."""
 
-        def of(side: Checkpoint) -> Units[MLPUnits | Sketch]:
-            if side.bundle is not None:
+        def of(side: Checkpoint, entry: Entry | None) -> Units[MLPUnits | Sketch]:
+            if entry is None:
                 return BundleUnits(side, device)
-            return ActivationUnits(entries[side].path, ModelTensors(side), device)
+            return ActivationUnits(entry.path, ModelTensors(side), device)
 
-        return of(self.candidate), of(self.reference)
+        candidate, reference = entries
+        return of(self.candidate, candidate), of(self.reference, reference)
 
     def inputs_record(self) -> InputsRecord:
         """What both were fed, as the bundle says, or as it was made again from what it says."""

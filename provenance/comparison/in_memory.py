@@ -16,7 +16,7 @@ from provenance.architecture.records import linear_map
 from provenance.architecture.units import PROJECTIONS, MLPActivations, MLPFactors
 from provenance.capture.forward import Recording, answers_name, run_batch
 from provenance.capture.units import Shape
-from provenance.comparison.blocks import BlockTable, Part, compare_blocks
+from provenance.comparison.blocks import BlockTable, Component, compare_blocks
 from provenance.errors import InputError
 from provenance.statistics import REGISTRY
 
@@ -152,5 +152,5 @@ def compare_units(
     if found.basis != "activations":
         raise ValueError(f"{statistic} is not computed on activations; use provenance.compare")
     ready = found.load_preparation(), found.load_signature()
-    part = Part(statistic, found.load(), candidate, reference, *ready)
+    part = Component(statistic, found.load(), candidate, reference, *ready)
     return compare_blocks([part], pairing, seed)

@@ -90,7 +90,7 @@ def fingerprint(
             f"{checkpoint.source} has {checkpoint.vocabulary} token ids, fewer than {vocabulary}: give a "
             "--vocabulary of at most that"
         )
-    fed = run.encoded.for_one(asked, checkpoint, vocabulary)
+    fed = run.work.encoded.for_one(asked, checkpoint, vocabulary)
     _write(run, checkpoint, fed, path, vocabulary or checkpoint.vocabulary, sketch, name)
     return read_fingerprint(path)
 
@@ -134,14 +134,13 @@ def _write(
 ) -> None:
     from provenance.capture.units import ActivationUnits
     from provenance.comparison.fingerprints import serves, sketch_units, write_bundle
-    from provenance.loading.devices import lease
     from provenance.loading.parameters import ModelTensors
     from provenance.statistics._sketch import Sketcher
 
     work = run.work
     entry = work.activations(checkpoint, fed, gated=True)
     sketcher = Sketcher(fed.digest, len(fed.ids), sketch)
-    with lease(run.device, run.store.root / "locks") as device:
+    with work.leased() as device:
         units = ActivationUnits(entry.path, ModelTensors(checkpoint), device)
         mlps, tensors = sketch_units(
             units, sketcher, lambda i, n: work.tell(Stage("sketch", checkpoint.source, i, n))

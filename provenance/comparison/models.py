@@ -17,12 +17,11 @@ from provenance.checkpoints.checkpoint import (
     base_of,
     fetch,
     lasting_digest,
-    open_folder,
+    open_contents,
     tokenizer_digest,
 )
+from provenance.checkpoints.contents import inspect
 from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
-from provenance.checkpoints.folder import ADAPTER_CONFIG, CONFIG, contained, read_object
-from provenance.checkpoints.formats import form_of
 from provenance.checkpoints.safetensors_header import hash_tensors
 from provenance.errors import BundleError, SourceError
 from provenance.vocabulary import ModelSpec, Stage
@@ -30,7 +29,7 @@ from provenance.vocabulary import ModelSpec, Stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from provenance.checkpoints.formats import Form
+    from provenance.checkpoints.formats import Contents
     from provenance.store.store import JSON, Entry, Store
     from provenance.vocabulary import Disguise
 
@@ -79,21 +78,20 @@ class Models:
         place, spec = self._place(spec)
         if spec.path is not None and is_bundle(place):
             return self._bundle(place, spec)
-        form = form_of(place, allow_pickle=spec.allow_pickle)
-        if spec.base is not None and (form is None or form.kind != "adapter"):
+        contents = inspect(place, allow_pickle=spec.allow_pickle)
+        if spec.base is not None and contents.format != "adapter":
             raise SourceError(f"{spec.source} is no adapter, so that it has no base; remove base:")
-        if form is None:
-            return self._open(place, spec)
-        convert = {
+        openers = {
+            "plain": self._open,
             "adapter": self._from_adapter,
             "gguf": self._from_gguf,
             "pickle": self._from_pickle,
             "quantized": self._from_quantized,
         }
-        return convert[form.kind](form, spec)
+        return openers[contents.format](contents, spec)
 
-    def _open(self, folder: Path, spec: ModelSpec) -> Checkpoint:
-        return open_folder(folder, spec, self.store.sha256, self._tensor_hashes)
+    def _open(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
+        return open_contents(contents, spec, self.store.sha256, self._tensor_hashes)
 
     def _bundle(self, file: Path, spec: ModelSpec) -> Checkpoint:
         """A fingerprint bundle, which stands in the place of a checkpoint; its digest is the file's."""
@@ -160,10 +158,10 @@ class Models:
         def make(folder: Path) -> None:
             from provenance.recipes.build import build
 
-            def tell(_what: str, done: int, total: int) -> None:
+            def tell(done: int, total: int) -> None:
                 self._tell(Stage("make", name, done, total))
 
-            build(name, folder, parent, tell, others)
+            build(recipe, folder, parent, tell, others)
 
         return self._kept(name, recipe.fields(), make)
 
@@ -183,61 +181,61 @@ class Models:
         entry = self._kept(
             spec.source, fields, lambda folder: save_disguised(original, folder, disguise)
         )
-        return self._open(entry.path, spec)
+        return self._open(inspect(entry.path), spec)
 
-    def _from_adapter(self, form: Form, spec: ModelSpec) -> Checkpoint:
+    def _from_adapter(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
         """An adapter merged into its base, which is a model like any other."""
         try:
-            base = self.checkpoint(base_of(form.folder, spec, recipes.RECIPES))
+            base = self.checkpoint(base_of(contents, spec, recipes.RECIPES))
         except SourceError as error:
             raise SourceError(f"{spec.source}: its base cannot be had: {error}") from error
-        (file,) = form.files
+        (file,) = contents.files
         fields: dict[str, JSON] = {
             "base": base.digest,
             "base tokenizer": base.tokenizer_digest,
-            "config": lasting_digest(read_object(form.folder / ADAPTER_CONFIG)),
+            "config": lasting_digest(contents.config),
             "weights": self.store.sha256(file),
         }
 
         def make(folder: Path) -> None:
             from provenance.conversions.adapter import merge_adapter
 
-            merge_adapter(form, base, folder, spec.source, spec.dtype)
+            merge_adapter(contents, base, folder, spec.source, spec.dtype)
 
         onto = f"{base.source}, {base.conversion}" if base.conversion else base.source
-        made = self._converted(form, spec, fields, make)
+        made = self._converted(contents, spec, fields, make)
         says = f"adapter merged into {onto}"
         pickled = base.pickle or not file.name.endswith(".safetensors")
         return replace(
             made, conversion=says, pickle=pickled, remote_code=made.remote_code or base.remote_code
         )
 
-    def _from_gguf(self, form: Form, spec: ModelSpec) -> Checkpoint:
+    def _from_gguf(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
         def make(folder: Path) -> None:
             from provenance.conversions.gguf import convert_gguf
 
-            convert_gguf(form, folder, spec.source, spec.dtype)
+            convert_gguf(contents, folder, spec.source, spec.dtype)
 
-        fields = {"weights": self.store.sha256(form.files[0])}
-        made = self._converted(form, spec, fields, make)
-        return replace(made, conversion=f"{form.files[0].name} dequantized")
+        fields = {"weights": self.store.sha256(contents.files[0])}
+        made = self._converted(contents, spec, fields, make)
+        return replace(made, conversion=f"{contents.files[0].name} dequantized")
 
-    def _from_pickle(self, form: Form, spec: ModelSpec) -> Checkpoint:
+    def _from_pickle(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
         def make(folder: Path) -> None:
             from provenance.conversions.pickled import convert_pickle
 
-            convert_pickle(form, folder, spec.source)
+            convert_pickle(contents, folder, spec.source)
 
         fields: dict[str, JSON] = {
-            "config": lasting_digest(read_object(contained(form.folder, CONFIG))),
-            "weights": {file.name: self.store.sha256(file) for file in form.files},
+            "config": lasting_digest(contents.config),
+            "weights": {file.name: self.store.sha256(file) for file in contents.files},
         }
-        made = self._converted(form, spec, fields, make)
+        made = self._converted(contents, spec, fields, make)
         return replace(made, conversion="converted from a pickle", pickle=True)
 
-    def _from_quantized(self, form: Form, spec: ModelSpec) -> Checkpoint:
-        original = self._open(form.folder, spec)
-        method = form.method or ""
+    def _from_quantized(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
+        original = self._open(contents, spec)
+        method = contents.method or ""
 
         def make(folder: Path) -> None:
             from provenance.conversions.quantized import dequantize
@@ -246,12 +244,12 @@ class Models:
             with lease(self._device, self.store.root / "locks") as device:
                 dequantize(original, method, folder, device)
 
-        made = self._converted(form, spec, {"original": original.digest}, make)
+        made = self._converted(contents, spec, {"original": original.digest}, make)
         return replace(made, conversion=f"{method} dequantized")
 
     def _converted(
         self,
-        form: Form,
+        contents: Contents,
         spec: ModelSpec,
         fields: Mapping[str, JSON],
         make: Callable[[Path], None],
@@ -260,13 +258,13 @@ class Models:
         from provenance.conversions import CONVERSION_VERSION
 
         key: dict[str, JSON] = {
-            "conversion": form.kind,
+            "conversion": contents.format,
             "version": CONVERSION_VERSION,
             "dtype": spec.dtype,
-            "tokenizer": tokenizer_digest(form.folder, self.store.sha256),
+            "tokenizer": tokenizer_digest(contents.folder, self.store.sha256),
             **fields,
         }
-        return self._open(self._kept(spec.source, key, make).path, spec)
+        return self._open(inspect(self._kept(spec.source, key, make).path), spec)
 
     def _kept(
         self,

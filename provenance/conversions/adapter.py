@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from provenance.checkpoints.checkpoint import Checkpoint
-    from provenance.checkpoints.formats import Form
+    from provenance.checkpoints.formats import Contents
     from provenance.vocabulary import Dtype
 
 DTYPES: dict[str, Dtype] = {"BF16": "bfloat16", "F16": "float16"}
 
 
 def merge_adapter(
-    form: Form, base: Checkpoint, folder: Path, source: str, dtype: Dtype | None
+    contents: Contents, base: Checkpoint, folder: Path, source: str, dtype: Dtype | None
 ) -> None:
     """Save a base with an adapter merged into its weights.
 
     Parameters
     ----------
-    form : Form
-        Of the kind "adapter".
+    contents : Contents
+        An adapter.
     base : Checkpoint
         The model that the adapter was trained on.
     folder : Path
@@ -47,7 +47,7 @@ def merge_adapter(
     ------
     SourceError
         peft is absent, the adapter does not fit the base, has tensors that peft does not know or lacks
-        some, or is of a kind that has no merged form.
+        some, or is of a kind that has no merged contents.
     """
     need("peft", "peft", f"{source} is an adapter, and merging it")
     model = load_model(base, "cpu", dtype or _most_common_dtype(base))
@@ -55,11 +55,11 @@ def merge_adapter(
         tempfile.TemporaryDirectory() as alone,
         translated(source, f"merging it into {base.source}"),
     ):
-        _isolate(form, Path(alone))
+        _isolate(contents, Path(alone))
         merged = _merged(model, Path(alone), source)
         _untie(merged)
         merged.save_pretrained(folder)
-    if not copy_tokenizer(form.folder, folder):
+    if not copy_tokenizer(contents.folder, folder):
         copy_tokenizer(base.folder, folder)
 
 
@@ -70,10 +70,10 @@ def _most_common_dtype(base: Checkpoint) -> Dtype:
     return DTYPES.get(counts.most_common(1)[0][0], "float32") if counts else "float32"
 
 
-def _isolate(form: Form, alone: Path) -> None:
+def _isolate(contents: Contents, alone: Path) -> None:
     """Put the adapter's two files where peft finds nothing else to load, and no pickle."""
-    shutil.copyfile(form.folder / ADAPTER_CONFIG, alone / ADAPTER_CONFIG)
-    (file,) = form.files
+    shutil.copyfile(contents.folder / ADAPTER_CONFIG, alone / ADAPTER_CONFIG)
+    (file,) = contents.files
     if file.name == ADAPTER:
         (alone / ADAPTER).symlink_to(file.resolve())
     else:

@@ -11,13 +11,13 @@ from provenance.conversions import need, translated
 from provenance.loading.model import refuse_gaps
 
 if TYPE_CHECKING:
-    from provenance.checkpoints.formats import Form
+    from provenance.checkpoints.formats import Contents
     from provenance.vocabulary import Dtype
 
 NAME = "model.gguf"
 
 
-def convert_gguf(form: Form, folder: Path, source: str, dtype: Dtype | None) -> None:
+def convert_gguf(contents: Contents, folder: Path, source: str, dtype: Dtype | None) -> None:
     """Save a GGUF file as a plain checkpoint, with its tokenizer where transformers can read it.
 
     Raises
@@ -30,7 +30,7 @@ def convert_gguf(form: Form, folder: Path, source: str, dtype: Dtype | None) -> 
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
 
-    (file,) = form.files
+    (file,) = contents.files
     with tempfile.TemporaryDirectory() as alone, translated(source, "reading it as GGUF"):
         # alone, or transformers would take an adapter or a configuration beside it into account
         (Path(alone) / NAME).symlink_to(file.resolve())

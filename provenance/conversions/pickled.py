@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from provenance.checkpoints.formats import Form
+    from provenance.checkpoints.formats import Contents
 
 
-def convert_pickle(form: Form, folder: Path, source: str) -> None:
+def convert_pickle(contents: Contents, folder: Path, source: str) -> None:
     """Save a checkpoint of pickled weights as safetensors, shard by shard.
 
     Raises
@@ -30,15 +30,15 @@ def convert_pickle(form: Form, folder: Path, source: str) -> None:
         A pickle holds anything but tensors, is torn, or claims more than the file has.
     """
     weight_map: dict[str, str] = {}
-    total = len(form.files)
+    total = len(contents.files)
     with translated(source, "converting its pickle"):
-        for number, file in enumerate(form.files, 1):
+        for number, file in enumerate(contents.files, 1):
             name = SINGLE if total == 1 else f"model-{number:05}-of-{total:05}.safetensors"
             weight_map |= dict.fromkeys(unpickle(file, folder / name), name)
     if total > 1:
         (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    shutil.copyfile(contained(form.folder, CONFIG), folder / CONFIG)
-    copy_tokenizer(form.folder, folder)
+    shutil.copyfile(contained(contents.folder, CONFIG), folder / CONFIG)
+    copy_tokenizer(contents.folder, folder)
 
 
 def unpickle(file: Path, target: Path) -> list[str]:

@@ -6,7 +6,6 @@ import inspect
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from provenance.checkpoints.formats import METHODS
 from provenance.conversions import copy_tokenizer, need, translated
 from provenance.errors import SourceError
 from provenance.loading.model import refuse_gaps
@@ -20,6 +19,13 @@ if TYPE_CHECKING:
 
     from provenance.checkpoints.checkpoint import Checkpoint
 
+EXTRAS = {
+    "awq": "gptqmodel",
+    "bitsandbytes": "bitsandbytes",
+    "compressed-tensors": "compressed-tensors",
+    "gptq": "gptqmodel",
+}
+"""The extra that brings the reader of a method of quantization; transformers reads the others itself."""
 MODULES = {"compressed-tensors": "compressed_tensors"}
 """Modules that are called otherwise than their distribution."""
 
@@ -44,8 +50,8 @@ def dequantize(original: Checkpoint, method: str, folder: Path, device: str) -> 
         The method is unknown, its library is absent, tensors are missing, or weights cannot be had back.
     """
     kind = _known(original, method)
-    if method in METHODS:
-        name = METHODS[method]
+    if method in EXTRAS:
+        name = EXTRAS[method]
         need(MODULES.get(name, name), name, f"{original.source} is quantized ({method}), which")
     with translated(original.source, f"dequantizing it ({method})"):
         loaded = _loaded(original, kind, device)

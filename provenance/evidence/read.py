@@ -18,7 +18,7 @@ from provenance.evidence.results import (
 )
 from provenance.evidence.verdict import judge_pair
 from provenance.suite.read import Blocks, Claim, Mark
-from provenance.vocabulary import InputsSpec
+from provenance.vocabulary import DEFAULT_ALPHA, InputsSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ GIVEN = "evidence"
 """Stands for the path of a suite where there is none."""
 
 
-def read_results(paths: Iterable[str | PathLike[str]], alpha: float = 1e-6) -> Results:
+def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_ALPHA) -> Results:
     """Read results and evidence, any number of files of each, into one.
 
     Parameters
@@ -106,7 +106,7 @@ def _plain(fields: Mapping[str, Any]) -> str:
     return json.dumps(kept)
 
 
-def results_of_evidence(given: Mapping[str, Evidence], alpha: float = 1e-6) -> Results:
+def results_of_evidence(given: Mapping[str, Evidence], alpha: float = DEFAULT_ALPHA) -> Results:
     """Make results of evidence by itself: nothing is claimed, and each pair is judged at ``alpha``.
 
     Parameters

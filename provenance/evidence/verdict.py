@@ -18,8 +18,9 @@ from provenance.evidence.wording import (
     share,
     strongest,
 )
+from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.statistics.pvalues import bonferroni, fisher, format_p
-from provenance.vocabulary import DESCENTS, PAIR_STATISTICS, Verdict
+from provenance.vocabulary import DESCENTS, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,7 +217,9 @@ def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
 def _measured_models(claim: Claim, evidence: Evidence) -> str:
     value = "no value" if evidence.value is None else f"{evidence.value:.4g}"
     if evidence.log10_p is None:
-        return f"{evidence.statistic} of the two models: {value}, which has no p-value"
+        row = REGISTRY.get(evidence.statistic)
+        nearer = "smaller" if row is not None and row.smaller_is_nearer else "larger"
+        return f"{evidence.statistic} of the two models: {value} ({nearer} is nearer); no p-value"
     permuted = f" by {evidence.permutations} permutations" if evidence.permutations else ""
     return (
         f"{evidence.statistic} of the two models: {value}, p = {format_p(evidence.log10_p)}{permuted} "

@@ -17,6 +17,7 @@ from provenance.evidence.records import Evidence
 from provenance.evidence.results import ClaimResult, Results, with_holm
 from provenance.evidence.verdict import decide, describe, judge_pair
 from provenance.gate.falsity import sentence
+from provenance.vocabulary import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from provenance.suite.read import Claim, Suite
 
 _Kind = TypeVar("_Kind", Results, Evidence)
-ALPHA = 1e-6
 TOLERANCE = 1e-6
 """Relative, of a log10 p-value: far above rounding, far below what would move a verdict."""
 CANNOT_SHOW = (
@@ -122,7 +122,7 @@ def _parsed(path: Path, kind: type[_Kind]) -> _Kind:
         raise UnreadableError(f"{path}: {error}") from None
 
 
-def verify(stored: Stored, alpha: float = ALPHA) -> tuple[Checked, ...]:
+def verify(stored: Stored, alpha: float = DEFAULT_ALPHA) -> tuple[Checked, ...]:
     """Check one file again: the thresholds, the judgements, the adjusted p-values, the controls.
 
     Evidence alone is judged at ``alpha``, and nothing is claimed of it.

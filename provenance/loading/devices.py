@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from provenance.errors import DeviceError, ProvenanceError, let_go
-from provenance.store.entry import make_private
+from provenance.store.files import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,7 +142,7 @@ def lock_name(device: str) -> str:
 
 
 def _first_free(names: Sequence[str], locks: Path) -> tuple[FileLock, str]:
-    make_private(locks)
+    make_folder(locks)
     while True:
         for name in names:
             lock = FileLock(locks / lock_name(name))

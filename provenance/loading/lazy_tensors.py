@@ -52,7 +52,3 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
 
     def __len__(self) -> int:
         return len(self._stored)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor, from its file's header alone."""
-        return self._stored[name].shape

@@ -35,7 +35,6 @@ __all__ = [
     "load_tokenizer",
     "quiet",
     "refuse_gaps",
-    "refuse_oversized",
 ]
 
 
@@ -44,12 +43,13 @@ def load_model(
     device: str,
     dtype: Dtype | None = None,
     memory: Memory | None = None,
+    skeleton: PreTrainedModel | None = None,
 ) -> PreTrainedModel:
     """Load a causal language model, in evaluation mode and without gradients.
 
-    No pickle is read, no network is asked, and no code of the checkpoint runs unless it was opened as
-    one whose code is trusted. transformers fills what
-    a checkpoint lacks with random numbers and only logs it [1]_; here that is an error.
+    No pickle is read, no network is asked, and the checkpoint's own code runs only if it was opened as
+    trusted. transformers fills what a checkpoint lacks with random numbers and only logs it [1]_; here
+    that is an error.
 
     Parameters
     ----------
@@ -62,6 +62,8 @@ def load_model(
     memory : Memory, optional
         A model that takes more is run block by block from its files (`is_streamed`): its blocks can
         be called by the model alone. None: it is loaded whatever it takes.
+    skeleton : PreTrainedModel, optional
+        What `load_skeleton` made of the checkpoint; None: it is built.
 
     Raises
     ------
@@ -76,8 +78,7 @@ def load_model(
     .. [1] https://huggingface.co/docs/transformers/main_classes/model
     """
     place = _device(device)
-    skeleton = load_skeleton(checkpoint)
-    refuse_oversized(checkpoint, skeleton)
+    skeleton = skeleton or load_skeleton(checkpoint)
     try:
         with quiet():
             if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
@@ -132,7 +133,8 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     Raises
     ------
     SourceError
-        The family is unknown or needs code of its own, or its configuration builds no model.
+        The family is unknown or needs code of its own, its configuration builds no model, or it implies
+        more than `EXCESS` times the parameters that the files hold.
     """
     _know(checkpoint)
     _refuse_hollow(checkpoint)
@@ -151,6 +153,7 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     # as in load_model: a wrong configuration raises anything
     except Exception as error:
         raise _explain(error, checkpoint, "meta") from error
+    _refuse_oversized(checkpoint, model)
     return model.eval()
 
 
@@ -278,14 +281,8 @@ def _refuse_hollow(checkpoint: Checkpoint) -> None:
 COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "num_attention_heads")
 
 
-def refuse_oversized(checkpoint: Checkpoint, skeleton: PreTrainedModel) -> None:
-    """Refuse a configuration of a far greater model than the files hold, before memory is taken for it.
-
-    Raises
-    ------
-    SourceError
-        It implies more than `EXCESS` times the parameters that are there.
-    """
+def _refuse_oversized(checkpoint: Checkpoint, skeleton: PreTrainedModel) -> None:
+    """Refuse a configuration of a far greater model than the files hold, before memory is taken for it."""
     wanted = sum(parameter.numel() for parameter in skeleton.parameters())
     buffers = sum(buffer.numel() for buffer in skeleton.buffers())
     if wanted > EXCESS * checkpoint.parameters + SLACK or buffers > checkpoint.parameters + 2**32:

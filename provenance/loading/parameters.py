@@ -49,29 +49,6 @@ class ModelTensors:
         self._skeleton = skeleton
         self._last: tuple[Origin | None, dict[str, torch.Tensor]] = (None, {})
 
-    def has(self, parameter: str) -> bool:
-        """Whether the files have what the parameter is made of; no data is read.
-
-        Raises
-        ------
-        SourceError
-            The skeleton is needed and cannot be built.
-        """
-        return self._direct(parameter) is not None or self._index.name_of(parameter) is not None
-
-    def shape(self, parameter: str) -> tuple[int, ...]:
-        """The shape of a parameter; no data is read.
-
-        Raises
-        ------
-        SourceError
-            The files do not have it, or the skeleton is needed and cannot be built.
-        """
-        stored = self._direct(parameter)
-        if stored is not None:
-            return self._tensors.shape(stored)
-        return self._index.shapes[self._indexed(parameter)]
-
     def read(self, parameter: str) -> torch.Tensor:
         """The parameter, in its stored dtype, on the CPU.
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from provenance.architecture.collect import largest_list
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -32,21 +34,10 @@ def device_map(skeleton: PreTrainedModel, device: str) -> dict[str, str]:
     skeleton : PreTrainedModel
         On the meta device.
     """
-    stack = _stack(skeleton)
     places: dict[str, str] = {}
-    _place(skeleton, "", stack, device, places)
+    _place(skeleton, "", largest_list(skeleton), device, places)
     head = _untied_head(skeleton)
     return places | ({head: DISK} if head in places else {})
-
-
-def _stack(model: torch.nn.Module) -> str:
-    """Path of the list of modules that holds most of the parameters: the blocks."""
-    lists = {
-        name: sum(weight.numel() for weight in module.parameters())
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.ModuleList)
-    }
-    return max(lists, key=lambda name: lists[name], default="")
 
 
 def _place(

@@ -10,10 +10,9 @@ from provenance.plugin import options
 from provenance.plugin.precompute import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from provenance.comparison.executor import Executor
-    from provenance.vocabulary import Stage
 
 
 @pytest.fixture(scope="session")
@@ -32,19 +31,7 @@ def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> I
     from provenance.plugin.progress import Progress
 
     progress = Progress(pytestconfig)
-    executor = executor_of(pytestconfig, progress)
+    executor = options.executor_of(pytestconfig, progress)
     tell(executor, pytestconfig, [item.nodeid for item in request.session.items])
     yield executor
     progress.clear()
-
-
-def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None) -> Executor:
-    """An executor as the options say."""
-    from provenance.comparison.executor import Executor
-
-    return Executor(
-        options.store_of(config),
-        config.getoption("--provenance-device"),
-        on_stage,
-        memory=options.memory(config),
-    )

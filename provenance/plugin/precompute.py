@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,19 +68,18 @@ class Ahead:
         if self._done:
             return
         self._done = True
-        from provenance.cluster import key_of, run_plan
+        from provenance.cluster import run_plan
         from provenance.errors import ProvenanceError
-        from provenance.plugin.fixtures import executor_of
         from provenance.plugin.progress import Progress
 
         plan, progress = planned(config, ids), Progress(config)
         try:
-            failures = run_plan(plan, executor_of(config, None), self._backend, progress)
+            failures = run_plan(plan, options.executor_of(config, None), self._backend, progress)
         except ProvenanceError as error:
             raise pytest.UsageError(str(error)) from None
         finally:
             progress.clear()
-        found = {key_of(comparison): error for comparison, error in failures.items()}
+        found = {_key(comparison): error for comparison, error in failures.items()}
         config.stash[_FAILED] = found
         told = {key: [type(error).__name__, str(error)] for key, error in found.items()}
         self._file.write_text(json.dumps(told), encoding="utf-8")
@@ -90,10 +90,8 @@ def tell(executor: Executor, config: pytest.Config, ids: Iterable[str]) -> None:
     failed = _failures(config)
     if not failed:
         return
-    from provenance.cluster import key_of
-
     for comparison in planned(config, ids).comparisons:
-        error = failed.get(key_of(comparison))
+        error = failed.get(_key(comparison))
         if error is not None:
             executor.remember(comparison, error)
 
@@ -111,6 +109,13 @@ def _failures(config: pytest.Config) -> dict[str, ProvenanceError]:
     return {key: retold(kind, text) for key, (kind, text) in told.items()}
 
 
+def _key(comparison: Comparison) -> str:
+    """Digest of a comparison, which names it in the file of failures."""
+    from provenance.store.store import digest_of
+
+    return digest_of(asdict(comparison))
+
+
 def runs_tests(session: pytest.Session) -> bool:
     """Whether pytest goes on to tests: not for a list of them, nor after mistakes in collected files."""
     option = session.config.option
@@ -120,45 +125,22 @@ def runs_tests(session: pytest.Session) -> bool:
 
 def planned(config: pytest.Config, ids: Iterable[str]) -> Plan:
     """What tests with these ids need computed, in their order, controls included."""
-    from provenance.comparison.plan import Plan
+    from provenance.comparison.plan import Plan, needs
+    from provenance.plugin.cases import tested_claims
     from provenance.suite.read import load
 
-    suites: dict[str, Suite] = {}
+    suites: dict[str, tuple[Suite, dict[str, Claim]]] = {}
 
-    def needed() -> Iterator[Comparison]:
+    def comparisons() -> Iterator[Comparison]:
         for nodeid in ids:
             path, _, test = nodeid.partition("::")
             if not options.is_suite(path, config):
                 continue
             if path not in suites:
-                suites[path] = load(config.rootpath / path)
+                suite = load(config.rootpath / path)
+                suites[path] = suite, tested_claims(suite)
             name, _, part = test.partition("[")
-            yield from _of_test(suites[path], name, part.removesuffix("]"))
+            suite, claims = suites[path]
+            yield from needs(suite, claims[name], part.removesuffix("]")).comparisons()
 
-    return Plan.of(needed())
-
-
-def _of_test(suite: Suite, name: str, part: str) -> Iterator[Comparison]:
-    """What one test needs, as `provenance.plugin.checks.check` asks for it."""
-    from provenance.comparison.plan import comparison, negative_control, positive_control
-    from provenance.plugin.checks import NULL, POSITIVE, VERDICT
-
-    claim = _claim(suite, name, control=part == POSITIVE)
-    if claim.skip is not None:
-        return
-    if part == POSITIVE:
-        yield positive_control(suite, claim)
-        return
-    yield comparison(suite, claim)
-    if part == NULL:
-        yield negative_control(suite, claim)
-    if part == VERDICT and suite.controls and claim.expect == "independent":
-        yield positive_control(suite, claim)
-
-
-def _claim(suite: Suite, name: str, *, control: bool) -> Claim:
-    from provenance.comparison.plan import controlled
-
-    if control:
-        return controlled(suite.claims)[name.removeprefix("control-")]
-    return next(claim for claim in suite.claims if claim.id == name)
+    return Plan.of(comparisons())

@@ -9,6 +9,7 @@ from scipy.stats import beta
 
 from provenance.evidence.null_control import null_p_values
 from provenance.report.charts import Quantiles
+from provenance.statistics import UNIFORM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +51,7 @@ def of_independence(results: Iterable[ClaimResult]) -> tuple[float, ...]:
         and result.judgement.state == "holds"
         and result.evidence is not None
         and result.evidence.pairing == "same-index"
-        and result.evidence.statistic != "generalized"
+        and result.evidence.statistic in UNIFORM
         for block in result.blocks
         if block.mlps is None
         for log10_p in [part.log10_p for part in block.parts] or [block.log10_p]

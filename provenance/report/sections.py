@@ -13,6 +13,7 @@ from provenance.report.facts import of_claim
 from provenance.report.heat import heat_of
 from provenance.report.view import ControlView, Figure, Panel, Row, Section
 from provenance.report.words import STATUSES, p_or_dash, sentence, status
+from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def _panels(
     if len(drawn) > most:  # the strongest, the weakest, and some between
         ranks = {round(i * (len(drawn) - 1) / (most - 1)) for i in range(most)}
         drawn = [block for block in drawn if by_strength.index(block) in ranks]
-    names = ("gate", "down" if evidence.statistic == "generalized" else "up")
+    row = REGISTRY.get(evidence.statistic)  # evidence may be of a statistic that is gone
+    names = ("gate", "up") if row is None else row.matched
     return tuple(
         Panel(
             id=f"{anchor}-m{block.candidate_block}",

@@ -56,6 +56,12 @@ class ConstrainedResult:
         alike: NDArray[np.int64] = self.matching[self.matching[:, 0] == self.matching[:, 1]]
         return alike[np.argsort(alike[:, 0])]
 
+    def matchings(self, most: int) -> None:
+        """None: there is one matching, and the identity."""
+
+    def imitation_fits(self) -> None:
+        """None: the units themselves are matched."""
+
 
 def constrained(
     statistic: str,

@@ -134,6 +134,14 @@ class GeneralizedResult:
         """None, (0, 2) int64: units of the proxies are no units of the models."""
         return np.zeros((0, 2), dtype=np.int64)
 
+    def matchings(self, most: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The partners of at most that many units of the candidate's proxy, by input and by output."""
+        return self.matching.matchings(most)
+
+    def imitation_fits(self) -> tuple[float, float]:
+        """R^2 of the nonlinear part, of the candidate's proxy and of the reference's."""
+        return self.fits[0].nonlinear, self.fits[1].nonlinear
+
     def agreement_log10_p(self) -> float:
         """log10 of a bound on the chance of so many agreements; see `log10_p_of_agreements`."""
         return log10_p_of_agreements(self.agreeing(), self.live)

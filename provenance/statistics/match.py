@@ -102,7 +102,7 @@ class MatchResult:
         alike: NDArray[np.int64] = self.gate_matching[same]
         return alike[np.argsort(alike[:, 0])]
 
-    def partners(self, most: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def matchings(self, most: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """What gate and up pair some units of the narrower side with, on the wider one.
 
         Parameters
@@ -121,6 +121,9 @@ class MatchResult:
         kept = order[places]
         gate, up = (m[kept, 1 - narrow].tolist() for m in (self.gate_matching, self.up_matching))
         return tuple(gate), tuple(up)
+
+    def imitation_fits(self) -> None:
+        """None: the MLPs themselves are matched."""
 
 
 def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:

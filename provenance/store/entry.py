@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
-import shutil
 import stat
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from provenance.errors import StoreError
+from provenance.store.files import file_sha256, for_owner, restrict_to_owner, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -89,12 +87,6 @@ def digest_of(fields: Mapping[str, JSON]) -> str:
     return hashlib.sha256(canonical(dict(fields)).encode()).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex, without reading it into memory at once."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Signature]:
     """Write the manifest of a folder that was just filled, and see all of it on to the disk.
 
@@ -108,7 +100,7 @@ def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Sign
     StoreError
         If the folder holds anything but files and folders, or a manifest already.
     """
-    _close(folder)
+    restrict_to_owner(folder)
     try:
         found = dict(_walk(folder))
     except TornError as error:
@@ -190,35 +182,6 @@ def verified(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry | Non
     return entry
 
 
-def sync(path: Path) -> None:
-    """Flush a file or folder to the disk."""
-    if os.name == "nt" and path.is_dir():  # a folder cannot be opened there
-        return
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def is_full(error: Exception) -> bool:
-    """Whether there is no room left; what writes in another language says so in words alone."""
-    full = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-    return getattr(error, "errno", None) in full or os.strerror(errno.ENOSPC) in str(error)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Return the bytes of all files below a folder, whatever they are."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += (Path(parent) / name).lstat().st_size
-            except FileNotFoundError:  # removed by another process since it was listed
-                continue
-    return total
-
-
 def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
     """Yield every file below a folder by its relative name, following no link."""
     with os.scandir(folder) as children:
@@ -273,82 +236,6 @@ def _is_file_record(record: object) -> bool:
         and isinstance(record["sha256"], str)
         and _SHA256.fullmatch(record["sha256"]) is not None
     )
-
-
-def identity(path: Path) -> dict[str, JSON]:
-    """Return what tells one state of a file from another without reading it."""
-    status = path.stat()
-    return {
-        "path": str(path),
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "ctime_ns": status.st_ctime_ns,  # tools set mtime back; nobody sets ctime
-        "inode": status.st_ino,
-    }
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder for its owner alone, and those above it that are missing."""
-    make_folder(folder, 0o700)
-
-
-def make_folder(folder: Path, mode: int) -> None:
-    """Make a folder, and those above it that are missing, all of a mode.
-
-    pathlib gives the mode to the last alone, and to the others whatever the umask leaves.
-    """
-    try:
-        folder.mkdir(mode=mode, exist_ok=True)
-    except FileNotFoundError:
-        if folder.parent == folder:
-            raise
-        make_folder(folder.parent, mode)
-        folder.mkdir(mode=mode, exist_ok=True)
-
-
-def for_owner(path: str, flags: int) -> int:
-    """Open a file that its owner alone may read: an opener for `open`."""
-    return os.open(path, flags, 0o600)
-
-
-def _close(folder: Path) -> None:
-    """Take from a folder and all in it what others than its owner may do, however it was written."""
-    inner = (Path(at) / name for at, folders, files in os.walk(folder) for name in folders + files)
-    for path in (folder, *inner):
-        mode = path.lstat().st_mode
-        if mode & 0o077 and not stat.S_ISLNK(mode):
-            with suppress(PermissionError):  # a file system that has one mode for all
-                path.chmod(stat.S_IMODE(mode) & 0o700)
-
-
-def put_whole(path: Path, write: Callable[[Path], Any], *, new: bool = False) -> None:
-    """Have a file in a folder as a whole or not at all, as an object store has it.
-
-    ``write`` is given a file beside it. With ``new`` what is there already stays, and FileExistsError is
-    raised.
-    """
-    make_private(path.parent)
-    descriptor, name = tempfile.mkstemp(prefix=".", dir=path.parent)
-    os.close(descriptor)
-    aside = Path(name)
-    try:
-        write(aside)
-        sync(aside)
-        if new:
-            path.hardlink_to(aside)
-        else:
-            aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder; what its owner has moved into place meanwhile is gone already."""
-    with suppress(FileNotFoundError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def last_used(folder: Path) -> float:

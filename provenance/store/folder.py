@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from provenance.errors import ProvenanceError, StoreError
-from provenance.store.entry import is_full, lock_name, make_private, remove, sync
+from provenance.store.entry import lock_name
+from provenance.store.files import is_disk_full, make_folder, remove, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,12 +49,12 @@ class Shelf:
 
     def aside(self, folder: Path) -> Path:
         """Make an empty folder beside all entries, for whoever holds the lock of this one."""
-        make_private(self._tmp)
+        make_folder(self._tmp)
         return Path(tempfile.mkdtemp(prefix=f"{lock_name(folder)}.", dir=self._tmp))
 
     def put(self, aside: Path, folder: Path) -> None:
         """Rename a complete entry into its place, which is empty; its lock is held."""
-        make_private(folder.parent)
+        make_folder(folder.parent)
         aside.rename(folder)
         sync(folder.parent)
 
@@ -115,7 +116,7 @@ class Shelf:
 
     def _prepare(self) -> None:
         for folder in (self.root, self.base, self.base / "locks"):
-            make_private(folder)
+            make_folder(folder)
 
     @property
     def _tmp(self) -> Path:
@@ -157,7 +158,7 @@ class Shelf:
         except ProvenanceError:
             raise
         except Exception as error:
-            if not is_full(error):
+            if not is_disk_full(error):
                 raise
             raise self._unusable(error) from error
 
@@ -179,7 +180,7 @@ class Shelf:
         )
         if isinstance(error, OSError):
             what, where = error.strerror or what, f" ({error.filename})" if error.filename else ""
-        if is_full(error):
+        if is_disk_full(error):
             what = os.strerror(errno.ENOSPC)
             advice = f"make room (`provenance store gc`), or set {self._variable} to a larger disk"
         return StoreError(f"cannot use the store {self.root}: {what}{where}; {advice}")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from provenance.errors import StoreError
-from provenance.store.entry import put_whole
+from provenance.store.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class FolderNotes:
         """Note a text; see `Notes`."""
         path = self._path(name)
         with self._usable():
-            put_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+            write_whole(path, text)
 
     def read(self, name: str) -> str | None:
         """Return what was noted, or None."""

@@ -7,12 +7,13 @@ import re
 import shutil
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from provenance.errors import ProvenanceError, StoreError, extra, one_line
-from provenance.store.entry import put_whole
+from provenance.store.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -151,7 +152,7 @@ class Objects:
         opened, path = self._at(name)
         with self._translated():
             if self._is_folder:
-                put_whole(Path(path), lambda aside: shutil.copyfile(source, aside))
+                write_whole(Path(path), partial(shutil.copyfile, source))
             else:
                 opened.put_file(str(source), path)
 
@@ -160,7 +161,7 @@ class Objects:
         opened, path = self._at(name)
         with self._translated():
             if self._is_folder:
-                put_whole(Path(path), lambda aside: aside.write_bytes(data))
+                write_whole(Path(path), data)
             else:
                 opened.pipe_file(path, data)
 
@@ -184,7 +185,7 @@ class Objects:
 
     def _create(self, opened: Any, path: str, data: bytes) -> None:
         if self._is_folder:
-            put_whole(Path(path), lambda aside: aside.write_bytes(data), new=True)
+            write_whole(Path(path), data, new=True)
         else:
             opened.pipe_file(path, data, mode="create")
 

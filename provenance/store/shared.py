@@ -29,9 +29,8 @@ from provenance.store.entry import (
     close,
     digest_of,
     files_of,
-    for_owner,
-    make_private,
 )
+from provenance.store.files import for_owner, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,7 +96,7 @@ class Distant:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         for name, file in files.items():
             path = folder.joinpath(*name.split("/"))
-            make_private(path.parent)
+            make_folder(path.parent)
             self._bring(f"{self._place(kind, digest)}/{file['sha256']}", file, path)
         return close(folder, text)
 

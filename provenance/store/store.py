@@ -34,15 +34,13 @@ from provenance.store.entry import (
     Entry,
     TornError,
     digest_of,
-    file_sha256,
-    folder_bytes,
-    identity,
     last_used,
     lock_name,
     remember,
     seal,
     verified,
 )
+from provenance.store.files import file_sha256, file_state, folder_bytes
 from provenance.store.folder import Shelf
 from provenance.store.notes import DistantNotes, FolderNotes
 from provenance.store.objects import Objects, is_url
@@ -197,11 +195,11 @@ class Store:
     def remembered(self, path: Path, what: str, compute: Callable[[Path], str]) -> str:
         """Return what `compute` makes of a file, under the name `what`; read once, as by `sha256`."""
         real = path.resolve(strict=True)
-        known = identity(real)
+        known = file_state(real)
 
         def build(folder: Path) -> None:
             text = compute(real)
-            if identity(real) != known:
+            if file_state(real) != known:
                 raise StoreError(f"{path} changed while it was read; wait until it is complete")
             (folder / what).write_text(text, encoding="utf-8")
 

@@ -30,6 +30,8 @@ from provenance.suite.trees import nodes
 from provenance.suite.yaml12 import Document, Mark, read
 from provenance.suite.yaml_limits import MAX_BYTES, position
 from provenance.vocabulary import (
+    DEFAULT_ALPHA,
+    DEFAULT_STATISTIC,
     PERMUTATIONS,
     Inconclusive,
     InputsSpec,
@@ -319,8 +321,6 @@ def absolute(path: str, folder: Path) -> str:
 
 def _statistics(pair: PairDocument, suite: SuiteDocument) -> list[StatisticName]:
     """The statistics of a pair, each of them a claim."""
-    from provenance.suite.rules import DEFAULT_STATISTIC
-
     named = _first(pair.statistic, suite.defaults.statistic, DEFAULT_STATISTIC)
     return named if isinstance(named, list) else [named]
 
@@ -328,7 +328,7 @@ def _statistics(pair: PairDocument, suite: SuiteDocument) -> list[StatisticName]
 def _claim(
     pair: PairDocument, suite: SuiteDocument, mark: Mark, statistic: StatisticName, claims: int
 ) -> Claim:
-    from provenance.suite.rules import DEFAULT_ALPHA, claim_id
+    from provenance.suite.rules import claim_id
 
     defaults = suite.defaults
     alpha = _first(pair.alpha, defaults.alpha, DEFAULT_ALPHA)

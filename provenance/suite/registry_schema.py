@@ -15,7 +15,7 @@ from provenance.suite.schema import (
     Version,
     Written,
 )
-from provenance.vocabulary import StatisticName
+from provenance.vocabulary import DEFAULT_ALPHA, DEFAULT_STATISTIC, StatisticName
 
 REGISTRY_VERBATIM = VERBATIM | {"folder", "pair"}
 """Keys of a registry under which a plain scalar is text, whatever it looks like."""
@@ -33,8 +33,8 @@ class RegistryDocument(Part):
 
     version: Version
     inputs: InputsDocument = Field(default_factory=InputsDocument)
-    statistic: StatisticName = "kinship"
-    alpha: Alpha = 1e-6
+    statistic: StatisticName = DEFAULT_STATISTIC
+    alpha: Alpha = DEFAULT_ALPHA
     models: dict[ModelName, ModelDocument] = Field(default_factory=dict)
     folder: Written | None = None
     exhaustive: bool = False

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from provenance.statistics import DISTANCES, WITHOUT_P
 from provenance.suite.messages import NO_PAIRS, describe
 from provenance.suite.trees import kin, nodes
 from provenance.suite.yaml_limits import find_unprintable, shown
-from provenance.vocabulary import DISTANCES, PERMUTATIONS, WITHOUT_P, StatisticName
+from provenance.vocabulary import (
+    DEFAULT_ALPHA,
+    DEFAULT_STATISTIC,
+    PERMUTATIONS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,10 +25,8 @@ if TYPE_CHECKING:
     from provenance.suite.trees import Kin, Node
     from provenance.suite.yaml12 import Document, YamlPath
 
-DEFAULT_ALPHA = 1e-6
 MAX_BASES = 10
 """Adapters on adapters: no more than these, so that a circle is seen."""
-DEFAULT_STATISTIC: StatisticName = "kinship"
 SOURCES = ("recipe", "path", "repo", "url")
 
 

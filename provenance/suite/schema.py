@@ -18,7 +18,16 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import TypeAliasType
 
-from provenance.vocabulary import Dtype, Inconclusive, InputKind, Relationship, StatisticName
+from provenance.vocabulary import (
+    DEFAULT_SEED,
+    DEFAULT_SEQUENCE_LENGTH,
+    DEFAULT_TOKENS,
+    Dtype,
+    Inconclusive,
+    InputKind,
+    Relationship,
+    StatisticName,
+)
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 URL_PATTERN = r"^[a-z][a-z0-9]*://\S+$"
@@ -145,11 +154,13 @@ class InputsDocument(Part):
         description="stdlib: sources of Python's standard library. topics: prose of Python's "
         "manual. Else a UTF-8 file, relative to the suite.",
     )
-    tokens: int = Field(4096, ge=16, le=10_000_000, description="Token positions in all.")
+    tokens: int = Field(DEFAULT_TOKENS, ge=16, le=10_000_000, description="Token positions in all.")
     sequence_length: int = Field(
-        256, ge=2, le=1_000_000, description="Token positions in a sequence."
+        DEFAULT_SEQUENCE_LENGTH, ge=2, le=1_000_000, description="Token positions in a sequence."
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="Seed of everything that is drawn at random.")
+    seed: int = Field(
+        DEFAULT_SEED, ge=0, lt=2**32, description="Seed of everything that is drawn at random."
+    )
 
 
 class Choices(Part):

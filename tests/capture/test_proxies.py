@@ -172,7 +172,7 @@ def test_proxies_are_what_the_distillation_made(measure, store, plain_family):
     from provenance.statistics.generalized import distil
 
     measure("kin")
-    work = PerModel(store, "auto", lambda _: None, Memory())
+    work = PerModel(store, "auto", lambda _: None, Memory(), FAST)
     checkpoint = Executor(store).checkpoint(ModelSpec(path=str(plain_family.kin)))
     computed = store.journal()
     units = ProxyUnits(work.proxies(checkpoint, QUICK, 0).path, "candidate", "cpu")

@@ -34,7 +34,7 @@ from provenance.gate.verify import verify as check_stored
 from provenance.inputs.tokens import Reader, choose_again
 from provenance.loading.lazy_tensors import LazyTensors
 from provenance.report import render_report
-from provenance.store.entry import file_sha256
+from provenance.store.files import file_sha256
 from provenance.store.store import Store
 from provenance.suite.model_cards import read_card
 from provenance.suite.read import loads

@@ -79,9 +79,9 @@ def test_permuted_rescaled_and_sign_flipped_units_are_recognised():
 def test_the_partners_of_kin_lie_on_a_line_and_those_of_strangers_do_not(m, n):
     b = model(24, seed=1)
     a, b = pick(b, range(m)), pick(b, range(n))
-    gate, up = match(a, b).partners(most=99)
+    gate, up = match(a, b).matchings(most=99)
     assert gate == up == tuple(range(min(m, n)))
-    gate, up = match(a, model(n, seed=2)).partners(most=5)
+    gate, up = match(a, model(n, seed=2)).matchings(most=5)
     assert len(gate) == len(up) == 5
     assert max(*gate, *up) < max(m, n)
     assert gate != up

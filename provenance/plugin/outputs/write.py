@@ -19,7 +19,7 @@ def write(path: Path, text: str) -> Iterable[str]:
     iterable of str
         Complaints: why it could not be written.
     """
-    from provenance.store.entry import make_folder
+    from provenance.store.files import make_folder
 
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,0 +1,191 @@
+"""Inspect a folder once: its format, its configuration and the headers of its tensors, all verified."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from provenance.checkpoints.folder import (
+    ADAPTER_CONFIG,
+    CONFIG,
+    INDEX,
+    SINGLE,
+    contained,
+    read_object,
+)
+from provenance.checkpoints.formats import Contents, detect_format
+from provenance.checkpoints.safetensors_header import PLAIN, StoredTensor, stored_tensors
+from provenance.errors import SourceError
+from provenance.vocabulary import BLOCK_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+
+
+def inspect(place: Path, *, allow_pickle: bool = False) -> Contents:
+    """Read what a folder, or a GGUF file, holds, and verify it as far as no weight need be read.
+
+    Parameters
+    ----------
+    place : pathlib.Path
+        A folder, or a GGUF file.
+    allow_pickle : bool
+        Whether weights in a pickle may be read.
+
+    Raises
+    ------
+    SourceError
+        As `detect_format`; or the configuration is missing or cannot be meant, a file of weights is torn,
+        two files hold a tensor of one name, the index names other tensors than its files, or weights are
+        codes without a word on how they are to be read.
+    """
+    contents = detect_format(place, allow_pickle=allow_pickle)
+    if contents.format == "gguf":
+        return contents
+    if contents.format != "plain":
+        name = ADAPTER_CONFIG if contents.format == "adapter" else CONFIG
+        return replace(contents, config=read_object(contained(contents.folder, name)))
+    config = _config(contents.folder)
+    tensors = _tensors(contents)
+    method = _quantization(contents.folder, config, tensors)
+    return replace(
+        contents,
+        format="plain" if method is None else "quantized",
+        config=config,
+        tensors=tensors,
+        method=method,
+    )
+
+
+def setting(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
+    """Find the first positive integer under `keys`, also of the text part of a multimodal model."""
+    text = config.get("text_config")
+    for part in (config, text if isinstance(text, dict) else {}):
+        for key in keys:
+            value = part.get(key)
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return value
+    return None
+
+
+def has_code(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint asks for code of its own, for the model or for the tokenizer.
+
+    Raises
+    ------
+    SourceError
+        The code is to come from another repository, or is not in the folder.
+    """
+    tokenizer = folder / "tokenizer_config.json"
+    settings = read_object(contained(folder, tokenizer.name)) if os.path.lexists(tokenizer) else {}
+    classes = [*_classes(config.get("auto_map")), *_classes(settings.get("auto_map"))]
+    for name in classes:
+        if "--" in name:
+            raise SourceError(
+                f"{folder} asks for code of another repository ({name}); "
+                "put the code into the checkpoint's own folder"
+            )
+        contained(folder, name.partition(".")[0] + ".py")
+    return bool(classes)
+
+
+def _classes(auto_map: Any) -> list[str]:
+    values = auto_map.values() if isinstance(auto_map, dict) else [auto_map]
+    flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    return [item for item in flat if isinstance(item, str)]
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Read the configuration beside a checkpoint's weights, and refuse one that cannot be meant."""
+    file = folder / CONFIG
+    if not os.path.lexists(file):
+        raise SourceError(
+            f"{folder} has no {CONFIG}; give the folder of a checkpoint that transformers saved"
+        )
+    config = read_object(contained(folder, CONFIG))
+    if not isinstance(config.get("model_type"), str) or not config["model_type"]:
+        raise SourceError(f"{file} has no 'model_type'; save the model again with transformers")
+    if (setting(config, BLOCK_KEYS) or 0) > BLOCK_LIMIT:
+        raise SourceError(f"{file} claims more than {BLOCK_LIMIT:,} blocks; no model has so many")
+    # transformers would load other files than those that are digested
+    other = config.get("transformers_weights")
+    usual = SINGLE if os.path.lexists(folder / SINGLE) else INDEX
+    if other is not None and other != usual:
+        raise SourceError(f"{file} asks for the weights {other!r}, not {usual}; rename them")
+    if os.path.lexists(folder / ADAPTER_CONFIG):
+        raise SourceError(
+            f"{folder} has an adapter ({ADAPTER_CONFIG}) beside its weights; "
+            "merge it, or move it away"
+        )
+    return config
+
+
+def _tensors(contents: Contents) -> dict[str, StoredTensor]:
+    """Every tensor that a loader would read, by name, sorted."""
+    tensors: dict[str, StoredTensor] = {}
+    for file in contents.files:
+        for tensor in stored_tensors(file):
+            other = tensors.setdefault(tensor.name, tensor)
+            if other is not tensor:
+                raise SourceError(f"{file} holds {tensor.name!r}, and so does {other.file.name}")
+    if contents.index:
+        _refuse_other_tensors(contents, tensors)
+    return dict(sorted(tensors.items()))
+
+
+def _refuse_other_tensors(contents: Contents, tensors: Mapping[str, StoredTensor]) -> None:
+    """Refuse an index that is of other tensors than its files: half of a save, or a forgery."""
+    for name, shard in sorted(contents.index.items()):
+        file = contents.folder / shard
+        if name not in tensors or tensors[name].file != file:
+            raise SourceError(
+                f"{file} has no tensor {name[:100]!r}, which the index says it has; "
+                "download or save the checkpoint again"
+            )
+    for name, tensor in tensors.items():
+        if name not in contents.index:
+            raise SourceError(
+                f"{tensor.file} has the tensor {name[:100]!r}, which the index does not list; "
+                "download or save the checkpoint again"
+            )
+
+
+def _quantization(
+    folder: Path, config: Mapping[str, Any], tensors: Mapping[str, StoredTensor]
+) -> str | None:
+    """The method by which the weights are quantized; refuse what the configuration and they disagree on."""
+    packed = [tensor for tensor in tensors.values() if _is_packed(tensor)]
+    settings = config.get("quantization_config")
+    if settings is None:
+        for tensor in packed:
+            if tensor.name.endswith("weight"):
+                raise SourceError(
+                    f"{tensor.file}: {tensor.name} is of type {tensor.dtype}, but {CONFIG} has no "
+                    "'quantization_config' that says how to read it; save the checkpoint again"
+                )
+        return None
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    if not isinstance(method, str):
+        raise SourceError(
+            f"{folder / CONFIG} has a 'quantization_config' without 'quant_method'; "
+            "remove it if the weights are plain"
+        )
+    if not packed:
+        raise SourceError(
+            f"{folder / CONFIG} says {method!r}, but no weight is quantized; "
+            "remove 'quantization_config' from it"
+        )
+    return method
+
+
+def _is_packed(tensor: StoredTensor) -> bool:
+    """Whether numbers are codes of weights, or weights in a type that is always scaled.
+
+    Masks and positions are whole numbers in plain models too.
+    """
+    usual = tensor.dtype in PLAIN | {"I64", "BOOL"} or tensor.name.endswith("bias")
+    return not usual and tensor.elements > 0 and len(tensor.shape) > 0
