@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
+from provenance.evidence.decide import aggregate, shows
 from provenance.evidence.records import PARTS, BlockEvidence, Evidence, check_values
-from provenance.evidence.verdict import Judgement, aggregate, claimed_blocks, shows
+from provenance.evidence.verdict import Judgement, claimed_blocks
 from provenance.statistics.pvalues import holm
 from provenance.suite.read import Blocks, Claim, Mark
 from provenance.vocabulary import DESCENTS, InputsSpec

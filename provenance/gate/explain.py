@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from provenance.errors import ProvenanceError
-from provenance.evidence.verdict import describe, judge_block, judge_pair, shows
+from provenance.evidence.decide import shows
+from provenance.evidence.verdict import judge_block, judge_pair
+from provenance.evidence.wording import describe
 from provenance.gate.falsity import WORDS, falsity, p_of
 from provenance.statistics.pvalues import format_p
 

@@ -11,9 +11,11 @@ import pytest
 from provenance._text import without_home
 from provenance.comparison.plan import VERDICT, block_of
 from provenance.errors import ProvenanceError, ProvenanceWarning
+from provenance.evidence.decide import decide
 from provenance.evidence.null_control import null_control
 from provenance.evidence.results import ClaimResult, ControlResult
-from provenance.evidence.verdict import Judgement, decide, describe, judge_block
+from provenance.evidence.verdict import Judgement, judge_block
+from provenance.evidence.wording import describe
 from provenance.plugin import options
 from provenance.plugin.outputs import junit
 from provenance.plugin.outputs.write import write

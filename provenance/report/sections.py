@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.evidence.verdict import shows
+from provenance.evidence.decide import shows
 from provenance.report import blocks as tables
 from provenance.report.charts import Point, p_values, scatter
 from provenance.report.facts import of_claim

@@ -42,7 +42,7 @@ def _run(results: Results) -> dict[str, str]:
 
 def summarize(node: pytest.Item, result: ClaimResult, where: str, claims: int) -> None:
     """Add what became of a claim to any of its tests, as JSON; ``claims`` is the number in its file."""
-    from provenance.evidence.verdict import describe as sentence
+    from provenance.evidence.wording import describe as sentence
 
     judgement = result.judgement
     fields = {
