@@ -1,4 +1,4 @@
-"""Power: what each statistic makes of each change of one model, at several strengths."""
+"""Power: the p-value of each statistic for each change of one model, at several strengths."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks._units import activations, match_euclidean, weight_rows
-from benchmarks._zoo import Zoo, load, members
-from provenance.comparison.blocks import Part, compare_blocks
-from provenance.errors import ArchitectureError
-from provenance.inputs.tokens import random_ids
-from provenance.recipes.settings import (
+from benchmarks._zoo import Zoo, members
+from fixtures.recipes.steps import (
     AddNoise,
     Distil,
     LoraMerge,
@@ -19,23 +16,29 @@ from provenance.recipes.settings import (
     MergeSlerp,
     MergeTies,
     PermuteHeads,
-    PermuteResidual,
-    PermuteUnits,
-    PruneDepth,
     PruneMagnitude,
-    PruneWidth,
     RescaleNorms,
-    RescaleUnits,
     RetrainMlp,
     RetrainSettings,
     RotateResidual,
     RoundTrip,
-    Step,
-    Train,
     TrainLora,
-    TrainSettings,
     TransplantMlp,
     UpscaleDepth,
+)
+from provenance.comparison.blocks import Component, compare_blocks
+from provenance.errors import ArchitectureError
+from provenance.inputs.tokens import random_ids
+from provenance.recipes.settings import TrainSettings
+from provenance.recipes.steps import (
+    PermuteResidual,
+    PermuteUnits,
+    PruneDepth,
+    PruneWidth,
+    RescaleUnits,
+    Step,
+    Train,
+    load,
 )
 from provenance.statistics import REGISTRY
 from provenance.statistics.permtest import l2_permtest
@@ -89,7 +92,7 @@ class Row:
     log10_ps: dict[str, list[float]] = field(default_factory=dict)
 
     def least(self, statistic: str) -> float | None:
-        """The strongest block."""
+        """Return the log10 p of the strongest block."""
         found = self.log10_ps.get(statistic)
         return min(found) if found else None
 
@@ -187,7 +190,7 @@ def _independent(zoo: Zoo, *, small: bool) -> Iterator[Change]:
 
 
 def changes(zoo: Zoo, *, small: bool) -> list[Change]:
-    """Return what is done to the base; a small run does less of it."""
+    """Return the changes of the base; a small run has fewer."""
     return [
         *_trained(zoo, small=small),
         *_perturbed(small=small),
@@ -223,7 +226,7 @@ class Relatives:
 
 @dataclass(frozen=True)
 class _Side:
-    """A model's parameters, and its units by what a statistic is computed on."""
+    """A model and its units on each kind of input."""
 
     model: PreTrainedModel
     units: dict[str, MemoryUnits]
@@ -240,7 +243,7 @@ def _side(path: Path, text: torch.Tensor, noise: torch.Tensor) -> _Side:
 
 
 def _tests() -> dict[str, list[tuple[str, BlockTest]]]:
-    """Return for each statistic what its parts are computed on, and by what."""
+    """Return, for each statistic, the inputs and the test of each of its parts."""
     match, rows = REGISTRY["match"].load(), REGISTRY["match_weights"].load()
     cosine = REGISTRY["match_cosine"].load()
     return {
@@ -276,7 +279,7 @@ def _compare(candidate: _Side, base: _Side) -> dict[str, list[float]]:
     pairing: Pairing = "same-index" if depths[0] == depths[1] else "best-of-reference"
     found = {}
     for name, tests in _tests().items():
-        parts = [Part(name, test, candidate.units[on], base.units[on]) for on, test in tests]
+        parts = [Component(name, test, candidate.units[on], base.units[on]) for on, test in tests]
         table = compare_blocks(parts, pairing, seed=0)
         found[name] = [block.log10_p for block in table.blocks if block.log10_p is not None]
     found["l2"] = _distance(candidate.model, base.model)
@@ -284,7 +287,7 @@ def _compare(candidate: _Side, base: _Side) -> dict[str, list[float]]:
 
 
 def _distance(candidate: PreTrainedModel, base: PreTrainedModel) -> list[float]:
-    """Return PERMTEST of l2, of the whole models, or nothing where it is not defined."""
+    """Return PERMTEST of l2 on the whole models, or an empty list where it is not defined."""
     parameters = [
         {name: tensor.detach() for name, tensor in model.named_parameters()}
         for model in (candidate, base)
@@ -322,6 +325,6 @@ def by_tokens(
             row = found.setdefault(f"{what}: {name}", {})
             for count in tokens:
                 sides = (side.units[on].first(count) for side in (candidate, base))
-                table = compare_blocks([Part(name, test, *sides)], "same-index", seed=0)
+                table = compare_blocks([Component(name, test, *sides)], "same-index", seed=0)
                 row[count] = [b.log10_p for b in table.blocks if b.log10_p is not None]
     return found

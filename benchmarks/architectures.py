@@ -1,4 +1,4 @@
-"""What the blocks of every causal architecture of the installed transformers hold.
+"""Trace the blocks of every causal architecture of the installed transformers, and write a page.
 
 ``python -m benchmarks.architectures --output docs/architectures.md``
 """
@@ -87,30 +87,36 @@ def page(outcomes: Sequence[Outcome], seconds: float) -> str:
 
 HEAD = """# Architectures
 
-What the blocks of every causal language model of transformers hold, and where gate, up and down lie.
-Found by following the data through one forward pass (`provenance.architecture.trace`), with no names of
-models or modules, and made by
+This page lists what the blocks of every causal language model of transformers hold, and where gate, up and
+down lie. Tracing follows the data through one forward pass, and knows no names of models or modules.
+This command makes the page:
 
+<!-- not run: it takes a quarter of an hour; tests/docs/test_architectures_page.py makes a part -->
 ```console
 {command}
 ```
 
 * {versions}
-* {count} model types; {full} traced in their default size without weights, {small} in a small size with
-  random ones; {minutes:.0f} minutes on one core
+* {count} model types: {full} were traced in their default size without weights, {small} in a small size
+  with random weights; {minutes:.0f} minutes on one core
 * {checked}"""
 
-READING = """Paths are within a block. `[:I]` and `[I:]` are the first and the second half of a fused
-projection's channels, `[::2]` and `[1::2]` the even and the odd ones, `[e]` one for each expert.
-*Blocks* counts those with an MLP and all, in the default size; what the others hold follows. *Small*: how
-many records of the small model agree with its own forward pass, of those that a token of the eight
-reached."""
+READING = """Paths are within a block:
+
+* `[:I]` and `[I:]` are the first and the second half of a fused projection's channels.
+* `[::2]` and `[1::2]` are the even and the odd channels.
+* `[e]` stands for one projection of each expert.
+
+*Blocks* counts the blocks with an MLP and all blocks, in the default size, then names what the others hold.
+*Small* counts the small model's records that one of eight tokens reached, and all its records. The reached
+ones agree with its own forward pass."""
 
 UNBUILT = (
-    "Neither the default configuration nor a small one gives a model that runs on token ids alone."
+    "For these types, neither the default configuration nor a small one gives a model that runs on "
+    "token ids alone."
 )
 
-BROKEN = "In the table above these stand in their small size."
+BROKEN = "The table of types has these in their small size."
 
 
 def _checked(outcomes: Sequence[Outcome]) -> str:
@@ -118,8 +124,8 @@ def _checked(outcomes: Sequence[Outcome]) -> str:
     worst = max((check.worst for check in checks), default=0.0)
     reached, records = sum(c.reached for c in checks), sum(c.records for c in checks)
     return (
-        f"{reached:,} of the small models' {records:,} records were reached by a token and compared\n"
-        f"  with the forward pass; the largest relative difference is {worst:.0e}\n"
+        f"A token reached {reached:,} of the small models' {records:,} records, which were then compared\n"
+        f"  with the forward pass. The largest relative difference is {worst:.0e}.\n"
         f"* {sum(check.alike for check in checks)} of {len(checks)} small models give the same records "
         "without their weights"
     )

@@ -72,15 +72,22 @@ def _about(scale: Scale, seconds: dict[str, float]) -> dict[str, str]:
     }
 
 
+SHARE = (
+    "The share of p-values at most the level, with its exact (Clopper-Pearson) 95 % interval. The "
+    "interval is somewhat too narrow, since pairs of blocks that share a model are not independent."
+)
+
+
 def page(measured: Measured, command: str, reading: str, plot: str) -> str:
     """Return docs/calibration.md."""
     null, about = measured.null, measured.about
     pairs = len({(a, b) for a, b, *_ in null.blocks[_null.DEFAULT]})
     return f"""# Calibration
 
-How often does each statistic call independent models related, and what does it take to hide a
-relation from it? Measured on small Llamas that are trained on the spot, by
+How often does each statistic call independent models related? What hides a relation from it? This
+command trains small Llamas and measures both:
 
+<!-- not run: it takes hours; tests/benchmarks/test_calibration.py runs it small -->
 ```console
 {command}
 ```
@@ -95,78 +102,88 @@ relation from it? Measured on small Llamas that are trained on the spot, by
 
 ## Models
 
-{len(measured.zoo)} models, each trained from initial weights of its own:
+There are {len(measured.zoo)} models, each trained from its own initial weights:
 {about["training"]}.
-The texts share no character: `code-0`, `code-1`, ... are pieces of the standard library's sources,
-`prose` is the language reference. All models share one tokenizer.
+All models share one tokenizer. Their texts do not overlap: `code-0`, `code-1`, ... are pieces of the
+standard library's sources, and `prose` is the language reference.
 
 {_table.zoo_table(measured.zoo)}
 
-Activations: {about["inputs"]}, of held-out code that no model was trained on, or of
-ids uniform on the vocabulary.
+Activations are of {about["inputs"]}. "On text" they are held-out code that no model was
+trained on. "Random ids" are uniform on the vocabulary.
 
 ## False positives
 
-All {pairs} pairs of models, every block of the one against every block of the other. Each cell is the
-share of p-values at most the level, with its exact (Clopper-Pearson) 95 % interval. Pairs of blocks that
-share a model are no independent trials, so the interval is somewhat too narrow: *SE* is the standard error
-of the share at 0.05 by leaving out one model at a time, which counts the sharing. ▲ marks what is
-above its level by both. *KS p* compares all p-values with the uniform law (Kolmogorov-Smirnov, taking them
-for independent).
+The tests are all {pairs} pairs of models, each block of one model against each block of the other.
+
+| column | meaning |
+| --- | --- |
+| p ≤ level | {SHARE} |
+| SE at 0.05 | The standard error of that share, by leaving out one model at a time, which counts sharing. |
+| KS p | Kolmogorov-Smirnov test of all p-values against the uniform law, as if independent. |
+
+▲ marks a share above its level by both the interval and the standard error.
 
 {_table.false_positives(null.blocks)}
 
-In {null.checked} of the tests the numbers of `match` and `match_cosine` on text were computed by the
-library too, and were the same. `match` is by correlation over the tokens, `match_cosine` by the paper's
-cosine; `Euclidean` is the squared distance with a signed `up`, as in the paper's public code. `kinship` is
-Bonferroni of `match` and `match_weights`. `csu` and `csh` need equal widths, `csu` and `match_weights`
-equal hidden sizes.
+| statistic | what it is |
+| --- | --- |
+| `match` | correlation over the tokens |
+| `match_cosine` | the paper's cosine |
+| `match`, Euclidean | the squared distance with a signed `up`, as in the paper's public code |
+| `kinship` | Bonferroni of `match` and `match_weights` |
+
+`csu` and `csh` need equal widths; `csu` and `match_weights` need equal hidden sizes. For {null.checked}
+tests the library also computed `match` and `match_cosine` on text, with the same numbers.
 
 ![Q-Q plot of the p-values]({plot})
 
-Grey: where 95 % of uniform p-values of that rank would lie, if they were independent.
+Grey shows where 95 % of independent uniform p-values of that rank would lie.
 
 ### Whole models
 
-Fisher's method over the blocks of equal index, for each pair of models. `claim` is what a suite's claim is
-judged by: the smaller of Fisher's p and the strongest block's (Bonferroni), doubled, on `kinship`.
+Each test combines the blocks of equal index of a pair of models by Fisher's method. `claim` is the p-value
+that a suite judges, on `kinship`: twice the smaller of Fisher's p and the strongest block's (Bonferroni).
 
 {_table.false_positives(null.models)}
 
 ### By what the models have in common
 
-False positives at 0.05.
+The table counts false positives at 0.05.
 
 {_table.by_group(null.blocks, measured.zoo)}
 
 ### By pair of models
 
-The share of p ≤ 0.05 in each pair's blocks: its spread over pairs, and the spread if all blocks were
-independent.
+The table has the share of p ≤ 0.05 in each pair's blocks, and its spread over pairs. The expected spread
+is that of independent blocks.
 
 {_table.by_pair(null.blocks)}
 
 ### Dependence between blocks
 
-Fisher's method takes the blocks of a pair for independent. The mean correlation of their z-scores over
-pairs of models, with its p-value by permutation; and the variance of the sum of a pair's z-scores, as a
-multiple of what independent uniform p-values would give.
+Fisher's method assumes that the blocks of a pair are independent. The table has the mean correlation of
+their z-scores over pairs of models, with its p-value by permutation. The variance is that of the sum of a
+pair's z-scores, as a multiple of what independent uniform p-values would give.
 
 {_table.between_blocks(null.blocks)}
 
 ## Power
 
-`m00` against its changed copies: log10 p, the median over blocks, and in brackets the weakest and the
-strongest block where they differ. The least p-value that n units can show is 1/n!. For `l2` one p-value
-of the whole model by {_power.PERMUTATIONS} permutations: \N{MINUS SIGN}2.0 is the least possible. – means
-that a statistic is not defined for the pair. Where the depths differ each block meets every block of
+The table compares `m00` with its changed copies. A cell is log10 p:
+
+* the median over blocks, and in brackets the weakest and the strongest block if they differ;
+* for `l2`, one p-value by {_power.PERMUTATIONS} permutations; \N{MINUS SIGN}2.0 is the least possible;
+* –, if the statistic is not defined for the pair.
+
+The least p-value that n units can show is 1/n!. If the depths differ, each block meets every block of
 the base, and its best p-value is multiplied by their number.
 
 {_table.power(measured.power)}
 
 ### Tokens
 
-Median log10 p over blocks, in brackets the weakest block.
+A cell is the median log10 p over blocks, with the weakest block in brackets.
 
 {_table.tokens(measured.tokens)}
 """

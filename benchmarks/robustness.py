@@ -1,4 +1,4 @@
-"""What the harness says of a model whose author hides where it came from, and what the hiding costs.
+"""Judge models whose authors hide where they come from, and measure what the hiding costs.
 
 ``python -m benchmarks.robustness --folder DIR --output docs/robustness.md``
 """
@@ -21,7 +21,7 @@ from benchmarks._zoo import SMALL
 from provenance import Executor, InputsSpec, Store, compare
 from provenance._quiet import quiet
 from provenance.errors import ProvenanceError
-from provenance.evidence.verdict import decide
+from provenance.evidence.decide import decide
 from provenance.recipes.train import one_thread
 from provenance.statistics.pvalues import fisher
 
@@ -177,17 +177,23 @@ def rows_table(rows: Sequence[Row]) -> str:
 
 
 SECTIONS: dict[str, tuple[str, Callable[[], Iterable[Attack]]]] = {
-    "Disguises": ("Other weights, the same function: they cost nothing.", _attacks.disguises),
+    "Disguises": (
+        "The weights change and the function does not. These cost nothing.",
+        _attacks.disguises,
+    ),
     "Padding": (
-        "More units, the same function: a wider MLP is all that they cost.",
+        "The units grow in number and the function does not change. A wider MLP is the only cost.",
         _attacks.paddings,
     ),
     "Damage": (
-        "As strong as brings the loss to 1.05, 1.25 and 2 times the copy's, where that can be reached.",
+        "Each strength brings the loss to 1.05, 1.25 or 2 times the copy's, if that can be reached.",
         _attacks.dials,
     ),
-    "Training": ("What takes text and time.", _attacks.trainings),
-    "Independent models": ("They must be called so, padded or not.", _attacks.independents),
+    "Training": ("These need text and time.", _attacks.trainings),
+    "Independent models": (
+        "The harness must call these independent, padded or not.",
+        _attacks.independents,
+    ),
 }
 
 
@@ -204,8 +210,8 @@ def page(scene: Scene, rows: dict[str, list[Row]], command: str, reading: str, t
     )
     return f"""# Robustness
 
-What does the harness say of a copy whose author hides where it came from, and what does the hiding cost the
-copy? Measured on small Llamas that are trained on the spot, by
+What does the harness say of a copy whose author hides its origin? What does the hiding cost the copy? This
+command trains small Llamas and measures both:
 
 <!-- not run: it takes most of an hour; tests/benchmarks/test_benchmarks.py runs it small -->
 ```console
@@ -222,14 +228,18 @@ copy? Measured on small Llamas that are trained on the spot, by
 
 The *reference* is a Llama of {scale.blocks} blocks, hidden size {scale.hidden} and {scale.units} units
 a block, trained for {scale.steps} steps. The *copy* is a fine-tune of it, for {scale.steps // 8} steps on
-another text. Each line does something to the copy (or, in the last table, makes an independent model), and
-judges what comes out against the reference. Losses on held-out code, in nats a token:
+another text. Each line changes the copy, or in the last table makes an independent model, and judges the
+result against the reference. Losses on held-out code, in nats a token:
 {losses}; by chance {math.log(scale.vocabulary):.2f}.
 
-*loss* is the attacked model's, in multiples of the copy's. *verdict* is that of a claim with the default
-statistic, `kinship`, at {THRESHOLD:g} and {scale.tokens} tokens of text. The other columns are log10 p of
-all blocks by Fisher (`csu_all`: of the whole models by Bonferroni). – is: not defined for this pair.
-`generalized` is computed only where `kinship` did not find the relation.
+| column | meaning |
+| --- | --- |
+| loss | of the attacked model, in multiples of the copy's |
+| verdict | of a claim by `kinship`, the default, at {THRESHOLD:g} and {scale.tokens} tokens of text |
+| the others | log10 p of all blocks by Fisher; of `csu_all`, of the whole models by Bonferroni |
+
+A – means that the statistic is not defined for this pair. `generalized` is computed only if `kinship`
+did not find the relation.
 
 {tables}
 """

@@ -1,6 +1,7 @@
-"""Makes the parts of the documentation that are made from the code: ``python docs/_make.py``.
+"""Make the parts of the documentation that follow from the code: ``python docs/_make.py``.
 
-``suite-reference.md`` from the schema of suites, the table of layers in ``architecture.md``, its picture.
+The parts are ``suite-reference.md`` from the schema of suites, and the table of layers and the picture of
+``architecture.md``.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ABOUT = {
     "inputs": "What the models are fed; see [inputs](#inputs).",
     "defaults": "What holds for every pair that does not say otherwise; see [defaults](#defaults).",
 }
-"""What the schema says of a part at the part itself."""
+"""Rows of parts that the schema describes at the part itself."""
 
 FLOW = """\
 digraph {
@@ -63,14 +64,14 @@ def main() -> None:
 
 
 def picture() -> str:
-    """The flow of data, drawn by graphviz."""
+    """Return the picture of the flow of data, drawn by graphviz."""
     command = ["dot", "-Tsvg"]
     drawn = subprocess.run(command, input=FLOW, text=True, capture_output=True, check=True).stdout  # noqa: S603
     return re.sub(r"(?s)^.*?(?=<svg)|<!--.*?-->\n?", "", drawn)
 
 
 def suite_reference() -> str:
-    """The page of all keys."""
+    """Return the page of all keys."""
     schema = json_schema()
     parts = {"SuiteDocument": schema, **schema["$defs"]}
     left = set(parts) - set(PARTS) - {"Tree"}  # a tree's keys are names
@@ -132,11 +133,11 @@ def _cell(text: str) -> str:
 
 
 def with_layers(page: str) -> str:
-    """The page with the table of layers as import-linter has it, lowest first."""
+    """Return the page with the table of layers as import-linter has it, lowest first."""
     project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))
     contracts = project["tool"]["importlinter"]["contracts"]
     layers = next(each["layers"] for each in contracts if each["id"] == "layers")
-    rows = []
+    rows: list[str] = []
     for layer in reversed(layers):
         names = [name.strip("( )") for name in layer.split("|")]
         missing = [name for name in names if not any((PACKAGE / name).parent.glob(f"{name}*"))]
@@ -145,7 +146,7 @@ def with_layers(page: str) -> str:
         public = [f"`{name}`" for name in names if not name.startswith("_")]
         if public:
             rows.append(f"| {len(rows)} | {', '.join(public)} |\n")
-    head, mark, _ = page.partition("| level | modules |\n| --- | --- |\n")
+    head, mark, _ = page.partition("| level | folders and files |\n| --- | --- |\n")
     return head + mark + "".join(rows)
 
 

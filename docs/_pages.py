@@ -1,4 +1,4 @@
-"""Puts the pages that stand beside docs/ into the site: a hook of mkdocs."""
+"""Put the pages that stand beside docs/ into the site: a hook of mkdocs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[1]
+PROJECT = "pytest-provenance/pytest-provenance"
+ABSOLUTE = re.compile(
+    rf"https://(?:github\.com/{PROJECT}/blob|raw\.githubusercontent\.com/{PROJECT})/main/"
+)
+"""README links to files of the repository by these, so that its links work on a package index."""
 PAGES = {
     "README.md": "readme.md",
     "CHANGELOG.md": "changes.md",
@@ -22,7 +27,7 @@ PAGES = {
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add them, with their links as they are from inside of docs/."""
+    """Add the pages, with their links as they are from inside docs/."""
     for name, target in PAGES.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, target, content=_relinked(text)))
@@ -30,6 +35,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _relinked(text: str) -> str:
+    text = ABSOLUTE.sub("", text)
     text = re.sub(r"\]\(docs/", "](", text)
     for name, target in PAGES.items():
         text = text.replace(f"]({name}", f"]({target}")

@@ -1,4 +1,4 @@
-"""Draws docs/verdict.svg, README's picture, from a real run: ``python docs/verdict.py``."""
+"""Draw docs/verdict.svg, README's picture, from a real run: ``python docs/verdict.py``."""
 
 import io
 from pathlib import Path
@@ -7,7 +7,7 @@ from rich.console import Console
 
 import provenance
 from provenance.cli._compare import print_evidence
-from provenance.evidence.verdict import decide_blocks
+from provenance.evidence.decide import decide_blocks
 
 CANDIDATE, REFERENCE = "quickstart/rebranded", "quickstart/base"
 

@@ -1,4 +1,4 @@
-"""Small questions about texts: fit to be shown, a URL or a path, near to what was meant."""
+"""Text: made fit to be shown, a URL or a path, near to what was meant."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is named by a URL and not by a path."""
+    return "://" in place
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -45,11 +50,6 @@ def without_home(text: str) -> str:
     if home == Path(home).anchor:
         return text
     return text.replace(home + os.sep, "~" + os.sep)
-
-
-def is_url(place: str) -> bool:
-    """Whether a place is named by a URL and not by a path."""
-    return "://" in place
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

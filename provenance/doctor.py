@@ -1,28 +1,20 @@
-"""Looks at what the rest runs on: devices, memory, disk, the store, the hub, and what is installed.
+"""Looks at what the rest runs on: installed packages, extras, the device, and the store's disk.
 
-A check says what it found and, where that is not well, what to do. None prints or holds a secret.
+A check says what it found and, where that is not well, what to do.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, entry_points, requires, version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
-from uuid import uuid4
-
-from filelock import FileLock
 
 from provenance._text import without_home
-from provenance.errors import DeviceError, StoreError, extra, one_line
+from provenance.errors import DeviceError, extra, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from packaging.requirements import Requirement
 
     from provenance.store.store import Store
@@ -30,10 +22,8 @@ if TYPE_CHECKING:
 DISTRIBUTION = "pytest-provenance"
 OURS_ALONE = frozenset({"dev", "readers"})
 """Extras that serve the development of this package and are of no use to its users."""
-TIMEOUT = 5.0
 ENOUGH_DISK = 10 << 30
 LEAST_DISK = 1 << 30
-ENOUGH_MEMORY = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,7 @@ class Check:
     remedy: str | None = None
 
 
-def diagnose(store: Store, *, device: str = "auto", offline: bool = False) -> tuple[Check, ...]:
+def diagnose(store: Store, *, device: str = "auto") -> tuple[Check, ...]:
     """Look at everything; never raises of what is wrong with it.
 
     Parameters
@@ -55,30 +45,14 @@ def diagnose(store: Store, *, device: str = "auto", offline: bool = False) -> tu
         The store that will be used; nothing is left in it.
     device : str
         The request that models will run under: "auto", "cpu", "cuda" or "cuda:N".
-    offline : bool
-        Leave out what needs the network.
 
     Returns
     -------
     tuple of Check
         In the order in which a person would look.
     """
-    found = (
-        _packages(),
-        *_extras(),
-        _plugin(),
-        *_device(device),
-        *_store(store),
-        *_shared(store, offline=offline),
-        _disk("disk", store.root),
-        *_hub(offline=offline),
-    )
-    return tuple(_without_home(check) for check in found)
-
-
-def _without_home(check: Check) -> Check:
-    remedy = None if check.remedy is None else without_home(check.remedy)
-    return replace(check, detail=without_home(check.detail), remedy=remedy)
+    checks = (_packages(), _extras(), _device(device), _store(store))
+    return tuple(replace(check, detail=without_home(check.detail)) for check in checks)
 
 
 def _packages() -> Check:
@@ -86,11 +60,11 @@ def _packages() -> Check:
     wrong = []
     needed = [need for need in _requirements() if need.marker is None or need.marker.evaluate()]
     for need in needed:
-        found = _version(need.name)
-        if found is None:
+        installed = _version(need.name)
+        if installed is None:
             wrong.append(f"{need.name} is not installed")
-        elif not need.specifier.contains(found, prereleases=True):
-            wrong.append(f"{need.name} {found} is not {need.specifier}")
+        elif not need.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{need.name} {installed} is not {need.specifier}")
     if wrong:
         remedy = f"pip install --upgrade {DISTRIBUTION}"
         return Check("packages", "problem", "; ".join(wrong), remedy)
@@ -100,8 +74,8 @@ def _packages() -> Check:
     return Check("packages", "ok", f"{shown}; all {len(needed)} requirements are met")
 
 
-def _extras() -> Iterator[Check]:
-    """Optional libraries: absent ones are no fault, and how to have them is told."""
+def _extras() -> Check:
+    """Optional libraries: to lack one is no fault, and the check says how to install it."""
     wanted: dict[str, list[str]] = {}
     for need in _requirements():
         for name in _extra_names(need):
@@ -111,7 +85,7 @@ def _extras() -> Iterator[Check]:
     detail = f"installed: {', '.join(here) or 'none'}"
     if absent:
         detail += f"; not installed: {', '.join(absent)} ({extra(','.join(absent))})"
-    yield Check("extras", "ok", detail)
+    return Check("extras", "ok", detail)
 
 
 def _requirements() -> list[Requirement]:
@@ -122,8 +96,6 @@ def _requirements() -> list[Requirement]:
 
 def _extra_names(need: Requirement) -> list[str]:
     """The extras that a requirement belongs to."""
-    from importlib.metadata import metadata
-
     if need.marker is None or need.marker.evaluate({"extra": ""}):
         return []
     names = set(metadata(DISTRIBUTION).get_all("Provides-Extra") or ()) - OURS_ALONE
@@ -137,172 +109,45 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _plugin() -> Check:
-    """Whether pytest will find the plugin by itself."""
-    found = {entry.name for entry in entry_points(group="pytest11")}
-    if "provenance" not in found:
-        remedy = f"pip install --force-reinstall --no-deps {DISTRIBUTION}"
-        return Check("pytest", "problem", "the plugin is not registered with pytest", remedy)
-    detail = f"pytest {_version('pytest')}, the plugin is registered"
-    if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
-        what = f"{detail}, but PYTEST_DISABLE_PLUGIN_AUTOLOAD keeps it from being loaded"
-        return Check("pytest", "warning", what, "unset it, or run pytest -p provenance.plugin")
-    if "xdist" not in found:
-        what = f"{detail}; pytest-xdist is not, so that -n is not there"
-        return Check("pytest", "warning", what, "pip install pytest-xdist")
-    return Check("pytest", "ok", f"{detail}; xdist {_version('pytest-xdist')}")
-
-
-def _device(requested: str) -> Iterator[Check]:
+def _device(requested: str) -> Check:
     try:
         import torch
 
-        from provenance.loading.devices import candidates, free_bytes
+        from provenance.loading.devices import devices_for, free_bytes
     except (ImportError, OSError) as error:
         what = f"torch cannot be imported: {one_line(error)}"
-        yield Check("device", "problem", what, "pip install --force-reinstall torch")
-        return
+        return Check("device", "problem", what, "pip install --force-reinstall torch")
     try:
-        names = candidates(requested)
+        names = devices_for(requested)
     except DeviceError as error:
-        yield Check("device", "problem", str(error), "give --device auto, or look at nvidia-smi")
-    else:
-        free = ", ".join(f"{name} ({_gib(free_bytes(name))} free)" for name in names)
-        yield _device_found(requested, free, torch.version.cuda, gpu=names != ("cpu",))
-    free_now = free_bytes("cpu")
-    detail = f"{_gib(free_now)} free"
-    if free_now < ENOUGH_MEMORY:
-        remedy = "give --memory less than the default 2GiB, or end something else"
-        yield Check("memory", "warning", detail, remedy)
-    else:
-        yield Check("memory", "ok", detail)
-
-
-def _device_found(requested: str, free: str, cuda: str | None, *, gpu: bool) -> Check:
+        return Check("device", "problem", str(error), "give --device auto, or look at nvidia-smi")
+    free = ", ".join(f"{name} ({_gib(free_bytes(name))} free)" for name in names)
+    cuda = torch.version.cuda
     detail = f"{requested} gives {free}; torch is built for {f'CUDA {cuda}' if cuda else 'no GPU'}"
-    if gpu or requested == "cpu" or shutil.which("nvidia-smi") is None:
+    if names != ("cpu",) or requested == "cpu" or shutil.which("nvidia-smi") is None:
         return Check("device", "ok", detail)
     remedy = "install the build of torch that fits the driver: https://pytorch.org/get-started"
     return Check("device", "warning", f"{detail}, but nvidia-smi is here", remedy)
 
 
-def _store(store: Store) -> Iterator[Check]:
-    """Whether the store's folder can be written, what is in it, and what killed processes left there."""
+def _store(store: Store) -> Check:
+    """Whether the store's folder can be written, and how much room its disk has."""
+    place = str(store.root) if store.url is None else f"{store.root}, which caches {store.url}"
     variable = "PROVENANCE_STORE" if store.url is None else "PROVENANCE_STORE_CACHE"
+    root = store.root
+    folder = next(path for path in (root, *root.parents) if path.exists())
     try:
-        home = _existing(store.root)
-        with (
-            tempfile.TemporaryDirectory(dir=home, prefix=".doctor-") as folder,
-            FileLock(Path(folder) / "lock").acquire(blocking=False),
-        ):
-            sizes, left = store.size(), store.leftovers()
-    except NotImplementedError:
-        what = f"{store.root} is on a file system without locks, so that processes cannot share it"
-        yield Check("store", "problem", what, f"set {variable} to a folder on a local disk")
-        return
-    except (OSError, StoreError) as error:
-        what = f"{store.root} cannot be used: {one_line(error)}"
-        yield Check("store", "problem", what, f"set {variable} to a folder that is writable")
-        return
-    entries = sum(count for count, _ in sizes.values())
-    size = sum(bytes_ for _, bytes_ in sizes.values())
-    detail = f"{store.root}, version {store.version}: {entries} entries, {_gib(size)}"
-    other = sorted(path.name for path in store.root.glob("v[0-9]*") if path.name != store.version)
-    if other:
-        what = f"{detail}; {', '.join(other)} of another version of provenance is there too"
-        yield Check("store", "warning", what, f"remove {store.root / other[0]} if it is not in use")
-    elif left:
-        what = f"{detail}; killed processes left {len(left)} unfinished entries"
-        yield Check("store", "warning", what, "provenance store gc --keep 100GiB removes them")
-    else:
-        yield Check("store", "ok", detail)
-
-
-def _shared(store: Store, *, offline: bool) -> Iterator[Check]:
-    """Whether what is at a store's URL can be written, read, listed and removed."""
-    if store.url is None:
-        return
-    if offline:
-        yield Check("shared store", "ok", f"{store.url} was not asked, as --offline says")
-        return
-    note, text = f"doctor/{uuid4().hex}", "here"
-    try:
-        store.notes.write(note, text)
-        seen = (store.notes.read(note), note in store.notes.names("doctor"))
-        store.notes.remove(note)
-        left = store.notes.read(note)
-    except StoreError as error:
-        yield Check(
-            "shared store", "problem", str(error), "provenance needs to read, write, list, remove"
-        )
-        return
-    if (*seen, left) != (text, True, None):
-        what = (
-            f"{store.url} does not give back at once what was put there, or keeps what was removed"
-        )
-        yield Check(
-            "shared store", "problem", what, "use one that does: others would see no results"
-        )
-        return
-    yield Check("shared store", "ok", f"{store.url} can be written, read and listed")
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
-
-
-def _disk(name: str, folder: Path) -> Check:
-    try:
-        free = shutil.disk_usage(_existing(folder)).free
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-"):
+            free = shutil.disk_usage(folder).free
     except OSError as error:
-        return Check(name, "problem", f"{folder} cannot be looked at: {one_line(error)}")
-    detail = f"{_gib(free)} free at {folder}"
+        what = f"{place} cannot be written: {one_line(error)}"
+        return Check("store", "problem", what, f"set {variable} to a folder that is writable")
+    detail = f"{place}: {_gib(free)} free"
     if free >= ENOUGH_DISK:
-        return Check(name, "ok", detail)
-    remedy = "free some, run provenance store gc --keep SIZE, or set PROVENANCE_STORE elsewhere"
-    return Check(name, "problem" if free < LEAST_DISK else "warning", detail, remedy)
-
-
-def _hub(*, offline: bool) -> Iterator[Check]:
-    from huggingface_hub import constants, get_token
-
-    cache = Path(constants.HF_HUB_CACHE)
-    repositories = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
-    if cache.is_dir() and not os.access(cache, os.W_OK):
-        what = f"{cache} is not writable, so that no repository can be downloaded"
-        yield Check("hub cache", "warning", what, "set HF_HOME to a folder that is")
-    else:
-        yield Check("hub cache", "ok", f"{cache}: {repositories} repositories of models")
-    token = "a token is set" if get_token() else "no token is set: public repositories alone"
-    yield Check("hub token", "ok", token)
-    if constants.HF_HUB_OFFLINE:
-        yield Check("hub", "ok", "HF_HUB_OFFLINE is set: repositories come from the cache alone")
-    elif not offline:
-        yield _reached(constants.ENDPOINT)
-
-
-def _reached(endpoint: str) -> Check:
-    from huggingface_hub import get_session
-    from huggingface_hub.errors import HTTPError
-
-    shown = _without_secrets(endpoint)
-    remedy = "check the network, the proxy and HF_ENDPOINT; --offline leaves this out"
-    try:
-        answer = get_session().head(endpoint, timeout=TIMEOUT)
-    except (HTTPError, OSError, ValueError) as error:
-        what = f"{shown} cannot be reached ({type(error).__name__})"
-        return Check("hub", "problem", what, remedy)
-    if answer.status_code >= 400:
-        return Check("hub", "problem", f"{shown} answers {answer.status_code}", remedy)
-    return Check("hub", "ok", f"{shown} answers")
+        return Check("store", "ok", detail)
+    remedy = f"run provenance store gc --keep SIZE, or set {variable} to another disk"
+    return Check("store", "problem" if free < LEAST_DISK else "warning", detail, remedy)
 
 
 def _gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
-
-
-def _without_secrets(url: str) -> str:
-    """An address without what may be a password in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -28,7 +28,6 @@ LIGHT_FOLDERS = [
 """Folders of which every file is loaded at pytest's start, or reads and judges stored evidence."""
 
 LIGHT_FILES = [
-    "comparison/captures",
     "comparison/executor",
     "comparison/make_fingerprint",
     "comparison/models",

@@ -119,8 +119,8 @@ def test_what_is_made_of_results_tells_no_secret(home, tmp_path, ours):
         "explanation": ("explain", test),
         "fields": ("explain", test, "--json"),
         "of what is gone": ("explain", "a.suite.yaml::gone-vs-base"),
-        "doctor": ("doctor", "--offline"),
-        "checks": ("doctor", "--offline", "--json"),
+        "doctor": ("doctor",),
+        "checks": ("doctor", "--json"),
     }
     told = {name: ours("provenance.cli", *command).encode() for name, command in commands.items()}
     check_told(told, home)

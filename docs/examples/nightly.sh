@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Audits a registry, and says something only when something changed or went wrong: cron then sends it.
+# Audit a registry. Print something only when something changed or went wrong, so that cron mails it.
 #
 #     17 3 * * *  /srv/models/nightly.sh /srv/models/registry.yaml /srv/models/audit
 #
-# The first argument is a registry, a suite or a folder; the second the folder that keeps the history, what
-# the last night found (results.json, last.txt) and a lock, so that a night that takes long is not overtaken.
+# The first argument is a registry, a suite or a folder of models. The second is a folder, which keeps the
+# history, the last night's results (results.json, last.txt), and a lock. The lock keeps two nights from overlapping.
 set -euo pipefail
 
 registry=$1

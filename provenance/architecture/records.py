@@ -1,7 +1,7 @@
 """What the MLPs of a model are made of, as data: which channels of which parameters.
 
-A record names parameters, never modules to call, so that whoever has the hidden states and the weights
-can compute any unit of any block::
+A record names parameters, never modules to call. Any unit of any block can be computed from the hidden
+states and the weights alone::
 
     record = trace(model).mlps[0]
     weight = projection_weight(record.up, model.get_parameter(record.up.parameter))
@@ -12,9 +12,11 @@ can compute any unit of any block::
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -23,12 +25,12 @@ from provenance.architecture.units import LinearMap
 from provenance.errors import ArchitectureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import nn
 
-Kind = Literal["gated", "plain"]
-Role = Literal["dense", "shared", "expert"]
+MLPKind = Literal["gated", "plain"]
+MLPRole = Literal["dense", "shared", "expert"]
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,8 @@ class MLPRecord:
 
     block: int
     path: str
-    kind: Kind
-    role: Role
+    kind: MLPKind
+    role: MLPRole
     expert: int | None
     gate: Projection | None
     up: Projection
@@ -169,12 +171,19 @@ class Trace:
 
     def of_block(self, block: int) -> tuple[MLPRecord, ...]:
         """Return the records of one block: none, one, or one for each of its MLPs and experts."""
-        return tuple(record for record in self.mlps if record.block == block)
+        return self._by_block.get(block, ())
+
+    @cached_property
+    def _by_block(self) -> Mapping[int, tuple[MLPRecord, ...]]:
+        blocks: dict[int, list[MLPRecord]] = defaultdict(list)
+        for record in self.mlps:
+            blocks[record.block].append(record)
+        return {block: tuple(records) for block, records in blocks.items()}
 
     def places(self) -> Iterator[tuple[int, int, MLPRecord]]:
         """Every MLP with its block and its place among the MLPs of that block."""
-        for block in dict.fromkeys(record.block for record in self.mlps):
-            for place, record in enumerate(self.of_block(block)):
+        for block, records in self._by_block.items():
+            for place, record in enumerate(records):
                 yield block, place, record
 
     def labels(self, block: int) -> tuple[str, ...]:
@@ -192,12 +201,18 @@ class Trace:
 
     def without(self) -> dict[int, str]:
         """Return what the blocks hold that have no MLP to be measured, or why theirs is refused."""
-        found = {record.block for record in self.mlps}
+        measured = {record.block for record in self.mlps}
         refused = {refusal.block: refusal.reason for refusal in self.refused}
-        return {i: what for i, what in ({**refused, **self.skipped}).items() if i not in found}
+        return {i: what for i, what in ({**refused, **self.skipped}).items() if i not in measured}
 
 
-_ROLES: Mapping[Role, str] = {"dense": "MLP", "shared": "shared expert", "expert": "expert {}"}
+def common_path(paths: Iterable[str]) -> list[str]:
+    """Return the names, outermost first, of the innermost module that holds all of these."""
+    levels = zip(*(path.split(".") for path in paths), strict=False)
+    return [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+
+
+_ROLES: Mapping[MLPRole, str] = {"dense": "MLP", "shared": "shared expert", "expert": "expert {}"}
 
 
 def projection_weight(projection: Projection, tensor: torch.Tensor) -> torch.Tensor:
@@ -264,5 +279,5 @@ def activation(
         return None
     if record.activation_module is not None:
         return model.get_submodule(record.activation_module)
-    found = getattr(torch.nn.functional, record.activation, None)
-    return found or getattr(torch, record.activation, None)
+    function = getattr(torch.nn.functional, record.activation, None)
+    return function or getattr(torch, record.activation, None)

@@ -16,9 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
 SCHEMA = 2
-"""Raised whenever these tables change; a history of a newer schema is refused."""
-FIRST = 1
-"""The schema that had all but `screened`; a history of it is brought up to date when it is written."""
+"""Raised whenever these tables change; a history of another schema is refused."""
 
 metadata = MetaData()
 # Text of MySQL has 64 KiB, and evidence on a hundred blocks may have more.

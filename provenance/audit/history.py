@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import platformdirs
 
+from provenance._text import is_url
 from provenance.audit.records import (
     AuditedModel,
     AuditedPair,
@@ -47,7 +48,7 @@ ATTEMPTS = 5
 
 
 class HistoryError(ProvenanceError):
-    """The history cannot be used: not there, not ours, or of a newer schema than this version reads."""
+    """The history cannot be used: not there, not ours, or of another schema than this version's."""
 
 
 class History:
@@ -87,7 +88,6 @@ class History:
                 "postgresql+psycopg://user@host/name"
             ) from None
         self.shown = parsed.render_as_string(hide_password=True)
-        self._read_only = read_only
         with self._usable():
             self._engine = _engine(parsed, read_only=read_only)
             try:
@@ -221,15 +221,12 @@ class History:
 
         from provenance.audit import _tables as t
 
-        found = defaultdict(list)
-        if not self._old:
-            query = select(t.screened).where(t.screened.c.run == run)
-            for row in connection.execute(query.order_by(t.screened.c.candidate_block)).mappings():
-                block = ScreenedBlock(
-                    row["candidate_block"], row["reference_block"], row["log10_p"]
-                )
-                found[_names(row)].append(block)
-        return found
+        blocks = defaultdict(list)
+        query = select(t.screened).where(t.screened.c.run == run)
+        for row in connection.execute(query.order_by(t.screened.c.candidate_block)).mappings():
+            block = ScreenedBlock(row["candidate_block"], row["reference_block"], row["log10_p"])
+            blocks[_names(row)].append(block)
+        return blocks
 
     def unsettled(self) -> set[frozenset[str]]:
         """Pairs that any run judged and did not call independent, by their two digests."""
@@ -280,20 +277,16 @@ class History:
 
         with self._engine.begin() as connection:
             t.schema.create(connection, checkfirst=True)
-            found = connection.execute(select(t.schema.c.version)).scalar()
-            self._old = found == t.FIRST and self._read_only
-            if self._old:  # what is only read is left as it is
-                return
-            if found is None:
+            schema = connection.execute(select(t.schema.c.version)).scalar()
+            if schema is None:
                 connection.execute(t.schema.insert().values(id=1, version=t.SCHEMA))
-            elif found not in (t.FIRST, t.SCHEMA):
+            elif schema != t.SCHEMA:
                 raise HistoryError(
-                    f"the history {self.shown} is of schema {found}, and this version of provenance "
-                    f"reads schema {t.SCHEMA}: use a newer version, or another history"
+                    f"the history {self.shown} is of schema {schema}, and this version of provenance "
+                    f"reads schema {t.SCHEMA}: name another history with --history, or use the version "
+                    "that wrote this one"
                 )
             t.metadata.create_all(connection)
-            if found == t.FIRST:
-                connection.execute(t.schema.update().values(version=t.SCHEMA))
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -325,7 +318,7 @@ def default_path() -> str:
 def _url(text: str) -> URL:
     from sqlalchemy import URL, make_url
 
-    if "://" in text:
+    if is_url(text):
         return make_url(text)
     return URL.create("sqlite", database=os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
 

@@ -2,5 +2,5 @@
 
 * In: a loaded model and encoded inputs.
 * Out: a file of activations in the store, and from it the units of any block.
-* Open `forward` first, then `units`. `proxies` gives gated imitations of plain MLPs.
+* Open `run` first, then `forward` and `file`, then `units`. `proxies` gives gated imitations of MLPs.
 """

@@ -1,16 +1,10 @@
-"""From verified checkpoints to the units of their blocks: activations captured, or weights read.
-
-The torch side of `provenance.comparison.executor`, which decides what is measured and keeps the results.
-"""
+"""From what was captured, or from weight files, to the units of a model's blocks."""
 
 from __future__ import annotations
 
-import gc
 import json
-from array import array
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
-from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,123 +14,21 @@ from provenance.architecture.find import with_mlps
 from provenance.architecture.records import Trace, linear_map, projection_weight
 from provenance.architecture.trace import trace
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors, MLPShape
-from provenance.capture.forward import ActivationReader, ActivationWriter, Recording, capture
-from provenance.errors import ArchitectureError, ProvenanceError
-from provenance.inputs.tokens import Inputs, Reader, choose, choose_again
-from provenance.loading.model import encode, is_streamed, load_model, load_skeleton, load_tokenizer
+from provenance.capture.file import ActivationReader
+from provenance.errors import ArchitectureError
+from provenance.loading.model import load_skeleton
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from transformers import PreTrainedModel
 
     from provenance.architecture.records import MLPRecord, Projection
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.loading.parameters import ModelTensors
-    from provenance.vocabulary import InputsSpec, Memory
-
-    OnProgress = Callable[[int, int], None]
-
-CAPTURE_VERSION = 3
-"""Raised whenever the same model and inputs would give other activations in the store."""
 
 ACTIVATIONS, LAYOUT = "activations.safetensors", "layout.json"
-
-
-class Encoded:
-    """Ids of texts by the tokenizers of models: a run encodes a text once a model, not once a pair.
-
-    It is not only faster. What a tokenizer of tokenizers 0.23 remembers of what it encoded is not freed
-    with it: half a MiB for 4096 tokens of English.
-    """
-
-    def __init__(self) -> None:
-        self._ids: dict[tuple[Path, bool, int, bytes], array[int]] = {}
-        self._once: dict[bytes, array[int]] = {}
-
-    def choose(self, spec: InputsSpec, candidate: Checkpoint, reference: Checkpoint) -> Inputs:
-        """Inputs legitimate for both models; see `provenance.inputs.tokens.choose`."""
-        return choose(spec, self._reader(candidate, spec), self._reader(reference, spec))
-
-    def of_pair(self, spec: InputsSpec, model: Checkpoint, partner: Checkpoint) -> Inputs:
-        """What a model is fed that is compared with a partner, which may be a bundle."""
-        if partner.bundle is not None:
-            return self.again(spec, partner, model)
-        return self.choose(spec, model, partner)
-
-    def for_one(self, spec: InputsSpec, model: Checkpoint, vocabulary: int | None = None) -> Inputs:
-        """Inputs for a model alone; random ids below ``vocabulary``, where that is given."""
-        reader = self._reader(model, spec)
-        if vocabulary is not None:
-            reader = replace(reader, vocabulary=vocabulary)
-        return choose(spec, reader, reader)
-
-    def again(self, spec: InputsSpec, bundle: Checkpoint, model: Checkpoint) -> Inputs:
-        """What the model of a bundle was fed, for another; see `provenance.inputs.tokens.choose_again`."""
-        assert bundle.bundle is not None
-        text = replace(spec, kind="text", tokens=bundle.bundle.inputs.tokens)
-        return choose_again(bundle.bundle, bundle.source, spec, self._reader(model, text))
-
-    def _reader(self, checkpoint: Checkpoint, spec: InputsSpec) -> Reader:
-        if checkpoint.vocabulary is None:
-            raise ProvenanceError(f"{checkpoint.source}: its config.json states no vocab_size")
-        reads = spec.kind == "text" and checkpoint.tokenizer_digest is not None
-        return Reader(
-            checkpoint.source,
-            checkpoint.vocabulary,
-            checkpoint.positions,
-            (lambda text: self._encode(checkpoint, text, spec.tokens)) if reads else None,
-        )
-
-    def _encode(self, checkpoint: Checkpoint, text: str, tokens: int) -> array[int]:
-        """The first ids of a text; those that models have in common are kept once."""
-        key = (checkpoint.folder, checkpoint.remote_code, tokens, sha256(text.encode()).digest())
-        if key not in self._ids:
-            ids = array("q", encode(load_tokenizer(checkpoint), text)[:tokens])
-            self._ids[key] = self._once.setdefault(sha256(ids).digest(), ids)
-        return self._ids[key]
-
-
-@dataclass(frozen=True)
-class Capturing:
-    """Where a model is run, in how much memory, and who is told: ``on_load`` once, then by sequences.
-
-    ``gated`` says whether it is run for a statistic that needs gates: a model without is not run then.
-    """
-
-    device: str
-    memory: Memory
-    on_load: Callable[[], None]
-    on_progress: OnProgress
-    gated: bool = False
-
-    def batch_bytes(self, *, streamed: bool) -> int:
-        """What the activations of a batch may take: of a model read from disk once a batch, most."""
-        return self.memory.working // (2 if streamed else 8)
-
-
-def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Capturing) -> None:
-    """Load a model, run it forward once, leave its activations and its layout in ``folder``.
-
-    What is kept is what each MLP is fed: its units' answers follow from that and from the weight files.
-    The model is let go before this returns. Errors name the model.
-    """
-    how.on_load()
-    # structure has no numbers, and a model that is run from disk has not all of its own
-    found = find_without_weights(checkpoint, gated=how.gated)
-    model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory)
-    what = Recording(found, by_input=True)
-    dtype = next(model.parameters()).dtype
-    room = how.batch_bytes(streamed=is_streamed(model))
-    try:
-        with ActivationWriter(folder / ACTIVATIONS, what.widths(), len(inputs.ids), dtype) as sink:
-            capture(model, what, inputs.sequences(), sink, how.on_progress, room)
-    except ProvenanceError as error:
-        raise type(error)(f"{checkpoint.source}: {error}") from None
-    described = {"trace": asdict(found), "dtype": str(dtype).removeprefix("torch.")}
-    (folder / LAYOUT).write_text(json.dumps(described))
-    if is_streamed(model):  # its hooks know the model that they belong to
-        del model
-        gc.collect()
+"""Files of what was captured of a model: what its MLPs were fed, and where these are in it."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +114,7 @@ class WeightUnits:
         return weight.to(self._device).float().T
 
 
-def find_without_weights(checkpoint: Checkpoint, *, gated: bool = False) -> Trace:
+def find_without_weights(checkpoint: Checkpoint) -> Trace:
     """Find the MLPs of the model that a checkpoint's configuration describes.
 
     Raises
@@ -230,7 +122,12 @@ def find_without_weights(checkpoint: Checkpoint, *, gated: bool = False) -> Trac
     ArchitectureError
         As `provenance.architecture.find.with_mlps`, naming the model.
     """
+    return find_in_skeleton(checkpoint, load_skeleton(checkpoint), gated=False)
+
+
+def find_in_skeleton(checkpoint: Checkpoint, skeleton: PreTrainedModel, *, gated: bool) -> Trace:
+    """Find the MLPs of a model on the meta device; an `ArchitectureError` names the checkpoint."""
     try:
-        return with_mlps(trace(load_skeleton(checkpoint)), gated=gated)
+        return with_mlps(trace(skeleton), gated=gated)
     except ArchitectureError as error:
         raise ArchitectureError(f"{checkpoint.source}: {error}") from None

@@ -19,7 +19,7 @@ from provenance._documents import adapter, read_document
 from provenance._text import visible
 from provenance.checkpoints.safetensors_header import stored_header
 from provenance.errors import BundleError
-from provenance.vocabulary import BLOCK_LIMIT
+from provenance.vocabulary import BLOCK_LIMIT, FINGERPRINT_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 KEY = "provenance.fingerprint"
 """Key of the document in the header's metadata."""
-SUFFIX = ".safetensors"
 
 COLUMNS = "F16"
 """Type of the numbers of a unit. Their squares add up to 1, and half precision keeps three digits."""
@@ -167,7 +166,7 @@ def tensor_name(block: int, place: int, part: str) -> str:
 
 def is_bundle(place: Path) -> bool:
     """Whether a place is a bundle: a file with the suffix of safetensors."""
-    return place.suffix == SUFFIX and place.is_file()
+    return place.suffix == FINGERPRINT_SUFFIX and place.is_file()
 
 
 def read_fingerprint(file: Path) -> Fingerprint:

@@ -21,7 +21,6 @@ from provenance.cli._doctor import doctor
 from provenance.cli._explain import explain
 from provenance.cli._fingerprint import fingerprint
 from provenance.cli._init import init
-from provenance.cli._merge import merge
 from provenance.cli._report import graph, report
 from provenance.cli._sections import Sections
 from provenance.cli._store import store
@@ -91,7 +90,6 @@ for _command in (
     fingerprint,
     graph,
     init,
-    merge,
     report,
     schema,
     store,

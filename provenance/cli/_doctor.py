@@ -22,15 +22,14 @@ STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
 @click.command()
-@click.option("--offline", is_flag=True, help="Leave out what needs the network.")
 @DEVICE
 @STORE
 @JSON
-def doctor(offline: bool, device: str, store: Path | str | None, as_json: bool) -> int:  # noqa: FBT001
-    """Look at devices, disk, memory, the store, the hub and what is installed; exits 1 on a problem."""
+def doctor(device: str, store: Path | str | None, as_json: bool) -> int:  # noqa: FBT001
+    """Look at what is installed, the device and the store's disk; exits 1 on a problem."""
     from provenance.doctor import diagnose
 
-    checks = diagnose(Store(store), device=device, offline=offline)
+    checks = diagnose(Store(store), device=device)
     states = {check.state for check in checks}
     if as_json:
         worst = next(state for state in ("problem", "warning", "ok") if state in states)

@@ -34,7 +34,7 @@ DEVICE = click.option(
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
 )
-QUIET = click.option("-q", "--quiet", is_flag=True, help="Tell no progress.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 ALPHA = click.option(
     "--alpha",
     default=DEFAULT_ALPHA,

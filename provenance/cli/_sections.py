@@ -18,7 +18,6 @@ SECTIONS = {
         "suite",
         "audit",
         "verify",
-        "merge",
     ),
     "Look at what was found": ("report", "explain", "graph", "summary", "attest", "bom"),
     "Keep house": ("doctor", "store", "schema", "completion"),

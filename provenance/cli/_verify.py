@@ -62,10 +62,9 @@ def verify(
 ) -> None:
     """Check stored evidence again, without the models.
 
-    FILES are evidence, results.json, or folders of them. Every number that follows from others is
-    computed again, every verdict is judged again. Exits 0 where all follows and every claim holds, 1
-    where something does not, 2 where a file cannot be read. What it cannot show: that the numbers were
-    measured.
+    FILES are evidence, results.json, or folders of them. Every claim is judged again, and compared
+    with what was recorded. Exits 0 where both agree and every claim holds, 1 where one does not, 2
+    where a file cannot be read. It cannot show that the numbers were measured.
     """
     from provenance.comparison.executor import as_spec
     from provenance.gate.verify import read_stored, verify_by_suite, verify_model

@@ -1,8 +1,11 @@
-"""Runs a whole plan ahead of judging: in this process, on a Ray cluster, or in parts, with a shared store.
+"""A plan to evidence in the store, before anything is judged: in this process, or on a Ray cluster.
 
-Evidence goes to the store, where whoever judges finds it. There is no scheduler here: Ray's tasks are
-opened models, captures, and comparisons, and Ray decides where and when they run. Nothing here imports ray
-or torch before there is work for it.
+* In: a `comparison.plan.Plan`, an executor, and where to run: `local`, `ray`, or an address.
+* Out: evidence in the executor's store, and the comparisons that failed with their errors.
+* Open `driver` first, then `ray_backend`, then `tasks`.
+
+There is no scheduler here: Ray's tasks are opened models, captures, and comparisons, and Ray decides where
+and when they run. Nothing here imports ray or torch before there is work for it.
 """
 
 from __future__ import annotations
@@ -11,9 +14,6 @@ import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from provenance.cluster.sharding import Done, run_shard
-from provenance.cluster.shards import Shard
-from provenance.cluster.states import key_of
 from provenance.errors import ProvenanceError
 
 if TYPE_CHECKING:
@@ -23,37 +23,25 @@ if TYPE_CHECKING:
     from provenance.comparison.plan import Comparison, Plan
     from provenance.vocabulary import ModelSpec, Stage
 
-__all__ = [
-    "LOCAL",
-    "RAY",
-    "STORED",
-    "Done",
-    "Shard",
-    "check_backend",
-    "key_of",
-    "open_models",
-    "run_plan",
-    "run_shard",
-]
+__all__ = ["LOCAL", "RAY", "check_backend", "open_models", "run_plan"]
 
-LOCAL, RAY, STORED = "local", "ray", "stored"
+LOCAL, RAY = "local", "ray"
 _ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d+")
 
 
 def check_backend(backend: str) -> str:
-    """A backend, having looked whether it is one and whether ray is installed where it is needed.
+    """Return a backend that is one, and whose libraries are installed.
 
     Raises
     ------
     ProvenanceError
         If it is neither `local`, nor `ray`, nor an address, or if there is no ray.
     """
-    if backend in {LOCAL, STORED}:
+    if backend == LOCAL:
         return backend
     if backend != RAY and not _ADDRESS.fullmatch(backend):
         raise ProvenanceError(
-            f"{backend!r} is no place to run a plan: write local, ray, host:port, ray://host:port, or "
-            "stored"
+            f"{backend!r} is no place to run a plan: write local, ray, host:port or ray://host:port"
         )
     if find_spec("ray") is None:
         raise ProvenanceError("Ray is not installed: pip install 'pytest-provenance[ray]'")
@@ -66,7 +54,7 @@ def run_plan(
     backend: str = LOCAL,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> dict[Comparison, ProvenanceError]:
-    """Have the evidence on every comparison of a plan in the executor's store.
+    """Compute the evidence on every comparison of a plan into the executor's store.
 
     Parameters
     ----------
@@ -77,15 +65,14 @@ def run_plan(
     backend : str
         ``local`` computes in this process, in order. ``ray`` uses the Ray of this machine (that of
         ``RAY_ADDRESS``, else one that runs, else one that is started), ``host:port`` and
-        ``ray://host:port`` another. ``stored`` computes nothing: what the store lacks is returned, with
-        the reason that a part of a sharded plan has noted, see `run_shard`.
+        ``ray://host:port`` another.
     on_stage : callable, optional
         Told of the progress of the whole plan.
 
     Returns
     -------
     dict of Comparison to ProvenanceError
-        What could not be computed, and why: a result like another, for whoever judges.
+        What could not be computed, and why.
 
     Raises
     ------
@@ -97,10 +84,6 @@ def run_plan(
         from provenance.cluster.local import run_here
 
         return run_here(plan, executor, on_stage)
-    if backend == STORED:
-        from provenance.cluster.stored import look_up
-
-        return look_up(plan, executor, on_stage)
     from provenance.cluster.driver import run_on_ray
 
     return run_on_ray(plan, executor, None if backend == RAY else backend, on_stage)
@@ -112,16 +95,16 @@ def open_models(
     backend: str,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> None:
-    """Have models found, made and digested on a Ray cluster, so that opening them here reads no weights.
+    """Find, make and digest models on a Ray cluster, so that opening them here reads no weights.
 
-    What is wrong with one of them is met again by whoever opens it here.
+    Does nothing where the backend is local. What is wrong with a model shows when it is opened here.
 
     Raises
     ------
     ProvenanceError
         If the backend, or a node of it, cannot be used.
     """
-    if check_backend(backend) in {LOCAL, STORED}:
+    if check_backend(backend) == LOCAL:
         return
     from provenance.cluster.driver import open_on_ray
 

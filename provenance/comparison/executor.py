@@ -1,29 +1,28 @@
-"""Runs what a plan asks for: opens models, has their activations captured, their blocks compared.
+"""Runs what a plan asks for: opens models, captures their activations, compares their blocks.
 
-Everything is kept in the store, under a key that says all that the result depends on, so that workers
-share their work and a second run computes nothing. A run that finds all its evidence in the store
-imports no torch: what needs torch is in `provenance.capture.units`, imported when there is work for it.
+Every result is kept in the store, under a key of all that it depends on. So workers share their work and a
+second run computes nothing. A run that finds all its evidence in the store
+imports no torch: what needs torch is in `provenance.capture`, imported when there is work for it.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provenance import recipes
 from provenance._text import without_home
 from provenance.checkpoints.checkpoint import parse
-from provenance.comparison.captures import Captures
 from provenance.comparison.models import Models
 from provenance.comparison.pair import Pair
 from provenance.comparison.per_model import PerModel
-from provenance.comparison.plan import Comparison
+from provenance.comparison.plan import Comparison, captures
 from provenance.comparison.records import comparison_fields, imitates
-from provenance.errors import ProvenanceError, let_go
+from provenance.errors import ProvenanceError, release_frames
 from provenance.evidence.records import Evidence, EvidenceError
 from provenance.inputs import corpus
+from provenance.statistics import default_statistic
 from provenance.store.store import Store
 from provenance.vocabulary import (
     PERMUTATIONS,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
-    from provenance.capture.units import Encoded
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.plan import Capture
     from provenance.store.store import JSON
@@ -81,10 +79,10 @@ class Executor:
         self.on_stage = on_stage
         self.distillation = distillation or DistillSettings()
         self.memory = memory or Memory()
+        self.work = PerModel(self.store, device, self._tell, self.memory, self.distillation)
         self._models = Models(self.store, self._tell, device)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
         self._texts: dict[InputsSpec, str] = {}
-        self._captures = Captures()
 
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
         """Verified local files of a model: made, downloaded or found.
@@ -109,50 +107,42 @@ class Executor:
                 self._evidence[comparison] = self._stored_evidence(comparison)
             except ProvenanceError as error:
                 # a pair's many tests ask for the same evidence: what cannot be had is tried once
-                let_go(error)
+                release_frames(error)
                 self._evidence[comparison] = error
             except KeyboardInterrupt as error:
-                let_go(error)  # a notebook keeps it
+                release_frames(error)  # a notebook keeps it
                 raise
-        found = self._evidence[comparison]
-        if isinstance(found, ProvenanceError):
-            raise found
-        return found
+        evidence = self._evidence[comparison]
+        if isinstance(evidence, ProvenanceError):
+            raise evidence
+        return evidence
 
     def has(self, comparison: Comparison) -> bool:
         """Whether the store holds the evidence; opens both models, and runs none."""
-        return (
-            self.store.get("evidence", self._fields(comparison, *self._pair(comparison)))
-            is not None
-        )
+        fields = self._fields(comparison, *self._pair(comparison))
+        return self.store.get("evidence", fields) is not None
 
     def ensure(self, comparison: Comparison) -> None:
-        """Have evidence in the store, and keep none of it in this process; raises as `evidence`."""
+        """Compute evidence into the store, and keep none of it in this process; raises as `evidence`."""
         self._stored_evidence(comparison)
 
     def remember(self, comparison: Comparison, error: ProvenanceError) -> None:
-        """Take over what another process met: `evidence` raises it, and does not try again."""
+        """Take over the error that another process met: `evidence` raises it, and does not try again."""
         self._evidence.setdefault(comparison, error)
 
     def captures(self, comparison: Comparison) -> tuple[Capture, ...]:
         """What must be computed of either model before the two are compared; opens them, runs none."""
-        return self._captures.of(comparison, *self._pair(comparison))
+        return captures(comparison, *self._pair(comparison))
 
     def capture(self, capture: Capture) -> None:
-        """Have what a comparison needs of one model in the store.
+        """Compute into the store what a comparison needs of one model.
 
         Raises
         ------
         ProvenanceError
             As `evidence`, where this model is what is wrong.
         """
-        model = self.checkpoint(capture.model)
-        seed = capture.inputs.seed
-        if capture.role is not None:
-            self.work.imitations(model, self.distillation, seed, capture.role)
-            return
-        inputs = self.encoded.of_pair(capture.inputs, model, self.checkpoint(capture.partner))
-        self.work.activations(model, inputs, gated=capture.gated)
+        self.work.capture(capture, self.checkpoint(capture.model), self.checkpoint(capture.partner))
 
     def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
         return self.checkpoint(comparison.candidate), self.checkpoint(comparison.reference)
@@ -169,22 +159,10 @@ class Executor:
         """
         models = self._pair(comparison)
         fields = self._fields(comparison, *models)
-        made = sorted(
+        digests = sorted(
             [model.digest, model.tokenizer_digest or "", model.spec.dtype or ""] for model in models
         )
-        return {**fields, "models": made, "device": None}
-
-    @cached_property
-    def encoded(self) -> Encoded:
-        """Ids of texts that were encoded in this run."""
-        from provenance.capture.units import Encoded
-
-        return Encoded()
-
-    @property
-    def work(self) -> PerModel:
-        """What computes things of single models, and keeps them in the store."""
-        return PerModel(self.store, self.device, self._tell, self.memory)
+        return {**fields, "models": digests, "device": None}
 
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
@@ -195,8 +173,8 @@ class Executor:
         fields = self._fields(comparison, candidate, reference)
 
         def measure(folder: Path) -> None:
-            measured = self._measure(comparison, candidate, reference)
-            (folder / EVIDENCE).write_text(measured.to_json())
+            evidence = Pair(comparison, candidate, reference, self.work).measure()
+            (folder / EVIDENCE).write_text(evidence.to_json())
 
         pair = f"{candidate.source} and {reference.source}"
         entry = self.store.get_or_create(
@@ -205,9 +183,9 @@ class Executor:
         try:
             return Evidence.from_json(entry.read_text(EVIDENCE))
         except EvidenceError as error:
-            there = f", and its like below {self.store.url}," if self.store.url else ""
+            shared = f", and its like below {self.store.url}," if self.store.url else ""
             raise EvidenceError(
-                f"{entry.path}: {error}; remove that folder{there} and run again"
+                f"{entry.path}: {error}; remove that folder{shared} and run again"
             ) from None
 
     def _fields(
@@ -228,15 +206,9 @@ class Executor:
     def _text_digest(self, inputs: InputsSpec) -> str:
         """Digest of the text that will be read, once for all pairs."""
         if inputs not in self._texts:
-            used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
-            self._texts[inputs] = sha256(used.encode()).hexdigest()
+            text = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
+            self._texts[inputs] = sha256(text.encode()).hexdigest()
         return self._texts[inputs]
-
-    def _measure(
-        self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
-    ) -> Evidence:
-        pair = Pair(comparison, candidate, reference, self.work, self.encoded, self.distillation)
-        return pair.measure()
 
 
 def compare(
@@ -244,7 +216,7 @@ def compare(
     reference: str | PathLike[str] | ModelSpec,
     *,
     inputs: InputsSpec | None = None,
-    statistic: StatisticName = "match",
+    statistic: StatisticName | None = None,
     cross: bool = False,
     permutations: int = PERMUTATIONS,
     executor: Executor | None = None,
@@ -258,8 +230,9 @@ def compare(
         the model whose training the null hypothesis speaks of.
     inputs : InputsSpec, optional
         What both are fed; 4096 tokens of the standard library's sources by default.
-    statistic : str
-        A name of `provenance.statistics.REGISTRY`.
+    statistic : str, optional
+        A name of `provenance.statistics.REGISTRY`; by default "kinship", or "match" where a side is a
+        fingerprint, which carries no more.
     cross : bool
         Test every block of one against every block of the other (the paper's localized test), and
         find the best one-to-one map of blocks.
@@ -284,11 +257,11 @@ def compare(
     >>> evidence.log10_p < -100  # doctest: +SKIP
     True
     """
+    specs = as_spec(candidate), as_spec(reference)
     comparison = Comparison.of(
-        as_spec(candidate),
-        as_spec(reference),
+        *specs,
         inputs or InputsSpec(),
-        statistic,
+        statistic or default_statistic(*specs),
         cross=cross,
         permutations=permutations,
     )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from provenance._text import visible, without_home
 from provenance.checkpoints.fingerprint_file import (
     MATRIX_LIMIT,
-    SUFFIX,
     TEXT_LIMIT,
     BundledInputs,
     Fingerprint,
@@ -19,7 +18,7 @@ from provenance.comparison.executor import Executor, as_spec
 from provenance.comparison.records import versions
 from provenance.errors import BundleError
 from provenance.inputs import corpus
-from provenance.vocabulary import SKETCH, InputsSpec, Stage
+from provenance.vocabulary import FINGERPRINT_SUFFIX, SKETCH, InputsSpec, Stage
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -74,13 +73,13 @@ def fingerprint(
 
     Examples
     --------
-    >>> said = fingerprint("quickstart/base", "base.safetensors")  # doctest: +SKIP
+    >>> made = fingerprint("quickstart/base", "base.safetensors")  # doctest: +SKIP
     >>> compare("quickstart/finetuned", "base.safetensors").log10_p < -100  # doctest: +SKIP
     True
     """
-    asked = inputs or InputsSpec()
+    spec = inputs or InputsSpec()
     path = Path(file)
-    _refuse(path, asked, vocabulary, sketch, name)
+    _require_possible(path, spec, vocabulary, sketch, name)
     run = executor or Executor()
     checkpoint = run.checkpoint(as_spec(model))
     if checkpoint.bundle is not None:
@@ -90,17 +89,17 @@ def fingerprint(
             f"{checkpoint.source} has {checkpoint.vocabulary} token ids, fewer than {vocabulary}: give a "
             "--vocabulary of at most that"
         )
-    fed = run.encoded.for_one(asked, checkpoint, vocabulary)
+    fed = run.work.encoded.for_one(spec, checkpoint, vocabulary)
     _write(run, checkpoint, fed, path, vocabulary or checkpoint.vocabulary, sketch, name)
     return read_fingerprint(path)
 
 
-def _refuse(
+def _require_possible(
     file: Path, inputs: InputsSpec, vocabulary: int | None, sketch: int | None, name: str | None
 ) -> None:
-    """Refuse what can never be made, before a model is looked for."""
-    if file.suffix != SUFFIX:
-        raise BundleError(f"{file}: a fingerprint's name ends in {SUFFIX}")
+    """Raise BundleError where no model could be made into this fingerprint."""
+    if file.suffix != FINGERPRINT_SUFFIX:
+        raise BundleError(f"{file}: a fingerprint's name ends in {FINGERPRINT_SUFFIX}")
     if not file.parent.is_dir():
         raise BundleError(f"{file} cannot be written: there is no folder {file.parent}")
     if inputs.kind == "hidden":
@@ -134,20 +133,19 @@ def _write(
 ) -> None:
     from provenance.capture.units import ActivationUnits
     from provenance.comparison.fingerprints import serves, sketch_units, write_bundle
-    from provenance.loading.devices import lease
     from provenance.loading.parameters import ModelTensors
     from provenance.statistics._sketch import Sketcher
 
     work = run.work
     entry = work.activations(checkpoint, fed, gated=True)
     sketcher = Sketcher(fed.digest, len(fed.ids), sketch)
-    with lease(run.device, run.store.root / "locks") as device:
+    with work.leased() as device:
         units = ActivationUnits(entry.path, ModelTensors(checkpoint), device)
         mlps, tensors = sketch_units(
             units, sketcher, lambda i, n: work.tell(Stage("sketch", checkpoint.source, i, n))
         )
     shape = units.shape
-    said = Fingerprint(
+    made = Fingerprint(
         source=visible(name or without_home(checkpoint.source))[:TEXT_LIMIT],
         digest=checkpoint.digest,
         weights_digest=checkpoint.weights_digest,
@@ -165,7 +163,7 @@ def _write(
         skipped={str(index): what for index, what in shape.skipped.items()},
         conversion=checkpoint.conversion,
     )
-    write_bundle(file, said, tensors)
+    write_bundle(file, made, tensors)
 
 
 def _inputs(fed: Inputs, vocabulary: int | None) -> BundledInputs:

@@ -1,4 +1,4 @@
-"""Measures one pair: has what the statistic needs of either model made, compares, and says what it found.
+"""Measures one pair: runs what the plan asks of either model, compares, and records what it found.
 
 `provenance.comparison.executor` decides what is measured and keeps it.
 """
@@ -7,34 +7,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from provenance.comparison.plan import captures, refusal, sampled
 from provenance.comparison.records import (
     imitates,
     inputs_record,
-    natural_pairing,
-    parts,
-    record,
-    rows_of,
-    sample_record,
-    shared_inputs,
+    model_record,
+    sample_details,
     versions,
 )
-from provenance.errors import ArchitectureError, DegenerateError
+from provenance.errors import DegenerateError
+from provenance.evidence.decide import aggregate
 from provenance.evidence.records import Evidence, InputsRecord, Pairing
-from provenance.evidence.verdict import aggregate
-from provenance.statistics import BUNDLED, PAIR_STATISTICS, REGISTRY
-from provenance.vocabulary import Stage
+from provenance.statistics import PAIR_STATISTICS, REGISTRY
+from provenance.vocabulary import ROLES, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from provenance.capture.units import Encoded
+    from provenance.capture.units import Shape
     from provenance.checkpoints.checkpoint import Checkpoint
-    from provenance.comparison.blocks import Part
+    from provenance.comparison.blocks import Component, Units
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
-    from provenance.vocabulary import DistillSettings
+    from provenance.inputs.tokens import Inputs
+    from provenance.statistics import Basis
+    from provenance.store.store import Entry
+    from provenance.vocabulary import Role
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,6 @@ class Pair:
     candidate: Checkpoint
     reference: Checkpoint
     work: PerModel
-    encoded: Encoded
-    distillation: DistillSettings
 
     def measure(self) -> Evidence:
         """The evidence.
@@ -56,6 +55,9 @@ class Pair:
         ProvenanceError
             One line: what was wrong with which model, and what to do.
         """
+        error = refusal(self.comparison, self.candidate, self.reference)
+        if error is not None:
+            raise error
         if self.candidate.bundle or self.reference.bundle:
             return self._measure_bundles()
         if self.comparison.statistic in PAIR_STATISTICS:
@@ -64,21 +66,20 @@ class Pair:
 
     def _measure_models(self) -> Evidence:
         from provenance.comparison.whole_models import PairInputs, measure_pair
-        from provenance.loading.devices import lease
 
         comparison, candidate, reference = self.comparison, self.candidate, self.reference
-        inputs = shared_inputs(self.encoded, comparison, candidate, reference)
-        self.work.tell(Stage("match", f"{candidate.source} against {reference.source}"))
+        inputs = self._inputs()
+        self.work.tell(Stage("match", self._name))
         seed = comparison.inputs.seed
-        with lease(self.work.device, self.work.store.root / "locks") as device:
+        with self.work.leased() as device:
             given = PairInputs(candidate, reference, inputs, device, seed, comparison.permutations)
             result = measure_pair(comparison.statistic, given)
         return Evidence(
             statistic=comparison.statistic,
             log10_p=result.log10_p,
             blocks=(),
-            candidate=record(candidate, None),
-            reference=record(reference, None),
+            candidate=model_record(candidate, None),
+            reference=model_record(reference, None),
             inputs=inputs_record(comparison.inputs, inputs),
             pairing="same-index",
             seed=seed,
@@ -91,46 +92,97 @@ class Pair:
         )
 
     def _measure_blocks(self) -> Evidence:
-        from provenance.loading.devices import lease
-
         comparison = self.comparison
-        statistic = REGISTRY[comparison.statistic]
-        models = (self.candidate, self.reference)
-        inputs = shared_inputs(self.encoded, comparison, *models)
-        settings = self.distillation if imitates(comparison) else None
-        seed = comparison.inputs.seed
-        entries = self.work.of_pair(models, inputs, settings, seed, gated=statistic.gated)
-        with lease(self.work.device, self.work.store.root / "locks") as device:
-            units = parts(statistic.components(), models, entries, device, settings)
-            details = {} if settings is None else settings.details()
-            fed = inputs_record(comparison.inputs, inputs, settings)
-            return self._compared(units, fed, seed, device, details)
+        inputs = self._inputs()
+        entries = self._entries(inputs)
+        settings = self.work.distillation if imitates(comparison) else None
+        details = {} if settings is None else settings.details()
+        fed = inputs_record(comparison.inputs, inputs, settings)
+        with self.work.leased() as device:
+            components = self._components(entries, device)
+            return self._compared(components, fed, comparison.inputs.seed, device, details)
 
     def _measure_bundles(self) -> Evidence:
-        from provenance.comparison.blocks import Part
-        from provenance.comparison.fingerprints import Meeting
-        from provenance.loading.devices import lease
+        from provenance.comparison.blocks import Component
+        from provenance.comparison.fingerprints import BundlePair
 
-        comparison = self.comparison
-        if comparison.statistic not in BUNDLED:
-            bundle = self.candidate if self.candidate.bundle else self.reference
-            raise ArchitectureError(
-                f"{bundle.source} is a fingerprint, which {comparison.statistic} cannot be computed on: "
-                f"use the statistic {' or '.join(sorted(BUNDLED))}"
+        bundles = BundlePair.of(self.candidate, self.reference)
+        entries = self._entries(None)
+        statistic = REGISTRY[self.comparison.statistic]
+        with self.work.leased() as device:
+            candidate, reference = bundles.units(
+                [entries.get(("activations", role)) for role in ROLES], device
             )
-        meeting = Meeting.of(self.candidate, self.reference)
-        entries = meeting.captured(self.work, self.encoded, comparison.inputs)
-        statistic = REGISTRY[comparison.statistic]
-        with lease(self.work.device, self.work.store.root / "locks") as device:
-            sides = meeting.units(entries, device)
-            ready = meeting.sketcher.prepare, statistic.load_signature()
-            part = Part(statistic.name, statistic.load(), *sides, *ready)
-            fed = meeting.inputs_record()
-            return self._compared([part], fed, fed.seed, device, meeting.details())
+            prepare, signature = bundles.sketcher.prepare, statistic.load_signature()
+            component = Component(
+                statistic.name, statistic.load(), candidate, reference, prepare, signature
+            )
+            fed = bundles.inputs_record()
+            return self._compared([component], fed, fed.seed, device, bundles.details())
+
+    def _inputs(self) -> Inputs | None:
+        """Token ids for both models, or None where no statistic of the comparison runs a model."""
+        components = REGISTRY[self.comparison.statistic].components()
+        if not any(component.runs_models for component in components):
+            return None
+        return self.work.encoded.choose(self.comparison.inputs, self.candidate, self.reference)
+
+    def _entries(self, inputs: Inputs | None) -> dict[tuple[Basis, Role], Entry]:
+        """What the plan asks of either model, computed or found, by the basis and the role it serves."""
+        by_spec = {model.spec: model for model in (self.candidate, self.reference)}
+        entries: dict[tuple[Basis, Role], Entry] = {}
+        for capture in dict.fromkeys(captures(self.comparison, self.candidate, self.reference)):
+            model, partner = by_spec[capture.model], by_spec[capture.partner]
+            entry = self.work.capture(capture, model, partner, inputs)
+            for role, side in zip(ROLES, (self.candidate, self.reference), strict=True):
+                if side.spec == capture.model and capture.role in {None, role}:
+                    entries[capture.basis, role] = entry
+        return entries
+
+    def _components(
+        self, entries: Mapping[tuple[Basis, Role], Entry], device: str
+    ) -> list[Component[Any]]:
+        """Each statistic with the units that it is computed on; what was traced is reused."""
+        from provenance.capture.proxies import ProxyUnits
+        from provenance.capture.units import ActivationUnits, WeightUnits, find_without_weights
+        from provenance.comparison.blocks import Component
+        from provenance.loading.parameters import ModelTensors
+
+        models = (self.candidate, self.reference)
+        tensors = [
+            ModelTensors(model) for model in models
+        ]  # shared by bases: it keeps its last read
+        active = [
+            ActivationUnits(entries["activations", role].path, own, device)
+            for role, own in zip(ROLES, tensors, strict=True)
+            if ("activations", role) in entries
+        ]
+        components = []
+        for statistic in REGISTRY[self.comparison.statistic].components():
+            test = statistic.load()
+            units: Sequence[Units[Any]] = active
+            if statistic.basis == "weights":
+                traces = [one.trace for one in active] or [find_without_weights(m) for m in models]
+                units = [
+                    WeightUnits(trace, own, device)
+                    for trace, own in zip(traces, tensors, strict=True)
+                ]
+            elif statistic.basis == "functions":
+                units = [
+                    ProxyUnits(entries["functions", role].path, role, device) for role in ROLES
+                ]
+                # the registry's tests know no settings; that of imitations takes the least fit from them
+                test = partial(test, settings=self.work.distillation)  # type: ignore[call-arg]
+            candidate, reference = units
+            prepare, signature = statistic.load_preparation(), statistic.load_signature()
+            components.append(
+                Component(statistic.name, test, candidate, reference, prepare, signature)
+            )
+        return components
 
     def _compared(
         self,
-        units: list[Part[Any]],
+        components: Sequence[Component[Any]],
         fed: InputsRecord,
         seed: int,
         device: str,
@@ -140,28 +192,27 @@ class Pair:
         from provenance.comparison.blocks import compare_blocks
 
         comparison = self.comparison
-        pair = f"{self.candidate.source} against {self.reference.source}"
-        shapes = (units[0].candidate.shape, units[0].reference.shape)
+        shapes = (components[0].candidate.shape, components[0].reference.shape)
         pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes)
-        rows = rows_of(comparison, shapes, pairing)
+        rows = self._sampled_rows(shapes, pairing)
         table = compare_blocks(
-            units,
+            components,
             pairing,
             seed,
-            lambda i, n: self.work.tell(Stage("match", pair, i, n)),
+            lambda i, n: self.work.tell(Stage("match", self._name, i, n)),
             self.work.memory.working // 2,
             rows,
         )
         if not any(block.log10_p is not None for block in table.blocks):
             reasons = (block.reason for block in table.blocks if block.reason)
             reason = next(reasons, "they have no block in common")
-            raise DegenerateError(f"{pair}: no block could be tested: {reason}")
+            raise DegenerateError(f"{self._name}: no block could be tested: {reason}")
         return Evidence(
             statistic=comparison.statistic,
             log10_p=aggregate(table.blocks),
             blocks=table.blocks,
-            candidate=record(self.candidate, shapes[0]),
-            reference=record(self.reference, shapes[1]),
+            candidate=model_record(self.candidate, shapes[0]),
+            reference=model_record(self.reference, shapes[1]),
             inputs=fed,
             pairing=pairing,
             seed=seed,
@@ -170,5 +221,25 @@ class Pair:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             cross=table.cross,
             alignment=table.alignment,
-            details={**details, **sample_record(rows, shapes[0])},
+            details={**details, **sample_details(rows, shapes[0])},
         )
+
+    def _sampled_rows(
+        self, shapes: tuple[Shape, Shape], pairing: Pairing
+    ) -> tuple[int, ...] | None:
+        """The candidate's blocks that are tested: a sample of those that can be; None where all are."""
+        comparison = self.comparison
+        if comparison.sample is None:
+            return None
+        candidate, reference = (shape.mlps for shape in shapes)
+        met = [i for i in sorted(candidate) if pairing != "same-index" or i in reference]
+        return sampled(met, comparison.sample, comparison.inputs.seed)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.candidate.source} against {self.reference.source}"
+
+
+def natural_pairing(candidate: Shape, reference: Shape) -> Pairing:
+    """Blocks are compared by index where both models have the same number of them."""
+    return "same-index" if candidate.blocks == reference.blocks else "best-of-reference"

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import gc
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provenance.vocabulary import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
-    from typing import Literal
 
     from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.comparison.plan import Capture
+    from provenance.inputs.encoded import Encoded
     from provenance.inputs.tokens import Inputs
-    from provenance.statistics import Basis
     from provenance.store.store import JSON, Entry, Kind, Store
     from provenance.vocabulary import DistillSettings, Memory
 
 
-@dataclass(frozen=True)
+@dataclass
 class PerModel:
     """Makes and finds entries of single models; ``device`` is what was asked for."""
 
@@ -28,49 +30,46 @@ class PerModel:
     device: str
     tell: Callable[[Stage], None]
     memory: Memory
+    distillation: DistillSettings
 
-    def of_pair(
+    @cached_property
+    def encoded(self) -> Encoded:
+        """Ids of texts that were encoded in this run."""
+        from provenance.inputs.encoded import Encoded
+
+        return Encoded()
+
+    def leased(self) -> AbstractContextManager[str]:
+        """A device to run on, this process's own until the ``with`` ends."""
+        from provenance.loading.devices import lease
+
+        return lease(self.device, self.store.root / "locks")
+
+    def capture(
         self,
-        models: tuple[Checkpoint, Checkpoint],
-        inputs: Inputs | None,
-        settings: DistillSettings | None,
-        seed: int,
-        *,
-        gated: bool,
-    ) -> dict[Basis, tuple[Entry, Entry]]:
-        """What two models, candidate and reference, are compared on, by the basis that it serves.
-
-        Activations where there are ``inputs``, and imitations where there are ``settings``. Models
-        without gates are not run where a statistic is ``gated``.
-        """
-        candidate, reference = models
-        made: dict[Basis, tuple[Entry, Entry]] = {}
-        if inputs is not None:
-            ours, theirs = (self.activations(model, inputs, gated=gated) for model in models)
-            made["activations"] = (ours, theirs)
-        if settings is not None:
-            made["functions"] = (
-                self.imitations(candidate, settings, seed, "candidate"),
-                self.imitations(reference, settings, seed, "reference"),
-            )
-        return made
-
-    def imitations(
-        self,
-        checkpoint: Checkpoint,
-        settings: DistillSettings,
-        seed: int,
-        role: Literal["candidate", "reference"],
+        capture: Capture,
+        model: Checkpoint,
+        partner: Checkpoint,
+        inputs: Inputs | None = None,
     ) -> Entry:
-        """Proxies of a model in one role; those of the two roles start from different seeds."""
+        """What a comparison needs of one model.
+
+        ``partner`` is the checkpoint of the capture's partner, and ``inputs`` are the pair's, where they
+        have been chosen already.
+        """
+        if capture.role is None:
+            if inputs is None:
+                inputs = self.encoded.of_pair(capture.inputs, model, partner)
+            return self.activations(model, inputs, gated=capture.gated)
         from provenance.statistics.generalized import seeds_of
 
-        first, second = seeds_of(seed)
-        return self.proxies(checkpoint, settings, first if role == "candidate" else second)
+        first, second = seeds_of(capture.inputs.seed)
+        seed = first if capture.role == "candidate" else second
+        return self.proxies(model, self.distillation, seed)
 
     def activations(self, checkpoint: Checkpoint, inputs: Inputs, *, gated: bool) -> Entry:
         """A model's activations on these inputs: one load and one forward pass, ever."""
-        from provenance.capture.units import CAPTURE_VERSION, Capturing, capture_to
+        from provenance.capture.run import CAPTURE_VERSION, Capturing, capture_to
 
         def run(folder: Path, device: str) -> None:
             how = Capturing(
@@ -112,15 +111,12 @@ class PerModel:
         run: Callable[[Path, str], None],
     ) -> Entry:
         """An entry under its fields and what says which model ran as what, made on a leased device."""
-        from provenance.loading.devices import lease
 
         def build(folder: Path) -> None:
-            with lease(self.device, self.store.root / "locks") as device:
+            with self.leased() as device:
                 run(folder, device)
-                if (
-                    device != "cpu"
-                ):  # a model is free of cycles, but a GPU has no room for a mistake
-                    gc.collect()
+                if device != "cpu":
+                    gc.collect()  # a model is free of cycles, but a GPU has no room for a mistake
 
         fields |= {
             "model": checkpoint.digest,

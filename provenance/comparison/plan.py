@@ -1,20 +1,33 @@
-"""What a suite, or a command, needs computed: each thing once. Pure data."""
+"""What a test, a suite, or a command needs computed: each thing once. Pure data.
+
+`needs` says which comparisons a test needs, and `captures` what a comparison needs of each model. The
+ordinary run, what computes ahead, a cluster and an audit all ask here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from provenance.statistics import REGISTRY
-from provenance.vocabulary import PERMUTATIONS
+from provenance.errors import ArchitectureError, InputError
+from provenance.statistics import BUNDLED, REGISTRY
+from provenance.vocabulary import PERMUTATIONS, ROLES, InputsSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.errors import ProvenanceError
+    from provenance.statistics import Basis
     from provenance.suite.read import Claim, Suite
-    from provenance.vocabulary import InputsSpec, ModelSpec, StatisticName
+    from provenance.vocabulary import ModelSpec, Role, StatisticName
+
+VERDICT, ALL_BLOCKS = "verdict", "blocks"
+"""Parts of a claim that a test checks: the pair as a whole, and all its blocks at once."""
+POSITIVE, NULL = "positive", "null"
+"""Parts that are controls: a disguised copy of the reference, and blocks that do not correspond."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +80,129 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """The comparisons of one test: the claim's own pair, and its controls; None where not needed."""
+
+    pair: Comparison | None = None
+    null: Comparison | None = None
+    positive: Comparison | None = None
+
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """All of them, in the order in which the test asks for them."""
+        return tuple(one for one in (self.pair, self.null, self.positive) if one is not None)
+
+
+def block_part(index: int) -> str:
+    """The part of a claim that is about one block."""
+    return f"block{index}"
+
+
+def block_of(part: str) -> int | None:
+    """The block that a part is about; None for every other part."""
+    index = part.removeprefix("block")
+    return int(index) if index.isdecimal() else None
+
+
+def needs(suite: Suite, claim: Claim, part: str) -> Needs:
+    """The comparisons that the test of one part of a claim needs; none where the claim is skipped."""
+    if claim.skip is not None:
+        return Needs()
+    if part == POSITIVE:
+        return Needs(positive=positive_control(suite, claim))
+    with_control = part == VERDICT and suite.controls and claim.expect == "independent"
+    return Needs(
+        comparison(suite, claim),
+        negative_control(suite, claim) if part == NULL else None,
+        positive_control(suite, claim) if with_control else None,
+    )
+
+
+@dataclass(frozen=True)
 class Capture:
     """One thing to be computed of a model alone, for all the comparisons that it serves.
 
-    With ``role`` None that are its activations on the inputs that it has in common with ``partner``, which
-    is the model itself where its own tokenizer decides; else imitations of its MLPs, which differ by role.
-    ``gated`` says whether a statistic needs gates.
+    With ``role`` None that are its activations on the inputs that it has in common with ``partner``; else
+    imitations of its MLPs, which differ by role. What a model is fed with a partner depends on how the
+    partner reads (``reads``), not on which model it is, so that captures with partners that read alike are
+    equal. ``gated`` says whether a statistic needs gates.
     """
 
     model: ModelSpec
-    partner: ModelSpec
+    partner: ModelSpec = field(compare=False)
+    reads: tuple[object, ...]
     inputs: InputsSpec
     gated: bool
-    role: Literal["candidate", "reference"] | None = None
+    role: Role | None = None
+
+    @property
+    def basis(self) -> Basis:
+        """What is computed."""
+        return "activations" if self.role is None else "functions"
+
+
+def captures(
+    comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+) -> tuple[Capture, ...]:
+    """What must be computed of either model before the two are compared, of the candidate first.
+
+    Nothing, where the two cannot be compared; `refusal` says why.
+    """
+    if refusal(comparison, candidate, reference) is not None:
+        return ()
+    statistic = REGISTRY[comparison.statistic]
+    bases = {component.basis for component in statistic.components()}
+    planned: list[Capture] = []
+    if "activations" in bases:
+        planned += [
+            _activations(model, partner, comparison.inputs, gated=statistic.gated)
+            for model, partner in ((candidate, reference), (reference, candidate))
+            if model.bundle is None
+        ]
+    if "functions" in bases:
+        # no text is read for imitations: of the inputs the seed alone matters
+        seed = replace(InputsSpec(), seed=comparison.inputs.seed)
+        planned += [
+            Capture(model.spec, model.spec, (), seed, gated=False, role=role)
+            for role, model in zip(ROLES, (candidate, reference), strict=True)
+        ]
+    return tuple(planned)
+
+
+def _activations(
+    model: Checkpoint, partner: Checkpoint, inputs: InputsSpec, *, gated: bool
+) -> Capture:
+    """The capture of a model's activations; a partner that reads as the model does need not be opened."""
+    reads = _reads(partner)
+    fed_with = model if _reads(model) == reads else partner
+    return Capture(model.spec, fed_with.spec, reads, inputs, gated)
+
+
+def refusal(
+    comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+) -> ProvenanceError | None:
+    """Why these models, or these inputs, cannot give the statistic; None where they can."""
+    for model in (candidate, reference):
+        if model.bundle is not None and comparison.statistic not in BUNDLED:
+            return ArchitectureError(
+                f"{model.source} is a fingerprint, which {comparison.statistic} cannot be computed on: "
+                f"use the statistic {' or '.join(sorted(BUNDLED))}"
+            )
+    runs_models = any(
+        component.runs_models for component in REGISTRY[comparison.statistic].components()
+    )
+    if runs_models and comparison.inputs.kind == "hidden":
+        return InputError(
+            f"{comparison.statistic} runs the models, which inputs of kind 'hidden' do not: "
+            "use kind 'text' or 'random', or the statistic match_weights"
+        )
+    return None
+
+
+def _reads(checkpoint: Checkpoint) -> tuple[object, ...]:
+    """All of a model that decides what another is fed with it."""
+    if checkpoint.bundle is not None:
+        return (checkpoint.digest,)
+    return checkpoint.vocabulary, checkpoint.positions, checkpoint.tokenizer_digest
 
 
 def sampled(blocks: Sequence[int], number: int, seed: int) -> tuple[int, ...]:

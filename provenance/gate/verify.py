@@ -1,4 +1,4 @@
-"""Re-checks stored results and evidence without the models: what follows, what is judged, what holds.
+"""Judges stored results and evidence again, without the models.
 
 It cannot show that the numbers were ever measured: whoever can write evidence can write other evidence.
 Digests of the models, signatures and a run of one's own can.
@@ -7,16 +7,18 @@ Digests of the models, signatures and a run of one's own can.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from provenance.comparison.disguised import null_control
 from provenance.errors import ProvenanceError
+from provenance.evidence.decide import decide
+from provenance.evidence.null_control import null_control
 from provenance.evidence.records import Evidence
 from provenance.evidence.results import ClaimResult, Results, with_holm
-from provenance.evidence.verdict import decide, describe, judge_pair
+from provenance.evidence.verdict import judge_pair
+from provenance.evidence.wording import describe
 from provenance.gate.falsity import sentence
-from provenance.gate.following import complaints, same
 from provenance.vocabulary import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from provenance.suite.read import Claim, Suite
 
 _Kind = TypeVar("_Kind", Results, Evidence)
+TOLERANCE = 1e-6
+"""Relative, of a log10 p-value: far above rounding, far below what would move a verdict."""
 CANNOT_SHOW = (
     "Not shown: that these numbers were measured, and of which weights. Compare the digests (--model), "
     "verify a signature, or measure again."
@@ -42,8 +46,8 @@ class UnreadableError(ProvenanceError):
 class Checked:
     """What became of one claim, or of one piece of evidence that no claim is known of.
 
-    ``state`` says what a gate makes of it; "judged" where nothing is claimed. ``complaints`` are what
-    does not follow, a line each.
+    ``state`` says what a gate makes of it; "judged" where nothing is claimed. ``complaints`` say what
+    was recorded otherwise than it is judged now, a line each.
     """
 
     where: str
@@ -55,7 +59,7 @@ class Checked:
 
     @property
     def stands(self) -> bool:
-        """Whether all follows, and nothing that is claimed fails."""
+        """Whether all is as it was recorded, and nothing that is claimed fails."""
         return not self.complaints and self.state != "fail"
 
     def as_fields(self) -> Mapping[str, Any]:
@@ -121,7 +125,7 @@ def _parsed(path: Path, kind: type[_Kind]) -> _Kind:
 
 
 def verify(stored: Stored, alpha: float = DEFAULT_ALPHA) -> tuple[Checked, ...]:
-    """Re-check one file: the numbers, the judgements, the thresholds.
+    """Check one file again: the thresholds, the judgements, the adjusted p-values, the controls.
 
     Evidence alone is judged at ``alpha``, and nothing is claimed of it.
     """
@@ -143,7 +147,7 @@ def _bare(where: str, evidence: Evidence, alpha: float) -> Checked:
     if evidence.sampled:
         says += f" ({evidence.details['sample']})"
     verdict = decide(evidence, alpha)
-    return Checked(where, says, "judged", verdict, evidence.log10_p, complaints(evidence))
+    return Checked(where, says, "judged", verdict, evidence.log10_p)
 
 
 def _suites(path: str, results: Results) -> Iterator[Checked]:
@@ -168,7 +172,7 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
         *_judgement(result),
         *(line for control in result.controls for line in _control(control, result.claim)),
     ]
-    if not same(result.holm, again.holm):
+    if not _same(result.holm, again.holm):
         lines.append(f"holm is {result.holm}, but {again.holm} follows")
     verdict = result.judgement.verdict if result.judgement else "not checked"
     return Checked(where, sentence(result), result.state, verdict, result.log10_p, tuple(lines))
@@ -190,7 +194,6 @@ def _judgement(result: ClaimResult) -> Iterator[str]:
         if result.judgement is not None:
             yield f"judged {result.judgement.verdict} without evidence"
         return
-    yield from complaints(result.evidence)
     again, recorded = judge_pair(result.claim, result.evidence), result.judgement
     if recorded is None:
         yield "there is evidence, but no judgement"
@@ -203,23 +206,26 @@ def _judgement(result: ClaimResult) -> Iterator[str]:
 
 def _control(control: ControlResult, claim: Claim) -> Iterator[str]:
     what = f"{control.kind} control"
-    wrong = list(complaints(control.evidence))
-    if control.kind == "null" and not control.evidence.cross:
-        wrong.append("its evidence has no table of blocks against blocks")
-    yield from (f"{what}: {line}" for line in wrong)
-    if wrong:  # nothing can be said of what does not fit together
-        return
     if control.kind == "positive":
         holds: bool | None = decide(control.evidence, claim.threshold) == "dependent"
         log10_p = control.evidence.log10_p
+    elif not control.evidence.cross:
+        yield f"{what}: its evidence has no table of blocks against blocks"
+        return
     else:
-        found = null_control(control.evidence)
-        log10_p = found.log10_p
-        holds = None if log10_p is None else found.holds()
+        null = null_control(control.evidence)
+        log10_p, holds = null.log10_p, null.holds
     if control.holds is not holds:
         yield f"{what}: holds is {control.holds}, but {holds} follows"
-    if not same(control.log10_p, log10_p):
+    if not _same(control.log10_p, log10_p):
         yield f"{what}: log10_p is {control.log10_p}, but {log10_p} follows"
+
+
+def _same(recorded: float | None, derived: float | None) -> bool:
+    """Whether a log10 p-value is what it is computed to be, but for rounding."""
+    if recorded is None or derived is None:
+        return recorded is derived
+    return math.isclose(recorded, derived, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
 def verify_by_suite(stored: Sequence[Stored], suite: Suite) -> tuple[Checked, ...]:
@@ -245,7 +251,6 @@ def _by_claim(stored: Sequence[Stored], suite: Suite, claim: Claim) -> Checked:
                     _state(claim, judged.state),
                     judged.verdict,
                     known.log10_p,
-                    complaints(evidence),
                 )
     return Checked(where, describe(claim), "skip" if claim.skip else "fail", "no evidence", None)
 

@@ -2,5 +2,5 @@
 
 * In: `vocabulary.InputsSpec` and a tokenizer.
 * Out: token ids, and the digest that names them.
-* Open `tokens` first, then `corpus`.
+* Open `tokens` first, then `corpus`, then `encoded`, which feeds checkpoints.
 """

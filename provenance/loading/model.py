@@ -1,11 +1,14 @@
-"""A verified checkpoint to a model and a tokenizer; transformers' silence and errors made ours."""
+"""Loads a verified checkpoint's model and tokenizer, and refuses what transformers only logs."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from provenance._quiet import quiet
+from provenance.architecture.trace import build_on_meta
 from provenance.checkpoints.folder import CONFIG
 from provenance.errors import DeviceError, InputError, SourceError, one_line
 from provenance.loading.devices import free_bytes
@@ -35,7 +38,6 @@ __all__ = [
     "load_tokenizer",
     "quiet",
     "refuse_gaps",
-    "refuse_oversized",
 ]
 
 
@@ -44,12 +46,13 @@ def load_model(
     device: str,
     dtype: Dtype | None = None,
     memory: Memory | None = None,
+    skeleton: PreTrainedModel | None = None,
 ) -> PreTrainedModel:
     """Load a causal language model, in evaluation mode and without gradients.
 
-    No pickle is read, no network is asked, and no code of the checkpoint runs unless it was opened as
-    one whose code is trusted. transformers fills what
-    a checkpoint lacks with random numbers and only logs it [1]_; here that is an error.
+    No pickle is read, no network is asked, and the checkpoint's own code runs only if it was opened as
+    trusted. A weight that the checkpoint lacks is an error; transformers fills it with random numbers and
+    only logs it [1]_.
 
     Parameters
     ----------
@@ -62,6 +65,8 @@ def load_model(
     memory : Memory, optional
         A model that takes more is run block by block from its files (`is_streamed`): its blocks can
         be called by the model alone. None: it is loaded whatever it takes.
+    skeleton : PreTrainedModel, optional
+        What `load_skeleton` made of the checkpoint; None: it is built.
 
     Raises
     ------
@@ -76,8 +81,7 @@ def load_model(
     .. [1] https://huggingface.co/docs/transformers/main_classes/model
     """
     place = _device(device)
-    skeleton = load_skeleton(checkpoint)
-    refuse_oversized(checkpoint, skeleton)
+    skeleton = skeleton or load_skeleton(checkpoint)
     try:
         with quiet():
             if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
@@ -132,31 +136,28 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     Raises
     ------
     SourceError
-        The family is unknown or needs code of its own, or its configuration builds no model.
+        The family is unknown or needs code of its own, its configuration builds no model, or it implies
+        more than `EXCESS` times the parameters that the files hold.
     """
     _know(checkpoint)
     _refuse_hollow(checkpoint)
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
+    trusted = checkpoint.remote_code
     try:
         with quiet(), torch.device("meta"):
-            trusted = checkpoint.remote_code
             config = AutoConfig.from_pretrained(
                 checkpoint.folder, local_files_only=True, trust_remote_code=trusted
             )
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                config, trust_remote_code=trusted
-            )
+        model = build_on_meta(config, trusted=trusted)
     # as in load_model: a wrong configuration raises anything
     except Exception as error:
         raise _explain(error, checkpoint, "meta") from error
-    return model.eval()
+    _refuse_oversized(checkpoint, model)
+    return model
 
 
 def _device(name: str) -> Any:
-    import torch
-
     try:
         device = torch.device(name)
         if device.type != "cpu":
@@ -168,8 +169,6 @@ def _device(name: str) -> Any:
 
 
 def _dtype(device_type: str, dtype: Dtype | None) -> Any:
-    import torch
-
     if dtype is not None:
         return getattr(torch, dtype)
     return torch.float32 if device_type == "cpu" else "auto"
@@ -278,14 +277,8 @@ def _refuse_hollow(checkpoint: Checkpoint) -> None:
 COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "num_attention_heads")
 
 
-def refuse_oversized(checkpoint: Checkpoint, skeleton: PreTrainedModel) -> None:
-    """Refuse a configuration of a far greater model than the files hold, before memory is taken for it.
-
-    Raises
-    ------
-    SourceError
-        It implies more than `EXCESS` times the parameters that are there.
-    """
+def _refuse_oversized(checkpoint: Checkpoint, skeleton: PreTrainedModel) -> None:
+    """Refuse a configuration of a far greater model than the files hold, before memory is taken for it."""
     wanted = sum(parameter.numel() for parameter in skeleton.parameters())
     buffers = sum(buffer.numel() for buffer in skeleton.buffers())
     if wanted > EXCESS * checkpoint.parameters + SLACK or buffers > checkpoint.parameters + 2**32:
@@ -296,7 +289,7 @@ def refuse_oversized(checkpoint: Checkpoint, skeleton: PreTrainedModel) -> None:
 
 
 EXCESS, SLACK = 4, 10**7
-"""A little more is told weight by weight: what is missing, or of another shape."""
+"""Of smaller excesses each weight that is missing, or of another shape, is named."""
 
 
 def _few(names: list[str]) -> str:
@@ -313,8 +306,6 @@ def _refuse_nonfinite(checkpoint: Checkpoint, parameters: Iterable[tuple[str, An
 
 
 def _is_finite(tensor: Any) -> bool:
-    import torch
-
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
     values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has no aminmax
@@ -322,8 +313,6 @@ def _is_finite(tensor: Any) -> bool:
 
 
 def _explain(error: Exception, checkpoint: Checkpoint, device: str) -> SourceError | DeviceError:
-    import torch
-
     text = one_line(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
         return DeviceError(

@@ -22,10 +22,8 @@ from provenance.plugin.outputs import (
     results_json,
     sarif,
 )
-from provenance.plugin.precompute import Ahead
-from provenance.plugin.records import Recorder
+from provenance.plugin.precompute import Precompute
 from provenance.plugin.results import Gatherer
-from provenance.plugin.sharding import Part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +38,7 @@ OUTPUTS = (results_json, attestation, report, junit, github, sarif, lock)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add the hook through which results are handed on."""
+    """Add the hooks of `provenance.plugin.hookspecs`."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
@@ -50,25 +48,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark that every claim carries, and what gathers the summary."""
+    """Register the mark that every claim carries, and what gathers results."""
     options.validate(config)
+    _register_recipes(config)
     config.addinivalue_line(
         "markers",
         "relation(kind, candidate, reference, base): the claim that a suite's test checks; "
         "`base` is another word for `reference`.",
     )
-    config.pluginmanager.register(Recorder(), "provenance-records")
     config.pluginmanager.register(HubClaims(), "provenance-hub")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
         lock.validate(config)
-        part = options.shard(config)
-        if part is not None:
-            config.pluginmanager.register(Part(part), "provenance-shard")
         if options.backend(config) != options.LOCAL:
-            config.pluginmanager.register(Ahead(options.backend(config)), "provenance-ahead")
+            config.pluginmanager.register(
+                Precompute(options.backend(config)), "provenance-precompute"
+            )
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")
         for output in OUTPUTS:
             config.pluginmanager.register(output, output.__name__)
+
+
+def _register_recipes(config: pytest.Config) -> None:
+    """Register what conftest files and plugins bring; where they bring nothing, import nothing."""
+    answers = config.hook.pytest_provenance_recipes(config=config)
+    recipes = [recipe for answer in answers for recipe in answer]
+    if recipes:
+        from provenance.recipes import register
+
+        try:
+            register(recipes)
+        except ValueError as error:
+            raise pytest.UsageError(f"pytest_provenance_recipes: {error}") from None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -2,152 +2,133 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import warnings
-from dataclasses import asdict
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from provenance._text import without_home
-from provenance.comparison.disguised import null_control
-from provenance.comparison.plan import comparison, negative_control, positive_control
+from provenance.comparison.plan import VERDICT, block_of
 from provenance.errors import ProvenanceError, ProvenanceWarning
+from provenance.evidence.decide import decide
+from provenance.evidence.null_control import null_control
 from provenance.evidence.results import ClaimResult, ControlResult
-from provenance.evidence.verdict import (
-    Judgement,
-    claimed_blocks,
-    decide,
-    describe,
-    judge_block,
-    judge_pair,
-    shows,
-)
+from provenance.evidence.verdict import Judgement, judge_block
+from provenance.evidence.wording import describe
 from provenance.plugin import options
 from provenance.plugin.outputs import junit
 from provenance.plugin.outputs.write import write
-from provenance.plugin.records import PROPERTY, PairRecord
-from provenance.plugin.results import attach
+from provenance.plugin.results import attach, judged
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.comparison.executor import Executor
+    from provenance.comparison.plan import Comparison
     from provenance.evidence.records import Evidence
-    from provenance.plugin.collection import SuiteFile
+    from provenance.plugin.cases import Case
     from provenance.suite.read import Claim
 
-VERDICT, ALL_BLOCKS = "verdict", "blocks"
-POSITIVE, NULL = "positive", "null"
 
-
-def check(request: pytest.FixtureRequest, provenance: Executor, claim: Claim, part: str) -> None:
-    """Check one part of a claim.
-
-    ``block3``, ``blocks`` (all at once), ``verdict``, or a control: ``null``, ``positive``.
-    """
+def check(request: pytest.FixtureRequest, provenance: Executor, case: Case) -> None:
+    """Check one part of a claim."""
     __tracebackhide__ = True
-    where = _where(request, claim)
-    suite = _suite_file(request).suite
-    if part == POSITIVE:
-        _check_positive(request, provenance, claim)
-        return
+    needed = case.needs()
+    if needed.pair is not None:
+        _check_pair(request, provenance, case, needed.pair, needed.null)
+    if needed.positive is not None:
+        _check_positive(request, provenance, case, needed.positive)
+
+
+def _check_pair(
+    request: pytest.FixtureRequest,
+    provenance: Executor,
+    case: Case,
+    pair: Comparison,
+    null: Comparison | None,
+) -> None:
+    """Check a claim against the evidence on its pair, or on its negative control where one is given."""
+    __tracebackhide__ = True
+    where = case.where(request.config.invocation_params.dir)
     try:
-        evidence = provenance.evidence(comparison(suite, claim))
-        null = provenance.evidence(negative_control(suite, claim)) if part == NULL else None
+        evidence = provenance.evidence(pair)
+        null_evidence = None if null is None else provenance.evidence(null)
     except ProvenanceError as error:
-        why = without_home(str(error))
-        result = ClaimResult(_suite_file(request).nodeid, claim, error=why)
-        _record(request, result, where)
-        _attach(request, result)
-        if part == VERDICT:
-            junit.describe(request.node, result, None)
-        _fail(f"claimed   {describe(claim)} ({where})\ncould not be checked: {why}")
+        reason = without_home(str(error))
+        _publish(request, case, ClaimResult(case.nodeid, case.claim, error=reason))
+        _fail(f"claimed   {describe(case.claim)} ({where})\ncould not be checked: {reason}")
     finally:
         _clear(provenance)
-    judged = judge_pair(claim, evidence)
-    result = ClaimResult(_suite_file(request).nodeid, claim, judged, evidence)
-    _record(request, result, where)
-    _attach(request, result)
-    kept = _keep(request, claim, evidence)
-    if part == VERDICT:
-        junit.describe(request.node, result, kept)
-    if null is not None:
-        _check_null(request, claim, null)
-        return
-    judgements = _judgements(claim, evidence, part)
-    _act(claim, where, judgements)
-    if part == VERDICT and suite.controls and claim.expect == "independent":
-        _check_positive(request, provenance, claim)
+    result = judged(request.config, case, evidence)
+    _publish(request, case, result)
+    if null_evidence is not None:
+        _check_null(request, case, null_evidence)
+    else:
+        _act(case.claim, where, _judgements(case, result))
 
 
-def _check_positive(request: pytest.FixtureRequest, provenance: Executor, claim: Claim) -> None:
+def _check_positive(
+    request: pytest.FixtureRequest, provenance: Executor, case: Case, control: Comparison
+) -> None:
     """A test that does not see a disguised copy has no power, and independence means nothing."""
     __tracebackhide__ = True
+    claim = case.claim
     says = (
         f"control   a disguised copy of {claim.reference} is dependent on it, by {claim.statistic}"
     )
     try:
-        evidence = provenance.evidence(positive_control(_suite_file(request).suite, claim))
+        evidence = provenance.evidence(control)
     except ProvenanceError as error:
         _fail(f"{says}\ncould not be checked: {without_home(str(error))}")
     finally:
         _clear(provenance)
-    found = decide(evidence, claim.threshold)
+    verdict = decide(evidence, claim.threshold)
     _attach_control(
         request,
-        claim,
-        ControlResult("positive", found == "dependent", evidence.log10_p, evidence),
+        case,
+        ControlResult("positive", verdict == "dependent", evidence.log10_p, evidence),
     )
-    if found != "dependent":
+    if verdict != "dependent":
         _fail(
             f"{says}\n"
-            f"measured  {found}, p = {format_p(evidence.log10_p or 0.0)} "
+            f"measured  {verdict}, p = {format_p(evidence.log10_p or 0.0)} "
             f"(threshold {claim.threshold:.2g})\n"
             f"meaning   The test has no power on this model, so that nothing it finds independent is "
             "to be believed: a claim of independence is inconclusive."
         )
 
 
-def _check_null(request: pytest.FixtureRequest, claim: Claim, evidence: Evidence) -> None:
+def _check_null(request: pytest.FixtureRequest, case: Case, evidence: Evidence) -> None:
+    """P-values of blocks that do not correspond must not be smaller than uniform ones."""
     __tracebackhide__ = True
-    found = null_control(evidence)
-    holds = None if found.log10_p is None else found.holds()
-    _attach_control(request, claim, ControlResult("null", holds, found.log10_p, evidence))
-    if found.log10_p is None:
-        pytest.skip(f"{found.count} blocks against others: too few to test their p-values")
-    if not found.holds():
+    control = null_control(evidence)
+    _attach_control(request, case, ControlResult("null", control.holds, control.log10_p, evidence))
+    if control.log10_p is None:
+        pytest.skip(f"{control.count} blocks against others: too few to test their p-values")
+    if not control.holds:
         _fail(
-            f"control   blocks of {claim.candidate} and {claim.reference} that do not correspond look "
-            f"independent ({_where(request, claim)})\n"
-            f"measured  their {found.count} p-values are smaller than uniform ones: "
-            f"p = {format_p(found.log10_p)} by Kolmogorov-Smirnov\n"
+            f"control   blocks of {case.claim.candidate} and {case.claim.reference} that do not "
+            f"correspond look independent ({case.where(request.config.invocation_params.dir)})\n"
+            f"measured  their {control.count} p-values are smaller than uniform ones: "
+            f"p = {format_p(control.log10_p)} by Kolmogorov-Smirnov\n"
             "meaning   On this pair small p-values come too easily: do not believe a dependence."
         )
 
 
-def _suite_file(request: pytest.FixtureRequest) -> SuiteFile:
-    from provenance.plugin.collection import SuiteFile
-
-    found = request.node.getparent(SuiteFile)
-    assert isinstance(found, SuiteFile)
-    return found
-
-
-def _attach(request: pytest.FixtureRequest, result: ClaimResult) -> None:
-    attach(request.node, _suite_file(request), result)
+def _publish(request: pytest.FixtureRequest, case: Case, result: ClaimResult) -> None:
+    """Attach a result to the test's report, and keep its evidence where the options say so."""
+    where = case.where(request.config.invocation_params.dir)
+    junit.summarize(request.node, result, where, len(case.suite.claims))
+    attach(request.node, case, result)
+    kept = None if result.evidence is None else _keep(request, case, result.evidence)
+    if case.part == VERDICT:
+        junit.describe(request.node, result, kept)
 
 
-def _attach_control(request: pytest.FixtureRequest, claim: Claim, control: ControlResult) -> None:
-    _attach(request, ClaimResult(_suite_file(request).nodeid, claim, controls=(control,)))
-
-
-def _where(request: pytest.FixtureRequest, claim: Claim) -> str:
-    file = os.path.relpath(_suite_file(request).path, request.config.invocation_params.dir)
-    return f"{file}:{claim.mark.line}"
+def _attach_control(request: pytest.FixtureRequest, case: Case, control: ControlResult) -> None:
+    attach(request.node, case, ClaimResult(case.nodeid, case.claim, controls=(control,)))
 
 
 def _clear(provenance: Executor) -> None:
@@ -157,13 +138,17 @@ def _clear(provenance: Executor) -> None:
         provenance.on_stage.clear()
 
 
-def _judgements(claim: Claim, evidence: Evidence, part: str) -> list[Judgement]:
-    if part not in {VERDICT, ALL_BLOCKS}:
-        return [judge_block(claim, evidence, int(part.removeprefix("block")))]
-    blocks = claimed_blocks(claim, evidence)
-    if part == VERDICT or not blocks:  # without a block to judge, the pair's judgement says why
-        return [judge_pair(claim, evidence)]
-    return [judge_block(claim, evidence, block.candidate_block) for block in blocks]
+def _judgements(case: Case, result: ClaimResult) -> list[Judgement]:
+    """What a part says of the claim: of one block, of each block, or of the pair."""
+    claim, evidence, of_pair = case.claim, result.evidence, result.judgement
+    assert evidence is not None
+    assert of_pair is not None
+    index = block_of(case.part)
+    if index is not None:
+        return [judge_block(claim, evidence, index)]
+    if case.part == VERDICT or not result.blocks:  # the pair's judgement says why there is no block
+        return [of_pair]
+    return [judge_block(claim, evidence, block.candidate_block) for block in result.blocks]
 
 
 def _act(claim: Claim, where: str, judgements: list[Judgement]) -> None:
@@ -194,30 +179,13 @@ def _fail(text: str) -> NoReturn:
     raise pytest.fail.Exception(text) from None
 
 
-def _record(request: pytest.FixtureRequest, result: ClaimResult, where: str) -> None:
-    """Attach what the summary needs; user properties are what crosses from xdist's workers."""
-    claim, evidence, judgement = result.claim, result.evidence, result.judgement
-    blocks = () if evidence is None else claimed_blocks(claim, evidence)
-    record = PairRecord(
-        where=where,
-        claim=describe(claim),
-        verdict=None if judgement is None else judgement.verdict,
-        log10_p=result.log10_p,
-        kin=sum(shows(block, claim.threshold) for block in blocks),
-        blocks=len(blocks),
-        id=claim.id,
-        claims=len(_suite_file(request).suite.claims),
-        state=None if judgement is None else judgement.state,
-    )
-    request.node.user_properties.append((PROPERTY, json.dumps(asdict(record))))
-
-
-def _keep(request: pytest.FixtureRequest, claim: Claim, evidence: Evidence) -> Path | None:
+def _keep(request: pytest.FixtureRequest, case: Case, evidence: Evidence) -> Path | None:
+    """Write the evidence to the folder of ``--provenance-evidence``, if there is one."""
     folder = options.evidence_folder(request.config)
     if folder is None:
         return None
-    suite = re.sub(r"[^A-Za-z0-9._-]+", "-", _suite_file(request).nodeid)
-    path = folder / suite / f"{claim.id}.json"
+    suite = re.sub(r"[^A-Za-z0-9._-]+", "-", case.nodeid)
+    path = folder / suite / f"{case.claim.id}.json"
     complaints = list(write(path, evidence.to_json() + "\n"))
     if complaints:
         _fail(complaints[0])

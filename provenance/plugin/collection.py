@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provenance.comparison.plan import controlled
+from provenance.comparison.plan import ALL_BLOCKS, NULL, POSITIVE, VERDICT, block_part
 from provenance.errors import SuiteError
-from provenance.plugin.checks import ALL_BLOCKS, NULL, POSITIVE, VERDICT, check
+from provenance.plugin.cases import Case, control_name, tested_claims
+from provenance.plugin.checks import check
 from provenance.statistics import PAIR_STATISTICS
 from provenance.suite.read import Claim, Suite, load
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 
 # pytest's long traceback prints the arguments that a frame still has; these tell the user nothing
 SOURCE = """
-def test(request, provenance, part):
-    arguments = request, provenance, claim, part
-    del request, provenance, part
+def test(request, provenance, case):
+    arguments = request, provenance, case
+    del request, provenance, case
     check(*arguments)
 """
 
@@ -49,11 +50,9 @@ class SuiteFile(pytest.Module):
         module = ModuleType(self.path.stem)
         module.__file__ = str(self.path)
         module.__doc__ = f"Claims of {self.nodeid}."
-        for claim in self.suite.claims:
-            setattr(module, claim.id, _test_function(self, claim))
-        controls = controlled(self.suite.claims) if self.suite.controls else {}
-        for reference, claim in controls.items():
-            setattr(module, f"control-{reference}", _control_function(self, claim))
+        for name, claim in tested_claims(self.suite).items():
+            generate = _control_function if name == control_name(claim) else _claim_function
+            setattr(module, name, generate(self, claim))
         return module
 
     def funcnamefilter(self, name: str) -> bool:  # noqa: ARG002
@@ -71,18 +70,17 @@ def _relative(message: str, path: Path, nodeid: str) -> str:
 
 
 def _control_function(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
-    function = _compiled(collector, claim, f"control-{claim.reference}")
+    function = _compiled(collector, claim, control_name(claim))
     function.__doc__ = f"A disguised copy of {claim.reference} is found dependent on it."
-    marked = pytest.mark.parametrize("part", [POSITIVE])(function)
+    marked = _parametrized(function, collector, claim, [POSITIVE])
     assert isinstance(marked, FunctionType)
     return marked
 
 
-def _test_function(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
+def _claim_function(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
     function = _compiled(collector, claim, claim.id)
     function.__doc__ = f"{claim.candidate} against {claim.reference}: {claim.expect}."
-    parts = _part_ids(collector.suite, claim)
-    marked: Any = pytest.mark.parametrize("part", [_part(claim, part) for part in parts])(function)
+    marked = _parametrized(function, collector, claim, _parts(collector.suite, claim))
     marked = pytest.mark.relation(
         kind=claim.expect,
         candidate=claim.candidate,
@@ -99,29 +97,38 @@ def _test_function(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
     return marked
 
 
-def _part(claim: Claim, part: str) -> Any:
+def _parametrized(
+    function: Callable[..., None], collector: SuiteFile, claim: Claim, parts: list[str]
+) -> Any:
+    """The function with one `Case` a part."""
+    cases = [Case(collector.nodeid, collector.path, collector.suite, claim, part) for part in parts]
+    return pytest.mark.parametrize("case", [_parameter(case) for case in cases])(function)
+
+
+def _parameter(case: Case) -> Any:
     """One parameter: an expected failure is strict, where it is, for the verdict alone.
 
     A false claim of the whole pair can be true of some of its blocks.
     """
-    if claim.xfail is None:
-        return pytest.param(part, id=part)
-    expected = pytest.mark.xfail(reason=claim.xfail)
-    if part != VERDICT:
-        expected = pytest.mark.xfail(reason=claim.xfail, strict=False)
-    return pytest.param(part, id=part, marks=expected)
+    reason = case.claim.xfail
+    if reason is None or case.part == POSITIVE:
+        return pytest.param(case, id=case.part)
+    expected = pytest.mark.xfail(reason=reason)
+    if case.part != VERDICT:
+        expected = pytest.mark.xfail(reason=reason, strict=False)
+    return pytest.param(case, id=case.part, marks=expected)
 
 
-def _part_ids(suite: Suite, claim: Claim) -> list[str]:
+def _parts(suite: Suite, claim: Claim) -> list[str]:
     """What is tested of a claim: each block, or all at once where they cannot be counted yet."""
     if claim.statistic in PAIR_STATISTICS:
         return [VERDICT]
-    blocks = [f"block{index}" for index in _block_ids(suite, claim)]
+    blocks = [block_part(index) for index in _block_indices(suite, claim)]
     controls = [NULL] if suite.controls and claim.expect == "independent" else []
     return [*(blocks or [ALL_BLOCKS]), *controls, VERDICT]
 
 
-def _block_ids(suite: Suite, claim: Claim) -> tuple[int, ...]:
+def _block_indices(suite: Suite, claim: Claim) -> tuple[int, ...]:
     """Blocks that get a test of their own: named by the claim, or as many as the model has."""
     if claim.blocks.indices is not None:
         return claim.blocks.indices
@@ -144,7 +151,7 @@ def _compiled(collector: SuiteFile, claim: Claim, name: str) -> Callable[..., No
         if isinstance(node, (ast.stmt, ast.expr, ast.arg)):
             node.lineno, node.end_lineno = mark.line, mark.end_line
             node.col_offset, node.end_col_offset = mark.column - 1, mark.end_column - 1
-    namespace: dict[str, Any] = {"check": check, "claim": claim}
+    namespace: dict[str, Any] = {"check": check}
     exec(compile(tree, str(collector.path), "exec"), namespace)  # noqa: S102 - our own two lines
     function: FunctionType = namespace["test"]
     function.__name__ = function.__qualname__ = name

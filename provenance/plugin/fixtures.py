@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provenance.plugin import options
-from provenance.plugin.precompute import tell
+from provenance.plugin.precompute import remember_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from provenance.comparison.executor import Executor
-    from provenance.vocabulary import Stage
 
 
 @pytest.fixture(scope="session")
 def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[Executor]:
     """Executor of the pytest session, on the device and with the store of the command line.
 
-    A model is loaded and run forward once, its activations kept in the store, and let go at once::
+    It loads a model and runs it forward once, keeps its activations in the store, and frees it at once::
 
         from provenance import compare
 
@@ -32,19 +31,7 @@ def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> I
     from provenance.plugin.progress import Progress
 
     progress = Progress(pytestconfig)
-    executor = executor_of(pytestconfig, progress)
-    tell(executor, pytestconfig, [item.nodeid for item in request.session.items])
+    executor = options.executor_of(pytestconfig, progress)
+    remember_failures(executor, pytestconfig, [item.nodeid for item in request.session.items])
     yield executor
     progress.clear()
-
-
-def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None) -> Executor:
-    """An executor as the options say."""
-    from provenance.comparison.executor import Executor
-
-    return Executor(
-        options.store_of(config),
-        config.getoption("--provenance-device"),
-        on_stage,
-        memory=options.memory(config),
-    )

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from provenance._text import is_url
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pytest
 
-    from provenance.cluster import Shard
+    from provenance.comparison.executor import Executor
     from provenance.store.store import Store
-    from provenance.vocabulary import Memory
+    from provenance.vocabulary import Memory, Stage
 
 GLOBS = "provenance_suites"
 LOCK = "provenance_lock"
@@ -38,14 +39,8 @@ def add(parser: pytest.Parser) -> None:
         "--provenance-executor",
         metavar="WHERE",
         help="where evidence is computed: local (each test what it needs), or, all before the first "
-        "test, on a Ray cluster: ray (this machine's), HOST:PORT, ray://HOST:PORT; or stored: nowhere, "
-        "the store has it (default: the ini value provenance_executor, else local)",
-    )
-    group.addoption(
-        "--provenance-shard",
-        metavar="K/N",
-        help="compute the K-th of N parts of what the tests need into the store that all parts share, and "
-        "run no test; `provenance merge` judges the whole",
+        "test, on a Ray cluster: ray (this machine's), HOST:PORT, ray://HOST:PORT (default: the ini value "
+        "provenance_executor, else local)",
     )
     group.addoption(
         "--provenance-store",
@@ -158,6 +153,14 @@ def store_of(config: pytest.Config) -> Store:
     return Store(chosen if chosen is not None and is_url(chosen) else _path(config, "store"))
 
 
+def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None) -> Executor:
+    """An executor with the store, the device and the memory that the options name."""
+    from provenance.comparison.executor import Executor
+
+    device = config.getoption("--provenance-device")
+    return Executor(store_of(config), device, on_stage, memory=memory(config))
+
+
 def evidence_folder(config: pytest.Config) -> Path | None:
     """Where ``--provenance-evidence`` points."""
     return _path(config, "evidence")
@@ -194,34 +197,8 @@ def report_file(config: pytest.Config) -> Path | None:
     return _path(config, "report")
 
 
-def shard(config: pytest.Config) -> Shard | None:
-    """The part of the plan that this run is to compute, if it is not to judge.
-
-    Raises
-    ------
-    ProvenanceError
-        If it is no part, or what else was asked for does not go with one.
-    """
-    asked = _option(config, "shard")
-    if asked is None:
-        return None
-    from provenance.cluster import Shard
-    from provenance.errors import ProvenanceError
-
-    found = Shard.parse(asked)
-    if backend(config) != LOCAL:
-        raise ProvenanceError(
-            "--provenance-shard computes here and in one process: leave out --provenance-executor"
-        )
-    if getattr(config.option, "dist", "no") != "no":
-        raise ProvenanceError(
-            "--provenance-shard computes here and in one process: leave out -n, and run more parts"
-        )
-    return found
-
-
 def validate(config: pytest.Config) -> None:
-    """Refuse sizes, executors and parts that are none before anything is run.
+    """Refuse sizes and executors that are none before anything is run.
 
     Raises
     ------
@@ -230,7 +207,7 @@ def validate(config: pytest.Config) -> None:
     """
     sizes = (_option(config, "memory"), _option(config, "resident"))
     distant = is_url(_option(config, "store") or os.environ.get("PROVENANCE_STORE", ""))
-    plain = backend(config) == LOCAL and _option(config, "shard") is None and not distant
+    plain = backend(config) == LOCAL and not distant
     if sizes == (MEMORY, None) and plain:
         return  # parsing imports what most runs of pytest do not need
     import pytest
@@ -240,7 +217,6 @@ def validate(config: pytest.Config) -> None:
 
     try:
         memory(config)
-        shard(config)
         if distant:
             store_of(config)
         if not hasattr(config, "workerinput"):  # xdist's workers judge, and need no cluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from provenance.comparison.disguised import crossed_blocks
+from provenance.evidence.null_control import crossed_blocks
 from provenance.report.charts import BINS, Cells, heat_map, shade
 from provenance.report.svg import p_word
 from provenance.report.view import Figure, Heat, Table
@@ -29,11 +29,10 @@ LEGEND = (*SHADES, ("below", "beyond the threshold"), ("aligned", "best map of b
 
 def heat_of(key: str, evidence: Evidence, threshold: float) -> Heat | None:
     """Draw the table of blocks of some evidence; None where it has none that is whole."""
-    if not evidence.cross:
+    blocks = crossed_blocks(evidence)
+    if blocks is None:
         return None
-    rows, columns = crossed_blocks(evidence)
-    if len(rows) != len(evidence.cross) or any(len(x) != len(columns) for x in evidence.cross):
-        return None
+    rows, columns = blocks
     cells = Cells(
         rows=rows,
         columns=columns,

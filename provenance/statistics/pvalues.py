@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+LEAST_UNITS = 8
+"""Below this many live units a permutation has too little to say (8! = 40320)."""
+
 _LN10 = math.log(10.0)
 _ENUMERATED = 9  # up to here the permutation law is so coarse that the t law misjudges it
 
@@ -107,20 +110,6 @@ def spearman(ranks_a: ArrayLike, ranks_b: ArrayLike) -> SpearmanResult:
     whole = n * (n * n - 1)
     correlation = (whole - 6 * distance) / whole
     return SpearmanResult(correlation, _log10_p_spearman(distance, n), n)
-
-
-def spearman_log10_p(correlation: float, n: int) -> float:
-    """Return the log10 p-value that `spearman` gives a correlation that it found among n units.
-
-    Raises
-    ------
-    ValueError
-        If `n` is below 3, or the correlation beyond 1.
-    """
-    if n < 3 or not abs(correlation) <= 1:
-        raise ValueError(f"correlation {correlation} of {n} units; it needs 3 and is at most 1")
-    # a sum of squared rank differences is a whole number, which rounding brings back
-    return _log10_p_spearman(round((1 - correlation) * n * (n * n - 1) / 6), n)
 
 
 def _log10_p_spearman(distance: int, n: int) -> float:

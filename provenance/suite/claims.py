@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from provenance.statistics import default_statistic
 from provenance.suite.trees import nodes
 from provenance.suite.yaml12 import Mark  # noqa: TC001 - part of the public dataclasses
 from provenance.vocabulary import (
     DEFAULT_ALPHA,
-    DEFAULT_STATISTIC,
     PERMUTATIONS,
     Inconclusive,
     InputsSpec,
@@ -166,7 +166,8 @@ def absolute(path: str, folder: Path) -> str:
 
 def _statistics(pair: PairDocument, suite: SuiteDocument) -> list[StatisticName]:
     """Return the statistics of a pair; each makes a claim."""
-    named = _first(pair.statistic, suite.defaults.statistic, DEFAULT_STATISTIC)
+    default = default_statistic(suite.models[pair.candidate], suite.models[pair.reference])
+    named = _first(pair.statistic, suite.defaults.statistic, default)
     return named if isinstance(named, list) else [named]
 
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import torch
 
-from provenance.architecture.records import projection_bias, projection_weight
+from provenance.architecture.records import common_path, projection_bias, projection_weight
 from provenance.architecture.trace import evaluating, probe, trace
 from provenance.errors import ArchitectureError
 
@@ -130,7 +129,7 @@ def _routing(
     """Return what has one entry for each expert along its first axis, experts' own weights aside."""
     own = {p.parameter for expert in experts for p in _projections(expert)}
     own |= {p.bias for expert in experts for p in _projections(expert) if p.bias is not None}
-    scope = _common(own)
+    scope = common_path(own)
     while len(scope) >= len(block.split(".")):
         near = _near(model, ".".join(scope), len(experts), own)
         routers = [name for name, tensor in near.items() if tensor.dim() == 2]
@@ -145,12 +144,6 @@ def _routing(
     raise ArchitectureError(
         f"{block} has {len(experts)} experts, and no matrix with a row for each that could be their router"
     )
-
-
-def _common(names: set[str]) -> list[str]:
-    """Return the parts of the path of the innermost module that holds all of these."""
-    levels = zip(*(name.split(".") for name in names), strict=False)
-    return [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
 
 
 def _near(

@@ -290,7 +290,8 @@ def test_a_configuration_that_changed_alone_is_said_to(run, folder):
 
 SCRIPT = """\
 import os, signal, sys
-from provenance import Executor, History, Store, audit_registry, load_registry
+from provenance import Executor, Store, audit_registry, load_registry
+from provenance.audit import History
 registry, url, store = sys.argv[1:]
 seen = []
 def tell(stage):
@@ -378,14 +379,17 @@ def test_many_who_open_and_write_one_history_at_once_do_not_get_in_each_others_w
 
 
 @in_both
-def test_a_history_of_a_newer_schema_is_refused(url):
+@pytest.mark.parametrize("schema", [1, 3])
+def test_a_history_of_another_schema_is_refused(url, schema):
     History(url).close()
     engine = sqlalchemy.create_engine(url)
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("UPDATE provenance_schema SET version = 3"))
+        connection.execute(sqlalchemy.text(f"UPDATE provenance_schema SET version = {schema}"))
     engine.dispose()
-    with pytest.raises(HistoryError, match=r"of schema 3, and this version .* reads schema 2"):
-        History(url)
+    refusal = rf"of schema {schema}, and this version .* reads schema 2: name another history with"
+    for read_only in (False, True):
+        with pytest.raises(HistoryError, match=refusal):
+            History(url, read_only=read_only)
 
 
 @in_both

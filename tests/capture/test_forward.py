@@ -10,9 +10,8 @@ from fixtures.models import tiny_llama, tiny_model
 from provenance.architecture.find import find_mlps
 from provenance.architecture.records import HiddenInput
 from provenance.capture import forward as capture_module
+from provenance.capture.file import ActivationReader, ActivationWriter
 from provenance.capture.forward import (
-    ActivationReader,
-    ActivationWriter,
     Recording,
     capture,
     recording,

@@ -10,7 +10,7 @@ from provenance import Evidence, Executor, InputsSpec, ModelSpec, Store, compare
 from provenance.capture.proxies import ProxyUnits
 from provenance.comparison.per_model import PerModel
 from provenance.errors import ProvenanceError
-from provenance.evidence.verdict import decide
+from provenance.evidence.decide import decide
 from provenance.vocabulary import DistillSettings, Memory
 
 QUICK = DistillSettings(steps=500, batch=128, held_out=1024)
@@ -172,7 +172,7 @@ def test_proxies_are_what_the_distillation_made(measure, store, plain_family):
     from provenance.statistics.generalized import distil
 
     measure("kin")
-    work = PerModel(store, "auto", lambda _: None, Memory())
+    work = PerModel(store, "auto", lambda _: None, Memory(), FAST)
     checkpoint = Executor(store).checkpoint(ModelSpec(path=str(plain_family.kin)))
     computed = store.journal()
     units = ProxyUnits(work.proxies(checkpoint, QUICK, 0).path, "candidate", "cpu")

@@ -12,7 +12,6 @@ from provenance.recipes import RECIPES
 from tests.docs.test_docs import commands
 
 WITHOUT_JSON = {
-    "provenance merge",  # pytest prints them
     "provenance attest make",  # JSON already
     "provenance attest sign",  # likewise
     "provenance bom",  # likewise

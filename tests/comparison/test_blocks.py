@@ -6,7 +6,7 @@ import torch
 
 from provenance.architecture.units import MLPActivations, MLPShape
 from provenance.capture.units import Shape
-from provenance.comparison.blocks import Part, align, compare_blocks
+from provenance.comparison.blocks import Component, align, compare_blocks
 from provenance.evidence.records import BlockEvidence
 from provenance.statistics.match import match, prepare
 from provenance.statistics.match_weights import match_weights
@@ -41,7 +41,7 @@ BASE = Stack("a", "b", "c", "d")
 
 
 def cross(candidate, reference=BASE):
-    return compare_blocks([Part("match", match, candidate, reference)], "cross", seed=0)
+    return compare_blocks([Component("match", match, candidate, reference)], "cross", seed=0)
 
 
 def found(table, limit=-8):
@@ -106,16 +106,16 @@ class Counted(Stack):
 @pytest.mark.parametrize(("kept_bytes", "reads"), [(1 << 30, 4), (0, 16)])
 def test_a_block_is_prepared_once_where_there_is_room_to_keep_it(kept_bytes, reads):
     sides = Counted("a", "b", "c", "d", salt=1), Counted("d", "c", "b", "a")
-    part = Part("match", match, *sides, prepare)
+    part = Component("match", match, *sides, prepare)
     table = compare_blocks([part], "cross", 0, kept_bytes=kept_bytes)
     assert [len(side.reads) for side in sides] == [reads, reads]
-    assert table == compare_blocks([Part("match", match, *sides)], "cross", 0)
+    assert table == compare_blocks([Component("match", match, *sides)], "cross", 0)
 
 
 def test_prepared_blocks_never_take_more_room_than_there_is():
     sides = Counted("a", "b", "c", "d", salt=1), Counted("d", "c", "b", "a")
     size = 2 * TOKENS * UNITS * 4 + 8 * UNITS
-    part = Part("match", match, *sides, prepare)
+    part = Component("match", match, *sides, prepare)
     compare_blocks([part], "cross", 0, kept_bytes=3 * size)
     # of four partners two stay beside the candidate's block, and are met first on the way back
     assert len(sides[0].reads) == 4
@@ -133,7 +133,7 @@ def test_independent_stacks_are_dependent_no_more_often_than_stated():
     for salt in range(40):
         names = [f"q{salt}-{i}" for i in range(3)]
         table = compare_blocks(
-            [Part("match", match, Stack(*names), BASE)], "best-of-reference", seed=salt
+            [Component("match", match, Stack(*names), BASE)], "best-of-reference", seed=salt
         )
         hits += sum(block.log10_p < -1.3 for block in table.blocks)
     assert hits <= 14  # 99.9 % of Binomial(120, 0.05)
@@ -143,8 +143,8 @@ def test_several_statistics_are_combined_by_bonferroni_and_each_is_kept():
     candidate = Stack("a", "x", salt=1)
     reference = Stack("a", "b")
     parts = [
-        Part("match", match, candidate, reference),
-        Part("match_weights", match_weights, candidate, reference),
+        Component("match", match, candidate, reference),
+        Component("match_weights", match_weights, candidate, reference),
     ]
     block = compare_blocks(parts, "same-index", seed=0).blocks[0]
     assert [part.statistic for part in block.parts] == ["match", "match_weights"]

@@ -8,11 +8,12 @@ import torch
 import transformers
 from scipy.stats import binom
 
+from fixtures import transforms
 from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
-from provenance import compare, transforms
+from provenance import compare
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors, MLPShape
 from provenance.capture.units import Shape
-from provenance.comparison.blocks import Part, compare_blocks
+from provenance.comparison.blocks import Component, compare_blocks
 from provenance.comparison.executor import Executor
 from provenance.comparison.experts import PARTNERS
 from provenance.errors import ProvenanceError
@@ -170,14 +171,14 @@ def test_false_positives_are_no_more_than_the_level():
     small = 0
     for seed in range(pairs):
         sides = Mixture(2 * seed + 1), Mixture(2 * seed + 2)
-        table = compare_blocks([Part("match", match, *sides, prepare)], "same-index", 0)
+        table = compare_blocks([Component("match", match, *sides, prepare)], "same-index", 0)
         small += table.blocks[0].log10_p < -1
     assert small <= binom.ppf(0.999, pairs, 0.1)
 
 
 def test_each_expert_is_read_and_prepared_once():
     sides = Mixture(1, blocks=2), Mixture(2, blocks=2)
-    compare_blocks([Part("match", match, *sides, prepare)], "same-index", 0)
+    compare_blocks([Component("match", match, *sides, prepare)], "same-index", 0)
     assert [side.reads for side in sides] == [6, 6]
 
 
@@ -200,7 +201,7 @@ class Descendant(Mixture):
 
 
 def many(candidate, reference, *, choose):
-    part = Part("match", match, candidate, reference, prepare, signature if choose else None)
+    part = Component("match", match, candidate, reference, prepare, signature if choose else None)
     return compare_blocks([part], "same-index", 0).blocks[0]
 
 
@@ -223,7 +224,7 @@ def test_the_choice_of_experts_tests_few_and_pays_for_all():
         return tested[-1]
 
     sides = Mixture(1, experts=40), Mixture(2, experts=40)
-    part = Part("match", counted, *sides, prepare, signature)
+    part = Component("match", counted, *sides, prepare, signature)
     block = compare_blocks([part], "same-index", 0).blocks[0]
     assert len(tested) == 40 * PARTNERS
     least = min(result.log10_p for result in tested)

@@ -7,9 +7,11 @@ output is what is printed. Before a block may stand a comment that its readers d
 ``<!-- command: name -->``    `.ci/run` runs it on a fresh clone
 ``<!-- after: command -->``   what a reader has done before
 ``<!-- output: name -->``     what a function of this file prints
+``<!-- cell: language -->``   its page is a notebook: its cells run in order, as one script
 """
 
 import json
+import math
 import os
 import re
 import shutil
@@ -23,12 +25,13 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
+import provenance
 from provenance import SuiteError, load_suite
 from provenance.suite.read import loads
 from tests.support.places import ROOT
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
-DIRECTIVE = re.compile(r"<!-- (not run|command|after|output): (.+?) -->", re.DOTALL)
+DIRECTIVE = re.compile(r"<!-- (not run|command|after|output|cell): (.+?) -->", re.DOTALL)
 COMMIT = "8a0d1e6c2b" * 4
 
 
@@ -67,7 +70,7 @@ def these(*languages, directive=None):
         for block in BLOCKS
         if block.language in languages
         and "not run" not in block.directives
-        and "command" not in block.directives
+        and not {"command", "cell"} & set(block.directives)
         and (directive in block.directives if directive else "output" not in block.directives)
     ]
     return pytest.mark.parametrize("block", found, ids=str)
@@ -136,6 +139,7 @@ def furnished(tmp_path_factory, family):
     (folder / "pytest.ini").write_text(
         "[pytest]\nmarkers = extended\naddopts = -m 'not extended'\n"
     )
+    (folder / "conftest.py").write_text('pytest_plugins = ["fixtures.recipes"]\n')
     for name in ("ours", "step-9000"):
         shutil.copytree(family.kin, folder / "checkpoints" / name)
     hub = {"org/base-7b": family.base, "org/theirs": family.other, "acme/base-7b": family.base}
@@ -156,7 +160,8 @@ def reader(furnished, tmp_path):
 
     def reader(script, expected=0):
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        settings = {"PATH": path, "HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1"}
+        settings = {"PATH": path, "PYTHONPATH": str(ROOT)}
+        settings |= {"HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1"}
         settings |= {"PROVENANCE_HISTORY": str(folder / "history.sqlite")}
         settings |= {"PYTEST_ADDOPTS": "-p no:cacheprovider", "COLUMNS": "80", "NO_COLOR": "1"}
         done = subprocess.run(
@@ -202,7 +207,37 @@ def test_a_script_runs(block, reader):
     reader("python -W error page.py")
 
 
+NOTEBOOKS = sorted({block.page for block in BLOCKS if "cell" in block.directives})
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_the_cells_of_a_notebook_run_from_top_to_bottom(page, reader):
+    cells = [block for block in BLOCKS if block.page == page and "cell" in block.directives]
+    assert all(block.directives["cell"] == block.language for block in cells)
+    for block in cells:
+        if block.language == "sh":
+            reader(block.text)
+    script = "\n".join(block.text for block in cells if block.language == "python")
+    (reader.folder / "page.py").write_text(script)
+    reader("python -W error page.py")
+
+
+def test_every_public_name_has_its_reference_and_an_example_that_is_run():
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    sections = {part.split("\n")[0]: part for part in page.split("\n### ")[1:]}
+    assert sorted(sections) == sorted(provenance.__all__)
+    for name, section in sections.items():
+        assert f"::: provenance.{name}\n" in section
+        (example,) = re.findall(r"<!-- cell: python -->\n```python\n(.*?)```", section, re.DOTALL)
+        used = {"Evidence": "evidence", "Suite": "suite", "Results": "results"}
+        assert f"provenance.{name}" in example or used[name] in example
+
+
 # what a reader sees
+
+
+MEASURED = r"[+-]?\d+(?:\.\d+)?e-\d+|[+-]?\d+\.\d+|\d+(?= of \d+ units)"
 
 
 def shown(text):
@@ -210,26 +245,74 @@ def shown(text):
 
     Counts of tests, claims and blocks are the same everywhere, and stay.
     """
+    return re.sub(MEASURED, "#", squeezed(text))
+
+
+def squeezed(text):
     text = re.sub(r"\bin \d+\.\d+s( \([\d:]+\))?", "in #", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+", "#", text)
-    text = re.sub(r"[+-]?\d+(\.\d+)?e-\d+|[+-]?\d+\.\d+|\d+(?= of \d+ units)", "#", text)
     text = re.sub(r"([=_.\-])\1+", r"\1", " ".join(text.split()))
     return text.replace("= ", "=").replace(" =", "=")
+
+
+def sizes(paragraph, printed):
+    """Every measured number of a paragraph, with the number that was printed in its place."""
+    pattern = re.escape(shown(paragraph)).replace(re.escape("#"), f"({MEASURED}|#)")
+    places = re.search(pattern, squeezed(printed))
+    assert places, paragraph
+    return list(zip(re.findall(f"{MEASURED}|#", squeezed(paragraph)), places.groups(), strict=True))
+
+
+def near(written, printed):
+    """Within a few per cent of the exponent, or half a power of ten; a correlation within 0.05."""
+    if "#" in {written, printed}:
+        return written == printed
+    if written.startswith(("+", "-")):
+        return abs(float(written) - float(printed)) <= 0.05
+    tolerance = max(0.5, 0.03 * abs(log10(written)))
+    return abs(log10(written) - log10(printed)) <= tolerance
+
+
+def log10(number):
+    """Of a number that may lie far below what a float holds, such as 2.7e-2784."""
+    digits, _, exponent = number.partition("e")
+    return math.log10(float(digits)) + int(exponent or 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "printed", "expected"),
+    [
+        ("6.2e-1513", "1.7e-1511", True),
+        ("6.2e-1513", "1.7e-1411", False),
+        ("0.34", "0.8", True),
+        ("0.34", "9.0e-3", False),
+        ("+0.988", "+1.000", True),
+        ("+0.988", "-0.988", False),
+    ],
+)
+def test_a_number_is_near_another_of_its_size(written, printed, expected):
+    assert near(written, printed) is expected
+
+
+def test_numbers_are_compared_in_the_places_where_they_stand():
+    paragraph = "chat  4.4e-3299   3 of 384 units"
+    assert sizes(paragraph, "a 0.1 chat 1.0e-3300 4 of 384 units in 0.2s") == [
+        ("4.4e-3299", "1.0e-3300"),
+        ("3", "4"),
+    ]
 
 
 def the_quickstart(reader):
     return reader("pytest suites/")
 
 
+def a_comparison(reader):
+    return reader("provenance compare quickstart/rebranded quickstart/base")
+
+
 def a_false_claim(reader):
-    (reader.folder / "release.suite.yaml").write_text(
-        "version: 1\n"
-        "models:\n"
-        "  ours: {recipe: quickstart/finetuned}\n"
-        "  base: {recipe: quickstart/base}\n"
-        "pairs:\n"
-        "  - {candidate: ours, reference: base, expect: independent}\n"
-    )
+    suite = next(b for b in BLOCKS if b.page == "README.md" and b.language == "yaml")
+    (reader.folder / "release.suite.yaml").write_text(suite.text)
     return reader("pytest release.suite.yaml", expected=1)
 
 
@@ -274,6 +357,7 @@ OUTPUTS = {
     "a first audit": a_first_audit,
     "a second audit": a_second_audit,
     "quickstart": the_quickstart,
+    "compare": a_comparison,
     "a false claim": a_false_claim,
     "names of tests": names_of_tests,
     "mistakes": mistakes,
@@ -282,10 +366,12 @@ OUTPUTS = {
 
 @these("text", "console", "sh", directive="output")
 def test_what_is_shown_is_what_is_printed(block, reader):
-    printed = shown(OUTPUTS[block.directives["output"]](reader))
+    printed = OUTPUTS[block.directives["output"]](reader)
     assert block.text.strip()
     for paragraph in re.split(r"\n\s*\n", block.text):
-        assert shown(paragraph) in printed
+        assert shown(paragraph) in shown(printed)
+        if block.page == "README.md":
+            assert [pair for pair in sizes(paragraph, printed) if not near(*pair)] == []
 
 
 def test_every_output_is_shown_somewhere():

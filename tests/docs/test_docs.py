@@ -18,22 +18,27 @@ from provenance.evidence.records import (
     ModelRecord,
     PartEvidence,
 )
-from provenance.plugin import options
-from provenance.recipes import RECIPES
+from provenance.plugin import hookspecs, options
+from provenance.recipes.quickstart import QUICKSTART
 from provenance.statistics import REGISTRY
 from provenance.suite import read as suite
 from provenance.suite.schema import RegistryDocument
 from provenance.vocabulary import RELATIONSHIPS, STATISTICS
 from tests.support.places import ROOT
 
+README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-LINKED = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md"))]
+LINKED = [*PAGES, README, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md"))]
 SUITES = (ROOT / "docs" / "suites.md").read_text("utf-8")
 EVIDENCE = (ROOT / "docs" / "evidence.md").read_text("utf-8")
 AUDIT = (ROOT / "docs" / "audit.md").read_text("utf-8")
 FINGERPRINT = (ROOT / "docs" / "fingerprint.md").read_text("utf-8")
 STATISTICS_PAGE = (ROOT / "docs" / "statistics.md").read_text("utf-8")
 
+PROJECT = "pytest-provenance/pytest-provenance"
+OURS = re.compile(
+    rf"https://(?:github\.com/{PROJECT}/blob|raw\.githubusercontent\.com/{PROJECT})/main/(.+)"
+)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE_LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -98,12 +103,24 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def targets(page):
+    return INLINE_LINK.findall(prose(page.read_text("utf-8")))
+
+
 def links():
     """Every relative link, with the page that it stands on."""
     for page in LINKED:
-        for target in INLINE_LINK.findall(prose(page.read_text("utf-8"))):
+        for target in targets(page):
             if not re.match(r"[a-z]+:", target):
                 yield pytest.param(page, target, id=f"{page.name}-{target}")
+
+
+def project_links():
+    """Every absolute link to a file of this repository, as a path in it."""
+    for page in LINKED:
+        for target in targets(page):
+            if found := OURS.fullmatch(target):
+                yield pytest.param(found[1], id=f"{page.name}-{found[1]}")
 
 
 def yaml_blocks():
@@ -129,9 +146,13 @@ def test_no_relationship_is_documented_that_is_none():
     assert named(table) == set(RELATIONSHIPS)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", QUICKSTART, ids=lambda recipe: recipe.name)
 def test_every_recipe_is_documented(recipe):
-    assert f"`{recipe}`" in SUITES
+    assert f"`{recipe.name}`" in SUITES
+
+
+def test_the_hook_for_recipes_is_documented():
+    assert f"`{hookspecs.pytest_provenance_recipes.__name__}`" in SUITES
 
 
 @pytest.mark.parametrize("option", plugin_names()["options"])
@@ -208,13 +229,30 @@ def test_the_fields_of_what_evidence_lists_are_documented(part):
     assert {field.name for field in fields(part)} <= set(re.findall(r"`(\w+)`", row))
 
 
-@pytest.mark.parametrize(("page", "target"), [*links()])
-def test_every_relative_link_leads_somewhere(page, target):
+def leads_somewhere(page, target):
     path, _, fragment = target.partition("#")
     found = page.parent / path if path else page
     assert found.exists()
     if fragment and found.suffix == ".md":
         assert fragment in anchors(found.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("page", "target"), [*links()])
+def test_every_relative_link_leads_somewhere(page, target):
+    leads_somewhere(page, target)
+
+
+@pytest.mark.parametrize("target", [*project_links()])
+def test_every_link_to_a_file_of_this_repository_leads_somewhere(target):
+    leads_somewhere(README, target)
+
+
+def test_the_links_of_readme_work_on_a_package_index():
+    assert [target for target in targets(README) if not target.startswith("https://")] == []
+
+
+def test_readme_is_short():
+    assert len(README.read_text("utf-8").split()) <= 700
 
 
 @pytest.mark.parametrize("text", [*yaml_blocks()])

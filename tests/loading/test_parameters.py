@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from fixtures.families import LATENT, nemotron_h
 from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
 from provenance._quiet import quiet
-from provenance.checkpoints.checkpoint import open_folder
+from provenance.checkpoints.checkpoint import open_checkpoint
+from provenance.checkpoints.contents import inspect
 from provenance.errors import SourceError
 from provenance.loading.model import load_model, load_skeleton
 from provenance.loading.parameters import ModelTensors
@@ -74,7 +75,7 @@ def opened(folder):
     def sha256(file):
         return hashlib.sha256(file.read_bytes()).hexdigest()
 
-    return open_folder(folder, ModelSpec(path=str(folder)), sha256)
+    return open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), sha256)
 
 
 def saved(model, folder):
@@ -86,8 +87,6 @@ def check(checkpoint, tensors):
     with torch.no_grad():
         loaded = load_model(checkpoint, "cpu")
         for name, parameter in loaded.named_parameters(remove_duplicate=False):
-            assert tensors.has(name)
-            assert tensors.shape(name) == tuple(parameter.shape)
             read = tensors.read(name)
             assert read.dtype == parameter.dtype, name
             assert torch.equal(read, parameter), name
@@ -130,7 +129,7 @@ def test_mixtral_is_stored_expert_by_expert_and_read_fused(tmp_path):
     ]
     assert set(stored) <= set(checkpoint.tensors)
     assert FUSED not in checkpoint.tensors
-    assert ModelTensors(checkpoint).shape(FUSED) == (12, 128, 32)
+    assert ModelTensors(checkpoint)(FUSED).shape == (12, 128, 32)
 
 
 def test_what_was_converted_is_kept_until_another_is(tmp_path):
@@ -208,7 +207,7 @@ def test_an_untied_head_is_its_own(tmp_path):
         saved(tiny_llama(), tmp_path).folder,
         lambda name: None if name == "lm_head.weight" else name,
     )
-    assert not ModelTensors(checkpoint).has("lm_head.weight")
+    refused(checkpoint, "lm_head.weight", "the files have no tensor")
 
 
 # the direct way
@@ -218,8 +217,6 @@ def test_what_is_there_as_it_is_needs_no_skeleton(tmp_path, no_skeleton):
     model = tiny_llama()
     tensors = ModelTensors(saved(model, tmp_path))
     for name, parameter in model.named_parameters():
-        assert tensors.has(name)
-        assert tensors.shape(name) == tuple(parameter.shape)
         assert torch.equal(tensors(name), parameter)
 
 
@@ -236,55 +233,45 @@ def test_what_of_a_moe_is_not_converted_needs_no_skeleton(tmp_path, no_skeleton)
     name = "model.layers.1.self_attn.q_proj.weight"
     assert torch.equal(tensors(name), model.get_parameter(name))
     with pytest.raises(AssertionError, match="a skeleton is built"):
-        tensors.has(FUSED)
+        tensors(FUSED)
 
 
 def test_a_skeleton_that_is_given_is_not_built_again(tmp_path, monkeypatch):
     checkpoint = saved(tiny("mixtral"), tmp_path)
     skeleton = load_skeleton(checkpoint)
     monkeypatch.setattr("provenance.loading.model.load_skeleton", None)
-    assert ModelTensors(checkpoint, skeleton).has(FUSED)
-
-
-def test_asking_what_is_there_reads_no_data(tmp_path, monkeypatch):
-    checkpoint = saved(tiny("mixtral"), tmp_path)
-    monkeypatch.setattr("provenance.loading.lazy_tensors.LazyTensors.__getitem__", None)
-    tensors = ModelTensors(checkpoint)
-    assert all(tensors.has(name) for name, _ in load_skeleton(checkpoint).named_parameters())
-    assert tensors.shape(FUSED) == (12, 128, 32)
+    assert ModelTensors(checkpoint, skeleton)(FUSED).shape == (12, 128, 32)
 
 
 def test_importing_it_loads_no_torch():
-    code = "import sys, provenance.naming\nassert not {'torch', 'transformers'} & set(sys.modules)"
+    code = "import sys, provenance.loading.parameters\n"
+    code += "assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # what the files do not have
 
 
-def refused(checkpoint, parameter, match, ask=ModelTensors.read):
+def refused(checkpoint, parameter, match):
     with pytest.raises(SourceError, match=match) as caught:
-        ask(ModelTensors(checkpoint), parameter)
+        ModelTensors(checkpoint).read(parameter)
     message = str(caught.value)
     assert "\n" not in message
     assert message.startswith(f"{checkpoint.source}: ")
     assert parameter in message
 
 
-@pytest.mark.parametrize("ask", [ModelTensors.read, ModelTensors.shape])
-def test_a_missing_tensor_is_named_in_one_line(ask, tmp_path):
+def test_a_missing_tensor_is_named_in_one_line(tmp_path):
     gone = "model.layers.1.mlp.up_proj.weight"
     folder = saved(tiny_llama(), tmp_path).folder
     checkpoint = change(folder, lambda name: None if name == gone else name)
-    assert not ModelTensors(checkpoint).has(gone)
-    refused(checkpoint, gone, "the files have no tensor", ask)
-    refused(checkpoint, "model.nothing", "the files have no tensor", ask)
+    refused(checkpoint, gone, "the files have no tensor")
+    refused(checkpoint, "model.nothing", "the files have no tensor")
 
 
 def test_a_missing_block_of_experts_is_named(tmp_path):
     folder = saved(tiny("mixtral"), tmp_path).folder
     checkpoint = change(folder, lambda name: None if "layers.0.block_sparse" in name else name)
-    assert not ModelTensors(checkpoint).has(FUSED)
     refused(checkpoint, FUSED, "the files have no tensor")
 
 

@@ -1,9 +1,8 @@
-"""Runs on machines that share a store at a URL: executors, pytest, a node's tasks, commands and doctor."""
+"""Runs on machines that share a store at a URL: executors, pytest, a node's tasks and commands."""
 
 from __future__ import annotations
 
 import json
-import os
 from hashlib import sha256
 
 import fsspec
@@ -14,7 +13,6 @@ from provenance import Executor, InputsSpec, ModelSpec, Store, compare
 from provenance.cli import main
 from provenance.cluster import driver, tasks
 from provenance.comparison.plan import Comparison
-from provenance.doctor import diagnose
 from provenance.errors import SourceError, StoreError
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -295,7 +293,7 @@ def test_a_comparison_keeps_what_it_finds_at_a_url(run, tmp_path, family, monkey
     assert kinds(Store(url)) == []
 
 
-@pytest.mark.parametrize("command", [("store", "ls"), ("doctor", "--offline")])
+@pytest.mark.parametrize("command", [("store", "ls"), ("doctor",)])
 def test_a_command_refuses_a_url_that_cannot_hold_a_store(run, command):
     code, out, err = run(*command, "--store", "ftp://host/x")
     assert (code, out) == (2, "")
@@ -308,58 +306,6 @@ def test_a_store_option_that_is_a_file_is_refused(run, tmp_path):
     code, _, err = run("store", "ls", "--store", tmp_path / "file")
     assert code == 2
     assert "is a file" in err
-
-
-# --- doctor --------------------------------------------------------------------------------------
-
-
-def checks(store, **settings):
-    return {check.name: check for check in diagnose(store, device="cpu", **settings)}
-
-
-def shared(store):
-    from provenance.doctor import _shared
-
-    return list(_shared(store, offline=False))
-
-
-def test_a_store_at_a_url_is_written_read_and_left_as_it_was(url, tmp_path):
-    store = Store(url, tmp_path / "here")
-    (found,) = shared(store)
-    assert (found.state, found.detail) == ("ok", f"{url} can be written, read and listed")
-    assert store.notes.names("doctor") == []
-
-
-def test_a_folder_is_not_shared(tmp_path):
-    assert shared(Store(tmp_path)) == []
-
-
-def test_nothing_is_asked_offline(tmp_path):
-    found = checks(Store("s3://b/x", tmp_path), offline=True)
-    assert found["shared store"].detail == "s3://b/x was not asked, as --offline says"
-    assert found["store"].state == "ok"
-
-
-def test_a_store_that_cannot_be_reached_is_a_problem(bucket, tmp_path):
-    (found,) = shared(Store("s3://no-such-bucket-at-all/x", tmp_path))
-    assert found.state == "problem"
-    assert "there is no such bucket" in found.detail
-
-
-def test_a_store_that_gives_back_something_else_is_a_problem(tmp_path, monkeypatch):
-    from provenance.store.objects import Objects
-
-    monkeypatch.setattr(Objects, "read", lambda *_: b"old")
-    (found,) = shared(Store((tmp_path / "x").as_uri(), tmp_path / "here"))
-    assert found.state == "problem"
-    assert "does not give back at once what was put there" in found.detail
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_is_refused_is_a_problem(tmp_path):
-    (tmp_path / "x").mkdir(mode=0o500)
-    (found,) = shared(Store((tmp_path / "x").as_uri(), tmp_path / "here"))
-    assert "access is refused" in found.detail
 
 
 def test_an_unknown_model_is_told_before_the_store_is(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from provenance.evidence.records import BlockEvidence, Evidence, InputsRecord, ModelRecord
 from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord, with_holm
 from provenance.evidence.verdict import judge_pair
-from provenance.statistics.pvalues import fisher, spearman_log10_p
+from provenance.statistics.pvalues import _log10_p_spearman, fisher
 from provenance.suite.read import loads
 from provenance.vocabulary import InputsSpec
 
@@ -27,7 +27,7 @@ def block(index, correlation, units=UNITS):
     whole = units * (units * units - 1)
     distance = 2 * round((1 - correlation) * whole / 12)
     correlation = (whole - 6 * distance) / whole
-    log10_p = spearman_log10_p(correlation, units)
+    log10_p = _log10_p_spearman(distance, units)
     return BlockEvidence(
         index, index, log10_p, correlation, (units, units), (units, units), units // 2
     )

@@ -34,29 +34,29 @@ INPUTS = InputsSpec("random", tokens=256, sequence_length=64)
 HEAD = """\
 # Errors
 
-What is refused of a checkpoint, and with which words. Each row was made to happen, and its message is
-the one that was raised; `tests/docs/test_errors_page.py` compares. A model that is refused fails its own
-pairs, and all others are judged.
+This page lists what is refused of a checkpoint, with the message. Each row was made to happen, and
+shows the message that was raised; `tests/docs/test_errors_page.py` compares. A refused model fails its own
+pairs; all others are judged.
 
-[What is read](checkpoints.md), and what is [trusted](../SECURITY.md), stand elsewhere, as do the
-mistakes of a [suite](suites.md#mistakes).
+See also [what is read](checkpoints.md), what is [trusted](security.md), and the mistakes of a
+[suite](suites.md#mistakes).
 """
 TAIL = """
 ## What is done instead
 
-Not refused, but written into the evidence as `inputs.note`, or as a block's `reason`:
+These are not refused. The evidence says them in `inputs.note`, or in a block's `reason`:
 
-| what is so | what is said |
+| what is the case | note or reason |
 | --- | --- |
 {notes}
-A block without a test is never counted as kin, and a claim that needs it fails.
+A block without a test never counts as kin, and a claim that needs it fails.
 
 ## What cannot be seen
 
-safetensors has no checksum. A byte that was flipped in the header is found, as above; one that was
-flipped in the weights is found only where it makes a NaN or infinity, or where the file was just
-downloaded from the hub, which knows its SHA-256. Otherwise compare the [digest](evidence.md#digests)
-with that of the original.
+safetensors has no checksum. A flipped byte in the header is found, as above. A flipped byte in the
+weights is found only if it makes a NaN or infinity, or if the file was just downloaded from the hub,
+which knows its SHA-256. Otherwise compare the [digest](evidence.md#digests) with that of the
+original.
 """
 
 
@@ -177,7 +177,7 @@ def _(folder):
     (folder / "part-2.safetensors").unlink()
 
 
-@case(FILES, "an index that names a tensor which its shard has not")
+@case(FILES, "an index that names a tensor which its shard lacks")
 def _(folder):
     shard(folder)
     with tensors(folder, "part-1.safetensors") as found:
@@ -415,7 +415,7 @@ def _(folder):
     change(folder, quantization_config={"quant_method": "fp8"})
 
 
-@case(FORMS, "packed weights without a word on how to read them")
+@case(FORMS, "packed weights without a method in the configuration")
 def _(folder):
     with tensors(folder) as found:
         found[GATE] = found[GATE].to(torch.int8)
@@ -559,7 +559,7 @@ def page():
     for found in CASES:
         if found.section != section:
             section = found.section
-            lines.append(f"\n## {section}\n\n| what is wrong | what is said |\n| --- | --- |\n")
+            lines.append(f"\n## {section}\n\n| fault | message |\n| --- | --- |\n")
         with ExitStack() as closing:
             home = Path(closing.enter_context(tempfile.TemporaryDirectory())).resolve()
             lines.append(row(found, message(found, home)) + "\n")

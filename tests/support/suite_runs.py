@@ -8,8 +8,8 @@ from collections import Counter
 from itertools import combinations
 
 from fixtures.models import save_checkpoint, tiny_llama
+from fixtures.transforms import add_noise
 from provenance import Results, Store
-from provenance.transforms import add_noise
 
 HEAD = """\
 version: 1
@@ -42,9 +42,9 @@ def write_suite(folder, models):
     return folder
 
 
-def start(folder, out, *arguments, command=("pytest",)):
+def start(folder, out, *arguments):
     """Begin to test the suite of a folder; the store and the evidence are below ``out``."""
-    called = [sys.executable, "-m", *command, SUITE, "-p", "no:cacheprovider"]
+    called = [sys.executable, "-m", "pytest", SUITE, "-p", "no:cacheprovider"]
     called += ["--provenance-store", str(out / "store"), "--provenance-evidence", str(out / "kept")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

@@ -1,0 +1,53 @@
+"""A suite split over runs that share a store: each entry is computed once, and the whole run finds it."""
+
+from collections import Counter
+from importlib.util import find_spec
+
+import pytest
+
+from tests.support.suite_runs import finish, found, journal, start, write_suite
+
+PARTS = {  # the first tears the tests of every claim apart
+    "blocks and verdicts": [("-k", "block"), ("-k", "not block")],
+    "pytest-split": [("--splits", "3", "--group", str(group)) for group in (1, 2, 3)],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_suite(tmp_path_factory.mktemp("suite"), 3)
+
+
+@pytest.fixture(scope="module")
+def alone(folder, tmp_path_factory):
+    """What one run finds without a split, and how many entries of each kind it computes."""
+    out = tmp_path_factory.mktemp("alone")
+    run(folder, out)
+    return found(out), kinds(out)
+
+
+def run(folder, out, *arguments):
+    running = start(folder, out, *arguments)
+    text = finish(running)
+    assert running.returncode == 0, text
+
+
+def kinds(out):
+    return Counter(kind for kind, _ in journal(out))
+
+
+@pytest.mark.parametrize("parts", PARTS.values(), ids=list(PARTS))
+def test_parts_at_once_compute_everything_once_and_the_whole_run_nothing(
+    folder, alone, tmp_path, parts
+):
+    if "--splits" in parts[0] and find_spec("pytest_split") is None:
+        pytest.skip("pip install pytest-split")
+    running = [start(folder, tmp_path, *part) for part in parts]
+    texts = [finish(each) for each in running]
+    assert [each.returncode for each in running] == [0] * len(parts), texts
+    computed = journal(tmp_path)
+    assert kinds(tmp_path) == alone[1]
+    assert max(computed.values()) == 1
+    run(folder, tmp_path)
+    assert journal(tmp_path) == computed
+    assert found(tmp_path) == alone[0]
