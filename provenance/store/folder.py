@@ -47,22 +47,22 @@ class StoreFolder:
         """Return the folders of all entries of some kinds."""
         return [folder for kind in kinds for folder in (self.base / kind).glob("??/*")]
 
-    def aside(self, folder: Path) -> Path:
+    def make_temporary(self, folder: Path) -> Path:
         """Make an empty temporary folder for the holder of an entry's lock."""
         make_folder(self._tmp)
         return Path(tempfile.mkdtemp(prefix=f"{lock_name(folder)}.", dir=self._tmp))
 
-    def put(self, aside: Path, folder: Path) -> None:
+    def put(self, temporary: Path, folder: Path) -> None:
         """Rename a complete entry into its empty place. The caller holds its lock."""
         make_folder(folder.parent)
-        aside.rename(folder)
+        temporary.rename(folder)
         sync(folder.parent)
 
     def discard(self, folder: Path) -> None:
         """Remove an entry, in one step for its readers. The caller holds its lock."""
-        aside = self.aside(folder) / folder.name
-        folder.rename(aside)
-        remove(aside.parent)
+        temporary = self.make_temporary(folder) / folder.name
+        folder.rename(temporary)
+        remove(temporary.parent)
 
     def sweep(self, lock: str | None = None) -> None:
         """Remove what killed processes left; ``lock`` is one that the caller holds."""
@@ -99,7 +99,7 @@ class StoreFolder:
             lock.release()
 
     def _acquired(self, folder: Path, on_wait: Callable[[], None] | None) -> FileLock:
-        with self.usable():
+        with self.translated():
             self._prepare()
             lock = self._lock_file(lock_name(folder))
             with suppress(Timeout):
@@ -107,7 +107,7 @@ class StoreFolder:
                 return lock
         if on_wait is not None:
             on_wait()
-        with self.usable():
+        with self.translated():
             lock.acquire()
         return lock
 
@@ -144,14 +144,14 @@ class StoreFolder:
     def records(self) -> list[dict[str, Any]]:
         """Return the lines of the journal."""
         records = []
-        with self.usable(), suppress(FileNotFoundError):
+        with self.translated(), suppress(FileNotFoundError):
             for line in self._journal.read_text(encoding="utf-8").splitlines():
                 with suppress(ValueError):  # half a line, where the disk was full
                     records.append(json.loads(line))
         return records
 
     @contextmanager
-    def roomy(self) -> Iterator[None]:
+    def translated_if_full(self) -> Iterator[None]:
         """Turn a full disk during a build into one line; other errors pass."""
         try:
             yield
@@ -163,7 +163,7 @@ class StoreFolder:
             raise self._unusable(error) from error
 
     @contextmanager
-    def usable(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
         """Turn an error of the file system into one line that says what to do."""
         try:
             yield

@@ -55,37 +55,39 @@ class FolderNotes:
     ----------
     folder : pathlib.Path
         Made with the first note, for its owner alone.
-    usable : callable
+    translated : callable
         A context manager that turns an error of the file system into a StoreError.
     """
 
-    def __init__(self, folder: Path, usable: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, folder: Path, translated: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self._folder = folder
-        self._usable = usable
+        self._translated = translated
 
     def write(self, name: str, text: str) -> None:
         """Write a note; see `Notes`."""
         path = self._path(name)
-        with self._usable():
+        with self._translated():
             write_whole(path, text)
 
     def read(self, name: str) -> str | None:
         """Return the text of a note, or None."""
-        with self._usable(), suppress(FileNotFoundError):
+        with self._translated(), suppress(FileNotFoundError):
             return self._path(name).read_text(encoding="utf-8")
         return None
 
     def names(self, prefix: str) -> list[str]:
         """Return the names below ``prefix/``, sorted."""
         below = self._path(prefix)
-        with self._usable():
+        with self._translated():
             files = [path for path in below.glob("**/*") if path.is_file()]
         names = sorted(path.relative_to(self._folder).as_posix() for path in files)
         return [name for name in names if _NAME.fullmatch(name)]  # not temporary files
 
     def remove(self, name: str) -> None:
         """Remove a note, if there is one."""
-        with self._usable():
+        with self._translated():
             self._path(name).unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:

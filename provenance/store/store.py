@@ -222,12 +222,12 @@ class Store:
         """Small texts that change, and that every user of the store sees."""
         if self._objects is not None:
             return SharedNotes(self._objects, f"{self.version}/notes")
-        return FolderNotes(self._local.base / "notes", self._local.usable)
+        return FolderNotes(self._local.base / "notes", self._local.translated)
 
     def size(self) -> dict[str, tuple[int, int]]:
         """Return the number of entries on this machine and their bytes, for every kind that has any."""
         sizes: dict[str, tuple[int, int]] = {}
-        with self._local.usable():
+        with self._local.translated():
             for folder in self._local.entries(KINDS):
                 kind = folder.parent.parent.name
                 entries, total = sizes.get(kind, (0, 0))
@@ -250,7 +250,7 @@ class Store:
             The removed folders, least recently used first.
         """
         removed = []
-        with self._local.usable():
+        with self._local.translated():
             self._local.sweep()
             folders = self._local.entries(KINDS)
             stored = sorted((last_used(f), folder_bytes(f), f) for f in folders)
@@ -266,13 +266,13 @@ class Store:
 
     def leftovers(self) -> list[Path]:
         """Return the folders that killed processes left unfinished, which `prune` removes."""
-        with self._local.usable():
+        with self._local.translated():
             return list(self._local.abandoned())
 
     def _lookup(self, kind: Kind, fields: Mapping[str, JSON], *, shared: bool) -> Entry | None:
         """Return the entry of a key, from here or from the URL, without waiting for its lock."""
         folder = self._folder(kind, fields)
-        with self._local.usable():
+        with self._local.translated():
             entry = trusted_entry(folder, kind, fields)
             settled = entry is not None and (not shared or self._agrees(entry))
             if settled or not (os.path.lexists(folder) or (shared and self._shared is not None)):
@@ -289,7 +289,7 @@ class Store:
 
         The caller holds its lock.
         """
-        with self._local.usable():
+        with self._local.translated():
             entry = trusted_entry(folder, kind, fields)
             if entry is None and os.path.lexists(folder):
                 self._local.discard(folder)
@@ -329,20 +329,20 @@ class Store:
         """
         if self._shared is None:
             return None
-        with self._local.usable():
+        with self._local.translated():
             self._local.sweep(lock_name(folder))
-            aside = self._local.aside(folder)
+            temporary = self._local.make_temporary(folder)
             try:
-                signatures = self._shared.bring(kind, fields, aside)
+                signatures = self._shared.bring(kind, fields, temporary)
                 if signatures is None:
                     return None
                 if os.path.lexists(folder):
                     self._local.discard(folder)
-                self._local.put(aside, folder)
+                self._local.put(temporary, folder)
             except TornError:
                 return None
             finally:
-                shutil.rmtree(aside, ignore_errors=True)
+                shutil.rmtree(temporary, ignore_errors=True)
             remember(folder, signatures)
             _agreed.add(folder)
             return trusted_entry(folder, kind, fields)
@@ -355,22 +355,22 @@ class Store:
         build: Callable[[Path], None],
     ) -> Entry:
         """Build an entry in its empty place. The caller holds its lock."""
-        with self._local.usable():
+        with self._local.translated():
             self._local.sweep(lock_name(folder))
-            temporary = self._local.aside(folder)
+            temporary = self._local.make_temporary(folder)
         try:
             began = time.monotonic()
-            with self._local.roomy():
+            with self._local.translated_if_full():
                 build(temporary)
             seconds = time.monotonic() - began
-            with self._local.usable():
+            with self._local.translated():
                 signatures = seal(temporary, kind, fields)
                 self._local.put(temporary, folder)
                 remember(folder, signatures)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        with self._local.usable():
+        with self._local.translated():
             self._local.record(kind, folder.name, seconds)
             entry = trusted_entry(folder, kind, fields)
         if entry is None:

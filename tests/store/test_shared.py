@@ -19,7 +19,7 @@ from provenance.store import shared as _distant
 from provenance.store import store as store_module
 from provenance.store.entry import TornError
 from provenance.store.objects import Objects
-from provenance.store.shared import checked
+from provenance.store.shared import shareable_files
 from provenance.store.store import SHARED, Store, digest_of
 from tests.support.places import ROOT
 
@@ -223,10 +223,10 @@ def test_of_two_who_put_at_the_same_moment_the_first_wins(machine, objects, monk
     """The second has looked, seen nothing, and puts its manifest when the first's is there."""
     really = _distant.SharedEntries.put
 
-    def put(self, kind, fields, folder, *, anew):
+    def put(self, kind, fields, folder, *, replace):
         monkeypatch.setattr(_distant.SharedEntries, "put", really)
         machine("there").get_or_create("activations", FIELDS, build_otherwise)
-        return really(self, kind, fields, folder, anew=anew)
+        return really(self, kind, fields, folder, replace=replace)
 
     monkeypatch.setattr(_distant.SharedEntries, "put", put)
     ours = machine().get_or_create("activations", FIELDS, build)
@@ -465,9 +465,9 @@ def test_names_that_entries_have_are_allowed():
         "files": dict.fromkeys(names, record),
         "created": "",
     }
-    assert set(checked(json.dumps(manifest).encode(), "evidence", {})) == set(names)
+    assert set(shareable_files(json.dumps(manifest).encode(), "evidence", {})) == set(names)
     with pytest.raises(TornError):
-        checked(json.dumps(manifest).encode(), "evidence", {"a": 1})
+        shareable_files(json.dumps(manifest).encode(), "evidence", {"a": 1})
 
 
 # --- when it cannot be reached -------------------------------------------------------------------
