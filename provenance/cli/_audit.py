@@ -210,9 +210,9 @@ def _line(pair: AuditedPair) -> str:
 
 
 def _p(pair: AuditedPair) -> str:
-    from provenance.statistics.pvalues import format_p
+    from provenance.evidence.outcomes import p_value
 
-    return "none" if pair.log10_p is None else format_p(pair.log10_p)
+    return p_value(pair.log10_p, "none")
 
 
 def _print_changes(console: Console, found: Audit) -> None:

@@ -107,17 +107,16 @@ def _named(text: str, stored: Sequence[Stored]) -> tuple[str, str]:
 
 
 def _print(console: Console, checked: Sequence[Checked]) -> None:
+    from provenance.evidence.outcomes import p_value
     from provenance.gate.verify import CANNOT_SHOW
-    from provenance.statistics.pvalues import format_p
 
     table = Table(box=SIMPLE_HEAD)
     for name in ("what was checked", "verdict", "p", "", "where"):
         # a path is worth nothing without its end
         table.add_column(name, justify="right" if name == "p" else "left", overflow="fold")
     for found in checked:
-        p = "-" if found.log10_p is None else format_p(found.log10_p)
         state = "does not follow" if found.complaints else found.state
-        cells = (found.says, found.verdict, p, state, found.where)
+        cells = (found.says, found.verdict, p_value(found.log10_p), state, found.where)
         table.add_row(*map(escape, cells), style=None if found.stands else "red")
     console.print(table)
     for found in checked:

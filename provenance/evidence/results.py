@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 T = TypeVar("T")
 Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
-State = Literal["pass", "warn", "fail", "xfail", "skip", "not run"]
+ClaimState = Literal["pass", "warn", "fail", "xfail", "skip", "not run"]
 
 
 class ResultsError(ProvenanceError):
@@ -117,7 +117,7 @@ class ClaimResult:
         return sum(shows(block, self.claim.threshold) for block in self.blocks)
 
     @property
-    def state(self) -> State:
+    def state(self) -> ClaimState:
         """What a gate makes of it.
 
         A claim that is false fails though only such of its tests were run as pass: a selection of

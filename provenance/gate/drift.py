@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provenance.evidence.outcomes import p_value
 from provenance.gate.lock import Pinned, pinned, stale
-from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -141,4 +141,4 @@ def _moved(old: float | None, new: float | None) -> bool:
 
 
 def _p(log10_p: float | None) -> str:
-    return "none" if log10_p is None else format_p(log10_p)
+    return p_value(log10_p, "none")

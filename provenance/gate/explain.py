@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import shows
+from provenance.evidence.outcomes import CONTROL_MEANINGS, WORDS, failure_of, p_equation, p_value
 from provenance.evidence.verdict import judge_block, judge_pair
 from provenance.evidence.wording import describe
-from provenance.gate.falsity import WORDS, falsity, p_of
-from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -249,12 +248,7 @@ def _control(kind: str, result: ClaimResult) -> dict[str, Any]:
     found = next((control for control in result.controls if control.kind == kind), None)
     if found is None:
         return {"measured": ("this control was not run, or could not be checked",), "meaning": ""}
-    p = "no p-value" if found.log10_p is None else f"p = {format_p(found.log10_p)}"
-    meaning = {
-        True: "The control holds.",
-        None: "There was too little to tell.",
-        False: "The control fails: do not believe what the statistic says of this pair.",
-    }[found.holds]
+    p, meaning = p_equation(found.log10_p), CONTROL_MEANINGS[found.holds]
     return {"measured": (f"{kind} control by {found.evidence.statistic}: {p}",), "meaning": meaning}
 
 
@@ -295,11 +289,11 @@ def _next(node: NodeId, result: ClaimResult | None) -> tuple[str, ...]:
     run = shlex.join(["pytest", str(node)])
     if result is None:
         return (f"Run it: {run}",)
-    kind = falsity(result)
+    kind = failure_of(result)
     if kind is not None:
         return (kind.remedy, f"Run it again: {run}")
     if result.state == "pass":
-        return (f"Nothing: the claim holds, p = {p_of(result)}.",)
+        return (f"Nothing: the claim holds, p = {p_value(result.log10_p)}.",)
     return (f"The claim is {WORDS[result.state]}. Run it: {run}",)
 
 

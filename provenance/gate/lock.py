@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from provenance._documents import adapter
 from provenance._text import visible
 from provenance.errors import ProvenanceError
-from provenance.gate.falsity import verdict_of
+from provenance.evidence.outcomes import verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

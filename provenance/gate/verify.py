@@ -18,7 +18,6 @@ from provenance.evidence.records import Evidence
 from provenance.evidence.results import ClaimResult, Results, with_holm
 from provenance.evidence.verdict import judge_pair
 from provenance.evidence.wording import describe
-from provenance.gate.falsity import sentence
 from provenance.vocabulary import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
@@ -175,7 +174,9 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
     if not _same(result.holm, again.holm):
         lines.append(f"holm is {result.holm}, but {again.holm} follows")
     verdict = result.judgement.verdict if result.judgement else "not checked"
-    return Checked(where, sentence(result), result.state, verdict, result.log10_p, tuple(lines))
+    return Checked(
+        where, describe(result.claim), result.state, verdict, result.log10_p, tuple(lines)
+    )
 
 
 def _threshold(claim: Claim, suite: SuiteRecord | None) -> Iterator[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from provenance.evidence.outcomes import p_value
 from provenance.evidence.wording import describe
-from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     import pytest
@@ -53,15 +53,11 @@ def _cells(result: ClaimResult, config: pytest.Config) -> tuple[str, ...]:
     return (
         describe(result.claim),
         "not checked" if result.judgement is None else result.judgement.verdict,
-        _p(result.log10_p),
-        _p(result.holm),
+        p_value(result.log10_p),
+        p_value(result.holm),
         f"{result.kin} of {len(result.blocks)}" if result.blocks else "-",
         _outcome(result, config),
     )
-
-
-def _p(log10_p: float | None) -> str:
-    return "-" if log10_p is None else format_p(log10_p)
 
 
 def _outcome(result: ClaimResult, config: pytest.Config) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from provenance.report.words import Status
+    from provenance.evidence.outcomes import Status
 
 
 @dataclass(frozen=True)

@@ -68,11 +68,12 @@ def describe(node: pytest.Item, result: ClaimResult, kept: Path | None) -> None:
 
 
 def _claim(result: ClaimResult) -> dict[str, str]:
-    from provenance.gate.falsity import p_of, sentence, verdict_of
+    from provenance.evidence.outcomes import p_value, verdict_of
+    from provenance.evidence.wording import describe as sentence
 
     claim = result.claim
     found = {
-        "claim": sentence(result),
+        "claim": sentence(claim),
         "id": claim.id,
         "file": result.suite,
         "line": str(claim.mark.line),
@@ -82,7 +83,7 @@ def _claim(result: ClaimResult) -> dict[str, str]:
         "threshold": f"{claim.threshold:.6g}",
     }
     if result.log10_p is not None:
-        found |= {"p": p_of(result), "log10_p": repr(result.log10_p)}
+        found |= {"p": p_value(result.log10_p), "log10_p": repr(result.log10_p)}
     if result.judgement is not None:
         found |= {"judgement": result.judgement.state, "meaning": result.judgement.meaning}
     if result.error is not None:
