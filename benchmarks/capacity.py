@@ -1,8 +1,8 @@
-"""What an audit of many models costs: measured constants, a formula, and a simulation of its plan.
+"""Compute what an audit of many models costs: measured constants, a formula, a simulation of its plan.
 
 ``python -m benchmarks.capacity`` measures the constants on this machine, in CPU seconds of one thread, and
-says what they mean for a registry. ``--json FILE`` keeps them, ``--costs FILE`` takes them from there,
-for instance edited to what another machine does.
+prints the cost of a registry. ``--json FILE`` keeps the constants. ``--costs FILE`` reads them from a file,
+which you can edit to the speed of another machine.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from provenance.assignment.solve import assign_all
 from provenance.audit.screen import LEVEL, SAMPLE
 from provenance.capture.forward import Recording, capture
 from provenance.comparison.plan import Comparison, Plan
-from provenance.statistics._directions import ROLES, directions, products
+from provenance.statistics._directions import directions, products
 from provenance.store.files import file_sha256
 from provenance.store.store import Store
-from provenance.vocabulary import InputsSpec, ModelSpec
+from provenance.vocabulary import ROLES, InputsSpec, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

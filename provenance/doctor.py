@@ -113,12 +113,12 @@ def _device(requested: str) -> Check:
     try:
         import torch
 
-        from provenance.loading.devices import candidates, free_bytes
+        from provenance.loading.devices import devices_for, free_bytes
     except (ImportError, OSError) as error:
         what = f"torch cannot be imported: {one_line(error)}"
         return Check("device", "problem", what, "pip install --force-reinstall torch")
     try:
-        names = candidates(requested)
+        names = devices_for(requested)
     except DeviceError as error:
         return Check("device", "problem", str(error), "give --device auto, or look at nvidia-smi")
     free = ", ".join(f"{name} ({_gib(free_bytes(name))} free)" for name in names)

@@ -22,7 +22,7 @@ from provenance.plugin.outputs import (
     results_json,
     sarif,
 )
-from provenance.plugin.precompute import Ahead
+from provenance.plugin.precompute import Precompute
 from provenance.plugin.results import Gatherer
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
         lock.validate(config)
         if options.backend(config) != options.LOCAL:
-            config.pluginmanager.register(Ahead(options.backend(config)), "provenance-ahead")
+            config.pluginmanager.register(
+                Precompute(options.backend(config)), "provenance-precompute"
+            )
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")
         for output in OUTPUTS:
             config.pluginmanager.register(output, output.__name__)

@@ -18,9 +18,9 @@ from provenance.statistics.registry import (
     BlockResult,
     BlockTest,
     Preparation,
-    Role,
     Signature,
     Statistic,
+    default_statistic,
 )
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "BlockResult",
     "BlockTest",
     "Preparation",
-    "Role",
     "Signature",
     "Statistic",
+    "default_statistic",
 ]
