@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from provenance.attest._extra import need
+from provenance.attest._libraries import need
 from provenance.attest.statement import kept_sha256
 from provenance.errors import AttestationError
 from provenance.evidence.results import descent

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provenance._text import without_home
-from provenance.attest._extra import need
+from provenance.attest._libraries import need
 from provenance.errors import AttestationError, ProvenanceError
 from provenance.store.files import file_sha256
 
@@ -158,7 +158,7 @@ def recorded_subjects(
 
 def _measured(results: Results) -> Iterator[tuple[str, str, ModelRecord]]:
     """The models of claims that were checked, each once, with a suite that names it."""
-    found = set()
+    listed = set()
     for result in results.claims:
         if result.evidence is None:
             continue
@@ -167,8 +167,8 @@ def _measured(results: Results) -> Iterator[tuple[str, str, ModelRecord]]:
             result.claim.reference: result.evidence.reference,
         }
         for name, record in roles.items():
-            if (name, record.digest) not in found:
-                found.add((name, record.digest))
+            if (name, record.digest) not in listed:
+                listed.add((name, record.digest))
                 yield result.suite, name, record
 
 

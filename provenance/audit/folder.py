@@ -34,8 +34,8 @@ def models_in(folder: Path) -> dict[str, ModelSpec]:
     names = listing(folder)
     if _is_checkpoint(names):
         raise SourceError(f"{folder} is a checkpoint itself; give the folder that it is in")
-    found = dict(_models(folder, folder, frozenset()))
-    return dict(sorted(found.items()))
+    models = dict(_models(folder, folder, frozenset()))
+    return dict(sorted(models.items()))
 
 
 def _models(folder: Path, root: Path, above: frozenset[str]) -> Iterator[tuple[str, ModelSpec]]:

@@ -306,8 +306,8 @@ class History:
                 "pip install 'psycopg[binary]'"
             ) from error
         except SQLAlchemyError as error:
-            said = str(getattr(error, "orig", None) or error).strip().splitlines() or [""]
-            raise HistoryError(f"cannot use the history {self.shown}: {said[0]}") from error
+            lines = str(getattr(error, "orig", None) or error).strip().splitlines() or [""]
+            raise HistoryError(f"cannot use the history {self.shown}: {lines[0]}") from error
 
 
 def default_path() -> str:

@@ -71,11 +71,11 @@ class Registry:
         have all met each other.
         """
         names = list(self.models)
-        found = []
+        pairs = []
         for i, candidate in enumerate(names):
             earlier = names[:i] if i % 2 else names[:i][::-1]
-            found += [(candidate, reference) for reference in earlier]
-        return tuple(pair for pair in found if frozenset(pair) not in self.ignored)
+            pairs += [(candidate, reference) for reference in earlier]
+        return tuple(pair for pair in pairs if frozenset(pair) not in self.ignored)
 
     @property
     def threshold(self) -> float:
@@ -100,8 +100,8 @@ def load_registry(path: str | PathLike[str]) -> Registry:
     path = Path(os.path.normpath(Path(path).expanduser().absolute()))
     registry = _of_folder(path) if path.is_dir() else _of_file(path)
     if len(registry.models) < 2:
-        found = "one model" if registry.models else "no model"
-        raise ProvenanceError(f"{path} has {found}, and an audit compares pairs: give two or more")
+        number = "one model" if registry.models else "no model"
+        raise ProvenanceError(f"{path} has {number}, and an audit compares pairs: give two or more")
     if not registry.pairs():
         raise ProvenanceError(f"{path}: every pair is ignored, so that nothing would be judged")
     return registry
@@ -153,13 +153,13 @@ def _registry(document: RegistryDocument, path: Path) -> Registry:
     models = models_of(document.models, path.parent)
     if document.folder is not None:
         folder = Path(absolute(os.path.expanduser(document.folder), path.parent))  # noqa: PTH111 - never raises
-        found = models_in(folder)
-        both = sorted(found.keys() & models.keys())
+        in_folder = models_in(folder)
+        both = sorted(in_folder.keys() & models.keys())
         if both:
             raise ProvenanceError(
                 f"{path}: {both[0]!r} is declared under models: and lies in {folder}; rename one"
             )
-        models = {**models, **found}
+        models = {**models, **in_folder}
     ignored = {frozenset(entry.pair): " ".join(entry.reason.split()) for entry in document.ignore}
     _check_ignored(ignored, models, path)
     return Registry(

@@ -55,8 +55,8 @@ def make(
     from provenance.comparison.executor import as_spec
 
     text = _read(results)
-    found = provenance.Results.from_json(text)
-    if found.to_json() + "\n" != text:
+    run = provenance.Results.from_json(text)
+    if run.to_json() + "\n" != text:
         raise ProvenanceError(
             f"{results} is not as this version writes results: it was edited, or another version wrote it"
         )
@@ -68,8 +68,8 @@ def make(
             checkpoints = {
                 name: executor.checkpoint(as_spec(model)) for name, model in named.items()
             }
-    subjects = recorded_subjects(found, checkpoints)
-    write(output, make_statement(found, subjects, url))
+    subjects = recorded_subjects(run, checkpoints)
+    write(output, make_statement(run, subjects, url))
 
 
 @attest.command()

@@ -120,18 +120,20 @@ def audit(
         if dry_run:
             outlook = foresee(loaded, executor, history, name=name)
         else:
-            found = provenance.audit_registry(loaded, executor, history, name=name, backend=backend)
+            report = provenance.audit_registry(
+                loaded, executor, history, name=name, backend=backend
+            )
     if dry_run:
         _print_outlook(outlook, as_json=as_json)
         return 0
     if results is not None:
-        write(results, audit_results(found, loaded).to_json())
+        write(results, audit_results(report, loaded).to_json())
     if as_json:
-        click.echo(found.to_json())
+        click.echo(report.to_json())
     else:
-        _print(Console(highlight=False), found, loaded)
+        _print(Console(highlight=False), report, loaded)
     kinds = frozenset(CHANGE_KINDS) if fail_on_change else fail_on
-    return int(any(change.kind in kinds for change in found.changes))
+    return int(any(change.kind in kinds for change in report.changes))
 
 
 def _print_outlook(outlook: Outlook, *, as_json: bool) -> None:
@@ -160,16 +162,16 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _print(console: Console, found: Audit, registry: Registry) -> None:
-    unreadable = {model.name: model.error for model in found.models if model.error is not None}
-    judged = [pair for pair in found.pairs if not pair.names & unreadable.keys()]
+def _print(console: Console, report: Audit, registry: Registry) -> None:
+    unreadable = {model.name: model.error for model in report.models if model.error is not None}
+    judged = [pair for pair in report.pairs if not pair.names & unreadable.keys()]
     shown = [pair for pair in judged if pair.verdict != "independent"]
     shown.sort(key=lambda pair: (pair.error is not None, pair.log10_p or 0.0))
-    size = f"{len(found.models)} models, {len(found.pairs)} pairs"
-    level = f"alpha {registry.alpha:g}, {found.threshold:.3g} a pair"
+    size = f"{len(report.models)} models, {len(report.pairs)} pairs"
+    level = f"alpha {registry.alpha:g}, {report.threshold:.3g} a pair"
     for line in (
-        f"{_plain(found.name)}: {size} at {level}",
-        f"{found.measured} measured, {found.known} known; {found.failed} could not be judged",
+        f"{_plain(report.name)}: {size} at {level}",
+        f"{report.measured} measured, {report.known} known; {report.failed} could not be judged",
     ):
         console.print(Text(line), soft_wrap=True)
     for name, error in unreadable.items():
@@ -180,14 +182,14 @@ def _print(console: Console, found: Audit, registry: Registry) -> None:
         for pair in shown:
             console.print(Text(_line(pair)), soft_wrap=True)
     independent = len(judged) - len(shown)
-    console.print(Text(f"independent: {independent} of {len(found.pairs)} pairs"), soft_wrap=True)
-    if found.screened:
-        line = f"{found.screened} of these by a few of their blocks; --exhaustive compares all"
+    console.print(Text(f"independent: {independent} of {len(report.pairs)} pairs"), soft_wrap=True)
+    if report.screened:
+        line = f"{report.screened} of these by a few of their blocks; --exhaustive compares all"
         console.print(Text(line), soft_wrap=True)
-    for first, second, reason in found.ignored:
+    for first, second, reason in report.ignored:
         ignored = f"ignored: {first} and {second}: {reason}"
         console.print(Text(_plain(ignored)), soft_wrap=True)
-    _print_changes(console, found)
+    _print_changes(console, report)
 
 
 def _table(pairs: list[AuditedPair]) -> Table:
@@ -196,9 +198,9 @@ def _table(pairs: list[AuditedPair]) -> Table:
         table.add_column(column, justify="right" if column == "p" else "left")
     for pair in pairs:
         verdict = pair.verdict or "failed"
-        said = Text(verdict, style=STYLES.get(verdict, "red"))
+        cell = Text(verdict, style=STYLES.get(verdict, "red"))
         names = [Text(_plain(name)) for name in (pair.candidate, pair.reference)]
-        table.add_row(*names, said, Text(_plain(pair.error)) if pair.error else _p(pair))
+        table.add_row(*names, cell, Text(_plain(pair.error)) if pair.error else _p(pair))
     return table
 
 
@@ -215,14 +217,14 @@ def _p(pair: AuditedPair) -> str:
     return p_value(pair.log10_p, "none")
 
 
-def _print_changes(console: Console, found: Audit) -> None:
-    if found.since is None:
-        line = f"run {found.run} is the first complete one: later runs are compared with it"
-    elif found.changes:
-        line = f"changes since run {found.since} ({found.since_created}):"
+def _print_changes(console: Console, report: Audit) -> None:
+    if report.since is None:
+        line = f"run {report.run} is the first complete one: later runs are compared with it"
+    elif report.changes:
+        line = f"changes since run {report.since} ({report.since_created}):"
     else:
-        line = f"no change since run {found.since} ({found.since_created})"
+        line = f"no change since run {report.since} ({report.since_created})"
     console.print(Text(line, style="bold"), soft_wrap=True)
-    for change in found.changes:
+    for change in report.changes:
         names = " and ".join(change.names)
         console.print(Text(_plain(f"{change.kind}: {names}: {change.detail}")), soft_wrap=True)

@@ -38,11 +38,11 @@ def explain(node_id: str, file: Path | None, as_json: bool) -> None:  # noqa: FB
     """
     root = _root()
     results = _results(file, root)
-    found = provenance.explain(node_id, results, _suite(node_id, root))
+    explanation = provenance.explain(node_id, results, _suite(node_id, root))
     if as_json:
-        click.echo(json.dumps(found.as_fields(), allow_nan=False))
+        click.echo(json.dumps(explanation.as_fields(), allow_nan=False))
     else:
-        _print(Console(highlight=False, markup=False, soft_wrap=True), found)
+        _print(Console(highlight=False, markup=False, soft_wrap=True), explanation)
 
 
 def _root() -> Path:
@@ -73,37 +73,37 @@ def _suite(node_id: str, root: Path) -> SuiteText | None:
     return SuiteText(suite.claims, models, suite.inputs, suite.digest, text)
 
 
-def _print(console: Console, found: Explanation) -> None:
-    console.print(f"{found.nodeid}: {found.state}", style="bold")
-    console.print(f"\nclaimed    {found.claims} ({found.where})")
-    for number, line in found.excerpt:
-        mark = ">" if number == found.line else " "
+def _print(console: Console, explanation: Explanation) -> None:
+    console.print(f"{explanation.nodeid}: {explanation.state}", style="bold")
+    console.print(f"\nclaimed    {explanation.claims} ({explanation.where})")
+    for number, line in explanation.excerpt:
+        mark = ">" if number == explanation.line else " "
         console.print(f"         {mark} {number:4} | {line}")
-    console.print(f"tests      {found.tests}")
-    for line in found.measured:
+    console.print(f"tests      {explanation.tests}")
+    for line in explanation.measured:
         console.print(f"measured   {line}")
-    if found.meaning:
-        console.print(f"meaning    {found.meaning}")
-    if found.outcome:
-        console.print(f"outcome    {found.outcome}")
-    console.print(f"threshold  {found.threshold}")
-    if found.blocks:
-        console.print(_blocks(found))
-    for line in found.plan:
+    if explanation.meaning:
+        console.print(f"meaning    {explanation.meaning}")
+    if explanation.outcome:
+        console.print(f"outcome    {explanation.outcome}")
+    console.print(f"threshold  {explanation.threshold}")
+    if explanation.blocks:
+        console.print(_blocks(explanation))
+    for line in explanation.plan:
         console.print(f"would run  {line}")
-    for line in found.next_steps:
+    for line in explanation.next_steps:
         console.print(f"next       {line}")
-    for line in found.notes:
+    for line in explanation.notes:
         console.print(f"note       {line}")
 
 
-def _blocks(found: Explanation) -> Table:
+def _blocks(explanation: Explanation) -> Table:
     from provenance.statistics.pvalues import format_p
 
     table = Table()
     for name in ("block", "of reference", "correlation", "p", ""):
         table.add_column(name, justify="right" if name else "left")
-    for row in found.blocks:
+    for row in explanation.blocks:
         sides = (str(row.block), str(row.reference_block))
         if row.log10_p is None or row.correlation is None:
             table.add_row(*sides, "-", "-", row.reason or "not tested")

@@ -39,8 +39,8 @@ def report(files: tuple[Path, ...], output: str, alpha: float, as_json: bool) ->
     if output == "-":
         return
     if as_json:
-        told = {"output": output, "state": results.state, "claims": len(results.claims)}
-        click.echo(json.dumps(told))
+        fields = {"output": output, "state": results.state, "claims": len(results.claims)}
+        click.echo(json.dumps(fields))
     else:
         click.echo(output)
 

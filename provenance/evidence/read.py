@@ -154,11 +154,9 @@ def _unclaimed(name: str, evidence: Evidence, alpha: float) -> ClaimResult:
 
 def _joined(results: list[Results]) -> Results:
     """One set of results; of a suite that stands in several, the latest run."""
-    ordered = sorted(results, key=lambda found: found.created)
+    ordered = sorted(results, key=lambda run: run.created)
     last = ordered[-1]
-    suites = {suite.path: suite for found in ordered for suite in found.suites}
-    home = {suite.path: found for found in ordered for suite in found.suites}
-    claims = tuple(
-        claim for found in ordered for claim in found.claims if home.get(claim.suite) is found
-    )
+    suites = {suite.path: suite for run in ordered for suite in run.suites}
+    home = {suite.path: run for run in ordered for suite in run.suites}
+    claims = tuple(claim for run in ordered for claim in run.claims if home.get(claim.suite) is run)
     return replace(last, suites=tuple(suites.values()), claims=claims)

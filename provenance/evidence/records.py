@@ -237,12 +237,12 @@ class Evidence:
         def damaged(what: str) -> EvidenceError:
             return EvidenceError(f"evidence is {what}")
 
-        evidence = read_document(text, adapter(cls, PARTS), SCHEMA, damaged)
+        evidence = read_document(text, adapter(cls, TYPES), SCHEMA, damaged)
         check_values(evidence)
         return evidence
 
 
-PARTS = (
+TYPES = (
     Evidence,
     BlockEvidence,
     PartEvidence,
@@ -283,12 +283,12 @@ def check_values(evidence: Evidence) -> None:
 
 
 def _check_numbers(block: BlockEvidence, where: str) -> None:
-    found: tuple[BlockEvidence | PartEvidence | MLPEvidence, ...]
-    found = (block, *block.parts, *block.experts)
-    for one in found:
-        _check_p(one.log10_p, where)
-        if one.correlation is not None and abs(one.correlation) > 1:
-            raise EvidenceError(f"{where}: correlation is {one.correlation}, beyond 1")
+    tested: tuple[BlockEvidence | PartEvidence | MLPEvidence, ...]
+    tested = (block, *block.parts, *block.experts)
+    for part in tested:
+        _check_p(part.log10_p, where)
+        if part.correlation is not None and abs(part.correlation) > 1:
+            raise EvidenceError(f"{where}: correlation is {part.correlation}, beyond 1")
     tests: tuple[BlockEvidence | PartEvidence, ...] = (block, *block.parts)
     for test in tests:
         if not 0 <= min(*test.live, test.agreeing) <= max(*test.live, test.agreeing) <= MOST:

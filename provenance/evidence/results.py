@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import aggregate, shows
-from provenance.evidence.records import PARTS, BlockEvidence, Evidence, check_values
+from provenance.evidence.records import TYPES, BlockEvidence, Evidence, check_values
 from provenance.evidence.verdict import Judgement, claimed_blocks
 from provenance.statistics.pvalues import holm
 from provenance.suite.read import Blocks, Claim, Mark
@@ -213,8 +213,8 @@ def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> N
         if claim.permutations < 1 or not (least is None or 0 < least <= 1):
             raise damaged(f"{where}: at_least is a share, and permutations are 1 or more")
     for result in results.claims:
-        found = [result.holm, *(control.log10_p for control in result.controls)]
-        if any(log10_p is not None and log10_p > 0 for log10_p in found):
+        log10_ps = [result.holm, *(control.log10_p for control in result.controls)]
+        if any(log10_p is not None and log10_p > 0 for log10_p in log10_ps):
             raise damaged(f"damaged at claim {result.claim.id!r}: a log10 p-value is above 0")
 
 
@@ -261,16 +261,16 @@ def with_holm(
     return tuple(adjusted)
 
 
-def read_part(kind: type[T], fields: Mapping[str, Any]) -> T:
-    """Read one part of results from plain JSON values, such as a `ClaimResult`."""
+def read_record(kind: type[T], fields: Mapping[str, Any]) -> T:
+    """Read a `ClaimResult` or another type of this module from plain JSON values."""
     return _adapter(kind).validate_json(json.dumps(fields), strict=True)
 
 
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return adapter(kind, (*PARTS, *_PARTS))
+    return adapter(kind, (*TYPES, *_TYPES))
 
 
-_PARTS = (
+_TYPES = (
     Blocks,
     Mark,
     Claim,

@@ -48,13 +48,13 @@ class NodeId:
         UnknownNodeError
             If it has not the shape of one.
         """
-        found = re.fullmatch(r"(?P<suite>.+?)::(?P<claim>[^\[\]]+)(\[(?P<part>[^\[\]]+)\])?", text)
-        if found is None:
+        match = re.fullmatch(r"(?P<suite>.+?)::(?P<claim>[^\[\]]+)(\[(?P<part>[^\[\]]+)\])?", text)
+        if match is None:
             raise UnknownNodeError(
                 f"{text!r} is no test of a suite: write FILE::CLAIM or FILE::CLAIM[PART], as pytest "
                 "prints it"
             )
-        return cls(found["suite"].replace("\\", "/"), found["claim"], found["part"])
+        return cls(match["suite"].replace("\\", "/"), match["claim"], match["part"])
 
     def __str__(self) -> str:
         return f"{self.suite}::{self.claim}" + (f"[{self.part}]" if self.part else "")
@@ -147,8 +147,8 @@ def explain(nodeid: str, results: Results | None, suite: SuiteText | None) -> Ex
 
 
 def _record(node: NodeId, results: Results | None) -> SuiteRecord | None:
-    found = () if results is None else results.suites
-    return next((suite for suite in found if suite.path == node.suite), None)
+    suites = () if results is None else results.suites
+    return next((suite for suite in suites if suite.path == node.suite), None)
 
 
 def _result(node: NodeId, results: Results) -> ClaimResult | None:
@@ -216,10 +216,10 @@ def _threshold(claim: Claim, claims: int) -> str:
 def _outcome(node: NodeId, result: ClaimResult | None) -> str | None:
     if result is None:
         return None
-    found = {part.nodeid: part.outcome for part in result.parts}
+    outcomes = {part.nodeid: part.outcome for part in result.parts}
     if node.part is None:
-        return ", ".join(sorted(set(found.values())))
-    return found.get(str(node), "not run")
+        return ", ".join(sorted(set(outcomes.values())))
+    return outcomes.get(str(node), "not run")
 
 
 def _found(node: NodeId, claim: Claim, result: ClaimResult | None) -> dict[str, Any]:
@@ -245,11 +245,14 @@ def _judged(node: NodeId, claim: Claim, evidence: Evidence) -> Judgement:
 
 
 def _control(kind: str, result: ClaimResult) -> dict[str, Any]:
-    found = next((control for control in result.controls if control.kind == kind), None)
-    if found is None:
+    control = next((control for control in result.controls if control.kind == kind), None)
+    if control is None:
         return {"measured": ("this control was not run, or could not be checked",), "meaning": ""}
-    p, meaning = p_equation(found.log10_p), CONTROL_MEANINGS[found.holds]
-    return {"measured": (f"{kind} control by {found.evidence.statistic}: {p}",), "meaning": meaning}
+    p, meaning = p_equation(control.log10_p), CONTROL_MEANINGS[control.holds]
+    return {
+        "measured": (f"{kind} control by {control.evidence.statistic}: {p}",),
+        "meaning": meaning,
+    }
 
 
 def _rows(result: ClaimResult) -> tuple[BlockRow, ...]:

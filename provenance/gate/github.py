@@ -25,10 +25,10 @@ def commands(results: Results, links: Links) -> tuple[str, ...]:
     """
     lines: list[str] = []
     for command, state in (("error", "fail"), ("warning", "warn")):
-        found = [result for result in urgent_first(results) if result.state == state]
-        lines += [_annotation(command, result, links) for result in found[:MOST]]
-        if len(found) > MOST:
-            more = f"{len(found) - MOST} more {command}s are in the job's summary"
+        chosen = [result for result in urgent_first(results) if result.state == state]
+        lines += [_annotation(command, result, links) for result in chosen[:MOST]]
+        if len(chosen) > MOST:
+            more = f"{len(chosen) - MOST} more {command}s are in the job's summary"
             lines.append(f"::notice title=provenance::{more}")
     return tuple(lines)
 

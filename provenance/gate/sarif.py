@@ -36,7 +36,7 @@ def sarif(results: Results, links: Links | None = None) -> str:
     for the time.
     """
     links = links or Links()
-    found = [
+    alerts = [
         _result(result, kind, links)
         for result in results.claims
         if (kind := failure_of(result)) is not None
@@ -47,7 +47,7 @@ def sarif(results: Results, links: Links | None = None) -> str:
         "automationDetails": {"id": "pytest-provenance/"},
         "columnKind": "unicodeCodePoints",
         "artifacts": [_artifact(suite.path, suite.digest, links) for suite in results.suites],
-        "results": found,
+        "results": alerts,
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=1, allow_nan=False) + "\n"
@@ -132,7 +132,7 @@ def _fingerprints(result: ClaimResult, kind: FailureKind, links: Links) -> dict[
 
 def _properties(result: ClaimResult) -> dict[str, Any]:
     evidence = result.evidence
-    found: dict[str, Any] = {
+    properties: dict[str, Any] = {
         "claim": result.claim.id,
         "expect": result.claim.expect,
         "verdict": verdict_of(result),
@@ -140,8 +140,8 @@ def _properties(result: ClaimResult) -> dict[str, Any]:
         "threshold": result.claim.threshold,
     }
     if result.log10_p is not None:
-        found["log10_p"] = result.log10_p
+        properties["log10_p"] = result.log10_p
     if evidence is not None:
-        found["candidateDigest"] = evidence.candidate.digest
-        found["referenceDigest"] = evidence.reference.digest
-    return found
+        properties["candidateDigest"] = evidence.candidate.digest
+        properties["referenceDigest"] = evidence.reference.digest
+    return properties

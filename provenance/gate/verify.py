@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from provenance.evidence.results import ControlResult, SuiteRecord
     from provenance.suite.read import Claim, Suite
 
-_Kind = TypeVar("_Kind", Results, Evidence)
+Document = TypeVar("Document", Results, Evidence)
 TOLERANCE = 1e-6
 """Relative, of a log10 p-value: far above rounding, far below what would move a verdict."""
 CANNOT_SHOW = (
@@ -116,7 +116,7 @@ def _bytes(path: Path) -> bytes:
         raise UnreadableError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _parsed(path: Path, kind: type[_Kind]) -> _Kind:
+def _parsed(path: Path, kind: type[Document]) -> Document:
     try:
         return kind.from_json(_bytes(path))
     except ProvenanceError as error:
@@ -151,13 +151,13 @@ def _bare(where: str, evidence: Evidence, alpha: float) -> Checked:
 
 def _suites(path: str, results: Results) -> Iterator[Checked]:
     """What is wrong with the whole: claims that are of no suite, or are missing."""
-    found = {(result.suite, result.claim) for result in results.claims}
+    recorded = {(result.suite, result.claim) for result in results.claims}
     made = {(suite.path, claim) for suite in results.suites for claim in suite.claims}
     for text, wrong in (
-        ("a claim that its suite does not make", found - made),
-        ("a claim of the suite of which nothing is recorded", made - found),
+        ("a claim that its suite does not make", recorded - made),
+        ("a claim of the suite of which nothing is recorded", made - recorded),
     ):
-        for suite, claim in sorted(wrong, key=lambda one: (one[0], one[1].id)):
+        for suite, claim in sorted(wrong, key=lambda pair: (pair[0], pair[1].id)):
             yield Checked(
                 f"{path}: {suite}::{claim.id}", describe(claim), "fail", "-", None, (text,)
             )

@@ -124,9 +124,9 @@ class Gatherer:
 
     def _gathered(self) -> Results:
         from provenance.comparison.records import versions
-        from provenance.evidence.results import Results, SuiteRecord, read_part
+        from provenance.evidence.results import Results, SuiteRecord, read_record
 
-        suites = tuple(read_part(SuiteRecord, record) for record in self._records.values())
+        suites = tuple(read_record(SuiteRecord, record) for record in self._records.values())
         claims = tuple(result for suite in suites for result in self._claims_of(suite))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Results.gather(suites, claims, versions(), now)
@@ -139,10 +139,10 @@ class Gatherer:
             yield self._claim(suite, claim, controls=claim is controls.get(claim.reference))
 
     def _claim(self, suite: SuiteRecord, claim: Claim, *, controls: bool) -> ClaimResult:
-        from provenance.evidence.results import ClaimResult, read_part
+        from provenance.evidence.results import ClaimResult, read_record
 
         results = [
-            read_part(ClaimResult, fields)
+            read_record(ClaimResult, fields)
             for fields in self._claims.get((suite.path, claim.id), ())
         ]
         parts = list(self._parts.get((suite.path, claim.id), ()))

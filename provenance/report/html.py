@@ -17,9 +17,9 @@ from provenance.evidence.families import lineage_graph
 from provenance.evidence.outcomes import STATUSES, outcome_of, status_counts
 from provenance.report import calibration
 from provenance.report.charts import qq_plot
-from provenance.report.facts import of_run
+from provenance.report.family_tree import view_lineage
+from provenance.report.record_tables import of_run
 from provenance.report.sections import Room, row_of, section_of
-from provenance.report.tree import view_lineage
 from provenance.report.view import Figure, ReportView
 
 if TYPE_CHECKING:
@@ -109,9 +109,9 @@ def _calibration(results: Results) -> tuple[Figure, ...]:
     for i, (what, log10_ps, caption) in enumerate(series):
         points = calibration.quantiles(log10_ps)
         if points is not None:
-            said = f"{caption} {points.count} p-values; {points.outside} of {len(points.observed)} "
-            said += "points lie outside the pointwise 95% band."
-            figures.append(Figure(qq_plot(f"qq-{i}", points, what), said))
+            text = f"{caption} {points.count} p-values; {points.outside} of {len(points.observed)} "
+            text += "points lie outside the pointwise 95% band."
+            figures.append(Figure(qq_plot(f"qq-{i}", points, what), text))
     return tuple(figures)
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from provenance.evidence.decide import shows
 from provenance.evidence.outcomes import CONTROL_OUTCOMES, STATUSES, p_equation, p_value, status_of
 from provenance.evidence.wording import describe
-from provenance.report import blocks as tables
+from provenance.report import block_tables as tables
 from provenance.report.charts import Point, p_values, scatter
-from provenance.report.facts import of_claim
 from provenance.report.heat import heat_of
+from provenance.report.record_tables import of_claim
 from provenance.report.view import ControlView, Figure, Panel, Row, Section
 from provenance.statistics import REGISTRY
 

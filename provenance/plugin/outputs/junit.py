@@ -61,10 +61,10 @@ def summarize(node: pytest.Item, result: ClaimResult, where: str, claims: int) -
 
 def describe(node: pytest.Item, result: ClaimResult, kept: Path | None) -> None:
     """Add what was found of a claim to one test, a property a value; ``kept`` is where evidence is."""
-    found = {**_claim(result), **_evidence(result)}
+    properties = {**_claim(result), **_evidence(result)}
     if kept is not None:
-        found["evidence"] = str(kept)
-    node.user_properties += [(f"provenance.{name}", value) for name, value in found.items()]
+        properties["evidence"] = str(kept)
+    node.user_properties += [(f"provenance.{name}", value) for name, value in properties.items()]
 
 
 def _claim(result: ClaimResult) -> dict[str, str]:
@@ -72,7 +72,7 @@ def _claim(result: ClaimResult) -> dict[str, str]:
     from provenance.evidence.wording import describe as sentence
 
     claim = result.claim
-    found = {
+    properties = {
         "claim": sentence(claim),
         "id": claim.id,
         "file": result.suite,
@@ -83,23 +83,23 @@ def _claim(result: ClaimResult) -> dict[str, str]:
         "threshold": f"{claim.threshold:.6g}",
     }
     if result.log10_p is not None:
-        found |= {"p": p_value(result.log10_p), "log10_p": repr(result.log10_p)}
+        properties |= {"p": p_value(result.log10_p), "log10_p": repr(result.log10_p)}
     if result.judgement is not None:
-        found |= {"judgement": result.judgement.state, "meaning": result.judgement.meaning}
+        properties |= {"judgement": result.judgement.state, "meaning": result.judgement.meaning}
     if result.error is not None:
-        found["error"] = result.error
-    return found
+        properties["error"] = result.error
+    return properties
 
 
 def _evidence(result: ClaimResult) -> dict[str, str]:
     evidence = result.evidence
     if evidence is None:
         return {}
-    found = {"inputs.digest": evidence.inputs.digest, "device": evidence.device}
+    properties = {"inputs.digest": evidence.inputs.digest, "device": evidence.device}
     for role, model in (("candidate", evidence.candidate), ("reference", evidence.reference)):
-        found[role] = getattr(result.claim, role)
-        found[f"{role}.source"] = model.source
-        found[f"{role}.digest"] = model.digest
+        properties[role] = getattr(result.claim, role)
+        properties[f"{role}.source"] = model.source
+        properties[f"{role}.digest"] = model.digest
         if model.weights_digest is not None:
-            found[f"{role}.weights_digest"] = model.weights_digest
-    return found
+            properties[f"{role}.weights_digest"] = model.weights_digest
+    return properties

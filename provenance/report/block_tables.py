@@ -20,8 +20,8 @@ def of_blocks(
     """The blocks of a claim; where there are several statistics or experts, a table of each."""
     if not blocks:
         return () if evidence.blocks else (_whole(evidence),)
-    found = [_blocks(blocks, threshold), _parts(blocks), _experts(blocks)]
-    return tuple(table for table in found if table.rows)
+    tables = [_blocks(blocks, threshold), _parts(blocks), _experts(blocks)]
+    return tuple(table for table in tables if table.rows)
 
 
 def _whole(evidence: Evidence) -> Table:
