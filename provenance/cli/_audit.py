@@ -13,14 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 import provenance
-from provenance import Store
+from provenance.cli._executor import with_executor
 from provenance.cli._files import FILE, expect_writable, write
-from provenance.cli._options import DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
-from provenance.cli._progress import progress
-from provenance.vocabulary import Memory
+from provenance.cli._options import JSON
 
 if TYPE_CHECKING:
     from provenance.audit import Audit, AuditedPair, Outlook, Registry
+    from provenance.cli._executor import OpenExecutor
 
 STYLES = {"dependent": "bold red", "inconclusive": "yellow", "independent": "green"}
 
@@ -81,11 +80,7 @@ class Kinds(click.ParamType[frozenset[str]]):
     show_default=True,
     help="Where pairs are measured: local, or all ahead on a Ray cluster: ray, HOST:PORT, ray://HOST:PORT.",
 )
-@DEVICE
-@MEMORY
-@RESIDENT
-@STORE
-@QUIET
+@with_executor
 @JSON
 def audit(
     registry: Path,
@@ -97,11 +92,7 @@ def audit(
     exhaustive: bool,  # noqa: FBT001
     dry_run: bool,  # noqa: FBT001
     backend: str,
-    device: str,
-    memory: int,
-    resident: int | None,
-    store: Path | str | None,
-    quiet: bool,  # noqa: FBT001
+    open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
 ) -> int:
     """Judge every pair of REGISTRY: a registry file, a suite, or a folder of checkpoints.
@@ -115,8 +106,7 @@ def audit(
     loaded = replace(loaded, exhaustive=loaded.exhaustive or exhaustive)
     if results is not None:
         expect_writable(results)
-    with History(url, read_only=dry_run) as history, progress(quiet=quiet) as tell:
-        executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
+    with History(url, read_only=dry_run) as history, open_executor() as executor:
         if dry_run:
             outlook = foresee(loaded, executor, history, name=name)
         else:

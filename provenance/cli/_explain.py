@@ -16,7 +16,8 @@ from provenance.cli._options import JSON
 
 if TYPE_CHECKING:
     from provenance import Results
-    from provenance.gate.explain import Explanation, SuiteText
+    from provenance.evidence.results import SuiteRecord
+    from provenance.gate.explain import Explanation
 
 LAST_RUN = Path(".pytest_cache/d/provenance/results.json")
 
@@ -38,7 +39,7 @@ def explain(node_id: str, file: Path | None, as_json: bool) -> None:  # noqa: FB
     """
     root = _root()
     results = _results(file, root)
-    explanation = provenance.explain(node_id, results, _suite(node_id, root))
+    explanation = provenance.explain(node_id, results, *_suite(node_id, root))
     if as_json:
         click.echo(json.dumps(explanation.as_fields(), allow_nan=False))
     else:
@@ -56,21 +57,20 @@ def _results(file: Path | None, root: Path) -> Results | None:
     return provenance.read_results([path]) if path.is_file() else None
 
 
-def _suite(node_id: str, root: Path) -> SuiteText | None:
-    """The suite as it is now; None where it is not there or has mistakes."""
-    from provenance.gate.explain import SuiteText
+def _suite(node_id: str, root: Path) -> tuple[SuiteRecord | None, str]:
+    """The suite as it is now, and its text; None where it is not there or has mistakes."""
+    from provenance.evidence.results import SuiteRecord
 
-    path = root / node_id.partition("::")[0]
+    name = node_id.partition("::")[0]
+    path = root / name
     if not path.is_file():
-        return None
+        return None, ""
     try:
         suite = provenance.load_suite(path)
     except ProvenanceError as error:
         click.echo(f"provenance: {error}", err=True)
-        return None
-    models = {name: spec.source for name, spec in suite.models.items()}
-    text = path.read_text("utf-8-sig")
-    return SuiteText(suite.claims, models, suite.inputs, suite.digest, text)
+        return None, ""
+    return SuiteRecord.of(name, suite), path.read_text("utf-8-sig")
 
 
 def _print(console: Console, explanation: Explanation) -> None:

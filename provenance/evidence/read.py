@@ -1,4 +1,4 @@
-"""Reads what runs and comparisons have left: results, or bare evidence, of which nothing is claimed."""
+"""Reads what runs and comparisons have left: results, or evidence on a pair without a claim."""
 
 from __future__ import annotations
 
@@ -51,21 +51,34 @@ def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_AL
     bare: dict[str, Evidence] = {}
     for path in paths:
         file = Path(path)
-        file = file / RESULTS if file.is_dir() else file
-        data = _read(file)
-        try:
-            fields = _fields(data)
-            if "claims" in fields:
-                results.append(Results.from_json(data))
-            else:
-                bare[str(path)] = Evidence.from_json(_plain(fields))
-        except ProvenanceError as error:
-            raise type(error)(f"{file}: {error}") from None
+        content = read_file(file / RESULTS if file.is_dir() else file)
+        if isinstance(content, Results):
+            results.append(content)
+        else:
+            bare[str(path)] = content
     if bare:
         results.append(results_of_evidence(bare, alpha))
     if not results:
         raise ResultsError("no results and no evidence were given: name a file, or a folder")
     return _joined(results)
+
+
+def read_file(file: Path) -> Results | Evidence:
+    """Read one file of results, of evidence, or of what ``provenance compare --json`` printed.
+
+    Raises
+    ------
+    ProvenanceError
+        If it cannot be read, is none of these, or is damaged; one line that names it.
+    """
+    data = _read(file)
+    try:
+        fields = _fields(data)
+        if "claims" in fields:
+            return Results.from_json(data)
+        return Evidence.from_json(_plain(fields))
+    except ProvenanceError as error:
+        raise type(error)(f"{file}: {error}") from None
 
 
 def _read(file: Path) -> bytes:
@@ -82,9 +95,9 @@ def _fields(data: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ResultsError(f"neither results nor evidence: not JSON: {error}") from None
+        raise ResultsError(f"neither results nor evidence: it is not JSON: {error}") from None
     if not isinstance(fields, dict):
-        raise ResultsError("neither results nor evidence: not a JSON object")
+        raise ResultsError("neither results nor evidence: it is not a JSON object")
     return fields
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from provenance._documents import adapter, read_document
+from provenance._text import without_home
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import aggregate, shows
 from provenance.evidence.records import TYPES, BlockEvidence, Evidence, check_values
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pydantic import TypeAdapter
+
+    from provenance.suite.read import Suite
 
 SCHEMA = 1
 T = TypeVar("T")
@@ -51,6 +54,19 @@ class SuiteRecord:
     claims: tuple[Claim, ...]
     controls: bool
     lineage: tuple[tuple[str, str | None], ...] = ()
+
+    @classmethod
+    def of(cls, path: str, suite: Suite) -> SuiteRecord:
+        """Record a suite under a path; a home folder is written ``~``."""
+        return cls(
+            path=path,
+            digest=suite.digest,
+            inputs=replace(suite.inputs, text=without_home(suite.inputs.text)),
+            models={name: without_home(spec.source) for name, spec in suite.models.items()},
+            claims=suite.claims,
+            controls=suite.controls,
+            lineage=suite.lineage,
+        )
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,15 @@ Digests of the models, signatures and a run of one's own can.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from provenance.errors import ProvenanceError
 from provenance.evidence.decide import decide
 from provenance.evidence.null_control import null_control
+from provenance.evidence.read import read_file
 from provenance.evidence.records import Evidence
-from provenance.evidence.results import ClaimResult, Results, with_holm
+from provenance.evidence.results import ClaimResult, Results, ResultsError, with_holm
 from provenance.evidence.verdict import judge_pair
 from provenance.evidence.wording import describe
 from provenance.vocabulary import DEFAULT_ALPHA
@@ -28,17 +27,12 @@ if TYPE_CHECKING:
     from provenance.evidence.results import ControlResult, SuiteRecord
     from provenance.suite.read import Claim, Suite
 
-Document = TypeVar("Document", Results, Evidence)
 TOLERANCE = 1e-6
 """Relative, of a log10 p-value: far above rounding, far below what would move a verdict."""
 CANNOT_SHOW = (
     "Not shown: that these numbers were measured, and of which weights. Compare the digests (--model), "
     "verify a signature, or measure again."
 )
-
-
-class UnreadableError(ProvenanceError):
-    """A file that is neither evidence nor results, or is damaged."""
 
 
 @dataclass(frozen=True)
@@ -88,39 +82,15 @@ def read_stored(path: Path) -> tuple[Stored, ...]:
 
     Raises
     ------
-    UnreadableError
+    ProvenanceError
         If a file is neither, or is damaged, or a folder has none; one line.
     """
+    files = [path]
     if path.is_dir():
         files = sorted(file for file in path.rglob("*.json") if file.is_file())
         if not files:
-            raise UnreadableError(f"{path} has no JSON file")
-        return tuple(_read(file) for file in files)
-    return (_read(path),)
-
-
-def _read(path: Path) -> Stored:
-    try:
-        fields = json.loads(_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path} is not JSON: {error}") from None
-    if isinstance(fields, dict) and "claims" in fields:
-        return Stored(str(path), _parsed(path, Results))
-    return Stored(str(path), _parsed(path, Evidence))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _parsed(path: Path, kind: type[Document]) -> Document:
-    try:
-        return kind.from_json(_bytes(path))
-    except ProvenanceError as error:
-        raise UnreadableError(f"{path}: {error}") from None
+            raise ResultsError(f"{path} has no JSON file")
+    return tuple(Stored(str(file), read_file(file)) for file in files)
 
 
 def verify(stored: Stored, alpha: float = DEFAULT_ALPHA) -> tuple[Checked, ...]:

@@ -43,31 +43,17 @@ def judged(config: pytest.Config, case: Case, evidence: Evidence) -> ClaimResult
 
 def attach(node: pytest.Item, case: Case, result: ClaimResult) -> None:
     """Attach what a test found; evidence and suite once a process, since both can be long."""
+    from provenance.evidence.results import SuiteRecord
+
     attached = node.config.stash.setdefault(_ATTACHED, set())
     suite, claim = (case.nodeid, ""), (case.nodeid, result.claim.id)
     fields: dict[str, Any] = {"suite": case.nodeid, "claim": result.claim.id}
     if suite not in attached:
-        fields["record"] = asdict(_record(case))
+        fields["record"] = asdict(SuiteRecord.of(case.nodeid, case.suite))
     if result.controls or claim not in attached:
         fields["result"] = asdict(result)
     attached |= {suite} if result.controls else {suite, claim}
     node.user_properties.append((PROPERTY, json.dumps(fields)))
-
-
-def _record(case: Case) -> SuiteRecord:
-    from provenance._text import without_home
-    from provenance.evidence.results import SuiteRecord
-
-    suite = case.suite
-    return SuiteRecord(
-        path=case.nodeid,
-        digest=suite.digest,
-        inputs=replace(suite.inputs, text=without_home(suite.inputs.text)),
-        models={name: without_home(spec.source) for name, spec in suite.models.items()},
-        claims=suite.claims,
-        controls=suite.controls,
-        lineage=suite.lineage,
-    )
 
 
 class Gatherer:
