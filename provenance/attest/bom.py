@@ -79,13 +79,7 @@ _Model = tuple[str, str]
 
 def _roles(result: ClaimResult) -> dict[_Model, ModelRecord]:
     """The candidate and the reference, in this order; none where the claim was not measured."""
-    if result.evidence is None:
-        return {}
-    claim, candidate, reference = result.claim, result.evidence.candidate, result.evidence.reference
-    return {
-        (claim.candidate, candidate.digest): candidate,
-        (claim.reference, reference.digest): reference,
-    }
+    return {(name, record.digest): record for _, name, record in result.sides}
 
 
 def _models(results: Results) -> dict[_Model, ModelRecord]:

@@ -160,13 +160,7 @@ def _measured(results: Results) -> Iterator[tuple[str, str, ModelRecord]]:
     """The models of claims that were checked, each once, with a suite that names it."""
     listed = set()
     for result in results.claims:
-        if result.evidence is None:
-            continue
-        roles = {
-            result.claim.candidate: result.evidence.candidate,
-            result.claim.reference: result.evidence.reference,
-        }
-        for name, record in roles.items():
+        for _, name, record in result.sides:
             if (name, record.digest) not in listed:
                 listed.add((name, record.digest))
                 yield result.suite, name, record

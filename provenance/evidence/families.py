@@ -174,9 +174,7 @@ def _models(sightings: Iterable[_Sighting]) -> tuple[Model, ...]:
     names: dict[str, dict[str, None]] = defaultdict(dict)
     records: dict[str, ModelRecord] = {}
     for sighting in sightings:
-        claim, evidence = sighting.result.claim, sighting.evidence
-        sides = ((claim.candidate, evidence.candidate), (claim.reference, evidence.reference))
-        for name, record in sides:
+        for _, name, record in sighting.result.sides:
             names[record.digest][name] = None
             records.setdefault(record.digest, record)
     labels = {digest: " = ".join(names[digest]) for digest in records}

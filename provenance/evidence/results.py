@@ -15,11 +15,11 @@ from provenance._documents import adapter, read_document
 from provenance._text import without_home
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import aggregate, shows
-from provenance.evidence.records import TYPES, BlockEvidence, Evidence, check_values
+from provenance.evidence.records import TYPES, BlockEvidence, Evidence, ModelRecord, check_values
 from provenance.evidence.verdict import Judgement, claimed_blocks
 from provenance.statistics.pvalues import holm
 from provenance.suite.read import Blocks, Claim, Mark
-from provenance.vocabulary import DESCENTS, InputsSpec
+from provenance.vocabulary import DESCENTS, ROLES, InputsSpec, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +121,14 @@ class ClaimResult:
         if self.evidence is None:
             return None
         return aggregate(self.blocks) if self.blocks else self.evidence.log10_p
+
+    @property
+    def sides(self) -> tuple[tuple[Role, str, ModelRecord], ...]:
+        """Role, name in the suite and record of both models; none where nothing was measured."""
+        if self.evidence is None:
+            return ()
+        records = {"candidate": self.evidence.candidate, "reference": self.evidence.reference}
+        return tuple((role, getattr(self.claim, role), records[role]) for role in ROLES)
 
     @property
     def blocks(self) -> tuple[BlockEvidence, ...]:

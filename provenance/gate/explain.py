@@ -308,7 +308,6 @@ def _notes(
         notes.append("The suite has changed since then: run it again.")
         if result is not None and result.claim.expect != claim.expect:
             notes.append(f"Then the claim was {result.claim.expect}; now it is {claim.expect}.")
-    if result is not None and result.evidence is not None:
-        sides = (result.evidence.candidate, result.evidence.reference)
-        notes += [f"{model.source} was {model.digest}." for model in sides]
+    if result is not None:
+        notes += [f"{model.source} was {model.digest}." for _, _, model in result.sides]
     return notes

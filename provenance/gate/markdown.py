@@ -152,15 +152,11 @@ def _details(result: ClaimResult, links: Links) -> str:
 
 
 def _models(result: ClaimResult) -> list[str]:
-    if result.evidence is None:
+    if not result.sides:
         return []
-    sides = (
-        ("candidate", result.claim.candidate, result.evidence.candidate),
-        ("reference", result.claim.reference, result.evidence.reference),
-    )
     rows = [
         f"| {role} | {escape(name)} | {escape(model.source)} | {escape(model.digest)} |"
-        for role, name, model in sides
+        for role, name, model in result.sides
     ]
     return ["| | model | source | digest |", "| --- | --- | --- | --- |", *rows, ""]
 

@@ -96,8 +96,8 @@ def _evidence(result: ClaimResult) -> dict[str, str]:
     if evidence is None:
         return {}
     properties = {"inputs.digest": evidence.inputs.digest, "device": evidence.device}
-    for role, model in (("candidate", evidence.candidate), ("reference", evidence.reference)):
-        properties[role] = getattr(result.claim, role)
+    for role, name, model in result.sides:
+        properties[role] = name
         properties[f"{role}.source"] = model.source
         properties[f"{role}.digest"] = model.digest
         if model.weights_digest is not None:
