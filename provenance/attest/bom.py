@@ -62,7 +62,7 @@ def bill_of_materials(results: Results) -> str:
 def _validate(text: str) -> None:
     validator = need("cyclonedx.validation.json").JsonStrictValidator
     wrong = validator(need("cyclonedx.schema").SchemaVersion.V1_6).validate_str(text)
-    if wrong is not None:  # names that are too long, say: they are whoever wrote the results' own
+    if wrong is not None:  # such as a name that is too long: results may come from anyone
         raise AttestationError(f"no bill of materials can be made of it: {str(wrong)[:200]}")
 
 

@@ -149,7 +149,7 @@ def _checked(value: Any, name: str, kind: type[T]) -> T:
 
 
 def kept_sha256(document: Results | Evidence) -> str:
-    """SHA-256 of the file that it is kept in."""
+    """SHA-256, in hex, of the file that holds the document."""
     return sha256((document.to_json() + "\n").encode()).hexdigest()
 
 
@@ -206,7 +206,7 @@ def _state(result: ClaimResult, outcome: str) -> str | None:
     if outcome == "passed":
         return "warned" if result.state == "warn" else "passed"
     if outcome in {"xfailed", "xpassed"} and result.state != "fail":
-        return "warned"  # known to fail, and no pass: whoever relies on the gate should see it
+        return "warned"  # a known failure is no pass: users of the gate should see it
     return None if outcome == "skipped" else "failed"
 
 

@@ -1,4 +1,4 @@
-"""Which models are audited: a registry file, or a folder of checkpoints, to `Registry`."""
+"""Reads which models are audited, from a registry file, a suite or a folder of checkpoints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from provenance.suite.yaml12 import Document
 
 SUITE_KEYS = ("pairs", "lineage")
-"""What makes a file a suite, of which only the models count here."""
+"""Keys of a suite: of such a file only the models, inputs and defaults count."""
 NOWHERE = Mark(1, 1, 1, 1)
 
 
@@ -67,8 +67,7 @@ class Registry:
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every pair once, as (candidate, reference): the reference is the one that is declared first.
 
-        In an order in which neighbours share a model, and each model comes in when those before it
-        have all met each other.
+        Neighbours in the order share a model, and a model comes once all before it have met.
         """
         names = list(self.models)
         pairs = []
@@ -88,7 +87,7 @@ def load_registry(path: str | PathLike[str]) -> Registry:
     """Read a registry file, a suite file, or a folder of checkpoints.
 
     Of a suite, its models, its inputs and the statistic and alpha of its `defaults` count; its claims do
-    not. Of a folder, every checkpoint below it that is not inside of another one.
+    not. Of a folder, every checkpoint below it counts that is not inside another one.
 
     Raises
     ------
@@ -176,7 +175,7 @@ def _registry(document: RegistryDocument, path: Path) -> Registry:
 def _check_ignored(
     ignored: Mapping[frozenset[str], str], models: Mapping[str, ModelSpec], path: Path
 ) -> None:
-    """Refuse a pair to ignore that is none: a name that was mistyped would ignore nothing."""
+    """Refuse a pair to ignore that the registry does not have: a mistyped name would ignore nothing."""
     pairs = {frozenset(pair) for pair in combinations(models, 2)}
     for pair in ignored:
         if pair not in pairs:
@@ -187,7 +186,7 @@ def _check_ignored(
 
 
 def _rules(document: Document, _hints: Hints) -> Iterator[Problem]:
-    """Find every mistake that takes more than one field to see."""
+    """Find the mistakes that no field shows by itself."""
     from provenance.suite.rules import models_problems
 
     yield from models_problems(document)

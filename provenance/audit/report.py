@@ -1,4 +1,4 @@
-"""An audit as `Results`: every pair a claim of nothing, for what draws and stores results."""
+"""An audit as `Results`, for what draws and stores results: every pair is a claim ``unknown``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def audit_results(audit: Audit, registry: Registry) -> Results:
-    """Results in which each pair is a claim ``unknown``, its evidence beside it.
+    """Make results in which each pair is a claim ``unknown`` with its evidence.
 
-    A pair that could not be judged has failed, with its reason; one that was ignored is skipped. The claim
-    of a pair that was only screened speaks of the screened blocks alone, and its judgement says so.
+    A pair that could not be judged has failed, with its reason; an ignored pair is skipped. The claim of a
+    screened pair covers the screened blocks alone, and its judgement says so.
     """
     claims = [
         *(_judged(pair, audit, registry) for pair in audit.pairs),

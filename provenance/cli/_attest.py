@@ -1,4 +1,4 @@
-"""`provenance attest` and `provenance bom`: what a run found, said to other tools."""
+"""`provenance attest` and `provenance bom`: results for other tools."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def make(
     quiet: bool,  # noqa: FBT001
     output: Path,
 ) -> None:
-    """Write the attestation of RESULTS, which a run left in its folder of evidence.
+    """Write the attestation of RESULTS, a file that a run left in its folder of evidence.
 
-    A model that is not named by --model is attested by the digest that evidence has of it, which model
-    signing knows nothing of.
+    A model that no --model names is attested by the digest in the evidence, which is not that of model
+    signing.
     """
     from provenance.attest import make_statement, recorded_subjects
     from provenance.comparison.executor import as_spec

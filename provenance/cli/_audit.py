@@ -30,7 +30,7 @@ class Kinds(click.ParamType[frozenset[str]]):
     name = "kinds"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> frozenset[str]:
-        """Return them, or say which is none."""
+        """Split the names, and refuse one that is no kind of change."""
         from provenance.audit import CHANGE_KINDS
 
         kinds = frozenset(part.strip() for part in value.split(",")) - {""}
@@ -64,21 +64,23 @@ class Kinds(click.ParamType[frozenset[str]]):
 @click.option(
     "--results",
     type=FILE,
-    help="Write all that was found, with the evidence, to this JSON file.",
+    help="Write the results, with the evidence, to this JSON file.",
 )
 @click.option(
     "--exhaustive",
     is_flag=True,
-    help="Compare all blocks of every pair; without it a few are, and all where those show anything.",
+    help="Compare all blocks of every pair [default: a few, then all where these show anything].",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be measured; open models, run none.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be measured: models are opened, none is run."
+)
 @click.option(
     "--executor",
     "backend",
     metavar="WHERE",
     default="local",
     show_default=True,
-    help="Where pairs are measured: local, or all ahead on a Ray cluster: ray, HOST:PORT, ray://HOST:PORT.",
+    help="Where pairs are measured: local, or on a Ray cluster (ray, HOST:PORT or ray://HOST:PORT).",
 )
 @with_executor
 @JSON
@@ -97,8 +99,8 @@ def audit(
 ) -> int:
     """Judge every pair of REGISTRY: a registry file, a suite, or a folder of checkpoints.
 
-    What the history knows is not measured again: only new or changed weights cost anything. Then says
-    what changed since the last complete run.
+    Pairs in the history are not measured again: only new or changed weights cost anything. The output
+    says what changed since the last complete run.
     """
     from provenance.audit import CHANGE_KINDS, History, audit_results, foresee
 

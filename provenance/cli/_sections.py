@@ -1,4 +1,4 @@
-"""The commands in the help text, by what one wants to do."""
+"""The commands in the help text, by purpose."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Sections(click.Group):
     """A group whose help lists its commands in sections."""
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
-        """Write the sections; a command that is in none stands in the last."""
+        """Write the sections; the last holds commands that are in no other."""
         named = [name for names in SECTIONS.values() for name in names]
         others = tuple(name for name in self.list_commands(ctx) if name not in named)
         for title, names in {**SECTIONS, OTHERS: others}.items():

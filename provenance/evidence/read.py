@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 RESULTS = "results.json"
 GIVEN = "evidence"
-"""Stands for the path of a suite where there is none."""
+"""Path of the suite that evidence without a suite is put under."""
 
 
 def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_ALPHA) -> Results:
@@ -35,8 +35,8 @@ def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_AL
     Parameters
     ----------
     paths : iterable of path
-        Each of them is results, a folder that holds ``results.json``, evidence, or what
-        ``provenance compare --json`` printed. Of two results with the same suite the later counts.
+        Each is a file of results, a folder with ``results.json``, a file of evidence, or what
+        ``provenance compare --json`` printed. Where a suite was run twice, the later run counts.
     alpha : float
         At which bare evidence is judged, in (0, 1).
 
@@ -45,7 +45,7 @@ def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_AL
     ResultsError
         If a file cannot be read, or holds none of these; the message names it.
     ProvenanceError
-        If what a file holds is damaged; likewise.
+        If a file is damaged; the message names it.
     """
     results: list[Results] = []
     bare: dict[str, Evidence] = {}
@@ -120,7 +120,7 @@ def _plain(fields: Mapping[str, Any]) -> str:
 
 
 def results_of_evidence(given: Mapping[str, Evidence], alpha: float = DEFAULT_ALPHA) -> Results:
-    """Make results of evidence by itself: nothing is claimed, and each pair is judged at ``alpha``.
+    """Make results of evidence without a suite: each pair gets a claim ``unknown`` at ``alpha``.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _unclaimed(name: str, evidence: Evidence, alpha: float) -> ClaimResult:
 
 
 def _joined(results: list[Results]) -> Results:
-    """One set of results; of a suite that stands in several, the latest run."""
+    """Join results; of a suite that was run several times, the latest run counts."""
     ordered = sorted(results, key=lambda run: run.created)
     last = ordered[-1]
     suites = {suite.path: suite for run in ordered for suite in run.suites}

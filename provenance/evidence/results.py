@@ -1,6 +1,6 @@
 """What a run of suites found, claim by claim; to and from JSON.
 
-What reports, gates, lock files and attestations are made from, now or later, without the models.
+Reports, gates, lock files and attestations are made from it, now or later, without the models.
 """
 
 from __future__ import annotations
@@ -81,10 +81,11 @@ class PartResult:
 
 @dataclass(frozen=True)
 class ControlResult:
-    """A pair whose answer is known. ``holds`` is None where there was too little to tell.
+    """A comparison whose answer is known. ``holds`` is None where there was too little to tell.
 
-    ``kind`` is "positive" (a disguised copy of the reference, which must be found dependent) or "null"
-    (blocks that do not correspond, whose p-values must look uniform; ``log10_p`` is of that).
+    ``kind`` is "positive" or "null". A positive control is a disguised copy of the reference, which must
+    be found dependent. A null control is the p-values of blocks that do not correspond: they must look
+    uniform, and ``log10_p`` is the p-value of a test of that.
     """
 
     kind: Literal["positive", "null"]
@@ -117,7 +118,7 @@ class ClaimResult:
 
     @property
     def log10_p(self) -> float | None:
-        """The p-value of the whole claim: of the blocks that it speaks of, or of the models."""
+        """log10 of the p-value of the whole claim: over its blocks, or of the models."""
         if self.evidence is None:
             return None
         return aggregate(self.blocks) if self.blocks else self.evidence.log10_p
@@ -132,20 +133,20 @@ class ClaimResult:
 
     @property
     def blocks(self) -> tuple[BlockEvidence, ...]:
-        """The blocks that the claim speaks of; none where nothing was measured."""
+        """Evidence of the blocks that are claimed; none where nothing was measured."""
         return () if self.evidence is None else claimed_blocks(self.claim, self.evidence)
 
     @property
     def kin(self) -> int:
-        """How many of them show kinship."""
+        """How many of the claimed blocks show kinship."""
         return sum(shows(block, self.claim.threshold) for block in self.blocks)
 
     @property
     def state(self) -> ClaimState:
         """What a gate makes of it.
 
-        A claim that is false fails though only such of its tests were run as pass: a selection of
-        tests makes nothing true. A claim that is known to be false may be true of some blocks.
+        A false claim fails even where only tests that pass were selected. A claim that is expected to
+        fail may be true of some blocks.
         """
         if not self.parts:
             return "not run" if self.claim.skip is None else "skip"
@@ -221,7 +222,7 @@ class Results:
 
 
 def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> None:
-    """Refuse what no suite can say, and p-values that are none."""
+    """Refuse claims that no suite can make, and p-values above 1."""
     for suite in results.suites:
         seen: set[str | None] = {None}
         for name, parent in suite.lineage:
@@ -245,8 +246,8 @@ def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> N
 def descent(results: Results, result: ClaimResult) -> int | None:
     """Steps from the candidate up to the reference, by what is claimed: 1 to a parent.
 
-    None where the claim has no direction: it is of no descent, of a copy, or of two cousins in the
-    lineage that its suite declares.
+    None where the claim has no direction: it claims no descent, or a copy, or its two models are
+    cousins in the lineage that the suite declares.
     """
     claim = result.claim
     if claim.expect not in DESCENTS - {"identical"}:
@@ -265,7 +266,7 @@ def with_holm(
 ) -> tuple[ClaimResult, ...]:
     """Adjust the p-values of every file's claims by Holm's method.
 
-    A claim that was not run counts as p = 1, so that selecting tests never makes a p-value smaller.
+    A claim that was not run counts as p = 1: selecting tests never makes a p-value smaller.
 
     Returns
     -------

@@ -48,7 +48,7 @@ class Judgement:
 
 
 def claimed_blocks(claim: Claim, evidence: Evidence) -> tuple[BlockEvidence, ...]:
-    """The blocks that the claim speaks of."""
+    """Evidence of the blocks that are claimed."""
     wanted = claim.blocks.indices
     return tuple(b for b in evidence.blocks if wanted is None or b.candidate_block in wanted)
 

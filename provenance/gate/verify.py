@@ -1,7 +1,7 @@
 """Judges stored results and evidence again, without the models.
 
-It cannot show that the numbers were ever measured: whoever can write evidence can write other evidence.
-Digests of the models, signatures and a run of one's own can.
+It cannot show that the numbers were ever measured: who can write evidence can forge it.
+Digests of the models, a signature or a new run can show it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Stored:
     content: Results | Evidence
 
     def pairs(self) -> Iterator[tuple[ClaimResult | None, Evidence]]:
-        """All evidence in the file, with the claim that it was measured for where that is known."""
+        """All evidence in the file, each with the result of its claim where the file has one."""
         if isinstance(self.content, Evidence):
             yield None, self.content
             return

@@ -88,7 +88,7 @@ class Gatherer:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Hand the results to whoever writes something from them; a complaint fails the run."""
+        """Hand the results to the plugins that write files from them; a complaint fails the run."""
         if not self._records:
             return
         self._results = self._gathered()

@@ -1,4 +1,4 @@
-"""Tables of blocks: every number of the figures, and more."""
+"""Tables of blocks: every number that the figures draw, and more."""
 
 from __future__ import annotations
 

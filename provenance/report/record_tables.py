@@ -1,4 +1,4 @@
-"""For the auditor: inputs, digests, versions, thresholds and tests, complete."""
+"""Tables for the auditor: all inputs, digests, versions, thresholds and tests."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def section_of(result: ClaimResult, row: Row, room: Room) -> Section:
 
 
 def _notes(result: ClaimResult) -> tuple[str, ...]:
-    """Why a claim was not judged, or failed for another reason than that it is false."""
+    """Why a claim was not judged, or why it failed although it is not false."""
     claim = result.claim
     notes = [f"It could not be checked: {result.error}"] if result.error else []
     if claim.skip is not None:

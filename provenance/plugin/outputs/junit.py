@@ -1,8 +1,8 @@
 """Evidence as properties of JUnit XML: of each claim's verdict test, and of the whole run.
 
-A property of a test goes with its report, so that it comes from xdist's workers too. pytest's fixture
-``record_testsuite_property`` does not, and warns with the family xunit2; the run's properties are added
-where the report is written, under the key that the fixture uses.
+The properties of a test cross from xdist's workers with its report. Those of the run are added where
+the XML is written, under the key of pytest's fixture ``record_testsuite_property``: the fixture itself
+does not work with xdist, and warns with the family xunit2.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def summarize(node: pytest.Item, result: ClaimResult, where: str, claims: int) -
 
 
 def describe(node: pytest.Item, result: ClaimResult, kept: Path | None) -> None:
-    """Add what was found of a claim to one test, a property a value; ``kept`` is where evidence is."""
+    """Add a claim's result to a test, a property for each value; ``kept`` is the file of the evidence."""
     properties = {**_claim(result), **_evidence(result)}
     if kept is not None:
         properties["evidence"] = str(kept)
