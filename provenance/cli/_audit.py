@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 STYLES = {"dependent": "bold red", "inconclusive": "yellow", "independent": "green"}
 
 
-class Kinds(click.ParamType[frozenset[str]]):
-    """Kinds of change, with commas between them."""
+class ChangeKinds(click.ParamType[frozenset[str]]):
+    """ChangeKinds of change, with commas between them."""
 
     name = "kinds"
 
@@ -57,7 +57,7 @@ class Kinds(click.ParamType[frozenset[str]]):
 @click.option("--fail-on-change", is_flag=True, help="Exit with 1 if anything changed.")
 @click.option(
     "--fail-on",
-    type=Kinds(),
+    type=ChangeKinds(),
     default="",
     help="Exit with 1 on these kinds of change alone, with commas: new-kin,changed-digest.",
 )
