@@ -165,6 +165,18 @@ def verdict_of(result: ClaimResult) -> str:
     return WORDS[result.state] if idle else "not checked"
 
 
+def table_word(result: ClaimResult) -> str:
+    """The outcome in the table at the end of a run: FALSE, WARN or ok.
+
+    A failure of the positive control is left out: several claims share it, and it has a test of its own.
+    """
+    own = (part for part in result.parts if not part.nodeid.endswith("[positive]"))
+    if any(part.outcome == "failed" for part in own):
+        return "FALSE"
+    warns = result.judgement is not None and result.judgement.state == "warns"
+    return "WARN" if warns else "ok"
+
+
 def p_value(log10_p: float | None, absent: str = "-") -> str:
     """A p-value as people write it, or ``absent`` where there is none."""
     return absent if log10_p is None else format_p(log10_p)
