@@ -1,4 +1,4 @@
-"""What the harness says of a model whose author hides where it came from, and what the hiding costs.
+"""Judge models whose authors hide where they come from, and measure what the hiding costs.
 
 ``python -m benchmarks.robustness --folder DIR --output docs/robustness.md``
 """
@@ -21,7 +21,7 @@ from benchmarks._zoo import SMALL
 from provenance import Executor, InputsSpec, Store, compare
 from provenance._quiet import quiet
 from provenance.errors import ProvenanceError
-from provenance.evidence.verdict import decide
+from provenance.evidence.decide import decide
 from provenance.recipes.train import one_thread
 from provenance.statistics.pvalues import fisher
 

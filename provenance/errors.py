@@ -124,7 +124,7 @@ def extra(name: str) -> str:
     return f"pip install 'pytest-provenance[{name}]'"
 
 
-def let_go(error: BaseException) -> None:
+def release_frames(error: BaseException) -> None:
     """Clear the frames that an error and its causes came through.
 
     An error that is kept would keep its frames, and the models and device memory in them. Frames that are

@@ -45,6 +45,8 @@ StatisticName = Literal[
 ]
 STATISTICS: tuple[str, ...] = get_args(StatisticName)
 """`provenance.statistics.REGISTRY` says what each is and needs."""
+FINGERPRINT_SUFFIX = ".safetensors"
+"""Of the name of a fingerprint's file; a checkpoint is a folder."""
 SKETCH = 256
 """Numbers that a fingerprint keeps of a unit and projection, by default."""
 PERMUTATIONS = 99

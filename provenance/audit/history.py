@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import platformdirs
 
+from provenance._text import is_url
 from provenance.audit.records import (
     AuditedModel,
     AuditedPair,
@@ -317,7 +318,7 @@ def default_path() -> str:
 def _url(text: str) -> URL:
     from sqlalchemy import URL, make_url
 
-    if "://" in text:
+    if is_url(text):
         return make_url(text)
     return URL.create("sqlite", database=os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from provenance._text import without_home
 from provenance.audit.changes import changes
 from provenance.audit.history import HistoryError
-from provenance.audit.needs import Screens, comparison_of, keys_of
-from provenance.audit.precompute import measure_ahead, open_ahead
+from provenance.audit.plan import Screens, comparison_of, keys_of, precompute
 from provenance.audit.records import Audit, AuditedModel, AuditedPair, Snapshot, shown_inputs
 from provenance.audit.screen import screened_blocks, strangers
-from provenance.cluster import LOCAL, check_backend
+from provenance.cluster import LOCAL, open_models
 from provenance.errors import (
     ArchitectureError,
     DegenerateError,
@@ -22,8 +21,8 @@ from provenance.errors import (
     StoreError,
     one_line,
 )
+from provenance.evidence.decide import decide
 from provenance.evidence.records import Evidence
-from provenance.evidence.verdict import decide
 from provenance.inputs import corpus
 from provenance.vocabulary import Stage
 
@@ -42,7 +41,7 @@ LASTING = (ArchitectureError, DegenerateError, InputError)
 class Outlook:
     """What a run would do: pairs as (candidate, reference), and models that cannot be read.
 
-    ``to_screen`` holds those of ``to_measure`` of which a few blocks come first, and often last.
+    ``to_screen`` holds those of ``to_measure`` of which a few blocks are measured first.
     """
 
     to_measure: tuple[tuple[str, str], ...]
@@ -89,13 +88,13 @@ def audit_registry(
     """
     name = name or _text(str(registry.path))
     _check_inputs(registry)
-    if check_backend(backend) != LOCAL:
-        open_ahead(registry, executor, backend)
+    # what is wrong with a model shows when it is opened here
+    open_models(tuple(registry.models.values()), executor, backend, executor.on_stage)
     models = opened(registry, executor)
     before = history.last_complete(name)
     screens = Screens(registry, executor, history, models, before)
     if backend != LOCAL:
-        measure_ahead(registry, executor, screens, backend)
+        precompute(registry, executor, screens, backend)
     run = history.begin(name, registry, models)
     judge = _Judge(registry, executor, history, screens)
     pairs = []
@@ -132,11 +131,11 @@ def foresee(
     _check_inputs(registry)
     models = opened(registry, executor)
     screens = Screens(registry, executor, history, models, history.last_complete(name))
-    needs = screens.needs()
+    first = screens.first_measurements()
     return Outlook(
-        to_measure=tuple(pair for pair, need in needs.items() if need is not None),
-        to_screen=tuple(pair for pair, need in needs.items() if need is not None and need.sample),
-        known=tuple(pair for pair, need in needs.items() if need is None),
+        to_measure=tuple(pair for pair, needed in first.items() if needed is not None),
+        to_screen=tuple(pair for pair, needed in first.items() if needed and needed.sample),
+        known=tuple(pair for pair, needed in first.items() if needed is None),
         models=models,
     )
 
@@ -166,12 +165,13 @@ def opened(registry: Registry, executor: Executor) -> tuple[AuditedModel, ...]:
 def _opened(name: str, spec: ModelSpec, executor: Executor) -> AuditedModel:
     source = _text(spec.source)
     try:
-        found = executor.checkpoint(spec)
+        checkpoint = executor.checkpoint(spec)
     except StoreError:
         raise
     except Exception as error:  # noqa: BLE001 - one model's surprise must not stop the night
         return AuditedModel(name, source, error=_reason(error))
-    return AuditedModel(name, _text(found.source), found.digest, found.weights_digest)
+    source = _text(checkpoint.source)
+    return AuditedModel(name, source, checkpoint.digest, checkpoint.weights_digest)
 
 
 def _reason(error: Exception) -> str:
@@ -208,7 +208,7 @@ class _Judge:
         self._done += 1
         judged = AuditedPair(candidate, reference)
         for name in (candidate, reference):
-            error = self._screens.broken[name]
+            error = self._screens.errors[name]
             if error is not None:
                 return replace(judged, error=f"{name} cannot be read: {error}")
         try:
@@ -231,22 +231,22 @@ class _Judge:
         comparison = comparison_of(self._registry, pair.candidate, pair.reference)
         key, failure = keys_of(self._executor, comparison)
         reason = self._history.known(failure)
-        found = reason if reason is not None else self._history.known(key)
-        known = found is not None
-        if found is None:
+        evidence = reason if reason is not None else self._history.known(key)
+        known = evidence is not None
+        if evidence is None:
             screened = self._screened(pair, comparison)
             if screened is not None:
                 return screened
             try:
-                found = self._measured(pair, comparison, key)
+                evidence = self._measured(pair, comparison, key)
             except LASTING as error:
-                found = _text(str(error))
-                self._history.keep_failure(failure, self._registry.statistic, found)
-        if isinstance(found, str):
-            return replace(pair, error=found, known=known)
-        self.evidence[key] = found
-        verdict = self._verdict(found)
-        return replace(pair, verdict=verdict, log10_p=found.log10_p, key=key, known=known)
+                evidence = _text(str(error))
+                self._history.keep_failure(failure, self._registry.statistic, evidence)
+        if isinstance(evidence, str):
+            return replace(pair, error=evidence, known=known)
+        self.evidence[key] = evidence
+        verdict = self._verdict(evidence)
+        return replace(pair, verdict=verdict, log10_p=evidence.log10_p, key=key, known=known)
 
     def _screened(self, pair: AuditedPair, comparison: Comparison) -> AuditedPair | None:
         """Judge a pair by a few of its blocks; None where all must be compared."""
@@ -254,26 +254,26 @@ class _Judge:
         if screen is None:
             return None
         key, _ = keys_of(self._executor, screen)
-        found = self._history.known(key)
-        known = isinstance(found, Evidence)
-        if not isinstance(found, Evidence):
+        evidence = self._history.known(key)
+        known = isinstance(evidence, Evidence)
+        if not isinstance(evidence, Evidence):
             try:
-                found = self._measured(pair, screen, key)
+                evidence = self._measured(pair, screen, key)
             except LASTING:
                 return None  # all blocks will say as much, or more
-        if not strangers(found, self._registry.threshold):
+        if not strangers(evidence, self._registry.threshold):
             return None
-        self.evidence[key] = found
-        judged = replace(pair, verdict="independent", log10_p=found.log10_p, key=key, known=known)
-        return replace(judged, screened=screened_blocks(found))
+        self.evidence[key] = evidence
+        judged = replace(pair, verdict="independent", log10_p=evidence.log10_p, known=known)
+        return replace(judged, key=key, screened=screened_blocks(evidence))
 
     def _measured(self, pair: AuditedPair, comparison: Comparison, key: str) -> Evidence:
         if self._executor.on_stage is not None:
             subject = f"{pair.candidate} and {pair.reference}"
             self._executor.on_stage(Stage("audit", subject, self._done, self._total))
-        found = self._executor.evidence(comparison)
-        self._history.keep(key, found)
-        return found
+        evidence = self._executor.evidence(comparison)
+        self._history.keep(key, evidence)
+        return evidence
 
     def _verdict(self, evidence: Evidence) -> Verdict:
         if evidence.candidate.digest == evidence.reference.digest:

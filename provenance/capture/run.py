@@ -27,9 +27,10 @@ CAPTURE_VERSION = 3
 
 @dataclass(frozen=True)
 class Capturing:
-    """Where a model is run, in how much memory, and who is told: ``on_load`` once, then by sequences.
+    """How a model is run: where, in how much memory, and what is called as it goes on.
 
-    ``gated`` says whether it is run for a statistic that needs gates: a model without is not run then.
+    ``on_load`` is called once, ``on_progress`` with the sequences done and all. With ``gated``, a model
+    without gates is an error: the statistic needs them.
     """
 
     device: str
@@ -39,31 +40,33 @@ class Capturing:
     gated: bool = False
 
     def batch_bytes(self, *, streamed: bool) -> int:
-        """What the activations of a batch may take: of a model read from disk once a batch, most."""
+        """Memory for the activations of a batch; more for a model that is read from disk for each batch."""
         return self.memory.working // (2 if streamed else 8)
 
 
 def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Capturing) -> None:
     """Load a model, run it forward once, leave its activations and its layout in ``folder``.
 
-    What is kept is what each MLP is fed: its units' answers follow from that and from the weight files.
-    The model is let go before this returns. Errors name the model.
+    The file holds what each MLP is fed: its units' answers follow from that and from the weight files.
+    The model is freed before this returns. Errors name the model.
     """
     how.on_load()
     # structure has no numbers, and a model that is run from disk has not all of its own
     skeleton = load_skeleton(checkpoint)
-    found = find_in_skeleton(checkpoint, skeleton, gated=how.gated)
+    trace = find_in_skeleton(checkpoint, skeleton, gated=how.gated)
     model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory, skeleton)
-    what = Recording(found, by_input=True)
+    recording = Recording(trace, by_input=True)
     dtype = next(model.parameters()).dtype
     room = how.batch_bytes(streamed=is_streamed(model))
     try:
-        with ActivationWriter(folder / ACTIVATIONS, what.widths(), len(inputs.ids), dtype) as sink:
-            capture(model, what, inputs.sequences(), sink, how.on_progress, room)
+        with ActivationWriter(
+            folder / ACTIVATIONS, recording.widths(), len(inputs.ids), dtype
+        ) as sink:
+            capture(model, recording, inputs.sequences(), sink, how.on_progress, room)
     except ProvenanceError as error:
         raise type(error)(f"{checkpoint.source}: {error}") from None
-    described = {"trace": asdict(found), "dtype": str(dtype).removeprefix("torch.")}
-    (folder / LAYOUT).write_text(json.dumps(described))
+    layout = {"trace": asdict(trace), "dtype": str(dtype).removeprefix("torch.")}
+    (folder / LAYOUT).write_text(json.dumps(layout))
     if is_streamed(model):  # its hooks know the model that they belong to
         del model
         gc.collect()

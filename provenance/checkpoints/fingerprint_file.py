@@ -19,7 +19,7 @@ from provenance._documents import adapter, read_document
 from provenance._text import visible
 from provenance.checkpoints.safetensors_header import stored_header
 from provenance.errors import BundleError
-from provenance.vocabulary import BLOCK_LIMIT
+from provenance.vocabulary import BLOCK_LIMIT, FINGERPRINT_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 KEY = "provenance.fingerprint"
 """Of the header's metadata: its value is the document."""
-SUFFIX = ".safetensors"
+SUFFIX = FINGERPRINT_SUFFIX
 
 COLUMNS = "F16"
 """Type of the numbers of a unit, whose squares add up to 1: half precision has three digits of each."""

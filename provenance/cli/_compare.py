@@ -10,18 +10,16 @@ from rich.console import Console
 from rich.table import Table
 
 import provenance
-from provenance import Store
 from provenance.cli._completion import complete_model
-from provenance.cli._inputs import LENGTH, SEED, SOURCE, TOKENS, read_inputs
-from provenance.cli._options import ALPHA, DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
-from provenance.cli._progress import progress
+from provenance.cli._executor import with_executor
+from provenance.cli._inputs import with_inputs
+from provenance.cli._options import ALPHA, JSON
 from provenance.statistics import REGISTRY
-from provenance.vocabulary import PERMUTATIONS, Memory
+from provenance.vocabulary import PERMUTATIONS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from provenance import Evidence
+    from provenance import Evidence, InputsSpec
+    from provenance.cli._executor import OpenExecutor
 
 
 @click.command()
@@ -29,36 +27,28 @@ if TYPE_CHECKING:
 @click.argument("reference", shell_complete=complete_model)
 @click.option(
     "--statistic",
-    default="match",
     type=click.Choice(sorted(REGISTRY)),
-    show_default=True,
-    help="The test; kinship runs match and match_weights.",
+    help="The test; kinship runs match and match_weights [default: kinship, or match where a side is a "
+    "fingerprint].",
 )
 @click.option(
     "--blocks",
     default="auto",
     type=click.Choice(["auto", "cross"]),
     show_default=True,
-    help="auto: by index, or against the best partner where depths differ. cross: every block of "
-    "one against every block of the other, and the best map of blocks.",
+    help="auto: blocks of equal index, or each block and its best partner where depths differ. cross: "
+    "every block of one against every block of the other, and the best map of blocks.",
 )
 @click.option(
     "--permutations",
     default=PERMUTATIONS,
     type=click.IntRange(19),
     show_default=True,
-    help="Random permutations of the reference, for l2 and mode_connectivity.",
+    help="Number of random permutations of the reference, for l2 and mode_connectivity.",
 )
-@SOURCE
-@TOKENS
-@LENGTH
-@SEED
+@with_inputs
 @ALPHA
-@DEVICE
-@MEMORY
-@RESIDENT
-@STORE
-@QUIET
+@with_executor
 @JSON
 def compare(
     candidate: str,
@@ -66,29 +56,20 @@ def compare(
     statistic: Any,
     blocks: str,
     permutations: int,
-    source: str,
-    tokens: int,
-    sequence_length: int,
-    seed: int,
+    inputs: InputsSpec,
     alpha: float,
-    device: str,
-    memory: int,
-    resident: int | None,
-    store: Path | str | None,
-    quiet: bool,  # noqa: FBT001
+    open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Compare CANDIDATE with REFERENCE, block by block.
 
     Each is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model)
-    or a recipe (quickstart/base). Either may be a fingerprint (base.safetensors), whose inputs count then.
-    The exit code is 0 whatever the verdict.
+    or a recipe (quickstart/base). Either may be a fingerprint (base.safetensors): then both are compared on
+    the fingerprint's inputs. The exit code is 0 whatever the verdict.
     """
-    from provenance.evidence.verdict import decide
+    from provenance.evidence.decide import decide
 
-    inputs = read_inputs(source, tokens, sequence_length, seed)
-    with progress(quiet=quiet) as tell:
-        executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
+    with open_executor() as executor:
         evidence = provenance.compare(
             candidate,
             reference,
@@ -107,7 +88,7 @@ def compare(
 
 def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]:
     """Evidence as JSON values, judged; of the alignment, the pairs that are significant."""
-    from provenance.evidence.verdict import significant
+    from provenance.evidence.decide import significant
 
     fields = evidence.to_dict()
     schema = fields.pop("schema")
@@ -123,7 +104,7 @@ def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]
 
 def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: float) -> None:
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
-    from provenance.evidence.verdict import significant
+    from provenance.evidence.decide import significant
     from provenance.statistics.pvalues import format_p
 
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
@@ -132,7 +113,10 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
     inputs = evidence.inputs
     fed = {"random": "random ids", "hidden": "no text"}.get(inputs.kind, inputs.text)
     note = f" ({inputs.note})" if inputs.note else ""
-    console.print(f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {evidence.statistic}")
+    statistic = evidence.statistic
+    if any(model.claimed is not None for model in (evidence.candidate, evidence.reference)):
+        statistic += ", all that a fingerprint carries"
+    console.print(f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {statistic}")
     for pair in significant(evidence, alpha):
         p = format_p(pair.log10_p)
         units = f"{len(pair.candidate_units)} units in common"

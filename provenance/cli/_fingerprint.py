@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 import click
 
 import provenance
-from provenance import Store
 from provenance.cli._completion import complete_model
+from provenance.cli._executor import with_executor
 from provenance.cli._files import FILE
-from provenance.cli._inputs import LENGTH, SEED, SOURCE, TOKENS, read_inputs
-from provenance.cli._options import DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
-from provenance.cli._progress import progress
-from provenance.vocabulary import SKETCH, Memory
+from provenance.cli._inputs import with_inputs
+from provenance.cli._options import JSON
+from provenance.vocabulary import SKETCH
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from provenance import InputsSpec
     from provenance.checkpoints.fingerprint_file import Fingerprint
+    from provenance.cli._executor import OpenExecutor
 
 
 @click.command()
@@ -31,29 +32,22 @@ if TYPE_CHECKING:
     default=SKETCH,
     type=click.IntRange(8),
     show_default=True,
-    help="Numbers that are kept of a unit and projection.",
+    help="Numbers to keep of each unit and projection.",
 )
 @click.option(
     "--whole",
     is_flag=True,
-    help="Keep the whole answers, one number a token: larger, and reveals more.",
+    help="Keep whole answers, a number for each token: the file is larger and reveals more.",
 )
 @click.option("--name", help="What to call the model [default: where it came from].")
 @click.option(
     "--vocabulary",
     type=click.IntRange(2),
-    help="Of --inputs random, the bound of the ids, for whoever has another tokenizer "
-    "[default: the model's].",
+    help="With --inputs random, draw ids below this bound, for models with another tokenizer "
+    "[default: the model's own].",
 )
-@SOURCE
-@TOKENS
-@LENGTH
-@SEED
-@DEVICE
-@MEMORY
-@RESIDENT
-@STORE
-@QUIET
+@with_inputs
+@with_executor
 @JSON
 def fingerprint(
     model: str,
@@ -62,51 +56,42 @@ def fingerprint(
     whole: bool,  # noqa: FBT001
     name: str | None,
     vocabulary: int | None,
-    source: str,
-    tokens: int,
-    sequence_length: int,
-    seed: int,
-    device: str,
-    memory: int,
-    resident: int | None,
-    store: Path | None,
-    quiet: bool,  # noqa: FBT001
+    inputs: InputsSpec,
+    open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Write a fingerprint of MODEL, which `compare` takes in the model's place.
 
-    It has a sketch of what each unit of each MLP answers to public inputs, and digests; no weights.
-    MODEL is what `compare` takes.
+    The file holds digests, and a sketch of what each unit of each MLP answers to public inputs. It holds
+    no weights. MODEL is what `compare` takes.
     """
-    with progress(quiet=quiet) as tell:
-        said = provenance.fingerprint(
+    with open_executor() as executor:
+        made = provenance.fingerprint(
             model,
             output,
-            inputs=read_inputs(source, tokens, sequence_length, seed),
+            inputs=inputs,
             vocabulary=vocabulary,
             sketch=None if whole else sketch,
             name=name,
-            executor=provenance.Executor(
-                Store(store), device, tell, memory=Memory(memory, resident)
-            ),
+            executor=executor,
         )
     if as_json:
-        click.echo(said.to_json())
+        click.echo(made.to_json())
         return
-    _print(output, said)
+    _print(output, made)
 
 
-def _print(output: Path, said: Fingerprint) -> None:
-    inputs = said.inputs
+def _print(output: Path, made: Fingerprint) -> None:
+    inputs = made.inputs
     fed = f"random ids below {inputs.vocabulary}" if inputs.kind == "random" else inputs.text
     note = f" ({inputs.note})" if inputs.note else ""
-    click.echo(f"{output}: {said.source}, {said.blocks} blocks, {said.extent()}")
+    click.echo(f"{output}: {made.source}, {made.blocks} blocks, {made.extent()}")
     click.echo(f"inputs: {inputs.tokens} tokens of {fed}{note}")
-    click.echo(f"{output.stat().st_size:,} bytes, in the place of {said.parameters:,} parameters")
-    if said.columns >= said.hidden:
+    click.echo(f"{output.stat().st_size:,} bytes, in the place of {made.parameters:,} parameters")
+    if made.columns >= made.hidden:
         click.echo(
-            f"{said.columns} numbers a unit are as many as its inputs are wide ({said.hidden}) or more: "
-            f"whoever knows these inputs can solve for its weights; --sketch {max(8, said.hidden // 2)} "
+            f"{made.columns} numbers a unit are as many as its inputs are wide ({made.hidden}) or more: "
+            f"whoever knows these inputs can solve for its weights; --sketch {max(8, made.hidden // 2)} "
             "gives less away",
             err=True,
         )

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from provenance import InputsSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from provenance.vocabulary import InputKind
+
+Answer = TypeVar("Answer")
 
 DEFAULTS = InputsSpec()
 
@@ -15,31 +23,45 @@ SOURCE = click.option(
     "source",
     default="text",
     show_default=True,
-    help="text (= stdlib: Python's own sources), topics (prose), a UTF-8 file, random "
-    "(token ids), or hidden (isotropic: the weights alone).",
+    help="text or stdlib (Python's own sources), topics (prose), the path of a UTF-8 file, random "
+    "(token ids), or hidden (isotropic hidden states: the weights alone).",
 )
 TOKENS = click.option(
     "--tokens",
     default=DEFAULTS.tokens,
     type=click.IntRange(16),
     show_default=True,
-    help="How many.",
+    help="Number of tokens that each model is fed.",
 )
 LENGTH = click.option(
     "--sequence-length",
     default=DEFAULTS.sequence_length,
     type=click.IntRange(2),
     show_default=True,
-    help="Tokens a sequence.",
+    help="Tokens in a sequence.",
 )
 SEED = click.option(
-    "--seed", default=0, show_default=True, help="Of the choice of text or of random ids."
+    "--seed",
+    default=DEFAULTS.seed,
+    show_default=True,
+    help="Seed of the choice of text, or of random ids.",
 )
 
 
-def read_inputs(source: Any, tokens: int, sequence_length: int, seed: int) -> InputsSpec:
-    """What the options say."""
-    if source in {"random", "hidden"}:
-        return InputsSpec(source, DEFAULTS.text, tokens, sequence_length, seed)
-    text = DEFAULTS.text if source == "text" else source
-    return InputsSpec("text", text, tokens, sequence_length, seed)
+def with_inputs(command: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Add the options to a command, which gets them as one `InputsSpec`: ``inputs``."""
+
+    @SOURCE
+    @TOKENS
+    @LENGTH
+    @SEED
+    @wraps(command)
+    def with_options(
+        *arguments: Any, source: Any, tokens: int, sequence_length: int, seed: int, **options: Any
+    ) -> Answer:
+        kind: InputKind = source if source in {"random", "hidden"} else "text"
+        text = DEFAULTS.text if source in {"text", kind} else source
+        inputs = InputsSpec(kind, text, tokens, sequence_length, seed)
+        return command(*arguments, inputs=inputs, **options)
+
+    return with_options

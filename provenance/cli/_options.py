@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from provenance import ProvenanceError
+from provenance._text import is_url
 from provenance.vocabulary import DEFAULT_ALPHA
 
 
@@ -16,8 +17,8 @@ class Place(click.Path):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the path, or the text of the URL."""
-        is_url = isinstance(value, str) and "://" in value
-        return value if is_url else super().convert(value, param, ctx)
+        named = isinstance(value, str) and is_url(value)
+        return value if named else super().convert(value, param, ctx)
 
 
 STORE = click.option(
@@ -33,7 +34,7 @@ DEVICE = click.option(
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
 )
-QUIET = click.option("-q", "--quiet", is_flag=True, help="Tell no progress.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 ALPHA = click.option(
     "--alpha",
     default=DEFAULT_ALPHA,

@@ -1,4 +1,4 @@
-"""What takes long, told on stderr: a bar on a terminal, a line a stage in a log."""
+"""Progress of long work on stderr: a bar on a terminal, a line for each stage in a log."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class progress:  # noqa: N801 - used as a context manager only
-    """A function that takes each `Stage` of an executor; one that does nothing where ``quiet``.
+    """A function that takes each `Stage` of an executor; it does nothing where ``quiet``.
 
-    On a terminal one line is redrawn, with a bar where it is known how much there is. Where stderr is
-    not one, a CI system's log has a line a stage; a pipe or a file of anyone else's has nothing.
+    On a terminal it redraws one line, with a bar where the total is known. In the log of a CI system it
+    writes a line for each stage, and elsewhere nothing.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -35,7 +35,7 @@ class progress:  # noqa: N801 - used as a context manager only
             transient=True,
         )
         self._task = self._bar.add_task("", visible=False)
-        self._told: tuple[str, str] | None = None
+        self._current: tuple[str, str] | None = None
 
     def __enter__(self) -> Callable[[Stage], None]:
         if self._shows:
@@ -47,8 +47,8 @@ class progress:  # noqa: N801 - used as a context manager only
             self._bar.stop()
 
     def _tell(self, stage: Stage) -> None:
-        begins = self._told != (stage.action, stage.subject)
-        self._told = (stage.action, stage.subject)
+        begins = self._current != (stage.action, stage.subject)
+        self._current = (stage.action, stage.subject)
         line = f"{stage.action} {stage.subject}"
         if self._shows:
             total = stage.total or None  # None: a bar that only moves

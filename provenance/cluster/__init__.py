@@ -30,7 +30,7 @@ _ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[^\s/:\[\]]+):\d+")
 
 
 def check_backend(backend: str) -> str:
-    """A backend, having looked whether it is one and whether ray is installed where it is needed.
+    """Return a backend that is one, and whose libraries are installed.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def run_plan(
     backend: str = LOCAL,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> dict[Comparison, ProvenanceError]:
-    """Have the evidence on every comparison of a plan in the executor's store.
+    """Compute the evidence on every comparison of a plan into the executor's store.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def run_plan(
     Returns
     -------
     dict of Comparison to ProvenanceError
-        What could not be computed, and why: a result like another, for whoever judges.
+        What could not be computed, and why.
 
     Raises
     ------
@@ -95,9 +95,9 @@ def open_models(
     backend: str,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> None:
-    """Have models found, made and digested on a Ray cluster, so that opening them here reads no weights.
+    """Find, make and digest models on a Ray cluster, so that opening them here reads no weights.
 
-    What is wrong with one of them is met again by whoever opens it here.
+    Does nothing where the backend is local. What is wrong with a model shows when it is opened here.
 
     Raises
     ------

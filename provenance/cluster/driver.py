@@ -7,18 +7,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from provenance.cluster.needs import Capacity, Needs, Rules
-from provenance.cluster.raying import WINDOW, Tasks, connected
+from provenance.cluster.ray_backend import WINDOW, Tasks, connected
+from provenance.cluster.resources import Capacity, Requests, Resources
 from provenance.cluster.tasks import Settings
 from provenance.comparison.plan import Capture, Comparison, Plan
-from provenance.errors import ProvenanceError, let_go
+from provenance.errors import ProvenanceError, release_frames
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import ModelSpec, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from provenance.cluster.raying import Ended
+    from provenance.cluster.ray_backend import Ended
+    from provenance.cluster.tasks import Task
     from provenance.comparison.executor import Executor
     from provenance.store.store import Store
 
@@ -34,8 +35,8 @@ def run_on_ray(
     """Run a plan on the cluster at an address; see `provenance.cluster.run_plan`."""
     if not plan.comparisons:
         return {}
-    with _cluster(executor, address, plan.models()) as (tasks, rules, where):
-        run = _Run(plan, executor, tasks, rules)
+    with _cluster(executor, address, plan.models()) as (tasks, requests, where):
+        run = _Run(plan, executor, tasks, requests)
         return run.failures_of(where, on_stage or (lambda _: None))
 
 
@@ -46,22 +47,22 @@ def open_on_ray(
     on_stage: OnStage | None,
 ) -> None:
     """Open models on the cluster at an address; see `provenance.cluster.open_models`."""
-    with _cluster(executor, address, models) as (tasks, rules, where):
-        run = _Run(Plan(()), executor, tasks, rules)
+    with _cluster(executor, address, models) as (tasks, requests, where):
+        run = _Run(Plan(()), executor, tasks, requests)
         run.open(models, where, on_stage or (lambda _: None))
 
 
 @contextmanager
 def _cluster(
     executor: Executor, address: str | None, models: tuple[ModelSpec, ...]
-) -> Iterator[tuple[Tasks, Rules, str]]:
+) -> Iterator[tuple[Tasks, Requests, str]]:
     """Tasks on a cluster, what they ask for, and what it is called; an error cancels all of them."""
     with connected(address) as ray, _token(executor.store) as token:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        rules = Rules(Capacity.of(nodes), executor.device, executor.memory)
+        requests = Requests(Capacity.of(nodes), executor.device, executor.memory)
         tasks = Tasks(ray, Settings.of(executor, token, models))
         try:
-            yield tasks, rules, f"on a cluster of {len(nodes)} node" + "s" * (len(nodes) != 1)
+            yield tasks, requests, f"on a cluster of {len(nodes)} node" + "s" * (len(nodes) != 1)
         except BaseException:
             tasks.cancel()
             raise
@@ -69,7 +70,7 @@ def _cluster(
 
 @contextmanager
 def _token(store: Store) -> Iterator[str]:
-    """A note in the store by which a node knows that it sees the same one."""
+    """A note in the store by which a node knows that it has the same store."""
     token = f"cluster/{uuid4().hex}"
     store.notes.write(token, "")
     try:
@@ -79,19 +80,19 @@ def _token(store: Store) -> Iterator[str]:
 
 
 class _Run:
-    """The state of one plan: what is known of its models, and what each comparison still waits for."""
+    """One plan as it runs: the tasks that have ended, and those that each comparison waits for."""
 
-    def __init__(self, plan: Plan, executor: Executor, tasks: Tasks, rules: Rules) -> None:
+    def __init__(self, plan: Plan, executor: Executor, tasks: Tasks, requests: Requests) -> None:
         self._plan = plan
         self._executor = executor
         self._tasks = tasks
-        self._rules = rules
+        self._requests = requests
         self._failures: dict[Comparison, ProvenanceError] = {}
         self._opened: dict[ModelSpec, Ended] = {}
         self._captured: dict[Capture, Ended] = {}
         self._needs: dict[Comparison, tuple[Capture, ...]] = {}
         self._serves: dict[Capture, list[Comparison]] = {}
-        self._ready: deque[ModelSpec | Capture | Comparison] = deque()
+        self._ready: deque[Task] = deque()
 
     def failures_of(self, where: str, tell: OnStage) -> dict[Comparison, ProvenanceError]:
         """Run all; return why some could not be computed."""
@@ -114,7 +115,7 @@ class _Run:
         )
 
     def _drain(self, tell: Callable[[int, int], None], waiting: int = 0) -> None:
-        """Run what is ready, and what becomes so by it; `waiting` says how much that will be."""
+        """Run the ready tasks, and the ``waiting`` ones that become ready by these."""
         done, total = 0, len(self._ready) + waiting
         tell(done, total)
         while self._ready or len(self._tasks):
@@ -125,16 +126,16 @@ class _Run:
                 tell(done, total)
 
     def _prepare(self, comparison: Comparison) -> None:
-        """Find what a comparison waits for, unless it can never be made, or has been."""
+        """Find what a comparison waits for, unless the store has it or it has failed already."""
         opened = [self._opened[spec] for spec in (comparison.candidate, comparison.reference)]
-        if self._settled(comparison, opened):
+        if self._has_failed(comparison, opened):
             return
         try:
             if self._executor.has(comparison):
                 return
             self._needs[comparison] = self._executor.captures(comparison)
         except ProvenanceError as error:
-            let_go(error)
+            release_frames(error)
             self._failures[comparison] = error
             return
         for capture in self._needs[comparison]:
@@ -142,20 +143,20 @@ class _Run:
         if not self._needs[comparison]:
             self._ready.append(comparison)
 
-    def _submit(self, task: ModelSpec | Capture | Comparison) -> None:
+    def _submit(self, task: Task) -> None:
         if isinstance(task, ModelSpec):
-            self._tasks.submit(task, self._rules.opening())
+            self._tasks.submit(task, self._requests.opening())
         elif isinstance(task, Capture):
             model = self._executor.checkpoint(task.model)
-            self._tasks.submit(task, self._rules.running([model]))
+            self._tasks.submit(task, self._requests.running([model]))
         else:
             self._tasks.submit(task, self._matching(task), self._near(task))
 
-    def _matching(self, comparison: Comparison) -> Needs:
+    def _matching(self, comparison: Comparison) -> Resources:
         if REGISTRY[comparison.statistic].basis != "models":
-            return self._rules.matching()
+            return self._requests.matching()
         specs = (comparison.candidate, comparison.reference)
-        return self._rules.running([self._executor.checkpoint(spec) for spec in specs])
+        return self._requests.running([self._executor.checkpoint(spec) for spec in specs])
 
     def _near(self, comparison: Comparison) -> str | None:
         """The node that read the candidate's files last, which may have them in memory still."""
@@ -164,7 +165,7 @@ class _Run:
         return ended.node
 
     def _take(self, ended: Ended) -> int:
-        """Note what has ended; returns how many comparisons will not be made for it."""
+        """Note that a task has ended; return how many comparisons have failed with it."""
         if isinstance(ended.task, ModelSpec):
             self._opened[ended.task] = ended
             return 0
@@ -173,24 +174,23 @@ class _Run:
                 self._failures[ended.task] = ended.error
             return 0
         self._captured[ended.task] = ended
-        settled = 0
+        failed = 0
         for comparison in self._serves[ended.task]:
-            captured = [self._captured.get(capture) for capture in self._needs[comparison]]
-            known = [one for one in captured if one is not None]
-            if len(known) < len(captured):
+            needs = self._needs[comparison]
+            if not all(capture in self._captured for capture in needs):
                 continue
-            if self._settled(comparison, known):
-                settled += 1
+            if self._has_failed(comparison, [self._captured[capture] for capture in needs]):
+                failed += 1
             else:
                 self._ready.append(comparison)
-        return settled
+        return failed
 
-    def _settled(self, comparison: Comparison, ended: list[Ended]) -> bool:
-        """Whether something went wrong with what a comparison needs: of two things the first counts.
+    def _has_failed(self, comparison: Comparison, tasks: list[Ended]) -> bool:
+        """Whether a task that a comparison needs has failed; the first error counts.
 
-        Mistakes of our own are nobody's result: whoever judges meets them again, with a traceback.
+        A bug is no comparison's failure: the process that judges meets it again, with a traceback.
         """
-        wrong = next((one for one in ended if not one.ok), None)
-        if wrong is not None and wrong.error is not None:
-            self._failures[comparison] = wrong.error
-        return wrong is not None
+        failed = next((one for one in tasks if not one.ok), None)
+        if failed is not None and failed.error is not None:
+            self._failures[comparison] = failed.error
+        return failed is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.errors import ProvenanceError, let_go
+from provenance.errors import ProvenanceError, release_frames
 from provenance.vocabulary import Stage
 
 if TYPE_CHECKING:
@@ -26,6 +26,6 @@ def run_here(
         try:
             executor.ensure(comparison)
         except ProvenanceError as error:
-            let_go(error)
+            release_frames(error)
             failures[comparison] = error
     return failures

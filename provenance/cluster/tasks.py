@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from provenance.comparison.executor import Executor
 from provenance.comparison.plan import Capture, Comparison
 from provenance.comparison.records import versions
-from provenance.errors import ProvenanceError, StoreError, let_go
+from provenance.errors import ProvenanceError, StoreError, release_frames
 from provenance.recipes import Recipe, register, with_ancestors
 from provenance.store.store import Store
 from provenance.vocabulary import DistillSettings, Memory, ModelSpec
@@ -29,15 +29,15 @@ Task = ModelSpec | Capture | Comparison
 
 
 class UnlikeError(ProvenanceError):
-    """A node that would not give the results of this machine, or could not hand them on."""
+    """A node that would give other results than this machine, or cannot write to its store."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What makes an executor of a node the equal of the one that the plan was made with.
+    """What makes an executor of a node the equal of the one that made the plan.
 
-    ``token`` is a note that the store has while the plan runs: who sees it sees the same store. ``recipes``
-    are those of the plan's models, which a conftest.py may have registered in this process alone.
+    ``token`` names a note in the store while the plan runs: a node that reads it has the same store.
+    ``recipes`` are those of the plan's models: a conftest.py registers them in its own process alone.
     """
 
     store: str
@@ -65,7 +65,7 @@ class Settings:
 
 
 def perform(settings: Settings, task: Task, *, on_cpu: bool) -> ProvenanceError | None:
-    """Run a task; an error of ours is its result."""
+    """Run a task; an error that is a user's to mend is its result."""
     if on_cpu:
         # Ray will stop to hide GPUs from tasks that did not ask for one
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -79,34 +79,35 @@ def perform(settings: Settings, task: Task, *, on_cpu: bool) -> ProvenanceError 
             else:
                 executor.ensure(task)
     except ProvenanceError as error:
-        let_go(error)
+        release_frames(error)
         return error
     return None
 
 
 @lru_cache(maxsize=1)
 def _executor(settings: Settings) -> Executor:
-    where = socket.gethostname()
+    host = socket.gethostname()
     try:
         store = Store(settings.store)
-        seen = store.notes.read(settings.token) is not None
+        has_token = store.notes.read(settings.token) is not None
     except StoreError as error:
-        raise UnlikeError(f"{where}: {error}") from error
-    if not seen:
+        raise UnlikeError(f"{host}: {error}") from error
+    if not has_token:
         raise UnlikeError(
-            f"{where} does not see the store {settings.store}: --provenance-store must name a folder that "
+            f"{host} does not see the store {settings.store}: --provenance-store must name a folder that "
             "all nodes share, or a URL that leads all of them to the same place"
         )
     differ = _differences(dict(settings.versions), versions())
     if differ:
-        raise UnlikeError(f"{where} has other versions, and would give other evidence: {differ}")
+        raise UnlikeError(f"{host} has other versions, and would give other evidence: {differ}")
     register(settings.recipes)
     return Executor(store, settings.device, None, settings.distillation, settings.memory)
 
 
-def _differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> str:
+def _differences(planned: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """Versions of this node that are not those of the machine that made the plan."""
     return ", ".join(
-        f"{name} {theirs.get(name)} where this machine has {ours[name]}"
-        for name in ours
-        if theirs.get(name) != ours[name]
+        f"{name} {here.get(name)} where this machine has {version}"
+        for name, version in planned.items()
+        if here.get(name) != version
     )

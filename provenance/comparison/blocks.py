@@ -39,32 +39,36 @@ if TYPE_CHECKING:
 KEPT_BYTES = 1 << 30
 """How much memory prepared blocks may take while they wait for other partners."""
 
-Seen = TypeVar("Seen")
-Shown_co = TypeVar("Shown_co", covariant=True)
+Place = tuple[int, int]
+"""A block, and the place of an MLP among those of the block."""
+
+Side = TypeVar("Side")
+Side_co = TypeVar("Side_co", covariant=True)
+Found = TypeVar("Found", PartEvidence, BlockEvidence)
 
 
-class Units(Protocol[Shown_co]):
+class Units(Protocol[Side_co]):
     """The MLPs of one model: how many each block has, how wide, and what a test is given of them."""
 
     @property
     def shape(self) -> Shape:
         """What the model is made of."""
 
-    def block(self, index: int, place: int = 0) -> Shown_co:
-        """What the units of one MLP of a block answer to some inputs, or to unit vectors (weights).
+    def block(self, index: int, place: int = 0) -> Side_co:
+        """What a test is given of one MLP: what its units answer, their weights, or the MLP's proxy.
 
-        For a statistic of functions, the MLP's proxy. ``place`` is its place in ``shape.mlps[index]``.
+        ``place`` is the MLP's place in ``shape.mlps[index]``.
         """
 
 
 @dataclass(frozen=True)
-class Component(Generic[Seen]):
+class Component(Generic[Side]):
     """One statistic with what it is computed on, for the candidate and for the reference."""
 
     statistic: str
     test: BlockTest[Any]
-    candidate: Units[Seen]
-    reference: Units[Seen]
+    candidate: Units[Side]
+    reference: Units[Side]
     prepare: Preparation | None = None
     signature: Signature | None = None
 
@@ -84,7 +88,7 @@ class BlockTable:
 
 
 def compare_blocks(
-    parts: Sequence[Component[Any]],
+    components: Sequence[Component[Any]],
     pairing: Pairing,
     seed: int,
     on_progress: OnProgress | None = None,
@@ -95,110 +99,82 @@ def compare_blocks(
 
     Parameters
     ----------
-    parts : sequence of Component
+    components : sequence of Component
         Statistics that are computed on each pair of blocks. Their p-values are combined by
         Bonferroni: the smallest times their number.
     pairing : str
         "same-index": block i meets block i. "best-of-reference": each block of the candidate meets
         every block of the reference, the best is kept, and its p-value multiplied by their number
-        (Bonferroni), so that the choice costs no validity. "cross": likewise, and the whole table
-        and the best one-to-one alignment are kept. Where blocks that meet have several MLPs, each of
-        the one meets each of the other, and the best is kept, at the same price.
+        (Bonferroni), so that the choice costs no validity. "cross": the same, and the whole table
+        and the best one-to-one alignment are kept. Where blocks that meet have several MLPs, each MLP
+        of the candidate's meets each of the reference's, and the best is kept, at the same price.
     kept_bytes : int
-        How much memory prepared blocks may take while they wait for other partners; what does not
+        How much memory prepared MLPs may take while they wait for other partners. What does not
         fit is read and prepared again.
     rows : collection of int, optional
         The candidate's blocks that are tested; all where it is None.
     """
-    ours, theirs = parts[0].candidate.shape.mlps, parts[0].reference.shape.mlps
-    tests = [pair for pair in _pairs(ours, theirs, pairing) if rows is None or pair[0] in rows]
-    once = pairing == "same-index" and all(
-        len(mlps) == 1 for side in (ours, theirs) for mlps in side.values()
+    candidate, reference = components[0].candidate.shape.mlps, components[0].reference.shape.mlps
+    pairs = [
+        pair for pair in _pairs(candidate, reference, pairing) if rows is None or pair[0] in rows
+    ]
+    meets_once = pairing == "same-index" and all(
+        len(mlps) == 1 for side in (candidate, reference) for mlps in side.values()
     )
-    room = 0 if once else kept_bytes // len(parts)  # no MLP comes again
-    sides = [_Sides(part, seed, room) for part in parts]
-    found: dict[tuple[int, int], _Tested] = {}
-    for done, (i, j) in enumerate(tests):
+    room = 0 if meets_once else kept_bytes // len(components)
+    sides = [_Sides(component, seed, room) for component in components]
+    tested: dict[tuple[int, int], _Tested[BlockEvidence]] = {}
+    for done, (i, j) in enumerate(pairs):
         if on_progress is not None:
-            on_progress(done, len(tests))
-        found[i, j] = _test_all(sides, i, j)
+            on_progress(done, len(pairs))
+        tested[i, j] = _test_blocks(sides, i, j)
     if on_progress is not None:
-        on_progress(len(tests), len(tests))
-    evidence = {key: found[key].evidence for key in sorted(found)}
-    tested = sorted({i for i, _ in found})
-    blocks = tuple(_best([evidence[key] for key in evidence if key[0] == i]) for i in tested)
+        on_progress(len(pairs), len(pairs))
+    evidence = {pair: tested[pair].evidence for pair in sorted(tested)}
+    blocks = tuple(
+        _best([evidence[pair] for pair in evidence if pair[0] == i])
+        for i in sorted({i for i, _ in tested})
+    )
     if pairing != "cross":
         return BlockTable(blocks)
-    survivors = {key: tested.survivors for key, tested in found.items()}
-    table = _table(evidence, sorted(ours), sorted(theirs))
+    survivors = {pair: test.survivors for pair, test in tested.items()}
+    table = tuple(
+        tuple(evidence[i, j].log10_p for j in sorted(reference)) for i in sorted(candidate)
+    )
     return BlockTable(blocks, table, align(evidence, survivors))
 
 
 def _pairs(
-    ours: Mapping[int, object], theirs: Mapping[int, object], pairing: Pairing
+    candidate: Mapping[int, object], reference: Mapping[int, object], pairing: Pairing
 ) -> list[tuple[int, int]]:
     if pairing == "same-index":
-        return [(i, i) for i in sorted(ours) if i in theirs]
-    return _there_and_back(sorted(ours), sorted(theirs))
+        return [(i, i) for i in sorted(candidate) if i in reference]
+    return _there_and_back(sorted(candidate), sorted(reference))
 
 
 def _there_and_back(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[int, int]]:
-    """Every pair; the columns met last, which are still at hand, are met next."""
+    """Every pair; the columns that a row met last, which are still in memory, the next row meets first."""
     return [(i, j) for row, i in enumerate(rows) for j in columns[:: -1 if row % 2 else 1]]
 
 
-Place = tuple[int, int]
-"""A block, and the place of an MLP among those of the block."""
-
-
 class _Sides:
-    """The MLPs of both models as one statistic takes them: read and prepared when first needed."""
+    """The MLPs of both models as one component takes them: read and prepared when first needed."""
 
-    def __init__(self, part: Component[Any], seed: int, kept_bytes: int) -> None:
-        self.part = part
+    def __init__(self, component: Component[Any], seed: int, kept_bytes: int) -> None:
+        self.component = component
         self.seed = seed
         self._room = kept_bytes
         self._kept: OrderedDict[tuple[Role, Place], tuple[Any, int]] = OrderedDict()
-        self._known: dict[tuple[Role, int], list[torch.Tensor | None]] = {}
+        self._signatures: dict[tuple[Role, int], list[torch.Tensor | None]] = {}
 
-    def candidate(self, place: Place) -> Any:
-        """The candidate's MLP, ready to be tested."""
-        return self._get("candidate", place)
-
-    def reference(self, place: Place) -> Any:
-        """The reference's MLP, ready to be tested."""
-        return self._get("reference", place)
-
-    def promising(self, i: int, j: int, signature: Signature) -> set[tuple[int, int]]:
-        """Which MLPs of a block are worth a test against which of another, by their places."""
-        return partners(
-            self._signatures("candidate", i, signature),
-            self._signatures("reference", j, signature),
-        )
-
-    def _signatures(
-        self, role: Role, index: int, signature: Signature
-    ) -> list[torch.Tensor | None]:
-        if (role, index) not in self._known:
-            count = len(getattr(self.part, role).shape.mlps[index])
-            self._known[role, index] = [
-                self._signature(role, (index, place), signature) for place in range(count)
-            ]
-        return self._known[role, index]
-
-    def _signature(self, role: Role, place: Place, signature: Signature) -> torch.Tensor | None:
-        try:
-            return signature(self._get(role, place), self.seed)
-        except DegenerateError:  # told when it is tested
-            return None
-
-    def _get(self, role: Role, place: Place) -> Any:
+    def get(self, role: Role, place: Place) -> Any:
+        """The MLP of one model, ready to be tested."""
         if (role, place) in self._kept:
             self._kept.move_to_end((role, place))
             return self._kept[role, place][0]
-        side = getattr(self.part, role).block(*place)
-        if self.part.prepare is not None:
-            side = self.part.prepare(side, role, self.seed)
+        side = getattr(self.component, role).block(*place)
+        if self.component.prepare is not None:
+            side = self.component.prepare(side, role, self.seed)
         size = nbytes(side)
         while self._kept and self._room < size:
             _, (_, freed) = self._kept.popitem(last=False)
@@ -208,46 +184,63 @@ class _Sides:
             self._room -= size
         return side
 
+    def promising(self, i: int, j: int, signature: Signature) -> set[tuple[int, int]]:
+        """Which MLPs of a block are worth a test against which of another, by their places."""
+        return partners(
+            self._signatures_of("candidate", i, signature),
+            self._signatures_of("reference", j, signature),
+        )
+
+    def _signatures_of(
+        self, role: Role, index: int, signature: Signature
+    ) -> list[torch.Tensor | None]:
+        if (role, index) not in self._signatures:
+            count = len(getattr(self.component, role).shape.mlps[index])
+            self._signatures[role, index] = [
+                self._signature(role, (index, place), signature) for place in range(count)
+            ]
+        return self._signatures[role, index]
+
+    def _signature(self, role: Role, place: Place, signature: Signature) -> torch.Tensor | None:
+        try:
+            return signature(self.get(role, place), self.seed)
+        except DegenerateError:  # testing the MLP says why
+            return None
+
 
 @dataclass(frozen=True)
-class _Tested:
-    """A pair of MLPs or blocks: its evidence, and the units that are in both, (k, 2) int64."""
+class _Tested(Generic[Found]):
+    """A test of two MLPs or blocks: its evidence, the units in both, (k, 2) int64, and two matchings."""
 
-    evidence: BlockEvidence
-    survivors: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _PartTested:
-    """One statistic of a pair of MLPs, the units in both, and its two matchings."""
-
-    evidence: PartEvidence
+    evidence: Found
     survivors: NDArray[np.int64]
     matchings: Matchings | None = None
 
 
-def _test_all(sides: Sequence[_Sides], i: int, j: int) -> _Tested:
+def _test_blocks(sides: Sequence[_Sides], i: int, j: int) -> _Tested[BlockEvidence]:
     """Every MLP of one block against every MLP of the other: the best, corrected for their number."""
-    ours, theirs = (sides[0].part.candidate.shape.mlps[i], sides[0].part.reference.shape.mlps[j])
-    if len(ours) == len(theirs) == 1:
-        return _test(sides, (i, 0), (j, 0))
-    pairs = _there_and_back(range(len(ours)), range(len(theirs)))
-    if len(theirs) > ALL:
+    component = sides[0].component
+    candidate, reference = component.candidate.shape.mlps[i], component.reference.shape.mlps[j]
+    if len(candidate) == len(reference) == 1:
+        return _test_mlps(sides, (i, 0), (j, 0))
+    pairs = _there_and_back(range(len(candidate)), range(len(reference)))
+    if len(reference) > ALL:
         pairs = _promising(sides, i, j, pairs)
-    met = {(a, b): _test(sides, (i, a), (j, b)) for a, b in pairs}
-    tested = {key: mlp for key, mlp in met.items() if mlp.evidence.log10_p is not None}
+    met = {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs}
+    tested = {
+        pair: test.evidence for pair, test in met.items() if test.evidence.log10_p is not None
+    }
     if not tested:
         return next(iter(met.values()))
-    a, b = min(tested, key=lambda key: _strength(tested[key].evidence))
-    best = tested[a, b]
-    assert best.evidence.log10_p is not None
+    a, b = min(tested, key=lambda pair: _strength(tested[pair]))
     evidence = replace(
-        best.evidence,
-        log10_p=bonferroni(best.evidence.log10_p, len(ours) * len(theirs)),
-        mlps=(ours[a].label, theirs[b].label),
-        experts=tuple(_expert(place, ours, theirs, tested) for place in range(len(ours))),
+        _corrected(tested[a, b], len(candidate) * len(reference)),
+        mlps=(candidate[a].label, reference[b].label),
+        experts=tuple(
+            _expert(place, candidate, reference, tested) for place in range(len(candidate))
+        ),
     )
-    return _Tested(evidence, best.survivors)
+    return _Tested(evidence, met[a, b].survivors)
 
 
 def _promising(
@@ -256,75 +249,71 @@ def _promising(
     """Those pairs of MLPs that some statistic finds worth a test; all, where one has no signatures."""
     chosen: set[tuple[int, int]] = set()
     for side in sides:
-        if side.part.signature is None:
+        if side.component.signature is None:
             return pairs
-        chosen |= side.promising(i, j, side.part.signature)
+        chosen |= side.promising(i, j, side.component.signature)
     return [pair for pair in pairs if pair in chosen]
 
 
 def _expert(
     place: int,
-    ours: Sequence[MLPShape],
-    theirs: Sequence[MLPShape],
-    tested: Mapping[tuple[int, int], _Tested],
+    candidate: Sequence[MLPShape],
+    reference: Sequence[MLPShape],
+    tested: Mapping[tuple[int, int], BlockEvidence],
 ) -> MLPEvidence:
-    """What one of the candidate's MLPs found among the reference's."""
-    row = {b: mlp.evidence for (a, b), mlp in tested.items() if a == place}
+    """The best partner of one of the candidate's MLPs among the reference's."""
+    row = {b: evidence for (a, b), evidence in tested.items() if a == place}
     if not row:
-        return MLPEvidence(ours[place].label, None, None, None)
-    best = min(row, key=lambda b: _strength(row[b]))
-    log10_p = row[best].log10_p
-    assert log10_p is not None
+        return MLPEvidence(candidate[place].label, None, None, None)
+    partner = min(row, key=lambda b: _strength(row[b]))
+    best = _corrected(row[partner], len(reference))
     return MLPEvidence(
-        ours[place].label,
-        theirs[best].label,
-        bonferroni(log10_p, len(theirs)),
-        row[best].correlation,
+        candidate[place].label, reference[partner].label, best.log10_p, best.correlation
     )
 
 
-def _test(sides: Sequence[_Sides], ours: Place, theirs: Place) -> _Tested:
-    """Run every part on one pair of MLPs and combine them."""
-    i, j = ours[0], theirs[0]
-    tests = [_part(side, ours, theirs) for side in sides]
-    results = [test.evidence for test in tests]
-    part = sides[0].part
-    units = (
-        part.candidate.shape.mlps[i][ours[1]].units,
-        part.reference.shape.mlps[j][theirs[1]].units,
-    )
+def _test_mlps(
+    sides: Sequence[_Sides], candidate: Place, reference: Place
+) -> _Tested[BlockEvidence]:
+    """Run every component on one pair of MLPs and combine them."""
+    (i, a), (j, b) = candidate, reference
+    tests = [_test_component(side, candidate, reference) for side in sides]
+    parts = [test.evidence for test in tests]
+    component = sides[0].component
+    units = component.candidate.shape.mlps[i][a].units, component.reference.shape.mlps[j][b].units
     tested = [test for test in tests if test.evidence.log10_p is not None]
     if not tested:
-        reasons = "; ".join(dict.fromkeys(part.reason or "" for part in results))
-        live, fits = results[0].live, results[0].fits
+        reasons = "; ".join(dict.fromkeys(part.reason or "" for part in parts))
+        live, fits = parts[0].live, parts[0].fits
         failed = BlockEvidence(i, j, None, None, units, live, 0, "degenerate", reasons, fits=fits)
         return _Tested(failed, tests[0].survivors)
-    found = min(tested, key=lambda test: _strength(test.evidence))
-    best = found.evidence
-    assert best.log10_p is not None
+    strongest = min(tested, key=lambda test: _strength(test.evidence))
+    best = strongest.evidence
     evidence = BlockEvidence(
         candidate_block=i,
         reference_block=j,
-        log10_p=bonferroni(best.log10_p, len(tested)),
+        log10_p=best.log10_p,
         correlation=best.correlation,
         units=units,
         live=best.live,
         agreeing=best.agreeing,
-        parts=tuple(results) if len(results) > 1 else (),
+        parts=tuple(parts) if len(parts) > 1 else (),
         fits=best.fits,
-        matchings=found.matchings,
+        matchings=strongest.matchings,
     )
-    return _Tested(evidence, found.survivors)
+    return _Tested(_corrected(evidence, len(tested)), strongest.survivors)
 
 
-def _part(sides: _Sides, ours: Place, theirs: Place) -> _PartTested:
+def _test_component(sides: _Sides, candidate: Place, reference: Place) -> _Tested[PartEvidence]:
     """One statistic of one pair of MLPs."""
-    name = sides.part.statistic
+    name = sides.component.statistic
     try:
-        result = sides.part.test(sides.candidate(ours), sides.reference(theirs), seed=sides.seed)
+        result = sides.component.test(
+            sides.get("candidate", candidate), sides.get("reference", reference), seed=sides.seed
+        )
     except DegenerateError as error:
         failed = PartEvidence(name, None, None, error.live, 0, str(error), error.fits)
-        return _PartTested(failed, np.zeros((0, 2), dtype=np.int64))
+        return _Tested(failed, np.zeros((0, 2), dtype=np.int64))
     part = PartEvidence(
         statistic=name,
         log10_p=result.log10_p,
@@ -333,33 +322,29 @@ def _part(sides: _Sides, ours: Place, theirs: Place) -> _PartTested:
         agreeing=result.agreeing(),
         fits=result.imitation_fits(),
     )
-    return _PartTested(part, result.survivors(), result.matchings(MATCHINGS))
+    return _Tested(part, result.survivors(), result.matchings(MATCHINGS))
 
 
 def _best(row: Sequence[BlockEvidence]) -> BlockEvidence:
     """The best of one candidate block's tests, its p-value corrected for their number."""
     tested = [block for block in row if block.log10_p is not None]
-    if not tested:
-        return row[0]
-    best = min(tested, key=_strength)
-    assert best.log10_p is not None
-    return replace(best, log10_p=bonferroni(best.log10_p, len(tested)))
+    return _corrected(min(tested, key=_strength), len(tested)) if tested else row[0]
+
+
+def _corrected(block: BlockEvidence, tests: int) -> BlockEvidence:
+    """Evidence of the best of so many tests."""
+    assert block.log10_p is not None
+    return replace(block, log10_p=bonferroni(block.log10_p, tests))
 
 
 def _strength(block: BlockEvidence | PartEvidence) -> tuple[float, float]:
-    """Sorts what was tested, the strongest evidence first."""
+    """A key that sorts what was tested, the strongest evidence first."""
     assert block.log10_p is not None
     return block.log10_p, -(block.correlation or 0.0)
 
 
-def _table(
-    found: Mapping[tuple[int, int], BlockEvidence], rows: Sequence[int], columns: Sequence[int]
-) -> tuple[tuple[float | None, ...], ...]:
-    return tuple(tuple(found[i, j].log10_p for j in columns) for i in rows)
-
-
 def align(
-    found: Mapping[tuple[int, int], BlockEvidence],
+    blocks: Mapping[tuple[int, int], BlockEvidence],
     survivors: Mapping[tuple[int, int], NDArray[np.int64]],
 ) -> tuple[AlignedBlocks, ...]:
     """The one-to-one map of blocks that maximises the sum of -log10 p: optimal, not greedy.
@@ -367,15 +352,15 @@ def align(
     Every block of the shallower model has a partner; whether the pair is significant is for the
     reader of its p-value to say. ``survivors`` holds the units in both of every pair, (k, 2) int64.
     """
-    rows = sorted({i for i, _ in found})
-    columns = sorted({j for _, j in found})
+    rows = sorted({i for i, _ in blocks})
+    columns = sorted({j for _, j in blocks})
     strength = torch.zeros(len(rows), len(columns), dtype=torch.float64)
-    for (i, j), block in found.items():
+    for (i, j), block in blocks.items():
         strength[rows.index(i), columns.index(j)] = -(block.log10_p or 0.0)
     matching = assign(strength)
     pairs = [(rows[a], columns[b]) for a, b in zip(matching.rows, matching.columns, strict=True)]
     return tuple(
         AlignedBlocks(i, j, p, *(tuple(side.tolist()) for side in survivors[i, j].T))
         for i, j in sorted(pairs)
-        if (p := found[i, j].log10_p) is not None
+        if (p := blocks[i, j].log10_p) is not None
     )

@@ -1,7 +1,7 @@
-"""Runs what a plan asks for: opens models, has their activations captured, their blocks compared.
+"""Runs what a plan asks for: opens models, captures their activations, compares their blocks.
 
-Everything is kept in the store, under a key that says all that the result depends on, so that workers
-share their work and a second run computes nothing. A run that finds all its evidence in the store
+Every result is kept in the store, under a key of all that it depends on. So workers share their work and a
+second run computes nothing. A run that finds all its evidence in the store
 imports no torch: what needs torch is in `provenance.capture`, imported when there is work for it.
 """
 
@@ -19,9 +19,10 @@ from provenance.comparison.pair import Pair
 from provenance.comparison.per_model import PerModel
 from provenance.comparison.plan import Comparison, captures
 from provenance.comparison.records import comparison_fields, imitates
-from provenance.errors import ProvenanceError, let_go
+from provenance.errors import ProvenanceError, release_frames
 from provenance.evidence.records import Evidence, EvidenceError
 from provenance.inputs import corpus
+from provenance.statistics import default_statistic
 from provenance.store.store import Store
 from provenance.vocabulary import (
     PERMUTATIONS,
@@ -106,29 +107,27 @@ class Executor:
                 self._evidence[comparison] = self._stored_evidence(comparison)
             except ProvenanceError as error:
                 # a pair's many tests ask for the same evidence: what cannot be had is tried once
-                let_go(error)
+                release_frames(error)
                 self._evidence[comparison] = error
             except KeyboardInterrupt as error:
-                let_go(error)  # a notebook keeps it
+                release_frames(error)  # a notebook keeps it
                 raise
-        found = self._evidence[comparison]
-        if isinstance(found, ProvenanceError):
-            raise found
-        return found
+        evidence = self._evidence[comparison]
+        if isinstance(evidence, ProvenanceError):
+            raise evidence
+        return evidence
 
     def has(self, comparison: Comparison) -> bool:
         """Whether the store holds the evidence; opens both models, and runs none."""
-        return (
-            self.store.get("evidence", self._fields(comparison, *self._pair(comparison)))
-            is not None
-        )
+        fields = self._fields(comparison, *self._pair(comparison))
+        return self.store.get("evidence", fields) is not None
 
     def ensure(self, comparison: Comparison) -> None:
-        """Have evidence in the store, and keep none of it in this process; raises as `evidence`."""
+        """Compute evidence into the store, and keep none of it in this process; raises as `evidence`."""
         self._stored_evidence(comparison)
 
     def remember(self, comparison: Comparison, error: ProvenanceError) -> None:
-        """Take over what another process met: `evidence` raises it, and does not try again."""
+        """Take over the error that another process met: `evidence` raises it, and does not try again."""
         self._evidence.setdefault(comparison, error)
 
     def captures(self, comparison: Comparison) -> tuple[Capture, ...]:
@@ -136,7 +135,7 @@ class Executor:
         return captures(comparison, *self._pair(comparison))
 
     def capture(self, capture: Capture) -> None:
-        """Have what a comparison needs of one model in the store.
+        """Compute into the store what a comparison needs of one model.
 
         Raises
         ------
@@ -160,10 +159,10 @@ class Executor:
         """
         models = self._pair(comparison)
         fields = self._fields(comparison, *models)
-        made = sorted(
+        digests = sorted(
             [model.digest, model.tokenizer_digest or "", model.spec.dtype or ""] for model in models
         )
-        return {**fields, "models": made, "device": None}
+        return {**fields, "models": digests, "device": None}
 
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
@@ -184,9 +183,9 @@ class Executor:
         try:
             return Evidence.from_json(entry.read_text(EVIDENCE))
         except EvidenceError as error:
-            there = f", and its like below {self.store.url}," if self.store.url else ""
+            shared = f", and its like below {self.store.url}," if self.store.url else ""
             raise EvidenceError(
-                f"{entry.path}: {error}; remove that folder{there} and run again"
+                f"{entry.path}: {error}; remove that folder{shared} and run again"
             ) from None
 
     def _fields(
@@ -207,8 +206,8 @@ class Executor:
     def _text_digest(self, inputs: InputsSpec) -> str:
         """Digest of the text that will be read, once for all pairs."""
         if inputs not in self._texts:
-            used = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
-            self._texts[inputs] = sha256(used.encode()).hexdigest()
+            text = corpus.for_tokens(inputs.text, inputs.tokens, inputs.seed)
+            self._texts[inputs] = sha256(text.encode()).hexdigest()
         return self._texts[inputs]
 
 
@@ -217,7 +216,7 @@ def compare(
     reference: str | PathLike[str] | ModelSpec,
     *,
     inputs: InputsSpec | None = None,
-    statistic: StatisticName = "match",
+    statistic: StatisticName | None = None,
     cross: bool = False,
     permutations: int = PERMUTATIONS,
     executor: Executor | None = None,
@@ -231,8 +230,9 @@ def compare(
         the model whose training the null hypothesis speaks of.
     inputs : InputsSpec, optional
         What both are fed; 4096 tokens of the standard library's sources by default.
-    statistic : str
-        A name of `provenance.statistics.REGISTRY`.
+    statistic : str, optional
+        A name of `provenance.statistics.REGISTRY`; by default "kinship", or "match" where a side is a
+        fingerprint, which carries no more.
     cross : bool
         Test every block of one against every block of the other (the paper's localized test), and
         find the best one-to-one map of blocks.
@@ -257,11 +257,11 @@ def compare(
     >>> evidence.log10_p < -100  # doctest: +SKIP
     True
     """
+    specs = as_spec(candidate), as_spec(reference)
     comparison = Comparison.of(
-        as_spec(candidate),
-        as_spec(reference),
+        *specs,
         inputs or InputsSpec(),
-        statistic,
+        statistic or default_statistic(*specs),
         cross=cross,
         permutations=permutations,
     )

@@ -1,7 +1,7 @@
 """Fingerprint bundles from the units of a model, and units of a model from its bundle.
 
-What `provenance.capture.units` is to a checkpoint's files, this is to a bundle: `BundleUnits` gives what a
-test is given of an MLP. Whether two sides may be compared at all is decided here, in `Meeting`.
+`BundleUnits` reads from a bundle what `provenance.capture.units` reads from a checkpoint. `BundlePair` says
+whether two sides may be compared at all, and on what.
 """
 
 from __future__ import annotations
@@ -54,25 +54,32 @@ def sketch_units(
     DegenerateError
         If a value is not finite.
     """
-    mlps: dict[str, tuple[BundledMLP, ...]] = {}
+    described: dict[str, tuple[BundledMLP, ...]] = {}
     tensors: dict[str, torch.Tensor] = {}
-    shapes = units.shape.mlps
-    for done, (block, found) in enumerate(shapes.items()):
-        on_progress(done, len(shapes))
-        made = [sketcher.of(units.block(block, place)) for place in range(len(found))]
-        mlps[str(block)] = tuple(
-            BundledMLP(mlp.label, mlp.units, len(one.live))
-            for mlp, one in zip(found, made, strict=True)
+    blocks = units.shape.mlps
+    for done, (block, mlps) in enumerate(blocks.items()):
+        on_progress(done, len(blocks))
+        sketches = [sketcher.of(units.block(block, place)) for place in range(len(mlps))]
+        described[str(block)] = tuple(
+            BundledMLP(mlp.label, mlp.units, len(sketch.live))
+            for mlp, sketch in zip(mlps, sketches, strict=True)
         )
-        for place, one in enumerate(made):
-            held = {"gate": one.gate.half(), "up": one.up.half(), "live": one.live}
-            held |= {"share": one.share}
-            tensors |= {tensor_name(block, place, part): x for part, x in held.items()}
-    on_progress(len(shapes), len(shapes))
-    return mlps, {name: tensor.contiguous() for name, tensor in tensors.items()}
+        for place, sketch in enumerate(sketches):
+            parts = {
+                "gate": sketch.gate.half(),
+                "up": sketch.up.half(),
+                "live": sketch.live,
+                "share": sketch.share,
+            }
+            tensors |= {
+                tensor_name(block, place, part): tensor.contiguous()
+                for part, tensor in parts.items()
+            }
+    on_progress(len(blocks), len(blocks))
+    return described, tensors
 
 
-def write_bundle(file: Path, said: Fingerprint, tensors: Mapping[str, torch.Tensor]) -> None:
+def write_bundle(file: Path, fingerprint: Fingerprint, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write a bundle, and move it into place when it is complete.
 
     Raises
@@ -83,7 +90,9 @@ def write_bundle(file: Path, said: Fingerprint, tensors: Mapping[str, torch.Tens
     try:
         write_whole(
             file,
-            lambda temporary: save_file(dict(tensors), temporary, metadata={KEY: said.to_json()}),
+            lambda temporary: save_file(
+                dict(tensors), temporary, metadata={KEY: fingerprint.to_json()}
+            ),
             mode=0o644,
         )
     except (OSError, SafetensorError) as error:
@@ -96,9 +105,9 @@ class BundleUnits:
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         assert checkpoint.bundle is not None
         self._file = checkpoint.folder
-        self._said = checkpoint.bundle
+        self._fingerprint = checkpoint.bundle
         self._device = device
-        self.shape = shape_of(self._said)
+        self.shape = shape_of(self._fingerprint)
 
     def block(self, index: int, place: int = 0) -> Sketch:
         """What the bundle holds of one MLP.
@@ -106,7 +115,7 @@ class BundleUnits:
         Raises
         ------
         BundleError
-            If its numbers are none that a model gives.
+            If no model gives its numbers.
         """
         parts = ("gate", "up", "live", "share")
         try:
@@ -116,43 +125,46 @@ class BundleUnits:
                 )
         except (SafetensorError, OSError) as error:
             raise SourceError(f"{self._file} cannot be read: {one_line(error)}") from None
-        units = self._said.mlps[str(index)][place].units
-        found = Sketch(units, live, gate.float(), up.float(), share, self._said.sketch is None)
-        wrong = _wrong(found)
-        if wrong is not None:
-            raise BundleError(f"{self._file}: the fingerprint is damaged at block {index}: {wrong}")
-        return found
+        units = self._fingerprint.mlps[str(index)][place].units
+        is_whole = self._fingerprint.sketch is None
+        sketch = Sketch(units, live, gate.float(), up.float(), share, is_whole)
+        damage = _damage(sketch)
+        if damage is not None:
+            raise BundleError(
+                f"{self._file}: the fingerprint is damaged at block {index}: {damage}"
+            )
+        return sketch
 
 
-def _wrong(found: Sketch) -> str | None:
-    """What no model gives, if anything is."""
+def _damage(sketch: Sketch) -> str | None:
+    """What in a sketch no model gives; None where there is nothing."""
     for name in ("gate", "up"):
-        lengths = getattr(found, name).norm(dim=1)
+        lengths = getattr(sketch, name).norm(dim=1)
         if not bool(((lengths - 1).abs() < LENGTH).all()):  # of NaN, neither
             return f"its {name} has units that are not of length 1"
-    live = found.live
-    if len(live) and not 0 <= int(live.min()) <= int(live.max()) < found.units:
-        return f"its live units are not all of {found.units}"
+    live = sketch.live
+    if len(live) and not 0 <= int(live.min()) <= int(live.max()) < sketch.units:
+        return f"its live units are not all of {sketch.units}"
     if not bool((live.diff() >= 0).all()):
         return "its live units are in no order"
-    share = found.share
+    share = sketch.share
     if not bool((torch.isfinite(share) & (share >= 0)).all()) or float(share.sum()) > 1 + LENGTH:
         return "what its units add is no share"
     return None
 
 
-def shape_of(said: Fingerprint) -> Shape:
+def shape_of(fingerprint: Fingerprint) -> Shape:
     """What the model is made of, as its bundle says."""
     mlps = {
-        int(block): tuple(MLPShape(mlp.label, mlp.units) for mlp in found)
-        for block, found in sorted(said.mlps.items(), key=lambda item: int(item[0]))
+        int(block): tuple(MLPShape(mlp.label, mlp.units) for mlp in block_mlps)
+        for block, block_mlps in sorted(fingerprint.mlps.items(), key=lambda item: int(item[0]))
     }
-    skipped = {int(block): what for block, what in said.skipped.items()}
-    return Shape(said.architecture, said.blocks, mlps, skipped, said.dtype)
+    skipped = {int(block): reason for block, reason in fingerprint.skipped.items()}
+    return Shape(fingerprint.architecture, fingerprint.blocks, mlps, skipped, fingerprint.dtype)
 
 
 @dataclass(frozen=True)
-class Meeting:
+class BundlePair:
     """Two sides of which one or both are bundles, and how their units are compared."""
 
     candidate: Checkpoint
@@ -160,29 +172,29 @@ class Meeting:
     sketcher: Sketcher
 
     @classmethod
-    def of(cls, candidate: Checkpoint, reference: Checkpoint) -> Meeting:
-        """Let two sides meet, on the fewer columns of the two.
+    def of(cls, candidate: Checkpoint, reference: Checkpoint) -> BundlePair:
+        """Pair two sides, on the fewer columns of the two.
 
         Raises
         ------
         BundleError
             If bundles are of other inputs, or made by another version.
         """
-        bundles = [side for side in (candidate, reference) if side.bundle is not None]
-        for side in bundles:
+        sides = [side for side in (candidate, reference) if side.bundle is not None]
+        for side in sides:
             _require_version(side)
-        said = [side.bundle for side in bundles if side.bundle is not None]
-        first, last = said[0].inputs, said[-1].inputs
-        if first.digest != last.digest or first.tokens != last.tokens:
+        fingerprints = [side.bundle for side in sides if side.bundle is not None]
+        first, last = fingerprints[0], fingerprints[-1]
+        fed = first.inputs
+        if (fed.digest, fed.tokens) != (last.inputs.digest, last.inputs.tokens):
             raise BundleError(
-                f"{bundles[0].source} and {bundles[1].source} are fingerprints of other inputs "
-                f"({_told(said[0])}; {_told(said[-1])}): make one again with the other's; tokenizers "
+                f"{sides[0].source} and {sides[1].source} are fingerprints of other inputs "
+                f"({_inputs_of(first)}; {_inputs_of(last)}): make one again with the other's; tokenizers "
                 f"that differ need {RANDOM_IDS}"
             )
-        sketches = [one.sketch for one in said if one.sketch is not None]
-        return cls(
-            candidate, reference, Sketcher(first.digest, first.tokens, min(sketches, default=None))
-        )
+        columns = [one.sketch for one in fingerprints if one.sketch is not None]
+        sketcher = Sketcher(fed.digest, fed.tokens, min(columns, default=None))
+        return cls(candidate, reference, sketcher)
 
     def units(
         self, entries: Sequence[Entry | None], device: str
@@ -220,17 +232,17 @@ class Meeting:
 
 def _require_version(side: Checkpoint) -> None:
     assert side.bundle is not None
-    ours = serves()
-    for name, version in ours.items():
-        theirs = side.bundle.serves.get(name)
-        if theirs != version:
+    for name, version in serves().items():
+        made_for = side.bundle.serves.get(name)
+        if made_for != version:
             raise BundleError(
-                f"{side.source} is a fingerprint for version {theirs} of {name}, and this is {version}: "
+                f"{side.source} is a fingerprint for version {made_for} of {name}, and this is {version}: "
                 "make it again with this version of provenance"
             )
 
 
-def _told(said: Fingerprint) -> str:
-    inputs = said.inputs
+def _inputs_of(fingerprint: Fingerprint) -> str:
+    """What the model was fed, in words."""
+    inputs = fingerprint.inputs
     fed = inputs.text if inputs.kind == "text" else f"random ids below {inputs.vocabulary}"
     return f"{inputs.tokens} tokens of {fed} by {inputs.sequence_length}, seed {inputs.seed}"

@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 class LiveUnits:
     """Activations of a model in memory; satisfies `provenance.comparison.blocks.Units`.
 
-    ``parameters`` are there where what the MLPs are fed was kept in the stead of their answers.
+    Without ``parameters``, ``kept`` holds what gate and up answer; with them, what the MLPs are fed.
     """
 
     def __init__(
         self,
-        found: Trace,
+        trace: Trace,
         dtype: str,
         kept: Mapping[str, torch.Tensor],
         parameters: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        self.shape = Shape.of(found, dtype)
-        self._trace = found
+        self.shape = Shape.of(trace, dtype)
+        self._trace = trace
         self._kept = kept
         self._parameters = parameters
 
@@ -88,7 +88,7 @@ def activations(model: nn.Module, batches: Iterable[Any], *, by_input: bool = Fa
         same batches in the same order.
     by_input : bool
         Keep what each MLP is fed, and the model's weights where they are, in place of what gate and up
-        put out: a third to an eighth of the memory, and of experts far less.
+        put out. That takes a third to an eighth of the memory, and far less where there are experts.
 
     Raises
     ------
@@ -99,20 +99,20 @@ def activations(model: nn.Module, batches: Iterable[Any], *, by_input: bool = Fa
     InputError
         If there is no batch, or one without token ids.
     """
-    found = find_mlps(model)
-    what = Recording(found, by_input)
-    place = next(model.parameters())
+    trace = find_mlps(model)
+    recording = Recording(trace, by_input)
+    parameter = next(model.parameters())
     sink = _Memory()
     for batch in batches:
-        arguments = {name: value.to(place.device) for name, value in _arguments(batch).items()}
+        arguments = {name: value.to(parameter.device) for name, value in _arguments(batch).items()}
         mask = arguments.get("attention_mask")
         sink.mask = None if mask is None else mask.reshape(-1).bool()
-        run_batch(model, what, arguments, sink)
+        run_batch(model, recording, arguments, sink)
     if not sink.parts:
         raise InputError("there is no batch to run the model on")
     kept = {key: torch.cat(parts) for key, parts in sink.parts.items()}
     parameters = dict(model.named_parameters()) if by_input else None
-    return LiveUnits(found, str(place.dtype).removeprefix("torch."), kept, parameters)
+    return LiveUnits(trace, str(parameter.dtype).removeprefix("torch."), kept, parameters)
 
 
 def _arguments(batch: Any) -> dict[str, torch.Tensor]:
@@ -148,9 +148,9 @@ def compare_units(
     ValueError
         If the statistic is not computed on activations.
     """
-    found = REGISTRY[statistic]
-    if found.basis != "activations":
+    row = REGISTRY[statistic]
+    if row.basis != "activations":
         raise ValueError(f"{statistic} is not computed on activations; use provenance.compare")
-    ready = found.load_preparation(), found.load_signature()
-    part = Component(statistic, found.load(), candidate, reference, *ready)
-    return compare_blocks([part], pairing, seed)
+    prepare, signature = row.load_preparation(), row.load_signature()
+    component = Component(statistic, row.load(), candidate, reference, prepare, signature)
+    return compare_blocks([component], pairing, seed)

@@ -74,13 +74,13 @@ def fingerprint(
 
     Examples
     --------
-    >>> said = fingerprint("quickstart/base", "base.safetensors")  # doctest: +SKIP
+    >>> made = fingerprint("quickstart/base", "base.safetensors")  # doctest: +SKIP
     >>> compare("quickstart/finetuned", "base.safetensors").log10_p < -100  # doctest: +SKIP
     True
     """
-    asked = inputs or InputsSpec()
+    spec = inputs or InputsSpec()
     path = Path(file)
-    _refuse(path, asked, vocabulary, sketch, name)
+    _require_possible(path, spec, vocabulary, sketch, name)
     run = executor or Executor()
     checkpoint = run.checkpoint(as_spec(model))
     if checkpoint.bundle is not None:
@@ -90,15 +90,15 @@ def fingerprint(
             f"{checkpoint.source} has {checkpoint.vocabulary} token ids, fewer than {vocabulary}: give a "
             "--vocabulary of at most that"
         )
-    fed = run.work.encoded.for_one(asked, checkpoint, vocabulary)
+    fed = run.work.encoded.for_one(spec, checkpoint, vocabulary)
     _write(run, checkpoint, fed, path, vocabulary or checkpoint.vocabulary, sketch, name)
     return read_fingerprint(path)
 
 
-def _refuse(
+def _require_possible(
     file: Path, inputs: InputsSpec, vocabulary: int | None, sketch: int | None, name: str | None
 ) -> None:
-    """Refuse what can never be made, before a model is looked for."""
+    """Raise BundleError where no model could be made into this fingerprint."""
     if file.suffix != SUFFIX:
         raise BundleError(f"{file}: a fingerprint's name ends in {SUFFIX}")
     if not file.parent.is_dir():
@@ -146,7 +146,7 @@ def _write(
             units, sketcher, lambda i, n: work.tell(Stage("sketch", checkpoint.source, i, n))
         )
     shape = units.shape
-    said = Fingerprint(
+    made = Fingerprint(
         source=visible(name or without_home(checkpoint.source))[:TEXT_LIMIT],
         digest=checkpoint.digest,
         weights_digest=checkpoint.weights_digest,
@@ -164,7 +164,7 @@ def _write(
         skipped={str(index): what for index, what in shape.skipped.items()},
         conversion=checkpoint.conversion,
     )
-    write_bundle(file, said, tensors)
+    write_bundle(file, made, tensors)
 
 
 def _inputs(fed: Inputs, vocabulary: int | None) -> BundledInputs:

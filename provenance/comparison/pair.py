@@ -14,13 +14,13 @@ from provenance.comparison.plan import captures, refusal, sampled
 from provenance.comparison.records import (
     imitates,
     inputs_record,
-    record,
-    sample_record,
+    model_record,
+    sample_details,
     versions,
 )
 from provenance.errors import DegenerateError
+from provenance.evidence.decide import aggregate
 from provenance.evidence.records import Evidence, InputsRecord, Pairing
-from provenance.evidence.verdict import aggregate
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import ROLES, Stage
 
@@ -78,8 +78,8 @@ class Pair:
             statistic=comparison.statistic,
             log10_p=result.log10_p,
             blocks=(),
-            candidate=record(candidate, None),
-            reference=record(reference, None),
+            candidate=model_record(candidate, None),
+            reference=model_record(reference, None),
             inputs=inputs_record(comparison.inputs, inputs),
             pairing="same-index",
             seed=seed,
@@ -94,7 +94,7 @@ class Pair:
     def _measure_blocks(self) -> Evidence:
         comparison = self.comparison
         inputs = self._inputs()
-        entries = self._entries()
+        entries = self._entries(inputs)
         settings = self.work.distillation if imitates(comparison) else None
         details = {} if settings is None else settings.details()
         fed = inputs_record(comparison.inputs, inputs, settings)
@@ -104,21 +104,21 @@ class Pair:
 
     def _measure_bundles(self) -> Evidence:
         from provenance.comparison.blocks import Component
-        from provenance.comparison.fingerprints import Meeting
+        from provenance.comparison.fingerprints import BundlePair
 
-        meeting = Meeting.of(self.candidate, self.reference)
-        entries = self._entries()
+        bundles = BundlePair.of(self.candidate, self.reference)
+        entries = self._entries(None)
         statistic = REGISTRY[self.comparison.statistic]
         with self.work.leased() as device:
-            candidate, reference = meeting.units(
+            candidate, reference = bundles.units(
                 [entries.get(("activations", role)) for role in ROLES], device
             )
-            prepare, signature = meeting.sketcher.prepare, statistic.load_signature()
+            prepare, signature = bundles.sketcher.prepare, statistic.load_signature()
             component = Component(
                 statistic.name, statistic.load(), candidate, reference, prepare, signature
             )
-            fed = meeting.inputs_record()
-            return self._compared([component], fed, fed.seed, device, meeting.details())
+            fed = bundles.inputs_record()
+            return self._compared([component], fed, fed.seed, device, bundles.details())
 
     def _inputs(self) -> Inputs | None:
         """Token ids for both models, or None where no statistic of the comparison runs a model."""
@@ -127,14 +127,15 @@ class Pair:
             return None
         return self.work.encoded.choose(self.comparison.inputs, self.candidate, self.reference)
 
-    def _entries(self) -> dict[tuple[Basis, Role], Entry]:
+    def _entries(self, inputs: Inputs | None) -> dict[tuple[Basis, Role], Entry]:
         """What the plan asks of either model, computed or found, by the basis and the role it serves."""
         by_spec = {model.spec: model for model in (self.candidate, self.reference)}
         entries: dict[tuple[Basis, Role], Entry] = {}
         for capture in dict.fromkeys(captures(self.comparison, self.candidate, self.reference)):
-            entry = self.work.capture(capture, by_spec[capture.model], by_spec[capture.partner])
-            for role, model in zip(ROLES, (self.candidate, self.reference), strict=True):
-                if model.spec == capture.model and capture.role in {None, role}:
+            model, partner = by_spec[capture.model], by_spec[capture.partner]
+            entry = self.work.capture(capture, model, partner, inputs)
+            for role, side in zip(ROLES, (self.candidate, self.reference), strict=True):
+                if side.spec == capture.model and capture.role in {None, role}:
                     entries[capture.basis, role] = entry
         return entries
 
@@ -150,7 +151,7 @@ class Pair:
         models = (self.candidate, self.reference)
         tensors = [
             ModelTensors(model) for model in models
-        ]  # both bases read one, which keeps its last
+        ]  # shared by bases: it keeps its last read
         active = [
             ActivationUnits(entries["activations", role].path, own, device)
             for role, own in zip(ROLES, tensors, strict=True)
@@ -210,8 +211,8 @@ class Pair:
             statistic=comparison.statistic,
             log10_p=aggregate(table.blocks),
             blocks=table.blocks,
-            candidate=record(self.candidate, shapes[0]),
-            reference=record(self.reference, shapes[1]),
+            candidate=model_record(self.candidate, shapes[0]),
+            reference=model_record(self.reference, shapes[1]),
             inputs=fed,
             pairing=pairing,
             seed=seed,
@@ -220,7 +221,7 @@ class Pair:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             cross=table.cross,
             alignment=table.alignment,
-            details={**details, **sample_record(rows, shapes[0])},
+            details={**details, **sample_details(rows, shapes[0])},
         )
 
     def _sampled_rows(

@@ -45,10 +45,21 @@ class PerModel:
 
         return lease(self.device, self.store.root / "locks")
 
-    def capture(self, capture: Capture, model: Checkpoint, partner: Checkpoint) -> Entry:
-        """What a comparison needs of one model; ``partner`` is the checkpoint of the capture's partner."""
+    def capture(
+        self,
+        capture: Capture,
+        model: Checkpoint,
+        partner: Checkpoint,
+        inputs: Inputs | None = None,
+    ) -> Entry:
+        """What a comparison needs of one model.
+
+        ``partner`` is the checkpoint of the capture's partner, and ``inputs`` are the pair's, where they
+        have been chosen already.
+        """
         if capture.role is None:
-            inputs = self.encoded.of_pair(capture.inputs, model, partner)
+            if inputs is None:
+                inputs = self.encoded.of_pair(capture.inputs, model, partner)
             return self.activations(model, inputs, gated=capture.gated)
         from provenance.statistics.generalized import seeds_of
 

@@ -52,37 +52,39 @@ def comparison_fields(
     }
 
 
-def sample_record(rows: tuple[int, ...] | None, candidate: Shape) -> dict[str, str]:
+def sample_details(rows: tuple[int, ...] | None, candidate: Shape) -> dict[str, str]:
     """What evidence says of a sample of blocks; nothing where all were tested."""
     if rows is None:
         return {}
     return {"sample": f"blocks {', '.join(map(str, rows))} of {candidate.blocks}"}
 
 
-def record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
-    """The record of a model; what a statistic that looks at no block leaves open is in its config."""
+def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
+    """The record of a model; without a shape, what its configuration says."""
     skipped = {} if shape is None else shape.skipped
-    said = checkpoint.bundle
+    bundle = checkpoint.bundle
     return ModelRecord(
-        source=without_home(checkpoint.source if said is None else f"fingerprint of {said.source}"),
+        source=without_home(
+            checkpoint.source if bundle is None else f"fingerprint of {bundle.source}"
+        ),
         digest=checkpoint.digest,
         architecture=checkpoint.architecture if shape is None else shape.architecture,
         blocks=(checkpoint.blocks or 0) if shape is None else shape.blocks,
         parameters=checkpoint.parameters,
         dtype=(checkpoint.spec.dtype or "as stored") if shape is None else shape.dtype,
         skipped={str(index): what for index, what in skipped.items()},
-        weights_digest=checkpoint.weights_digest if said is None else None,
+        weights_digest=checkpoint.weights_digest if bundle is None else None,
         conversion=checkpoint.conversion,
         pickle=checkpoint.pickle,
         remote_code=checkpoint.remote_code,
-        claimed=None if said is None else said.digest,
+        claimed=None if bundle is None else bundle.digest,
     )
 
 
 def inputs_record(
     asked: InputsSpec, inputs: Inputs | None, imitated: DistillSettings | None = None
 ) -> InputsRecord:
-    """What both models were fed; None where no model was run on tokens."""
+    """The record of what both models were fed; ``inputs`` are None where no model was run on tokens."""
     if inputs is None:
         note = "no model was run: the statistic reads weights alone"
         if imitated is not None:
@@ -101,14 +103,12 @@ def inputs_record(
 
 
 def versions() -> dict[str, str]:
-    """Versions of what measures."""
-    names = {"provenance": "pytest-provenance", "torch": "torch", "transformers": "transformers"}
-    names |= {"numpy": "numpy", "scipy": "scipy"}
-    found = {short: _version(name) for short, name in names.items()}
-    return found | {"python": python_version()}
+    """Versions of this package, of the libraries that compute its numbers, and of Python."""
+    libraries = {name: _version(name) for name in ("torch", "transformers", "numpy", "scipy")}
+    own = {"provenance": _version("pytest-provenance")}
+    return own | libraries | {"python": python_version()}
 
 
-@cache
+@cache  # looking for one lists all that is installed
 def _version(package: str) -> str:
-    """Version of what this process has loaded; to look for it lists all that is installed."""
     return version(package)

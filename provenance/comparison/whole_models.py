@@ -39,8 +39,8 @@ LOSS_TOKENS = 1024
 class PairResult:
     """What a statistic of two whole models found.
 
-    ``value`` is the statistic's own number (larger is more alike, but for `jsd`); ``log10_p`` is None
-    where it has no p-value. ``permutations`` is PERMTEST's T. ``details`` holds what explains it.
+    ``value`` is the statistic's own number: larger is more alike, and of `jsd` smaller is. ``log10_p`` is
+    None where the statistic has no p-value. ``permutations`` is PERMTEST's T. ``details`` explains both.
     """
 
     value: float | None
@@ -116,14 +116,13 @@ def _jsd(given: PairInputs) -> PairResult:
 def _logits(model: Any, sequence: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         ids = sequence[None].to(next(model.parameters()).device)
-        logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits[
-            0
-        ]  # (length, vocabulary)
+        output = model(input_ids=ids, use_cache=False)
+    logits: torch.Tensor = output.logits[0]  # (length, vocabulary)
     return logits
 
 
 def _mode_connectivity(given: PairInputs) -> PairResult:
-    """Loss on the midpoint; PERMTEST moves the reference, whose own loss that leaves alone."""
+    """Loss on the midpoint. PERMTEST permutes the reference, which leaves the reference's loss alone."""
     assert given.inputs is not None
     model = load_model(given.candidate, given.device, "float32")
     candidate = dict(model.named_parameters())
@@ -154,11 +153,11 @@ def _loss(model: Any, parameters: Parameters, sequences: list[torch.Tensor]) -> 
     with torch.no_grad():
         for sequence in sequences:
             ids = sequence[None].to(next(iter(parameters.values())).device)
-            called = torch.func.functional_call(
+            output = torch.func.functional_call(
                 model, dict(parameters), kwargs={"input_ids": ids, "use_cache": False}
             )
-            losses = functional.cross_entropy(called.logits[0, :-1].float(), ids[0, 1:])
-            total += float(losses) * (len(sequence) - 1)
+            loss = functional.cross_entropy(output.logits[0, :-1].float(), ids[0, 1:])
+            total += float(loss) * (len(sequence) - 1)
             count += len(sequence) - 1
     return total / max(count, 1) if math.isfinite(total) else math.nan
 

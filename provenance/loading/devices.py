@@ -19,7 +19,7 @@ import psutil
 import torch
 from filelock import FileLock, Timeout
 
-from provenance.errors import DeviceError, ProvenanceError, let_go
+from provenance.errors import DeviceError, ProvenanceError, release_frames
 from provenance.store.files import make_folder
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _cleared(device: str) -> Iterator[None]:
 
 
 def _free(error: BaseException) -> None:
-    let_go(error)
+    release_frames(error)
     gc.collect()  # the hooks of a model that is run from disk know it
 
 

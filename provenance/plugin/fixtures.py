@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provenance.plugin import options
-from provenance.plugin.precompute import tell
+from provenance.plugin.precompute import remember_failures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[Executor]:
     """Executor of the pytest session, on the device and with the store of the command line.
 
-    A model is loaded and run forward once, its activations kept in the store, and let go at once::
+    It loads a model and runs it forward once, keeps its activations in the store, and frees it at once::
 
         from provenance import compare
 
@@ -32,6 +32,6 @@ def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> I
 
     progress = Progress(pytestconfig)
     executor = options.executor_of(pytestconfig, progress)
-    tell(executor, pytestconfig, [item.nodeid for item in request.session.items])
+    remember_failures(executor, pytestconfig, [item.nodeid for item in request.session.items])
     yield executor
     progress.clear()

@@ -6,6 +6,8 @@ import os
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
+from provenance._text import is_url
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -148,7 +150,7 @@ def store_of(config: pytest.Config) -> Store:
     from provenance.store.store import Store
 
     chosen = _option(config, "store")
-    return Store(chosen if chosen is not None and _is_url(chosen) else _path(config, "store"))
+    return Store(chosen if chosen is not None and is_url(chosen) else _path(config, "store"))
 
 
 def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None) -> Executor:
@@ -157,10 +159,6 @@ def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None)
 
     device = config.getoption("--provenance-device")
     return Executor(store_of(config), device, on_stage, memory=memory(config))
-
-
-def _is_url(place: str) -> bool:
-    return "://" in place
 
 
 def evidence_folder(config: pytest.Config) -> Path | None:
@@ -208,7 +206,7 @@ def validate(config: pytest.Config) -> None:
         In one line.
     """
     sizes = (_option(config, "memory"), _option(config, "resident"))
-    distant = _is_url(_option(config, "store") or os.environ.get("PROVENANCE_STORE", ""))
+    distant = is_url(_option(config, "store") or os.environ.get("PROVENANCE_STORE", ""))
     plain = backend(config) == LOCAL and not distant
     if sizes == (MEMORY, None) and plain:
         return  # parsing imports what most runs of pytest do not need

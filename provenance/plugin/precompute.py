@@ -1,7 +1,7 @@
-"""Has the evidence on all collected claims computed before the first is judged, where a cluster does it.
+"""Computes the evidence of all collected tests before the first one runs, where a cluster does it.
 
-Without xdist that is after collection. With it the process that reports to the user collects nothing: it
-reads what its workers collected off their node ids, before it hands out the first test.
+Without xdist this happens after collection. With xdist, the process that reports to the user collects
+nothing: it reads from node ids what its workers collected, before it hands out the first test.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from provenance.suite.read import Claim, Suite
 
 FAILURES = "provenance_failures"
-"""Under this name xdist's workers are told of a file with what the cluster could not compute."""
+"""Name of the worker input that holds the path of the file of failures."""
 
-_FAILED = pytest.StashKey[dict[str, "ProvenanceError"]]()
+_FAILURES = pytest.StashKey[dict[str, "ProvenanceError"]]()
 
 
-class Ahead:
+class Precompute:
     """A plugin object of the process that reports to the user."""
 
     def __init__(self, backend: str) -> None:
@@ -40,7 +40,7 @@ class Ahead:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Run the plan of what this process collected, unless pytest will run no test of it."""
-        if runs_tests(session):
+        if _runs_tests(session):
             self._run(session.config, [item.nodeid for item in session.items])
 
     @pytest.hookimpl(optionalhook=True)
@@ -52,7 +52,7 @@ class Ahead:
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
         """Run the plan of what the workers of xdist collected, all of them the same.
 
-        They run their tests whatever mistakes were collected besides.
+        They run their tests even where some files could not be collected.
         """
         self._run(node.config, ids)
 
@@ -72,41 +72,44 @@ class Ahead:
         from provenance.errors import ProvenanceError
         from provenance.plugin.progress import Progress
 
-        plan, progress = planned(config, ids), Progress(config)
+        progress = Progress(config)
         try:
-            failures = run_plan(plan, options.executor_of(config, None), self._backend, progress)
+            errors = run_plan(
+                plan_of(config, ids), options.executor_of(config, None), self._backend, progress
+            )
         except ProvenanceError as error:
             raise pytest.UsageError(str(error)) from None
         finally:
             progress.clear()
-        found = {_key(comparison): error for comparison, error in failures.items()}
-        config.stash[_FAILED] = found
-        told = {key: [type(error).__name__, str(error)] for key, error in found.items()}
-        self._file.write_text(json.dumps(told), encoding="utf-8")
+        failures = {_key(comparison): error for comparison, error in errors.items()}
+        config.stash[_FAILURES] = failures
+        written = {key: [type(error).__name__, str(error)] for key, error in failures.items()}
+        self._file.write_text(json.dumps(written), encoding="utf-8")
 
 
-def tell(executor: Executor, config: pytest.Config, ids: Iterable[str]) -> None:
-    """Tell an executor what could not be computed of the tests with these ids."""
-    failed = _failures(config)
-    if not failed:
+def remember_failures(executor: Executor, config: pytest.Config, ids: Iterable[str]) -> None:
+    """Let an executor remember what could not be computed for the tests with these ids."""
+    failures = _failures(config)
+    if not failures:
         return
-    for comparison in planned(config, ids).comparisons:
-        error = failed.get(_key(comparison))
+    for comparison in plan_of(config, ids).comparisons:
+        error = failures.get(_key(comparison))
         if error is not None:
             executor.remember(comparison, error)
 
 
 def _failures(config: pytest.Config) -> dict[str, ProvenanceError]:
-    named: str | None = getattr(config, "workerinput", {}).get(FAILURES)
-    if named is None:
-        return config.stash.get(_FAILED, {})
+    """Errors of this process, or from the file that a worker of xdist is told of, by `_key`."""
+    file: str | None = getattr(config, "workerinput", {}).get(FAILURES)
+    if file is None:
+        return config.stash.get(_FAILURES, {})
     from provenance.errors import retold
 
     try:
-        told: dict[str, tuple[str, str]] = json.loads(Path(named).read_text(encoding="utf-8"))
+        written: dict[str, tuple[str, str]] = json.loads(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:  # a worker on another machine: it meets them by itself
         return {}
-    return {key: retold(kind, text) for key, (kind, text) in told.items()}
+    return {key: retold(kind, text) for key, (kind, text) in written.items()}
 
 
 def _key(comparison: Comparison) -> str:
@@ -116,15 +119,15 @@ def _key(comparison: Comparison) -> str:
     return digest_of(asdict(comparison))
 
 
-def runs_tests(session: pytest.Session) -> bool:
+def _runs_tests(session: pytest.Session) -> bool:
     """Whether pytest goes on to tests: not for a list of them, nor after mistakes in collected files."""
     option = session.config.option
     mistaken = session.testsfailed and not option.continue_on_collection_errors
     return not (option.collectonly or mistaken)
 
 
-def planned(config: pytest.Config, ids: Iterable[str]) -> Plan:
-    """What tests with these ids need computed, in their order, controls included."""
+def plan_of(config: pytest.Config, ids: Iterable[str]) -> Plan:
+    """The comparisons that tests with these ids need, in their order, controls included."""
     from provenance.comparison.plan import Plan, needs
     from provenance.plugin.cases import tested_claims
     from provenance.suite.read import load

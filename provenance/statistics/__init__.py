@@ -20,6 +20,7 @@ from provenance.statistics.registry import (
     Preparation,
     Signature,
     Statistic,
+    default_statistic,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "Preparation",
     "Signature",
     "Statistic",
+    "default_statistic",
 ]

@@ -10,6 +10,8 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from provenance.vocabulary import DEFAULT_STATISTIC, FINGERPRINT_SUFFIX
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from provenance.vocabulary import Disguise, Role, StatisticName
+
+
+class Located(Protocol):
+    """A model that may lie at a path, of this machine."""
+
+    @property
+    def path(self) -> str | None: ...  # noqa: D102
+
 
 Basis = Literal["activations", "functions", "weights", "models"]
 """What a statistic is computed on: activations of blocks on the suite's inputs, the functions that MLPs
@@ -258,7 +268,20 @@ WITHOUT_P = frozenset(row.name for row in _ROWS if row.null is None)
 """Statistics that have no p-value, and decide no claim."""
 BUNDLED = frozenset(row.name for row in _ROWS if row.on_fingerprints)
 """Statistics that need no more of a model than its fingerprint holds."""
+FINGERPRINT_STATISTIC: StatisticName = "match"
+"""What is computed where a side is a fingerprint and no statistic is named."""
 UNIFORM = frozenset(
     row.name for row in _ROWS if all(part.null == "spearman" for part in row.components())
 )
 """Statistics whose p-values of single blocks, or those of their parts, are uniform under the null."""
+
+
+def default_statistic(candidate: Located, reference: Located) -> StatisticName:
+    """The statistic of a pair that names none.
+
+    That is `DEFAULT_STATISTIC`, or `FINGERPRINT_STATISTIC` where a side is a fingerprint, which is told
+    by the suffix of its path.
+    """
+    paths = (candidate.path or "", reference.path or "")
+    is_fingerprint = any(path.endswith(FINGERPRINT_SUFFIX) for path in paths)
+    return FINGERPRINT_STATISTIC if is_fingerprint else DEFAULT_STATISTIC

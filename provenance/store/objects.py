@@ -45,11 +45,6 @@ PAUSE = 0.5
 _USER = re.compile(r"://[^/\s@]*@")
 
 
-def is_url(place: str) -> bool:
-    """Whether a place is named by a URL and not by a path."""
-    return "://" in place
-
-
 def check_url(url: str, known: Collection[str], what: str, error: type[ProvenanceError]) -> None:
     """Look whether a URL may be opened, without opening it.
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import platformdirs
 from filelock import Timeout
 
+from provenance._text import is_url
 from provenance.errors import StoreError
 from provenance.store.entry import (
     JSON,
@@ -43,7 +44,7 @@ from provenance.store.entry import (
 from provenance.store.files import file_sha256, file_state, folder_bytes
 from provenance.store.folder import Shelf
 from provenance.store.notes import DistantNotes, FolderNotes
-from provenance.store.objects import Objects, is_url
+from provenance.store.objects import Objects
 from provenance.store.shared import Distant, same
 
 if TYPE_CHECKING:

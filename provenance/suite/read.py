@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from provenance.errors import Problem, SuiteError
+from provenance.statistics import default_statistic
 from provenance.suite.trees import nodes
 from provenance.suite.yaml12 import Document, Mark, read
 from provenance.suite.yaml_limits import MAX_BYTES, position
 from provenance.vocabulary import (
     DEFAULT_ALPHA,
-    DEFAULT_STATISTIC,
     PERMUTATIONS,
     Inconclusive,
     InputsSpec,
@@ -321,7 +321,8 @@ def absolute(path: str, folder: Path) -> str:
 
 def _statistics(pair: PairDocument, suite: SuiteDocument) -> list[StatisticName]:
     """The statistics of a pair, each of them a claim."""
-    named = _first(pair.statistic, suite.defaults.statistic, DEFAULT_STATISTIC)
+    default = default_statistic(suite.models[pair.candidate], suite.models[pair.reference])
+    named = _first(pair.statistic, suite.defaults.statistic, default)
     return named if isinstance(named, list) else [named]
 
 

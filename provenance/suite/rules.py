@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from provenance._text import is_url
 from provenance.statistics import DISTANCES, WITHOUT_P
 from provenance.suite.messages import NO_PAIRS, describe
 from provenance.suite.trees import kin, nodes
@@ -106,7 +107,7 @@ def _model_problems(document: Document, path: YamlPath, model: Any) -> Iterator[
     if "revision" in model and "repo" not in model:
         what = "'revision' belongs to a repo: remove it, or give repo"
         yield document.key_problem((*path, "revision"), what)
-    if "://" in str(model.get("path", "")):
+    if is_url(str(model.get("path", ""))):
         what = f"path is a URL: write url: {shown(str(model['path']))}"
         yield document.key_problem((*path, "path"), what)
     if "recipe" in model:

@@ -9,8 +9,8 @@ import pytest
 
 from provenance import Executor, InputsSpec, ModelSpec, Store
 from provenance.cluster import check_backend, driver, run_plan, tasks
-from provenance.cluster.needs import Capacity, Needs, Rules
-from provenance.cluster.raying import Ended, Tasks
+from provenance.cluster.ray_backend import Ended, Tasks
+from provenance.cluster.resources import Capacity, Requests, Resources
 from provenance.comparison.plan import Comparison, Plan
 from provenance.errors import (
     DegenerateError,
@@ -47,8 +47,8 @@ def measured(computed):
 # what a task asks for
 
 
-def rules(*nodes, device="auto", resident=None):
-    return Rules(Capacity.of(nodes), device, Memory(working=2 * GIB, resident=resident))
+def requests(*nodes, device="auto", resident=None):
+    return Requests(Capacity.of(nodes), device, Memory(working=2 * GIB, resident=resident))
 
 
 def sized(gib, dtype=None):
@@ -57,36 +57,36 @@ def sized(gib, dtype=None):
 
 
 def test_without_a_gpu_a_run_asks_for_a_cpu_a_gibibyte_and_for_its_weights():
-    assert rules(BIG).running([sized(6)]) == Needs(6, 0, 8 * GIB)
-    assert rules(BIG).running([sized(6, "bfloat16")]) == Needs(3, 0, 5 * GIB)
-    assert rules(BIG).running([sized(6), sized(2)]) == Needs(8, 0, 10 * GIB)
+    assert requests(BIG).running([sized(6)]) == Resources(6, 0, 8 * GIB)
+    assert requests(BIG).running([sized(6, "bfloat16")]) == Resources(3, 0, 5 * GIB)
+    assert requests(BIG).running([sized(6), sized(2)]) == Resources(8, 0, 10 * GIB)
 
 
 def test_with_gpus_a_run_asks_for_one_and_comparing_for_a_cpu():
-    both = rules(BIG, GPU)
-    assert both.running([sized(6)]) == Needs(1, 1, 5 * GIB)  # of half the width there
-    assert both.matching() == Needs(1, 0, 2 * GIB)
-    assert both.opening() == Needs(1)
-    assert rules(BIG, GPU, device="cpu").running([sized(6)]).gpus == 0
+    both = requests(BIG, GPU)
+    assert both.running([sized(6)]) == Resources(1, 1, 5 * GIB)  # of half the width there
+    assert both.matching() == Resources(1, 0, 2 * GIB)
+    assert both.opening() == Resources(1)
+    assert requests(BIG, GPU, device="cpu").running([sized(6)]).gpus == 0
 
 
 def test_where_the_device_asked_for_is_a_gpu_every_task_asks_for_one():
-    only = rules(BIG, GPU, device="cuda")
+    only = requests(BIG, GPU, device="cuda")
     assert [n.gpus for n in (only.opening(), only.running([sized(1)]), only.matching())] == [1] * 3
 
 
 def test_nothing_is_asked_for_that_no_node_has():
-    assert rules(BIG).running([sized(600)]) == Needs(16, 0, 64 * GIB)
-    assert rules(BIG, GPU).running([sized(600)]) == Needs(1, 1, 32 * GIB)
-    assert rules(BIG, resident=4 * GIB).running([sized(600)]) == Needs(4, 0, 6 * GIB)
-    assert rules({"CPU": 0.0}).opening() == Needs(1)  # one may join
+    assert requests(BIG).running([sized(600)]) == Resources(16, 0, 64 * GIB)
+    assert requests(BIG, GPU).running([sized(600)]) == Resources(1, 1, 32 * GIB)
+    assert requests(BIG, resident=4 * GIB).running([sized(600)]) == Resources(4, 0, 6 * GIB)
+    assert requests({"CPU": 0.0}).opening() == Resources(1)  # one may join
 
 
 def test_a_device_that_a_cluster_cannot_give_is_refused():
     with pytest.raises(DeviceError, match="'cuda:1': on a cluster Ray chooses the GPU"):
-        rules(GPU, device="cuda:1")
+        requests(GPU, device="cuda:1")
     with pytest.raises(DeviceError, match="no node of the cluster has a GPU"):
-        rules(BIG, device="cuda")
+        requests(BIG, device="cuda")
 
 
 # what must be captured
@@ -204,7 +204,7 @@ def plan(family):
 
 def run(plan, executor, tasks):
     told = []
-    started = driver._Run(plan, executor, tasks, rules(BIG, device="cpu"))
+    started = driver._Run(plan, executor, tasks, requests(BIG, device="cpu"))
     return started.failures_of("here", told.append), told
 
 
@@ -260,7 +260,7 @@ def test_a_mistake_of_ours_is_left_to_who_judges(family, token, executor):
     pair = compared(family.kin, family.base)
 
     def fate(task):
-        return Ended(task, None, ours=True) if isinstance(task, ModelSpec) else None
+        return Ended(task, None, is_bug=True) if isinstance(task, ModelSpec) else None
 
     assert run(Plan.of([pair]), executor, Disorderly(executor, token, 0, fate))[0] == {}
     assert not executor.has(pair)
@@ -352,7 +352,7 @@ def test_what_a_task_gives_is_told_from_how_it_died(executor, token):
     ray = Stub((None, "a"), (SourceError("not there"), "b"), lost, bug)
     given = Tasks(ray, tasks.Settings.of(executor, token))
     for index in range(4):
-        given.submit(spec(f"m{index}"), Needs(2, index % 2, 5 * GIB))
+        given.submit(spec(f"m{index}"), Resources(2, index % 2, 5 * GIB))
     found = {one.task.path: one for one in given.ended()}
     assert len(given) == 0
     assert (found["m0"].ok, found["m0"].node) == (True, "a")
@@ -360,7 +360,7 @@ def test_what_a_task_gives_is_told_from_how_it_died(executor, token):
     assert isinstance(found["m2"].error, DeviceError)
     says = "path:m2: its task died on the cluster, 4 times: it was killed"
     assert str(found["m2"].error) == says
-    assert (found["m3"].ours, found["m3"].ok, found["m3"].error) == (True, False, None)
+    assert (found["m3"].is_bug, found["m3"].ok, found["m3"].error) == (True, False, None)
     assert [one["num_gpus"] for one in ray.asked] == [0, 1, 0, 1]
     assert {(one["num_cpus"], one["memory"], one["max_retries"]) for one in ray.asked} == {
         (2, 5 * GIB, 3)
@@ -369,7 +369,7 @@ def test_what_a_task_gives_is_told_from_how_it_died(executor, token):
 
 def test_a_node_that_cannot_be_used_ends_the_plan(executor, token):
     given = Tasks(Stub((tasks.UnlikeError("other versions"), "a")), None)
-    given.submit(spec("m0"), Needs(1))
+    given.submit(spec("m0"), Resources(1))
     with pytest.raises(tasks.UnlikeError, match="other versions"):
         list(given.ended())
 
@@ -378,7 +378,7 @@ def test_cancelled_tasks_that_go_on_are_killed_and_those_that_wait_come_first():
     ray = Stub(None, None)
     given = Tasks(ray, None)
     for index in range(2):
-        given.submit(spec(f"m{index}"), Needs(1))
+        given.submit(spec(f"m{index}"), Resources(1))
     given.cancel()
     assert ray.cancelled == [(1, False), (0, False), (1, True)]
     assert len(given) == 0

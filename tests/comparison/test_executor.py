@@ -33,7 +33,7 @@ def test_three_models_and_three_pairs_take_three_forward_passes(store, family):
 
 
 def test_a_text_is_encoded_once_with_each_models_tokenizer(store, family, monkeypatch):
-    from provenance.capture import units as measure
+    from provenance.inputs import encoded as measure
 
     loaded = []
     load = measure.load_tokenizer
@@ -130,7 +130,7 @@ def test_evidence_says_what_it_was_measured_from(store, family):
     assert evidence.candidate.architecture == "LlamaForCausalLM"
     assert evidence.inputs.text == "stdlib"
     assert evidence.device == "cpu"
-    assert json.loads(evidence.to_json())["statistic"] == "match"
+    assert json.loads(evidence.to_json())["statistic"] == "kinship"
 
 
 def test_a_function_preserving_disguise_is_found_and_costs_no_agreement(store, family, tmp_path):

@@ -233,7 +233,7 @@ def test_a_narrower_model_is_found_with_its_units(family, store, tmp_path):
 
 
 def test_whole_answers_give_what_the_models_give(family, bundles, store):
-    exact = measured(store, family.kin, family.base, inputs=INPUTS)
+    exact = measured(store, family.kin, family.base, inputs=INPUTS, statistic="match")
     for evidence in (
         measured(store, bundles("kin", sketch=None), family.base),
         measured(store, family.kin, bundles("base", sketch=None)),

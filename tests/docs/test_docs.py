@@ -22,7 +22,7 @@ from provenance.plugin import hookspecs, options
 from provenance.recipes.quickstart import QUICKSTART
 from provenance.statistics import REGISTRY
 from provenance.suite import read as suite
-from provenance.suite.registry_schema import RegistryDocument
+from provenance.suite.schema import RegistryDocument
 from provenance.vocabulary import RELATIONSHIPS, STATISTICS
 from tests.support.places import ROOT
 

@@ -13,7 +13,7 @@ import torch
 from provenance import Executor, InputsSpec, ModelSpec, Results, Store
 from provenance.attest import read_statement
 from provenance.comparison.plan import Comparison
-from provenance.errors import DegenerateError, DeviceError, let_go
+from provenance.errors import DegenerateError, DeviceError, release_frames
 from provenance.vocabulary import DistillSettings, Memory
 
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
@@ -109,7 +109,7 @@ def failing(where, kind, text):
     [
         (FORWARD, "match", "not even one"),
         ("provenance.capture.proxies.distil", "generalized", "the memory of cpu is too small"),
-        ("provenance.comparison.blocks._test_all", "match", "the memory of cpu is too small"),
+        ("provenance.comparison.blocks._test_blocks", "match", "the memory of cpu is too small"),
     ],
 )
 def test_an_error_is_kept_and_the_models_are_not(
@@ -158,7 +158,7 @@ def test_what_led_to_an_error_is_let_go_with_it():
         with pytest.raises(DegenerateError) as kept:
             outer(cause=cause)
         assert held[0]() is not None
-        let_go(kept.value)
+        release_frames(kept.value)
         assert held[0]() is None
         assert "inner" in "".join(traceback.format_exception(kept.value)) or not cause
 

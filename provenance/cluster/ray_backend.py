@@ -18,15 +18,15 @@ from provenance.vocabulary import ModelSpec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from provenance.cluster.needs import Needs
+    from provenance.cluster.resources import Resources
 
 RETRIES = 3
-"""How often a task is begun again whose node or process died."""
+"""How often a task whose node or process died is begun again."""
 
 WINDOW = 5000
-"""How many tasks Ray is given before some have ended: a plan may have a million."""
+"""Most tasks that Ray is given at once: a plan may have a million."""
 
-KNOCK_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 
 GRACE_SECONDS = 10.0
 """How long cancelled tasks have to clear up what they were writing."""
@@ -54,7 +54,7 @@ def connected(address: str | None) -> Iterator[Any]:
         return
     try:
         if address is not None:
-            _knock(address)
+            _require_answer(address)
         with quiet():
             ray.init(
                 address,
@@ -64,35 +64,33 @@ def connected(address: str | None) -> Iterator[Any]:
                 log_to_driver=False,
             )
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        said = str(error).strip().partition("\n")[0]
-        raise ProvenanceError(
-            f"no Ray at {address or 'this machine'}: {said or type(error).__name__}"
-        ) from None
+        reason = _first_line(error) or type(error).__name__
+        raise ProvenanceError(f"no Ray at {address or 'this machine'}: {reason}") from None
     try:
         yield ray
     finally:
         ray.shutdown()
 
 
-def _knock(address: str) -> None:
+def _require_answer(address: str) -> None:
     """Raise OSError where nothing answers: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+    socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A task that has ended on a node; ``ours`` says that what it raised is no user's to mend."""
+    """A task that has ended on a node; ``is_bug`` says that it raised what no user can mend."""
 
     task: Task
     node: str | None
     error: ProvenanceError | None = None
-    ours: bool = False
+    is_bug: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether its result is in the store."""
-        return self.error is None and not self.ours
+        return self.error is None and not self.is_bug
 
 
 class Tasks:
@@ -110,11 +108,11 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._running)
 
-    def submit(self, task: Task, needs: Needs, near: str | None = None) -> None:
-        """Hand a task to Ray, to be run on the node `near`, or another where that is busy or gone."""
+    def submit(self, task: Task, resources: Resources, near: str | None = None) -> None:
+        """Hand a task to Ray, for the node ``near``, or another where that one is busy or gone."""
         options: dict[str, Any] = {
-            "num_cpus": needs.cpus,
-            "memory": needs.memory or None,
+            "num_cpus": resources.cpus,
+            "memory": resources.memory or None,
             "name": f"provenance {_verb(task)}",
         }
         if near is not None:
@@ -124,11 +122,11 @@ class Tasks:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
                 near, soft=True, _spill_on_unavailable=True
             )
-        function = self._on_gpu if needs.gpus else self._on_cpu
+        function = self._on_gpu if resources.gpus else self._on_cpu
         self._running[function.options(**options).remote(self._settings, task)] = task
 
     def ended(self) -> Iterator[Ended]:
-        """What has ended since; waits for the first.
+        """The tasks that have ended since the last call; waits for the first.
 
         Raises
         ------
@@ -146,20 +144,22 @@ class Tasks:
         try:
             error, node = self._ray.get(ref)
         except errors.RayTaskError:
-            return Ended(task, None, ours=True)
+            return Ended(task, None, is_bug=True)
         except errors.RayError as lost:
-            said = str(lost).strip().partition("\n")[0]
-            what = f"{_subject(task)}: its task died on the cluster, {RETRIES + 1} times: {said}"
-            return Ended(task, None, DeviceError(what))
+            message = (
+                f"{_subject(task)}: its task died on the cluster, {RETRIES + 1} times: "
+                f"{_first_line(lost)}"
+            )
+            return Ended(task, None, DeviceError(message))
         if isinstance(error, UnlikeError):
             raise error
         return Ended(task, node, error)
 
     def cancel(self) -> None:
-        """End all tasks: those that run are interrupted, then killed where they go on.
+        """End all tasks: interrupt those that run, then kill those that go on.
 
-        Those that wait come first: a process that an interrupt sets free takes the next that waits, and Ray
-        2.60 aborts the whole program where a task is cancelled in the moment in which it is handed over.
+        Waiting tasks are cancelled before running ones. A process that an interrupt sets free takes the
+        next task, and Ray 2.60 aborts the whole program where it cancels a task at the moment of hand-over.
         """
         left = list(reversed(self._running))
         for force in (False, True):
@@ -182,6 +182,10 @@ def _node() -> str:
     import ray
 
     return str(ray.get_runtime_context().get_node_id())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _verb(task: Task) -> str:

@@ -1,0 +1,52 @@
+"""The options of an executor: where a command computes, in how much memory, and with what store."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import provenance
+from provenance.cli._options import DEVICE, MEMORY, QUIET, RESIDENT, STORE
+from provenance.cli._progress import progress
+from provenance.vocabulary import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from provenance import Executor
+
+    OpenExecutor = Callable[[], AbstractContextManager[Executor]]
+
+Answer = TypeVar("Answer")
+
+
+def with_executor(command: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Add the options to a command, which gets ``open_executor``: progress shows while that is open."""
+
+    @DEVICE
+    @MEMORY
+    @RESIDENT
+    @STORE
+    @QUIET
+    @wraps(command)
+    def with_options(
+        *arguments: Any,
+        device: str,
+        memory: int,
+        resident: int | None,
+        store: Path | str | None,
+        quiet: bool,
+        **options: Any,
+    ) -> Answer:
+        @contextmanager
+        def open_executor() -> Iterator[Executor]:
+            limits = Memory(memory, resident)
+            with progress(quiet=quiet) as tell:
+                yield provenance.Executor(provenance.Store(store), device, tell, memory=limits)
+
+        return command(*arguments, open_executor=open_executor, **options)
+
+    return with_options
