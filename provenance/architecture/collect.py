@@ -134,12 +134,12 @@ def _of_one_width(mlps: Sequence[_LocatedMLP], widths: Mapping[str, int]) -> lis
     return [mlp for mlp in mlps if mlp.use.hidden == most]
 
 
-def _locate_all(model: nn.Module, seen: Sequence[MLPUse]) -> list[_LocatedMLP]:
+def _locate_all(model: nn.Module, observed: Sequence[MLPUse]) -> list[_LocatedMLP]:
     """Every MLP once, in the order of first use, with how often it was used."""
     first: dict[tuple[object, ...], MLPUse] = {}
     uses: dict[tuple[object, ...], Counter[object]] = defaultdict(Counter)
     passes = set()
-    for use in seen:
+    for use in observed:
         first.setdefault(use.key, use)
         if (use.key, use.matmuls) not in passes:
             uses[use.key][use.up.expert] += 1
