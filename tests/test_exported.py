@@ -34,11 +34,11 @@ LIGHT_FILES = [
     "comparison/pair",
     "comparison/plan",
     "inputs/corpus",
-    "recipes/families",
     "recipes/settings",
     "statistics/__init__",
     "statistics/_student_t",
     "statistics/pvalues",
+    "statistics/registry",
 ]
 
 
