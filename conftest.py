@@ -3,5 +3,6 @@ pytest_plugins = [
     "fixtures.databases",
     "fixtures.models",
     "fixtures.pairs",
+    "fixtures.recipes",
     "pytester",
 ]

@@ -10,11 +10,13 @@ import torch
 
 from benchmarks._evasion import evade
 from benchmarks._zoo import Scale, Zoo, load, members, tokenizer_of
-from provenance import transforms
+from fixtures import transforms
+from fixtures.recipes.distil import distil
+from fixtures.recipes.retrain import retrain_mlp
+from fixtures.recipes.steps import RetrainSettings
 from provenance.inputs import corpus
-from provenance.recipes.distil import distil
-from provenance.recipes.retrain import retrain_mlp
-from provenance.recipes.settings import RetrainSettings, Train, TrainSettings
+from provenance.recipes.settings import TrainSettings
+from provenance.recipes.steps import Train
 from provenance.recipes.train import train
 
 if TYPE_CHECKING:

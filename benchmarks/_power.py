@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks._units import activations, match_euclidean, weight_rows
 from benchmarks._zoo import Zoo, load, members
-from provenance.comparison.blocks import Component, compare_blocks
-from provenance.errors import ArchitectureError
-from provenance.inputs.tokens import random_ids
-from provenance.recipes.settings import (
+from fixtures.recipes.steps import (
     AddNoise,
     Distil,
     LoraMerge,
@@ -19,23 +16,28 @@ from provenance.recipes.settings import (
     MergeSlerp,
     MergeTies,
     PermuteHeads,
-    PermuteResidual,
-    PermuteUnits,
-    PruneDepth,
     PruneMagnitude,
-    PruneWidth,
     RescaleNorms,
-    RescaleUnits,
     RetrainMlp,
     RetrainSettings,
     RotateResidual,
     RoundTrip,
-    Step,
-    Train,
     TrainLora,
-    TrainSettings,
     TransplantMlp,
     UpscaleDepth,
+)
+from provenance.comparison.blocks import Component, compare_blocks
+from provenance.errors import ArchitectureError
+from provenance.inputs.tokens import random_ids
+from provenance.recipes.settings import TrainSettings
+from provenance.recipes.steps import (
+    PermuteResidual,
+    PermuteUnits,
+    PruneDepth,
+    PruneWidth,
+    RescaleUnits,
+    Step,
+    Train,
 )
 from provenance.statistics import REGISTRY
 from provenance.statistics.permtest import l2_permtest

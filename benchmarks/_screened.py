@@ -11,29 +11,31 @@ from typing import TYPE_CHECKING
 from benchmarks._power import BASE, FINE, STRANGER, Change, Relatives
 from benchmarks._units import activations, weight_rows
 from benchmarks._zoo import load, members
-from provenance.audit.screen import LEVEL
-from provenance.comparison.blocks import Component, compare_blocks
-from provenance.comparison.plan import sampled
-from provenance.evidence.verdict import decide_blocks
-from provenance.recipes.settings import (
+from fixtures.recipes.steps import (
     AddNoise,
     LoraMerge,
     MergeLinear,
-    PermuteResidual,
-    PermuteUnits,
-    PruneDepth,
     PruneMagnitude,
-    PruneWidth,
     RescaleNorms,
-    RescaleUnits,
     RetrainMlp,
     RetrainSettings,
     RotateResidual,
     RoundTrip,
-    Train,
-    TrainSettings,
     TransplantMlp,
     UpscaleDepth,
+)
+from provenance.audit.screen import LEVEL
+from provenance.comparison.blocks import Component, compare_blocks
+from provenance.comparison.plan import sampled
+from provenance.evidence.verdict import decide_blocks
+from provenance.recipes.settings import TrainSettings
+from provenance.recipes.steps import (
+    PermuteResidual,
+    PermuteUnits,
+    PruneDepth,
+    PruneWidth,
+    RescaleUnits,
+    Train,
 )
 from provenance.statistics import REGISTRY
 
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from benchmarks._units import MemoryUnits
     from benchmarks._zoo import Scale, Zoo
     from provenance.evidence.records import BlockEvidence, Pairing
-    from provenance.recipes.settings import Step
+    from provenance.recipes.steps import Step
     from provenance.vocabulary import Verdict
 
 THRESHOLD = 1e-6 / 4950

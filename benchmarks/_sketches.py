@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from provenance.capture.units import Shape
     from provenance.comparison.executor import Executor
     from provenance.evidence.records import Pairing
-    from provenance.statistics import Role
     from provenance.statistics._directions import Directions
+    from provenance.vocabulary import Role
 
 EXACT = "models"
 """No fingerprint on either side: `match` as it always is."""

@@ -15,15 +15,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from provenance._quiet import quiet
 from provenance.inputs import corpus
 from provenance.recipes import CODE_VERSION, Recipe
-from provenance.recipes.build import follow
-from provenance.recipes.settings import (
-    CorpusSettings,
-    Initialise,
-    Step,
-    TokenizerSettings,
-    Train,
-    TrainSettings,
-)
+from provenance.recipes.build import build
+from provenance.recipes.settings import CorpusSettings, TokenizerSettings, TrainSettings
+from provenance.recipes.steps import Initialise, Step, Train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,7 +152,7 @@ class Zoo:
             shutil.rmtree(half, ignore_errors=True)
             recipe = Recipe(name, name, 0, None if parent is None else parent.name, steps)
             begun = time.monotonic()
-            follow(recipe, half, parent, None, others)
+            build(recipe, half, parent, None, others)
             (half / _SECONDS).write_text(f"{time.monotonic() - begun:.1f}")
             half.rename(target)
             self.made += 1

@@ -48,7 +48,7 @@ def _row(size: int, pair: str, *, dense: bool) -> list[str]:
         if abs(best - found.total) > 1e-6 * size:
             raise RuntimeError(f"scipy's optimum is {best}, ours {found.total}")
         cells[2], cells[4] = f"{slow:.3f}", f"{slow / seconds:.1f}"
-    return [*cells, str(proof.candidates), f"{proof.gap:.1e}"]
+    return [*cells, str(proof.pairs), f"{proof.gap:.1e}"]
 
 
 def _units(size: int, pair: str) -> tuple[torch.Tensor, torch.Tensor]:

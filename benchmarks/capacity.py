@@ -29,10 +29,10 @@ from provenance.assignment.solve import assign_all
 from provenance.audit.screen import LEVEL, SAMPLE
 from provenance.capture.forward import Recording, capture
 from provenance.comparison.plan import Comparison, Plan
-from provenance.statistics._directions import ROLES, directions, products
+from provenance.statistics._directions import directions, products
 from provenance.store.files import file_sha256
 from provenance.store.store import Store
-from provenance.vocabulary import InputsSpec, ModelSpec
+from provenance.vocabulary import ROLES, InputsSpec, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

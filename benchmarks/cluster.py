@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from fixtures.models import save_checkpoint, tiny_llama
+from fixtures.transforms import add_noise
 from provenance.cluster import run_plan
 from provenance.comparison.executor import Executor
 from provenance.comparison.plan import Comparison, Plan
 from provenance.evidence.verdict import decide
 from provenance.store.store import Store
-from provenance.transforms import add_noise
 from provenance.vocabulary import InputsSpec, ModelSpec, Stage
 
 if TYPE_CHECKING:

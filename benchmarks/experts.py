@@ -20,7 +20,7 @@ from provenance.statistics._directions import directions, signature
 from provenance.statistics.match import match
 
 if TYPE_CHECKING:
-    from provenance.statistics import Role
+    from provenance.vocabulary import Role
 
 
 @dataclass(frozen=True)

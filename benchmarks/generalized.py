@@ -19,12 +19,12 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from benchmarks._table import table
-from provenance import transforms
+from fixtures import transforms
 from provenance._quiet import quiet
 from provenance.architecture.functions import block_callables
 from provenance.inputs import corpus
 from provenance.recipes.train import one_thread
-from provenance.statistics.generalized import GeneralizedResult, distil, generalized_of_mlps
+from provenance.statistics.generalized import GeneralizedResult, distil, generalized
 from provenance.vocabulary import DistillSettings
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def power(kind: str, made: Mapping[str, Proxies], base: Proxies) -> str:
     """log10 p of each descendant's blocks, and the least fit of the two sides."""
     rows = []
     for name, proxies in made.items():
-        results = [generalized_of_mlps(proxies[i], base[i]) for i in base]
+        results = [generalized(proxies[i], base[i]) for i in base]
         rows.append(
             [
                 f"{kind}, {name}",
@@ -176,7 +176,7 @@ def measure(hidden: int, count: int, steps: int) -> str:
     ]
     seconds = (time.monotonic() - begun) / (len(SIDES) * 2 * len(models))
     null = [
-        (f"{a[0]} against {b[0]}", generalized_of_mlps(ours, theirs))
+        (f"{a[0]} against {b[0]}", generalized(ours, theirs))
         for a, b in product(models, models)
         if a != b
         for ours, theirs in product(sides[0][a].values(), sides[1][b].values())

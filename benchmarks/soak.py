@@ -30,10 +30,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 import provenance
 from benchmarks._probe import FOLDER
 from benchmarks._table import table
+from fixtures.transforms import add_noise
 from provenance._quiet import quiet
-from provenance.recipes.build import train_tokenizer
 from provenance.recipes.settings import CorpusSettings, TokenizerSettings
-from provenance.transforms import add_noise
+from provenance.recipes.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,10 +1,15 @@
-"""Text: made fit to be shown, without home folder or hidden characters, and whether it is a URL."""
+"""Text: made fit to be shown, a URL or a path, near to what was meant."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -45,3 +50,19 @@ def without_home(text: str) -> str:
     if home == Path(home).anchor:
         return text
     return text.replace(home + os.sep, "~" + os.sep)
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is named by a URL and not by a path."""
+    return "://" in place
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Find the known name that is most like a mistyped one; None where none is near.
+
+    Long names, and known ones after the first 300, are not looked at: each takes time.
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, islice(known, 300), n=1) if len(name) <= 60 else []
+    return near[0] if near else None

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class ProvenanceWarning(UserWarning):
-    """A claim could be decided neither way, and its suite wants no more than a warning of that."""
+    """A claim could be decided neither way, and its suite says ``inconclusive: warn``."""
 
 
 class ProvenanceError(Exception):
@@ -51,9 +51,9 @@ class SuiteError(ProvenanceError):
 
     def __init__(self, path: Path, problems: Sequence[Problem]) -> None:
         self.path = path
-        # they quote the file, which is a stranger's
-        said = (replace(problem, message=visible(problem.message)) for problem in problems)
-        self.problems = tuple(sorted(said))
+        # messages quote the file, which may hold anything
+        printable = (replace(problem, message=visible(problem.message)) for problem in problems)
+        self.problems = tuple(sorted(printable))
         super().__init__(
             "\n".join(f"{path}:{p.line}:{p.column}: {p.message}" for p in self.problems)
         )
@@ -106,7 +106,7 @@ class AttestationError(ProvenanceError):
 
 
 def retold(kind: str, text: str) -> ProvenanceError:
-    """An error that another process met, by the name of its class and what it says."""
+    """Return the error that another process raised, from the name of its class and its message."""
     named = globals().get(kind)
     if isinstance(named, type) and issubclass(named, ProvenanceError) and named is not SuiteError:
         return named(text)
@@ -114,27 +114,27 @@ def retold(kind: str, text: str) -> ProvenanceError:
 
 
 def one_line(error: BaseException, limit: int = 240) -> str:
-    """Say what `error` says, in one line of at most `limit` characters."""
+    """Return the message of `error` as one line of at most `limit` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def extra(name: str) -> str:
-    """What to type where an optional library is absent."""
+    """Return the command that installs an optional library."""
     return f"pip install 'pytest-provenance[{name}]'"
 
 
 def release_frames(error: BaseException) -> None:
-    """Clear the frames that an error, and what led to it, came through.
+    """Clear the frames that an error and its causes came through.
 
-    Whoever keeps an error keeps these, and what was in them: models, and what ran on a device. Frames
-    that are still running keep theirs, and all still say where they are in their files.
+    An error that is kept would keep its frames, and the models and device memory in them. Frames that are
+    still running are left alone; tracebacks still name files and lines.
     """
-    seen: set[int] = set()
+    cleared: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:
-        one = left.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            traceback.clear_frames(one.__traceback__)
-            left += [one.__cause__, one.__context__]
+        raised = left.pop()
+        if raised is not None and id(raised) not in cleared:
+            cleared.add(id(raised))
+            traceback.clear_frames(raised.__traceback__)
+            left += [raised.__cause__, raised.__context__]

@@ -48,11 +48,11 @@ STATISTICS: tuple[str, ...] = get_args(StatisticName)
 FINGERPRINT_SUFFIX = ".safetensors"
 """Of the name of a fingerprint's file; a checkpoint is a folder."""
 SKETCH = 256
-"""Numbers that a fingerprint keeps of a unit and projection, where nothing is said."""
+"""Numbers that a fingerprint keeps of a unit and projection, by default."""
 PERMUTATIONS = 99
-"""PERMTEST's T where nothing is said, as in the paper: the least p-value is 1 / (T + 1)."""
+"""PERMTEST's T by default, as in the paper: the least p-value is 1 / (T + 1)."""
 BLOCK_LIMIT = 10_000
-"""Of a model; building one of more, or tests of its blocks, would not end."""
+"""Most blocks of a model: building a larger one, or testing its blocks, would not end."""
 
 DEFAULT_ALPHA = 1e-6
 """Significance level of a suite, a comparison and an audit."""
@@ -64,6 +64,9 @@ DEFAULT_SEQUENCE_LENGTH = 256
 DEFAULT_SEED = 0
 """Seed of the choice of text, of random ids and of the permutations."""
 
+Role = Literal["candidate", "reference"]
+ROLES: tuple[Role, Role] = ("candidate", "reference")
+
 Verdict = Literal["dependent", "independent", "inconclusive"]
 Inconclusive = Literal["warn", "fail"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -74,15 +77,23 @@ Disguise = Literal["all", "units"]
 class ModelSpec:
     """Where a model comes from: exactly one of ``recipe``, ``path``, ``repo`` and ``url``.
 
-    ``revision`` belongs to ``repo``. ``dtype`` is the type to load in (None: the checkpoint's own
-    on a GPU, float32 on a CPU). ``blocks`` states the number of transformer blocks where it cannot
-    be read before the model is there (a hub model that is not downloaded yet). ``disguised`` is not
-    the model but a copy of it with the same function, made on the spot: a positive control.
-    In disguise "all" its hidden units and its residual stream are others, in "units" the former alone.
-
-    ``base`` is what an adapter belongs on, if not what its own configuration names: a model, or the text
-    that a person would write for one. ``allow_pickle`` and ``trust_remote_code`` hold for this model's own
-    files and for no other's.
+    Attributes
+    ----------
+    revision : str or None
+        Belongs to ``repo``.
+    dtype : str or None
+        The type to load in. None: the checkpoint's own on a GPU, float32 on a CPU.
+    blocks : int or None
+        The number of transformer blocks, where the model is not there to be counted: a hub model that
+        is not downloaded yet.
+    disguised : str or None
+        Names a copy of the model with the same function, made for a positive control. "units" permutes
+        its hidden units; "all" changes its residual stream too.
+    base : ModelSpec, str or None
+        The model that an adapter belongs on, or the text that a person would write for it. None: the one
+        that the adapter's configuration names.
+    allow_pickle, trust_remote_code : bool
+        Hold for this model's own files and for no other's.
     """
 
     recipe: str | None = None
@@ -116,9 +127,13 @@ class ModelSpec:
 class Memory:
     """How much memory may be used, in bytes.
 
-    ``working`` is for what a model needs besides its weights, and for matching. A model whose weights
-    take more than ``resident`` is run block by block from disk; None: more than what the machine, or
-    the GPU, has free besides ``working``.
+    Attributes
+    ----------
+    working : int
+        For what a model needs besides its weights, and for matching.
+    resident : int or None
+        A model whose weights take more is run block by block from disk. None: what the machine, or the
+        GPU, has free besides ``working``.
     """
 
     working: int = 2 << 30
@@ -148,11 +163,15 @@ InputKind = Literal["text", "random", "hidden"]
 class InputsSpec:
     """What the models are fed: ``tokens`` token positions in sequences of ``sequence_length``.
 
-    ``kind`` "text" tokenizes ``text`` ("stdlib": the sources of Python's standard library;
-    "topics": the prose of ``pydoc_data.topics``; else the path of a UTF-8 file); "random" draws ids
-    uniformly from the vocabulary, as the paper does for its constrained statistics, and needs no
-    tokenizer; "hidden" stands for isotropic hidden states, and so for the weights alone: no model is
-    run, and `match` becomes `match_weights`.
+    Attributes
+    ----------
+    kind : str
+        "text": tokenize ``text``. "random": draw ids uniformly from the vocabulary, as the paper does for
+        its constrained statistics; no tokenizer is needed. "hidden": isotropic hidden states, and so the
+        weights alone; no model is run, and `match` becomes `match_weights`.
+    text : str
+        "stdlib": the sources of Python's standard library. "topics": the prose of ``pydoc_data.topics``.
+        Else the path of a UTF-8 file.
     """
 
     kind: InputKind = "text"

@@ -17,21 +17,21 @@ from provenance.architecture.records import (
     Trace,
     common_path,
 )
-from provenance.architecture.roles import drafts
+from provenance.architecture.roles import mlp_uses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from torch import nn
 
-    from provenance.architecture.records import Role
-    from provenance.architecture.roles import Draft, Part
-    from provenance.architecture.tags import Hit
+    from provenance.architecture.records import MLPRole
+    from provenance.architecture.roles import MLPUse, ProjectionUse
+    from provenance.architecture.tags import DownMatmul
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where in a model a draft lies: ``number`` is its index in a list of its own inside the block."""
+class Location:
+    """Where in a model an MLP lies: ``number`` is its index in a list of its own inside the block."""
 
     stack: str
     block: int
@@ -41,24 +41,24 @@ class Place:
 
 
 @dataclass(frozen=True)
-class _Found:
-    draft: Draft
-    place: Place
-    calls: int
+class _LocatedMLP:
+    use: MLPUse
+    location: Location
+    times: int
     """How often the same MLP, or the same expert, was used in the pass."""
 
 
 def assemble(
-    model: nn.Module, hits: Sequence[Hit], widths: Mapping[str, int], tokens: int
+    model: nn.Module, downs: Sequence[DownMatmul], widths: Mapping[str, int], tokens: int
 ) -> Trace:
     """Turn what entered linear maps in a pass of some tokens into the records of the model.
 
     ``widths`` has the last dimension of what each module was called on, and only those called.
     """
-    found = _found(model, drafts(hits))
-    stacks: dict[str, list[_Found]] = defaultdict(list)
-    for each in found:
-        stacks[each.place.stack].append(each)
+    mlps = _locate_all(model, mlp_uses(downs))
+    stacks: dict[str, list[_LocatedMLP]] = defaultdict(list)
+    for mlp in mlps:
+        stacks[mlp.location.stack].append(mlp)
     stack = max(stacks, key=lambda path: _units(stacks[path]), default=largest_list(model))
     blocks = list(model.get_submodule(stack).children()) if stack else []
     members = _of_one_width(stacks.get(stack, []), widths)
@@ -80,12 +80,12 @@ def assemble(
     )
 
 
-ROLES: tuple[Role, ...] = ("dense", "shared", "expert")
+ROLES: tuple[MLPRole, ...] = ("dense", "shared", "expert")
 
 
 def _order(record: MLPRecord) -> tuple[int, int, str, int]:
-    place = record.path if record.expert is None else record.path.rstrip("0123456789")
-    return record.block, ROLES.index(record.role), place, record.expert or 0
+    siblings = record.path if record.expert is None else record.path.rstrip("0123456789")
+    return record.block, ROLES.index(record.role), siblings, record.expert or 0
 
 
 def describe(block: nn.Module) -> str:
@@ -99,8 +99,8 @@ def _ran(block: str, widths: Mapping[str, int]) -> bool:
     return any(_holds(block, module) for module in widths)
 
 
-def _units(found: Sequence[_Found]) -> int:
-    return sum(each.draft.units * max(1, each.draft.experts) for each in found)
+def _units(mlps: Sequence[_LocatedMLP]) -> int:
+    return sum(mlp.use.units * max(1, mlp.use.experts) for mlp in mlps)
 
 
 def largest_list(model: nn.Module) -> str:
@@ -113,42 +113,46 @@ def largest_list(model: nn.Module) -> str:
     return max(sizes, key=lambda name: sizes[name], default="")
 
 
-def _of_one_width(found: Sequence[_Found], widths: Mapping[str, int]) -> list[_Found]:
+def _of_one_width(mlps: Sequence[_LocatedMLP], widths: Mapping[str, int]) -> list[_LocatedMLP]:
     """Leave out what is not as wide as the hidden states of its block: a router's own layers.
 
     A block that takes several streams of hidden states at once says nothing: then the width counts
     that most units have.
     """
-    own = [e for e in found if e.draft.hidden == widths.get(f"{e.place.stack}.{e.place.block}")]
-    if own or not found:
+    own = [
+        mlp
+        for mlp in mlps
+        if mlp.use.hidden == widths.get(f"{mlp.location.stack}.{mlp.location.block}")
+    ]
+    if own or not mlps:
         return own
     common: Counter[int] = Counter()
-    for each in found:
-        common[each.draft.hidden] += _units([each])
+    for mlp in mlps:
+        common[mlp.use.hidden] += _units([mlp])
     most, _ = common.most_common(1)[0]
-    return [each for each in found if each.draft.hidden == most]
+    return [mlp for mlp in mlps if mlp.use.hidden == most]
 
 
-def _found(model: nn.Module, seen: Sequence[Draft]) -> list[_Found]:
+def _locate_all(model: nn.Module, seen: Sequence[MLPUse]) -> list[_LocatedMLP]:
     """Every MLP once, in the order of first use, with how often it was used."""
-    first: dict[tuple[object, ...], Draft] = {}
+    first: dict[tuple[object, ...], MLPUse] = {}
     uses: dict[tuple[object, ...], Counter[object]] = defaultdict(Counter)
     passes = set()
-    for draft in seen:
-        first.setdefault(draft.key, draft)
-        if (draft.key, draft.matmuls) not in passes:
-            uses[draft.key][draft.up.expert] += 1
-        passes.add((draft.key, draft.matmuls))
-    found = []
-    for key, draft in first.items():
-        place = _place(model, draft)
-        if place is not None:
-            found.append(_Found(draft, place, max(uses[key].values())))
-    return found
+    for use in seen:
+        first.setdefault(use.key, use)
+        if (use.key, use.matmuls) not in passes:
+            uses[use.key][use.up.expert] += 1
+        passes.add((use.key, use.matmuls))
+    mlps = []
+    for key, use in first.items():
+        location = _location(model, use)
+        if location is not None:
+            mlps.append(_LocatedMLP(use, location, max(uses[key].values())))
+    return mlps
 
 
-def _place(model: nn.Module, draft: Draft) -> Place | None:
-    shared = common_path(part.weight.parameter.rpartition(".")[0] for part in draft.parts)
+def _location(model: nn.Module, use: MLPUse) -> Location | None:
+    shared = common_path(part.weight.parameter.rpartition(".")[0] for part in use.parts)
     lists = [
         depth
         for depth in range(1, len(shared))
@@ -158,8 +162,8 @@ def _place(model: nn.Module, draft: Draft) -> Place | None:
         return None
     stack, block, path = ".".join(shared[: lists[0]]), int(shared[lists[0]]), ".".join(shared)
     if len(lists) == 1:
-        return Place(stack, block, path, None, "")
-    return Place(stack, block, path, int(shared[lists[-1]]), ".".join(shared[: lists[-1]]))
+        return Location(stack, block, path, None, "")
+    return Location(stack, block, path, int(shared[lists[-1]]), ".".join(shared[: lists[-1]]))
 
 
 def _is_list(module: nn.Module) -> bool:
@@ -170,42 +174,42 @@ def _is_list(module: nn.Module) -> bool:
 
 
 def _records(
-    model: nn.Module, stack: str, found: Sequence[_Found], tokens: int
+    model: nn.Module, stack: str, mlps: Sequence[_LocatedMLP], tokens: int
 ) -> tuple[list[MLPRecord], list[Refusal]]:
-    routed = {e.place.block for e in found if _is_expert(e) and e.draft.rows.routed}
-    streams = {e.draft.rows.stream for e in found if _is_expert(e)}
+    routed = {mlp.location.block for mlp in mlps if _is_expert(mlp) and mlp.use.states.routed}
+    streams = {mlp.use.states.stream for mlp in mlps if _is_expert(mlp)}
     owners = _blocks_of_parameters(model, stack)
     records: list[MLPRecord] = []
     refused: list[Refusal] = []
-    for each in found:
-        blocks = owners[each.draft.up.weight.parameter]
-        reason = _why_not(each, blocks)
-        at = None if reason else _input(each, tokens)
+    for mlp in mlps:
+        blocks = owners[mlp.use.up.weight.parameter]
+        reason = _why_not(mlp, blocks)
+        at = None if reason else _input(mlp, tokens)
         if at is None:
             reason = reason or "its input is not what any module is called on"
-            refused.extend(Refusal(block, each.place.path, reason) for block in blocks)
+            refused.extend(Refusal(block, mlp.location.path, reason) for block in blocks)
             continue
-        shared = each.draft.rows.stream in streams and each.place.block in routed
-        expert = _is_expert(each) and (each.draft.rows.routed or not shared)
-        role: Role = "expert" if expert else "shared" if shared else "dense"
-        records.extend(_record(each, role, at))
-    return _with_siblings(model, records, found), refused
+        shared = mlp.use.states.stream in streams and mlp.location.block in routed
+        expert = _is_expert(mlp) and (mlp.use.states.routed or not shared)
+        role: MLPRole = "expert" if expert else "shared" if shared else "dense"
+        records.extend(_record(mlp, role, at))
+    return _with_siblings(model, records, mlps), refused
 
 
-def _is_expert(found: _Found) -> bool:
-    numbered = found.place.number is not None and found.draft.rows.routed
-    return bool(found.draft.experts) or numbered
+def _is_expert(mlp: _LocatedMLP) -> bool:
+    numbered = mlp.location.number is not None and mlp.use.states.routed
+    return bool(mlp.use.experts) or numbered
 
 
-def _why_not(found: _Found, blocks: Sequence[int]) -> str | None:
-    draft = found.draft
-    if draft.added:
-        return f"the output of {draft.added[0]}, an adapter beside it, is added to its own"
+def _why_not(mlp: _LocatedMLP, blocks: Sequence[int]) -> str | None:
+    use = mlp.use
+    if use.added:
+        return f"the output of {use.added[0]}, an adapter beside it, is added to its own"
     if len(blocks) > 1:
         return f"blocks {', '.join(map(str, blocks))} share its parameters"
-    if found.calls > 1:
-        return f"it runs {found.calls} times in one forward pass"
-    if draft.rows.routed and not _is_expert(found):
+    if mlp.times > 1:
+        return f"it runs {mlp.times} times in one forward pass"
+    if use.states.routed and not _is_expert(mlp):
         return "it gets some of the tokens only"
     return None
 
@@ -223,48 +227,50 @@ def _blocks_of_parameters(model: nn.Module, stack: str) -> dict[str, list[int]]:
     return blocks
 
 
-def _input(found: _Found, tokens: int) -> HiddenInput | None:
+def _input(mlp: _LocatedMLP, tokens: int) -> HiddenInput | None:
     """The innermost module around gate and up that was called on the hidden states of all tokens."""
-    rows, path = found.draft.rows, found.place.path
-    owners = [part.weight.parameter.rpartition(".")[0] for part in found.draft.parts[:-1]]
-    seen = [e for e in rows.stream.entries if e.rows >= tokens and not e.routed]
-    around = [e for e in seen if all(_holds(e.module, owner) for owner in owners)]
-    beside = [e for e in seen if e.module in owners or _holds(path, e.module)]
-    chosen = max(around, key=lambda e: len(e.module), default=None) or next(iter(beside), None)
+    states, path = mlp.use.states, mlp.location.path
+    owners = [part.weight.parameter.rpartition(".")[0] for part in mlp.use.parts[:-1]]
+    calls = [call for call in states.stream.calls if call.tokens >= tokens and not call.routed]
+    around = [call for call in calls if all(_holds(call.module, owner) for owner in owners)]
+    beside = [call for call in calls if call.module in owners or _holds(path, call.module)]
+    chosen = max(around, key=lambda call: len(call.module), default=None) or next(
+        iter(beside), None
+    )
     if chosen is None:
         return None
-    return HiddenInput(chosen.module, scaled=rows.scaled > chosen.scaled)
+    return HiddenInput(chosen.module, scaled=states.scaled > chosen.scaled)
 
 
 def _holds(module: str, inner: str) -> bool:
     return inner == module or inner.startswith(f"{module}.")
 
 
-def _record(found: _Found, role: Role, at: HiddenInput) -> Iterator[MLPRecord]:
+def _record(mlp: _LocatedMLP, role: MLPRole, at: HiddenInput) -> Iterator[MLPRecord]:
     """One record, or one for each expert of a stack."""
-    draft, place = found.draft, found.place
-    for index in range(max(1, draft.experts)):
-        of = index if draft.experts else None
+    use, location = mlp.use, mlp.location
+    for index in range(max(1, use.experts)):
+        of = index if use.experts else None
         yield MLPRecord(
-            block=place.block,
-            path=place.path,
-            kind=draft.kind,
+            block=location.block,
+            path=location.path,
+            kind=use.kind,
             role=role,
-            expert=of if draft.experts else place.number if role == "expert" else None,
-            gate=None if draft.gate is None else _projection(draft.gate, of),
-            up=_projection(draft.up, of),
-            down=_projection(draft.down, of),
-            units=draft.units,
-            hidden=draft.hidden,
+            expert=of if use.experts else location.number if role == "expert" else None,
+            gate=None if use.gate is None else _projection(use.gate, of),
+            up=_projection(use.up, of),
+            down=_projection(use.down, of),
+            units=use.units,
+            hidden=use.hidden,
             input=at,
-            activation="+".join(draft.activation),
-            activation_module=draft.module,
-            up_terms="+".join(draft.up_terms),
-            product_terms="+".join(draft.product_terms),
+            activation="+".join(use.activation),
+            activation_module=use.module,
+            up_terms="+".join(use.up_terms),
+            product_terms="+".join(use.product_terms),
         )
 
 
-def _projection(part: Part, expert: int | None) -> Projection:
+def _projection(part: ProjectionUse, expert: int | None) -> Projection:
     weight = part.weight
     moved = 0 if expert is None else (expert - (part.expert or 0)) * part.height
     channels = Channels(
@@ -280,11 +286,13 @@ def _projection(part: Part, expert: int | None) -> Projection:
 
 
 def _with_siblings(
-    model: nn.Module, records: Sequence[MLPRecord], found: Sequence[_Found]
+    model: nn.Module, records: Sequence[MLPRecord], mlps: Sequence[_LocatedMLP]
 ) -> list[MLPRecord]:
     """Add the experts of a list that no token was routed to: modules with the same parameters."""
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    lists = {e.place.path: e.place.siblings for e in found if e.place.number is not None}
+    lists = {
+        mlp.location.path: mlp.location.siblings for mlp in mlps if mlp.location.number is not None
+    }
     known = {record.path for record in records}
     added = []
     for record in records:

@@ -1,9 +1,8 @@
 """Follows data through a forward pass: which products of which linear maps enter which linear map.
 
-A mode of torch's dispatcher sees every operation, whatever Python or C++ called it, in a vocabulary of a
-few dozen names that says of itself what is elementwise and what is a view [1]_. So what is not
-known to keep channels apart (softmax, convolutions, norms, products of activations) needs no list: its
-result carries no tag.
+A mode of torch's dispatcher sees every operation, whether Python or C++ called it. Its vocabulary is a few
+dozen names, each marked as elementwise, as a view or as neither [1]_. Operations that mix channels need no
+list (softmax, convolutions, norms, products of activations): their results carry no tag.
 
 References
 ----------
@@ -19,30 +18,30 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from provenance.architecture.meta_device import plausible, without_values
+from provenance.architecture.meta_device import answer_without_values, plausible_arguments
 from provenance.architecture.tags import (
     Axis,
-    Entry,
-    Hit,
+    DownMatmul,
+    HiddenStates,
     Matmul,
+    MatmulOutput,
+    ModuleCall,
     Operand,
+    ParameterView,
     Product,
-    Rows,
-    Signal,
-    Source,
     Stream,
     along,
     equal,
     multiplied,
     numbered,
     operand,
-    source,
+    parameter_view,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-Tag = Source | Signal | Product
+Tag = ParameterView | MatmulOutput | Product
 
 MATMULS = {
     "mm": (0, 1, None),
@@ -63,19 +62,19 @@ SQUASHES = {"sigmoid", "tanh", "hardsigmoid"}
 
 
 class Dataflow(TorchDispatchMode):
-    """Tags tensors while it is active; ``hits`` are the products that entered a linear map."""
+    """Tags tensors while it is active; ``downs`` are the products that entered a linear map."""
 
     def __init__(self, parameters: Iterable[tuple[str, torch.Tensor]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.hits: list[Hit] = []
+        self.downs: list[DownMatmul] = []
         self.depth = 0
         """How many modules deep inside something whose insides are not followed."""
         self.widths: dict[str, int] = {}
         """How wide what each module was called on is; 0 where that is no hidden states."""
         self._tags = WeakTensorKeyDictionary()
-        self._rows = WeakTensorKeyDictionary()
+        self._states = WeakTensorKeyDictionary()
         for name, parameter in parameters:
-            self._tags[parameter] = source(name, parameter)
+            self._tags[parameter] = parameter_view(name, parameter)
 
     def __torch_dispatch__(
         self,
@@ -87,8 +86,8 @@ class Dataflow(TorchDispatchMode):
         """Run an operation and tag what it returns."""
         named = kwargs or {}
         name = func._schema.name.rpartition("::")[2]  # noqa: SLF001 - has no other name
-        args = plausible(name, args)
-        out = without_values(name, args)
+        args = plausible_arguments(name, args)
+        out = answer_without_values(name, args)
         if out is None:
             out = func(*args, **named)
         if self.depth == 0:
@@ -104,14 +103,14 @@ class Dataflow(TorchDispatchMode):
         self.widths.setdefault(module, 0)
         if _is_tensor(hidden) and hidden.is_floating_point() and hidden.dim() > 1:
             self.widths[module] = self.widths[module] or hidden.shape[-1]
-            rows = self._rows_of(hidden)
+            states = self._states_of(hidden)
             count = hidden.numel() // hidden.shape[-1] if hidden.shape[-1] else 0
-            rows.stream.entries.append(Entry(module, count, rows.routed, rows.scaled))
+            states.stream.calls.append(ModuleCall(module, count, states.routed, states.scaled))
 
     def activated(self, module: str, kind: str, before: torch.Tensor, after: torch.Tensor) -> None:
         """Note that a module of a class made one tensor of another, if it is an activation."""
         then, now = self._tag(before), self._tag(after)
-        if not isinstance(then, Signal) or not isinstance(now, Signal):
+        if not isinstance(then, MatmulOutput) or not isinstance(now, MatmulOutput):
             return
         if then.matmul is now.matmul and now.nonlinear and not then.nonlinear:
             self._tags[after] = replace(now, module=module, terms=(*then.terms, kind))
@@ -132,7 +131,9 @@ class Dataflow(TorchDispatchMode):
             tags = [self._tag(args[0])] * len(outs)
         elif func.is_view or operation in RESHAPES:
             tags = self._viewed(operation, func, args, named)
-        elif operation in {"index", "index_select"} and isinstance(self._tag(args[0]), Source):
+        elif operation in {"index", "index_select"} and isinstance(
+            self._tag(args[0]), ParameterView
+        ):
             tags = [_gathered(self._tags[args[0]], outs[0])]
         elif operation in {"cat", "glu"}:
             tags = [getattr(self, f"_{operation}")(*args, **named)]
@@ -145,15 +146,15 @@ class Dataflow(TorchDispatchMode):
     def _put(self, result: torch.Tensor, tag: Tag | None) -> None:
         if tag is not None:
             self._tags[result] = tag
-        elif isinstance(self._tag(result), Signal | Product):
+        elif isinstance(self._tag(result), MatmulOutput | Product):
             del self._tags[result]  # written over in place
 
     # --- hidden states -------------------------------------------------------------------------------
 
-    def _rows_of(self, hidden: torch.Tensor) -> Rows:
-        if hidden not in self._rows:
-            self._rows[hidden] = Rows(Stream())
-        found: Rows = self._rows[hidden]
+    def _states_of(self, hidden: torch.Tensor) -> HiddenStates:
+        if hidden not in self._states:
+            self._states[hidden] = HiddenStates(Stream())
+        found: HiddenStates = self._states[hidden]
         return found
 
     def _flow(
@@ -162,51 +163,55 @@ class Dataflow(TorchDispatchMode):
         """Let views, selections and multiples of hidden states be of the same stream."""
         weighted = operation in {"mul", "div"} and bool(outs)
         first = _weighted(args, outs[0]) if weighted else next(iter(args), None)
-        if not outs or not _is_tensor(first) or isinstance(self._tag(first), Source):
+        if not outs or not _is_tensor(first) or isinstance(self._tag(first), ParameterView):
             return
         kept = func.is_view or operation in SAME | RESHAPES | GATHERS
         wide = outs[0].shape[-1:] == first.shape[-1:] or operation == "unsqueeze"
         if not (weighted or kept) or not wide:
             return
-        rows = self._rows_of(first)
+        states = self._states_of(first)
         for result in outs:
             # expanding gives every token to every expert: nothing is chosen
             part = result.numel() != first.numel() and operation != "expand"
-            routed = rows.routed or operation in GATHERS or part
-            self._rows[result] = replace(rows, routed=routed, scaled=rows.scaled + weighted)
+            routed = states.routed or operation in GATHERS or part
+            self._states[result] = replace(states, routed=routed, scaled=states.scaled + weighted)
 
     # --- linear maps ---------------------------------------------------------------------------------
 
-    def _matmul(self, operation: str, args: tuple[Any, ...], out: torch.Tensor) -> Signal | None:
+    def _matmul(
+        self, operation: str, args: tuple[Any, ...], out: torch.Tensor
+    ) -> MatmulOutput | None:
         left, right, plus = MATMULS[operation]
         for at, other, out_dim, in_dim in ((right, left, -1, -2), (left, right, -2, -1)):
             weight = self._tag(args[at])
             hidden = args[other]
-            if not isinstance(weight, Source) or isinstance(self._tag(hidden), Source):
+            if not isinstance(weight, ParameterView) or isinstance(
+                self._tag(hidden), ParameterView
+            ):
                 continue
-            found = operand(weight, out_dim, in_dim)
-            if found is not None:
-                signal = self._multiplied(hidden, hidden.dim() + out_dim, found, out, out_dim)
-                signal.matmul.bias = self._name_of(args[plus]) if plus is not None else None
-                return signal
+            matrix = operand(weight, out_dim, in_dim)
+            if matrix is not None:
+                output = self._multiplied(hidden, hidden.dim() + out_dim, matrix, out, out_dim)
+                output.matmul.bias = self._name_of(args[plus]) if plus is not None else None
+                return output
         return None
 
     def _name_of(self, tensor: torch.Tensor) -> str | None:
         tag = self._tag(tensor)
-        return tag.name if isinstance(tag, Source) else None
+        return tag.name if isinstance(tag, ParameterView) else None
 
     def _multiplied(
         self, hidden: torch.Tensor, dim: int, weight: Operand, out: torch.Tensor, out_dim: int
-    ) -> Signal:
-        """Return the tag of a matmul over one dimension of `hidden`; note what was multiplied."""
+    ) -> MatmulOutput:
+        """Return the tag of a matmul over one dimension of `hidden`, and note what was multiplied."""
         value = self._tag(hidden)
-        before = value.matmul if isinstance(value, Signal) and not value.nonlinear else None
-        matmul = Matmul(weight, self._rows_of(hidden), before)
-        if isinstance(value, Product) or (isinstance(value, Signal) and value.nonlinear):
+        before = value.matmul if isinstance(value, MatmulOutput) and not value.nonlinear else None
+        matmul = Matmul(weight, self._states_of(hidden), before)
+        if isinstance(value, Product) or (isinstance(value, MatmulOutput) and value.nonlinear):
             place = along(value.channels)
             if place is not None and place[0] == dim:
-                self.hits.append(Hit(replace(value, channels=place[1]), matmul))
-        return Signal(matmul, numbered(out.shape, out_dim))
+                self.downs.append(DownMatmul(replace(value, channels=place[1]), matmul))
+        return MatmulOutput(matmul, numbered(out.shape, out_dim))
 
     # --- what keeps channels apart -------------------------------------------------------------------
 
@@ -216,30 +221,30 @@ class Dataflow(TorchDispatchMode):
         tag = self._tag(args[0])
         if tag is None:
             return []
-        shadow = tag.layout if isinstance(tag, Source) else tag.channels
-        copies = operation in RESHAPES and not isinstance(tag, Source)
+        shadow = tag.layout if isinstance(tag, ParameterView) else tag.channels
+        copies = operation in RESHAPES and not isinstance(tag, ParameterView)
         replay = torch.reshape if copies else func
         try:
-            seen = replay(shadow, *args[1:], **named)
+            replayed = replay(shadow, *args[1:], **named)
         except RuntimeError:  # a view of a copy in another order
             return []
-        shadows = seen if isinstance(seen, list | tuple) else [seen]
-        if isinstance(tag, Source):
+        shadows = replayed if isinstance(replayed, list | tuple) else [replayed]
+        if isinstance(tag, ParameterView):
             return [replace(tag, layout=each) for each in shadows]
         return [replace(tag, channels=each) for each in shadows]
 
-    def _cat(self, tensors: Sequence[torch.Tensor], dim: int = 0) -> Signal | None:
+    def _cat(self, tensors: Sequence[torch.Tensor], dim: int = 0) -> MatmulOutput | None:
         tags = [self._tag(tensor) for tensor in tensors]
-        signals = [tag for tag in tags if isinstance(tag, Signal)]
-        if not signals or len(signals) < len(tags):
+        outputs = [tag for tag in tags if isinstance(tag, MatmulOutput)]
+        if not outputs or len(outputs) < len(tags):
             return None
-        matmul = _one_of(signals)
-        channels = torch.cat([signal.channels for signal in signals], dim)
-        return None if matmul is None else replace(signals[0], matmul=matmul, channels=channels)
+        matmul = _one_of(outputs)
+        channels = torch.cat([output.channels for output in outputs], dim)
+        return None if matmul is None else replace(outputs[0], matmul=matmul, channels=channels)
 
     def _glu(self, tensor: torch.Tensor, dim: int = -1) -> Product | None:
         tag = self._tag(tensor)
-        if not isinstance(tag, Signal):
+        if not isinstance(tag, MatmulOutput):
             return None
         up, gate = (replace(tag, channels=half) for half in tag.channels.chunk(2, dim))
         gate = replace(gate, nonlinear=True, terms=(*gate.terms, "sigmoid"))
@@ -249,71 +254,73 @@ class Dataflow(TorchDispatchMode):
         self, operation: str, tensors: Sequence[torch.Tensor], out: torch.Tensor
     ) -> Tag | None:
         tags = [self._tag(tensor) for tensor in tensors]
-        signals = [
-            (t, tag) for t, tag in zip(tensors, tags, strict=True) if isinstance(tag, Signal)
+        outputs = [
+            (t, tag) for t, tag in zip(tensors, tags, strict=True) if isinstance(tag, MatmulOutput)
         ]
         products = [tag for tag in tags if isinstance(tag, Product)]
         others = [
             (t, tag)
             for t, tag in zip(tensors, tags, strict=True)
-            if not isinstance(tag, Signal | Product)
+            if not isinstance(tag, MatmulOutput | Product)
         ]
         if any(tag is None and t.numel() >= out.numel() for t, tag in others):
             return None  # joins a stream of its own: a residual, or what attention puts out
         if products:
-            alone = len(products) == 1 and not signals and products[0].channels.shape == out.shape
+            alone = len(products) == 1 and not outputs and products[0].channels.shape == out.shape
             terms = (*products[0].terms, operation)
             return replace(products[0], terms=terms) if alone else None
-        found = [tag for _, tag in signals]
-        if not found or any(tag.channels.shape != out.shape for tag in found):
+        signals = [tag for _, tag in outputs]
+        if not signals or any(tag.channels.shape != out.shape for tag in signals):
             return None
-        if all(tag.same(found[0]) for tag in found):
-            sources = [tag for _, tag in others if isinstance(tag, Source)]
-            return _function(operation, found, next(iter(sources), None))
-        return _combined(operation, found, out)
+        if all(tag.same(signals[0]) for tag in signals):
+            sources = [tag for _, tag in others if isinstance(tag, ParameterView)]
+            return _function(operation, signals, next(iter(sources), None))
+        return _combined(operation, signals, out)
 
 
-def _function(operation: str, signals: Sequence[Signal], parameter: Source | None) -> Signal:
-    """Return what an elementwise function of one signal is, the parameter being its other operand."""
-    first = signals[0]
+def _function(
+    operation: str, outputs: Sequence[MatmulOutput], parameter: ParameterView | None
+) -> MatmulOutput:
+    """Return what an elementwise function of one output is, the parameter being its other operand."""
+    first = outputs[0]
     first.matmul.squashed |= operation in SQUASHES
     if operation == "add" and parameter and not first.terms and _is_bias(parameter, first.matmul):
         first.matmul.bias = parameter.name
         return first
-    squared = len(signals) > 1 and operation in {"mul", "div"}
-    nonlinear = operation not in LINEAR or squared or any(s.nonlinear for s in signals)
-    paths = dict.fromkeys(s.terms for s in signals)
+    squared = len(outputs) > 1 and operation in {"mul", "div"}
+    nonlinear = operation not in LINEAR or squared or any(s.nonlinear for s in outputs)
+    paths = dict.fromkeys(s.terms for s in outputs)
     branches = [p for p in paths if not any(p == q[: len(p)] for q in paths if q != p)]
     terms = (*(term for branch in branches for term in branch), operation)
     return replace(first, terms=terms, nonlinear=nonlinear)
 
 
-def _is_bias(parameter: Source, matmul: Matmul) -> bool:
+def _is_bias(parameter: ParameterView, matmul: Matmul) -> bool:
     """Whether a parameter has one number for each output, or for each output of each expert."""
     *experts, size = parameter.shape
     stack = list(matmul.weight.shape[:-2])
     return matmul.bias is None and size == matmul.weight.outs.size and experts in ([], stack)
 
 
-def _one_of(signals: Sequence[Signal]) -> Matmul | None:
-    """Return the matmul of all signals; one with all experts where each had an expert of a stack."""
-    matmuls = list(dict.fromkeys(signal.matmul for signal in signals))
+def _one_of(outputs: Sequence[MatmulOutput]) -> Matmul | None:
+    """Return the matmul of all outputs; one with all experts where each had an expert of a stack."""
+    matmuls = list(dict.fromkeys(output.matmul for output in outputs))
     if len(matmuls) == 1:
         return matmuls[0]
     weights = {replace(matmul.weight, expert=None) for matmul in matmuls}
-    streams = {matmul.rows.stream for matmul in matmuls}
+    streams = {matmul.states.stream for matmul in matmuls}
     if len(weights) > 1 or len(streams) > 1:
         return None
     return replace(matmuls[0], weight=weights.pop())
 
 
-def _combined(operation: str, signals: Sequence[Signal], out: torch.Tensor) -> Tag | None:
-    """Return what two signals of different outputs make: a product, or a sum of two linear maps."""
-    if len(signals) != 2:
+def _combined(operation: str, outputs: Sequence[MatmulOutput], out: torch.Tensor) -> Tag | None:
+    """Return what outputs of two matmuls make: a product, or a sum of two linear maps."""
+    if len(outputs) != 2:
         return None
-    first, second = signals
+    first, second = outputs
     if operation == "mul":
-        return multiplied(signals, out)
+        return multiplied(outputs, out)
     straight = not (first.nonlinear or second.nonlinear)
     if operation == "add" and straight and equal(first.channels, second.channels):
         _adapt(first.matmul, second.matmul)
@@ -325,11 +332,11 @@ def _combined(operation: str, signals: Sequence[Signal], out: torch.Tensor) -> T
 def _adapt(first: Matmul, second: Matmul) -> None:
     """Note on one of two matmuls that the other ends a low-rank pair on the same input."""
     for base, other in ((first, second), (second, first)):
-        if other.before is not None and other.before.rows.stream is base.rows.stream:
+        if other.before is not None and other.before.states.stream is base.states.stream:
             base.adapters.append(other.weight.parameter)
 
 
-def _gathered(weight: Source, out: torch.Tensor) -> Source | None:
+def _gathered(weight: ParameterView, out: torch.Tensor) -> ParameterView | None:
     """Return the tag of matrices chosen by index, one a token: any stands for all."""
     if weight.layout.dim() < 2 or out.dim() != weight.layout.dim():
         return None

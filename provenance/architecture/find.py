@@ -32,8 +32,8 @@ def find_mlps(model: nn.Module) -> Trace:
     return with_mlps(trace(model))
 
 
-def with_mlps(found: Trace, *, gated: bool = False) -> Trace:
-    """Return what was found, if it can be compared.
+def with_mlps(trace: Trace, *, gated: bool = False) -> Trace:
+    """Return a trace unchanged, or refuse one whose MLPs cannot be compared.
 
     Parameters
     ----------
@@ -45,15 +45,15 @@ def with_mlps(found: Trace, *, gated: bool = False) -> Trace:
     ArchitectureError
         If no block has an MLP, or a gate where one must be; the message names what there is.
     """
-    if not found.mlps:
-        held = "; ".join(dict.fromkeys(found.without().values())) or "it has no list of blocks"
+    if not trace.mlps:
+        reasons = "; ".join(dict.fromkeys(trace.without().values())) or "it has no list of blocks"
         raise ArchitectureError(
-            f"{found.architecture}: no block has an MLP that can be compared ({held}): "
+            f"{trace.architecture}: no block has an MLP that can be compared ({reasons}): "
             "use a statistic of whole models, csu_all or jsd"
         )
-    if gated and not any(record.kind == "gated" for record in found.mlps):
+    if gated and not any(record.kind == "gated" for record in trace.mlps):
         raise ArchitectureError(
-            f"{found.architecture}: its MLPs are plain, and `match` compares what a gate and an up say "
+            f"{trace.architecture}: its MLPs are plain, and `match` compares what a gate and an up say "
             "(csu and csh need no gate): use `statistic: generalized`"
         )
-    return found
+    return trace

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from provenance.architecture.records import Kind, MLPRecord, Projection, Trace
+    from provenance.architecture.records import MLPKind, MLPRecord, Projection, Trace
 
 TOKENS = 6
 
 
 @dataclass(frozen=True)
 class MLPFunction:
-    """One MLP: call it on hidden states, (tokens, hidden_size), and it answers likewise.
+    """One MLP: call it on hidden states, (tokens, hidden_size), and it returns the same shape.
 
     Inputs are moved to the model's device and dtype; the answer is float32 on the input's device.
     ``units`` counts its hidden units; ``module`` holds its parameters.
     """
 
-    kind: Kind
+    kind: MLPKind
     hidden_size: int
     units: int
     module: nn.Module
@@ -52,7 +52,7 @@ class MLPFunction:
 
 @dataclass(frozen=True)
 class MLPFunctions:
-    """The MLPs of a model that can be called, by block and place; ``reasons`` says why others cannot."""
+    """The MLPs that can be called, by block and place; ``reasons`` says why others cannot."""
 
     trace: Trace
     mlps: Mapping[tuple[int, int], MLPFunction]
@@ -72,10 +72,10 @@ def find_functions(model: nn.Module) -> MLPFunctions:
     ArchitectureError
         If no block has an MLP that can be called; the message names what there is.
     """
-    found = find_mlps(model)
+    trace = find_mlps(model)
     mlps: dict[tuple[int, int], MLPFunction] = {}
     reasons: dict[tuple[int, int], str] = {}
-    for block, place, record in found.places():
+    for block, place, record in trace.places():
         function = _callable(model, record) or _composed(model, record)
         if function is None:
             terms = f"{record.activation} {record.up_terms} {record.product_terms}".strip()
@@ -84,16 +84,16 @@ def find_functions(model: nn.Module) -> MLPFunctions:
         mlps[block, place] = MLPFunction(record.kind, record.hidden, record.units, *function)
     if not mlps:
         what = "; ".join(dict.fromkeys(reasons.values()))
-        raise ArchitectureError(f"{found.architecture}: no MLP can be called: {what}")
-    return MLPFunctions(found, mlps, reasons)
+        raise ArchitectureError(f"{trace.architecture}: no MLP can be called: {what}")
+    return MLPFunctions(trace, mlps, reasons)
 
 
 def block_callables(model: nn.Module) -> dict[int, MLPFunction]:
     """The MLP of every block that has one that can be called, by block; the first of several."""
-    found: dict[int, MLPFunction] = {}
+    functions: dict[int, MLPFunction] = {}
     for (block, _), function in find_functions(model).mlps.items():
-        found.setdefault(block, function)
-    return found
+        functions.setdefault(block, function)
+    return functions
 
 
 Called = tuple["nn.Module", "Callable[[torch.Tensor], torch.Tensor]"]

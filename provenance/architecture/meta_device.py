@@ -1,8 +1,8 @@
-"""What a forward pass asks of values, answered where there are none: on the meta device.
+"""Answers the questions that a forward pass asks about numbers, on the meta device, which has none.
 
-Models look at masks and at what their routers chose. Whatever is answered, a projection that is used
-is used by the same operations, so every question gets the answer that goes on: a mask is true, a number
-is zero, one token was chosen, and by the first expert.
+Models look at masks and at what their routers chose. A projection goes through the same operations
+whatever the answer is. So every question gets an answer that lets the pass go on: a mask is true, a number
+is zero, and the first expert chose one token.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ COMPARISONS: dict[str, Any] = {
 }
 
 
-class Valueless(TorchFunctionMode):
-    """Answers in Python what torch refuses to answer of tensors without numbers."""
+class MetaAnswers(TorchFunctionMode):
+    """Answers what torch refuses to answer about tensors without numbers."""
 
     def __torch_function__(
         self,
@@ -55,7 +55,7 @@ class Valueless(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def without_values(operation: str, args: tuple[Any, ...]) -> Any:
+def answer_without_values(operation: str, args: tuple[Any, ...]) -> Any:
     """Return an operation's result where it depends on numbers that are not there, else None."""
     first = args[0] if args else None
     if not _is_meta(first):
@@ -69,7 +69,7 @@ def without_values(operation: str, args: tuple[Any, ...]) -> Any:
     return None
 
 
-def plausible(operation: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def plausible_arguments(operation: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return arguments that could be, where some were made of numbers that are not there."""
     first = args[0] if args else None
     if not _is_meta(first):

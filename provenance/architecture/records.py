@@ -1,7 +1,7 @@
 """What the MLPs of a model are made of, as data: which channels of which parameters.
 
-A record names parameters, never modules to call, so that whoever has the hidden states and the weights
-can compute any unit of any block::
+A record names parameters, never modules to call. Any unit of any block can be computed from the hidden
+states and the weights alone::
 
     record = trace(model).mlps[0]
     weight = projection_weight(record.up, model.get_parameter(record.up.parameter))
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-Kind = Literal["gated", "plain"]
-Role = Literal["dense", "shared", "expert"]
+MLPKind = Literal["gated", "plain"]
+MLPRole = Literal["dense", "shared", "expert"]
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class MLPRecord:
 
     block: int
     path: str
-    kind: Kind
-    role: Role
+    kind: MLPKind
+    role: MLPRole
     expert: int | None
     gate: Projection | None
     up: Projection
@@ -201,9 +201,9 @@ class Trace:
 
     def without(self) -> dict[int, str]:
         """Return what the blocks hold that have no MLP to be measured, or why theirs is refused."""
-        found = {record.block for record in self.mlps}
+        measured = {record.block for record in self.mlps}
         refused = {refusal.block: refusal.reason for refusal in self.refused}
-        return {i: what for i, what in ({**refused, **self.skipped}).items() if i not in found}
+        return {i: what for i, what in ({**refused, **self.skipped}).items() if i not in measured}
 
 
 def common_path(paths: Iterable[str]) -> list[str]:
@@ -212,7 +212,7 @@ def common_path(paths: Iterable[str]) -> list[str]:
     return [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
 
 
-_ROLES: Mapping[Role, str] = {"dense": "MLP", "shared": "shared expert", "expert": "expert {}"}
+_ROLES: Mapping[MLPRole, str] = {"dense": "MLP", "shared": "shared expert", "expert": "expert {}"}
 
 
 def projection_weight(projection: Projection, tensor: torch.Tensor) -> torch.Tensor:
@@ -279,5 +279,5 @@ def activation(
         return None
     if record.activation_module is not None:
         return model.get_submodule(record.activation_module)
-    found = getattr(torch.nn.functional, record.activation, None)
-    return found or getattr(torch, record.activation, None)
+    function = getattr(torch.nn.functional, record.activation, None)
+    return function or getattr(torch, record.activation, None)

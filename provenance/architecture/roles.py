@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.architecture.tags import Product, Signal, progression
+from provenance.architecture.tags import MatmulOutput, Product, progression
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from provenance.architecture.records import Kind
-    from provenance.architecture.tags import Axis, Hit, Matmul, Operand, Rows
+    from provenance.architecture.records import MLPKind
+    from provenance.architecture.tags import Axis, DownMatmul, HiddenStates, Matmul, Operand
 
 
 @dataclass(frozen=True)
-class Part:
+class ProjectionUse:
     """One projection as it was seen in use.
 
     ``experts`` counts the matrices of its shape that are stacked in the parameter; ``expert`` is the
@@ -33,14 +33,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Draft:
+class MLPUse:
     """One MLP as it was seen in use once."""
 
-    kind: Kind
-    gate: Part | None
-    up: Part
-    down: Part
-    rows: Rows
+    kind: MLPKind
+    gate: ProjectionUse | None
+    up: ProjectionUse
+    down: ProjectionUse
+    states: HiddenStates
     matmuls: tuple[Matmul, ...]
     activation: tuple[str, ...]
     module: str | None
@@ -50,7 +50,7 @@ class Draft:
     squashed: bool
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[ProjectionUse, ...]:
         """The projections there are."""
         return (self.up, self.down) if self.gate is None else (self.gate, self.up, self.down)
 
@@ -77,100 +77,76 @@ class Draft:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What is equal for the same MLP seen again, and for experts of one stack."""
+        """Equal for two uses of one MLP, and for experts of one stack."""
         return tuple((p.weight.parameter, p.axis, _first(p)) for p in self.parts)
 
 
-def _first(part: Part) -> range:
+def _first(part: ProjectionUse) -> range:
     """Return the channels of the first of a stack."""
     back = (part.expert or 0) * part.height
     return range(part.channels.start - back, part.channels.stop - back, part.channels.step)
 
 
-def drafts(hits: Iterable[Hit]) -> list[Draft]:
-    """Read every hit as an MLP and leave out what is none."""
-    found = []
-    for hit in hits:
-        draft = _gated(hit) if isinstance(hit.value, Product) else _plain(hit, hit.value)
-        if draft is not None and _is_mlp(draft):
-            found.append(draft)
-    return found
+def mlp_uses(downs: Iterable[DownMatmul]) -> list[MLPUse]:
+    """Read everything that entered a linear map as an MLP, and leave out what is none."""
+    uses = (_mlp_use(down) for down in downs)
+    return [use for use in uses if use is not None and _is_mlp(use)]
 
 
-def _gated(hit: Hit) -> Draft | None:
-    value = hit.value
-    assert isinstance(value, Product)
-    gate, up = _roles(*value.factors)
-    if gate.matmul.rows.stream is not up.matmul.rows.stream:
+def _mlp_use(down: DownMatmul) -> MLPUse | None:
+    value = down.value
+    outputs: tuple[MatmulOutput, ...]  # the gate first, where there is one
+    if isinstance(value, Product):
+        outputs, product_terms = _gate_and_up(*value.factors), value.terms
+    else:
+        outputs, product_terms = (value,), ()
+    if len({output.matmul.states.stream for output in outputs}) > 1:
         return None  # a gate on something else than the block's hidden states
-    gates, ups, down = _part(gate), _part(up), _down(hit)
-    if gates is None or ups is None or down is None:
+    *gates, up_use = [_part(output) for output in outputs]
+    gate_use, down_use = next(iter(gates), None), _down(down)
+    if up_use is None or down_use is None or None in gates:
         return None
-    return Draft(
-        "gated",
-        gates,
-        ups,
-        down,
-        rows=up.matmul.rows,
-        matmuls=(gate.matmul, up.matmul),
-        activation=gate.terms,
-        module=_alone(gate),
-        up_terms=up.terms,
-        product_terms=value.terms,
-        added=(*gate.added, *up.added, *hit.down.adapters),
-        squashed=hit.down.squashed,
+    first, up = outputs[0], outputs[-1]
+    return MLPUse(
+        kind="gated" if gates else "plain",
+        gate=gate_use,
+        up=up_use,
+        down=down_use,
+        states=up.matmul.states,
+        matmuls=tuple(output.matmul for output in outputs),
+        activation=first.terms,
+        module=first.module if len(first.terms) == 1 else None,
+        up_terms=up.terms if gates else (),
+        product_terms=product_terms,
+        added=(*(name for output in outputs for name in output.added), *down.matmul.adapters),
+        squashed=down.matmul.squashed,
     )
 
 
-def _roles(first: Signal, second: Signal) -> tuple[Signal, Signal]:
-    """Return (gate, up): the gate is the one with a nonlinearity, or with the longer one."""
+def _gate_and_up(first: MatmulOutput, second: MatmulOutput) -> tuple[MatmulOutput, MatmulOutput]:
+    """Return the gate first: the one with a nonlinearity, or with the longer one."""
     later = (second.nonlinear, len(second.terms)) > (first.nonlinear, len(first.terms))
     return (second, first) if later else (first, second)
 
 
-def _plain(hit: Hit, up: Signal) -> Draft | None:
-    ups, down = _part(up), _down(hit)
-    if ups is None or down is None:
-        return None
-    return Draft(
-        "plain",
-        None,
-        ups,
-        down,
-        rows=up.matmul.rows,
-        matmuls=(up.matmul,),
-        activation=up.terms,
-        module=_alone(up),
-        up_terms=(),
-        product_terms=(),
-        added=(*up.added, *hit.down.adapters),
-        squashed=hit.down.squashed,
-    )
-
-
-def _alone(signal: Signal) -> str | None:
-    """Return the path of the module that is all of the activation."""
-    return signal.module if len(signal.terms) == 1 else None
-
-
-def _part(signal: Signal) -> Part | None:
-    weight = signal.matmul.weight
-    channels = progression(signal.channels)
+def _part(output: MatmulOutput) -> ProjectionUse | None:
+    weight = output.matmul.weight
+    channels = progression(output.channels)
     if channels is None:
         return None
-    return _stacked(weight, weight.outs, weight.outs.at(channels), signal.matmul.bias)
+    return _stacked(weight, weight.outs, weight.outs.at(channels), output.matmul.bias)
 
 
-def _down(hit: Hit) -> Part | None:
-    weight = hit.down.weight
+def _down(down: DownMatmul) -> ProjectionUse | None:
+    weight = down.matmul.weight
     ins = weight.ins
-    order = progression(hit.value.channels) if isinstance(hit.value, Product) else range(ins.size)
+    order = progression(down.value.channels) if isinstance(down.value, Product) else range(ins.size)
     if order != range(ins.size):
         return None
-    return _stacked(weight, ins, ins.at(order), hit.down.bias)
+    return _stacked(weight, ins, ins.at(order), down.matmul.bias)
 
 
-def _stacked(weight: Operand, units: Axis, channels: range, bias: str | None) -> Part:
+def _stacked(weight: Operand, units: Axis, channels: range, bias: str | None) -> ProjectionUse:
     """Find out whether a parameter is a stack of matrices, and which of them is meant."""
     if len(weight.shape) == 3:
         experts, expert, height = weight.shape[0], weight.expert, 0
@@ -181,18 +157,18 @@ def _stacked(weight: Operand, units: Axis, channels: range, bias: str | None) ->
         experts, expert, height = 1, 0, 0
     if experts == 1 and len(weight.shape) == 2:
         expert = 0
-    return Part(weight, channels, units.axis, bias, experts, expert, height)
+    return ProjectionUse(weight, channels, units.axis, bias, experts, expert, height)
 
 
-def _is_mlp(draft: Draft) -> bool:
+def _is_mlp(use: MLPUse) -> bool:
     """Whether it reads and writes vectors of one width, whole ones."""
-    ups = [part.weight for part in draft.parts[:-1]]
-    width = draft.down.weight.outs.size
+    ups = [part.weight for part in use.parts[:-1]]
+    width = use.down.weight.outs.size
     wholes = [(weight.ins, weight.shape) for weight in ups]
-    wholes.append((draft.down.weight.outs, draft.down.weight.shape))
+    wholes.append((use.down.weight.outs, use.down.weight.shape))
     return (
-        not draft.squashed
-        and len(draft.up.channels) == len(draft.down.channels)
+        not use.squashed
+        and len(use.up.channels) == len(use.down.channels)
         and all(axis.size == width and axis.step == 1 for axis, _ in wholes)
         and all(axis.size == shape[axis.axis] for axis, shape in wholes)
     )

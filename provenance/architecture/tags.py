@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class ParameterView:
     """A parameter or a view of one.
 
     ``layout`` is a tensor without data that goes through the same views as the parameter does. Its
@@ -25,10 +25,10 @@ class Source:
     layout: torch.Tensor
 
 
-def source(name: str, parameter: torch.Tensor) -> Source:
+def parameter_view(name: str, parameter: torch.Tensor) -> ParameterView:
     """Return the tag of a whole parameter."""
     shape = tuple(parameter.shape)
-    return Source(name, shape, torch.empty(shape, device="meta"))
+    return ParameterView(name, shape, torch.empty(shape, device="meta"))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Operand:
     expert: int | None
 
 
-def operand(weight: Source, out_dim: int, in_dim: int) -> Operand | None:
+def operand(weight: ParameterView, out_dim: int, in_dim: int) -> Operand | None:
     """Read off which part of its parameter a weight is; None for what no linear map is made of."""
     layout, shape = weight.layout, weight.shape
     if layout.dim() < 2 or len(shape) not in {2, 3}:
@@ -89,24 +89,24 @@ def _axis(size: int, stride: int, strides: Sequence[int], begin: Sequence[int]) 
 
 
 @dataclass(frozen=True)
-class Entry:
-    """That a module was called on some hidden states, and how often those had been scaled."""
+class ModuleCall:
+    """A call of a module on some hidden states; ``scaled`` counts how often these had been scaled."""
 
     module: str
-    rows: int
+    tokens: int
     routed: bool
     scaled: int
 
 
 @dataclass(eq=False)
 class Stream:
-    """Hidden states, whatever their view; ``entries`` are the modules that they were given to."""
+    """Hidden states, whatever their view; ``calls`` are the modules that they were given to."""
 
-    entries: list[Entry] = field(default_factory=list)
+    calls: list[ModuleCall] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Rows:
+class HiddenStates:
     """A tensor of hidden states.
 
     ``routed``: some tokens of its stream only, or some repeatedly. ``scaled``: how often each token was
@@ -128,7 +128,7 @@ class Matmul:
     """
 
     weight: Operand
-    rows: Rows
+    states: HiddenStates
     before: Matmul | None = None
     bias: str | None = None
     adapters: list[str] = field(default_factory=list)
@@ -136,7 +136,7 @@ class Matmul:
 
 
 @dataclass(frozen=True, eq=False)
-class Signal:
+class MatmulOutput:
     """An elementwise function of what one matmul put out.
 
     ``channels`` has the tensor's shape and says which output channel each element comes from: views
@@ -151,26 +151,26 @@ class Signal:
     added: tuple[str, ...] = ()
     module: str | None = None
 
-    def same(self, other: Signal) -> bool:
+    def same(self, other: MatmulOutput) -> bool:
         """Whether both are functions of the same outputs, element by element."""
         return self.matmul is other.matmul and equal(self.channels, other.channels)
 
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """An elementwise product of two signals; ``channels`` counts its own channels."""
+    """An elementwise product of two outputs; ``channels`` counts its own channels."""
 
-    factors: tuple[Signal, Signal]
+    factors: tuple[MatmulOutput, MatmulOutput]
     channels: torch.Tensor
     terms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class Hit:
-    """A product (or a nonlinear signal) that was multiplied with another weight."""
+class DownMatmul:
+    """A product (or a nonlinear output) that was multiplied with another weight."""
 
-    value: Product | Signal
-    down: Matmul
+    value: Product | MatmulOutput
+    matmul: Matmul
 
 
 def along(channels: torch.Tensor) -> tuple[int, torch.Tensor] | None:
@@ -210,19 +210,19 @@ def numbered(shape: Sequence[int], dim: int) -> torch.Tensor:
 
 def progression(values: torch.Tensor) -> range | None:
     """Return the values as a rising range, None where they are none."""
-    found = values.tolist()
-    step = found[1] - found[0] if len(found) > 1 else 1
-    spanned = range(found[0], found[0] + len(found) * step, step) if step > 0 else None
-    return spanned if spanned is not None and list(spanned) == found else None
+    numbers = values.tolist()
+    step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+    spanned = range(numbers[0], numbers[0] + len(numbers) * step, step) if step > 0 else None
+    return spanned if spanned is not None and list(spanned) == numbers else None
 
 
-def multiplied(signals: Sequence[Signal], out: torch.Tensor) -> Product | None:
-    """Return the product of two signals, None where their channels do not lie along one dimension."""
-    found = [along(signal.channels) for signal in signals]
-    if found[0] is None or found[1] is None or found[0][0] != found[1][0]:
+def multiplied(outputs: Sequence[MatmulOutput], out: torch.Tensor) -> Product | None:
+    """Return the product of two outputs, None where their channels do not lie along one dimension."""
+    lines = [along(output.channels) for output in outputs]
+    if lines[0] is None or lines[1] is None or lines[0][0] != lines[1][0]:
         return None
     first, second = (
-        replace(signal, channels=values)
-        for signal, (_, values) in zip(signals, [found[0], found[1]], strict=True)
+        replace(output, channels=values)
+        for output, (_, values) in zip(outputs, [lines[0], lines[1]], strict=True)
     )
-    return Product((first, second), numbered(out.shape, found[0][0]))
+    return Product((first, second), numbered(out.shape, lines[0][0]))

@@ -1,10 +1,13 @@
 """Finds the MLPs of every transformer block by following the data through one forward pass.
 
-No name of a model or of a module is known here. A *gated* MLP is a product of an elementwise function of
-one linear map and another linear map of the same hidden states that enters a third; a *plain* one
-has one linear map, a nonlinearity and another linear map. Which channels of which parameters those are is
-read off the views that data and weights went through, so that separate, fused, interleaved and stacked
-projections are the same case.
+No name of a model or of a module is known here. Two shapes of computation count:
+
+* a *gated* MLP multiplies an elementwise function of one linear map with a second linear map of the same
+  hidden states, and the product enters a third;
+* a *plain* MLP is a linear map, a nonlinearity and a second linear map.
+
+The views that data and weights went through say which channels of which parameters took part. So separate,
+fused, interleaved and stacked projections are the same case.
 
 The pass needs no numbers: on the meta device it takes a model of any size from its configuration in about
 a second.
@@ -20,7 +23,7 @@ import torch
 from provenance._quiet import quiet
 from provenance.architecture.collect import assemble
 from provenance.architecture.dataflow import Dataflow, whole
-from provenance.architecture.meta_device import Valueless
+from provenance.architecture.meta_device import MetaAnswers
 from provenance.errors import ArchitectureError, one_line
 
 if TYPE_CHECKING:
@@ -53,19 +56,25 @@ def skeleton(config: PretrainedConfig) -> PreTrainedModel:
     ArchitectureError
         If none can be built.
     """
-    from transformers import AutoModelForCausalLM
-
     try:
-        with quiet(), torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                config, trust_remote_code=False
-            )
+        return build_on_meta(config)
     # some 200 families raise whatever a wrong configuration leads them to
     except Exception as error:
         raise ArchitectureError(
             f"{config.model_type}: no causal language model can be built from its configuration "
             f"({type(error).__name__}: {one_line(error, 150)})"
         ) from error
+
+
+def build_on_meta(config: PretrainedConfig, *, trusted: bool = False) -> PreTrainedModel:
+    """Build a causal language model without numbers; ``trusted`` lets the checkpoint's own code run.
+
+    What goes wrong raises whatever the family's code does.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with quiet(), torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
     # a few families fill a parameter on the CPU, wherever they are built
     return model.eval().to("meta")
 
@@ -98,10 +107,10 @@ def trace(model: nn.Module) -> Trace:
     with ExitStack() as stack, torch.no_grad(), quiet():
         stack.enter_context(evaluating(model))
         stack.enter_context(_watched(model, flow))
-        stack.enter_context(Valueless())
+        stack.enter_context(MetaAnswers())
         stack.enter_context(flow)
         run(model, probe(model))
-    return assemble(model, flow.hits, flow.widths, TOKENS)
+    return assemble(model, flow.downs, flow.widths, TOKENS)
 
 
 @contextmanager

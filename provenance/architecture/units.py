@@ -1,9 +1,9 @@
 """What the hidden units of one MLP answer to a set of inputs, whole or in factors.
 
 The answers of a projection are ``inputs @ weight.T + bias``. The inputs are narrower than the answers (a
-third to an eighth), are the same for gate and up, and similarities of units can be computed from the
-factors without ever making the answers: so the factors are what is captured and kept, wherever a
-projection is a plain linear map whose weight can be read from the checkpoint.
+third to an eighth) and are the same for gate and up. Similarities of units can be computed from these
+factors without making the answers. So the factors are captured and kept, wherever a projection is a plain
+linear map whose weight can be read from the checkpoint.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ WHOLE_BYTES = 256 << 20
 """A matrix up to this size (8192 x 8192 in float32) is held whole, so that nothing is computed twice."""
 
 TILE_BYTES = 16 << 20
-"""Of a larger matrix at most this much is asked for at once: enough rows for a matrix product to be
-near its best speed (at 28672 columns 68 of 76 GFLOP/s on the machine of benchmarks/RESULTS.md)."""
+"""At most this much of a larger matrix is asked for at once. It is enough rows for a matrix product to be
+near its best speed: at 28672 columns 68 of 76 GFLOP/s on the machine of benchmarks/RESULTS.md."""
 
 DEVICE_TILE_BYTES = 128 << 20
-"""The same for a device that is not the CPU, where a small tile is all overhead."""
+"""The same for a GPU, where a small tile costs more to start than to compute."""
 
 CHUNK_BYTES = 2 << 20
 """On a CPU a tile is worked on in pieces that stay in the cache."""
@@ -119,7 +119,7 @@ class Matrix:
         return Matrix(self.values.T)
 
 
-def held(similarity: Similarity) -> Similarity:
+def hold_small(similarity: Similarity) -> Similarity:
     """Hold a matrix whole, contiguous and in a type that is computed in, where it is small enough."""
     m, n = similarity.shape
     if m * n * torch.float32.itemsize > WHOLE_BYTES:

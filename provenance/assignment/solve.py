@@ -3,10 +3,18 @@
 Greedy pairing depends on the order in which units are visited; the optimum does not, and it is what
 the independence test is defined on (Zhu et al., arXiv:2502.12292, Algorithm 2).
 
-Only scipy's solvers are used. Handed the pairs and the prices of `assignment.candidate_pairs`, its
-sparse solver takes 5 ms for 2048 independent units and 8 to 23 ms for 4096, where lapx 0.11 (lapmod)
-takes 4 to 5 and 8 to 21 ms, fastlap 0.4 12 ms and OR-Tools 9.15 12 to 84 ms at 2048; the dense solvers
-of scipy, lapx and fastlap take 0.2 to 1.6 s at 2048. What costs time is to read the matrix, not to solve.
+Only scipy's solvers are used: reading the matrix takes the time, not solving. Milliseconds for independent
+units, given the pairs and the prices of `assignment.likely_pairs`:
+
+====================================  ============  ========
+solver                                2048 units    4096
+====================================  ============  ========
+scipy, sparse                         5             8 to 23
+lapx 0.11 (lapmod)                    4 to 5        8 to 21
+fastlap 0.4                           12
+OR-Tools 9.15                         12 to 84
+scipy, lapx, fastlap: whole matrices  200 to 1600
+====================================  ============  ========
 """
 
 from __future__ import annotations
@@ -20,8 +28,8 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from provenance.assignment.candidate_pairs import Survey, candidates, exceeding, soft_prices, survey
-from provenance.assignment.similarity import Matrix, Products, Similarity, held, tiles
+from provenance.assignment.likely_pairs import Survey, exceeding, likely_pairs, soft_prices, survey
+from provenance.assignment.similarity import Matrix, Products, Similarity, hold_small, tiles
 from provenance.assignment.sparse import Prices, settle, settle_dense, solve
 
 if TYPE_CHECKING:
@@ -44,7 +52,7 @@ DENSE_ENTRIES = 256 * 256
 """Matrices up to this size go straight to the dense solver, which is as fast there."""
 
 ROUNDS = 24
-"""After so many rounds of candidates the dense solver takes over; independent units need one or two."""
+"""After so many rounds of likely pairs the dense solver takes over; independent units need one or two."""
 
 MORE = 16
 """Of a row's entries that exceed their prices so many are added in the first round, twice as many in the
@@ -67,20 +75,20 @@ class Certificate:
         The largest possible sum is at most this much above the assignment's; at least 0.
     method : str
         "argmax": the best partners of the smaller side are distinct. "sparse": solved among
-        candidates, then proved on the whole matrix. "dense": solved as a whole.
+        likely pairs, then proved on the whole matrix. "dense": solved as a whole.
     rounds : int
         How often it was solved; 0 for "argmax".
-    candidates : int
+    pairs : int
         Pairs that it was solved among in the end; m n for "dense".
 
     Notes
     -----
     Weak duality. Let m <= n. The entries of any assignment are together at most the prices of all rows,
-    plus those of the columns that it uses, plus m times `violation`; and since no column's price is
-    negative, at most the prices of *all* columns in place of those. That bound, less the total, is
-    `gap`. It is 0 up to rounding because matched entries equal their prices and the columns
-    without a row have price 0. With m > n the same holds with the sides exchanged. With m = n all are used,
-    and prices may be negative on both sides.
+    plus the prices of the columns that it uses, plus m times `violation`. No column's price is negative, so
+    the prices of *all* columns give a bound for every assignment. That bound, less the total, is `gap`.
+    It is 0 up to rounding, because matched entries equal their prices and columns without a row have
+    price 0. With m > n the sides change places. With m = n all columns are used, and prices may be negative
+    on both sides.
     """
 
     row_prices: NDArray[np.float64] = field(repr=False)
@@ -89,7 +97,7 @@ class Certificate:
     gap: float
     method: Literal["argmax", "sparse", "dense"]
     rounds: int
-    candidates: int
+    pairs: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +129,6 @@ class Assignment:
         """The larger side's index for each unit of the smaller side, shape (min(m, n),)."""
         return self.columns if self.shape[0] <= self.shape[1] else self.rows
 
-    def column_of_row(self) -> NDArray[np.int64]:
-        """Return the column of every row, -1 for a row without one; shape (m,)."""
-        return _inverse(self.rows, self.columns, self.shape[0])
-
-    def row_of_column(self) -> NDArray[np.int64]:
-        """Return the row of every column, -1 for a column without one; shape (n,)."""
-        return _inverse(self.columns, self.rows, self.shape[1])
-
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
@@ -138,7 +138,7 @@ class _Solved:
     prices: Prices
     method: Literal["argmax", "sparse", "dense"]
     rounds: int
-    candidates: int
+    pairs: int
     violation: float
 
 
@@ -186,13 +186,15 @@ def assign(similarity: torch.Tensor | Similarity) -> Assignment:
     """
     source = _matrix(similarity) if isinstance(similarity, torch.Tensor) else similarity
     m, n = source.shape
-    wide = held(source if m <= n else source.transposed())
-    seen = survey(wide)
-    if seen.distinct():
-        prices = Prices(seen.best, np.zeros(wide.shape[1]))
-        return _assignment(_Solved(seen.partners, prices, "argmax", 0, len(seen.best), 0.0), (m, n))
-    found = _by_candidates(wide, seen) if m * n > DENSE_ENTRIES else None
-    return _assignment(found or _as_a_whole(wide, seen), (m, n))
+    wide = hold_small(source if m <= n else source.transposed())
+    overview = survey(wide)
+    if overview.distinct():
+        prices = Prices(overview.best, np.zeros(wide.shape[1]))
+        return _assignment(
+            _Solved(overview.partners, prices, "argmax", 0, len(overview.best), 0.0), (m, n)
+        )
+    solved = _among_likely_pairs(wide, overview) if m * n > DENSE_ENTRIES else None
+    return _assignment(solved or _as_a_whole(wide, overview), (m, n))
 
 
 def assign_all(similarities: Sequence[torch.Tensor | Similarity]) -> list[Assignment]:
@@ -207,9 +209,9 @@ def assign_all(similarities: Sequence[torch.Tensor | Similarity]) -> list[Assign
     workers = min(threads, len(similarities))
     share = threads // workers
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
-        found = list(pool.map(assign, similarities))
+        assignments = list(pool.map(assign, similarities))
     torch.set_num_threads(threads)  # what a thread sets, later threads inherit
-    return found
+    return assignments
 
 
 def _matrix(similarity: torch.Tensor) -> Matrix:
@@ -221,38 +223,38 @@ def _matrix(similarity: torch.Tensor) -> Matrix:
     return Matrix(similarity.detach())
 
 
-def _by_candidates(wide: Similarity, seen: Survey) -> _Solved | None:
-    """Solve among candidates until no other pair would do better, or give up."""
+def _among_likely_pairs(wide: Similarity, overview: Survey) -> _Solved | None:
+    """Solve among likely pairs until no other pair would do better, or give up."""
     m, n = wide.shape
-    soft = soft_prices(wide, seen)
-    edges, prices = candidates(wide, soft), soft.hard()
+    soft = soft_prices(wide, overview)
+    edges, prices = likely_pairs(wide, soft), soft.hard()
     for rounds in range(1, ROUNDS + 1):
         partners = solve(edges, prices)
         start = prices.columns if m == n else np.zeros(n)
-        prices = settle(edges, partners, start, ROUNDING * seen.scale)
-        tolerance = TOLERANCE * seen.scale
+        prices = settle(edges, partners, start, ROUNDING * overview.scale)
+        tolerance = TOLERANCE * overview.scale
         worst, more = exceeding(wide, prices, tolerance=tolerance, most=MORE << rounds)
         count = len(edges.rows)
         if worst <= tolerance:
             return _Solved(partners, prices, "sparse", rounds, count, worst)
         edges = edges.joined(more)
-        if len(edges.rows) == count:  # what exceeds is rounding of candidates already known
+        if len(edges.rows) == count:  # what exceeds is rounding of pairs already known
             return None
     return None
 
 
-def _as_a_whole(wide: Similarity, seen: Survey) -> _Solved:
+def _as_a_whole(wide: Similarity, overview: Survey) -> _Solved:
     m, n = wide.shape
     matrix = np.concatenate([tile.to("cpu", torch.float64).numpy() for _, tile in tiles(wide)])
     _, chosen = linear_sum_assignment(matrix, maximize=True)
     partners = chosen.astype(np.int64)
-    prices = settle_dense(matrix, partners, ROUNDING * seen.scale)
+    prices = settle_dense(matrix, partners, ROUNDING * overview.scale)
     worst, _ = exceeding(wide, prices, tolerance=math.inf, most=0)
     return _Solved(partners, prices, "dense", 1, m * n, worst)
 
 
-def _assignment(found: _Solved, shape: tuple[int, int]) -> Assignment:
-    partners, prices = found.partners, found.prices
+def _assignment(solved: _Solved, shape: tuple[int, int]) -> Assignment:
+    partners, prices = solved.partners, solved.prices
     smaller = np.arange(len(partners), dtype=np.int64)
     gains = prices.rows + prices.columns[partners]
     for values in (smaller, partners, prices.rows, prices.columns):
@@ -263,20 +265,14 @@ def _assignment(found: _Solved, shape: tuple[int, int]) -> Assignment:
         rows, columns = columns, rows
         row_prices, column_prices = column_prices, row_prices
     total = math.fsum(gains)
-    bound = math.fsum([*prices.rows, *prices.columns, len(partners) * found.violation])
+    bound = math.fsum([*prices.rows, *prices.columns, len(partners) * solved.violation])
     certificate = Certificate(
         row_prices,
         column_prices,
-        violation=found.violation,
+        violation=solved.violation,
         gap=max(0.0, bound - total),
-        method=found.method,
-        rounds=found.rounds,
-        candidates=found.candidates,
+        method=solved.method,
+        rounds=solved.rounds,
+        pairs=solved.pairs,
     )
     return Assignment(rows, columns, total, shape, certificate)
-
-
-def _inverse(keys: NDArray[np.int64], values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    partner = np.full(size, -1, dtype=np.int64)
-    partner[keys] = values
-    return partner

@@ -1,4 +1,4 @@
-"""Assignment among candidate pairs, and the prices that prove one optimal."""
+"""Assignment among some of the pairs, and the prices that prove one optimal."""
 
 from __future__ import annotations
 
@@ -78,15 +78,15 @@ class Prices:
 
 
 def solve(edges: Edges, prices: Prices) -> NDArray[np.int64]:
-    """Return every row's column in an assignment that is the best among some candidates.
+    """Return every row's column in an assignment that is the best among some pairs.
 
     Parameters
     ----------
     edges : Edges
-        The candidates, which must allow an assignment of all rows.
+        The pairs, which must allow an assignment of all rows.
     prices : Prices
         Any. The better they are the sooner it is solved: against the optimal ones nearly
-        every row's best candidate is its partner.
+        every row's best pair is its partner's.
 
     Returns
     -------
@@ -125,14 +125,14 @@ def _least(
 def settle(
     edges: Edges, partners: NDArray[np.int64], start: NDArray[np.float64], least: float
 ) -> Prices:
-    """Find prices that no candidate exceeds and that the matched ones equal.
+    """Find prices that no pair exceeds and that the matched ones equal.
 
     Parameters
     ----------
     edges : Edges
-        The candidates, among them all pairs of the matching.
+        The pairs, among them all of the matching.
     partners : numpy.ndarray of int64, shape (m,)
-        A matching that is optimal among the candidates.
+        A matching that is optimal among the pairs.
     start : numpy.ndarray of float64, shape (n,)
         The least prices of the columns; the closer the sooner. 0 if m < n, so that unmatched columns
         stay at 0.
@@ -157,7 +157,7 @@ def settle(
 
 
 def settle_dense(matrix: NDArray[np.float64], partners: NDArray[np.int64], least: float) -> Prices:
-    """Find prices like `settle`, with every entry of a matrix for a candidate.
+    """Find prices like `settle`, with every entry of a matrix for a pair.
 
     Parameters
     ----------

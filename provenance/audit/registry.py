@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from provenance.errors import Problem
     from provenance.suite.messages import Hints
-    from provenance.suite.registry_schema import RegistryDocument
+    from provenance.suite.schema import RegistryDocument
     from provenance.suite.yaml12 import Document
 
 SUITE_KEYS = ("pairs", "lineage")
@@ -114,7 +114,7 @@ def _of_folder(path: Path) -> Registry:
 
 
 def _of_file(path: Path) -> Registry:
-    from provenance.suite.registry_schema import REGISTRY_VERBATIM, RegistryDocument
+    from provenance.suite.schema import REGISTRY_VERBATIM, RegistryDocument
 
     data = read_bytes(path)
     text = decode(data, path)

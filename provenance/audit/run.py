@@ -223,9 +223,9 @@ class _Judge:
 
     def _check_device(self) -> None:
         """Raise where the device that was asked for is not there: that is no pair's fault."""
-        from provenance.loading.devices import candidates
+        from provenance.loading.devices import devices_for
 
-        candidates(self._executor.device)
+        devices_for(self._executor.device)
 
     def _judged(self, pair: AuditedPair) -> AuditedPair:
         comparison = comparison_of(self._registry, pair.candidate, pair.reference)

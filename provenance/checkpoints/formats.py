@@ -148,13 +148,13 @@ def read_weight_map(file: Path, limit: int = INDEX_LIMIT) -> dict[str, str]:
     SourceError
         It cannot be read as a JSON object, or has no ``weight_map`` of file names.
     """
-    weight_map = read_object(file, limit).get("weight_map", {})
+    weight_map = read_object(file, limit).get("weight_map")
     names = weight_map.values() if isinstance(weight_map, dict) else ()
-    if not names or not all(isinstance(name, str) for name in names):
-        raise SourceError(
-            f"{file} has no 'weight_map' of file names; save or download the checkpoint again"
-        )
-    return weight_map
+    if isinstance(weight_map, dict) and names and all(isinstance(name, str) for name in names):
+        return weight_map
+    raise SourceError(
+        f"{file} has no 'weight_map' of file names; save or download the checkpoint again"
+    )
 
 
 def _plain(folder: Path, names: list[str]) -> Contents:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import contextmanager
 from io import StringIO
@@ -16,7 +15,7 @@ from provenance.checkpoints.folder import CONFIG, listing, read_object
 from provenance.checkpoints.formats import UNWANTED, detect_format, no_weights, wanted
 from provenance.checkpoints.safetensors_header import stored_tensors
 from provenance.errors import SourceError, one_line
-from provenance.store.files import file_sha256, write_whole
+from provenance.store.files import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0
 
-_REPO = re.compile(r"(\b[\w\-.]{1,96}\b/)?\b[\w\-.]{1,96}\b", re.ASCII)
 _REVISION = re.compile(r"\w[\w.+\-]*(/\w[\w.+\-]*)*", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -35,8 +33,14 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 def is_repo_id(text: str) -> bool:
     """Whether `text` can be a repository's id, by the rules of `huggingface_hub`."""
-    forbidden = "--" in text or ".." in text or text.endswith(".git")
-    return _REPO.fullmatch(text) is not None and not forbidden
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(text)
+    except HFValidationError:
+        return False
+    return True
 
 
 def is_revision(text: str) -> bool:
@@ -44,26 +48,18 @@ def is_revision(text: str) -> bool:
     return _REVISION.fullmatch(text) is not None and ".." not in text
 
 
-def hub_cache() -> Path:
-    """Return the folder of downloaded repositories, as `huggingface_hub`'s variables set it.
-
-    References
-    ----------
-    .. [1] https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables
-    """
-    home = os.getenv("XDG_CACHE_HOME", str(Path("~") / ".cache"))
-    home = os.getenv("HF_HOME", str(Path(home) / "huggingface"))
-    cache = os.getenv("HUGGINGFACE_HUB_CACHE", str(Path(home) / "hub"))
-    cache = os.getenv("HF_HUB_CACHE", cache)
-    return Path(os.path.expandvars(os.path.expanduser(cache)))  # noqa: PTH111  never raises
-
-
 def cached_snapshot(spec: ModelSpec) -> Path | None:
-    """Find a repository's snapshot in the local cache, whole or not; None without one."""
+    """Find the folder of a repository's snapshot in the local cache, whole or not; None without one.
+
+    `huggingface_hub.try_to_load_from_cache` finds a file by its name, and of a repository of GGUF no name
+    is known.
+    """
+    from huggingface_hub import constants
+
     repo, revision = spec.repo or "", spec.revision or "main"
     if not is_repo_id(repo) or not is_revision(revision):
         return None
-    root = hub_cache() / ("models--" + repo.replace("/", "--"))
+    root = Path(constants.HF_HUB_CACHE) / ("models--" + repo.replace("/", "--"))
     try:
         commit = revision
         if not _COMMIT.fullmatch(revision):
@@ -119,17 +115,17 @@ def fetch(
     if whole is not None and _COMMIT.fullmatch(spec.revision or ""):
         return whole, whole.name
     try:
-        commit, patterns = _look_up(spec, endpoint)
+        patterns = _look_up(spec, endpoint)
     except _UnreachableError:
         if whole is None:
             raise
         return whole, whole.name
     for blob in torn:  # huggingface_hub takes what is there for whole
         blob.unlink(missing_ok=True)
-    folder = _download(spec, commit, patterns, progress, endpoint)
-    if whole is None or whole.name != commit:
+    folder = _download(spec, patterns, progress, endpoint)
+    if whole is None or whole.name != folder.name:
         _check(spec, folder)
-    return folder, commit
+    return folder, folder.name
 
 
 def read_texts(
@@ -162,9 +158,7 @@ def read_texts(
         with _translated(spec):
             about = get_hf_file_metadata(hf_hub_url(**where, endpoint=endpoint), timeout=TIMEOUT)
             if (about.size or 0) <= limit:
-                path = hf_hub_download(
-                    **where, cache_dir=hub_cache(), endpoint=endpoint, library_name="provenance"
-                )
+                path = hf_hub_download(**where, endpoint=endpoint, library_name="provenance")
                 found[name] = Path(path)
     return commit, found
 
@@ -211,15 +205,15 @@ def _is_whole(snapshot: Path, spec: ModelSpec) -> bool:
     return True
 
 
-def _look_up(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
-    """Ask for the commit that the spec means today, and find what of its listing is to be loaded."""
-    commit, names = _ask(spec, endpoint)
+def _look_up(spec: ModelSpec, endpoint: str | None) -> list[str]:
+    """Ask for the files of a repository, and choose those to download."""
+    _, names = _ask(spec, endpoint)
     patterns = wanted(
         names, allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
     )
     if patterns is None:
         raise SourceError(f"{spec.source} {no_weights(names)}")
-    return commit, patterns
+    return patterns
 
 
 def _ask(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
@@ -237,7 +231,6 @@ def _ask(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
 
 def _download(
     spec: ModelSpec,
-    commit: str,
     patterns: list[str],
     progress: Progress | None,
     endpoint: str | None,
@@ -247,28 +240,14 @@ def _download(
     with _translated(spec):
         folder = snapshot_download(
             spec.repo or "",
-            revision=commit,
-            cache_dir=hub_cache(),
+            revision=spec.revision,  # by its name, so that the cache can find it again without a network
             allow_patterns=patterns,
             ignore_patterns=list(UNWANTED),
             tqdm_class=_meter(progress),
             endpoint=endpoint,
             library_name="provenance",
         )
-    # downloading by commit leaves no ref, which finds the snapshot again without a network
-    _keep_ref(spec, commit)
     return Path(folder)
-
-
-def _keep_ref(spec: ModelSpec, commit: str) -> None:
-    revision = spec.revision or "main"
-    if _COMMIT.fullmatch(revision):
-        return
-    ref = hub_cache() / ("models--" + (spec.repo or "").replace("/", "--")) / "refs" / revision
-    try:
-        write_whole(ref, commit, mode=0o644)
-    except OSError:
-        return  # a convenience for later runs without a network; this run has what it needs
 
 
 def _meter(progress: Progress | None) -> type[Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from typing import TYPE_CHECKING
 
+from provenance._text import closest
 from provenance.checkpoints.fingerprint_file import SUFFIX
 from provenance.checkpoints.folder import SINGLE
 from provenance.checkpoints.formats import ADAPTER
@@ -112,9 +112,9 @@ def _is_model_file(file: str) -> bool:
 def _recipe(name: str, recipes: Collection[str]) -> ModelSpec:
     if name and (name in recipes or not recipes):
         return ModelSpec(recipe=name)
-    close = difflib.get_close_matches(name, recipes, n=1)
-    known = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sorted(recipes))}"
-    raise SourceError(f"there is no recipe {name!r}; {known}")
+    near = closest(name, recipes)
+    known = f"did you mean {near!r}?" if near else f"there are: {', '.join(sorted(recipes))}"
+    raise SourceError(f"there is no recipe {name!r}; {known}; a suite's conftest.py can register more")
 
 
 def _repo(text: str) -> ModelSpec:

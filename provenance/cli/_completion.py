@@ -35,7 +35,7 @@ def completion(context: Context, shell: str) -> None:
 def complete_model(
     _context: Context, _parameter: Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Recipes that begin so; else what the shell knows of files and folders."""
+    """Recipes whose names begin with the text, else files and folders of the shell."""
     from provenance.recipes import RECIPES
 
     recipes = [name for name in sorted(RECIPES) if name.startswith(incomplete)]

@@ -17,9 +17,8 @@ class Place(click.Path):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """Return the path, or the text of the URL."""
-        if isinstance(value, str) and is_url(value):
-            return value
-        return super().convert(value, param, ctx)
+        named = isinstance(value, str) and is_url(value)
+        return value if named else super().convert(value, param, ctx)
 
 
 STORE = click.option(

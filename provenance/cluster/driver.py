@@ -35,7 +35,7 @@ def run_on_ray(
     """Run a plan on the cluster at an address; see `provenance.cluster.run_plan`."""
     if not plan.comparisons:
         return {}
-    with _cluster(executor, address) as (tasks, requests, where):
+    with _cluster(executor, address, plan.models()) as (tasks, requests, where):
         run = _Run(plan, executor, tasks, requests)
         return run.failures_of(where, on_stage or (lambda _: None))
 
@@ -47,18 +47,20 @@ def open_on_ray(
     on_stage: OnStage | None,
 ) -> None:
     """Open models on the cluster at an address; see `provenance.cluster.open_models`."""
-    with _cluster(executor, address) as (tasks, requests, where):
+    with _cluster(executor, address, models) as (tasks, requests, where):
         run = _Run(Plan(()), executor, tasks, requests)
         run.open(models, where, on_stage or (lambda _: None))
 
 
 @contextmanager
-def _cluster(executor: Executor, address: str | None) -> Iterator[tuple[Tasks, Requests, str]]:
+def _cluster(
+    executor: Executor, address: str | None, models: tuple[ModelSpec, ...]
+) -> Iterator[tuple[Tasks, Requests, str]]:
     """Tasks on a cluster, what they ask for, and what it is called; an error cancels all of them."""
     with connected(address) as ray, _token(executor.store) as token:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         requests = Requests(Capacity.of(nodes), executor.device, executor.memory)
-        tasks = Tasks(ray, Settings.of(executor, token))
+        tasks = Tasks(ray, Settings.of(executor, token, models))
         try:
             yield tasks, requests, f"on a cluster of {len(nodes)} node" + "s" * (len(nodes) != 1)
         except BaseException:

@@ -17,11 +17,12 @@ from provenance.comparison.executor import Executor
 from provenance.comparison.plan import Capture, Comparison
 from provenance.comparison.records import versions
 from provenance.errors import ProvenanceError, StoreError, release_frames
+from provenance.recipes import Recipe, register, with_ancestors
 from provenance.store.store import Store
 from provenance.vocabulary import DistillSettings, Memory, ModelSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Task = ModelSpec | Capture | Comparison
 """A model to be opened, what is to be computed of it, or two to be compared."""
@@ -36,6 +37,7 @@ class Settings:
     """What makes an executor of a node the equal of the one that made the plan.
 
     ``token`` names a note in the store while the plan runs: a node that reads it has the same store.
+    ``recipes`` are those of the plan's models: a conftest.py may have registered them in this process alone.
     """
 
     store: str
@@ -45,10 +47,11 @@ class Settings:
     memory: Memory
     folder: str
     versions: tuple[tuple[str, str], ...]
+    recipes: tuple[Recipe, ...] = ()
 
     @classmethod
-    def of(cls, executor: Executor, token: str) -> Settings:
-        """The settings of an executor of this process."""
+    def of(cls, executor: Executor, token: str, models: Iterable[ModelSpec] = ()) -> Settings:
+        """The settings of an executor of this process, and the recipes of the models."""
         return cls(
             executor.store.place,
             token,
@@ -57,6 +60,7 @@ class Settings:
             executor.memory,
             str(Path.cwd()),
             tuple(sorted(versions().items())),
+            with_ancestors(spec.recipe for spec in models if spec.recipe is not None),
         )
 
 
@@ -96,6 +100,7 @@ def _executor(settings: Settings) -> Executor:
     differ = _differences(dict(settings.versions), versions())
     if differ:
         raise UnlikeError(f"{host} has other versions, and would give other evidence: {differ}")
+    register(settings.recipes)
     return Executor(store, settings.device, None, settings.distillation, settings.memory)
 
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from provenance.architecture.units import MLPShape
     from provenance.capture.units import Shape
-    from provenance.statistics import BlockTest, Preparation, Role, Signature
+    from provenance.statistics import BlockTest, Preparation, Signature
+    from provenance.vocabulary import Role
 
     OnProgress = Callable[[int, int], None]
     Matchings = tuple[tuple[int, ...], tuple[int, ...]]

@@ -158,10 +158,10 @@ class Models:
         def make(folder: Path) -> None:
             from provenance.recipes.build import build
 
-            def tell(_what: str, done: int, total: int) -> None:
+            def tell(done: int, total: int) -> None:
                 self._tell(Stage("make", name, done, total))
 
-            build(name, folder, parent, tell, others)
+            build(recipe, folder, parent, tell, others)
 
         return self._kept(name, recipe.fields(), make)
 

@@ -22,7 +22,7 @@ from provenance.errors import DegenerateError
 from provenance.evidence.records import Evidence, InputsRecord, Pairing
 from provenance.evidence.verdict import aggregate
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
-from provenance.vocabulary import Stage
+from provenance.vocabulary import ROLES, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,10 +33,9 @@ if TYPE_CHECKING:
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
     from provenance.inputs.tokens import Inputs
-    from provenance.statistics import Basis, Role
+    from provenance.statistics import Basis
     from provenance.store.store import Entry
-
-ROLES: tuple[Role, Role] = ("candidate", "reference")
+    from provenance.vocabulary import Role
 
 
 @dataclass(frozen=True)

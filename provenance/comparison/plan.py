@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from provenance.errors import ArchitectureError, InputError
 from provenance.statistics import BUNDLED, REGISTRY
-from provenance.vocabulary import PERMUTATIONS, InputsSpec
+from provenance.vocabulary import PERMUTATIONS, ROLES, InputsSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.errors import ProvenanceError
-    from provenance.statistics import Basis, Role
+    from provenance.statistics import Basis
     from provenance.suite.read import Claim, Suite
-    from provenance.vocabulary import ModelSpec, StatisticName
+    from provenance.vocabulary import ModelSpec, Role, StatisticName
 
 VERDICT, ALL_BLOCKS = "verdict", "blocks"
 """Parts of a claim that a test checks: the pair as a whole, and all its blocks at once."""
@@ -161,13 +161,9 @@ def captures(
     if "functions" in bases:
         # no text is read for imitations: of the inputs the seed alone matters
         seed = replace(InputsSpec(), seed=comparison.inputs.seed)
-        roles: tuple[tuple[Role, Checkpoint], ...] = (
-            ("candidate", candidate),
-            ("reference", reference),
-        )
         planned += [
             Capture(model.spec, model.spec, (), seed, gated=False, role=role)
-            for role, model in roles
+            for role, model in zip(ROLES, (candidate, reference), strict=True)
         ]
     return tuple(planned)
 

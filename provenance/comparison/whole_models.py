@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,8 +18,9 @@ from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.model import load_model
 from provenance.statistics.csu import csu_all
 from provenance.statistics.jsd import JensenShannon
-from provenance.statistics.mode_connectivity import interpolate
-from provenance.statistics.permtest import Symmetries, l2_permtest, permtest
+from provenance.statistics.mode_connectivity import mode_connectivity
+from provenance.statistics.permtest import l2_permtest, permtest
+from provenance.statistics.symmetries import Symmetries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,11 +135,8 @@ def _mode_connectivity(given: PairInputs) -> PairResult:
 
     ends = (loss(candidate) + loss(reference)) / 2
 
-    def connectivity(candidate: Parameters, permuted: Parameters) -> float:
-        return ends - loss(interpolate(candidate, permuted, 0.5))
-
     result = permtest(
-        connectivity,
+        partial(mode_connectivity, loss, ends=ends),
         candidate,
         reference,
         trials=given.permutations,

@@ -1,7 +1,7 @@
 """Which device to run on, and a lease on it that other processes respect.
 
-Worker numbers say nothing after a crash (pytest-xdist's replacement for ``gw1`` is ``gw2``), so a GPU is
-leased by a lock on a file and let go by the operating system when its holder dies.
+A GPU is leased by a lock on a file, which the operating system releases when its holder dies. Worker
+numbers would not do: pytest-xdist replaces a crashed ``gw1`` by a ``gw2``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CGROUP = Path("/sys/fs/cgroup")
 """Where Linux says how much memory a container may use."""
 
 
-def candidates(requested: str) -> tuple[str, ...]:
+def devices_for(requested: str) -> tuple[str, ...]:
     """Devices that satisfy a request: "auto", "cpu", "cuda" or "cuda:N".
 
     Raises
@@ -91,7 +91,7 @@ def lease(requested: str, locks: Path) -> Iterator[str]:
     DeviceError
         If there is no such device, or its memory was too small.
     """
-    names = candidates(requested)
+    names = devices_for(requested)
     if names == ("cpu",):
         with _cleared("cpu"):
             yield "cpu"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class LazyTensors(Mapping[str, "torch.Tensor"]):
     """The tensors of a checkpoint by name; each is read from its file when it is looked up.
 
-    Nothing is kept: looking a name up twice reads it twice, and what was read is let go with the tensor.
+    Nothing is kept: looking a name up twice reads it twice.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:

@@ -1,11 +1,14 @@
-"""A verified checkpoint to a model and a tokenizer; transformers' silence and errors made ours."""
+"""Loads a verified checkpoint's model and tokenizer, and refuses what transformers only logs."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from provenance._quiet import quiet
+from provenance.architecture.trace import build_on_meta
 from provenance.checkpoints.folder import CONFIG
 from provenance.errors import DeviceError, InputError, SourceError, one_line
 from provenance.loading.devices import free_bytes
@@ -48,8 +51,8 @@ def load_model(
     """Load a causal language model, in evaluation mode and without gradients.
 
     No pickle is read, no network is asked, and the checkpoint's own code runs only if it was opened as
-    trusted. transformers fills what a checkpoint lacks with random numbers and only logs it [1]_; here
-    that is an error.
+    trusted. A weight that the checkpoint lacks is an error; transformers fills it with random numbers and
+    only logs it [1]_.
 
     Parameters
     ----------
@@ -138,28 +141,23 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     """
     _know(checkpoint)
     _refuse_hollow(checkpoint)
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
+    trusted = checkpoint.remote_code
     try:
         with quiet(), torch.device("meta"):
-            trusted = checkpoint.remote_code
             config = AutoConfig.from_pretrained(
                 checkpoint.folder, local_files_only=True, trust_remote_code=trusted
             )
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                config, trust_remote_code=trusted
-            )
+        model = build_on_meta(config, trusted=trusted)
     # as in load_model: a wrong configuration raises anything
     except Exception as error:
         raise _explain(error, checkpoint, "meta") from error
     _refuse_oversized(checkpoint, model)
-    return model.eval()
+    return model
 
 
 def _device(name: str) -> Any:
-    import torch
-
     try:
         device = torch.device(name)
         if device.type != "cpu":
@@ -171,8 +169,6 @@ def _device(name: str) -> Any:
 
 
 def _dtype(device_type: str, dtype: Dtype | None) -> Any:
-    import torch
-
     if dtype is not None:
         return getattr(torch, dtype)
     return torch.float32 if device_type == "cpu" else "auto"
@@ -293,7 +289,7 @@ def _refuse_oversized(checkpoint: Checkpoint, skeleton: PreTrainedModel) -> None
 
 
 EXCESS, SLACK = 4, 10**7
-"""A little more is told weight by weight: what is missing, or of another shape."""
+"""Of smaller excesses each weight that is missing, or of another shape, is named."""
 
 
 def _few(names: list[str]) -> str:
@@ -310,8 +306,6 @@ def _refuse_nonfinite(checkpoint: Checkpoint, parameters: Iterable[tuple[str, An
 
 
 def _is_finite(tensor: Any) -> bool:
-    import torch
-
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return True
     values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has no aminmax
@@ -319,8 +313,6 @@ def _is_finite(tensor: Any) -> bool:
 
 
 def _explain(error: Exception, checkpoint: Checkpoint, device: str) -> SourceError | DeviceError:
-    import torch
-
     text = one_line(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
         return DeviceError(

@@ -18,41 +18,41 @@ from provenance._quiet import quiet
 from provenance.checkpoints.safetensors_header import PLAIN
 from provenance.errors import SourceError, one_line
 from provenance.loading.lazy_tensors import LazyTensors
-from provenance.loading.renamings import Index, rules_of
+from provenance.loading.renamings import ParameterIndex, name_rules
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from provenance.checkpoints.checkpoint import Checkpoint
-    from provenance.loading.renamings import Origin, Rules
+    from provenance.loading.renamings import Conversion, NameRules
 
 
 class ModelTensors:
     """The parameters of a checkpoint's model by the model's names, each as transformers would load it.
 
-    Of what was converted, the last is kept, since all experts of a block ask for the same tensor: what
-    is returned must not be written to. Nothing else is kept.
+    The result of the last conversion is kept, since all experts of a block ask for the same tensor. So a
+    returned tensor must not be written to. Nothing else is kept.
 
     Parameters
     ----------
     checkpoint : Checkpoint
         A verified folder.
     skeleton : Module, optional
-        The checkpoint's model on the meta device (`provenance.loading.model.load_skeleton`); None: it is
-        built when a parameter is asked for that the files have not as it is.
+        The checkpoint's model on the meta device (`provenance.loading.model.load_skeleton`). None: it is
+        built for the first parameter that the files do not hold under its name.
     """
 
     def __init__(self, checkpoint: Checkpoint, skeleton: nn.Module | None = None) -> None:
         self._checkpoint = checkpoint
         self._tensors = LazyTensors(checkpoint)
         self._skeleton = skeleton
-        self._last: tuple[Origin | None, dict[str, torch.Tensor]] = (None, {})
+        self._last: tuple[Conversion | None, dict[str, torch.Tensor]] = (None, {})
 
     def read(self, parameter: str) -> torch.Tensor:
         """The parameter, in its stored dtype, on the CPU.
 
-        Its shape is held against the skeleton's where there is one, that is, not on the direct way.
+        On the indexed way its shape is compared with the skeleton's.
 
         Raises
         ------
@@ -64,9 +64,9 @@ class ModelTensors:
         if stored is not None:
             return self._tensors[stored]
         name = self._indexed(parameter)
-        origin = self._index.origins[name]
-        self._refuse_codes(parameter, origin)
-        tensor = self._made(origin).get(name)
+        conversion = self._index.conversions[name]
+        self._refuse_codes(parameter, conversion)
+        tensor = self._made(conversion).get(name)
         if tensor is None:
             raise self._missing(parameter)
         wanted = self._index.shapes[name]
@@ -79,18 +79,18 @@ class ModelTensors:
     __call__ = read
 
     @cached_property
-    def _rules(self) -> Rules | None:
+    def _rules(self) -> NameRules | None:
         # a skeleton that is there tells all of it, and for sure
-        return None if self._skeleton is not None else rules_of(self._checkpoint)
+        return None if self._skeleton is not None else name_rules(self._checkpoint)
 
     @cached_property
-    def _index(self) -> Index:
+    def _index(self) -> ParameterIndex:
         if self._skeleton is None:
             from provenance.loading.model import load_skeleton
 
             self._skeleton = load_skeleton(self._checkpoint)
         with quiet():
-            return Index.of(self._skeleton, self._tensors)
+            return ParameterIndex.of(self._skeleton, self._tensors)
 
     def _direct(self, parameter: str) -> str | None:
         """The stored tensor that is the parameter as it is, where that is sure without a skeleton."""
@@ -121,38 +121,38 @@ class ModelTensors:
             "model could be made of"
         )
 
-    def _refuse_codes(self, parameter: str, origin: Origin) -> None:
+    def _refuse_codes(self, parameter: str, conversion: Conversion) -> None:
         if not self._checkpoint.config.get("quantization_config"):
             return
-        codes = {self._checkpoint.tensors[name].dtype for name, _ in origin.sources} - PLAIN
+        codes = {self._checkpoint.tensors[name].dtype for name, _ in conversion.sources} - PLAIN
         if codes:
             raise SourceError(
                 f"{self._checkpoint.source}: {parameter} is quantized ({', '.join(sorted(codes))}); "
                 "dequantize the checkpoint first"
             )
 
-    def _made(self, origin: Origin) -> dict[str, torch.Tensor]:
+    def _made(self, conversion: Conversion) -> dict[str, torch.Tensor]:
         """The parameters that come of stored tensors, by the model's names."""
-        if origin.converter is None:
-            return {origin.target: self._tensors[origin.sources[0][0]]}
-        if self._last[0] is not origin:
+        if conversion.converter is None:
+            return {conversion.target: self._tensors[conversion.sources[0][0]]}
+        if self._last[0] is not conversion:
             self._last = (None, {})  # let go of the old one before there is a new one
-            self._last = (origin, self._converted(origin))
+            self._last = (conversion, self._converted(conversion))
         return self._last[1]
 
-    def _converted(self, origin: Origin) -> dict[str, torch.Tensor]:
+    def _converted(self, conversion: Conversion) -> dict[str, torch.Tensor]:
         # a converter is used up by what is added to it
-        converter = deepcopy(origin.converter)
-        for name, pattern in origin.sources:
-            converter.add_tensor(origin.target, name, pattern, partial(self._tensors.get, name))
+        converter = deepcopy(conversion.converter)
+        for name, pattern in conversion.sources:
+            converter.add_tensor(conversion.target, name, pattern, partial(self._tensors.get, name))
         model: Any = self._skeleton
         try:
             with quiet():
-                made = converter.convert(origin.target, model=model, config=model.config)
+                made = converter.convert(conversion.target, model=model, config=model.config)
         # an operation on tensors that do not fit together raises whatever torch does
         except Exception as error:
             raise SourceError(
-                f"{self._checkpoint.source}: {origin.target} cannot be made of the files' tensors "
+                f"{self._checkpoint.source}: {conversion.target} cannot be made of the files' tensors "
                 f"({type(error).__name__}: {one_line(error)})"
             ) from error
         # the first transformers 5 return what went wrong, too

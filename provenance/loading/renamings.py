@@ -1,6 +1,6 @@
-"""What transformers makes the parameters of a model of: its renamings and conversions of stored names.
+"""From stored names to a model's parameters: transformers' renamings and conversions.
 
-Names alone are looked at; what is found says which tensors are to be read and what is done to them.
+Only names are read. The result says which stored tensors make a parameter, and what is done to them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rules:
+class NameRules:
     """What transformers may do to names of a family, as far as that is known without its model."""
 
     prefix: str
@@ -36,7 +36,7 @@ class Rules:
         )
 
 
-def rules_of(checkpoint: Checkpoint) -> Rules | None:
+def name_rules(checkpoint: Checkpoint) -> NameRules | None:
     """The rules of a family, None where only a skeleton tells them."""
     config = checkpoint.config
     is_nested = any(isinstance(part, dict) and "model_type" in part for part in config.values())
@@ -46,7 +46,7 @@ def rules_of(checkpoint: Checkpoint) -> Rules | None:
         kind = _causal_class(checkpoint.model_type)
         if kind is None or getattr(kind.config_class, "sub_configs", None):
             return None
-        return Rules(kind.base_model_prefix, _transforms(kind, checkpoint.model_type))
+        return NameRules(kind.base_model_prefix, _transforms(kind, checkpoint.model_type))
 
 
 def _causal_class(model_type: str) -> Any:
@@ -75,7 +75,7 @@ def _transforms(kind: Any, model_type: str) -> list[Any]:
 
 
 @dataclass(eq=False)
-class Origin:
+class Conversion:
     """Stored tensors, each with the pattern that it matched, and the first parameter made of them."""
 
     target: str
@@ -90,22 +90,26 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Index:
+class ParameterIndex:
     """Of each parameter its shape, what it is made of, and what it is tied to."""
 
     shapes: dict[str, tuple[int, ...]]
-    origins: dict[str, Origin]
+    conversions: dict[str, Conversion]
     tied: dict[str, str]
 
     @classmethod
-    def of(cls, skeleton: Any, stored: Iterable[str]) -> Index:
+    def of(cls, skeleton: Any, stored: Iterable[str]) -> ParameterIndex:
         """Index stored names as ``convert_and_load_state_dict_in_model`` of transformers does."""
         state = skeleton.state_dict()
-        first = _origins(skeleton, state, stored)
-        every = {target: origin for origin in first.values() for target in origin.targets()}
+        first = _conversions(skeleton, state, stored)
+        every = {
+            target: conversion for conversion in first.values() for target in conversion.targets()
+        }
         return cls(
             shapes={name: tuple(tensor.shape) for name, tensor in state.items()},
-            origins={name: origin for name, origin in (every | first).items() if name in state},
+            conversions={
+                name: conversion for name, conversion in (every | first).items() if name in state
+            },
             tied=dict(getattr(skeleton, "all_tied_weights_keys", None) or {}),
         )
 
@@ -113,10 +117,10 @@ class Index:
         """The parameter itself, or one tied to it, whichever the files have."""
         root = self.tied.get(parameter, parameter)
         others = (target for target, source in self.tied.items() if source == root)
-        return next((name for name in (parameter, root, *others) if name in self.origins), None)
+        return next((name for name in (parameter, root, *others) if name in self.conversions), None)
 
 
-def _origins(model: Any, state: dict[str, Any], stored: Iterable[str]) -> dict[str, Origin]:
+def _conversions(model: Any, state: dict[str, Any], stored: Iterable[str]) -> dict[str, Conversion]:
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import (
         WeightConverter,
@@ -130,13 +134,13 @@ def _origins(model: Any, state: dict[str, Any], stored: Iterable[str]) -> dict[s
     converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
     by_pattern = {pattern: entry for entry in converters for pattern in entry.source_patterns}
     prefix = model.base_model_prefix
-    found: dict[str, Origin] = {}
+    conversions: dict[str, Conversion] = {}
     # experts are stacked in this order, and some renamings depend on what came before
     for name in sorted(stored, key=dot_natural_key):
         target, pattern = rename_source_key(name, renamings, converters, prefix, state)
         if target not in state and name in state:
             target, pattern = rename_source_key(name, [], [], prefix, state)
         if target in state:
-            origin = found.setdefault(target, Origin(target, by_pattern.get(pattern)))
-            origin.sources.append((name, pattern or name))
-    return found
+            conversion = conversions.setdefault(target, Conversion(target, by_pattern.get(pattern)))
+            conversion.sources.append((name, pattern or name))
+    return conversions

@@ -1,7 +1,7 @@
 """Models that are larger than memory: run block by block from their weight files (accelerate's hooks).
 
-A block's weights are read when the block is called and let go when it returns, so that what is held is
-one block, the embeddings, and the activations of a batch.
+A block's weights are read when the block is called and freed when it returns. Memory holds one block, the
+embeddings, and the activations of a batch.
 """
 
 from __future__ import annotations
@@ -67,9 +67,8 @@ def _untied_head(model: PreTrainedModel) -> str | None:
 def give_back_what_is_freed() -> None:
     """Have glibc map large allocations one by one, so that freed ones leave the process.
 
-    It would learn from the first that is freed to carve the next ones out of its heap, and batches of
-    activations then left holes in it of several times the model's size (measured: 1.2 GiB for a
-    model of 0.5 GiB that was read 14 MiB at a time).
+    Once one was freed, glibc would carve the next ones out of its heap. Batches of activations then leave
+    holes of several times the model's size: 1.2 GiB for a model of 0.5 GiB that was read 14 MiB at a time.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
@@ -78,7 +77,7 @@ def give_back_what_is_freed() -> None:
 
 
 def scratch(model: PreTrainedModel, folder: str) -> None:
-    """Remove the folder when the model is let go: weights whose names were converted lie there."""
+    """Remove the folder of converted weights when the model is freed."""
     weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
 
 

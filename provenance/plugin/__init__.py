@@ -39,7 +39,7 @@ OUTPUTS = (results_json, attestation, report, junit, github, sarif, lock)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add the hook through which results are handed on."""
+    """Add the hooks of `provenance.plugin.hookspecs`."""
     pluginmanager.add_hookspecs(hookspecs)
 
 
@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark that every claim carries, and what gathers the summary."""
     options.validate(config)
+    _register_recipes(config)
     config.addinivalue_line(
         "markers",
         "relation(kind, candidate, reference, base): the claim that a suite's test checks; "
@@ -67,6 +68,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")
         for output in OUTPUTS:
             config.pluginmanager.register(output, output.__name__)
+
+
+def _register_recipes(config: pytest.Config) -> None:
+    """Register what conftest files and plugins bring; where they bring nothing, import nothing."""
+    answers = config.hook.pytest_provenance_recipes(config=config)
+    recipes = [recipe for answer in answers for recipe in answer]
+    if recipes:
+        from provenance.recipes import register
+
+        try:
+            register(recipes)
+        except ValueError as error:
+            raise pytest.UsageError(f"pytest_provenance_recipes: {error}") from None
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -1,4 +1,4 @@
-"""The hook that this plugin adds."""
+"""The hooks that this plugin adds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from provenance.evidence.results import Results
+    from provenance.recipes import Recipe
+
+
+@pytest.hookspec
+def pytest_provenance_recipes(config: pytest.Config) -> Iterable[Recipe]:  # type: ignore[empty-body]
+    """Return recipes that suites can name, besides ``quickstart/*``; called once, before collection."""
 
 
 @pytest.hookspec

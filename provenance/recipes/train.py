@@ -1,88 +1,27 @@
-"""Training small language models, the same every time on one machine."""
+"""Training of small language models, the same every time on one machine."""
 
 from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
-from provenance._quiet import quiet
 from provenance.errors import InputError
-from provenance.recipes.settings import InitialiseFamily
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
-    from provenance.recipes.settings import Beginning, TrainSettings
+    from provenance.recipes.settings import TrainSettings
 
-__all__ = ["TrainResult", "initialise", "next_token_loss", "one_thread", "optimise", "train"]
+__all__ = ["next_token_loss", "one_thread", "optimise", "train"]
 
 _LAST_FRACTION = 0.1
 _REPORT_EVERY = 10
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The loss of every step, in nats a token, before that step's update."""
-
-    losses: tuple[float, ...]
-
-    def last(self, steps: int = 20) -> float:
-        """Return the mean loss of the last steps."""
-        tail = self.losses[-steps:]
-        return sum(tail) / len(tail)
-
-
-def initialise(settings: Beginning, *, end_of_text: int) -> PreTrainedModel:
-    """Return a model with weights drawn from ``settings.seed``, float32 on the CPU.
-
-    `Initialise` gives a Llama, `InitialiseFamily` the causal language model of its family.
-
-    Parameters
-    ----------
-    settings
-        Shape and seed; of ``settings.tokenizer`` only the size of its vocabulary is read.
-    end_of_text
-        Token id that begins and ends a text.
-    """
-    from transformers import AutoModelForCausalLM
-
-    config = _config(settings, end_of_text)
-    with torch.random.fork_rng(devices=[]), quiet():
-        torch.default_generator.manual_seed(settings.seed)
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        return model
-
-
-def _config(settings: Beginning, end_of_text: int) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    family, own = "llama", {}
-    if isinstance(settings, InitialiseFamily):
-        family = settings.family
-        # configurations tell a list of kinds of layers from a tuple of them
-        own = {k: list(v) if isinstance(v, tuple) else v for k, v in settings.settings}
-    sizes = {
-        "vocab_size": settings.tokenizer.vocabulary,
-        "hidden_size": settings.hidden,
-        "intermediate_size": settings.units,
-        "num_hidden_layers": settings.blocks,
-        "num_attention_heads": settings.heads,
-        "max_position_embeddings": settings.positions,
-        "initializer_range": settings.deviation,
-        "tie_word_embeddings": True,
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-        "pad_token_id": end_of_text,
-    }
-    config: PretrainedConfig = AutoConfig.for_model(family, **sizes | own)
-    return config
 
 
 def train(
@@ -90,8 +29,8 @@ def train(
     tokens: torch.Tensor,
     settings: TrainSettings,
     progress: Callable[[int, int], None] | None = None,
-) -> TrainResult:
-    """Train a model **in place** on next-token prediction; see `optimise`."""
+) -> tuple[float, ...]:
+    """Train a model **in place** on next-token prediction; return the losses, in nats a token."""
     return optimise(model, tokens, settings, next_token_loss, progress)
 
 
@@ -107,12 +46,12 @@ def optimise(
     settings: TrainSettings,
     loss: Callable[[PreTrainedModel, torch.Tensor], torch.Tensor],
     progress: Callable[[int, int], None] | None = None,
-) -> TrainResult:
-    """Train those parameters of a model that require gradients, **in place**.
+) -> tuple[float, ...]:
+    """Train those parameters of a model that require gradients, **in place**; return the losses.
 
-    One thread computes, whatever the caller's setting (restored after): the number of threads
-    orders floating-point sums, and so changes the last bits of the weights; and threads of several
-    processes that wait for each other on the same cores are far slower than one thread each.
+    One thread computes, whatever the caller's setting, which is restored. The number of threads decides
+    the order of floating-point sums, and so the last bits of the weights. Several processes on the same
+    cores are also far faster with one thread each.
 
     Parameters
     ----------
@@ -123,14 +62,19 @@ def optimise(
     settings
         Steps, batches, learning rate and the seed of the order.
     loss
-        From the model and windows of tokens, int64 (batch, length + 1), to what is minimised.
+        Takes the model and windows of tokens, int64 (batch, length + 1), and returns what to minimise.
     progress
-        Called now and then with the steps done and the steps in all.
+        Takes, every few steps, the number of steps done and of all steps.
+
+    Returns
+    -------
+    tuple of float
+        The loss of every step before its update.
 
     Raises
     ------
     InputError
-        If the text has not more tokens than one window.
+        If the text has no more tokens than one window.
     """
     if len(tokens) <= settings.length:
         raise InputError(
@@ -150,7 +94,7 @@ def optimise(
                 progress(step, settings.steps)
     model.zero_grad(set_to_none=True)
     model.eval()
-    return TrainResult(tuple(losses))
+    return tuple(losses)
 
 
 def _windows(tokens: torch.Tensor, settings: TrainSettings) -> Iterator[torch.Tensor]:
@@ -174,7 +118,7 @@ def _update(model: PreTrainedModel, loss: torch.Tensor, optimizer: torch.optim.O
 
 
 def _rate(step: int, settings: TrainSettings) -> float:
-    """Return the learning rate of a step (from 0), as a fraction of the highest."""
+    """Return the learning rate of a step (from 0) as a fraction of the highest."""
     if step < settings.warmup:
         return (step + 1) / settings.warmup
     fallen = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
@@ -183,7 +127,7 @@ def _rate(step: int, settings: TrainSettings) -> float:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread inside, and with as many as before after."""
+    """Compute with one thread inside the context; restore the number of threads after it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

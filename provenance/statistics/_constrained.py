@@ -10,15 +10,13 @@ import torch
 
 from provenance.assignment.solve import assign
 from provenance.errors import DegenerateError
-from provenance.statistics.pvalues import spearman
+from provenance.statistics.pvalues import LEAST_UNITS, spearman
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-LEAST_UNITS = 8
-"""Below this many live units a permutation has too little to say (8! = 40320)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +99,8 @@ def constrained(
     alike, say) no longer looks like a correlation. The candidate's units are then handed to the solver in
     a second random order, so that nothing it does with ties can favour the identity.
     """
-    roles = {"candidate": candidate, "reference": reference}
-    sides = [_validated(statistic, role, x) for role, x in roles.items()]
+    values = zip(ROLES, (candidate, reference), strict=True)
+    sides = [_validated(statistic, role, x) for role, x in values]
     if sides[0].shape != sides[1].shape:
         raise DegenerateError(
             f"{statistic} pairs the units of equal index, so shapes must be equal, but the "

@@ -18,15 +18,14 @@ from provenance.architecture.units import PROJECTIONS, MLPActivations, MLPFactor
 from provenance.assignment.solve import Products
 from provenance.errors import DegenerateError
 from provenance.statistics._merging import activity, merge_units
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from provenance.architecture.units import MLPUnits
-    from provenance.statistics import Role
     from provenance.statistics._merging import Merged
-
-ROLES: tuple[Role, Role] = ("candidate", "reference")
+    from provenance.vocabulary import Role
 
 GAIN = 1.5
 """Tokens a hidden dimension from which factors make a comparison cheaper than the answers do.
@@ -35,8 +34,8 @@ A pair of blocks with n units each takes about 2 n^2 tokens for the answers of g
 tokens h^2 + 2 n h^2 + 2 n^2 h from factors; with n = 2.7 h, as in Llama, these are equal at 1.5 h.
 """
 UNSURE = 0.01
-"""A unit's variance below this share of what an isotropic input of the same power would give it is
-computed again from its answers: from the inputs' second moments it would come out of cancellation."""
+"""Share of the variance that isotropic inputs of the same power would give a unit. A smaller variance is
+computed again from the unit's answers: in the inputs' second moments its digits cancel out."""
 
 SKETCH = 64
 """Random directions that a signature looks along."""
@@ -148,13 +147,13 @@ def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Direc
     merged = merge_units(side)
     whole = side if merged is None else merged.side
     if len(whole.inputs) > GAIN * whole.inputs.shape[1]:
-        found = _in_factors(whole, rng)
+        prepared = _in_factors(whole, rng)
     else:
-        found = _answers(whole.dense(), rng, centred=True)
-    found = replace(found, core=_core(side, merged, found.live))
+        prepared = _answers(whole.dense(), rng, centred=True)
+    prepared = replace(prepared, core=_core(side, merged, prepared.live))
     if merged is None:
-        return found
-    return replace(found, live=merged.units[found.live], units=len(side.up.weight))
+        return prepared
+    return replace(prepared, live=merged.units[prepared.live], units=len(side.up.weight))
 
 
 def _core(side: MLPFactors, merged: Merged | None, live: torch.Tensor) -> Core | None:
@@ -191,8 +190,8 @@ def products(a: Directions, b: Directions) -> tuple[Products, Products]:
 def signature(side: Directions, seed: int) -> torch.Tensor:
     """Describe a side in a few numbers that no order, scale or sign of its units changes.
 
-    They are the mean squares of its directions along `SKETCH` random ones, gate's and up's: alike for
-    an MLP and its descendant, and for others not, once what all have in common is taken out.
+    They are the mean squares of gate's and up's directions along `SKETCH` random ones. An MLP and its
+    descendant have similar numbers, and other MLPs do not, once what all have in common is taken out.
 
     Parameters
     ----------
@@ -244,11 +243,11 @@ def _moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
     return found
 
 
-def _between(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Products of two bases, (hidden, hidden'); the last partner's is kept while `ours` is."""
-    kept = _BETWEEN.get(ours)
-    if kept is None or kept[0]() is not theirs:
-        kept = _BETWEEN[ours] = weakref.ref(theirs), ours.T @ theirs
+def _between(basis: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Products of two bases, (hidden, hidden'); the last partner's is kept while `basis` is."""
+    kept = _BETWEEN.get(basis)
+    if kept is None or kept[0]() is not other:
+        kept = _BETWEEN[basis] = weakref.ref(other), basis.T @ other
     products: torch.Tensor = kept[1]
     return products
 
@@ -286,18 +285,18 @@ def _shuffled(live: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 def _require_finite(side: MLPUnits, role: Role) -> None:
     if isinstance(side, MLPFactors):
         assert side.gate is not None
-        held = {
+        parts = {
             "inputs": side.inputs,
             "gate weights": side.gate.weight,
             "up weights": side.up.weight,
         }
     else:
         assert side.gate is not None
-        held = {"gate activations": side.gate, "up activations": side.up}
+        parts = {"gate activations": side.gate, "up activations": side.up}
         if side.gate.shape != side.up.shape:
             raise ValueError(
                 f"{role}: gate {tuple(side.gate.shape)} and up {tuple(side.up.shape)} must be equal"
             )
-    for name, values in held.items():
+    for name, values in parts.items():
         if not bool(torch.isfinite(values).all()):
             raise DegenerateError(f"the {role}'s {name} hold NaN or infinity")

@@ -1,9 +1,9 @@
 """Units that are one in function: what an MLP can be padded with at no cost to what it computes.
 
-``silu(g.x) (u.x) d`` is linear in ``d u^T``. So units with one gate row may share their work in any way:
-a unit split in two, with up rows ``u/2 + r`` and ``u/2 - r`` for an r of any size, does what it did, and
-neither half looks like it. `merge_units` takes the sum of ``d u^T`` over the units of one gate, and what
-that sum is made of are the units. One that was split is whole again, a pair that cancels out is gone.
+``silu(g.x) (u.x) d`` is linear in ``d u^T``. So units with one gate row may share their work in any way. A
+unit can be split in two, with up rows ``u/2 + r`` and ``u/2 - r`` for an r of any size: the MLP computes
+the same, and neither half looks like the unit. `merge_units` sums ``d u^T`` over the units of one gate and
+takes the sum apart again. A unit that was split is whole again, and a pair that cancels out is gone.
 
 Units that add nothing, having no way out, are found by what they put into the residual stream:
 `activity`, times the length of their down column. Both are functions of one model, and follow a
@@ -79,10 +79,10 @@ def merge_units(side: MLPFactors) -> Merged | None:
     down = side.down().float()  # (units, hidden)
     counts = np.bincount(labels)
     alone = torch.from_numpy((counts[labels] == 1).nonzero()[0]).to(down.device)
-    parts = [_Part(side, down, alone)]
+    parts = [_UnitGroup(side, down, alone)]
     for group in (counts > 1).nonzero()[0]:
         members = torch.from_numpy((labels == group).nonzero()[0]).to(down.device)
-        parts.append(_Part.summed(side, down, members))
+        parts.append(_UnitGroup.summed(side, down, members))
     gate, up = (
         LinearMap(
             torch.cat([getattr(part, name).weight for part in parts]),
@@ -95,7 +95,7 @@ def merge_units(side: MLPFactors) -> Merged | None:
     return Merged(replace(side, gate=gate, up=up, down=None), units, lengths)
 
 
-class _Part:
+class _UnitGroup:
     """Some units of an MLP with their maps, and the lengths of their down columns."""
 
     def __init__(self, side: MLPFactors, down: torch.Tensor, units: torch.Tensor) -> None:
@@ -108,7 +108,7 @@ class _Part:
         self.lengths = down[units].norm(dim=1)
 
     @classmethod
-    def summed(cls, side: MLPFactors, down: torch.Tensor, members: torch.Tensor) -> _Part:
+    def summed(cls, side: MLPFactors, down: torch.Tensor, members: torch.Tensor) -> _UnitGroup:
         """The units that the sum of ``d u^T`` over some units is made of."""
         part = cls(side, down, members)
         ups = part.up.weight
@@ -187,7 +187,7 @@ def _nearest(sketches: torch.Tensor) -> torch.Tensor:
         (pairs, 2) int64.
     """
     count = len(sketches)
-    found = [torch.zeros(0, 2, dtype=torch.int64, device=sketches.device)]
+    pairs = [torch.zeros(0, 2, dtype=torch.int64, device=sketches.device)]
     for rows in torch.split(torch.arange(count, device=sketches.device), max(1, _CHUNK // count)):
         before = int(rows[-1])
         if not before:
@@ -196,26 +196,26 @@ def _nearest(sketches: torch.Tensor) -> torch.Tensor:
         earlier = torch.arange(before, device=rows.device) < rows[:, None]
         best = torch.where(earlier, cosines, -1.0).max(dim=1)
         near = best.values > _LOOKED_AT
-        found.append(torch.stack([rows[near], best.indices[near]], dim=1))
-    return torch.cat(found)
+        pairs.append(torch.stack([rows[near], best.indices[near]], dim=1))
+    return torch.cat(pairs)
 
 
 def _near(
     basis: torch.Tensor, weight: torch.Tensor, pairs: torch.Tensor, centres: torch.Tensor
 ) -> torch.Tensor:
     """Which of the pairs of units answer alike, bool (pairs,)."""
-    found = []
+    alike = []
     for i, j in (chunk.T for chunk in torch.split(pairs, max(1, _CHUNK // len(basis)))):
-        ours, theirs = (basis @ weight[k].T for k in (i, j))  # (tokens, pairs)
-        apart = (ours - theirs).norm(dim=0)
-        spread = torch.minimum(ours.norm(dim=0), theirs.norm(dim=0))
+        first, second = (basis @ weight[k].T for k in (i, j))  # (tokens, pairs)
+        apart = (first - second).norm(dim=0)
+        spread = torch.minimum(first.norm(dim=0), second.norm(dim=0))
         sizes = [
             (answers.square().mean(dim=0) + centres[k].square()).sqrt()
-            for answers, k in ((ours, i), (theirs, j))
+            for answers, k in ((first, i), (second, j))
         ]
         shift = (centres[i] - centres[j]).abs()
-        found.append((apart < NEAR * spread) & (shift < NEAR * torch.minimum(*sizes)))
-    return torch.cat(found)
+        alike.append((apart < NEAR * spread) & (shift < NEAR * torch.minimum(*sizes)))
+    return torch.cat(alike)
 
 
 def _sampled(inputs: torch.Tensor) -> torch.Tensor:

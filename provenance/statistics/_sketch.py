@@ -6,8 +6,8 @@ random signs, (tokens, K). Products of two sketches are products of the answers,
 Each side's sketch is a function of that side alone and follows a renumbering of its units, so that what
 `match` assumes of answers under the null hypothesis holds of sketches too.
 
-The matrix is drawn from SHAKE-256 of the token ids' digest: it is the same on every machine, and with
-every version of every library, for whoever was fed the same ids.
+The matrix is drawn from SHAKE-256 of the token ids' digest. Equal ids give an equal matrix on every machine
+and with every version of every library.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from provenance.statistics._directions import ROLES, Core, Directions, directions
+from provenance.statistics._directions import Core, Directions, directions
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPFactors, MLPUnits
-    from provenance.statistics import Role
+    from provenance.vocabulary import Role
 
 SKETCH_VERSION = 1
 """Raised whenever the same answers would give another sketch."""
@@ -88,24 +89,24 @@ class Sketcher:
         DegenerateError
             As `directions`.
         """
-        found = directions(side, "reference", 0, centred=True)
-        assert found.core is not None
-        order = found.live.argsort(stable=True)
-        gate, up = self._sketched(found)
-        added = found.core.added()
+        prepared = directions(side, "reference", 0, centred=True)
+        assert prepared.core is not None
+        order = prepared.live.argsort(stable=True)
+        gate, up = self._sketched(prepared)
+        added = prepared.core.added()
         share = added / added.sum().clamp_min(torch.finfo(torch.float64).tiny)
-        live, gate, up, share = (x[order].cpu() for x in (found.live, gate, up, share.float()))
-        return Sketch(found.units, live, gate, up, share, whole=self.columns is None)
+        live, gate, up, share = (x[order].cpu() for x in (prepared.live, gate, up, share.float()))
+        return Sketch(prepared.units, live, gate, up, share, whole=self.columns is None)
 
     def prepare(self, side: MLPUnits | Sketch, role: Role, seed: int) -> Directions:
         """Prepare a side of `match`: a model's, or one of a bundle, which may have more columns."""
         if isinstance(side, Sketch):
             return self._of_bundle(side, role, seed)
-        found = directions(side, role, seed, centred=True)
+        prepared = directions(side, role, seed, centred=True)
         if self.columns is None:
-            return found
-        gate, up = self._sketched(found)
-        return replace(found, tokens=self.columns, gate=gate, up=up, basis=None)
+            return prepared
+        gate, up = self._sketched(prepared)
+        return replace(prepared, tokens=self.columns, gate=gate, up=up, basis=None)
 
     def _sketched(self, side: Directions) -> tuple[torch.Tensor, torch.Tensor]:
         """Gate and up, (k, columns), each row of length 1."""

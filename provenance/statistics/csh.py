@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
     from provenance.architecture.units import MLPActivations, MLPUnits
-    from provenance.statistics import Role
+    from provenance.vocabulary import Role
 
 __all__ = ["ConstrainedResult", "csh"]
 

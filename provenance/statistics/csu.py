@@ -18,8 +18,8 @@ import torch
 
 from provenance.errors import ArchitectureError, DegenerateError
 from provenance.statistics._constrained import ConstrainedResult, constrained
-from provenance.statistics.permtest import axes_of
-from provenance.statistics.pvalues import bonferroni
+from provenance.statistics.pvalues import LEAST_UNITS, bonferroni
+from provenance.statistics.symmetries import axes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +157,7 @@ def csu_all(
     -----
     Null hypothesis and assumptions are `csu`'s. A parameter is matched along its first axis that a
     permutation of MLP units or of the residual stream runs through: rows of gate, up, down and o, columns
-    of the embedding, the head, q, k and v. Along its rows the latter would not be exact: heads and
+    of the embedding, the head, q, k and v. Rows of these would not be exact: heads and
     rotary pairs are not exchangeable, and a token's row means the same token in both models.
 
     The p-values are *dependent*: all residual axes share one permutation, gate and up of a block
@@ -165,8 +165,8 @@ def csu_all(
 
     What defeats it is what defeats `csu`, done to every parameter.
     """
-    if limit < 8:
-        raise ValueError(f"limit is {limit}; a test needs at least 8 units")
+    if limit < LEAST_UNITS:
+        raise ValueError(f"limit is {limit}; a test needs at least {LEAST_UNITS} units")
     tensors: list[TensorTest] = []
     # Names by iteration: a mapping may answer ``in`` by loading the tensor.
     names = set(candidate), set(reference)

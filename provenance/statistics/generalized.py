@@ -11,7 +11,7 @@ Four departures from the paper, each for a fault that was measured:
   distillation turns the proxy's gate *and* up rows towards it: both matchings of two unrelated models are
   then made from nearly the same similarities, and agree: in 15 to 30 units of 512, where 1 is chance,
   in every one of 12 pairs of random GELU MLPs (hidden 128). A unit's *down* column is drawn apart from
-  its input row: 0 to 2 units. `gate_against_up` is the paper's form, and no ground for a verdict.
+  its input row: 0 to 2 units. Gate against up, the paper's form, is no ground for a verdict.
 * **Agreements are counted beside the correlation.** A distillation recovers some units and misses others:
   a rank correlation over all is faint where a quarter of them agree and the rest do not.
 * **The sides start from different, recorded seeds.** Proxies of one start keep what they were born with:
@@ -32,7 +32,7 @@ from provenance.architecture.units import MLPActivations
 from provenance.errors import DegenerateError
 from provenance.statistics.match import MatchResult, match
 from provenance.statistics.pvalues import bonferroni
-from provenance.vocabulary import DistillSettings
+from provenance.vocabulary import ROLES, DistillSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     MLP = Callable[[torch.Tensor], torch.Tensor]
-
-PROBES = 4096
-"""Fresh Gaussian inputs on which the paper's form, gate against up, is computed."""
 
 WARM_UP = 0.05
 """The share of the steps in which the learning rate rises; then it falls as a cosine."""
@@ -55,12 +52,17 @@ def seeds_of(seed: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Fit:
-    """How well a proxy imitates, on held-out inputs.
+    """How well a proxy imitates, on held-out inputs; each output dimension counts the same.
 
-    ``nonlinear`` is the share of what no affine map explains that the proxy does (R^2, 1 is perfect,
-    the number that `DistillSettings.least_fit` speaks of), ``overall`` that of all variance,
-    ``linear`` the share of all variance that the best affine map explains by itself. Each output
-    dimension counts the same.
+    Attributes
+    ----------
+    nonlinear : float
+        Share of what no affine map explains that the proxy explains: R^2, 1 is perfect.
+        `DistillSettings.least_fit` is a bound on it.
+    overall : float
+        Share of all variance that the proxy explains.
+    linear : float
+        Share of all variance that the best affine map explains by itself.
     """
 
     nonlinear: float
@@ -160,44 +162,6 @@ def log10_p_of_agreements(count: int, live: tuple[int, int]) -> float:
 
 
 def generalized(
-    candidate: MLP,
-    reference: MLP,
-    hidden_size: int,
-    settings: DistillSettings | None = None,
-    *,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-) -> GeneralizedResult:
-    """Test whether two MLPs of any kind are independent.
-
-    Parameters
-    ----------
-    candidate, reference : callable
-        (tokens, hidden_size) float32 to the same shape, each token alone; see
-        `provenance.plain.block_callables`.
-    settings : DistillSettings, optional
-        Of both distillations.
-    seed : int
-        Of all that is drawn: the candidate's proxy is made from ``2 seed``, the reference's from
-        ``2 seed + 1``.
-    device : str or torch.device
-        Where the proxies are trained.
-
-    Raises
-    ------
-    DegenerateError
-        If a proxy's fit is below ``settings.least_fit`` (the message gives it), if an MLP is affine,
-        or if its outputs are not finite.
-    """
-    settings = settings or DistillSettings()
-    ours, theirs = (
-        distil(mlp, hidden_size, settings, start, device=device)
-        for mlp, start in zip((candidate, reference), seeds_of(seed), strict=True)
-    )
-    return generalized_of_mlps(ours, theirs, seed=seed, settings=settings)
-
-
-def generalized_of_mlps(
     candidate: Proxy, reference: Proxy, *, seed: int = 0, settings: DistillSettings | None = None
 ) -> GeneralizedResult:
     """Test two proxies of one shape: each model is distilled once, whatever the number of pairs.
@@ -224,29 +188,21 @@ def generalized_of_mlps(
     )
 
 
-def gate_against_up(candidate: Proxy, reference: Proxy, *, seed: int = 0) -> MatchResult:
-    """The paper's form, on activations of the proxies: no ground for a verdict (see above)."""
-    fresh = torch.Generator().manual_seed(seed + (1 << 32))
-    inputs = torch.randn(PROBES, candidate.gate.shape[1], generator=fresh)
-    inputs = inputs.to(candidate.gate.device)
-    return match(_on(inputs, candidate), _on(inputs, reference), seed=seed)
-
-
 def _validate(candidate: Proxy, reference: Proxy, settings: DistillSettings) -> None:
     if candidate.seed == reference.seed:
         raise ValueError(f"both proxies started from seed {candidate.seed}: they resemble by birth")
-    (m, ours), (n, theirs) = candidate.gate.shape, reference.gate.shape
+    (m, hidden), (n, other) = candidate.gate.shape, reference.gate.shape
     fits = (candidate.fit.nonlinear, reference.fit.nonlinear)
     known = fits if all(map(math.isfinite, fits)) else None
-    if ours != theirs:
+    if hidden != other:
         raise DegenerateError(
-            f"MLPs of hidden size {ours} and {theirs} take other inputs: imitations of them cannot be "
+            f"MLPs of hidden size {hidden} and {other} take other inputs: imitations of them cannot be "
             "compared",
             fits=known,
         )
     if m != n:
         raise ValueError(f"proxies must have one shape, but have {m} and {n} units")
-    for role, fit in zip(("candidate", "reference"), fits, strict=True):
+    for role, fit in zip(ROLES, fits, strict=True):
         if not fit >= settings.least_fit:
             raise DegenerateError(
                 f"the {role}'s MLP was imitated with a fit of {fit:.3f} (R^2 of its nonlinear part "
@@ -385,7 +341,3 @@ def _through(proxy: Proxy) -> MLPActivations:
     The sign of a down column is free, as its up row's is: `match` takes the second by |cosine|.
     """
     return MLPActivations(proxy.gate.T, proxy.down)
-
-
-def _on(inputs: torch.Tensor, proxy: Proxy) -> MLPActivations:
-    return MLPActivations(inputs @ proxy.gate.T, inputs @ proxy.up.T)

@@ -17,7 +17,7 @@ import torch
 
 from provenance.errors import DegenerateError
 
-__all__ = ["JSDResult", "JensenShannon", "jsd"]
+__all__ = ["JSDResult", "JensenShannon"]
 
 _CHUNK = 1 << 22  # logits that are held in float64 at a time
 
@@ -49,7 +49,23 @@ class JSDResult:
 
 
 class JensenShannon:
-    """A running mean of the divergence over batches of logits.
+    r"""A running mean of the divergence over batches of logits.
+
+    Notes
+    -----
+    Of each token :math:`\frac12 KL(p, m) + \frac12 KL(q, m)` with :math:`m = (p + q)/2`, from log-softmax
+    in float64 [1]_.
+
+    With vocabularies of two sizes the ids that both have are compared, which supposes that one id means one
+    token in both; the probability of all other ids is one outcome more. Merging outcomes can only lessen
+    the divergence, so the value is then a lower bound.
+
+    There is no null hypothesis and no p-value.
+
+    References
+    ----------
+    .. [1] Zhu, Ahmed, Kuditipudi, Liang. Independence Tests for Language Models. ICML 2025,
+       arXiv:2502.12292, section 2.2.
 
     Examples
     --------
@@ -111,43 +127,6 @@ class JensenShannon:
             raise DegenerateError("no token was given, so there is no divergence per token")
         value = min(self._total / self._tokens, math.log(2))
         return JSDResult("jsd", value, self._tokens, self._vocabularies, min(self._vocabularies))
-
-
-def jsd(candidate_logits: torch.Tensor, reference_logits: torch.Tensor) -> JSDResult:
-    r"""Return the Jensen-Shannon divergence of two models' next-token distributions.
-
-    Parameters
-    ----------
-    candidate_logits, reference_logits : Tensor
-        (tokens, vocabulary) on the same tokens, any floating dtype. `JensenShannon` takes them batch by
-        batch.
-
-    Raises
-    ------
-    DegenerateError
-        If there is no token, or a row is not the logits of a distribution.
-    ValueError
-        If the numbers of tokens differ, or the logits are not matrices.
-
-    Notes
-    -----
-    Of each token :math:`\frac12 KL(p, m) + \frac12 KL(q, m)` with :math:`m = (p + q)/2`, from log-softmax
-    in float64 [1]_.
-
-    With vocabularies of two sizes the ids that both have are compared, which supposes that one id means one
-    token in both; the probability of all other ids is one outcome more. Merging outcomes can only lessen
-    the divergence, so the value is then a lower bound.
-
-    There is no null hypothesis and no p-value.
-
-    References
-    ----------
-    .. [1] Zhu, Ahmed, Kuditipudi, Liang. Independence Tests for Language Models. ICML 2025,
-       arXiv:2502.12292, section 2.2.
-    """
-    running = JensenShannon()
-    running.update(candidate_logits, reference_logits)
-    return running.result()
 
 
 def _vocabularies(candidate: torch.Tensor, reference: torch.Tensor) -> tuple[int, int]:

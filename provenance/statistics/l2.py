@@ -9,7 +9,6 @@ strangers), and enough training. It needs equal architectures.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provenance.statistics._paired_parameters import distance, map_paired
@@ -19,33 +18,13 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["L2Result", "l2"]
+__all__ = ["l2"]
 
 
-@dataclass(frozen=True)
-class L2Result:
-    """How near the parameters of two models are; ``float(result)`` is its value.
-
-    Attributes
-    ----------
-    statistic : str
-        "l2".
-    value : float
-        Minus the sum of the parameters' distances, at most 0: larger is more alike.
-    parameters : int
-        Number of parameters (tensors) in the sum.
-    """
-
-    statistic: str
-    value: float
-    parameters: int
-
-    def __float__(self) -> float:
-        return self.value
-
-
-def l2(candidate: Mapping[str, torch.Tensor], reference: Mapping[str, torch.Tensor]) -> L2Result:
+def l2(candidate: Mapping[str, torch.Tensor], reference: Mapping[str, torch.Tensor]) -> float:
     r"""Return :math:`-\sum_l \lVert \theta_l - \theta'_l \rVert_2` over the parameters.
+
+    It is at most 0; larger is more alike.
 
     Parameters
     ----------
@@ -71,4 +50,4 @@ def l2(candidate: Mapping[str, torch.Tensor], reference: Mapping[str, torch.Tens
        arXiv:2502.12292, section 2.2.1.
     """
     distances = map_paired(distance, candidate, reference)
-    return L2Result("l2", 0.0 - math.fsum(distances.values()), len(distances))
+    return 0.0 - math.fsum(distances.values())

@@ -8,9 +8,9 @@ two matchings gives the p-value.
 Departures from the paper's text and from its public code:
 
 * similarity is the correlation over the tokens. The text has the cosine (`match_cosine`), the code a
-  squared Euclidean distance. The mean of a unit is common to all inputs and tells units apart badly, yet
-  it is a fifth of its squared norm on text and half of it on random ids; taking it out leaves the false
-  positives where they are and makes the p-values of changed descendants far smaller (docs/calibration.md);
+  squared Euclidean distance. A unit's mean is common to all inputs and tells units apart badly, yet it is
+  a fifth of the unit's squared norm on text and half of it on random ids. Without it the false positives
+  stay where they are, and p-values of changed descendants are far smaller (docs/calibration.md);
 * *up* is matched by the absolute value: ``up -> c up, down -> down / c`` with c < 0 leaves the function as
   it is. The gate has no such freedom, since SiLU and GELU are not odd;
 * units that are dead (constant on these inputs) in gate or up are dropped: matched to each other they
@@ -30,14 +30,14 @@ import numpy as np
 from provenance.assignment.solve import assign_all
 from provenance.errors import DegenerateError
 from provenance.statistics._directions import (
-    ROLES,
     Directions,
     directions,
     products,
     signature,
     unit_columns,
 )
-from provenance.statistics.pvalues import bonferroni, spearman
+from provenance.statistics.pvalues import LEAST_UNITS, bonferroni, spearman
+from provenance.vocabulary import ROLES
 
 __all__ = ["MatchResult", "cosine", "match", "prepare", "signature"]
 
@@ -46,10 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from provenance.architecture.units import MLPUnits
-    from provenance.statistics import Role
-
-LEAST_UNITS = 8
-"""Below this many live units a permutation has too little to say (8! = 40320)."""
+    from provenance.vocabulary import Role
 
 SHARES = (1.0, 0.9, 0.5)
 """Where the widths differ: all units, and the strongest that do this share of what the MLP does."""
@@ -174,23 +171,25 @@ def match(
 
 def _match_of_strongest(a: Directions, b: Directions) -> MatchResult:
     """The best over several shares of what the units do, corrected for their number (Bonferroni)."""
-    found = []
+    results = []
     for share in SHARES:
         sides = a.strongest(share), b.strongest(share)
         if share < 1 and min(len(side.live) for side in sides) < LEAST_UNITS:
             break
-        found.append(_match(*sides))
-        if found[-1].log10_p < PLAIN:
+        results.append(_match(*sides))
+        if results[-1].log10_p < PLAIN:
             break
-    best = min(found, key=lambda result: (result.log10_p, -result.correlation))
+    best = min(results, key=lambda result: (result.log10_p, -result.correlation))
     return replace(best, log10_p=bonferroni(best.log10_p, len(SHARES)))
 
 
 def _match(a: Directions, b: Directions) -> MatchResult:
     gate, up = assign_all(products(a, b))
     result = spearman(gate.partners, up.partners)
-    ours, theirs = (side.live.cpu().numpy() for side in (a, b))
-    gate_pairs, up_pairs = (np.stack([ours[x.rows], theirs[x.columns]], axis=1) for x in (gate, up))
+    a_units, b_units = (side.live.cpu().numpy() for side in (a, b))
+    gate_pairs, up_pairs = (
+        np.stack([a_units[x.rows], b_units[x.columns]], axis=1) for x in (gate, up)
+    )
     return MatchResult(
         statistic="match",
         log10_p=result.log10_p,

@@ -17,7 +17,7 @@ __all__ = ["match_cosine", "prepare", "signature"]
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPUnits
-    from provenance.statistics import Role
+    from provenance.vocabulary import Role
 
 
 def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:

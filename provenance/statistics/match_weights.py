@@ -5,9 +5,9 @@ units' activations becomes the cosine of their weight rows. So the rows of gate 
 checkpoint, take the place of activations in `match`, and all that is true of it (its null hypothesis, the
 freedom of up's sign, dead units, widths) stays true.
 
-Where the two differ they are complements. `match` sees what the model feeds its MLPs, so it survives a
-rotation of the residual stream, which leaves no row like its counterpart; an MLP transplanted into a
-stranger's model is fed something else there, which only the rows do not notice.
+The two are complements. `match` sees what the model feeds its MLPs, so it survives a rotation of the
+residual stream, which leaves no weight row like its counterpart. `match_weights` survives the transplant of
+an MLP into a stranger's model, which feeds it something else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["match_weights", "prepare", "signature"]
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPActivations
-    from provenance.statistics import Role
+    from provenance.vocabulary import Role
 
 
 def prepare(side: MLPActivations, role: Role, seed: int) -> Directions:

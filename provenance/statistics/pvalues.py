@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+LEAST_UNITS = 8
+"""Below this many live units a permutation has too little to say (8! = 40320)."""
+
 _LN10 = math.log(10.0)
 _ENUMERATED = 9  # up to here the permutation law is so coarse that the t law misjudges it
 

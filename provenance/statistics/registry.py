@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from provenance.vocabulary import Disguise, StatisticName
+    from provenance.vocabulary import Disguise, Role, StatisticName
 
 
 class Located(Protocol):
@@ -36,8 +36,6 @@ compute (`capture.proxies`), weights of blocks, or whole models (`comparison.who
 Null = Literal["spearman", "corrected", "permutations"]
 """Where a p-value comes from: the rank correlation of two matchings, the best of several p-values times
 their number, or the rank among permuted references (PERMTEST)."""
-
-Role = Literal["candidate", "reference"]
 
 Given_contra = TypeVar("Given_contra", contravariant=True)
 """What a test is given of a block: `MLPActivations`, or a `Proxy`."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from itertools import chain, islice
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic.fields import FieldInfo
+from typing_extensions import TypeAliasType
+
+from provenance._text import closest
 from provenance.suite import schema
-from provenance.suite.registry_schema import IgnoreDocument
 from provenance.suite.yaml_limits import shown
-from provenance.vocabulary import RELATIONSHIPS, STATISTICS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pydantic import ValidationError
 
@@ -28,61 +30,6 @@ DISTILLED = (
     "a distilled model shares no weights with its teacher, so that this test calls the two "
     "independent: write expect: independent, or expect: unknown to report without a claim"
 )
-
-_CHOICES = {
-    "dtype": ("float32", "bfloat16", "float16"),
-    "expect": RELATIONSHIPS,
-    "inconclusive": ("warn", "fail"),
-    "kind": ("text", "random", "hidden"),
-    "statistic": STATISTICS,
-}
-_A_NAME = "made of letters, digits, '.', '_' and '-', and begin with a letter or digit"
-_A_PAIR = "a mapping such as {candidate: chat, reference: base, expect: finetune}"
-_A_MODEL = "a mapping such as {repo: org/name} or {path: ./folder}"
-_A_TREE = "a mapping of names to what descends from them, such as base: {chat: {}, small: {}}"
-_AN_IGNORED = 'a mapping such as {pair: [chat, base], reason: "a mirror"}'
-_A_TAG = (
-    "made of ASCII letters, digits and '_', begin with a letter, and be no word of Python's and "
-    f"no mark of pytest's ({', '.join(schema.RESERVED_TAGS)})"
-)
-_MUST_BE = {
-    "allow_pickle": "true or false",
-    "alpha": "a number above 0 (1e-300 at the least) and below 1, such as 1e-6",
-    "at_least": "a number above 0 and up to 1, such as 0.9",
-    "base": "a name under models:, or a folder, repository, URL or recipe, as a text",
-    "blocks": "all, a list of block numbers such as [0, 1], {at_least: 0.9}, or cross",
-    "candidate": "the name of a model under models:",
-    "controls": "true or false",
-    "expect": f"one of {', '.join(RELATIONSHIPS)}",
-    "defaults": "a mapping such as {alpha: 1e-6}",
-    "folder": "a folder, as a text",
-    "id": _A_NAME,
-    "inconclusive": "warn or fail",
-    "ignore": f"a list of pairs, each {_AN_IGNORED}",
-    "inputs": "a mapping such as {tokens: 4096}",
-    "lineage": _A_TREE,
-    "models": "a mapping of names to models, such as base: {repo: org/name}",
-    "pair": "a list of two names of models, such as [chat, base]",
-    "pairs": f"a list of pairs, each {_A_PAIR}",
-    "path": "a folder or file, as a text",
-    "permutations": "a whole number from 19 to 100000, such as 99",
-    "reason": 'a text, such as reason: "a mirror"',
-    "recipe": "the name of a recipe, such as quickstart/base",
-    "reference": "the name of a model under models:",
-    "repo": "a repository of the hub, such as org/name",
-    "revision": "a commit, tag or branch, as a text",
-    "seed": "a whole number from 0 to 4294967295",
-    "sequence_length": "a whole number from 2 to 1000000",
-    "skip": 'a text that gives a reason, such as skip: "needs 80 GB"',
-    "tags": "a list of words, such as [nightly, gpu]",
-    "text": "stdlib, topics, or a file relative to the suite",
-    "tokens": "a whole number from 16 to 10000000",
-    "trust_remote_code": "true or false",
-    "url": "an address such as s3://bucket/model",
-    "version": "1",
-    "xfail": 'a text that gives a reason, such as xfail: "issue 7"',
-}
-_ADD = {"version": VERSION}
 
 
 class Hints:
@@ -104,10 +51,8 @@ class Hints:
         return f"{kind}: {some or 'none'}{', ...' if len(known) > 20 else ''}"
 
     def _closest(self, name: str, known: Collection[str]) -> str | None:
-        if self.budget <= 0 or len(name) > 60:
-            return None
         self.budget -= 1
-        return next(iter(difflib.get_close_matches(name, islice(known, 300), n=1)), None)
+        return closest(name, known) if self.budget >= 0 else None
 
 
 def schema_problems(
@@ -118,16 +63,16 @@ def schema_problems(
         path = _yaml_path(item["loc"])
         kind, value = item["type"], item["input"]
         if kind == "extra_forbidden":
-            known = _known_keys(path[:-1], top)
+            known = known_keys(schema_at(path[:-1], top))
             hint = hints.did_you_mean(str(path[-1]), known, "known keys")
             yield document.key_problem(path, f"unknown key {shown(str(path[-1]))}; {hint}")
         elif kind == "missing":
-            yield document.problem(path[:-1], _missing(path))
+            yield document.problem(path[:-1], _missing(path, top))
         elif (path[0] == "models" and path[2:] == ("[key]",)) or _names_node(kind, path):
-            what = f"model name {shown(value)} must be {_A_NAME}"
+            what = f"model name {shown(value)} must be {schema.A_NAME}"
             yield document.key_problem(path[:-1], what)
         elif value is not None:
-            yield document.problem(path, _unfit(path, value, hints))
+            yield document.problem(path, _unfit(path, value, top, hints))
 
 
 def no_value_problems(document: Document) -> Iterator[Problem]:
@@ -181,73 +126,113 @@ def _yaml_path(loc: tuple[str | int, ...]) -> YamlPath:
     )
 
 
-def _known_keys(path: YamlPath, top: type[schema.Part]) -> list[str]:
-    part: type[schema.Part]
-    match path:
-        case ():
-            part = top
-        case ("inputs",):
-            part = schema.InputsDocument
-        case ("defaults",):
-            part = schema.DefaultsDocument
-        case ("models", _):
-            part = schema.ModelDocument
-        case ("ignore", _):
-            part = IgnoreDocument
-        case (*_, "blocks"):
-            part = schema.ShareDocument
-        case _:
-            part = schema.PairDocument
-    return sorted(part.model_fields)
+def _variants(
+    annotation: Any, metadata: tuple[Any, ...] = ()
+) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Every type that an annotation allows, with what is annotated of it, the outermost first."""
+    if isinstance(annotation, TypeAliasType):
+        yield from _variants(annotation.__value__, metadata)
+    elif get_origin(annotation) is Annotated:
+        kind, *notes = get_args(annotation)
+        constraints = (note.metadata if isinstance(note, FieldInfo) else [note] for note in notes)
+        yield from _variants(kind, (*metadata, *chain.from_iterable(constraints)))
+    elif get_origin(annotation) in {Union, UnionType}:
+        for kind in get_args(annotation):
+            yield from _variants(kind, metadata)
+    elif annotation is not type(None):
+        yield annotation, metadata
 
 
-def _missing(path: YamlPath) -> str:
-    name = str(path[-1])
-    return f"missing key {name!r}: {_ADD.get(name) or f'add {name}, {_MUST_BE[name]}'}"
+def schema_at(path: YamlPath, top: Any) -> Any:
+    """The annotation of what stands at a path of a document."""
+    for key in path:
+        top = next(found for kind, _ in _variants(top) if (found := _below(kind, key)) is not None)
+    return top
 
 
-def _unfit(path: YamlPath, value: Any, hints: Hints) -> str:
-    name = path[-1]
+def _below(kind: Any, key: str | int) -> Any:
+    arguments = get_args(kind)
+    if get_origin(kind) is list and isinstance(key, int):
+        return arguments[0]
+    if get_origin(kind) is dict:
+        return schema.Tree if isinstance(arguments[1], str) else arguments[1]  # a tree is recursive
+    if _is_part(kind) and key in kind.model_fields:
+        field = kind.model_fields[key]
+        return Annotated[field.annotation, *field.metadata, None]
+    return None
+
+
+def _is_part(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, schema.Part)
+
+
+def known_keys(annotation: Any) -> list[str]:
+    """The keys that a mapping of a document may have."""
+    return sorted(
+        name for kind, _ in _variants(annotation) if _is_part(kind) for name in kind.model_fields
+    )
+
+
+def words_for(annotation: Any) -> schema.Words | None:
+    """What is said of a value's form, or follows from its type; None where a list of choices says it."""
+    variants = list(_variants(annotation))
+    for _, metadata in variants:
+        for note in metadata:
+            if isinstance(note, schema.Words):
+                return note
+    kind, metadata = variants[0]
+    if kind is bool:
+        return schema.Words("true or false")
+    if kind is int:
+        return schema.Words(_whole_number(metadata))
+    return None
+
+
+def _whole_number(metadata: tuple[Any, ...]) -> str:
+    bounds: dict[str, int] = {}
+    for note in metadata:
+        bounds |= {name: getattr(note, name) for name in ("ge", "le", "lt") if hasattr(note, name)}
+    most = bounds.get("le", bounds.get("lt", 0) - 1)
+    return (
+        f"a whole number from {bounds['ge']} to {most}"
+        if most > 0
+        else f"a whole number, {bounds['ge']} or more"
+    )
+
+
+def choices_of(annotation: Any) -> tuple[str, ...]:
+    """The texts among which a value chooses."""
+    return next(
+        (get_args(kind) for kind, _ in _variants(annotation) if get_origin(kind) is Literal), ()
+    )
+
+
+def _missing(path: YamlPath, top: type[schema.Part]) -> str:
+    name, annotation = path[-1], schema_at(path, top)
+    if name == "version":
+        return f"missing key 'version': {VERSION}"
+    words = words_for(annotation)
+    must = words.must_be if words else f"one of {', '.join(choices_of(annotation))}"
+    return f"missing key {name!r}: add {name}, {must}"
+
+
+def _unfit(path: YamlPath, value: Any, top: type[schema.Part], hints: Hints) -> str:
+    name = next(str(part) for part in reversed(path) if isinstance(part, str))
     if path == ("version",):
         return f"version {describe(value)}: {VERSION}"
     if path == ("pairs",) and value == []:
         return NO_PAIRS
     if value == [] and name == "statistic":
         return "statistic is an empty list: name at least one"
-    if isinstance(name, int) and path[-2] == "statistic":
-        name = "statistic"
-    if name in _CHOICES and path[0] != "lineage" and path[:-1] != ("models",):  # a model's own name
-        return _unknown_choice(str(name), value, hints)
-    what, must = _requirement(path)
-    return f"{what} must be {must}, not {describe(value)}"
+    annotation = schema_at(path, top)
+    words = words_for(annotation)
+    if words is None:
+        return _unknown_choice(name, value, choices_of(annotation), hints)
+    called = words.called.format(key=shown(str(path[-1]))) or name
+    return f"{called} must be {words.must_be}, not {describe(value)}"
 
 
-def _requirement(path: YamlPath) -> tuple[str, str]:
-    match path:
-        case ("lineage", _, *_):
-            name = path[-1]
-            found = f"what descends from {shown(str(name))}", _A_TREE
-        case ("models", name):
-            found = f"model {shown(str(name))}", _A_MODEL
-        case ("pairs", _):
-            found = "a pair", _A_PAIR
-        case ("ignore", _):
-            found = "an ignored pair", _AN_IGNORED
-        case ("ignore", _, "pair", _):
-            found = "a name in a pair", "the name of a model"
-        case ("models", _, "blocks"):
-            found = "blocks", "a whole number, 1 or more"
-        case (*_, "blocks", int()):
-            found = "a block number", "a whole number, 0 or more"
-        case (*_, "tags", int()):
-            found = "a tag", _A_TAG
-        case _:
-            found = str(path[-1]), _MUST_BE[str(path[-1])]
-    return found
-
-
-def _unknown_choice(name: str, value: Any, hints: Hints) -> str:
-    known = _CHOICES[name]
+def _unknown_choice(name: str, value: Any, known: Sequence[str], hints: Hints) -> str:
     if not isinstance(value, str):
         return f"{name} must be one of {', '.join(known)}, not {describe(value)}"
     if name == "expect" and value.lower() in {"distilled", "distill", "distillation"}:

@@ -1,4 +1,8 @@
-"""What model cards say of where models come from; strangers write them, so they are read as suites are."""
+"""What model cards say of where models come from; strangers write them, so they are read as suites are.
+
+`huggingface_hub.ModelCard` is not used: merge keys make it build what grows without end, and it does not
+say in which line of a card a base stands.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provenance._text import without_home
-from provenance.checkpoints import hub as _hub
-from provenance.checkpoints.folder import read_object
+from provenance.checkpoints.folder import ADAPTER_CONFIG, read_object
+from provenance.checkpoints.hub import is_repo_id, read_texts
 from provenance.errors import SourceError, SuiteError, one_line
 from provenance.suite.yaml12 import read
-from provenance.suite.yaml_limits import shown
+from provenance.suite.yaml_limits import MAX_BYTES, shown
 from provenance.vocabulary import ModelSpec
 
 if TYPE_CHECKING:
@@ -21,8 +25,7 @@ if TYPE_CHECKING:
 
     from provenance.suite.yaml12 import Document
 
-CARD, ADAPTER = "README.md", "adapter_config.json"
-MAX_BYTES = 1 << 20
+CARD = "README.md"
 MAX_BASES = 20
 _KEYS = frozenset({"base_model", "base_model_relation"})
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
@@ -73,36 +76,36 @@ def read_card(spec: ModelSpec, endpoint: str | None = None) -> Card:
     """
     if spec.repo is None:
         try:
-            return _said(spec, _local(Path(spec.path or "")))
+            return _card(spec, _local(Path(spec.path or "")))
         except OSError as error:
             raise SourceError(
                 f"{spec.source}: its card cannot be read: {one_line(error)}"
             ) from None
-    commit, files = _hub.read_texts(spec, (CARD, ADAPTER), MAX_BYTES, endpoint)
+    commit, files = read_texts(spec, (CARD, ADAPTER_CONFIG), MAX_BYTES, endpoint)
     pinned = ModelSpec(repo=spec.repo, revision=commit)
-    return _said(pinned, files)
+    return _card(pinned, files)
 
 
 def _local(folder: Path) -> dict[str, Path]:
-    files = {name: folder / name for name in (CARD, ADAPTER)}
+    files = {name: folder / name for name in (CARD, ADAPTER_CONFIG)}
     return {name: file for name, file in files.items() if file.is_file()}
 
 
-def _said(spec: ModelSpec, files: Mapping[str, Path]) -> Card:
+def _card(spec: ModelSpec, files: Mapping[str, Path]) -> Card:
     notes: list[str] = []
-    said, lines = _metadata(files[CARD], notes) if CARD in files else ({}, {})
-    named = _listed(said.get("base_model"))
-    bases = _bases(named, lambda i: f"{CARD}:{lines[i]}" if i in lines else CARD, notes)
-    relation = said.get("base_model_relation")
+    metadata, lines = _metadata(files[CARD], notes) if CARD in files else ({}, {})
+    names = _listed(metadata.get("base_model"))
+    bases = _bases(names, lambda i: f"{CARD}:{lines[i]}" if i in lines else CARD, notes)
+    relation = metadata.get("base_model_relation")
     if bases:
         relation = relation if isinstance(relation, str) else _inferred(bases, files)
         return Card(spec, bases, relation, tuple(notes))
-    if ADAPTER in files:
+    if ADAPTER_CONFIG in files:
         try:
-            value = read_object(files[ADAPTER], MAX_BYTES).get("base_model_name_or_path")
+            value = read_object(files[ADAPTER_CONFIG], MAX_BYTES).get("base_model_name_or_path")
         except SourceError as error:
             return Card(spec, notes=(*notes, str(error)))
-        bases = _bases(_listed(value), lambda _: ADAPTER, notes)
+        bases = _bases(_listed(value), lambda _: ADAPTER_CONFIG, notes)
         return Card(spec, bases, "adapter", tuple(notes))
     return Card(spec, notes=tuple(notes))
 
@@ -114,7 +117,7 @@ def _inferred(bases: tuple[Base, ...], files: Mapping[str, Path]) -> str | None:
     """
     if len(bases) > 1:
         return "merge"
-    return "adapter" if ADAPTER in files else None
+    return "adapter" if ADAPTER_CONFIG in files else None
 
 
 def _metadata(file: Path, notes: list[str]) -> tuple[dict[str, Any], dict[int, int]]:
@@ -149,22 +152,22 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _bases(named: list[Any], where: Callable[[int], str], notes: list[str]) -> tuple[Base, ...]:
-    found: dict[str, Base] = {}
+def _bases(names: list[Any], where: Callable[[int], str], notes: list[str]) -> tuple[Base, ...]:
+    bases: dict[str, Base] = {}
     strange = []
-    for i, name in enumerate(named):
+    for i, name in enumerate(names):
         if isinstance(name, str) and _can_be_id(name):
-            found.setdefault(name, Base(name, where(i)))
+            bases.setdefault(name, Base(name, where(i)))
         else:
             strange.append(shown(without_home(str(name))))
     if strange:
         listed = ", ".join(strange[:3]) + (", ..." if len(strange) > 3 else "")
         notes.append(f"{len(strange)} of the bases that it names are no hub ids: {listed}")
-    if len(found) > MAX_BASES:
-        notes.append(f"of {len(found)} bases the first {MAX_BASES} were taken")
-    return tuple(found.values())[:MAX_BASES]
+    if len(bases) > MAX_BASES:
+        notes.append(f"of {len(bases)} bases the first {MAX_BASES} were taken")
+    return tuple(bases.values())[:MAX_BASES]
 
 
 def _can_be_id(name: str) -> bool:
     """Whether it can be a hub id; old ones have no owner, but a number is none."""
-    return _hub.is_repo_id(name) and ("/" in name or re.search("[A-Za-z]", name) is not None)
+    return is_repo_id(name) and ("/" in name or re.search("[A-Za-z]", name) is not None)

@@ -1,9 +1,11 @@
-"""What a suite file may say, as pydantic documents: checks and JSON Schema from one source.
+"""What a suite or a registry of models may say, as pydantic documents: the one source of checks and words.
 
-Descriptions are what an editor shows as help. A rule that takes two fields is in `_suite_rules`.
+Descriptions are what an editor shows as help. `Words` say what a value must be where its type does not say
+it; `provenance.suite.messages` reads them. A rule that takes two fields is in `provenance.suite.rules`.
 """
 
 import keyword
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,8 +21,10 @@ from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import TypeAliasType
 
 from provenance.vocabulary import (
+    DEFAULT_ALPHA,
     DEFAULT_SEED,
     DEFAULT_SEQUENCE_LENGTH,
+    DEFAULT_STATISTIC,
     DEFAULT_TOKENS,
     Dtype,
     Inconclusive,
@@ -29,6 +33,7 @@ from provenance.vocabulary import (
     StatisticName,
 )
 
+A_NAME = "made of letters, digits, '.', '_' and '-', and begin with a letter or digit"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 URL_PATTERN = r"^[a-z][a-z0-9]*://\S+$"
 TAG_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
@@ -48,9 +53,22 @@ VERBATIM = frozenset(
     {"revision", "candidate", "reference", "repo", "path", "recipe", "id", "tags", "url", "base"}
 )
 """Keys under which a plain scalar is text, whatever it looks like."""
+REGISTRY_VERBATIM = VERBATIM | {"folder", "pair"}
+"""The same keys of a registry."""
 
 UNION_TAGS = ("<all>", "<list>", "<share>", "<one>", "<several>")
 _AS_WRITTEN = ["string", "number", "boolean"]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a value must be, as a message says it.
+
+    ``called`` names a value that has no key of its own; ``{key}`` in it is the key that it has.
+    """
+
+    must_be: str
+    called: str = ""
 
 
 def _check_tag(tag: str) -> str:
@@ -92,13 +110,22 @@ TagName = Annotated[
             "not": {"enum": sorted({*RESERVED_TAGS, *keyword.kwlist})},
         }
     ),
+    Words(
+        "made of ASCII letters, digits and '_', begin with a letter, and be no word of Python's and "
+        f"no mark of pytest's ({', '.join(RESERVED_TAGS)})",
+        "a tag",
+    ),
 ]
 Reason = Annotated[str, Field(pattern=r"\S"), AfterValidator(_check_reason)]
 # Not `Literal[1]`, which takes true and 1.0 for 1.
-Version = Annotated[int, Field(ge=1, le=1), WithJsonSchema({"const": 1})]
+Version = Annotated[int, Field(ge=1, le=1), WithJsonSchema({"const": 1}), Words("1")]
 # Not less than 1e-300: divided by the number of pairs it must stay a number above 0.
-Alpha = Annotated[float, Field(ge=1e-300, lt=1, allow_inf_nan=False)]
-BlockIndex = Annotated[int, Field(ge=0)]
+Alpha = Annotated[
+    float,
+    Field(ge=1e-300, lt=1, allow_inf_nan=False),
+    Words("a number above 0 (1e-300 at the least) and below 1, such as 1e-6"),
+]
+BlockIndex = Annotated[int, Field(ge=0), Words("a whole number, 0 or more", "a block number")]
 
 
 class Part(BaseModel):
@@ -110,7 +137,7 @@ class Part(BaseModel):
 class ShareDocument(Part):
     """A share of the blocks."""
 
-    at_least: float = Field(
+    at_least: Annotated[float, Words("a number above 0 and up to 1, such as 0.9")] = Field(
         gt=0,
         le=1,
         allow_inf_nan=False,
@@ -127,6 +154,7 @@ BlocksDocument = Annotated[
     ]
     | Annotated[ShareDocument, Tag("<share>")],
     Discriminator(_kind_of_blocks),
+    Words("all, a list of block numbers such as [0, 1], {at_least: 0.9}, or cross"),
 ]
 
 
@@ -149,7 +177,9 @@ class InputsDocument(Part):
         description="text: tokenized prose or source. random: ids drawn uniformly from the "
         "vocabulary, which needs no tokenizer. hidden: no model is run, weights alone are read.",
     )
-    text: Annotated[str, Field(min_length=1)] = Field(
+    text: Annotated[
+        str, Field(min_length=1), Words("stdlib, topics, or a file relative to the suite")
+    ] = Field(
         "stdlib",
         description="stdlib: sources of Python's standard library. topics: prose of Python's "
         "manual. Else a UTF-8 file, relative to the suite.",
@@ -171,7 +201,12 @@ class Choices(Part):
         description="Statistic that is computed (kinship, where nothing is said), or a list of them: "
         "each is then a claim of its own.",
     )
-    permutations: Annotated[int, Field(ge=19, le=100_000)] | None = Field(
+    permutations: (
+        Annotated[
+            int, Field(ge=19, le=100_000), Words("a whole number from 19 to 100000, such as 99")
+        ]
+        | None
+    ) = Field(
         None,
         description="Random permutations of the reference for l2 and mode_connectivity (99, where "
         "nothing is said): the least p-value is 1 / (permutations + 1).",
@@ -192,7 +227,7 @@ class Choices(Part):
         description="What becomes of a claim that could be decided neither way: fail (where nothing is "
         "said), or warn.",
     )
-    tags: list[TagName] | None = Field(
+    tags: Annotated[list[TagName], Words("a list of words, such as [nightly, gpu]")] | None = Field(
         None, description="Marks of the tests, for pytest -m. A pair's own replace the defaults."
     )
 
@@ -211,24 +246,33 @@ class ModelDocument(Part):
         }
     )
 
-    recipe: Written | None = Field(
-        None, description="A small model made on the spot, such as quickstart/base."
+    recipe: Annotated[Written, Words("the name of a recipe, such as quickstart/base")] | None = (
+        Field(None, description="A small model made on the spot, such as quickstart/base.")
     )
-    path: Written | None = Field(
+    path: Annotated[Written, Words("a folder or file, as a text")] | None = Field(
         None,
         description="A folder of a checkpoint or of an adapter, a GGUF file, or a fingerprint, "
         "relative to the suite.",
     )
-    repo: Written | None = Field(
+    repo: Annotated[Written, Words("a repository of the hub, such as org/name")] | None = Field(
         None, description="A repository of the Hugging Face hub, such as meta-llama/Llama-2-7b-hf."
     )
-    revision: Written | None = Field(
+    revision: Annotated[Written, Words("a commit, tag or branch, as a text")] | None = Field(
         None, description="Commit, tag or branch of the repo; a full commit pins the weights."
     )
-    url: Annotated[str, Field(pattern=URL_PATTERN)] | None = Field(
+    url: (
+        Annotated[str, Field(pattern=URL_PATTERN), Words("an address such as s3://bucket/model")]
+        | None
+    ) = Field(
         None, description="A folder or GGUF file in an object store, such as s3://bucket/model."
     )
-    base: Written | None = Field(
+    base: (
+        Annotated[
+            Written,
+            Words("a name under models:, or a folder, repository, URL or recipe, as a text"),
+        ]
+        | None
+    ) = Field(
         None,
         description="What an adapter is on, if not what its own configuration names: a name under "
         "models:, or a folder, repository, URL or recipe, as on the command line.",
@@ -253,20 +297,45 @@ class ModelDocument(Part):
 class PairDocument(Choices):
     """One claim: what the candidate is to the reference."""
 
-    candidate: Name = Field(description="A name under models: the model that is asked about.")
-    reference: Name = Field(description="A name under models: what it is compared with.")
+    candidate: Annotated[Name, Words("the name of a model under models:")] = Field(
+        description="A name under models: the model that is asked about."
+    )
+    reference: Annotated[Name, Words("the name of a model under models:")] = Field(
+        description="A name under models: what it is compared with."
+    )
     expect: Relationship = Field(
         description="What the candidate is to the reference. independent: trained from another "
         "start. derived: a descendant of any kind. unknown: report, claim nothing."
     )
-    id: Name | None = Field(
+    id: Annotated[Name, Words(A_NAME)] | None = Field(
         None, description="Name of the tests; <candidate>-vs-<reference>, where nothing is said."
     )
-    skip: Reason | None = Field(None, description="Do not test this pair; the text says why.")
-    xfail: Reason | None = Field(None, description="The claim is known to fail; the text says why.")
+    skip: (
+        Annotated[Reason, Words('a text that gives a reason, such as skip: "needs 80 GB"')] | None
+    ) = Field(None, description="Do not test this pair; the text says why.")
+    xfail: (
+        Annotated[Reason, Words('a text that gives a reason, such as xfail: "issue 7"')] | None
+    ) = Field(None, description="The claim is known to fail; the text says why.")
 
 
-Tree = TypeAliasType("Tree", dict[ModelName, "Tree | None"])  # type: ignore[misc] # it is recursive
+_A_TREE = "a mapping of names to what descends from them, such as base: {chat: {}, small: {}}"
+Tree = TypeAliasType(  # type: ignore[misc] # it is recursive
+    "Tree",
+    Annotated[dict[ModelName, "Tree | None"], Words(_A_TREE, "what descends from {key}")],  # type: ignore[misc]
+)
+
+Models = Annotated[
+    dict[
+        ModelName,
+        Annotated[
+            ModelDocument,
+            Words("a mapping such as {repo: org/name} or {path: ./folder}", "model {key}"),
+        ],
+    ],
+    Words("a mapping of names to models, such as base: {repo: org/name}"),
+]
+Inputs = Annotated[InputsDocument, Words("a mapping such as {tokens: 4096}")]
+_A_PAIR = "a mapping such as {candidate: chat, reference: base, expect: finetune}"
 
 
 class SuiteDocument(Part):
@@ -277,10 +346,8 @@ class SuiteDocument(Part):
     )
 
     version: Version = Field(description="Version of this format: 1.")
-    inputs: InputsDocument = Field(
-        default_factory=InputsDocument, description="What the models are fed."
-    )
-    defaults: DefaultsDocument = Field(
+    inputs: Inputs = Field(default_factory=InputsDocument, description="What the models are fed.")
+    defaults: Annotated[DefaultsDocument, Words("a mapping such as {alpha: 1e-6}")] = Field(
         default_factory=DefaultsDocument,
         description="What holds for every pair that does not say otherwise.",
     )
@@ -289,21 +356,55 @@ class SuiteDocument(Part):
         description="Measure controls beside the claims: a disguised copy of every reference, which "
         "must be found dependent, and each pair's blocks that do not correspond, which must not.",
     )
-    models: dict[ModelName, ModelDocument] = Field(
+    models: Models = Field(
         description="Models by the names that the pairs use.",
         json_schema_extra={"propertyNames": {"pattern": NAME_PATTERN}},
     )
-    lineage: Tree = Field(
+    lineage: Annotated[Tree, Words(_A_TREE)] = Field(
         default_factory=dict,
         description="Trees of models, each with what descends from it below it: every two models of "
         "one tree are claimed to be kin, every two of different trees independent.",
         json_schema_extra={"minProperties": 1},
     )
-    pairs: Annotated[list[PairDocument], Field(min_length=1)] = Field(
+    pairs: Annotated[
+        list[Annotated[PairDocument, Words(_A_PAIR, "a pair")]],
+        Field(min_length=1),
+        Words(f"a list of pairs, each {_A_PAIR}"),
+    ] = Field(
         default_factory=list,
         description="The claims, one a pair; what is said here of two models stands, whatever the "
         "lineage says.",
     )
+
+
+_AN_IGNORED = 'a mapping such as {pair: [chat, base], reason: "a mirror"}'
+
+
+class IgnoreDocument(Part):
+    """A pair of a registry that is not judged, and why."""
+
+    pair: Annotated[
+        list[Annotated[Written, Words("the name of a model", "a name in a pair")]],
+        Field(min_length=2, max_length=2),
+        Words("a list of two names of models, such as [chat, base]"),
+    ]
+    reason: Annotated[Reason, Words('a text, such as reason: "a mirror"')]
+
+
+class RegistryDocument(Part):
+    """Models, every pair of which is judged by an audit."""
+
+    version: Version
+    inputs: Inputs = Field(default_factory=InputsDocument)
+    statistic: StatisticName = DEFAULT_STATISTIC
+    alpha: Alpha = DEFAULT_ALPHA
+    models: Models = Field(default_factory=dict)
+    folder: Annotated[Written, Words("a folder, as a text")] | None = None
+    exhaustive: bool = False
+    ignore: Annotated[
+        list[Annotated[IgnoreDocument, Words(_AN_IGNORED, "an ignored pair")]],
+        Words(f"a list of pairs, each {_AN_IGNORED}"),
+    ] = Field(default_factory=list)
 
 
 class _Generator(GenerateJsonSchema):

@@ -74,21 +74,6 @@ def test_transposing_swaps_the_sides(similarity):
     assert found.total == pytest.approx(swapped.total, abs=1e-9)
 
 
-@pytest.mark.parametrize(("m", "n"), [(4, 4), (3, 5), (5, 3)])
-def test_accessors_invert_each_other(m, n):
-    found = assign(random_matrix(m, n))
-    columns, rows = found.column_of_row(), found.row_of_column()
-    assert (columns.shape, rows.shape) == ((m,), (n,))
-    assert [(r, c) for r, c in enumerate(columns) if c >= 0] == sorted(
-        zip(found.rows, found.columns, strict=True)
-    )
-    assert [(rows[c], c) for c in range(n) if rows[c] >= 0] == sorted(
-        zip(found.rows, found.columns, strict=True), key=lambda pair: pair[1]
-    )
-    assert (columns == -1).sum() == m - min(m, n)
-    assert (rows == -1).sum() == n - min(m, n)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_any_floating_point_type_is_solved_in_float64(dtype):
     similarity = random_matrix(20, 30).to(dtype)
@@ -221,7 +206,7 @@ def test_independent_units_are_solved_among_few_candidates(shape, absolute):
     found = assign(Products(a, b, absolute=absolute))
     dense = (a @ b.T).abs() if absolute else a @ b.T
     assert found.certificate.method == "sparse"
-    assert found.certificate.candidates < 0.25 * dense.numel()
+    assert found.certificate.pairs < 0.25 * dense.numel()
     assert found.total == pytest.approx(
         reference.best_total_scipy(dense.double().numpy()), abs=1e-6
     )
@@ -230,8 +215,8 @@ def test_independent_units_are_solved_among_few_candidates(shape, absolute):
 
 
 def test_a_missed_candidate_is_found_by_the_proof(monkeypatch):
-    """With hardly any candidates at first, entries that exceed their prices bring in the rest."""
-    monkeypatch.setattr("provenance.assignment.candidate_pairs.WITHIN", 0.02)
+    """With hardly any pairs at first, entries that exceed their prices bring in the rest."""
+    monkeypatch.setattr("provenance.assignment.likely_pairs.WITHIN", 0.02)
     similarity = random_matrix(400, 400)
     found = assign(similarity)
     assert found.certificate.method == "sparse"

@@ -130,6 +130,15 @@ def test_all_mistakes_of_a_registry_are_said_at_once(write):
         ("version: 1\nmodels: {a: {path: x}\n", "not valid YAML"),
         ("version: 1\nfolder: .\nstatistic: l2\n", "l2 needs more permutations"),
         ("version: 1\nfolder: .\nstatistic: magic\n", "unknown statistic 'magic'"),
+        (
+            "version: 1\nfolder: .\nexhaustive: yes\n",
+            "exhaustive must be true or false, not the text",
+        ),
+        (
+            "version: 1\nfolder: .\nignore: [{pair: [[], b]}]",
+            "a name in a pair must be the name of a",
+        ),
+        ("version: 1\nignore: [{reason: x}]", "missing key 'pair': add pair, a list of two names"),
     ],
 )
 def test_a_mistake_is_said_at_its_line(write, text, words):

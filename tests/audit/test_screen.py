@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.models import save_checkpoint, tiny_llama
+from fixtures.transforms import transplant_mlp
 from provenance import Executor, Results, Store
 from provenance.audit import (
     AuditedModel,
@@ -33,7 +34,6 @@ from provenance.errors import ProvenanceError
 from provenance.evidence.records import BlockEvidence
 from provenance.evidence.verdict import decide_blocks
 from provenance.gate.verify import Stored, verify, verify_by_suite
-from provenance.transforms import transplant_mlp
 from provenance.vocabulary import InputsSpec, ModelSpec
 
 BLOCKS = 9

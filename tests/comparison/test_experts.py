@@ -8,8 +8,9 @@ import torch
 import transformers
 from scipy.stats import binom
 
+from fixtures import transforms
 from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
-from provenance import compare, transforms
+from provenance import compare
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors, MLPShape
 from provenance.capture.units import Shape
 from provenance.comparison.blocks import Component, compare_blocks

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from scipy import stats
 
+from fixtures import transforms
 from fixtures.models import TINY, save_checkpoint, tiny_model
 from provenance import (
     Evidence,
@@ -24,7 +25,6 @@ from provenance import (
     Store,
     compare,
     fingerprint,
-    transforms,
     verify,
 )
 from provenance.architecture.units import LinearMap, MLPFactors

@@ -61,7 +61,7 @@ def test_the_gate_and_the_up_matching_of_a_block(units):
 
 def test_two_matrices_are_assigned(units):
     similarity = cosine(units[0].block(0).up, units[1].block(0).up).abs()
-    assert (assign(similarity).column_of_row() == torch.arange(64).numpy()).mean() > 0.9
+    assert (assign(similarity).columns == torch.arange(64).numpy()).mean() > 0.9
 
 
 def test_one_block_all_blocks_and_block_i_against_block_j(units):

@@ -139,6 +139,7 @@ def furnished(tmp_path_factory, family):
     (folder / "pytest.ini").write_text(
         "[pytest]\nmarkers = extended\naddopts = -m 'not extended'\n"
     )
+    (folder / "conftest.py").write_text('pytest_plugins = ["fixtures.recipes"]\n')
     for name in ("ours", "step-9000"):
         shutil.copytree(family.kin, folder / "checkpoints" / name)
     hub = {"org/base-7b": family.base, "org/theirs": family.other, "acme/base-7b": family.base}
@@ -159,7 +160,8 @@ def reader(furnished, tmp_path):
 
     def reader(script, expected=0):
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        settings = {"PATH": path, "HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1"}
+        settings = {"PATH": path, "PYTHONPATH": str(ROOT)}
+        settings |= {"HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1"}
         settings |= {"PROVENANCE_HISTORY": str(folder / "history.sqlite")}
         settings |= {"PYTEST_ADDOPTS": "-p no:cacheprovider", "COLUMNS": "80", "NO_COLOR": "1"}
         done = subprocess.run(

@@ -18,11 +18,11 @@ from provenance.evidence.records import (
     ModelRecord,
     PartEvidence,
 )
-from provenance.plugin import options
-from provenance.recipes import RECIPES
+from provenance.plugin import hookspecs, options
+from provenance.recipes.quickstart import QUICKSTART
 from provenance.statistics import REGISTRY
 from provenance.suite import read as suite
-from provenance.suite.registry_schema import RegistryDocument
+from provenance.suite.schema import RegistryDocument
 from provenance.vocabulary import RELATIONSHIPS, STATISTICS
 from tests.support.places import ROOT
 
@@ -146,9 +146,13 @@ def test_no_relationship_is_documented_that_is_none():
     assert named(table) == set(RELATIONSHIPS)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", QUICKSTART, ids=lambda recipe: recipe.name)
 def test_every_recipe_is_documented(recipe):
-    assert f"`{recipe}`" in SUITES
+    assert f"`{recipe.name}`" in SUITES
+
+
+def test_the_hook_for_recipes_is_documented():
+    assert f"`{hookspecs.pytest_provenance_recipes.__name__}`" in SUITES
 
 
 @pytest.mark.parametrize("option", plugin_names()["options"])

@@ -145,21 +145,41 @@ ENVELOPE = json.dumps(
 
 TREES = b"""version: 1
 x-held: &small {dtype: float32}
+inputs: {kind: text, text: stdlib, tokens: 512, sequence_length: 64, seed: 1}
+controls: true
 models:
   base: {recipe: quickstart/base, <<: *small}
-  chat: {path: ./chat}
-  tuned: {repo: acme/tuned, revision: 12345678}
+  chat: {path: ./chat, allow_pickle: true}
+  tuned: {repo: acme/tuned, revision: 12345678, blocks: 2, trust_remote_code: true}
   pruned: {path: ./pruned, base: base}
-  other: {recipe: quickstart/other}
+  other: {url: "s3://bucket/other"}
 lineage:
   base:
     chat: {tuned: }
     pruned:
   other:
-defaults: {alpha: 1e-6, statistic: [match, csu], blocks: {at_least: 0.5}}
+defaults:
+  {alpha: 1e-6, statistic: [match, csu], blocks: {at_least: 0.5}, inconclusive: warn,
+   permutations: 99, tags: [nightly]}
 pairs:
 - {candidate: chat, reference: base, expect: finetune, id: one, tags: [a, b], blocks: [0, 1]}
 - {candidate: other, reference: base, expect: independent, xfail: known, blocks: cross}
+- {candidate: tuned, reference: base, expect: unknown, skip: later, statistic: l2, permutations: 19,
+   alpha: 0.5, inconclusive: fail}
+"""
+
+REGISTRY = b"""version: 1
+inputs: {kind: text, text: stdlib, tokens: 512, sequence_length: 64, seed: 1}
+statistic: match
+alpha: 1e-6
+exhaustive: true
+folder: .
+models:
+  a: {recipe: quickstart/base, dtype: float32}
+  b: {path: ./x, base: a, allow_pickle: true}
+  c: {repo: acme/c, revision: main, blocks: 2, trust_remote_code: true}
+  d: {url: "s3://bucket/d"}
+ignore: [{pair: [a, b], reason: x}]
 """
 
 SEEDS = {
@@ -174,10 +194,7 @@ SEEDS = {
     "statement": [STATEMENT],
     "envelope": [ENVELOPE],
     "lock": _kept("lock"),
-    "registry": [
-        (b"version: 1\nmodels: {a: {recipe: r}, b: {path: ./x}, c: {recipe: r}}\n"
-        b"ignore: [{pair: [a, b], reason: x}]\n")
-    ],
+    "registry": [REGISTRY],
     "card": [b"---\nbase_model: [acme/base, acme/other]\nbase_model_relation: merge\n---\n# x\n"],
     "adapter": [b'{"base_model_name_or_path": "acme/base", "r": 8}'],
     "weights": [WEIGHTS],

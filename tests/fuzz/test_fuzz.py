@@ -5,14 +5,20 @@
 
 import json
 from base64 import b64decode
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
+from provenance import Evidence, Results
+from provenance.checkpoints.fingerprint_file import Fingerprint
 from provenance.errors import ProvenanceError
+from provenance.suite.messages import known_keys, schema_at
+from provenance.suite.schema import REGISTRY_VERBATIM, RegistryDocument, SuiteDocument
+from provenance.suite.yaml12 import read
 from tests.fuzz.mutate import FORMATS, mutate
-from tests.fuzz.seeds import ENVELOPE, KINDS, STATEMENT
+from tests.fuzz.seeds import ENVELOPE, KINDS, REGISTRY, STATEMENT, TREES
 from tests.fuzz.targets import SEEDS, TARGETS, attempt, mutation
 
 KEPT = sorted((Path(__file__).parent / "corpus").glob("*/*"))
@@ -58,6 +64,43 @@ BYTES = 60
 def test_a_seed_is_read(name):
     assert SEEDS[name]
     assert all(attempt(name, seed) for seed in SEEDS[name])
+
+
+def _unused(value, annotation):
+    """The keys of a schema that no mapping of a document has, by the names of the keys beside them."""
+    known, used = {}, {}
+
+    def visit(value, annotation):
+        keys = tuple(known_keys(annotation))
+        if keys and isinstance(value, dict):
+            known[keys] = set(keys)
+            used.setdefault(keys, set()).update(value)
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(inner, dict | list) and not str(key).startswith("x-"):
+                visit(inner, schema_at([key], annotation))
+
+    visit(value, annotation)
+    return {name for keys in known for name in known[keys] - used[keys]}
+
+
+@pytest.mark.parametrize(
+    ("seed", "top"),
+    [(TREES, SuiteDocument), (REGISTRY, RegistryDocument)],
+    ids=["suite", "registry"],
+)
+def test_a_seed_has_every_key_of_its_schema(seed, top):
+    assert (
+        _unused(read(seed.decode(), Path("seed"), verbatim=REGISTRY_VERBATIM).value, top) == set()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("evidence", Evidence), ("results", Results), ("bundle", Fingerprint)]
+)
+def test_seeds_have_every_key_of_their_documents(name, kind):
+    documents = [FORMATS[KINDS.get(name, "json")].read(seed)[0] for seed in SEEDS[name]]
+    keys = {key for document in documents for key, _ in document}
+    assert keys == {field.name for field in fields(kind)}
 
 
 def test_every_kept_case_has_its_complaint():

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from provenance.errors import DeviceError
 from provenance.loading import devices
-from provenance.loading.devices import candidates, lease
+from provenance.loading.devices import devices_for, lease
 
 PATIENCE = 60.0
 """Seconds after which a test gives up on what should happen at once."""
@@ -105,7 +105,7 @@ def test_who_sees_other_gpus_under_the_same_number_has_a_lock_of_its_own(monkeyp
 
 @pytest.mark.parametrize("requested", ["auto", "cpu"])
 def test_without_a_gpu_the_cpu_serves(no_gpu, requested):
-    assert candidates(requested) == ("cpu",)
+    assert devices_for(requested) == ("cpu",)
 
 
 @pytest.mark.parametrize("requested", ["cuda", "cuda:0", "cuda:7"])
@@ -114,14 +114,14 @@ def test_a_gpu_that_was_asked_for_is_never_replaced_by_the_cpu(no_gpu, requested
         DeviceError,
         match=f"^device '{requested}' was asked for and this machine has no usable GPU$",
     ):
-        candidates(requested)
+        devices_for(requested)
 
 
 @pytest.mark.parametrize("requested", ["", "gpu", "CUDA", "mps", "cpu:0", "cuda:x", "cuda:-1", "1"])
 def test_a_word_that_is_no_device_is_refused_with_those_that_are(no_gpu, requested):
     expected = f"there is no device {requested!r}: use auto, cpu, cuda or cuda:N"
     with pytest.raises(DeviceError, match=f"^{re.escape(expected)}$"):
-        candidates(requested)
+        devices_for(requested)
 
 
 @pytest.mark.parametrize(
@@ -135,17 +135,17 @@ def test_a_word_that_is_no_device_is_refused_with_those_that_are(no_gpu, request
     ],
 )
 def test_with_gpus_each_request_has_its_candidates(two_gpus, requested, found):
-    assert candidates(requested) == found
+    assert devices_for(requested) == found
 
 
 def test_a_gpu_beyond_the_last_is_refused_with_how_many_there_are(two_gpus):
     with pytest.raises(DeviceError, match=r"^device 'cuda:2' was asked for .* only 2 usable GPU"):
-        candidates("cuda:2")
+        devices_for("cuda:2")
 
 
 def test_gpus_that_torch_cannot_use_are_not_counted(two_gpus, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert candidates("auto") == ("cpu",)
+    assert devices_for("auto") == ("cpu",)
 
 
 # lease

@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from provenance.checkpoints.checkpoint import open_folder
 from provenance.errors import DeviceError, InputError, SourceError
-from provenance.loading.model import encode, load_model, load_tokenizer, quiet
+from provenance.loading.model import encode, load_model, load_skeleton, load_tokenizer, quiet
 from provenance.vocabulary import ModelSpec
 
 WEIGHTS = "model.safetensors"
@@ -210,6 +210,20 @@ def test_a_configuration_of_a_far_greater_model_takes_no_memory(folder, changes,
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused(folder, match)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
+
+
+def test_a_skeleton_of_a_far_greater_model_is_refused(folder):
+    change_config(folder, intermediate_size=10**12)
+    with pytest.raises(SourceError, match=r"asks for [0-9,]{17,} parameters, but the files hold 2"):
+        load_skeleton(opened(folder))
+
+
+def test_a_skeleton_that_is_given_is_not_built_again(folder, monkeypatch):
+    checkpoint = opened(folder)
+    skeleton = load_skeleton(checkpoint)
+    monkeypatch.setattr("provenance.loading.model.load_skeleton", None)
+    loaded = load_model(checkpoint, "cpu", skeleton=skeleton)
+    assert not any(parameter.is_meta for parameter in loaded.parameters())
 
 
 def test_a_family_that_is_not_causal(folder):

@@ -5,29 +5,22 @@ import dataclasses
 import inspect
 import json
 import math
-import typing
+import pkgutil
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from fixtures import transforms
 from fixtures.models import save_checkpoint, tiny_llama
-from provenance import Executor, Store, recipes, transforms
-from provenance.architecture.trace import trace
-from provenance.errors import InputError, SourceError
-from provenance.recipes import RECIPES, Recipe, families, get
-from provenance.recipes.build import _TRANSFORMS, build, encode, follow, train_tokenizer
-from provenance.recipes.distil import distil
-from provenance.recipes.lora import train_lora
-from provenance.recipes.retrain import hidden_states, retrain_mlp
-from provenance.recipes.settings import (
+from fixtures.recipes import ZOO, families
+from fixtures.recipes.distil import distil
+from fixtures.recipes.lora import train_lora
+from fixtures.recipes.retrain import hidden_states, retrain_mlp
+from fixtures.recipes.steps import (
     AddNoise,
-    Beginning,
-    CorpusSettings,
     Distil,
     FoldNorms,
-    Initialise,
-    InitialiseFamily,
     LoraMerge,
     LoraSettings,
     MergeLinear,
@@ -35,29 +28,39 @@ from provenance.recipes.settings import (
     MergeTies,
     PermuteExperts,
     PermuteHeads,
-    PermuteResidual,
     PermuteTracedUnits,
-    PermuteUnits,
-    PruneDepth,
     PruneMagnitude,
-    PruneWidth,
-    Reader,
     RescaleNorms,
-    RescaleUnits,
     RetrainMlp,
     RetrainSettings,
     RotateResidual,
     RoundTrip,
-    Step,
-    TokenizerSettings,
-    Train,
     TrainLora,
-    TrainSettings,
     TransplantMlp,
     Upcycle,
     UpscaleDepth,
 )
-from provenance.recipes.train import initialise, train
+from provenance import Executor, Store
+from provenance.architecture.trace import trace
+from provenance.errors import InputError, SourceError
+from provenance.recipes import RECIPES, Recipe, get, register, with_ancestors
+from provenance.recipes import recipe as recipe_module
+from provenance.recipes.build import build
+from provenance.recipes.quickstart import QUICKSTART
+from provenance.recipes.settings import CorpusSettings, TokenizerSettings, TrainSettings
+from provenance.recipes.steps import (
+    Initialise,
+    PermuteResidual,
+    PermuteUnits,
+    PruneDepth,
+    PruneWidth,
+    RescaleUnits,
+    Step,
+    Train,
+    Transform,
+)
+from provenance.recipes.tokenizer import encode, train_tokenizer
+from provenance.recipes.train import train
 
 TEXT = CorpusSettings("topics", 20_000)
 TOKENIZER = TokenizerSettings(300, TEXT)
@@ -86,7 +89,7 @@ def recipe(*steps, parent=None):
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
-    follow(recipe(BEGIN, TRAIN), folder)
+    build(recipe(BEGIN, TRAIN), folder)
     return folder
 
 
@@ -96,12 +99,13 @@ def tokens():
 
 
 def child(base, folder, *steps, others=None):
-    follow(recipe(*steps, parent="test/base"), folder, base, others=others or {})
+    build(recipe(*steps, parent="test/base"), folder, base, others=others or {})
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
 def loss_after(tokens, **settings):
-    return train(tiny_llama(), tokens, TrainSettings(**settings)).last()
+    losses = train(tiny_llama(), tokens, TrainSettings(**settings))[-20:]
+    return sum(losses) / len(losses)
 
 
 # the table of recipes
@@ -117,8 +121,10 @@ NAMES = {
 }
 
 
-def test_recipes_are_those_that_the_documentation_speaks_of():
-    assert list(RECIPES) == [f"{kind}/{name}" for kind in NAMES for name in NAMES[kind].split()]
+def test_recipes_are_those_of_the_quickstart_then_those_of_the_zoo():
+    names = [f"{kind}/{name}" for kind in NAMES for name in NAMES[kind].split()]
+    assert [entry.name for entry in (*QUICKSTART, *ZOO)] == names
+    assert [name for name in RECIPES if name in names] == names
 
 
 def test_what_a_recipe_needs_stands_before_it():
@@ -140,7 +146,7 @@ def test_stated_blocks_are_those_that_the_steps_leave():
     for entry in RECIPES.values():
         blocks = RECIPES[entry.parent].blocks if entry.parent else None
         for step in entry.steps:
-            if isinstance(step, Beginning):
+            if isinstance(step, Initialise):
                 blocks = step.blocks
             elif isinstance(step, PruneDepth):
                 blocks = len(step.keep_blocks)
@@ -170,7 +176,7 @@ def test_a_family_has_a_base_a_disguised_descendant_and_a_stranger(family):
 
 def test_every_family_has_initial_weights_of_its_own():
     begun = [entry.steps[0] for entry in RECIPES.values() if not entry.parent]
-    seeds = [step.seed for step in begun if isinstance(step, InitialiseFamily)]
+    seeds = [step.seed for step in begun if step.family != "llama"]
     assert len(set(seeds)) == len(seeds) == 2 * len(families.FAMILIES)
 
 
@@ -180,8 +186,75 @@ def test_unknown_recipe_is_answered_with_the_likely_one_and_the_list():
 
 
 def test_unlikely_name_is_answered_with_the_list_alone():
-    with pytest.raises(SourceError, match=r"'zzz'; recipes are: quickstart/base, "):
+    with pytest.raises(
+        SourceError, match=r"'zzz'; recipes are: quickstart/base, .*conftest.py can"
+    ):
         get("zzz")
+
+
+# recipes of one's own
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """Have `RECIPES` of the quickstart alone; what a test registers goes with it."""
+    known = {entry.name: entry for entry in QUICKSTART}
+    monkeypatch.setattr(recipe_module, "_recipes", known)
+    monkeypatch.setattr(recipe_module, "RECIPES", known)
+    return known
+
+
+def tuned(name="ours/chat", parent="quickstart/base", steps=(TRAIN,)):
+    return Recipe(name, "ours", 4, parent, steps)
+
+
+def test_a_registered_recipe_is_found_and_a_second_time_changes_nothing(table):
+    register([tuned()])
+    register([tuned()])
+    assert get("ours/chat") == tuned()
+    assert list(table)[-1] == "ours/chat"
+
+
+def test_two_recipes_of_one_name_are_refused_and_nothing_is_registered(table):
+    with pytest.raises(ValueError, match="two different recipes are called 'quickstart/base'"):
+        register([tuned(), dataclasses.replace(tuned(), name="quickstart/base")])
+    assert "ours/chat" not in table
+
+
+def test_an_ancestor_must_be_registered_too(table):
+    child = tuned("ours/child", "ours/chat")
+    with pytest.raises(ValueError, match="'ours/child' needs 'ours/chat', and no recipe is"):
+        register([child])
+    register([child, tuned()])
+    assert with_ancestors(["ours/child", "unknown"]) == (child, tuned(), get("quickstart/base"))
+
+
+def test_ancestors_are_parents_and_the_others_of_all():
+    names = [entry.name for entry in with_ancestors(["lineage/ties"])]
+    assert sorted(names) == [
+        "lineage/lora",
+        "lineage/ties",
+        "quickstart/base",
+        "quickstart/finetuned",
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Halve(Step):
+    factor: float
+
+    def apply(self, model, context):
+        for weight in model.parameters():
+            weight.data *= self.factor
+        return model
+
+
+def test_a_step_of_ones_own_is_done_and_keys_the_store(base, tmp_path):
+    model = child(base, tmp_path, Halve(0.5))
+    parent = AutoModelForCausalLM.from_pretrained(base)
+    assert torch.equal(model.model.norm.weight, parent.model.norm.weight * 0.5)
+    fields = tuned(steps=(Halve(0.5),)).fields()
+    assert fields["steps"] == [{"step": f"{Halve.__module__}.Halve", "factor": 0.5}]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -212,10 +285,27 @@ def test_texts_are_those_of_every_step_that_reads_one():
     assert recipe(*steps, AddNoise(0, 0.1)).texts() == (TEXT,) * 5
 
 
-@pytest.mark.parametrize("step", sorted(_TRANSFORMS, key=lambda step: step.__name__))
+def subclasses(kind):
+    for child in kind.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
+STEPS = {
+    step
+    for step in subclasses(Step)
+    if step.__module__ in {"provenance.recipes.steps", "fixtures.recipes.steps"}
+}
+TRANSFORMS = sorted(
+    (step for step in STEPS if issubclass(step, Transform) and hasattr(step, "function")),
+    key=lambda step: step.__name__,
+)
+
+
+@pytest.mark.parametrize("step", [*TRANSFORMS, MergeTies])
 def test_fields_of_a_step_are_arguments_of_its_transform(step):
     names = {field.name for field in dataclasses.fields(step)} - {"other", "others"}
-    transform = transforms.merge_ties if step is MergeTies else _TRANSFORMS[step]
+    transform = transforms.merge_ties if step is MergeTies else pkgutil.resolve_name(step.function)
     parameters = inspect.signature(transform).parameters
     models = {"model", "recipient", "donor", "a", "b", "base", "models"} & set(parameters)
     assert names == set(parameters) - models
@@ -225,8 +315,9 @@ def test_fields_of_a_step_are_arguments_of_its_transform(step):
 
 
 def test_every_step_begins_trains_or_transforms():
-    done = {*typing.get_args(Beginning), *typing.get_args(Reader), *_TRANSFORMS}
-    assert done == set(typing.get_args(Step))
+    whole = {step for step in STEPS if not step.__name__.startswith("_")} - {Transform}
+    trains = {Train, TrainLora, RetrainMlp, Distil}
+    assert whole == {Initialise, *trains, *TRANSFORMS, MergeTies}
 
 
 def test_fields_change_with_any_setting():
@@ -236,8 +327,15 @@ def test_fields_change_with_any_setting():
         recipe(BEGIN, Train(CorpusSettings("topics", 20_000, seed=3), TRAIN.settings)),
         recipe(BEGIN, PermuteUnits(0)),
         recipe(BEGIN, PermuteResidual(0)),
-        recipe(InitialiseFamily("qwen2", 0, tokenizer=TOKENIZER)),
-        recipe(InitialiseFamily("qwen2", 0, (("num_key_value_heads", 2),), tokenizer=TOKENIZER)),
+        recipe(Initialise(0, family="qwen2", tokenizer=TOKENIZER)),
+        recipe(
+            Initialise(
+                0,
+                family="qwen2",
+                configuration=(("num_key_value_heads", 2),),
+                tokenizer=TOKENIZER,
+            )
+        ),
     ]
     assert len({json.dumps(variant.fields()) for variant in variants}) == len(variants)
 
@@ -264,14 +362,14 @@ def test_checkpoint_is_loaded_as_any_other(base):
 
 
 def test_two_builds_are_equal_byte_for_byte(base, tmp_path):
-    follow(recipe(BEGIN, TRAIN), tmp_path)
+    build(recipe(BEGIN, TRAIN), tmp_path)
     for path in base.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
 
 
 def test_other_seed_shares_the_tokenizer_and_no_weights(base, tmp_path):
     other = Initialise(1, hidden=32, units=64, blocks=2, heads=2, tokenizer=TOKENIZER)
-    follow(recipe(other, TRAIN), tmp_path)
+    build(recipe(other, TRAIN), tmp_path)
     file = "tokenizer.json"
     assert (tmp_path / file).read_bytes() == (base / file).read_bytes()
     weights = [
@@ -303,8 +401,10 @@ def test_disguised_child_has_its_parents_function(base, tmp_path):
 
 def test_disguised_child_with_experts_has_its_parents_function(tmp_path):
     settings = (("num_local_experts", 4), ("num_key_value_heads", 2))
-    begin = InitialiseFamily("mixtral", 0, settings, 32, 48, 2, 2, tokenizer=TOKENIZER)
-    follow(recipe(begin, TRAIN), tmp_path / "parent")
+    begin = Initialise(
+        0, 32, 48, 2, 2, tokenizer=TOKENIZER, family="mixtral", configuration=settings
+    )
+    build(recipe(begin, TRAIN), tmp_path / "parent")
     parent = AutoModelForCausalLM.from_pretrained(tmp_path / "parent").eval()
     model = child(tmp_path / "parent", tmp_path / "child", PermuteTracedUnits(1), PermuteExperts(2))
     ids = torch.arange(40)[None]
@@ -354,7 +454,7 @@ def test_upscaled_and_upcycled_children_are_what_their_config_says(base, tmp_pat
 def second(tmp_path_factory):
     folder = tmp_path_factory.mktemp("second")
     other = Initialise(1, hidden=32, units=64, blocks=2, heads=2, tokenizer=TOKENIZER)
-    follow(recipe(other), folder)
+    build(recipe(other), folder)
     return folder
 
 
@@ -385,14 +485,14 @@ def test_other_models_must_be_given(base, tmp_path):
     with pytest.raises(
         SourceError, match="'lineage/merge' needs the folder of quickstart/base too"
     ):
-        build("lineage/merge", tmp_path, base)
+        build(get("lineage/merge"), tmp_path, base)
 
 
 def test_executor_makes_the_other_models_first(tmp_path, monkeypatch):
     begin = dataclasses.replace(BEGIN, seed=1)
     merge = Recipe("t/merge", "merge", 2, "t/a", (MergeLinear("t/b", 0.5),))
     table = [Recipe("t/a", "a", 2, None, (BEGIN,)), Recipe("t/b", "b", 2, None, (begin,)), merge]
-    monkeypatch.setattr(recipes, "RECIPES", {entry.name: entry for entry in table})
+    monkeypatch.setattr(recipe_module, "RECIPES", {entry.name: entry for entry in table})
     stages = []
     executor = Executor(Store(tmp_path), on_stage=stages.append)
     folders = [executor.checkpoint(recipe_spec(name)).folder for name in ("t/merge", "t/a", "t/b")]
@@ -414,19 +514,19 @@ def recipe_spec(name):
 
 def test_progress_is_told_and_nothing_is_printed(tmp_path, capfd):
     calls = []
-    follow(recipe(BEGIN, TRAIN), tmp_path, progress=lambda *call: calls.append(call))
-    assert calls == [("training test/tiny", 6, 6)]
+    build(recipe(BEGIN, TRAIN), tmp_path, progress=lambda *call: calls.append(call))
+    assert calls == [(6, 6)]
     assert capfd.readouterr() == ("", "")
 
 
 def test_parent_must_be_given_where_the_recipe_has_one(tmp_path):
     with pytest.raises(SourceError, match=r"'quickstart/pruned' needs .* quickstart/base"):
-        build("quickstart/pruned", tmp_path)
+        build(get("quickstart/pruned"), tmp_path)
 
 
 def test_parent_must_not_be_given_where_the_recipe_has_none(tmp_path):
     with pytest.raises(SourceError, match="'quickstart/base' has no parent"):
-        build("quickstart/base", tmp_path, tmp_path)
+        build(get("quickstart/base"), tmp_path, tmp_path)
 
 
 # tokenizer
@@ -454,13 +554,13 @@ def test_training_learns(tokens):
 
 def test_first_loss_is_that_of_a_model_that_knows_nothing(tokens):
     # wide tied embeddings would favour the token that was just read
-    model = initialise(dataclasses.replace(BEGIN, deviation=0.01), end_of_text=0)
-    first = train(model, tokens, TrainSettings(steps=1)).losses[0]
+    model = dataclasses.replace(BEGIN, deviation=0.01).begin(end_of_text=0)
+    first = train(model, tokens, TrainSettings(steps=1))[0]
     assert first == pytest.approx(math.log(300), abs=0.05)
 
 
 def test_deviation_is_that_of_the_initial_weights():
-    model = initialise(dataclasses.replace(BEGIN, deviation=0.05), end_of_text=0)
+    model = dataclasses.replace(BEGIN, deviation=0.05).begin(end_of_text=0)
     gate = model.model.layers[1].mlp.gate_proj.weight.detach()
     assert gate.std().item() == pytest.approx(0.05, rel=0.05)
 
@@ -468,7 +568,7 @@ def test_deviation_is_that_of_the_initial_weights():
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_a_family_is_begun_at_its_stated_sizes(family):
     first = get(f"architectures/{family}").steps[0]
-    model = initialise(first, end_of_text=0)
+    model = first.begin(end_of_text=0)
     assert model.config.model_type == family
     found = trace(model)
     assert found.blocks == first.blocks
@@ -485,9 +585,9 @@ def test_a_family_is_begun_at_its_stated_sizes(family):
 
 def test_an_initial_family_is_drawn_from_its_seed_alone():
     state = torch.random.get_rng_state()
-    first = InitialiseFamily("phi3", 0, tokenizer=TOKENIZER)
+    first = Initialise(0, 64, 192, 3, tokenizer=TOKENIZER, family="phi3")
     weights = [
-        initialise(dataclasses.replace(first, seed=seed), end_of_text=0).lm_head.weight
+        dataclasses.replace(first, seed=seed).begin(end_of_text=0).lm_head.weight
         for seed in (0, 0, 1)
     ]
     assert torch.equal(weights[0], weights[1])
@@ -497,9 +597,7 @@ def test_an_initial_family_is_drawn_from_its_seed_alone():
 
 def test_order_seed_changes_the_losses(tokens):
     ids = torch.randint(128, (1000,), generator=torch.Generator().manual_seed(0))
-    first, second = (
-        train(tiny_llama(), ids, TrainSettings(steps=3, seed=seed)).losses for seed in (0, 1)
-    )
+    first, second = (train(tiny_llama(), ids, TrainSettings(steps=3, seed=seed)) for seed in (0, 1))
     assert first != second
 
 
@@ -507,7 +605,7 @@ def test_training_restores_threads_and_leaves_global_state_alone(tokens):
     state, threads = torch.random.get_rng_state(), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        train(initialise(BEGIN, end_of_text=0), tokens, TrainSettings(steps=1))
+        train(BEGIN.begin(end_of_text=0), tokens, TrainSettings(steps=1))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
@@ -519,7 +617,7 @@ def test_number_of_threads_of_the_caller_does_not_matter(tokens):
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            model = initialise(BEGIN, end_of_text=0)
+            model = BEGIN.begin(end_of_text=0)
             train(model, tokens, TrainSettings(steps=3))
             weights.append(copy.deepcopy(model.state_dict()))
     finally:

@@ -11,16 +11,16 @@ import torch
 from scipy.stats import kstest
 from torch.nn.functional import gelu, silu
 
+from provenance.architecture.units import MLPActivations
 from provenance.errors import DegenerateError
 from provenance.statistics.generalized import (
     Fit,
     Proxy,
     distil,
-    gate_against_up,
     generalized,
-    generalized_of_mlps,
     seeds_of,
 )
+from provenance.statistics.match import match
 from provenance.vocabulary import DistillSettings
 from tests import reference
 
@@ -81,8 +81,22 @@ def proxy(kind, seed, start):
     return distil(mlp, HIDDEN, QUICK, start)
 
 
+def from_mlps(candidate, reference, settings, seed=0):
+    """The test of two MLPs, as a model's are distilled: each side from a seed of its own."""
+    starts = zip((candidate, reference), seeds_of(seed), strict=True)
+    proxies = [distil(mlp, HIDDEN, settings, start) for mlp, start in starts]
+    return generalized(*proxies, seed=seed, settings=settings)
+
+
+def gate_against_up(candidate, reference):
+    """The paper's form, on what the proxies' units answer to fresh inputs."""
+    inputs = torch.randn(4096, HIDDEN, generator=torch.Generator().manual_seed(1 << 32))
+    sides = (MLPActivations(inputs @ x.gate.T, inputs @ x.up.T) for x in (candidate, reference))
+    return match(*sides)
+
+
 def judged(candidate, reference):
-    return generalized_of_mlps(proxy(*candidate), proxy(*reference), settings=QUICK)
+    return generalized(proxy(*candidate), proxy(*reference), settings=QUICK)
 
 
 BASE = ("plain", 0, 1)
@@ -139,12 +153,12 @@ def test_equal_starts_would_look_like_kinship_and_are_refused():
     settings = replace(QUICK, steps=100, learning_rate=1e-3, least_fit=-math.inf)
     ours, theirs = (distil(plain(plain_weights(i)), HIDDEN, settings, 9) for i in (20, 21))
     with pytest.raises(ValueError, match="both proxies started from seed 9"):
-        generalized_of_mlps(ours, theirs, settings=settings)
-    fooled = generalized_of_mlps(ours, replace(theirs, seed=10), settings=settings)
+        generalized(ours, theirs, settings=settings)
+    fooled = generalized(ours, replace(theirs, seed=10), settings=settings)
     assert fooled.log10_p < -6
     assert gate_against_up(ours, theirs).log10_p < -100
     apart = distil(plain(plain_weights(21)), HIDDEN, settings, 10)
-    honest = generalized_of_mlps(ours, apart, settings=settings)
+    honest = generalized(ours, apart, settings=settings)
     assert min(honest.log10_p, gate_against_up(ours, apart).log10_p) > -3
     assert all(len(set(seeds_of(i))) == 2 for i in range(5))
 
@@ -160,12 +174,12 @@ def test_a_bad_fit_is_refused_and_named():
     with pytest.raises(
         DegenerateError, match=r"the candidate's MLP was .* fit of -?0\.\d+.*below 0\.8"
     ):
-        generalized(plain(plain_weights(0)), plain(plain_weights(1)), HIDDEN, settings)
+        from_mlps(plain(plain_weights(0)), plain(plain_weights(1)), settings)
     better, worse = proxy("plain", 20, 20), replace(proxy(*BASE), fit=Fit(0.4, 0.9, 0.8))
     with pytest.raises(DegenerateError, match=r"the reference's MLP .* fit of 0\.400"):
-        generalized_of_mlps(better, worse, settings=QUICK)
+        generalized(better, worse, settings=QUICK)
     with pytest.raises(DegenerateError, match="fit of nan"):
-        generalized_of_mlps(better, replace(worse, fit=Fit(math.nan, 0.9, 0.8)), settings=QUICK)
+        generalized(better, replace(worse, fit=Fit(math.nan, 0.9, 0.8)), settings=QUICK)
 
 
 def test_the_fit_is_what_fresh_inputs_say_and_is_reported_for_each_side():
@@ -206,7 +220,7 @@ def test_one_seed_gives_one_result_and_the_global_generator_is_left_alone():
     settings = replace(QUICK, steps=20, least_fit=-math.inf)
     state = torch.get_rng_state()
     pair = plain(plain_weights(0)), plain(plain_weights(1))
-    first, again = (generalized(*pair, HIDDEN, settings) for _ in range(2))
+    first, again = (from_mlps(*pair, settings) for _ in range(2))
     assert (first.log10_p, first.correlation, first.fits) == (
         again.log10_p,
         again.correlation,
@@ -214,13 +228,13 @@ def test_one_seed_gives_one_result_and_the_global_generator_is_left_alone():
     )
     assert first.seeds == (0, 1)
     assert torch.equal(state, torch.get_rng_state())
-    assert generalized(*pair, HIDDEN, settings, seed=1).seeds == (2, 3)
+    assert from_mlps(*pair, settings, seed=1).seeds == (2, 3)
 
 
 def test_proxies_of_other_shapes_are_refused():
     settings = replace(QUICK, steps=1, width_factor=2)
     with pytest.raises(ValueError, match="one shape"):
-        generalized_of_mlps(
+        generalized(
             distil(plain(plain_weights(0)), HIDDEN, settings, 7), proxy(*BASE), settings=QUICK
         )
 
@@ -253,15 +267,14 @@ def drawn(seed, start, noise=None, base=None):
 def test_the_p_value_is_the_obvious_one(noise):
     base = drawn(0, 1)
     other = drawn(1, 0, noise, None if noise is None else base)
-    log10_p = generalized_of_mlps(other, base).log10_p
+    log10_p = generalized(other, base).log10_p
     slow = reference.generalized(other.gate.T, other.down, base.gate.T, base.down)
     assert log10_p == pytest.approx(slow, abs=1e-6)
 
 
 def test_p_values_of_unrelated_proxies_are_no_smaller_than_uniform():
     ps = sorted(
-        10 ** generalized_of_mlps(drawn(2 * i, 0), drawn(2 * i + 1, 1), seed=i).log10_p
-        for i in range(200)
+        10 ** generalized(drawn(2 * i, 0), drawn(2 * i + 1, 1), seed=i).log10_p for i in range(200)
     )
     assert kstest(ps, "uniform", alternative="greater").pvalue > 0.001
     assert sum(p < 0.05 for p in ps) <= 20  # 99.9 % of Binomial(200, 0.05)
@@ -272,7 +285,7 @@ def test_the_order_the_scale_and_the_sign_of_units_make_no_difference():
     order = torch.randperm(UNITS, generator=torch.Generator().manual_seed(3))
     factors = torch.linspace(-3, 3, UNITS)  # no zero among an even number
     disguised = replace(other, gate=3 * other.gate[order], down=(other.down * factors)[:, order])
-    plain_, moved = (generalized_of_mlps(x, base) for x in (other, disguised))
+    plain_, moved = (generalized(x, base) for x in (other, disguised))
     assert moved.agreeing() == plain_.agreeing()
     assert moved.agreement_log10_p() == plain_.agreement_log10_p()
     assert moved.log10_p == plain_.log10_p
@@ -282,5 +295,5 @@ def test_other_hidden_sizes_are_degenerate():
     base = drawn(0, 1)
     narrow = replace(drawn(1, 0), gate=torch.ones(UNITS, 8), up=torch.ones(UNITS, 8))
     with pytest.raises(DegenerateError, match="hidden size 8 and 24 take other inputs") as raised:
-        generalized_of_mlps(narrow, base)
+        generalized(narrow, base)
     assert raised.value.fits == (0.9, 0.9)

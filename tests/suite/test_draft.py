@@ -194,7 +194,7 @@ def test_whatever_a_card_says_the_draft_is_a_suite(tmp_path_factory, base, relat
 
 @contextmanager
 def hub(tmp_path, monkeypatch, **files):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(OFFLINE, False)
     with serve({name: data.encode() for name, data in files.items()}) as running:
         yield running

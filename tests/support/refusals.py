@@ -441,7 +441,7 @@ def hub(how):
         with closed_clients(), serve(small) as running, tempfile.TemporaryDirectory() as cache:
             running.revisions = ("v1", COMMIT)
             how(running)
-            with mock.patch.dict("os.environ", HF_HUB_CACHE=cache):
+            with mock.patch("huggingface_hub.constants.HF_HUB_CACHE", cache):
                 fetch(ModelSpec(repo="org/tiny", revision="v1"), endpoint=running.endpoint)
 
     return ask

@@ -8,8 +8,8 @@ from collections import Counter
 from itertools import combinations
 
 from fixtures.models import save_checkpoint, tiny_llama
+from fixtures.transforms import add_noise
 from provenance import Results, Store
-from provenance.transforms import add_noise
 
 HEAD = """\
 version: 1

@@ -6,13 +6,13 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from fixtures import transforms
 from fixtures.families import DBRX
 from fixtures.models import tiny_llama
-from provenance import transforms
+from fixtures.recipes.families import FAMILIES, WITH_EXPERTS
 from provenance.architecture.records import projection_bias, projection_weight
 from provenance.architecture.trace import trace
 from provenance.errors import ArchitectureError
-from provenance.recipes.families import FAMILIES, WITH_EXPERTS
 
 SIZES = {
     "vocab_size": 64,

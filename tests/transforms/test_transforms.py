@@ -18,9 +18,9 @@ from transformers import (
     Qwen3Config,
 )
 
+from fixtures import transforms
 from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
 from fixtures.pairs import tiny_gpt2
-from provenance import transforms
 from provenance.errors import ArchitectureError
 
 GROUPED = {"num_key_value_heads": 2}
@@ -49,7 +49,7 @@ UNTYING = {"rotation", "folded"}
 CUTS = {
     "width": lambda model: transforms.prune_width(model, 40),
     "depth": lambda model: transforms.prune_depth(model, [1]),
-    "upscale": lambda model: transforms.upscale_depth(model, [0, 1, 0]),
+    "upscale": lambda model: transforms.arrange_blocks(model, [0, 1, 0]),
     "transplant": lambda model: transforms.transplant_mlp(model, copy.deepcopy(model), [1]),
 }
 CHANGES = {
@@ -389,7 +389,7 @@ def test_norm_without_a_gain_is_refused():
 
 
 def test_upscaled_blocks_are_those_named_and_share_nothing(model):
-    upscaled = transforms.upscale_depth(model, [1, 0, 1])
+    upscaled = transforms.arrange_blocks(model, [1, 0, 1])
     layers = upscaled.model.layers
     assert upscaled.config.num_hidden_layers == len(layers) == 3
     assert [layer.self_attn.layer_idx for layer in layers] == [0, 1, 2]
@@ -400,7 +400,7 @@ def test_upscaled_blocks_are_those_named_and_share_nothing(model):
 
 
 def test_upscaled_model_generates_with_a_cache():
-    upscaled = transforms.upscale_depth(tiny_llama(), [0, 1, 0])
+    upscaled = transforms.arrange_blocks(tiny_llama(), [0, 1, 0])
     ids = torch.arange(8)[None]
     with torch.no_grad():
         out = upscaled(input_ids=ids[:, :-1], use_cache=True)
@@ -412,7 +412,7 @@ def test_upscaled_model_generates_with_a_cache():
 @pytest.mark.parametrize("blocks", [[], [2], [-1, 0]])
 def test_blocks_to_take_must_be_there(blocks):
     with pytest.raises(ValueError, match=r"numbers from 0 to 1, but got \["):
-        transforms.upscale_depth(tiny_llama(), blocks)
+        transforms.arrange_blocks(tiny_llama(), blocks)
     with pytest.raises(ValueError, match=r"numbers from 0 to 1, but got \["):
         transforms.transplant_mlp(tiny_llama(), tiny_llama(), blocks)
 

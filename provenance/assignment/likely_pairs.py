@@ -29,10 +29,10 @@ DEPTH = 32
 """The gap of a row is from its best similarity to this one in order."""
 
 WITHIN = 1.25
-"""Candidates are within this many gaps of a row's price: about 28 a row."""
+"""Likely pairs are within this many gaps of a row's price: about 28 a row."""
 
 CROWD = 4 * DEPTH
-"""A row has at most this many candidates, however many of its similarities are alike."""
+"""A row has at most this many likely pairs, however many of its similarities are alike."""
 
 SAMPLE = 64
 """Rows whose gaps are looked at."""
@@ -89,28 +89,28 @@ def survey(similarity: Similarity) -> Survey:
     DegenerateError
         If one is NaN or infinite.
     """
-    found, scale, gaps = [], 0.0, []
+    best_of_rows, scale, gaps = [], 0.0, []
     for start, tile in tiles(similarity):
         ends = torch.stack(torch.aminmax(tile))  # either is NaN where anything is
         greatest = float(ends.abs().max())
         if not math.isfinite(greatest):
             raise DegenerateError("a similarity is NaN or infinite, so no pairing is the best")
         scale = max(scale, greatest)
-        found.append(tile.max(dim=1))
+        best_of_rows.append(tile.max(dim=1))
         gaps.append(_gaps(tile, start, similarity.shape[0]))
-    partners = torch.cat([tile.indices for tile in found]).cpu().numpy()
-    best = torch.cat([tile.values for tile in found]).to("cpu", torch.float64).numpy()
+    partners = torch.cat([tile.indices for tile in best_of_rows]).cpu().numpy()
+    best = torch.cat([tile.values for tile in best_of_rows]).to("cpu", torch.float64).numpy()
     return Survey(partners, best, scale, _typical(gaps))
 
 
-def soft_prices(similarity: Similarity, seen: Survey) -> SoftPrices:
+def soft_prices(similarity: Similarity, overview: Survey) -> SoftPrices:
     """Find prices at which every column is wanted about once, by entropic optimal transport.
 
     Parameters
     ----------
     similarity : Similarity
         (m, n), m <= n.
-    seen : Survey
+    overview : Survey
 
     Returns
     -------
@@ -129,11 +129,13 @@ def soft_prices(similarity: Similarity, seen: Survey) -> SoftPrices:
     ----------
     .. [1] Cuturi. Sinkhorn distances: lightspeed computation of optimal transport. NeurIPS 2013.
     """
-    best = torch.from_numpy(seen.best).to(similarity.device)
-    prices = SoftPrices(best, torch.zeros(similarity.shape[1], device=best.device), seen.gap)
+    best = torch.from_numpy(overview.best).to(similarity.device)
+    prices = SoftPrices(best, torch.zeros(similarity.shape[1], device=best.device), overview.gap)
     for softness in SOFTNESS:
         temperature = softness * prices.gap / 6
-        if temperature <= 1e-30 * max(seen.scale, 1e-7):  # ties everywhere, or float32 overflows
+        if temperature <= 1e-30 * max(
+            overview.scale, 1e-7
+        ):  # ties everywhere, or float32 overflows
             return replace(prices, rows=best, columns=torch.zeros_like(prices.columns))
         prices = _softened(similarity, prices.columns, temperature)
     return prices
@@ -163,7 +165,7 @@ def _softened(similarity: Similarity, columns: torch.Tensor, temperature: float)
     return SoftPrices(torch.cat(rows) - level, columns, temperature * _typical(gaps))
 
 
-def candidates(similarity: Similarity, prices: SoftPrices) -> Edges:
+def likely_pairs(similarity: Similarity, prices: SoftPrices) -> Edges:
     """Collect the pairs that are little worse than their prices, and the pairs (i, i).
 
     Parameters
@@ -179,15 +181,15 @@ def candidates(similarity: Similarity, prices: SoftPrices) -> Edges:
     """
     m, n = similarity.shape
     floors = prices.rows - WITHIN * prices.gap
-    found, scratch = [], Scratch()
+    entries, scratch = [], Scratch()
     for start, tile in tiles(similarity):
         floor = floors[start : start + len(tile), None].to(tile.dtype)
         worth = torch.sub(tile, prices.columns, out=scratch.like(tile))
         within = (worth >= floor).flatten().nonzero().squeeze(1)
         diagonal = torch.arange(len(tile), device=tile.device) * (n + 1) + start
         chosen = torch.cat([_uncrowded(within, tile, prices.columns), diagonal])
-        found.append((chosen + start * n, tile.take(chosen)))
-    return _edges((m, n), found)
+        entries.append((chosen + start * n, tile.take(chosen)))
+    return _edges((m, n), entries)
 
 
 def _uncrowded(within: torch.Tensor, tile: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
@@ -229,7 +231,7 @@ def exceeding(
         torch.from_numpy(x).to(similarity.device) for x in (prices.rows, prices.columns)
     )
     n = similarity.shape[1]
-    worst, found, scratch = 0.0, [], Scratch()
+    worst, entries, scratch = 0.0, [], Scratch()
     for start, tile in tiles(similarity):
         excess = torch.sub(tile, columns, out=scratch.like(tile, torch.float64))
         highest = excess.amax(dim=1) - rows[start : start + len(tile)]
@@ -239,14 +241,14 @@ def exceeding(
             bad = which.squeeze(1)
             over = (excess[bad] - rows[start + bad, None]).topk(min(most, n), dim=1)
             chosen = (which * n + over.indices)[over.values > tolerance]
-            found.append((chosen + start * n, tile.take(chosen)))
-    return worst, _edges(similarity.shape, found)
+            entries.append((chosen + start * n, tile.take(chosen)))
+    return worst, _edges(similarity.shape, entries)
 
 
-def _edges(shape: tuple[int, int], found: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Edges:
-    if not found:
+def _edges(shape: tuple[int, int], entries: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> Edges:
+    if not entries:
         return Edges.of(shape, np.empty(0, np.int64), np.empty(0))
-    keys, values = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+    keys, values = (torch.cat(parts).cpu() for parts in zip(*entries, strict=True))
     return Edges.of(shape, keys.numpy(), values.double().numpy())
 
 
@@ -258,6 +260,6 @@ def _gaps(values: torch.Tensor, start: int, rows: int) -> torch.Tensor:
 
 
 def _typical(gaps: Sequence[torch.Tensor]) -> float:
-    found = torch.cat(list(gaps))
-    found = found[found > 0]  # ties say nothing of the noise
-    return float(found.quantile(DULL)) if len(found) else 0.0
+    apart = torch.cat(list(gaps))
+    apart = apart[apart > 0]  # ties say nothing of the noise
+    return float(apart.quantile(DULL)) if len(apart) else 0.0

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Axis = Literal["residual", "unit", "other"]
-"""``residual``: one axis for the whole model. ``unit``: a block's own MLP units.
-``other``: heads (see `HEAD_ROWS`), vocabulary and all else."""
+"""``residual``: one axis for the whole model. ``unit``: the MLP units of one block. ``other``: attention
+heads, the vocabulary and all else."""
 
 OUTER_AXES: Mapping[str, tuple[Axis, ...]] = {
     "model.embed_tokens.weight": ("other", "residual"),
@@ -32,7 +32,7 @@ OUTER_AXES: Mapping[str, tuple[Axis, ...]] = {
     "lm_head.weight": ("other", "residual"),
     "lm_head.bias": ("other",),
 }
-"""The axes of the parameters outside the blocks; one that a model lacks is passed over."""
+"""The axes of the parameters outside the blocks; a model may lack some of them."""
 
 BLOCK_AXES: Mapping[str, tuple[Axis, ...]] = {
     "input_layernorm.weight": ("residual",),
@@ -63,82 +63,73 @@ UNIT_SCALES: Mapping[str, int] = {
     "mlp.up_proj.bias": 1,
     "mlp.down_proj.weight": -1,
 }
-"""The power of a unit's factor that each parameter is multiplied by along its unit axis."""
+"""The power of a unit's factor that multiplies each parameter along its unit axis."""
 
 UNIT_WEIGHTS = ("mlp.gate_proj.weight", "mlp.up_proj.weight", "mlp.down_proj.weight")
-
-HEAD_ROWS: Mapping[str, tuple[Literal["query", "key"], int]] = {
-    "self_attn.q_proj.weight": ("query", 0),
-    "self_attn.q_proj.bias": ("query", 0),
-    "self_attn.q_norm.weight": ("query", 0),
-    "self_attn.k_proj.weight": ("key", 0),
-    "self_attn.k_proj.bias": ("key", 0),
-    "self_attn.k_norm.weight": ("key", 0),
-    "self_attn.v_proj.weight": ("key", 0),
-    "self_attn.v_proj.bias": ("key", 0),
-    "self_attn.o_proj.weight": ("query", 1),
-}
-"""Which heads lie along which axis. A norm as long as one head (Qwen3's) is every head's alike."""
-
-NORM_READERS: Mapping[str, tuple[str, ...]] = {
-    "input_layernorm": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "post_attention_layernorm": ("mlp.gate_proj", "mlp.up_proj"),
-}
-"""What reads the output of each of a block's norms; ``model.norm`` is read by the head alone."""
 
 _IN_BLOCK = re.compile(r"model\.layers\.(\d+)\.(.+)")
 
 
 def parameters(model: PreTrainedModel) -> Iterator[tuple[str, int | None, str]]:
-    """Yield each parameter's name, its block (None: outside the blocks) and its name there."""
+    """Yield each parameter's name, its block (None: outside the blocks) and its name in the block."""
     for name, _ in model.named_parameters():
-        inside = _IN_BLOCK.fullmatch(name)
-        if inside:
-            yield name, int(inside[1]), inside[2]
+        match = _IN_BLOCK.fullmatch(name)
+        if match:
+            yield name, int(match[1]), match[2]
         else:
             yield name, None, name
 
 
 def axes_of(model: PreTrainedModel) -> dict[str, tuple[int | None, tuple[Axis, ...]]]:
-    """Return the block and the axes of every parameter, or refuse the model.
+    """Return the block and the axes of every parameter, by its name.
 
     Raises
     ------
     ArchitectureError
-        If the model has a parameter that the tables do not know.
+        If the tables lack a parameter of the model.
     """
-    axes: dict[str, tuple[int | None, tuple[Axis, ...]]] = {}
+    found: dict[str, tuple[int | None, tuple[Axis, ...]]] = {}
     for name, block, local in parameters(model):
-        known = (OUTER_AXES if block is None else BLOCK_AXES).get(local)
-        if known is None or len(known) != model.get_parameter(name).dim():
+        axes = (OUTER_AXES if block is None else BLOCK_AXES).get(local)
+        if axes is None or len(axes) != model.get_parameter(name).dim():
             raise ArchitectureError(
                 f"{type(model).__name__} has a parameter {name!r} whose axes are not known here; "
                 "transforms are for models laid out like Llama, with separate gate, up and down"
             )
-        axes[name] = block, known
-    return axes
+        found[name] = block, axes
+    return found
 
 
 def unit_counts(model: PreTrainedModel) -> dict[int, int]:
-    """Return the number of MLP units of every block."""
-    return {
+    """Return the number of MLP units of every block, the blocks in order.
+
+    Raises
+    ------
+    ArchitectureError
+        If the tables lack a parameter of the model.
+    """
+    counts = {
         block: model.get_parameter(name).shape[axes.index("unit")]
         for name, (block, axes) in axes_of(model).items()
         if block is not None and "unit" in axes
     }
+    return dict(sorted(counts.items()))
 
 
 def select(
     model: PreTrainedModel, axis: Axis, index: Callable[[int], torch.Tensor]
 ) -> PreTrainedModel:
-    """Return a copy with ``index(block)`` (-1: outside the blocks) taken along one kind of axis."""
+    """Return a copy that keeps the entries ``index(block)`` along every axis of one kind.
+
+    ``index`` gets -1 for a parameter outside the blocks, and returns int64 (entries,).
+    """
     selected = copy.deepcopy(model)
     for name, (block, axes) in axes_of(model).items():
         if axis in axes:
             parameter = selected.get_parameter(name)
-            chosen = index(-1 if block is None else block).to(parameter.device)
-            # A tied parameter is met once, and through .data it stays tied.
-            parameter.data = parameter.data.index_select(axes.index(axis), chosen)
+            entries = index(-1 if block is None else block).to(parameter.device)
+            # named_parameters names a tied parameter once, and .data leaves it tied
+            parameter.data = parameter.data.index_select(axes.index(axis), entries)
     return selected
 
 
