@@ -27,7 +27,7 @@ from fixtures.recipes.steps import (
 from provenance.audit.screen import LEVEL
 from provenance.comparison.blocks import Component, compare_blocks
 from provenance.comparison.plan import sampled
-from provenance.evidence.verdict import decide_blocks
+from provenance.evidence.decide import decide_blocks
 from provenance.recipes.settings import TrainSettings
 from provenance.recipes.steps import (
     PermuteResidual,

@@ -22,7 +22,7 @@ from fixtures.transforms import add_noise
 from provenance.cluster import run_plan
 from provenance.comparison.executor import Executor
 from provenance.comparison.plan import Comparison, Plan
-from provenance.evidence.verdict import decide
+from provenance.evidence.decide import decide
 from provenance.store.store import Store
 from provenance.vocabulary import InputsSpec, ModelSpec, Stage
 

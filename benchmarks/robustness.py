@@ -21,7 +21,7 @@ from benchmarks._zoo import SMALL
 from provenance import Executor, InputsSpec, Store, compare
 from provenance._quiet import quiet
 from provenance.errors import ProvenanceError
-from provenance.evidence.verdict import decide
+from provenance.evidence.decide import decide
 from provenance.recipes.train import one_thread
 from provenance.statistics.pvalues import fisher
 

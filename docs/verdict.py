@@ -7,7 +7,7 @@ from rich.console import Console
 
 import provenance
 from provenance.cli._compare import print_evidence
-from provenance.evidence.verdict import decide_blocks
+from provenance.evidence.decide import decide_blocks
 
 CANDIDATE, REFERENCE = "quickstart/rebranded", "quickstart/base"
 

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from provenance.comparison.executor import Executor, compare
     from provenance.comparison.make_fingerprint import fingerprint
     from provenance.errors import ProvenanceError, SuiteError
+    from provenance.evidence.decide import decide
     from provenance.evidence.families import lineage_graph
     from provenance.evidence.read import read_results
     from provenance.evidence.records import Evidence
     from provenance.evidence.results import Results
-    from provenance.evidence.verdict import decide
     from provenance.gate.explain import explain
     from provenance.gate.verify import verify
     from provenance.report import render_report
@@ -57,7 +57,7 @@ _HOMES = {
     "SuiteError": "errors",
     "audit_registry": "audit",
     "compare": "comparison.executor",
-    "decide": "evidence.verdict",
+    "decide": "evidence.decide",
     "explain": "gate.explain",
     "fingerprint": "comparison.make_fingerprint",
     "lineage_graph": "evidence.families",

@@ -12,11 +12,7 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from typing import TYPE_CHECKING, Literal
 
 from provenance._text import without_home
-<<<<<<< HEAD
 from provenance.errors import DeviceError, extra, one_line
-=======
-from provenance.errors import DeviceError, StoreError, extra, one_line
->>>>>>> checkpoints
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -148,49 +144,9 @@ def _store(store: Store) -> Check:
         return Check("store", "problem", what, f"set {variable} to a folder that is writable")
     detail = f"{place}: {_gib(free)} free"
     if free >= ENOUGH_DISK:
-<<<<<<< HEAD
         return Check("store", "ok", detail)
     remedy = f"run provenance store gc --keep SIZE, or set {variable} to another disk"
     return Check("store", "problem" if free < LEAST_DISK else "warning", detail, remedy)
-=======
-        return Check(name, "ok", detail)
-    remedy = "free some, run provenance store gc --keep SIZE, or set PROVENANCE_STORE elsewhere"
-    return Check(name, "problem" if free < LEAST_DISK else "warning", detail, remedy)
-
-
-def _hub(*, offline: bool) -> Iterator[Check]:
-    from huggingface_hub import constants, get_token
-
-    cache = Path(constants.HF_HUB_CACHE)
-    repositories = len(list(cache.glob("models--*"))) if cache.is_dir() else 0
-    if cache.is_dir() and not os.access(cache, os.W_OK):
-        what = f"{cache} is not writable, so that no repository can be downloaded"
-        yield Check("hub cache", "warning", what, "set HF_HOME to a folder that is")
-    else:
-        yield Check("hub cache", "ok", f"{cache}: {repositories} repositories of models")
-    token = "a token is set" if get_token() else "no token is set: public repositories alone"
-    yield Check("hub token", "ok", token)
-    if constants.HF_HUB_OFFLINE:
-        yield Check("hub", "ok", "HF_HUB_OFFLINE is set: repositories come from the cache alone")
-    elif not offline:
-        yield _reached(constants.ENDPOINT)
-
-
-def _reached(endpoint: str) -> Check:
-    from huggingface_hub import get_session
-    from huggingface_hub.errors import HTTPError
-
-    shown = _without_secrets(endpoint)
-    remedy = "check the network, the proxy and HF_ENDPOINT; --offline leaves this out"
-    try:
-        answer = get_session().head(endpoint, timeout=TIMEOUT)
-    except (HTTPError, OSError, ValueError) as error:
-        what = f"{shown} cannot be reached ({type(error).__name__})"
-        return Check("hub", "problem", what, remedy)
-    if answer.status_code >= 400:
-        return Check("hub", "problem", f"{shown} answers {answer.status_code}", remedy)
-    return Check("hub", "ok", f"{shown} answers")
->>>>>>> checkpoints
 
 
 def _gib(size: int) -> str:

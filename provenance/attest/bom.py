@@ -13,7 +13,7 @@ from provenance.attest._extra import need
 from provenance.attest.statement import kept_sha256
 from provenance.errors import AttestationError
 from provenance.evidence.results import descent
-from provenance.evidence.verdict import describe
+from provenance.evidence.wording import describe
 from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import DESCENTS
 

@@ -9,10 +9,15 @@ Evidence is kept in a history by what it depends on, so that only new or changed
 Nothing here needs torch until a pair must be measured.
 """
 
-from provenance.audit.changes import KINDS as CHANGE_KINDS
-from provenance.audit.changes import Change
 from provenance.audit.history import History, HistoryError
-from provenance.audit.records import Audit, AuditedModel, AuditedPair, ScreenedBlock
+from provenance.audit.records import (
+    CHANGE_KINDS,
+    Audit,
+    AuditedModel,
+    AuditedPair,
+    Change,
+    ScreenedBlock,
+)
 from provenance.audit.registry import Registry, load_registry
 from provenance.audit.report import audit_results
 from provenance.audit.run import Outlook, audit_registry, foresee

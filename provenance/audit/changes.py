@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from provenance.audit.records import Change
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from provenance.audit.records import AuditedModel, AuditedPair, Snapshot
-
-Kind = Literal[
-    "new-model",
-    "model-gone",
-    "moved",
-    "changed-digest",
-    "new-kin",
-    "lost-kin",
-    "verdict",
-    "failing",
-    "mended",
-]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-
-@dataclass(frozen=True)
-class Change:
-    """One thing that is not as it was; ``names`` are those of the model, or of the pair."""
-
-    kind: Kind
-    names: tuple[str, ...]
-    detail: str
 
 
 def changes(before: Snapshot, now: Snapshot) -> tuple[Change, ...]:

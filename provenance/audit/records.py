@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from provenance._text import without_home
 
 if TYPE_CHECKING:
-    from provenance.audit.changes import Change
     from provenance.audit.registry import Registry
     from provenance.evidence.records import Evidence
     from provenance.vocabulary import InputsSpec, StatisticName, Verdict
 
 SCHEMA = 1
+ChangeKind = Literal[
+    "new-model",
+    "model-gone",
+    "moved",
+    "changed-digest",
+    "new-kin",
+    "lost-kin",
+    "verdict",
+    "failing",
+    "mended",
+]
+CHANGE_KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
 
 
 def shown_inputs(registry: Registry) -> InputsSpec:
@@ -75,6 +86,15 @@ class Snapshot:
     threshold: float
     models: tuple[AuditedModel, ...]
     pairs: tuple[AuditedPair, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that is not as it was; ``names`` are those of the model, or of the pair."""
+
+    kind: ChangeKind
+    names: tuple[str, ...]
+    detail: str
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from provenance._text import without_home
 from provenance.audit.records import shown_inputs
 from provenance.audit.registry import NOWHERE
 from provenance.comparison.records import versions
-from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord, with_holm
+from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord
 from provenance.evidence.verdict import judge_pair
 from provenance.statistics.pvalues import format_p
 from provenance.suite.read import Blocks, Claim
@@ -33,7 +33,7 @@ def audit_results(found: Audit, registry: Registry) -> Results:
     declared = tuple(result.claim for result in claims)
     path, inputs = without_home(str(registry.path)), shown_inputs(registry)
     record = SuiteRecord(path, registry.digest, inputs, sources, declared, controls=False)
-    return Results((record,), with_holm((record,), tuple(claims)), versions(), found.created)
+    return Results.gather((record,), tuple(claims), versions(), found.created)
 
 
 def _claim(

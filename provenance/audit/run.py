@@ -21,8 +21,8 @@ from provenance.errors import (
     StoreError,
     one_line,
 )
+from provenance.evidence.decide import decide
 from provenance.evidence.records import Evidence
-from provenance.evidence.verdict import decide
 from provenance.inputs import corpus
 from provenance.vocabulary import Stage
 

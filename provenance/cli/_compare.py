@@ -67,7 +67,7 @@ def compare(
     or a recipe (quickstart/base). Either may be a fingerprint (base.safetensors): then both are compared on
     the fingerprint's inputs. The exit code is 0 whatever the verdict.
     """
-    from provenance.evidence.verdict import decide
+    from provenance.evidence.decide import decide
 
     with open_executor() as executor:
         evidence = provenance.compare(
@@ -88,7 +88,7 @@ def compare(
 
 def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]:
     """Evidence as JSON values, judged; of the alignment, the pairs that are significant."""
-    from provenance.evidence.verdict import significant
+    from provenance.evidence.decide import significant
 
     fields = evidence.to_dict()
     schema = fields.pop("schema")
@@ -104,7 +104,7 @@ def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]
 
 def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: float) -> None:
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
-    from provenance.evidence.verdict import significant
+    from provenance.evidence.decide import significant
     from provenance.statistics.pvalues import format_p
 
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from provenance import ProvenanceError
+from provenance.store.files import write_whole
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 OUTPUT = click.option(
@@ -32,12 +33,13 @@ def expect_writable(path: Path) -> None:
         return
     if not path.parent.is_dir():
         raise ProvenanceError(f"{path} cannot be written: there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    needed = (path.parent, path) if path.exists() else (path.parent,)
+    if not all(os.access(place, os.W_OK) for place in (needed if _is_plain(path) else (path,))):
         raise ProvenanceError(f"{path} cannot be written: permission denied")
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file, or to stdout.
+    """Write a whole file, or to stdout.
 
     Raises
     ------
@@ -47,13 +49,16 @@ def write(path: Path, text: str) -> None:
     if is_stdout(path):
         click.echo(text, nl=False)
         return
+    expect_writable(path)
     try:
-        with open(path, "w", encoding="utf-8", opener=_unshared) as file:
-            file.write(text)
+        if _is_plain(path):
+            write_whole(path, text, mode=0o644)
+        else:
+            path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ProvenanceError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def _unshared(path: str, flags: int) -> int:
-    """Open a file as `open` does, but for its owner alone to change, whatever the umask is."""
-    return os.open(path, flags, 0o644)
+def _is_plain(path: Path) -> bool:
+    """Whether another file may take its place: a device, a pipe or a link is written to instead."""
+    return not path.is_symlink() and (path.is_file() or not path.exists())

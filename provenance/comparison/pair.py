@@ -19,8 +19,8 @@ from provenance.comparison.records import (
     versions,
 )
 from provenance.errors import DegenerateError
+from provenance.evidence.decide import aggregate
 from provenance.evidence.records import Evidence, InputsRecord, Pairing
-from provenance.evidence.verdict import aggregate
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import ROLES, Stage
 

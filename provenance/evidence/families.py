@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
+from provenance.evidence.decide import shows
 from provenance.evidence.results import descent
-from provenance.evidence.verdict import describe, shows
-from provenance.evidence.wording import count, listed
+from provenance.evidence.wording import count, describe, listed
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:

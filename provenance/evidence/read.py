@@ -15,7 +15,6 @@ from provenance.evidence.results import (
     Results,
     ResultsError,
     SuiteRecord,
-    with_holm,
 )
 from provenance.evidence.verdict import judge_pair
 from provenance.suite.read import Blocks, Claim, Mark
@@ -126,7 +125,7 @@ def results_of_evidence(given: Mapping[str, Evidence], alpha: float = DEFAULT_AL
         controls=False,
     )
     created = max(evidence.created for evidence in given.values())
-    return Results((suite,), with_holm((suite,), claims), first.versions, created)
+    return Results.gather((suite,), claims, first.versions, created)
 
 
 def _unclaimed(name: str, evidence: Evidence, alpha: float) -> ClaimResult:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
-from provenance.evidence.records import PARTS, Evidence, check_values
-from provenance.evidence.verdict import Judgement, aggregate, claimed_blocks
+from provenance.evidence.decide import aggregate, shows
+from provenance.evidence.records import PARTS, BlockEvidence, Evidence, check_values
+from provenance.evidence.verdict import Judgement, claimed_blocks
 from provenance.statistics.pvalues import holm
 from provenance.suite.read import Blocks, Claim, Mark
 from provenance.vocabulary import DESCENTS, InputsSpec
@@ -103,8 +104,17 @@ class ClaimResult:
         """The p-value of the whole claim: of the blocks that it speaks of, or of the models."""
         if self.evidence is None:
             return None
-        blocks = claimed_blocks(self.claim, self.evidence)
-        return aggregate(blocks) if blocks else self.evidence.log10_p
+        return aggregate(self.blocks) if self.blocks else self.evidence.log10_p
+
+    @property
+    def blocks(self) -> tuple[BlockEvidence, ...]:
+        """The blocks that the claim speaks of; none where nothing was measured."""
+        return () if self.evidence is None else claimed_blocks(self.claim, self.evidence)
+
+    @property
+    def kin(self) -> int:
+        """How many of them show kinship."""
+        return sum(shows(block, self.claim.threshold) for block in self.blocks)
 
     @property
     def state(self) -> State:
@@ -136,6 +146,17 @@ class Results:
     versions: Mapping[str, str]
     created: str
     schema: int = SCHEMA
+
+    @classmethod
+    def gather(
+        cls,
+        suites: tuple[SuiteRecord, ...],
+        claims: tuple[ClaimResult, ...],
+        versions: Mapping[str, str],
+        created: str,
+    ) -> Results:
+        """Results of what became of each claim, with the p-values adjusted by `with_holm`."""
+        return cls(suites, with_holm(suites, claims), versions, created)
 
     @property
     def state(self) -> Literal["pass", "warn", "fail"]:
@@ -227,12 +248,15 @@ def with_holm(
     tuple of ClaimResult
         The claims, in their order, with ``holm``.
     """
-    adjusted = list(claims)
+    adjusted = [replace(result, holm=None) for result in claims]
     for suite in suites:
-        mine = [i for i, result in enumerate(claims) if result.suite == suite.path]
-        found = [(i, p) for i in mine if (p := claims[i].log10_p) is not None]
-        values = holm([p for _, p in found], len(suite.claims))
-        for (i, _), value in zip(found, values, strict=True):
+        tested = [
+            (i, result.log10_p)
+            for i, result in enumerate(claims)
+            if result.suite == suite.path and result.log10_p is not None
+        ]
+        values = holm([log10_p for _, log10_p in tested], len(suite.claims))
+        for (i, _), value in zip(tested, values, strict=True):
             adjusted[i] = replace(claims[i], holm=value)
     return tuple(adjusted)
 

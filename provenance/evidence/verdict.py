@@ -1,4 +1,4 @@
-"""Judges evidence against a claim's threshold. Needs no model and no torch.
+"""Judges claims by evidence. Needs no model and no torch.
 
 The threshold of a claim is fixed by its file alone (`provenance.suite.read.Claim.threshold`), so a test's
 colour never depends on which other tests were run.
@@ -10,28 +10,28 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from provenance.evidence.decide import decide, decide_blocks, decide_p, shows
 from provenance.evidence.wording import (
     count,
     listed,
     measured_block,
+    measured_models,
+    measured_pair,
     shape_objection,
     share,
-    strongest,
 )
-from provenance.statistics import PAIR_STATISTICS, REGISTRY
-from provenance.statistics.pvalues import bonferroni, fisher, format_p
+from provenance.statistics import PAIR_STATISTICS
+from provenance.statistics.pvalues import bonferroni
 from provenance.vocabulary import DESCENTS, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence.records import AlignedBlocks, BlockEvidence, Evidence
+    from provenance.evidence.records import BlockEvidence, Evidence
     from provenance.suite.read import Claim
 
-SUSPICION = 1e-3
-"""A p-value below this and not below the threshold is neither: inconclusive."""
 
-State = Literal["holds", "warns", "fails", "not required", "report", "not applicable"]
+JudgementState = Literal["holds", "warns", "fails", "not required", "report", "not applicable"]
 
 
 @dataclass(frozen=True)
@@ -41,87 +41,16 @@ class Judgement:
     ``measured`` and ``meaning`` are sentences for a person who has not read the documentation.
     """
 
-    state: State
+    state: JudgementState
     verdict: Verdict
     measured: str
     meaning: str
-
-
-def decide_p(log10_p: float | None, threshold: float) -> Verdict:
-    """Dependent below the threshold, independent from `SUSPICION` up, else inconclusive.
-
-    Parameters
-    ----------
-    log10_p : float or None
-        A p-value; None where nothing could be tested.
-    threshold : float
-        A p-value, in (0, 1).
-    """
-    if log10_p is None:
-        return "inconclusive"
-    if log10_p < math.log10(threshold):
-        return "dependent"
-    return "independent" if log10_p >= math.log10(SUSPICION) else "inconclusive"
-
-
-def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
-    """Decide over all blocks: by Fisher's combination, and by the strongest block alone.
-
-    A single block that was taken from the other model is lost among many that were not, so the
-    strongest block counts as well, its p-value multiplied by the number of blocks (Bonferroni).
-    The smaller of the two p-values counts, doubled (Bonferroni again).
-    """
-    log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
-    if not log10_ps:
-        return "inconclusive"
-    strongest = bonferroni(min(log10_ps), len(log10_ps))
-    verdict = decide_p(bonferroni(min(fisher(log10_ps), strongest), 2), threshold)
-    kin = any(shows(b, threshold) for b in blocks)
-    return "inconclusive" if kin and verdict == "independent" else verdict
-
-
-def decide(evidence: Evidence, threshold: float) -> Verdict:
-    """Decide by all the blocks of the evidence, or by the statistic of the whole models."""
-    if evidence.statistic not in PAIR_STATISTICS:
-        return decide_blocks(evidence.blocks, threshold)
-    verdict = decide_p(evidence.log10_p, threshold)
-    if verdict == "independent" and _at_floor(evidence):
-        return "inconclusive"  # no permutation was as extreme: more of them might have said more
-    return verdict
-
-
-def _at_floor(evidence: Evidence) -> bool:
-    """Whether PERMTEST's p-value is the least that so many permutations can show."""
-    drawn, log10_p = evidence.permutations, evidence.log10_p
-    return drawn is not None and log10_p is not None and log10_p <= -math.log10(drawn + 1) + 1e-9
-
-
-def shows(block: BlockEvidence, threshold: float) -> bool:
-    """Whether the block shows kinship."""
-    return block.log10_p is not None and block.log10_p < math.log10(threshold)
 
 
 def claimed_blocks(claim: Claim, evidence: Evidence) -> tuple[BlockEvidence, ...]:
     """The blocks that the claim speaks of."""
     wanted = claim.blocks.indices
     return tuple(b for b in evidence.blocks if wanted is None or b.candidate_block in wanted)
-
-
-def aggregate(blocks: Sequence[BlockEvidence]) -> float | None:
-    """Fisher's combination of the blocks that have a p-value, log10; None where none has."""
-    log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
-    return fisher(log10_ps) if log10_ps else None
-
-
-def significant(evidence: Evidence, alpha: float) -> tuple[AlignedBlocks, ...]:
-    """The pairs of the alignment of blocks whose p-value is below alpha over the whole table.
-
-    Bonferroni over all cells of the table: the alignment was chosen from among them.
-    """
-    cells = sum(len(row) for row in evidence.cross)
-    return tuple(
-        pair for pair in evidence.alignment if bonferroni(pair.log10_p, cells) < math.log10(alpha)
-    )
 
 
 def judge_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
@@ -159,12 +88,12 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
     blocks = claimed_blocks(claim, evidence)
     if evidence.sampled and claim.blocks.indices is None:
         verdict = decide_blocks(blocks, claim.threshold)
-        return Judgement("fails", verdict, _measured_pair(blocks, claim, evidence), _SAMPLED)
+        return Judgement("fails", verdict, measured_pair(blocks, claim, evidence), _SAMPLED)
     missing = _missing_blocks(claim, blocks)
     if missing:
         meaning = f"The claim names {listed(missing)}, which could not be compared."
         verdict = decide_blocks(blocks, claim.threshold)
-        return Judgement("fails", verdict, _measured_pair(blocks, claim, evidence), meaning)
+        return Judgement("fails", verdict, measured_pair(blocks, claim, evidence), meaning)
     return _as_suite_says(claim, _judge_over_blocks(claim, evidence, blocks))
 
 
@@ -179,7 +108,7 @@ def _judge_over_blocks(
     claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
 ) -> Judgement:
     verdict = decide_blocks(blocks, claim.threshold)
-    measured = _measured_pair(blocks, claim, evidence)
+    measured = measured_pair(blocks, claim, evidence)
     if not any(b.log10_p is not None for b in blocks):
         return Judgement("fails", verdict, measured, _UNCHECKED)
     if claim.expect == "unknown":
@@ -197,7 +126,7 @@ def _judge_over_blocks(
 def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
     """Judge a claim by a statistic of the whole models."""
     verdict = decide(evidence, claim.threshold)
-    measured = _measured_models(claim, evidence)
+    measured = measured_models(claim, evidence)
     if claim.expect == "unknown":
         return Judgement("report", verdict, measured, _UNKNOWN)
     if claim.expect == "identical" and _same_checkpoint(evidence):
@@ -212,19 +141,6 @@ def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
         return Judgement("fails", verdict, measured, _NO_KINSHIP[verdict])
     objection = _objection_to_models(claim, evidence)
     return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
-
-
-def _measured_models(claim: Claim, evidence: Evidence) -> str:
-    value = "no value" if evidence.value is None else f"{evidence.value:.4g}"
-    if evidence.log10_p is None:
-        row = REGISTRY.get(evidence.statistic)
-        nearer = "smaller" if row is not None and row.smaller_is_nearer else "larger"
-        return f"{evidence.statistic} of the two models: {value} ({nearer} is nearer); no p-value"
-    permuted = f" by {evidence.permutations} permutations" if evidence.permutations else ""
-    return (
-        f"{evidence.statistic} of the two models: {value}, p = {format_p(evidence.log10_p)}{permuted} "
-        f"(threshold {format_p(math.log10(claim.threshold))})"
-    )
 
 
 _UNKNOWN = "Nothing is claimed of this pair."
@@ -262,7 +178,7 @@ def _same_checkpoint(evidence: Evidence) -> bool:
     return ours.digest == theirs.digest and ours.claimed is None
 
 
-def _required(claim: Claim) -> State:
+def _required(claim: Claim) -> JudgementState:
     """What it is for one block not to show a claim."""
     descent = claim.expect in DESCENTS
     return "not required" if descent and claim.blocks.at_least is not None else "fails"
@@ -305,7 +221,7 @@ def _judge_independence(
 
 
 def _independence(verdict: Verdict, measured: str) -> Judgement:
-    state: State = "holds" if verdict == "independent" else "fails"
+    state: JudgementState = "holds" if verdict == "independent" else "fails"
     return Judgement(state, verdict, measured, _INDEPENDENCE[verdict])
 
 
@@ -367,39 +283,3 @@ def _objection_to_models(claim: Claim, evidence: Evidence) -> str | None:
     if claim.expect != "derived" and _same_checkpoint(evidence):
         return f"{_IDENTICAL} `identical` or `derived` would hold, {claim.expect!r} does not."
     return shape_objection(claim, evidence)
-
-
-def _measured_pair(blocks: Sequence[BlockEvidence], claim: Claim, evidence: Evidence) -> str:
-    log10_p = aggregate(blocks)
-    if log10_p is None:
-        reasons = "; ".join(dict.fromkeys(b.reason for b in blocks if b.reason)) or "no block"
-        return f"{evidence.statistic}: no block could be tested ({reasons})"
-    tested = [b for b in blocks if b.log10_p is not None]
-    kin = sum(shows(b, claim.threshold) for b in blocks)
-    of_all = f" of {len(blocks)}" if len(tested) < len(blocks) else ""
-    return (
-        f"{evidence.statistic} over {len(tested)}{of_all} block{'s' * (len(blocks) != 1)}: "
-        f"p = {format_p(log10_p)} by Fisher (threshold {format_p(math.log10(claim.threshold))}), "
-        f"{kin} of {count(len(blocks), 'block')} {'shows' if kin == 1 else 'show'} kinship"
-        + strongest(tested, log10_p)
-    )
-
-
-def describe(claim: Claim) -> str:
-    """The claim as a sentence."""
-    if claim.expect == "independent":
-        return f"{claim.candidate} is independent of {claim.reference}"
-    if claim.expect == "unknown":
-        return f"nothing is claimed of {claim.candidate} and {claim.reference}"
-    words = {
-        "finetune": "a fine-tune",
-        "adapter": "an adapter",
-        "quantized": "a quantized copy",
-        "merge": "a merge",
-        "pruned": "a pruned copy",
-        "permuted": "a permuted copy",
-        "identical": "an identical copy",
-        "derived": "derived from",
-    }[claim.expect]
-    link = "" if claim.expect == "derived" else " of"
-    return f"{claim.candidate} is {words}{link} {claim.reference}"

@@ -1,10 +1,12 @@
-"""What is said of evidence: sentences for a person who has not read the documentation."""
+"""Claims and measurements in words, for a person who has not read the documentation."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from provenance.evidence.decide import aggregate, shows
+from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import SHAPE_KEEPING
 
@@ -13,6 +15,26 @@ if TYPE_CHECKING:
 
     from provenance.evidence.records import BlockEvidence, Evidence
     from provenance.suite.read import Claim
+
+
+def describe(claim: Claim) -> str:
+    """The claim as a sentence."""
+    if claim.expect == "independent":
+        return f"{claim.candidate} is independent of {claim.reference}"
+    if claim.expect == "unknown":
+        return f"nothing is claimed of {claim.candidate} and {claim.reference}"
+    kinds = {
+        "finetune": "a fine-tune",
+        "adapter": "an adapter",
+        "quantized": "a quantized copy",
+        "merge": "a merge",
+        "pruned": "a pruned copy",
+        "permuted": "a permuted copy",
+        "identical": "an identical copy",
+        "derived": "derived from",
+    }
+    link = "" if claim.expect == "derived" else " of"
+    return f"{claim.candidate} is {kinds[claim.expect]}{link} {claim.reference}"
 
 
 def shape_objection(claim: Claim, evidence: Evidence) -> str | None:
@@ -73,12 +95,43 @@ def measured_block(block: BlockEvidence, claim: Claim, evidence: Evidence) -> st
     )
 
 
-def strongest(blocks: Sequence[BlockEvidence], log10_p: float) -> str:
+def measured_pair(blocks: Sequence[BlockEvidence], claim: Claim, evidence: Evidence) -> str:
+    """Say what was measured of all the claimed blocks."""
+    log10_p = aggregate(blocks)
+    if log10_p is None:
+        reasons = "; ".join(dict.fromkeys(b.reason for b in blocks if b.reason)) or "no block"
+        return f"{evidence.statistic}: no block could be tested ({reasons})"
+    tested = [b for b in blocks if b.log10_p is not None]
+    kin = sum(shows(b, claim.threshold) for b in blocks)
+    of_all = f" of {len(blocks)}" if len(tested) < len(blocks) else ""
+    return (
+        f"{evidence.statistic} over {len(tested)}{of_all} block{'s' * (len(blocks) != 1)}: "
+        f"p = {format_p(log10_p)} by Fisher (threshold {format_p(math.log10(claim.threshold))}), "
+        f"{kin} of {count(len(blocks), 'block')} {'shows' if kin == 1 else 'show'} kinship"
+        + _strongest(tested, log10_p)
+    )
+
+
+def _strongest(blocks: Sequence[BlockEvidence], log10_p: float) -> str:
     """Name the strongest block where it says more than all together."""
     best, block = min((b.log10_p or 0.0, b.candidate_block) for b in blocks)
     if len(blocks) == 1 or best >= log10_p:
         return ""
     return f"; the strongest is block {block}, p = {format_p(best)}"
+
+
+def measured_models(claim: Claim, evidence: Evidence) -> str:
+    """Say what a statistic of whole models measured."""
+    value = "no value" if evidence.value is None else f"{evidence.value:.4g}"
+    if evidence.log10_p is None:
+        row = REGISTRY.get(evidence.statistic)
+        nearer = "smaller" if row is not None and row.smaller_is_nearer else "larger"
+        return f"{evidence.statistic} of the two models: {value} ({nearer} is nearer); no p-value"
+    permuted = f" by {evidence.permutations} permutations" if evidence.permutations else ""
+    return (
+        f"{evidence.statistic} of the two models: {value}, p = {format_p(evidence.log10_p)}{permuted} "
+        f"(threshold {format_p(math.log10(claim.threshold))})"
+    )
 
 
 def count(number: int, what: str) -> str:

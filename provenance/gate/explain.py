@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from provenance.errors import ProvenanceError
-from provenance.evidence.verdict import claimed_blocks, describe, judge_block, judge_pair, shows
+from provenance.evidence.decide import shows
+from provenance.evidence.verdict import judge_block, judge_pair
+from provenance.evidence.wording import describe
 from provenance.gate.falsity import WORDS, falsity, p_of
 from provenance.statistics.pvalues import format_p
 
@@ -257,8 +259,6 @@ def _control(kind: str, result: ClaimResult) -> dict[str, Any]:
 
 
 def _rows(result: ClaimResult) -> tuple[BlockRow, ...]:
-    if result.evidence is None:
-        return ()
     return tuple(
         BlockRow(
             block.candidate_block,
@@ -268,7 +268,7 @@ def _rows(result: ClaimResult) -> tuple[BlockRow, ...]:
             None if block.log10_p is None else shows(block, result.claim.threshold),
             block.reason,
         )
-        for block in claimed_blocks(result.claim, result.evidence)
+        for block in result.blocks
     )
 
 

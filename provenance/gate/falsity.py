@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.evidence.verdict import describe
+from provenance.evidence.wording import describe
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:

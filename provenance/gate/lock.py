@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from provenance._documents import adapter
 from provenance._text import visible
 from provenance.errors import ProvenanceError
-from provenance.evidence.verdict import claimed_blocks
 from provenance.gate.falsity import verdict_of
 
 if TYPE_CHECKING:
@@ -114,10 +113,7 @@ def _pinned(result: ClaimResult) -> Pinned:
         candidate=_model(claim.candidate, evidence.candidate),
         reference=_model(claim.reference, evidence.reference),
         log10_p=_rounded(result.log10_p),
-        blocks={
-            block.candidate_block: _rounded(block.log10_p)
-            for block in claimed_blocks(claim, evidence)
-        },
+        blocks={block.candidate_block: _rounded(block.log10_p) for block in result.blocks},
     )
 
 

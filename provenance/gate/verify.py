@@ -12,10 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from provenance.errors import ProvenanceError
+from provenance.evidence.decide import decide
 from provenance.evidence.null_control import null_control
 from provenance.evidence.records import Evidence
 from provenance.evidence.results import ClaimResult, Results, with_holm
-from provenance.evidence.verdict import decide, describe, judge_pair
+from provenance.evidence.verdict import judge_pair
+from provenance.evidence.wording import describe
 from provenance.gate.falsity import sentence
 from provenance.vocabulary import DEFAULT_ALPHA
 

@@ -23,7 +23,6 @@ from provenance.plugin.outputs import (
     sarif,
 )
 from provenance.plugin.precompute import Precompute
-from provenance.plugin.records import Recorder
 from provenance.plugin.results import Gatherer
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark that every claim carries, and what gathers the summary."""
+    """Register the mark that every claim carries, and what gathers results."""
     options.validate(config)
     _register_recipes(config)
     config.addinivalue_line(
@@ -57,7 +56,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "relation(kind, candidate, reference, base): the claim that a suite's test checks; "
         "`base` is another word for `reference`.",
     )
-    config.pluginmanager.register(Recorder(), "provenance-records")
     config.pluginmanager.register(HubClaims(), "provenance-hub")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
         lock.validate(config)

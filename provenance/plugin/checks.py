@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
-from dataclasses import asdict
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -13,22 +11,15 @@ import pytest
 from provenance._text import without_home
 from provenance.comparison.plan import VERDICT, block_of
 from provenance.errors import ProvenanceError, ProvenanceWarning
+from provenance.evidence.decide import decide
 from provenance.evidence.null_control import null_control
 from provenance.evidence.results import ClaimResult, ControlResult
-from provenance.evidence.verdict import (
-    Judgement,
-    claimed_blocks,
-    decide,
-    describe,
-    judge_block,
-    judge_pair,
-    shows,
-)
+from provenance.evidence.verdict import Judgement, judge_block
+from provenance.evidence.wording import describe
 from provenance.plugin import options
 from provenance.plugin.outputs import junit
 from provenance.plugin.outputs.write import write
-from provenance.plugin.records import PROPERTY, PairRecord
-from provenance.plugin.results import attach
+from provenance.plugin.results import attach, judged
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
@@ -70,13 +61,12 @@ def _check_pair(
         _fail(f"claimed   {describe(case.claim)} ({where})\ncould not be checked: {reason}")
     finally:
         _clear(provenance)
-    judgement = judge_pair(case.claim, evidence)
-    result = ClaimResult(case.nodeid, case.claim, judgement, evidence)
+    result = judged(request.config, case, evidence)
     _publish(request, case, result)
     if null_evidence is not None:
         _check_null(request, case, null_evidence)
     else:
-        _act(case.claim, where, _judgements(case, evidence, judgement))
+        _act(case.claim, where, _judgements(case, result))
 
 
 def _check_positive(
@@ -129,7 +119,8 @@ def _check_null(request: pytest.FixtureRequest, case: Case, evidence: Evidence) 
 
 def _publish(request: pytest.FixtureRequest, case: Case, result: ClaimResult) -> None:
     """Attach a result to the test's report, and keep its evidence where the options say so."""
-    _record(request, case, result)
+    where = case.where(request.config.invocation_params.dir)
+    junit.summarize(request.node, result, where, len(case.suite.claims))
     attach(request.node, case, result)
     kept = None if result.evidence is None else _keep(request, case, result.evidence)
     if case.part == VERDICT:
@@ -147,17 +138,17 @@ def _clear(provenance: Executor) -> None:
         provenance.on_stage.clear()
 
 
-def _judgements(case: Case, evidence: Evidence, of_pair: Judgement) -> list[Judgement]:
+def _judgements(case: Case, result: ClaimResult) -> list[Judgement]:
     """What a part says of the claim: of one block, of each block, or of the pair."""
+    claim, evidence, of_pair = case.claim, result.evidence, result.judgement
+    assert evidence is not None
+    assert of_pair is not None
     index = block_of(case.part)
     if index is not None:
-        return [judge_block(case.claim, evidence, index)]
-    blocks = claimed_blocks(case.claim, evidence)
-    if (
-        case.part == VERDICT or not blocks
-    ):  # without a block to judge, the pair's judgement says why
+        return [judge_block(claim, evidence, index)]
+    if case.part == VERDICT or not result.blocks:  # the pair's judgement says why there is no block
         return [of_pair]
-    return [judge_block(case.claim, evidence, block.candidate_block) for block in blocks]
+    return [judge_block(claim, evidence, block.candidate_block) for block in result.blocks]
 
 
 def _act(claim: Claim, where: str, judgements: list[Judgement]) -> None:
@@ -186,24 +177,6 @@ def _fail(text: str) -> NoReturn:
     __tracebackhide__ = True
     # from None: what was raised before is our own, and its frames tell the user nothing
     raise pytest.fail.Exception(text) from None
-
-
-def _record(request: pytest.FixtureRequest, case: Case, result: ClaimResult) -> None:
-    """Attach what the summary needs; user properties are what crosses from xdist's workers."""
-    claim, evidence, judgement = case.claim, result.evidence, result.judgement
-    blocks = () if evidence is None else claimed_blocks(claim, evidence)
-    record = PairRecord(
-        where=case.where(request.config.invocation_params.dir),
-        claim=describe(claim),
-        verdict=None if judgement is None else judgement.verdict,
-        log10_p=result.log10_p,
-        kin=sum(shows(block, claim.threshold) for block in blocks),
-        blocks=len(blocks),
-        id=claim.id,
-        claims=len(case.suite.claims),
-        state=None if judgement is None else judgement.state,
-    )
-    request.node.user_properties.append((PROPERTY, json.dumps(asdict(record))))
 
 
 def _keep(request: pytest.FixtureRequest, case: Case, evidence: Evidence) -> Path | None:

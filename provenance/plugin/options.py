@@ -151,7 +151,6 @@ def store_of(config: pytest.Config) -> Store:
 
     chosen = _option(config, "store")
     return Store(chosen if chosen is not None and is_url(chosen) else _path(config, "store"))
-<<<<<<< HEAD
 
 
 def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None) -> Executor:
@@ -160,8 +159,6 @@ def executor_of(config: pytest.Config, on_stage: Callable[[Stage], None] | None)
 
     device = config.getoption("--provenance-device")
     return Executor(store_of(config), device, on_stage, memory=memory(config))
-=======
->>>>>>> checkpoints
 
 
 def evidence_folder(config: pytest.Config) -> Path | None:
@@ -210,11 +207,7 @@ def validate(config: pytest.Config) -> None:
     """
     sizes = (_option(config, "memory"), _option(config, "resident"))
     distant = is_url(_option(config, "store") or os.environ.get("PROVENANCE_STORE", ""))
-<<<<<<< HEAD
     plain = backend(config) == LOCAL and not distant
-=======
-    plain = backend(config) == LOCAL and _option(config, "shard") is None and not distant
->>>>>>> checkpoints
     if sizes == (MEMORY, None) and plain:
         return  # parsing imports what most runs of pytest do not need
     import pytest

@@ -1,4 +1,4 @@
-"""Gathers `Results` from tests, in this process or from xdist's workers, and hands them on.
+"""Judges claims, gathers `Results` from tests here or in xdist's workers, and hands them on.
 
 A test attaches what it found to its report as a user property, which is what crosses from a worker; it
 is taken off again before JUnit's writer sees it.
@@ -18,36 +18,49 @@ from provenance.plugin import options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from provenance.evidence.records import Evidence
     from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord
     from provenance.plugin.cases import Case
     from provenance.suite.read import Claim
 
-FOUND = "provenance-found"
-_TOLD = pytest.StashKey[set[tuple[str, str]]]()
+PROPERTY = "provenance-found"
+_ATTACHED = pytest.StashKey[set[tuple[str, str]]]()
+_JUDGED = pytest.StashKey[dict[tuple[str, str], "ClaimResult"]]()
 
 
-def attach(node: pytest.Item, file: Case, result: ClaimResult) -> None:
-    """Attach what a test found; evidence and file once a process, since both can be long."""
-    told = node.config.stash.setdefault(_TOLD, set())
-    found: dict[str, Any] = {"suite": file.nodeid, "claim": result.claim.id}
-    if (file.nodeid, "") not in told:
-        found["record"] = asdict(_record(file))
-    key = (file.nodeid, result.claim.id)
-    if result.controls or key not in told:
-        found["result"] = asdict(result)
-    told.add((file.nodeid, ""))
-    if not result.controls:
-        told.add(key)
-    node.user_properties.append((FOUND, json.dumps(found)))
+def judged(config: pytest.Config, case: Case, evidence: Evidence) -> ClaimResult:
+    """Judge a claim by its evidence, once in this process: each of its tests asks for it."""
+    from provenance.evidence.results import ClaimResult
+    from provenance.evidence.verdict import judge_pair
+
+    results = config.stash.setdefault(_JUDGED, {})
+    key = (case.nodeid, case.claim.id)
+    if key not in results:
+        judgement = judge_pair(case.claim, evidence)
+        results[key] = ClaimResult(case.nodeid, case.claim, judgement, evidence)
+    return results[key]
 
 
-def _record(file: Case) -> SuiteRecord:
+def attach(node: pytest.Item, case: Case, result: ClaimResult) -> None:
+    """Attach what a test found; evidence and suite once a process, since both can be long."""
+    attached = node.config.stash.setdefault(_ATTACHED, set())
+    suite, claim = (case.nodeid, ""), (case.nodeid, result.claim.id)
+    fields: dict[str, Any] = {"suite": case.nodeid, "claim": result.claim.id}
+    if suite not in attached:
+        fields["record"] = asdict(_record(case))
+    if result.controls or claim not in attached:
+        fields["result"] = asdict(result)
+    attached |= {suite} if result.controls else {suite, claim}
+    node.user_properties.append((PROPERTY, json.dumps(fields)))
+
+
+def _record(case: Case) -> SuiteRecord:
     from provenance._text import without_home
     from provenance.evidence.results import SuiteRecord
 
-    suite = file.suite
+    suite = case.suite
     return SuiteRecord(
-        path=file.nodeid,
+        path=case.nodeid,
         digest=suite.digest,
         inputs=replace(suite.inputs, text=without_home(suite.inputs.text)),
         models={name: without_home(spec.source) for name, spec in suite.models.items()},
@@ -63,25 +76,27 @@ class Gatherer:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._records: dict[str, dict[str, Any]] = {}
-        self._found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._claims: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._parts: dict[tuple[str, str], list[PartResult]] = {}
         self._complaints: list[str] = []
+        self._results: Results | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a test found off its report."""
-        found = [json.loads(str(value)) for name, value in report.user_properties if name == FOUND]
-        report.user_properties = [own for own in report.user_properties if own[0] != FOUND]
+        properties = report.user_properties
+        attached = [json.loads(str(value)) for name, value in properties if name == PROPERTY]
+        report.user_properties = [pair for pair in properties if pair[0] != PROPERTY]
         path, _, name = report.nodeid.partition("::")
-        if not found and not options.is_suite(path, self._config):
+        if not attached and not options.is_suite(path, self._config):
             return  # anyone's test
         key = (path, name.partition("[")[0])
-        for one in found if report.when == "call" else ():
-            key = (one["suite"], one["claim"])
-            if "record" in one:
-                self._records[key[0]] = one["record"]
-            if "result" in one:
-                self._found.setdefault(key, []).append(one["result"])
+        for fields in attached if report.when == "call" else ():
+            key = (fields["suite"], fields["claim"])
+            if "record" in fields:
+                self._records[key[0]] = fields["record"]
+            if "result" in fields:
+                self._claims.setdefault(key, []).append(fields["result"])
         if report.when == "call" or report.outcome != "passed":
             self._parts.setdefault(key, []).append(_part(report))
 
@@ -90,28 +105,33 @@ class Gatherer:
         """Hand the results to whoever writes something from them; a complaint fails the run."""
         if not self._records:
             return
+        self._results = self._gathered()
         answers = self._config.hook.pytest_provenance_results(
-            config=self._config, results=self._results()
+            config=self._config, results=self._results
         )
         self._complaints = [line for lines in answers for line in lines]
         if self._complaints and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the complaints."""
+        """Print the complaints, and the table of pairs."""
         for line in self._complaints:
             terminalreporter.write_line(line, red=True)
+        if self._results is not None and self._config.get_verbosity() >= -1:
+            from provenance.plugin.summary import write
 
-    def _results(self) -> Results:
+            write(terminalreporter, self._results, self._config)
+
+    def _gathered(self) -> Results:
         from provenance.comparison.records import versions
-        from provenance.evidence.results import Results, SuiteRecord, read_part, with_holm
+        from provenance.evidence.results import Results, SuiteRecord, read_part
 
         suites = tuple(read_part(SuiteRecord, record) for record in self._records.values())
-        claims = tuple(result for suite in suites for result in self._claims(suite))
+        claims = tuple(result for suite in suites for result in self._claims_of(suite))
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return Results(suites, with_holm(suites, claims), versions(), now)
+        return Results.gather(suites, claims, versions(), now)
 
-    def _claims(self, suite: SuiteRecord) -> Iterator[ClaimResult]:
+    def _claims_of(self, suite: SuiteRecord) -> Iterator[ClaimResult]:
         from provenance.comparison.plan import controlled
 
         controls = controlled(suite.claims)
@@ -121,14 +141,17 @@ class Gatherer:
     def _claim(self, suite: SuiteRecord, claim: Claim, *, controls: bool) -> ClaimResult:
         from provenance.evidence.results import ClaimResult, read_part
 
-        found = [read_part(ClaimResult, one) for one in self._found.get((suite.path, claim.id), ())]
+        results = [
+            read_part(ClaimResult, fields)
+            for fields in self._claims.get((suite.path, claim.id), ())
+        ]
         parts = list(self._parts.get((suite.path, claim.id), ()))
         if controls:
-            # a control that could not be measured has told nothing, and its failure is no less one
+            # a control that could not be measured has no result, and its failure counts all the same
             parts += self._parts.get((suite.path, f"control-{claim.reference}"), ())
-        base = next((one for one in found if not one.controls), ClaimResult(suite.path, claim))
-        measured = {(c.kind, c.evidence.statistic): c for one in found for c in one.controls}
-        return replace(base, parts=tuple(parts), controls=tuple(measured.values()))
+        result = next((r for r in results if not r.controls), ClaimResult(suite.path, claim))
+        measured = {(c.kind, c.evidence.statistic): c for r in results for c in r.controls}
+        return replace(result, parts=tuple(parts), controls=tuple(measured.values()))
 
 
 def _part(report: pytest.TestReport) -> PartResult:

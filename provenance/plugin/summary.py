@@ -2,67 +2,71 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import os
 from typing import TYPE_CHECKING
 
-from provenance.statistics.pvalues import format_p, holm
+from provenance.evidence.wording import describe
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    import pytest
     from _pytest.terminal import TerminalReporter
 
-    from provenance.plugin.records import PairRecord
+    from provenance.evidence.results import ClaimResult, Results
 
 HEADER = ("claim", "verdict", "p (all blocks)", "Holm", "kin blocks", "")
 
 
-def write(terminal: TerminalReporter, rows: Sequence[tuple[PairRecord, bool]]) -> None:
-    """Print one line a pair; ``rows`` are (record, whether any of its tests failed)."""
-    terminal.write_sep("=", "lineage")
-    adjusted = holm_by_file([record for record, _ in rows])
-    table = [
-        HEADER,
-        *(_cells(record, p, failed=bad) for (record, bad), p in zip(rows, adjusted, strict=True)),
+def write(terminal: TerminalReporter, results: Results, config: pytest.Config) -> None:
+    """Print one line for each claim that was checked, or could not be."""
+    rows = [
+        (_cells(result, config), _failed(result), _warned(result))
+        for result in results.claims
+        if result.judgement is not None or result.error is not None
     ]
-    widths = [max(len(row[column]) for row in table) for column in range(len(HEADER))]
-    for index, row in enumerate(table):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        failed = index > 0 and rows[index - 1][1]
-        warned = index > 0 and not failed and rows[index - 1][0].state == "warns"
-        terminal.write_line(line.rstrip(), bold=index == 0, red=failed, yellow=warned)
+    if not rows:
+        return
+    terminal.write_sep("=", "lineage")
+    table = [HEADER, *(cells for cells, _, _ in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    terminal.write_line(_line(HEADER, widths), bold=True)
+    for cells, failed, warned in rows:
+        terminal.write_line(_line(cells, widths), red=failed, yellow=warned and not failed)
 
 
-def holm_by_file(records: Sequence[PairRecord]) -> list[float | None]:
-    """Holm-adjusted log10 p-values over each file's claims, in the order of the records.
-
-    A claim that was not run counts as p = 1, so that selecting tests never makes a p-value smaller.
-    """
-    files: dict[str, list[int]] = defaultdict(list)
-    for index, record in enumerate(records):
-        if record.log10_p is not None:
-            files[record.where.rpartition(":")[0]].append(index)
-    adjusted: list[float | None] = [None] * len(records)
-    for indices in files.values():
-        found = [records[index].log10_p or 0.0 for index in indices]
-        values = holm(found, records[indices[0]].claims)
-        for index, value in zip(indices, values, strict=True):
-            adjusted[index] = value
-    return adjusted
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def _cells(record: PairRecord, adjusted: float | None, *, failed: bool) -> tuple[str, ...]:
-    return (
-        record.claim,
-        record.verdict or "not checked",
-        "-" if record.log10_p is None else format_p(record.log10_p),
-        "-" if adjusted is None else format_p(adjusted),
-        f"{record.kin} of {record.blocks}" if record.blocks else "-",
-        _outcome(record, failed=failed),
+def _failed(result: ClaimResult) -> bool:
+    """Whether a test of the claim itself failed: not that of the control which its reference shares."""
+    return any(
+        part.outcome == "failed" and not part.nodeid.endswith("[positive]") for part in result.parts
     )
 
 
-def _outcome(record: PairRecord, *, failed: bool) -> str:
-    if failed:
-        return f"FALSE  {record.where}"
-    return f"WARN   {record.where}" if record.state == "warns" else "ok"
+def _warned(result: ClaimResult) -> bool:
+    return result.judgement is not None and result.judgement.state == "warns"
+
+
+def _cells(result: ClaimResult, config: pytest.Config) -> tuple[str, ...]:
+    return (
+        describe(result.claim),
+        "not checked" if result.judgement is None else result.judgement.verdict,
+        _p(result.log10_p),
+        _p(result.holm),
+        f"{result.kin} of {len(result.blocks)}" if result.blocks else "-",
+        _outcome(result, config),
+    )
+
+
+def _p(log10_p: float | None) -> str:
+    return "-" if log10_p is None else format_p(log10_p)
+
+
+def _outcome(result: ClaimResult, config: pytest.Config) -> str:
+    file = os.path.relpath(config.rootpath / result.suite, config.invocation_params.dir)
+    where = f"{file}:{result.claim.mark.line}"
+    if _failed(result):
+        return f"FALSE  {where}"
+    return f"WARN   {where}" if _warned(result) else "ok"

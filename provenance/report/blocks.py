@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.verdict import shows
+from provenance.evidence.decide import shows
 from provenance.report.view import Table
 from provenance.report.words import p_or_dash
 from provenance.statistics.pvalues import format_p

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.stats import beta
 
 from provenance.evidence.null_control import null_p_values
-from provenance.evidence.verdict import claimed_blocks
 from provenance.report.charts import Quantiles
 from provenance.statistics import UNIFORM
 
@@ -53,7 +52,7 @@ def of_independence(results: Iterable[ClaimResult]) -> tuple[float, ...]:
         and result.evidence is not None
         and result.evidence.pairing == "same-index"
         and result.evidence.statistic in UNIFORM
-        for block in claimed_blocks(result.claim, result.evidence)
+        for block in result.blocks
         if block.mlps is None
         for log10_p in [part.log10_p for part in block.parts] or [block.log10_p]
         if log10_p is not None

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.evidence.verdict import claimed_blocks, shows
+from provenance.evidence.decide import shows
 from provenance.report import blocks as tables
 from provenance.report.charts import Point, p_values, scatter
 from provenance.report.facts import of_claim
@@ -38,9 +38,7 @@ class Room:
 
 def row_of(result: ClaimResult, anchor: str) -> Row:
     """The line of a claim in the table of claims."""
-    claim, evidence = result.claim, result.evidence
-    blocks = () if evidence is None else claimed_blocks(claim, evidence)
-    kin = sum(shows(block, claim.threshold) for block in blocks)
+    claim = result.claim
     nothing = claim.expect == "unknown"
     return Row(
         anchor=anchor,
@@ -51,7 +49,7 @@ def row_of(result: ClaimResult, anchor: str) -> Row:
         verdict="not checked" if result.judgement is None else result.judgement.verdict,
         p=p_or_dash(result.log10_p),
         holm=p_or_dash(result.holm),
-        kin=f"{kin} of {len(blocks)}" if blocks else "–",
+        kin=f"{result.kin} of {len(result.blocks)}" if result.blocks else "–",
         where=result.parts[0].nodeid if nothing and result.parts else result.where,
     )
 
@@ -59,7 +57,7 @@ def row_of(result: ClaimResult, anchor: str) -> Row:
 def section_of(result: ClaimResult, row: Row, room: Room) -> Section:
     """The section of a claim."""
     claim, evidence, judgement = result.claim, result.evidence, result.judgement
-    blocks = () if evidence is None else claimed_blocks(claim, evidence)
+    blocks = result.blocks
     return Section(
         row=row,
         measured="" if judgement is None else judgement.measured,

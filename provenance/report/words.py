@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from provenance.evidence.verdict import describe
+from provenance.evidence.wording import describe
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from provenance.audit.changes import KINDS, changes
+from provenance.audit import CHANGE_KINDS
+from provenance.audit.changes import changes
 from provenance.audit.records import AuditedModel, AuditedPair, Snapshot
 
 
@@ -51,7 +52,7 @@ KIN, STRANGERS, UNSURE, FAILED = "dependent", "independent", "inconclusive", "!i
 def test_every_change_of_a_pair_has_its_kind(was, now, kind):
     found = kinds(snapshot(AB, ("ba", was)), snapshot(AB, ("ba", now)))
     assert [name for name, _ in found] == kind
-    assert set(kind) <= set(KINDS)
+    assert set(kind) <= set(CHANGE_KINDS)
 
 
 def test_the_roles_of_a_pair_do_not_matter():

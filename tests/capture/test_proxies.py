@@ -10,7 +10,7 @@ from provenance import Evidence, Executor, InputsSpec, ModelSpec, Store, compare
 from provenance.capture.proxies import ProxyUnits
 from provenance.comparison.per_model import PerModel
 from provenance.errors import ProvenanceError
-from provenance.evidence.verdict import decide
+from provenance.evidence.decide import decide
 from provenance.vocabulary import DistillSettings, Memory
 
 QUICK = DistillSettings(steps=500, batch=128, held_out=1024)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from provenance import Executor, InputsSpec, ModelSpec, Store, compare
-from provenance.evidence.verdict import decide
+from provenance.evidence.decide import decide
 from provenance.vocabulary import Memory
 
 INPUTS = InputsSpec(tokens=1024, sequence_length=64)

@@ -9,18 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provenance.evidence.decide import SUSPICION, aggregate, decide_blocks, decide_p, shows
 from provenance.evidence.records import BlockEvidence, Evidence, InputsRecord, ModelRecord
-from provenance.evidence.verdict import (
-    SUSPICION,
-    aggregate,
-    claimed_blocks,
-    decide_blocks,
-    decide_p,
-    describe,
-    judge_block,
-    judge_pair,
-    shows,
-)
+from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair
+from provenance.evidence.wording import describe
 from provenance.statistics.pvalues import bonferroni, fisher, format_p
 from provenance.suite.read import Blocks, Claim, Mark, loads
 from provenance.vocabulary import DESCENTS, RELATIONSHIPS, SHAPE_KEEPING

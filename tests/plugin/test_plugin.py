@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -519,14 +520,19 @@ def test_what_says_little_of_untrained_models_is_reported(write, run, statistic)
 
 
 def test_holm_counts_claims_that_were_not_run_as_chance():
-    from provenance.plugin.records import PairRecord
-    from provenance.plugin.summary import holm_by_file
+    from provenance.evidence.results import with_holm
     from provenance.statistics.pvalues import holm
+    from tests.support import gate_results as made
 
-    def record(line, log10_p, claims):
-        return PairRecord(f"a.suite.yaml:{line}", str(line), "", None, log10_p, 0, 1, claims)
+    pairs = "".join(f"- {{candidate: {name}, reference: b, expect: derived}}\n" for name in "acde")
+    claims = made.claims(pairs)
+    found = made.results(*(made.result(claim, (0.5,)) for claim in claims))
 
-    assert holm_by_file([record(1, -3.0, 4), record(2, None, 4), record(3, -2.0, 4)]) == [
+    def with_p(result, log10_p):
+        return replace(result, evidence=replace(result.evidence, blocks=(), log10_p=log10_p))
+
+    ran = tuple(map(with_p, found.claims, (-3.0, None, -2.0)))
+    assert [result.holm for result in with_holm(found.suites, ran)] == [
         holm([-3.0, -2.0, 0.0, 0.0])[0],
         None,
         holm([-3.0, -2.0, 0.0, 0.0])[1],

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from random import Random
 
+from provenance.evidence.decide import aggregate
 from provenance.evidence.records import (
     AlignedBlocks,
     BlockEvidence,
@@ -18,7 +19,7 @@ from provenance.evidence.results import (
     SuiteRecord,
     with_holm,
 )
-from provenance.evidence.verdict import aggregate, judge_pair
+from provenance.evidence.verdict import judge_pair
 from provenance.suite.read import Blocks, Claim, Mark
 from provenance.vocabulary import InputsSpec
 

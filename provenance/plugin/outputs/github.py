@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provenance.plugin.outputs.write import unshared
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -36,13 +34,18 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
     path = Path(where)
     try:
         # the limit is of the file, which other commands of the step write to as well
-        held = path.stat().st_size if path.exists() else 0
-        text = summary(results, links, LIMIT - held).encode("utf-8", "replace")
-        with open(path, "ab", opener=unshared) as file:
+        size = path.stat().st_size if path.exists() else 0
+        text = summary(results, links, LIMIT - size).encode("utf-8", "replace")
+        with open(path, "ab", opener=_for_its_owner) as file:
             file.write(text)
     except OSError as error:
         return [f"provenance: the job's summary {path} cannot be written: {error.strerror}"]
     return ()
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    """Open a file as `open` does, but for its owner alone to change, whatever the umask is."""
+    return os.open(path, flags, 0o644)
 
 
 def prefix_in_repository(config: pytest.Config) -> str:

@@ -7,6 +7,7 @@ where the report is written, under the key that the fixture uses.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,25 @@ def _run(results: Results) -> dict[str, str]:
         **{f"provenance.suite.{suite.path}": suite.digest for suite in results.suites},
         **{f"provenance.versions.{name}": value for name, value in results.versions.items()},
     }
+
+
+def summarize(node: pytest.Item, result: ClaimResult, where: str, claims: int) -> None:
+    """Add what became of a claim to any of its tests, as JSON; ``claims`` is the number in its file."""
+    from provenance.evidence.wording import describe as sentence
+
+    judgement = result.judgement
+    fields = {
+        "where": where,
+        "id": result.claim.id,
+        "claim": sentence(result.claim),
+        "verdict": None if judgement is None else judgement.verdict,
+        "log10_p": result.log10_p,
+        "kin": result.kin,
+        "blocks": len(result.blocks),
+        "claims": claims,
+        "state": None if judgement is None else judgement.state,
+    }
+    node.user_properties.append(("provenance", json.dumps(fields)))
 
 
 def describe(node: pytest.Item, result: ClaimResult, kept: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provenance.plugin import options
-from provenance.plugin.outputs.write import unshared, write
+from provenance.plugin.outputs.write import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +26,6 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
     if cache is not None:
         # without it only `explain` must be told which results are meant: no reason to fail a run
         with suppress(OSError):
-            kept = cache.mkdir("provenance") / RESULTS
-            with open(kept, "w", encoding="utf-8", opener=unshared) as file:
-                file.write(text)
+            write(cache.mkdir("provenance") / RESULTS, text)
     folder = options.evidence_folder(config)
     return () if folder is None else write(folder / RESULTS, text)
