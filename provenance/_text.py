@@ -52,11 +52,6 @@ def without_home(text: str) -> str:
     return text.replace(home + os.sep, "~" + os.sep)
 
 
-def is_url(place: str) -> bool:
-    """Whether a place is named by a URL and not by a path."""
-    return "://" in place
-
-
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Find the known name that is most like a mistyped one; None where none is near.
 

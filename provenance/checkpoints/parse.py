@@ -114,7 +114,9 @@ def _recipe(name: str, recipes: Collection[str]) -> ModelSpec:
         return ModelSpec(recipe=name)
     near = closest(name, recipes)
     known = f"did you mean {near!r}?" if near else f"there are: {', '.join(sorted(recipes))}"
-    raise SourceError(f"there is no recipe {name!r}; {known}; a suite's conftest.py can register more")
+    raise SourceError(
+        f"there is no recipe {name!r}; {known}; a suite's conftest.py can register more"
+    )
 
 
 def _repo(text: str) -> ModelSpec:
