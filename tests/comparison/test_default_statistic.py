@@ -5,11 +5,11 @@ import json
 import pytest
 
 from fixtures.models import save_checkpoint, tiny_llama
+from fixtures.transforms import transplant_mlp
 from provenance import Executor, ModelSpec, Store, compare, decide
 from provenance.audit import History, audit_registry, load_registry
 from provenance.cli import main
 from provenance.statistics import default_statistic
-from provenance.transforms import transplant_mlp
 
 
 @pytest.fixture(scope="module")
