@@ -1,4 +1,4 @@
-"""What the author of a copy does to it, so that it passes for independent: in kind and in strength."""
+"""Attacks: what the author of a copy can do to it, so that it passes for independent."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks._evasion import evade
-from benchmarks._zoo import Scale, Zoo, load, members, tokenizer_of
+from benchmarks._zoo import Scale, Zoo, members, tokenizer_of
 from fixtures import transforms
 from fixtures.recipes.distil import distil
 from fixtures.recipes.retrain import retrain_mlp
 from fixtures.recipes.steps import RetrainSettings
 from provenance.inputs import corpus
 from provenance.recipes.settings import TrainSettings
-from provenance.recipes.steps import Train
+from provenance.recipes.steps import Train, load
 from provenance.recipes.train import train
 
 if TYPE_CHECKING:
@@ -49,24 +49,24 @@ class Scene:
         self.held_out = zoo.held_out(scale.tokens)
 
     def loss(self, model: PreTrainedModel) -> float:
-        """Mean cross-entropy on held-out code, in nats a token."""
+        """Return the mean cross-entropy on held-out code, in nats a token."""
         ids = self.held_out[: len(self.held_out) // 128 * 128].view(-1, 128)
         with torch.no_grad():
             return float(model(input_ids=ids, labels=ids).loss)
 
     def training(self, steps: int, rate: float = 1e-3) -> TrainSettings:
-        """Settings of more training."""
+        """Return the settings of further training."""
         return TrainSettings(steps, 8, self.scale.length, rate, 10, seed=5)
 
     @property
     def steps(self) -> int:
-        """Of a thorough training."""
+        """Steps of a thorough training."""
         return self.scale.steps
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack; with ``bounds`` it has a strength between them, which is set by what it costs."""
+    """One attack. One with ``bounds`` has a strength between them, chosen by what it costs the model."""
 
     kind: str
     make: Callable[[Scene, float], PreTrainedModel]
@@ -79,7 +79,7 @@ def _fixed(kind: str, make: Callable[[Scene], PreTrainedModel], **more: bool) ->
 
 
 def disguises() -> Iterator[Attack]:
-    """Other weights, the same function."""
+    """Yield attacks with other weights and the same function."""
     changes: dict[str, Callable[[PreTrainedModel], PreTrainedModel]] = {
         "units permuted": lambda m: transforms.permute_mlp_units(m, 31),
         "up rows rescaled, signs flipped": lambda m: transforms.rescale_mlp(m, 32, signs=True),
@@ -95,7 +95,7 @@ def disguises() -> Iterator[Attack]:
 
 
 def all_disguises(model: PreTrainedModel) -> PreTrainedModel:
-    """Every disguise one after the other."""
+    """Return a copy with every disguise, one after the other."""
     model = transforms.permute_mlp_units(model, 31)
     model = transforms.rescale_mlp(model, 32, signs=True)
     model = transforms.permute_heads(model, 33)
@@ -104,7 +104,7 @@ def all_disguises(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def paddings() -> Iterator[Attack]:
-    """More units, the same function."""
+    """Yield attacks with more units and the same function."""
     idle = transforms.add_idle_units
     yield _fixed("units duplicated", lambda s: transforms.duplicate_units(s.copy))
     yield _fixed("units split in two", lambda s: transforms.split_units(s.copy, 41))
@@ -127,7 +127,7 @@ def paddings() -> Iterator[Attack]:
 
 
 def dials() -> Iterator[Attack]:
-    """What costs the model something, as much of it as is asked."""
+    """Yield attacks that cost the model something, at any strength."""
     yield Attack(
         "Gaussian noise (deviations)",
         lambda s, x: transforms.add_noise(s.copy, 51, x),
@@ -173,7 +173,7 @@ def dials() -> Iterator[Attack]:
 
 
 def _swapped(scene: Scene, *, healed: int = 0) -> PreTrainedModel:
-    """Half of the units gone, decoys in their place; then perhaps trained on."""
+    """Replace half of the units by decoys, and train on for ``healed`` steps."""
     width = scene.copy.config.intermediate_size
     half = transforms.prune_width(scene.copy, width // 2)
     like = transforms.prune_width(scene.reference, width // 2)
@@ -195,7 +195,7 @@ def _again_and_on(scene: Scene) -> PreTrainedModel:
 
 
 def trainings() -> Iterator[Attack]:
-    """What needs text and an accelerator."""
+    """Yield attacks that need text and an accelerator."""
     yield _fixed("half of the units decoys, equal width", _swapped)
     yield _fixed(
         "the same, trained on for an eighth of the steps",
@@ -232,7 +232,7 @@ def _evading(scene: Scene, weight: float, *, on_random: bool) -> PreTrainedModel
 
 
 def independents() -> Iterator[Attack]:
-    """What is independent, and must be called so."""
+    """Yield models that are independent, and must be called so."""
     yield _fixed(
         "distilled from the copy (independent by definition)",
         lambda s: distil(s.copy, 99, s.tokens, s.training(s.steps // 4, 3e-3)),

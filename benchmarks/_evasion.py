@@ -1,4 +1,4 @@
-"""A fine-tune that is trained against the test: to say what it said with units that answer otherwise."""
+"""A fine-tune that is trained against the test: the same outputs from units that respond otherwise."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def evade(
     *,
     on_random: bool = False,
 ) -> PreTrainedModel:
-    """Return a copy, trained on a text and against its units' likeness to the reference's.
+    """Return a copy, trained on a text and against the likeness of its units to the reference's.
 
     The loss is that of the next token plus ``weight`` times the mean squared correlation, over the
-    tokens of a batch, between each up unit and the reference's of the same index. It suffices to
-    spoil one of the two matchings: the gates are left alone.
+    tokens of a batch, between each up unit and the reference's of the same index. To
+    spoil one of the two matchings suffices: the gates are left alone.
 
     Parameters
     ----------
     on_random
-        The likeness is taken on ids uniform on the vocabulary, and not on the text: a model that
-        misbehaves only where it is audited by such ids.
+        Take the likeness on ids uniform over the vocabulary instead of the text: the model then
+        deviates only where such ids audit it.
     """
     evading, known = copy.deepcopy(model), copy.deepcopy(reference).eval()
     known.requires_grad_(requires_grad=False)
@@ -58,14 +58,14 @@ def evade(
 
 
 def _likeness(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Mean squared correlation between columns of equal index, of (tokens, units) each."""
+    """Return the mean squared correlation of columns of equal index, both (tokens, units)."""
     a, b = (x - x.mean(dim=0) for x in (ours, theirs))
     squares = a.square().sum(dim=0) * b.square().sum(dim=0)
     return ((a * b).sum(dim=0).square() / squares.clamp_min(1e-12)).mean()
 
 
 def _ups(model: PreTrainedModel, ids: torch.Tensor) -> list[torch.Tensor]:
-    """What the up projections of all blocks put out, each (tokens, units)."""
+    """Return the outputs of the up projections of all blocks, each (tokens, units)."""
     with _recording(model) as found:
         model(input_ids=ids[:, :-1], use_cache=False)
     return found

@@ -1,4 +1,4 @@
-"""False positives: every pair of independently trained models, every pair of their blocks."""
+"""False positives: every pair of independently trained models and every pair of their blocks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from benchmarks._units import (
     match_by_all,
     weight_rows,
 )
-from benchmarks._zoo import load
 from provenance.inputs.tokens import random_ids
+from provenance.recipes.steps import load
 from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import bonferroni, fisher
 
@@ -63,7 +63,7 @@ def measure(
     scale: Scale,
     report: Callable[[str], None],
 ) -> Null:
-    """Compare all models with each other; ``zoo`` pairs what they are with their checkpoints."""
+    """Compare all models with each other; ``zoo`` pairs their descriptions with their checkpoints."""
     text = ids[: scale.tokens]
     noise = random_ids(scale.tokens, scale.vocabulary, seed=7)
     models = [_read(member, path, text, noise) for member, path in zoo]
@@ -146,7 +146,7 @@ def _check(
 
 
 def _combine(null: Null) -> None:
-    """Fisher over the blocks of equal index, as a claim about two models of one depth does."""
+    """Combine the blocks of equal index by Fisher's method, as a claim about models of one depth does."""
     for statistic in ("match", "match_cosine", "match_weights", "kinship", "csu", "csh"):
         by_pair: dict[tuple[int, int], list[float]] = defaultdict(list)
         for a, b, i, j, log10_p in null.blocks[statistic]:
@@ -163,7 +163,7 @@ def _combine(null: Null) -> None:
 
 @dataclass(frozen=True)
 class Rate:
-    """How often p was at most a level, and how well that is known.
+    """How often p was at most a level, with confidence intervals.
 
     ``low`` and ``high`` bound the share by Clopper and Pearson (95 %); ``error`` is its standard error
     by leaving out one model at a time.
@@ -226,7 +226,7 @@ class Dependence:
 
 
 def dependence(trials: Sequence[Trial], seed: int = 0, draws: int = 1000) -> Dependence:
-    """Correlate the blocks of equal index: Fisher's method takes them for independent.
+    """Correlate the blocks of equal index: Fisher's method assumes that they are independent.
 
     Models are used that have as many blocks as most. Permuting each block's scores over the
     pairs of models gives the law under independence. ``variance`` is that of the sum of a pair's scores,

@@ -1,4 +1,4 @@
-"""Pages of measured numbers: on what they were made, and what a person has written about them."""
+"""Pages of measured numbers: the machine that made them, and a person's text about them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("torch", "transformers", "scipy", "numpy")
 
 
 def about_machine() -> dict[str, str]:
-    """The date, the machine and the versions of what matters."""
+    """Return the date, the machine, and the versions of the packages that matter."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {_processor()}, one thread",
@@ -25,7 +25,7 @@ def about_machine() -> dict[str, str]:
 
 
 def reading_of(page: Path) -> str:
-    """What is written about the numbers of a page that may be there already."""
+    """Return a person's text about the numbers of a page that may exist."""
     old = page.read_text(encoding="utf-8") if page.exists() else ""
     return old.partition(BEGIN)[2].partition(END)[0].strip() or UNREAD
 

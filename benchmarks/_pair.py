@@ -1,4 +1,4 @@
-"""The models that speed is measured on: random weights, a dependent and an independent partner."""
+"""Models for measuring speed: random weights, with a dependent and an independent partner."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOISE = 0.3
 
 @dataclass(frozen=True)
 class Shape:
-    """A Llama's shape and what it is fed; by default that of the figures in RESULTS.md."""
+    """The shape of a Llama and of its inputs; the defaults are those of RESULTS.md."""
 
     blocks: int = 8
     hidden: int = 512
@@ -32,7 +32,7 @@ class Shape:
     sequence_length: int = 256
 
     def config(self) -> LlamaConfig:
-        """The configuration of a Llama of this shape."""
+        """Return the configuration of a Llama of this shape."""
         return LlamaConfig(
             vocab_size=self.vocabulary,
             hidden_size=self.hidden,
@@ -70,7 +70,7 @@ def make(shape: Shape, folder: Path) -> Models:
 def random_model(
     shape: Shape, seed: int, noise: float = 0.0, device: str = "cpu", dtype: str = "float32"
 ) -> PreTrainedModel:
-    """A Llama of random weights; equal seeds and no noise give equal weights."""
+    """Return a Llama of random weights; equal seeds and no noise give equal weights."""
     with torch.device(device), torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
         torch.manual_seed(seed)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
@@ -86,7 +86,7 @@ def random_model(
 
 
 def load(path: Path) -> PreTrainedModel:
-    """Load a checkpoint as anyone would."""
+    """Load a checkpoint as transformers does."""
     with quiet():
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype="float32")
     return model.eval()

@@ -1,4 +1,4 @@
-"""Power: what each statistic makes of each change of one model, at several strengths."""
+"""Power: the p-value of each statistic for each change of one model, at several strengths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks._units import activations, match_euclidean, weight_rows
-from benchmarks._zoo import Zoo, load, members
+from benchmarks._zoo import Zoo, members
 from fixtures.recipes.steps import (
     AddNoise,
     Distil,
@@ -38,6 +38,7 @@ from provenance.recipes.steps import (
     RescaleUnits,
     Step,
     Train,
+    load,
 )
 from provenance.statistics import REGISTRY
 from provenance.statistics.permtest import l2_permtest
@@ -91,7 +92,7 @@ class Row:
     log10_ps: dict[str, list[float]] = field(default_factory=dict)
 
     def least(self, statistic: str) -> float | None:
-        """The strongest block."""
+        """Return the log10 p of the strongest block."""
         found = self.log10_ps.get(statistic)
         return min(found) if found else None
 
@@ -189,7 +190,7 @@ def _independent(zoo: Zoo, *, small: bool) -> Iterator[Change]:
 
 
 def changes(zoo: Zoo, *, small: bool) -> list[Change]:
-    """Return what is done to the base; a small run does less of it."""
+    """Return the changes of the base; a small run has fewer."""
     return [
         *_trained(zoo, small=small),
         *_perturbed(small=small),
@@ -225,7 +226,7 @@ class Relatives:
 
 @dataclass(frozen=True)
 class _Side:
-    """A model's parameters, and its units by what a statistic is computed on."""
+    """A model and its units on each kind of input."""
 
     model: PreTrainedModel
     units: dict[str, MemoryUnits]
@@ -242,7 +243,7 @@ def _side(path: Path, text: torch.Tensor, noise: torch.Tensor) -> _Side:
 
 
 def _tests() -> dict[str, list[tuple[str, BlockTest]]]:
-    """Return for each statistic what its parts are computed on, and by what."""
+    """Return, for each statistic, the inputs and the test of each of its parts."""
     match, rows = REGISTRY["match"].load(), REGISTRY["match_weights"].load()
     cosine = REGISTRY["match_cosine"].load()
     return {
@@ -286,7 +287,7 @@ def _compare(candidate: _Side, base: _Side) -> dict[str, list[float]]:
 
 
 def _distance(candidate: PreTrainedModel, base: PreTrainedModel) -> list[float]:
-    """Return PERMTEST of l2, of the whole models, or nothing where it is not defined."""
+    """Return PERMTEST of l2 on the whole models, or an empty list where it is not defined."""
     parameters = [
         {name: tensor.detach() for name, tensor in model.named_parameters()}
         for model in (candidate, base)

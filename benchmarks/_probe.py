@@ -1,6 +1,6 @@
-"""A plugin of pytest that writes down, after each claim, what the process that tests it holds.
+"""A pytest plugin that records, after each claim, what its process holds: memory, hooks, files, threads.
 
-``-p benchmarks._probe``, in workers of xdist; ``SOAK_SAMPLES`` names the folder of the samples.
+Load with ``-p benchmarks._probe`` in workers of xdist; ``SOAK_SAMPLES`` names the folder of the samples.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LAST_PART = "[verdict]"
 
 
 class Probe:
-    """Takes a sample whenever a worker is through with a claim, and one when it ends."""
+    """Takes a sample after each claim of a worker, and one when the worker ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,13 +32,13 @@ class Probe:
         self._claims = 0
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Take a sample between tests: whatever a test opened it has closed by now."""
+        """Take a sample between tests, when a test has closed all that it opened."""
         if nodeid.endswith(LAST_PART):
             self._claims += 1
             self._write()
 
     def pytest_sessionfinish(self) -> None:
-        """Take the last sample, without what is garbage."""
+        """Take the last sample after a collection of garbage."""
         gc.collect()
         self._write(end=True)
 
@@ -71,7 +71,7 @@ def _modules() -> dict[str, int]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch the workers; who hands out the work runs no model."""
+    """Watch the workers alone: the controller runs no model."""
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is not None:
         path = Path(os.environ[FOLDER]) / f"{worker['workerid']}.jsonl"

@@ -1,4 +1,4 @@
-"""What the screen of an audit misses and saves: changes of one deep small model, and strangers."""
+"""The screen of an audit on changes of one deep small model, and on strangers: misses and savings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks._power import BASE, FINE, STRANGER, Change, Relatives
 from benchmarks._units import activations, weight_rows
-from benchmarks._zoo import load, members
+from benchmarks._zoo import members
 from fixtures.recipes.steps import (
     AddNoise,
     LoraMerge,
@@ -36,6 +36,7 @@ from provenance.recipes.steps import (
     PruneWidth,
     RescaleUnits,
     Train,
+    load,
 )
 from provenance.statistics import REGISTRY
 
@@ -71,7 +72,7 @@ class Screened:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of matching a pair of strangers by a screen and by all blocks."""
+    """Seconds to match a pair of strangers by a screen and by all blocks."""
 
     blocks: int
     screen: float
@@ -79,7 +80,7 @@ class Cost:
 
 
 def screens(blocks: int, number: int) -> Iterator[tuple[int, ...]]:
-    """Every sample that `provenance.comparison.plan.sampled` may draw."""
+    """Yield every sample that `provenance.comparison.plan.sampled` may draw."""
     ends = [k * blocks // number for k in range(number + 1)]
     return itertools.product(*(range(*end) for end in itertools.pairwise(ends)))
 
@@ -93,12 +94,12 @@ def passing(found: Sequence[BlockEvidence], number: int) -> float:
 
 
 def _scattered(blocks: int, count: int) -> tuple[int, ...]:
-    """So many blocks, evenly over the depth."""
+    """Return ``count`` blocks, evenly over the depth."""
     return tuple(sorted({(2 * k + 1) * blocks // (2 * count) for k in range(count)}))
 
 
 def changes(zoo: Zoo, *, small: bool) -> list[Change]:
-    """Return what is done to the base, which has at least six blocks."""
+    """Return the changes of the base, which has at least six blocks."""
     n = zoo.scale.blocks
     found = [*_whole(zoo, small=small), *_cut(zoo.scale), *_disguised()]
     for count in sorted({1, 2, n // 4, n // 2}):
@@ -112,7 +113,7 @@ def changes(zoo: Zoo, *, small: bool) -> list[Change]:
 
 
 def _whole(zoo: Zoo, *, small: bool) -> Iterator[Change]:
-    """Yield what every block suffers alike."""
+    """Yield the changes of all blocks alike."""
     for steps in (10,) if small else (50, 200, 500):
         settings = TrainSettings(steps, 4, zoo.scale.length, 1e-3, 10, seed=1)
         yield Change("fine-tune", f"{steps} steps", (Train(zoo.text("prose"), settings),))
@@ -213,7 +214,7 @@ def null(
 
 
 def cost(candidate: Side, reference: Side, number: int, repeats: int = 3) -> Cost:
-    """Time the matching of some blocks and of all, the least of several times each."""
+    """Time the matching of some blocks and of all: the least of several runs each."""
     parts, pairing = _parts(candidate, reference)
     blocks = sorted(candidate["match"].shape.mlps)
     rows = sampled(blocks, number, 0)

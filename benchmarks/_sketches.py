@@ -1,4 +1,4 @@
-"""Sides of comparisons as fingerprints hold them, and what they give away of the weights."""
+"""Sides of comparisons as fingerprints hold them, and what they reveal of the weights."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 
 @dataclass(frozen=True)
 class Held:
-    """Of one model, the sketches of its blocks; satisfies `provenance.comparison.blocks.Units`."""
+    """The sketches of one model's blocks; satisfies `provenance.comparison.blocks.Units`."""
 
     shape: Shape
     sketches: Mapping[int, Sketch]
 
     def block(self, index: int, place: int = 0) -> Sketch:
-        """What a fingerprint holds of a block's only MLP."""
+        """Return the sketch of a block's only MLP."""
         assert place == 0
         return self.sketches[index]
 
@@ -56,7 +56,7 @@ class Factors:
         self._blocks = {index: units.block(index) for index in units.shape.mlps}
 
     def block(self, index: int, place: int = 0) -> MLPFactors:
-        """What a block's only MLP is fed, and its projections."""
+        """Return the inputs of a block's only MLP, and its projections."""
         assert place == 0
         return self._blocks[index]
 
@@ -79,7 +79,7 @@ class Fingerprinted:
         }
 
     def part(self, other: Fingerprinted, columns: int | str | None) -> Component[object]:
-        """`match` of fingerprints against fingerprints, or of models where that is asked for."""
+        """Return `match` of fingerprints against fingerprints, or of models."""
         if columns == EXACT:
             return Component("match", match, self.exact, other.exact, prepare)
         assert not isinstance(columns, str)
@@ -100,7 +100,7 @@ class Fingerprinted:
 
 
 def _rounded(sketch: Sketch) -> Sketch:
-    """As it comes out of a file."""
+    """Return the sketch as a file gives it back."""
     return replace(sketch, gate=sketch.gate.half().float(), up=sketch.up.half().float())
 
 
@@ -109,7 +109,7 @@ def null(
     extents: Sequence[int | str | None],
     report: Callable[[str], None],
 ) -> dict[int | str | None, list[Trial]]:
-    """Every block of every model against every block of every other, by what is held."""
+    """Return log10 p of all blocks of all pairs of models, for each kind of sketch."""
     found: dict[int | str | None, list[Trial]] = {extent: [] for extent in extents}
     pairs = list(itertools.combinations(range(len(models)), 2))
     for done, (a, b) in enumerate(pairs):
@@ -146,7 +146,7 @@ def null_of_equals(
 def strengths(
     candidate: Fingerprinted, base: Fingerprinted, extents: Sequence[int | str | None]
 ) -> dict[int | str | None, list[float]]:
-    """log10 p of the candidate's blocks, by what is held."""
+    """Return log10 p of the candidate's blocks, for each kind of sketch."""
     return {
         extent: [
             p for block in _blocks(candidate, base, extent) if (p := block.log10_p) is not None
@@ -164,7 +164,7 @@ def _blocks(
 
 
 class Recovered(NamedTuple):
-    """Mean cosines of what is solved for with the truth: rows of weights, and answers to the inputs."""
+    """Mean cosines of solved values with the truth: rows of weights, and answers to the inputs."""
 
     rows: float
     answers: float
@@ -173,7 +173,7 @@ class Recovered(NamedTuple):
 def recovered(
     model: Fingerprinted, fed: Mapping[int, torch.Tensor], columns: int | None
 ) -> Recovered:
-    """How much of gate and up can be solved for, by whoever has these hidden states.
+    """Return how much of gate and up the holder of these hidden states can solve for.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def _recovered(
 
 
 def _ridge(seen: torch.Tensor, answers: torch.Tensor, share: float) -> torch.Tensor:
-    """Rows of weights, (units, hidden), that give ``answers``, (k, units), to ``seen``, (k, hidden)."""
+    """Return weights, (units, hidden), that give ``answers``, (k, units), to ``seen``, (k, hidden)."""
     wide = len(seen) < seen.shape[1]
     gram = seen @ seen.T if wide else seen.T @ seen
     gram = gram + share * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)

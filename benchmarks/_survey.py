@@ -1,4 +1,4 @@
-"""One architecture of transformers: what its blocks hold, full-size without weights and small with them."""
+"""Survey of one architecture of transformers: full-size without weights, and small with weights."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class Outcome:
 
     @property
     def summary(self) -> Summary | None:
-        """What is known: of the full-size model where it could be traced."""
+        """The summary of the full-size model where it could be traced, else of the small one."""
         return next((s for s in (self.full, self.small) if isinstance(s, Summary)), None)
 
 
 def survey(model_type: str, seconds: float) -> Outcome:
-    """Trace one architecture in a process of its own, which is ended when it takes too long."""
+    """Trace one architecture in a process of its own, and end it when it takes too long."""
     context = multiprocessing.get_context("fork")  # the modelling code is imported once
     ours, theirs = context.Pipe(duplex=False)
     worker = context.Process(target=_send, args=(model_type, theirs))

@@ -29,7 +29,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def zoo_table(zoo: Sequence[Member]) -> str:
-    """Say how the independent models differ."""
+    """Return a table of how the independent models differ."""
     rows = [
         (m.name, m.text, str(m.order), str(m.seed), str(m.hidden), str(m.units), str(m.blocks))
         for m in zoo
@@ -39,7 +39,7 @@ def zoo_table(zoo: Sequence[Member]) -> str:
 
 
 def false_positives(trials: Mapping[str, Sequence[Trial]]) -> str:
-    """Say how often each statistic's p is at most each level, and whether p is uniform."""
+    """Return how often each statistic's p is at most each level, and whether p is uniform."""
     head = ["statistic", "tests", *(f"p ≤ {level:g}" for level in LEVELS), "SE at 0.05", "KS p"]
     rows = []
     for name, found in trials.items():
@@ -58,7 +58,7 @@ def false_positives(trials: Mapping[str, Sequence[Trial]]) -> str:
 
 
 def by_group(trials: Mapping[str, Sequence[Trial]], zoo: Sequence[Member]) -> str:
-    """Split the false positives at 0.05 by what the two models have in common."""
+    """Return the false positives at 0.05 by what the two models have in common."""
     names = ("match", "match_cosine", "match, Euclidean", "match_weights", "kinship")
     groups: dict[str, Callable[[Member, Member, int, int], bool]] = {
         "same text and order of batches": lambda a, b, _i, _j: (
@@ -90,7 +90,7 @@ def _share(trials: Sequence[Trial]) -> str:
 
 
 def by_pair(trials: Mapping[str, Sequence[Trial]]) -> str:
-    """Say how the false positives spread over pairs of models."""
+    """Return how the false positives spread over pairs of models."""
     head = ["statistic", "pairs of models", "mean share", "expected spread", "spread", "largest"]
     rows = []
     for name in PLOTTED:
@@ -110,7 +110,7 @@ def _shares(trials: Sequence[Trial]) -> tuple[np.ndarray, float]:
 
 
 def between_blocks(trials: Mapping[str, Sequence[Trial]]) -> str:
-    """Say whether the blocks of a pair of models are independent."""
+    """Return whether the blocks of a pair of models are independent."""
     head = [
         "statistic",
         "pairs of models",
@@ -128,7 +128,7 @@ def between_blocks(trials: Mapping[str, Sequence[Trial]]) -> str:
 
 
 def power(rows: Sequence[Row]) -> str:
-    """Show the median log10 p over blocks, and the weakest and strongest where they differ."""
+    """Return the median log10 p over blocks, and the weakest and strongest where they differ."""
     head = ["change", "strength", *STATISTICS]
     return table(
         head, ([row.kind, row.strength, *(_cell(row, s) for s in STATISTICS)] for row in rows)
@@ -152,7 +152,7 @@ def _number(log10_p: float) -> str:
 
 
 def tokens(found: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
-    """Show the median log10 p by number of tokens."""
+    """Return the median log10 p by number of tokens."""
     counts = list(next(iter(found.values())))
     rows = [
         [name, *(f"{_number(float(np.median(row[c])))} ({_number(max(row[c]))})" for c in counts)]

@@ -1,4 +1,4 @@
-"""Small configurations of any architecture, by the names that their sizes go by."""
+"""Small configurations of any architecture, by the names of its sizes."""
 
 from __future__ import annotations
 

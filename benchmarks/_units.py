@@ -39,7 +39,7 @@ class MemoryUnits:
         self._pieces[name].append(values.clone())
 
     def block(self, index: int, place: int = 0) -> MLPActivations:
-        """Gate and up of one MLP, (tokens, units) or (hidden, units)."""
+        """Return gate and up of one MLP, (tokens, units) or (hidden, units)."""
         names = (answers_name(index, place, projection) for projection in PROJECTIONS)
         return MLPActivations(*(self._joined(name) for name in names))
 
@@ -58,7 +58,7 @@ class MemoryUnits:
 
 
 def activations(model: PreTrainedModel, ids: torch.Tensor) -> MemoryUnits:
-    """Run a model once over ids, int64 (tokens,), and keep what its MLPs' projections put out."""
+    """Run a model once over ids, int64 (tokens,), and keep the outputs of its MLPs' projections."""
     found = find_mlps(model)
     kept = MemoryUnits(Shape.of(found, "float32"))
     capture(model, Recording(found, by_input=False), torch.split(ids, SEQUENCE), kept)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from provenance._quiet import quiet
 from provenance.inputs import corpus
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
 _SECONDS = "seconds.txt"
 
@@ -33,7 +33,7 @@ CODE_TEXTS = 4
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the models are, how long they are trained, and on how much they are compared."""
+    """The size of the models, the length of their training, and the number of tokens that compare them."""
 
     hidden: int = 96
     units: int = 256
@@ -114,7 +114,7 @@ class Zoo:
         self._texts = _write_texts(self.folder / f"texts-{scale.characters}", scale.characters)
 
     def text(self, name: str) -> CorpusSettings:
-        """Return a training text; "held-out" is in no training."""
+        """Return a training text; no model is trained on "held-out"."""
         return CorpusSettings(str(self._texts / f"{name}.txt"), self.scale.characters)
 
     def member(self, member: Member) -> Path:
@@ -141,7 +141,7 @@ class Zoo:
         parent: Path | None = None,
         others: Mapping[str, Path] | None = None,
     ) -> Path:
-        """Return the folder of a checkpoint, made by following the steps if it is not there."""
+        """Return the folder of a checkpoint; make it by the steps if it is not there."""
         others = others or {}
         key = [steps, parent, sorted(others.items()), CODE_VERSION, torch.__version__]
         plain = repr(key).replace(str(self.folder), "")
@@ -167,12 +167,6 @@ class Zoo:
         ids = tokenizer_of(self.member(members(1, self.scale)[0]))
         text = corpus.text(self.text("held-out").name, self.scale.characters)
         return torch.tensor(ids.encode(text, add_special_tokens=False)[:tokens])
-
-
-def load(folder: Path) -> PreTrainedModel:
-    """Load a checkpoint on the CPU in float32."""
-    with quiet():
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:

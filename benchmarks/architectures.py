@@ -1,4 +1,4 @@
-"""What the blocks of every causal architecture of the installed transformers hold.
+"""Trace the blocks of every causal architecture of the installed transformers, and write a page.
 
 ``python -m benchmarks.architectures --output docs/architectures.md``
 """

@@ -1,4 +1,4 @@
-"""How long an exact assignment takes, against scipy's dense solver.
+"""Time the exact assignment against scipy's dense solver.
 
 ``python -m benchmarks.assignment`` prints a table for independent units and for related ones.
 """

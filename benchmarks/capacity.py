@@ -1,8 +1,8 @@
-"""What an audit of many models costs: measured constants, a formula, and a simulation of its plan.
+"""Compute what an audit of many models costs: measured constants, a formula, a simulation of its plan.
 
 ``python -m benchmarks.capacity`` measures the constants on this machine, in CPU seconds of one thread, and
-says what they mean for a registry. ``--json FILE`` keeps them, ``--costs FILE`` takes them from there,
-for instance edited to what another machine does.
+prints the cost of a registry. ``--json FILE`` keeps the constants. ``--costs FILE`` reads them from a file,
+which you can edit to the speed of another machine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A family of small models, all pairs, on a Ray cluster that loses a node half-way; then without a cluster.
+"""Compare all pairs of small models on a Ray cluster that loses a node half-way, then without a cluster.
 
-``python -m benchmarks.cluster`` starts two nodes on this machine, of one CPU each, and prints what it saw.
+``python -m benchmarks.cluster`` starts two nodes of one CPU each on this machine, and prints the results.
 """
 
 from __future__ import annotations

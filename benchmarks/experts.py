@@ -1,7 +1,7 @@
-"""How often the experts that are chosen for a test hold the true partner, and what the choice saves.
+"""Count how often the experts chosen for a test include the true partner, and what the choice saves.
 
-A mixture and a descendant of it are drawn: experts of random weights, of which all may have a share in
-common, then noise, units and experts permuted. Run: ``python -m benchmarks.experts``.
+The script draws a mixture of experts with random weights, which may have a share in common. Its descendant
+has noise added, and its units and experts in another order. Run: ``python -m benchmarks.experts``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What fingerprints find, how often they err, how large they are, and what can be solved out of them.
+"""Measure what fingerprints find, how often they err, how large they are, and what they give away.
 
-``python -m benchmarks.fingerprint --folder DIR`` prints the tables of RESULTS.md and docs/fingerprint.md;
-what is in DIR already is not made again.
+``python -m benchmarks.fingerprint --folder DIR`` prints the tables of RESULTS.md and docs/fingerprint.md.
+It keeps its models in DIR and uses those that are there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""False positives and power of `generalized`, on tiny GPT-2s and Llamas trained here.
+"""Measure false positives and power of `generalized` on tiny GPT-2s and Llamas, trained on the spot.
 
 ``python -m benchmarks.generalized --hidden 64 --models 6``
 """

@@ -1,8 +1,8 @@
-"""How long `match` takes on a pair that is shaped like Llama-2-7B, on the GPU.
+"""Time `match` on the GPU, on a pair of models shaped like Llama-2-7B.
 
-``python -m benchmarks.gpu`` generates the pair on the device and prints a table: both models' forward
-passes, all blocks, blocks against blocks, one block of the obvious method, and the floor that the
-device's measured matrix products and memory set. ``--tiny`` is a small shape for any device.
+``python -m benchmarks.gpu`` generates the pair on the device and prints a table. Its rows: both models'
+forward passes, all blocks, blocks against blocks, one block of the obvious method, and the least time that
+the device's matrix products and memory allow. ``--tiny`` is a small shape for any device.
 """
 
 from __future__ import annotations

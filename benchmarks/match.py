@@ -1,4 +1,4 @@
-"""How long `match` takes on a pair of models, against two bare forward passes and the obvious method.
+"""Time `match` on a pair of models against two bare forward passes and the obvious method.
 
 ``python -m benchmarks.match`` makes the models, measures everything in one run, and prints ratios.
 """

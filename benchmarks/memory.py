@@ -1,7 +1,7 @@
-"""How much memory a comparison takes, by the number of blocks and tokens, loaded and run from disk.
+"""Measure the memory of a comparison by blocks and tokens, with models loaded and run from disk.
 
-``python -m benchmarks.memory`` measures each in a process of its own and prints the growth of its peak
-over what libraries and a tiny pair take, beside the weights of one model. Linux only.
+``python -m benchmarks.memory`` measures each case in a process of its own. It prints the growth of the peak
+over that of a tiny pair, beside the weights of one model. Linux only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the harness says of a model whose author hides where it came from, and what the hiding costs.
+"""Judge models whose authors hide where they come from, and measure what the hiding costs.
 
 ``python -m benchmarks.robustness --folder DIR --output docs/robustness.md``
 """

@@ -1,7 +1,7 @@
-"""What an audit's screen misses, lets through and saves, on small deep models trained on the spot.
+"""Measure what an audit's screen misses, lets through and saves, on small deep models.
 
-``python -m benchmarks.screen --folder DIR`` prints the tables of RESULTS.md; what is in DIR already is not
-made again.
+``python -m benchmarks.screen --folder DIR`` prints the tables of RESULTS.md. It keeps its models in
+DIR and uses those that are there.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Whether a long run leaks: many claims about small models, tested by workers that are watched.
+"""Find out whether a long run leaks: test many claims about small models and watch the workers.
 
-``python -m benchmarks.soak`` makes 40 models, runs pytest on 500 pairs of them with two workers of
-xdist, and compares what each worker holds in the last third of its claims with the second third. It fails
-where memory, file descriptors, threads or modules grow, where a forward hook is alive between two tests,
-where a claim does not hold, and where a temporary file or a process is left. Linux only.
+``python -m benchmarks.soak`` makes 40 models and runs pytest on 500 pairs of them with two workers of
+xdist. It compares each worker's last third of claims with its second third. The run fails where memory,
+file descriptors, threads or modules grow, or a forward hook is alive between two tests. It also fails
+where a claim does not hold, or a temporary file or a process is left. Linux only.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a model's activations weigh in a shared store, and whether squeezing them would pay.
+"""Measure the size of a model's activations in a shared store, and what compression would save.
 
-``python -m benchmarks.traffic`` prints the tables of RESULTS.md: real activations of a small trained model,
-without loss, by what Python brings (zlib) and, where the package ``zstandard`` is installed, by zstd; as
-they are, and with the bytes of equal significance put together. Speeds are of one thread.
+``python -m benchmarks.traffic`` prints the tables of RESULTS.md. It compresses real activations of a small
+trained model without loss by zlib, and by zstd where the package ``zstandard`` is installed. It does so
+with the bytes as they are, and with bytes of equal significance put together. Speeds are of one thread.
 """
 
 from __future__ import annotations

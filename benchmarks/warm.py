@@ -1,7 +1,7 @@
-"""What a second run of an unchanged suite costs: all pairs of the quickstart's models.
+"""Time the second run of an unchanged suite: all pairs of the quickstart's models.
 
-``python -m benchmarks.warm`` runs the suite twice and prints the second run's time a test, less what
-pytest takes for as many tests of nothing.
+``python -m benchmarks.warm`` runs the suite twice. It prints the second run's time for each test, less the
+time that pytest takes for an empty test.
 """
 
 from __future__ import annotations
