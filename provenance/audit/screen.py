@@ -1,8 +1,8 @@
 """The screen of an audit: a few blocks of a pair first, and all of them where those show anything.
 
-Only the test of all blocks calls a pair dependent, and it is run where the screen lets the pair through. So a
-screen calls no pair dependent that the whole test would not. It costs power where kinship is in blocks that
-it does not look at.
+Only the test of all blocks calls a pair dependent, and it is run where the screen lets the pair through.
+So a screen calls no pair dependent that the whole test would not. It costs power where kinship is in blocks
+that it does not look at.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SAMPLE = 3
 LEAST_BLOCKS = 8
 """A candidate of fewer blocks is tested whole: a screen would save little."""
 LEVEL = 0.05
-"""Below this p-value of any one screened block, all blocks are tested. The level is not divided by the number
-of blocks: a seventh of all strangers is tested whole for nothing, and fewer kin are missed."""
+"""Below this p-value of any one screened block, all blocks are tested. The level is not divided by the
+number of blocks: a seventh of all strangers is tested whole for nothing, and fewer kin are missed."""
 
 
 def screen_of(comparison: Comparison, blocks: int | None) -> Comparison | None:

@@ -37,7 +37,7 @@ class Settings:
     """What makes an executor of a node the equal of the one that made the plan.
 
     ``token`` names a note in the store while the plan runs: a node that reads it has the same store.
-        ``recipes`` are those of the plan's models: a conftest.py registers them in its own process alone.
+    ``recipes`` are those of the plan's models: a conftest.py registers them in its own process alone.
     """
 
     store: str
