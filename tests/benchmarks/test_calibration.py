@@ -8,7 +8,7 @@ from scipy import stats
 
 from benchmarks import _null, _power, _table
 from benchmarks._page import BEGIN, END
-from benchmarks._zoo import SMALL, Zoo, load, members
+from benchmarks._zoo import SMALL, Zoo, members
 from benchmarks.calibration import measure, page, restore, save, write
 
 SHIPPED = ("match", "match_cosine", "match, random ids", "match_weights", "kinship", "csu", "csh")
