@@ -1,7 +1,7 @@
 """Shows on pytest's terminal what takes long: models that are made, loaded, run, matched.
 
-A terminal has one line that is redrawn; a log has one line for each stage. ``-q`` shows nothing, and neither
-do xdist's workers, which have no terminal.
+A terminal has one line that is redrawn; a log has one line for each stage. ``-q`` shows nothing, and
+neither do xdist's workers, which have no terminal.
 """
 
 from __future__ import annotations
