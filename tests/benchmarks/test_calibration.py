@@ -10,6 +10,7 @@ from benchmarks import _null, _power, _table
 from benchmarks._page import BEGIN, END
 from benchmarks._zoo import SMALL, Zoo, members
 from benchmarks.calibration import measure, page, restore, save, write
+from provenance.recipes.steps import load
 
 SHIPPED = ("match", "match_cosine", "match, random ids", "match_weights", "kinship", "csu", "csh")
 MODELS = 6
