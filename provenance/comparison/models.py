@@ -140,11 +140,11 @@ class Models:
         from provenance.checkpoints.urls import download, look_up
 
         self._tell(Stage("download", spec.source))
-        distant = look_up(spec)
-        fields: dict[str, JSON] = {"url": distant.url, "files": distant.states}
+        remote = look_up(spec)
+        fields: dict[str, JSON] = {"url": remote.url, "files": remote.states}
 
         def make(folder: Path) -> None:
-            download(distant, folder, lambda i, n: self._tell(Stage("download", spec.source, i, n)))
+            download(remote, folder, lambda i, n: self._tell(Stage("download", spec.source, i, n)))
 
         # whoever needs it elsewhere can fetch it there
         return self._kept(spec.source, fields, make, here=True).path
