@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from provenance.suite.read import json_schema
+from provenance.suite.schema import json_schema
 
 DOCS = Path(__file__).parent
 PACKAGE = DOCS.parent / "provenance"

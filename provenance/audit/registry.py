@@ -12,16 +12,8 @@ from typing import TYPE_CHECKING, Any
 from provenance.audit.folder import models_in
 from provenance.errors import ProvenanceError, SuiteError
 from provenance.statistics import DISTANCES, WITHOUT_P
-from provenance.suite.read import (
-    absolute,
-    checked,
-    decode,
-    digest_of_bytes,
-    inputs_of,
-    loads,
-    models_of,
-    read_bytes,
-)
+from provenance.suite.claims import absolute, inputs_of, models_of
+from provenance.suite.read import checked, decode, digest_of_bytes, loads, read_bytes
 from provenance.suite.yaml12 import Mark, read
 from provenance.vocabulary import (
     DEFAULT_ALPHA,

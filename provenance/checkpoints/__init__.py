@@ -2,5 +2,5 @@
 
 * In: `vocabulary.ModelSpec`: a folder, a repository at a revision, a URL, a recipe.
 * Out: `checkpoint.Checkpoint`: a folder, its configuration, its tensors' headers and its digest.
-* Open `checkpoint` first, then `formats` and `folder`. `hub` and `urls` bring what is elsewhere.
+* Open `checkpoint` first, then `contents.inspect`. `hub` and `urls` download what is elsewhere.
 """

@@ -1,4 +1,4 @@
-"""A checkpoint reference to verified local files and a digest; refuses unsafe ones.
+"""From what a person typed for a model to verified local files and their digests.
 
 ::
 
@@ -51,7 +51,7 @@ __all__ = [
     "tokenizer_digest",
 ]
 
-# What a save or a download writes into a configuration without changing the model.
+# Keys that a save or a download writes without changing the model.
 VOLATILE = frozenset({"transformers_version", "_name_or_path", "_commit_hash"})
 
 POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len")
@@ -59,39 +59,39 @@ POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder whose files have been verified, and what is known of it without loading it.
+    """A folder of verified files, and what is known of the model without loading it.
 
     Attributes
     ----------
     spec : ModelSpec
         What was asked for.
     source : str
-        The spec as one word; of a hub repository with the commit that it resolved to.
+        The spec as one word; for a hub repository with its commit.
     folder : Path
         Where the files are.
     digest : str
         ``sha256:`` over the configuration, without its volatile keys, and the weights.
     weights_digest : str
-        ``sha256:`` over the weights alone: the names, types, shapes and bytes of all tensors, however
-        they are spread over files.
+        ``sha256:`` over the weights alone: the names, types, shapes and bytes of all tensors, in
+        whatever files they lie.
     tokenizer_digest : str or None
         ``sha256:`` over the tokenizer's files; None where there are none.
     config : Mapping
         The configuration as `config.json` has it.
     parameters : int
-        The number of elements of all tensors in the weight files; where a quantized format packs
-        several weights into one element, that is fewer than the model's.
+        The number of elements of all tensors. A quantized format that packs several weights into one
+        element has fewer than the model.
     tensors : Mapping
-        What the headers of the weight files say of each tensor, by name.
+        The header of each tensor, by name.
     conversion : str or None
-        From what this checkpoint was made, where it was not one at first.
+        What the checkpoint was converted from, if it was.
     pickle : bool
-        Whether that was a pickle.
+        Whether it was converted from a pickle.
     remote_code : bool
         Whether code of the checkpoint is run when it is loaded.
     bundle : Fingerprint or None
-        Of a fingerprint bundle, what it says of the model that it was made of. Then ``folder`` is that
-        file, both digests are of its bytes, and there are no weights.
+        The fingerprint, if this is a bundle and no checkpoint. Then ``folder`` is the file, both digests
+        are of its bytes, and there are no weights.
     """
 
     spec: ModelSpec
@@ -115,7 +115,7 @@ class Checkpoint:
 
     @property
     def architecture(self) -> str:
-        """The class that the checkpoint was saved from, else its family."""
+        """The class that saved the checkpoint, else its family."""
         names = self.config.get("architectures")
         if isinstance(names, list) and names and isinstance(names[0], str):
             return names[0]
@@ -123,17 +123,17 @@ class Checkpoint:
 
     @property
     def blocks(self) -> int | None:
-        """The number of transformer blocks, where the configuration says it."""
+        """The number of transformer blocks, if the configuration says it."""
         return setting(self.config, BLOCK_KEYS)
 
     @property
     def vocabulary(self) -> int | None:
-        """The number of token ids, where the configuration says it."""
+        """The number of token ids, if the configuration says it."""
         return setting(self.config, ("vocab_size",))
 
     @property
     def positions(self) -> int | None:
-        """The longest sequence that the model was made for, where the configuration says it."""
+        """The longest sequence in tokens, if the configuration says it."""
         return setting(self.config, POSITION_KEYS)
 
 
@@ -166,11 +166,11 @@ def open_contents(
     contents : Contents
         What `inspect` returned.
     spec : ModelSpec
-        What was asked for; of a hub repository with the commit that `fetch` returned as revision.
+        The model that was asked for; for a hub repository with the commit from `fetch` as revision.
     sha256 : callable
-        The hash of a file's content, memoised by whoever passes it.
+        Hashes a file; the caller memoises it.
     tensor_hashes : callable
-        The hash of each tensor of a safetensors file, memoised as well.
+        Hashes each tensor of a safetensors file; the caller memoises it.
 
     Raises
     ------
@@ -206,14 +206,14 @@ def tokenizer_digest(folder: Path, sha256: Callable[[Path], str]) -> str | None:
 
 
 def lasting_digest(config: Mapping[str, Any]) -> str:
-    """Digest a configuration without what a save or a download writes into it."""
+    """Digest a configuration without the keys that a save or a download writes."""
     return _digest(_lasting(dict(config)))
 
 
 def base_of(adapter: Contents, spec: ModelSpec, recipes: Collection[str]) -> ModelSpec:
-    """Find the model that an adapter belongs on: what its spec says, else its configuration.
+    """Find the model that an adapter belongs on: the base of its spec, else of its configuration.
 
-    A configuration is its maker's, so that it may name a folder or a repository, and nothing else.
+    A stranger wrote the configuration, so that it may name a folder or a repository, and nothing else.
 
     Raises
     ------
@@ -264,7 +264,7 @@ def _lasting(value: Any) -> Any:
 
 
 def _code(folder: Path, config: dict[str, Any], sha256: Callable[[Path], str]) -> dict[str, str]:
-    """Hashes of the code that a checkpoint brings; empty where it needs none."""
+    """Hash the code that a checkpoint brings; empty if it needs none."""
     if not has_code(folder, config):
         return {}
     names = [name for name in listing(folder) if name.endswith(".py")]
@@ -285,10 +285,10 @@ def _digest(value: Any) -> str:
 
 
 def peek_blocks(spec: ModelSpec) -> int | None:
-    """Find a model's number of blocks, as far as it is known without torch and without network.
+    """Find the number of blocks of a model without torch and without a network.
 
-    From the spec itself, a local folder, or a repository that the local hub cache has; else None.
-    Never raises: what is wrong with a model is said when it is used.
+    It comes from the spec, a local folder, or a repository in the local hub cache; else it is None.
+    Nothing is raised: a faulty model is reported when it is used.
     """
     if spec.blocks is not None:
         return spec.blocks

@@ -1,8 +1,8 @@
-"""Fingerprint bundles on disk: one safetensors file, whose header says what it is of.
+"""Fingerprint bundles on disk: one safetensors file, with a document in its header.
 
-What a bundle holds is in docs/fingerprint.md. It comes from a stranger: its header is proven against the
-file before anything is read, its document is read strictly, and every tensor's name, type and shape
-follow from the document. None of this needs torch.
+docs/fingerprint.md says what a bundle holds. A bundle comes from a stranger: its header is verified against
+the file, its document is read strictly, and every tensor must have the name, type and shape that follow
+from the document. None of this needs torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import stat
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from provenance._documents import adapter, read_document
 from provenance._text import visible
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 KEY = "provenance.fingerprint"
-"""Of the header's metadata: its value is the document."""
+"""Key of the document in the header's metadata."""
 SUFFIX = FINGERPRINT_SUFFIX
 
 COLUMNS = "F16"
-"""Type of the numbers of a unit, whose squares add up to 1: half precision has three digits of each."""
+"""Type of the numbers of a unit. Their squares add up to 1, and half precision keeps three digits."""
 
 TEXT_LIMIT = 1000
 MLP_LIMIT = 100_000
@@ -41,7 +41,7 @@ COUNT_LIMIT = 2**50
 """Above every number of units or parameters."""
 TOKEN_LIMIT = 2**22
 MATRIX_LIMIT = 2**27
-"""Of tokens times the sketch's numbers: a random matrix of as many is made."""
+"""Most tokens times numbers of a sketch: a random matrix of this size is made."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -87,7 +87,7 @@ class BundledInputs:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a bundle says of itself: all of it is its maker's word.
+    """What a bundle says of itself, which is its maker's word.
 
     Attributes
     ----------
@@ -102,9 +102,9 @@ class Fingerprint:
     mlps : Mapping
         By the block's index, as a text.
     skipped : Mapping
-        Blocks without an MLP, and what they are, as evidence has them.
+        What the blocks without an MLP are, by index, as evidence has them.
     sketch : int or None
-        Numbers a unit and projection; None where the whole answers, one a token, are held.
+        Numbers a unit and projection; None where the bundle has whole answers, one a token.
     serves : Mapping
         Versions of what the numbers depend on, by its name: the capture, the sketch, the statistic.
     """
@@ -144,13 +144,13 @@ class Fingerprint:
 
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Type and shape of every tensor of the bundle, by name."""
-        found: dict[str, tuple[str, tuple[int, ...]]] = {}
+        tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
         for block, place, mlp in self.places():
             for part in ("gate", "up"):
-                found[tensor_name(block, place, part)] = COLUMNS, (mlp.live, self.columns)
-            found[tensor_name(block, place, "live")] = "I64", (mlp.live,)
-            found[tensor_name(block, place, "share")] = "F32", (mlp.live,)
-        return found
+                tensors[tensor_name(block, place, part)] = COLUMNS, (mlp.live, self.columns)
+            tensors[tensor_name(block, place, "live")] = "I64", (mlp.live,)
+            tensors[tensor_name(block, place, "share")] = "F32", (mlp.live,)
+        return tensors
 
     def to_json(self) -> str:
         """The document in a bundle's header."""
@@ -166,7 +166,7 @@ def tensor_name(block: int, place: int, part: str) -> str:
 
 
 def is_bundle(place: Path) -> bool:
-    """Whether this can only be meant as a bundle: a file by that suffix."""
+    """Whether a place is a bundle: a file with the suffix of safetensors."""
     return place.suffix == SUFFIX and place.is_file()
 
 
@@ -190,73 +190,77 @@ def read_fingerprint(file: Path) -> Fingerprint:
         raise BundleError(f"{file} cannot be read: {error.strerror or error}") from None
     if not regular:  # reading a pipe would wait for ever
         raise BundleError(f"{file} is not a regular file")
-    tensors, said = stored_header(file)
-    if KEY not in said:
+    tensors, metadata = stored_header(file)
+    if KEY not in metadata:
         raise BundleError(
             f"{file} is no fingerprint; give the folder of a checkpoint, or a file that "
             "`provenance fingerprint` wrote"
         )
-    found = read_document(said[KEY], adapter(Fingerprint, PARTS), SCHEMA, damaged)
-    wrong = _wrong(found) or _wrong_tensors(found, tensors)
+    fingerprint = read_document(metadata[KEY], adapter(Fingerprint, PARTS), SCHEMA, damaged)
+    wrong = _wrong(fingerprint) or _wrong_tensors(fingerprint, tensors)
     if wrong is not None:
         raise damaged(f"damaged: {wrong}")
-    return found
+    return fingerprint
 
 
-def _wrong(found: Fingerprint) -> str | None:
-    """What is said that cannot be, if anything is: the first of these."""
-    inputs = found.inputs
-    digests = (found.digest, found.weights_digest, inputs.digest, inputs.text_digest)
-    counts = (found.parameters, found.hidden, inputs.tokens, inputs.sequence_length, found.columns)
+def _wrong(fingerprint: Fingerprint) -> str | None:
+    """Say the first thing that the fingerprint claims and that cannot be; None where all can."""
+    inputs = fingerprint.inputs
+    digests = (fingerprint.digest, fingerprint.weights_digest, inputs.digest, inputs.text_digest)
+    counts = (
+        fingerprint.parameters,
+        fingerprint.hidden,
+        inputs.tokens,
+        inputs.sequence_length,
+        fingerprint.columns,
+    )
     random = inputs.kind == "random"
     checks = {
         f"a text is longer than {TEXT_LIMIT} characters, or has some that are not seen": all(
-            len(text) <= TEXT_LIMIT and text == visible(text) for text in _texts(found)
+            len(text) <= TEXT_LIMIT and text == visible(text)
+            for text in _texts(dataclasses.asdict(fingerprint))
         ),
         "a digest is no SHA-256": all(text is None or DIGEST.fullmatch(text) for text in digests),
         "a number of parameters, tokens or columns is none": all(
             1 <= count <= COUNT_LIMIT for count in counts
         ),
         "it has more tokens, or a larger sketch, than are compared": inputs.tokens <= TOKEN_LIMIT
-        and (found.sketch or 0) * inputs.tokens <= MATRIX_LIMIT,
-        "the sketch has more numbers than there are tokens": found.columns <= inputs.tokens,
+        and (fingerprint.sketch or 0) * inputs.tokens <= MATRIX_LIMIT,
+        "the sketch has more numbers than there are tokens": fingerprint.columns <= inputs.tokens,
         "the seed is none": 0 <= inputs.seed < 2**63,
         "random ids have no vocabulary": not random or 1 <= (inputs.vocabulary or 0) <= COUNT_LIMIT,
         "the text is not named": random or None not in {inputs.text, inputs.text_digest},
     }
     wrong = (what for what, holds in checks.items() if not holds)
-    return next(wrong, None) or _wrong_blocks(found)
+    return next(wrong, None) or _wrong_blocks(fingerprint)
 
 
-def _texts(found: Fingerprint) -> tuple[str, ...]:
-    """All that it has of texts that are shown, or may be."""
-    inputs = found.inputs
-    return (
-        *(found.source, found.digest, found.weights_digest, found.architecture, found.dtype),
-        *(found.created, found.conversion or "", inputs.digest, inputs.text or ""),
-        *(inputs.text_digest or "", inputs.note or "", *found.skipped, *found.skipped.values()),
-        *(*found.versions, *found.versions.values(), *found.serves),
-        *(mlp.label for mlps in found.mlps.values() for mlp in mlps),
-    )
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a document, the keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for inner in (*value, *value.values()) if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
-def _wrong_blocks(found: Fingerprint) -> str | None:
-    if not 1 <= found.blocks <= BLOCK_LIMIT:
-        return f"{found.blocks} is no number of blocks"
-    indices = {str(index) for index in range(found.blocks)}
-    if not found.mlps or not {*found.mlps, *found.skipped} <= indices:
+def _wrong_blocks(fingerprint: Fingerprint) -> str | None:
+    if not 1 <= fingerprint.blocks <= BLOCK_LIMIT:
+        return f"{fingerprint.blocks} is no number of blocks"
+    indices = {str(index) for index in range(fingerprint.blocks)}
+    if not fingerprint.mlps or not {*fingerprint.mlps, *fingerprint.skipped} <= indices:
         return "it has MLPs of blocks that there are not"
-    if sum(map(len, found.mlps.values())) > MLP_LIMIT or not all(found.mlps.values()):
+    if sum(map(len, fingerprint.mlps.values())) > MLP_LIMIT or not all(fingerprint.mlps.values()):
         return "a block has no MLP, or there are too many"
-    if not all(0 <= mlp.live <= mlp.units <= COUNT_LIMIT for _, _, mlp in found.places()):
+    if not all(0 <= mlp.live <= mlp.units <= COUNT_LIMIT for _, _, mlp in fingerprint.places()):
         return "an MLP has more live units than units"
     return None
 
 
-def _wrong_tensors(found: Fingerprint, tensors: tuple[StoredTensor, ...]) -> str | None:
-    held = {tensor.name: (tensor.dtype, tensor.shape) for tensor in tensors}
-    wanted = found.tensors()
-    if held == wanted:
+def _wrong_tensors(fingerprint: Fingerprint, tensors: tuple[StoredTensor, ...]) -> str | None:
+    stored = {tensor.name: (tensor.dtype, tensor.shape) for tensor in tensors}
+    wanted = fingerprint.tensors()
+    if stored == wanted:
         return None
-    name = min(n for n in held.keys() | wanted.keys() if held.get(n) != wanted.get(n))
+    name = min(n for n in stored.keys() | wanted.keys() if stored.get(n) != wanted.get(n))
     return f"its tensor {visible(name[:60])!r} is not the one that it says it has"

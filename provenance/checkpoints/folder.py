@@ -72,7 +72,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def contained(folder: Path, name: str) -> Path:
-    """Find the regular file `name` of `folder`, in itself or in its hub cache's ``blobs``.
+    """Find the regular file `name` in `folder`; a link may lead into the ``blobs`` of its hub cache.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The hub: repository ids, the local cache, and the download of one snapshot."""
+"""The Hugging Face hub: ids, the local cache, and the download of one snapshot."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def is_repo_id(text: str) -> bool:
 
 
 def is_revision(text: str) -> bool:
-    """Whether `text` can be a branch, tag or commit, and cannot lead out of the cache's folders."""
+    """Whether `text` can be a branch, tag or commit, and cannot lead out of the folders of the cache."""
     return _REVISION.fullmatch(text) is not None and ".." not in text
 
 
@@ -75,16 +75,16 @@ def fetch(
 ) -> tuple[Path, str]:
     """Bring a hub repository's configuration, weights and tokenizer to a local folder.
 
-    A full commit that is in the cache already is not asked for again. Where the hub cannot be
-    reached, the newest cached snapshot of the branch serves; the commit says which one that is. A
-    file of it that has lost its end, as in a crash of the machine, is downloaded again.
+    A full commit in the cache is not asked for again. If the hub cannot be reached, the newest cached
+    snapshot of the branch serves. A cached file that lost its end, as in a crash of the machine, is
+    downloaded again. Whether the files are sound is for `contents.inspect` to say.
 
     Parameters
     ----------
     spec : ModelSpec
         A spec with `repo`; without a `revision` the head of the default branch is taken.
     progress : callable, optional
-        Called, from several threads, with the bytes that are there and the bytes of all files.
+        Called from several threads with the bytes that have arrived and the bytes of all files.
     endpoint : str, optional
         The hub's address; None: the environment's ``HF_ENDPOINT``, else the public hub.
 
@@ -98,8 +98,8 @@ def fetch(
     Raises
     ------
     SourceError
-        The id or revision cannot be meant, the repository is absent, private, gated, disabled, or
-        has no safetensors; the hub refuses the token, limits the rate, or cannot be reached.
+        The id or revision is not valid; the repository is absent, private, gated or disabled, or has
+        nothing to load; the hub refuses the token, limits the rate, or cannot be reached.
 
     References
     ----------
@@ -136,9 +136,9 @@ def read_texts(
     Returns
     -------
     commit : str
-        What the spec means today, 40 hexadecimal digits.
+        The commit that the spec means today, 40 hexadecimal digits.
     files : dict
-        Those of ``names`` that the repository has, of up to ``limit`` bytes each.
+        Those of ``names`` that the repository has and that are no longer than ``limit`` bytes.
 
     Raises
     ------
@@ -152,19 +152,19 @@ def read_texts(
             f"{spec.source}: not a repository's id; write org/name, or org/name@revision"
         )
     commit, listed = _ask(spec, endpoint)
-    found = {}
+    files = {}
     for name in set(names) & set(listed):
         where = {"repo_id": spec.repo or "", "filename": name, "revision": commit}
         with _translated(spec):
             about = get_hf_file_metadata(hf_hub_url(**where, endpoint=endpoint), timeout=TIMEOUT)
             if (about.size or 0) <= limit:
                 path = hf_hub_download(**where, endpoint=endpoint, library_name="provenance")
-                found[name] = Path(path)
-    return commit, found
+                files[name] = Path(path)
+    return commit, files
 
 
 def _check(spec: ModelSpec, folder: Path) -> None:
-    """Compare what was downloaded with its checksum: large files are cached under their SHA-256."""
+    """Compare downloaded files with their checksums: large ones are cached under their SHA-256."""
     for file in folder.iterdir():
         blob = file.resolve()
         if _is_damaged(blob):
@@ -173,23 +173,23 @@ def _check(spec: ModelSpec, folder: Path) -> None:
 
 
 class _UnreachableError(SourceError):
-    """The hub did not answer, so that what is cached may serve instead."""
+    """The hub did not answer, so that the cache may serve instead."""
 
 
 def _torn(snapshot: Path) -> list[Path]:
-    """The files of a cache behind a snapshot's weights that are neither sound nor what the hub has."""
-    found = []
+    """Find the cached weights of a snapshot that are neither sound nor the bytes that the hub has."""
+    unsound = []
     for name in listing(snapshot):
         if name.endswith(".safetensors"):
             try:
                 stored_tensors(snapshot / name)
             except SourceError:
-                found.append((snapshot / name).resolve())
-    return [blob for blob in found if blob.is_file() and _is_damaged(blob)]
+                unsound.append((snapshot / name).resolve())
+    return [blob for blob in unsound if blob.is_file() and _is_damaged(blob)]
 
 
 def _is_damaged(blob: Path) -> bool:
-    """Whether a file of the cache has other bytes than its name says: large files have their SHA-256."""
+    """Whether a cached file has another SHA-256 than its name, which of a large file is its SHA-256."""
     return _SHA256.fullmatch(blob.name) is not None and file_sha256(blob) != blob.name
 
 

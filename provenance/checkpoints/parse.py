@@ -1,4 +1,4 @@
-"""What a person writes for a model, as a `ModelSpec`."""
+"""Read what a person types for a model, as a `ModelSpec`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMS = (
 
 
 def parse(text: str, recipes: Collection[str] = ()) -> ModelSpec:
-    """Find the model that a person means by `text` on a command line.
+    """Find the model that a person means by `text`.
 
     In this order: a URL, by its ``://``; the prefixes ``recipe:``, ``path:``, ``repo:`` and ``hf:``;
     a folder that exists; a recipe's name; what can only be a path; a hub id with an optional
@@ -37,12 +37,12 @@ def parse(text: str, recipes: Collection[str] = ()) -> ModelSpec:
     text : str
         What was typed.
     recipes : collection of str
-        The names of the recipes that there are.
+        The names of all recipes.
 
     Raises
     ------
     SourceError
-        The folder or recipe is not there, or the text has none of the three forms.
+        The folder or recipe is not there, or the text has none of these forms.
 
     Examples
     --------

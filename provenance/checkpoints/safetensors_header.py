@@ -1,7 +1,6 @@
 """The tensors in a safetensors file: found and hashed from its bytes, without torch or numpy.
 
-Two checkpoints are the same where their tensors are, however these are spread over files. A file is
-read in pieces of `CHUNK`, so that a tensor of any size takes no memory.
+A file is hashed in pieces of `CHUNK` bytes, so that a tensor of any size takes little memory.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ BITS = {
     "F64": 64,
     "C64": 64,
 }
-"""Bits an element of every type that the format has."""
+"""Bits of an element, for every type of the format."""
 
 PLAIN = frozenset({"F64", "F32", "F16", "BF16"})
 """Types whose numbers are the weights themselves, and not codes of them."""
@@ -98,12 +97,12 @@ def stored_tensors(file: Path) -> tuple[StoredTensor, ...]:
 
 
 def stored_header(file: Path) -> tuple[tuple[StoredTensor, ...], Mapping[str, str]]:
-    """As `stored_tensors`, with what the header says besides, each a text.
+    """As `stored_tensors`, with the texts of the header's metadata.
 
     Raises
     ------
     SourceError
-        As `stored_tensors`. What is said besides and is no text is left out.
+        As `stored_tensors`.
     """
     try:
         with file.open("rb") as opened:
@@ -133,19 +132,19 @@ def _read(opened: BinaryIO, file: Path) -> tuple[tuple[StoredTensor, ...], Mappi
     header = json.loads(opened.read(length).decode("utf-8"), object_pairs_hook=_without_repeats)
     if not isinstance(header, dict):
         raise _DamagedError("its header is no JSON object")
-    said = header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None)
     tensors = [_tensor(name, entry, length + 8, file) for name, entry in header.items()]
     tensors.sort(key=lambda tensor: (tensor.start, tensor.stop))
     _refuse_gaps(tensors, length + 8, size)
-    texts = said if isinstance(said, dict) else {}
+    texts = metadata if isinstance(metadata, dict) else {}
     return tuple(tensors), {key: text for key, text in texts.items() if isinstance(text, str)}
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
         raise _DamagedError("its header names a tensor twice")
-    return found
+    return entries
 
 
 def _tensor(name: str, entry: Any, origin: int, file: Path) -> StoredTensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from provenance.checkpoints.folder import INDEX
 from provenance.checkpoints.formats import UNWANTED, no_weights, read_weight_map, wanted
 from provenance.errors import SourceError
-from provenance.store.objects import BACKENDS, check_url, file_system, said
+from provenance.store.objects import BACKENDS, backend_message, check_url, file_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,53 +24,56 @@ _CHANGES = ("ETag", "etag", "md5Hash", "md5", "generation", "LastModified", "mti
 
 
 @dataclass(frozen=True)
-class Distant:
-    """Files at a URL that a checkpoint needs: name to path there, size, and what tells a change."""
+class RemoteFiles:
+    """The files at a URL that a checkpoint needs.
+
+    ``files`` has the name and the path of each, ``states`` its name, its size and what tells a change.
+    """
 
     url: str
     files: tuple[tuple[str, str], ...]
     states: tuple[tuple[str, int, str], ...]
 
 
-def look_up(spec: ModelSpec) -> Distant:
-    """Find which files at a URL are needed, without reading any but the index.
+def look_up(spec: ModelSpec) -> RemoteFiles:
+    """List the files at a URL that are needed, without reading any.
 
     Raises
     ------
     SourceError
-        The URL is of no kind that is read, its library is absent, nothing to load is there, or what
-        is there cannot be listed.
+        The URL has a protocol that is not read, its library is absent, nothing to load is there, or
+        the files cannot be listed.
     """
     url = spec.url or ""
     with _translated(url):
         opened, path = _file_system(url)
-        found = _listing(opened, path)
+        entries = _listing(opened, path)
         names = wanted(
-            list(found), allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
+            list(entries), allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
         )
         if names is None:
-            raise SourceError(f"{url} {no_weights(sorted(found))}")
-        chosen = [name for name in sorted(found) if _is_chosen(name, names)]
-        states = [(name, int(found[name]["size"] or 0), _state(found[name])) for name in chosen]
-    return Distant(url, tuple((name, found[name]["name"]) for name in chosen), tuple(states))
+            raise SourceError(f"{url} {no_weights(sorted(entries))}")
+        chosen = [name for name in sorted(entries) if _is_chosen(name, names)]
+        states = [(name, int(entries[name]["size"] or 0), _state(entries[name])) for name in chosen]
+    return RemoteFiles(url, tuple((name, entries[name]["name"]) for name in chosen), tuple(states))
 
 
 def download(
-    distant: Distant, folder: Path, progress: Callable[[int, int], None] | None = None
+    remote: RemoteFiles, folder: Path, progress: Callable[[int, int], None] | None = None
 ) -> None:
-    """Bring the files of a URL to a folder; of shards only those that the index lists.
+    """Download the files of a URL to a folder; of shards only those that the index lists.
 
     Raises
     ------
     SourceError
         A file cannot be read, or comes in another size than it was listed with.
     """
-    total, done = sum(size for _, size, _ in distant.states), 0
-    sizes = {name: size for name, size, _ in distant.states}
-    with _translated(distant.url):
-        opened, _ = _file_system(distant.url)
+    total, done = sum(size for _, size, _ in remote.states), 0
+    sizes = {name: size for name, size, _ in remote.states}
+    with _translated(remote.url):
+        opened, _ = _file_system(remote.url)
         # the index first, which says what else is needed
-        for name, path in sorted(distant.files, key=lambda file: file[0] != INDEX):
+        for name, path in sorted(remote.files, key=lambda file: file[0] != INDEX):
             if _is_needless(name, folder):
                 continue
             with opened.open(path, "rb") as source, (folder / name).open("wb") as target:
@@ -78,14 +81,14 @@ def download(
             done += sizes[name]
             if (folder / name).stat().st_size != sizes[name]:
                 raise SourceError(
-                    f"{distant.url}: {name} came in another size than it is listed with; try again"
+                    f"{remote.url}: {name} came in another size than it is listed with; try again"
                 )
             if progress is not None:
                 progress(done, total)
 
 
 def _is_needless(name: str, folder: Path) -> bool:
-    """Whether a file is a shard that the index, which is there by now, does not list."""
+    """Whether a file is a shard that the downloaded index does not list."""
     if not name.endswith(".safetensors") or not (folder / INDEX).is_file():
         return False
     return name not in read_weight_map(folder / INDEX).values()
@@ -131,4 +134,4 @@ def _translated(url: str) -> Iterator[None]:
         ) from error
     # every backend has exceptions of its own: no credentials, no route, no bucket
     except Exception as error:
-        raise SourceError(f"{url} cannot be read ({said(error)})") from error
+        raise SourceError(f"{url} cannot be read ({backend_message(error)})") from error

@@ -28,10 +28,10 @@ def ls(store: Path | str | None, as_json: bool) -> None:  # noqa: FBT001
     opened = Store(store)
     here, shared = opened.size(), opened.shared_size()
     if as_json:
-        found: dict[str, object] = {"store": opened.place, "kinds": _counted(here)}
+        report: dict[str, object] = {"store": opened.place, "kinds": _counted(here)}
         if opened.url is not None:
-            found |= {"folder": str(opened.root), "shared": _counted(shared)}
-        click.echo(json.dumps(found))
+            report |= {"folder": str(opened.root), "shared": _counted(shared)}
+        click.echo(json.dumps(report))
         return
     if opened.url is not None:
         click.echo(opened.url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +28,24 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         click.echo(json.dumps({"suites": checked}))
     else:
-        for found in checked:
-            for problem in found["problems"]:
-                click.echo("{path}:{line}:{column}: {message}".format(**found, **problem), err=True)
-            if not found["problems"]:
-                claims, models = _count(found["claims"], "claim"), _count(found["models"], "model")
-                click.echo(f"{found['path']}: {claims} on {models}")
-    if any(found["problems"] for found in checked):
+        for file in checked:
+            for problem in file["problems"]:
+                click.echo("{path}:{line}:{column}: {message}".format(**file, **problem), err=True)
+            if not file["problems"]:
+                claims, models = _count(file["claims"], "claim"), _count(file["models"], "model")
+                click.echo(f"{file['path']}: {claims} on {models}")
+    if any(file["problems"] for file in checked):
         sys.exit(2)
 
 
 def _checked(path: Path) -> dict[str, Any]:
+    claims, models, problems = 0, 0, []
     try:
-        found = provenance.load_suite(path)
+        loaded = provenance.load_suite(path)
+        claims, models = len(loaded.claims), len(loaded.models)
     except provenance.SuiteError as error:
-        problems = [
-            {"line": problem.line, "column": problem.column, "message": problem.message}
-            for problem in error.problems
-        ]
-        return {"path": str(path), "claims": 0, "models": 0, "problems": problems}
-    return {
-        "path": str(path),
-        "claims": len(found.claims),
-        "models": len(found.models),
-        "problems": [],
-    }
+        problems = [asdict(problem) for problem in error.problems]
+    return {"path": str(path), "claims": claims, "models": models, "problems": problems}
 
 
 def _count(number: int, noun: str) -> str:
@@ -61,7 +55,7 @@ def _count(number: int, noun: str) -> str:
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of suites, for editors."""
-    from provenance.suite.read import json_schema
+    from provenance.suite.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
 

@@ -1,8 +1,9 @@
-"""Makes plain checkpoints of what is none: adapters, GGUF, quantized and pickled weights.
+"""From adapters, GGUF, quantized and pickled weights to plain checkpoints.
 
-Each function writes a folder that `checkpoints.checkpoint.open_folder` takes: a configuration, safetensors
-of floating-point numbers, and the tokenizer. Everything after works on those alone, so that statistics
-of activations and of weights see the same numbers.
+* In: `checkpoints.formats.Contents` of a format that is not plain.
+* Out: a folder that `checkpoints.contents.inspect` finds plain: a configuration, safetensors of
+  floating-point numbers, and the tokenizer. Statistics of activations and of weights both use it.
+* Open `adapter`, `gguf`, `pickled` or `quantized`: one format each.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONVERSION_VERSION = 1
-"""Raised whenever the same files would make other weights."""
+"""Increased whenever the same files would give other weights."""
 
 
 def need(module: str, name: str, what: str) -> None:
-    """Say what to install where an optional library is absent.
+    """Require an optional library, or say what to install.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def translated(source: str, what: str) -> Iterator[None]:
         raise DeviceError(
             f"{source}: {what} does not fit into memory; give a smaller dtype"
         ) from None
-    # readers of a dozen formats raise whatever a wrong file leads them to
+    # readers of foreign formats raise anything on a damaged file
     except Exception as error:
         raise SourceError(
             f"{source}: {what} failed ({type(error).__name__}: {one_line(error)})"

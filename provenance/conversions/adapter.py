@@ -37,9 +37,9 @@ def merge_adapter(
     base : Checkpoint
         The model that the adapter was trained on.
     folder : Path
-        Where to.
+        The empty folder to write.
     source : str
-        What to call the adapter in messages.
+        The name of the adapter in messages.
     dtype : str, optional
         The type of the result; None: the one that most of the base's weights have.
 

@@ -85,7 +85,7 @@ def _load(file: Path) -> Any:
         ) from None
     except MemoryError:
         raise
-    # the reader runs what it reads on a stack, and raises whatever torn bytes lead it to
+    # the reader raises anything on torn bytes
     except Exception as error:
         raise _torn(file, error) from error
 
@@ -96,19 +96,19 @@ def _torn(file: Path, error: Exception) -> SourceError:
     )
 
 
-def _tensors(found: Any, file: Path) -> Mapping[str, Tensor]:
+def _tensors(content: Any, file: Path) -> Mapping[str, Tensor]:
     import torch
 
-    if not isinstance(found, dict) or not found:
+    if not isinstance(content, dict) or not content:
         raise SourceError(f"{file} holds no tensors by name; save the model's state_dict")
-    for name, tensor in found.items():
+    for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise SourceError(
                 f"{file}: {str(name)[:100]!r} is no tensor; save the state_dict alone"
             )
         if tensor.layout != torch.strided or tensor.is_meta or _is_expanded(tensor):
             raise SourceError(f"{file}: {name[:100]!r} claims more than the file has of it")
-    return found
+    return content
 
 
 def _is_expanded(tensor: Tensor) -> bool:

@@ -27,7 +27,7 @@ EXTRAS = {
 }
 """The extra that brings the reader of a method of quantization; transformers reads the others itself."""
 MODULES = {"compressed-tensors": "compressed_tensors"}
-"""Modules that are called otherwise than their distribution."""
+"""Modules whose name is not that of their distribution."""
 
 
 def dequantize(original: Checkpoint, method: str, folder: Path, device: str) -> None:
@@ -36,18 +36,19 @@ def dequantize(original: Checkpoint, method: str, folder: Path, device: str) -> 
     Parameters
     ----------
     original : Checkpoint
-        Whose configuration has a ``quantization_config``.
+        The quantized checkpoint; its configuration has a ``quantization_config``.
     method : str
         Its ``quant_method``.
     folder : Path
-        Where to.
+        The empty folder to write.
     device : str
-        Where to load it: some methods have code for GPUs only.
+        Device to load the model on: some methods have code for GPUs only.
 
     Raises
     ------
     SourceError
-        The method is unknown, its library is absent, tensors are missing, or weights cannot be had back.
+        The method is unknown, its library is absent, tensors are missing, or a weight cannot be
+        dequantized.
     """
     kind = _known(original, method)
     if method in EXTRAS:
@@ -123,12 +124,12 @@ def _fill(plain: Any, loaded: Any, source: str) -> None:
     filled = {}
     for name, wanted in plain.state_dict().items():
         module, _, parameter = name.rpartition(".")
-        found = stored.get(name)
-        if found is None or not _is_plain(found) or found.shape != wanted.shape:
-            found = _read_back(loaded.get_submodule(module), parameter, wanted, dtype)
-        if found is None:
+        weight = stored.get(name)
+        if weight is None or not _is_plain(weight) or weight.shape != wanted.shape:
+            weight = _read_back(loaded.get_submodule(module), parameter, wanted, dtype)
+        if weight is None:
             raise SourceError(f"{source}: its quantized weight {name} cannot be had back")
-        filled[name] = found.detach().to("cpu", dtype)
+        filled[name] = weight.detach().to("cpu", dtype)
     plain.load_state_dict(filled, assign=True)
     plain.tie_weights()
 
@@ -150,8 +151,8 @@ def _read_back(
     with torch.inference_mode():
         nothing = module(torch.zeros(1, inputs, dtype=dtype, device=place))
         answers = module(torch.eye(inputs, dtype=dtype, device=place)) - nothing
-    found: torch.Tensor = answers.T.contiguous()
-    return found if found.shape == (outputs, inputs) else None
+    weight: torch.Tensor = answers.T.contiguous()
+    return weight if weight.shape == (outputs, inputs) else None
 
 
 def _tensors(module: nn.Module) -> Mapping[str, torch.Tensor]:

@@ -1,6 +1,6 @@
 """What was computed, kept by the digest of what it was computed from.
 
-* In: a key (a digest of weights, inputs and code version) and how to make its entry.
+* In: a key, such as digests of weights and inputs and a code version, and a function that builds the entry.
 * Out: the entry's folder, made once however many processes ask.
-* Open `store` first, then `entry`. `shared` keeps entries at a URL as well.
+* Open `store` first, then `entry` and `files`. `shared` keeps entries at a URL as well.
 """

@@ -26,7 +26,7 @@ _SCHEMA = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _Signature: TypeAlias = tuple[int, int, int, int]
 
-# Folders whose files were hashed in this process, by what the file system said of each file then.
+# The states of all files of a folder when this process last hashed them.
 _verified: dict[Path, dict[str, _Signature]] = {}
 
 
@@ -88,12 +88,12 @@ def digest_of(fields: Mapping[str, JSON]) -> str:
 
 
 def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Signature]:
-    """Write the manifest of a folder that was just filled, and see all of it on to the disk.
+    """Make the manifest of a folder that was just filled, and flush all of it to the disk.
 
     Returns
     -------
     dict
-        What `remember` needs once the folder is in its place.
+        The state of every file, for `remember` once the folder is in its place.
 
     Raises
     ------
@@ -102,10 +102,10 @@ def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Sign
     """
     restrict_to_owner(folder)
     try:
-        found = dict(_walk(folder))
+        files = dict(_walk(folder))
     except TornError as error:
         raise StoreError(f"cannot store {kind}: {error}; store plain files only") from None
-    if MANIFEST in found:
+    if MANIFEST in files:
         raise StoreError(
             f"cannot store {kind}: {MANIFEST} is the store's own; name yours otherwise"
         )
@@ -115,33 +115,33 @@ def seal(folder: Path, kind: str, fields: Mapping[str, JSON]) -> dict[str, _Sign
         "fields": dict(fields),
         "files": {
             name: {"size": status.st_size, "sha256": file_sha256(folder / name)}
-            for name, status in sorted(found.items())
+            for name, status in sorted(files.items())
         },
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    return close(folder, text.encode())
+    return write_manifest(folder, text.encode())
 
 
-def close(folder: Path, manifest: bytes) -> dict[str, _Signature]:
-    """Write a manifest that is known to be right, see all on to the disk, and return what `seal` does."""
-    found = dict(_walk(folder))
+def write_manifest(folder: Path, manifest: bytes) -> dict[str, _Signature]:
+    """Write the manifest of a folder and flush all of it to the disk; return what `seal` returns."""
+    files = dict(_walk(folder))
     with open(folder / MANIFEST, "xb", opener=for_owner) as file:
         file.write(manifest)
-    for name in (*found, MANIFEST):
+    for name in (*files, MANIFEST):
         sync(folder / name)
     for subfolder, _, _ in os.walk(folder):
         sync(Path(subfolder))
-    return {name: _signature(status) for name, status in found.items()}
+    return {name: _signature(status) for name, status in files.items()}
 
 
 def remember(folder: Path, signatures: dict[str, _Signature]) -> None:
-    """Let `verify` take a folder's bytes as read while the file system knows of no change."""
+    """Spare `verify` from reading a folder's files again while their states are these."""
     _verified[folder] = signatures
 
 
 def verify(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry:
-    """Return the entry in `folder`, proven to be what was asked and what was written, to the byte.
+    """Return the entry in `folder`, proven to be that of the key and whole to the byte.
 
     Raises
     ------
@@ -152,17 +152,16 @@ def verify(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry:
     """
     if not stat.S_ISDIR(folder.lstat().st_mode):
         raise TornError(f"{folder} is not a folder")
-    # Names come from the folder and are compared with the manifest's, which are never opened: a
-    # manifest cannot lead outside.
-    found = dict(_walk(folder))
-    if found.pop(MANIFEST, None) is None:
+    # Only names that the folder has are opened, so that a manifest cannot lead outside.
+    there = dict(_walk(folder))
+    if there.pop(MANIFEST, None) is None:
         raise TornError("no manifest")
-    files = files_of((folder / MANIFEST).read_bytes(), kind, fields)
-    if {name: status.st_size for name, status in found.items()} != {
+    files = manifest_files((folder / MANIFEST).read_bytes(), kind, fields)
+    if {name: status.st_size for name, status in there.items()} != {
         name: file["size"] for name, file in files.items()
     }:
         raise TornError("files are missing, foreign or of another size")
-    signatures = {name: _signature(status) for name, status in found.items()}
+    signatures = {name: _signature(status) for name, status in there.items()}
     if _verified.get(folder) != signatures:
         for name, file in files.items():
             if file_sha256(folder / name) != file["sha256"]:
@@ -171,8 +170,8 @@ def verify(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry:
     return Entry(folder, dict(fields), frozenset(files))
 
 
-def verified(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry | None:
-    """Return the entry in `folder` as just used, or None if there is none that can be trusted."""
+def trusted_entry(folder: Path, kind: str, fields: Mapping[str, JSON]) -> Entry | None:
+    """Return the entry in `folder` and mark it as used; None if there is none that can be trusted."""
     try:
         entry = verify(folder, kind, fields)
     except (TornError, FileNotFoundError):
@@ -200,13 +199,13 @@ def _signature(status: os.stat_result) -> _Signature:
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def files_of(text: bytes, kind: str, fields: Mapping[str, JSON]) -> dict[str, dict[str, Any]]:
-    """Return the files of a manifest: their sizes and digests by name, which may still be anything.
+def manifest_files(text: bytes, kind: str, fields: Mapping[str, JSON]) -> dict[str, dict[str, Any]]:
+    """Return the size and digest of every file of a manifest; the names are not checked.
 
     Raises
     ------
     TornError
-        If it is malformed, or not the manifest of what was asked.
+        If the manifest is malformed, or of another key.
     """
     try:
         manifest = json.loads(text.decode())
@@ -239,7 +238,7 @@ def _is_file_record(record: object) -> bool:
 
 
 def last_used(folder: Path) -> float:
-    """When an entry was last read or made, in seconds since the epoch; 0 if nobody knows."""
+    """When an entry was last read or made, in seconds since the epoch; 0 if that is unknown."""
     for path in (folder / MANIFEST, folder):
         with suppress(OSError):
             return path.lstat().st_mtime
@@ -247,5 +246,5 @@ def last_used(folder: Path) -> float:
 
 
 def lock_name(folder: Path) -> str:
-    """What the lock of an entry is called."""
+    """Name the lock of the entry in `folder`."""
     return f"{folder.parent.parent.name}-{folder.name}"

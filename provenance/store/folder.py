@@ -1,4 +1,4 @@
-"""The folder of a store on this machine: where entries stand, who holds their locks, what the dead left."""
+"""The folder of a store on this machine: entries, their locks, and what killed processes left."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-class Shelf:
+class StoreFolder:
     """One folder, and one version's layout in it.
 
     Parameters
     ----------
     root : pathlib.Path
-        The folder; made when something is first stored, for its owner's eyes alone.
+        The folder; made at the first write, for its owner alone.
     version : str
         The name of the layout.
     variable : str
-        The environment variable by which a user has the folder elsewhere.
+        The environment variable that moves the folder elsewhere.
     """
 
     def __init__(self, root: Path, version: str, variable: str) -> None:
@@ -40,7 +40,7 @@ class Shelf:
         self._variable = variable
 
     def place(self, kind: str, digest: str) -> Path:
-        """Where an entry stands, or would."""
+        """Return the folder of an entry, whether or not it is there."""
         return self.base / kind / digest[:2] / digest
 
     def entries(self, kinds: Iterable[str]) -> list[Path]:
@@ -48,35 +48,35 @@ class Shelf:
         return [folder for kind in kinds for folder in (self.base / kind).glob("??/*")]
 
     def aside(self, folder: Path) -> Path:
-        """Make an empty folder beside all entries, for whoever holds the lock of this one."""
+        """Make an empty temporary folder for the holder of an entry's lock."""
         make_folder(self._tmp)
         return Path(tempfile.mkdtemp(prefix=f"{lock_name(folder)}.", dir=self._tmp))
 
     def put(self, aside: Path, folder: Path) -> None:
-        """Rename a complete entry into its place, which is empty; its lock is held."""
+        """Rename a complete entry into its empty place. The caller holds its lock."""
         make_folder(folder.parent)
         aside.rename(folder)
         sync(folder.parent)
 
     def discard(self, folder: Path) -> None:
-        """Remove whatever stands in an entry's place, in one step for those who look; lock held."""
+        """Remove an entry, in one step for its readers. The caller holds its lock."""
         aside = self.aside(folder) / folder.name
         folder.rename(aside)
         remove(aside.parent)
 
-    def sweep(self, held: str | None = None) -> None:
-        """Remove what killed processes left."""
-        for leftover in self.abandoned(held):
+    def sweep(self, lock: str | None = None) -> None:
+        """Remove what killed processes left; ``lock`` is one that the caller holds."""
+        for leftover in self.abandoned(lock):
             remove(leftover)
 
-    def abandoned(self, held: str | None = None) -> Iterator[Path]:
-        """Temporary folders whose lock nobody holds, each while it is held here.
+    def abandoned(self, lock: str | None = None) -> Iterator[Path]:
+        """Yield every temporary folder that no other process works in, with its lock held.
 
-        Those of the lock that the caller holds are nobody's either.
+        ``lock`` is one that the caller holds already.
         """
         for leftover in list(self._tmp.iterdir()) if self._tmp.is_dir() else []:
             name = leftover.name.partition(".")[0]
-            if name == held:
+            if name == lock:
                 yield leftover
                 continue
             with suppress(Timeout), self.lock(name):
@@ -84,14 +84,14 @@ class Shelf:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold a lock that is free now, or raise Timeout."""
+        """Hold a lock if it is free, else raise Timeout."""
         self._prepare()
         with self._lock_file(name).acquire(blocking=False):
             yield
 
     @contextmanager
-    def held(self, folder: Path, on_wait: Callable[[], None] | None) -> Iterator[None]:
-        """Hold the lock of an entry, however long it takes to get it."""
+    def locked(self, folder: Path, on_wait: Callable[[], None] | None) -> Iterator[None]:
+        """Hold the lock of an entry, and wait for it as long as needed."""
         lock = self._acquired(folder, on_wait)
         try:
             yield
@@ -152,7 +152,7 @@ class Shelf:
 
     @contextmanager
     def roomy(self) -> Iterator[None]:
-        """Let through what a build raises, unless it is that the disk is full."""
+        """Turn a full disk during a build into one line; other errors pass."""
         try:
             yield
         except ProvenanceError:
@@ -164,20 +164,17 @@ class Shelf:
 
     @contextmanager
     def usable(self) -> Iterator[None]:
-        """Turn what the file system refuses into one line that says what to do."""
+        """Turn an error of the file system into one line that says what to do."""
         try:
             yield
-        except Timeout:  # an OSError that is ours to handle
+        except Timeout:  # an OSError that the caller handles
             raise
         except OSError as error:
             raise self._unusable(error) from error
 
     def _unusable(self, error: Exception) -> StoreError:
-        what, where, advice = (
-            str(error),
-            "",
-            f"make it writable, or set {self._variable} to a folder that is",
-        )
+        what, where = str(error), ""
+        advice = f"make it writable, or set {self._variable} to a folder that is"
         if isinstance(error, OSError):
             what, where = error.strerror or what, f" ({error.filename})" if error.filename else ""
         if is_disk_full(error):

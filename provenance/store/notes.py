@@ -1,6 +1,6 @@
-"""Notes beside the entries of a store: small texts that all who share it see, each replaced as a whole.
+"""Notes beside the entries of a store: small texts that every user of it sees, each replaced as a whole.
 
-An entry never changes; a note says how things stand, such as which parts of a plan have ended.
+An entry never changes; a note is the present state of something, such as a cluster's progress.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ NOTE_BYTES = 2**20
 
 
 class Notes(Protocol):
-    """Notes, wherever they are."""
+    """Notes in a folder or at a URL."""
 
     def write(self, name: str, text: str) -> None:
-        """Note a text, in the place of what was noted under this name.
+        """Write a note, and replace the one of this name.
 
         Parameters
         ----------
         name : str
             Words of small letters, digits and ``._-``, with slashes between them.
         text : str
-            What whoever reads then sees, or what was there before: never half of it.
+            Readers see all of it, or all of the former text.
         """
 
     def read(self, name: str) -> str | None:
-        """Return what was noted, or None."""
+        """Return the text of a note, or None."""
 
     def names(self, prefix: str) -> list[str]:
         """Return the names below ``prefix/``, sorted."""
@@ -54,9 +54,9 @@ class FolderNotes:
     Parameters
     ----------
     folder : pathlib.Path
-        Made when something is first noted, for its owner's eyes alone.
+        Made with the first note, for its owner alone.
     usable : callable
-        A context manager that turns what the file system refuses into an error for people.
+        A context manager that turns an error of the file system into a StoreError.
     """
 
     def __init__(self, folder: Path, usable: Callable[[], AbstractContextManager[None]]) -> None:
@@ -64,13 +64,13 @@ class FolderNotes:
         self._usable = usable
 
     def write(self, name: str, text: str) -> None:
-        """Note a text; see `Notes`."""
+        """Write a note; see `Notes`."""
         path = self._path(name)
         with self._usable():
             write_whole(path, text)
 
     def read(self, name: str) -> str | None:
-        """Return what was noted, or None."""
+        """Return the text of a note, or None."""
         with self._usable(), suppress(FileNotFoundError):
             return self._path(name).read_text(encoding="utf-8")
         return None
@@ -79,9 +79,9 @@ class FolderNotes:
         """Return the names below ``prefix/``, sorted."""
         below = self._path(prefix)
         with self._usable():
-            found = [path for path in below.glob("**/*") if path.is_file()]
-        names = sorted(path.relative_to(self._folder).as_posix() for path in found)
-        return [name for name in names if _NAME.fullmatch(name)]  # not those of unfinished writing
+            files = [path for path in below.glob("**/*") if path.is_file()]
+        names = sorted(path.relative_to(self._folder).as_posix() for path in files)
+        return [name for name in names if _NAME.fullmatch(name)]  # not temporary files
 
     def remove(self, name: str) -> None:
         """Remove a note, if there is one."""
@@ -92,15 +92,15 @@ class FolderNotes:
         return self._folder / _checked(name)
 
 
-class DistantNotes:
+class SharedNotes:
     """The notes at a URL, each put at once.
 
     Parameters
     ----------
     objects : Objects
-        What is at the URL.
+        The objects at the URL.
     prefix : str
-        Below what they are there.
+        The prefix of the names of their objects.
     """
 
     def __init__(self, objects: Objects, prefix: str) -> None:
@@ -108,12 +108,12 @@ class DistantNotes:
         self._prefix = prefix
 
     def write(self, name: str, text: str) -> None:
-        """Note a text; see `Notes`.
+        """Write a note; see `Notes`.
 
         Raises
         ------
         StoreError
-            If it is longer than any machine would read, or the URL cannot be written.
+            If the text has more than `NOTE_BYTES`, or the URL cannot be written.
         """
         data = text.encode()
         if len(data) > NOTE_BYTES:
@@ -121,18 +121,18 @@ class DistantNotes:
         self._objects.write(self._at(name), data)
 
     def read(self, name: str) -> str | None:
-        """Return what was noted, or None.
+        """Return the text of a note, or None.
 
         Raises
         ------
         StoreError
-            If what is there is no note, or the URL cannot be read.
+            If the object is no note, or the URL cannot be read.
         """
-        found = self._objects.read(self._at(name), NOTE_BYTES)
-        if found is None:
+        data = self._objects.read(self._at(name), NOTE_BYTES)
+        if data is None:
             return None
-        text = found.decode(errors="replace")
-        if len(found) > NOTE_BYTES or text.encode() != found:
+        text = data.decode(errors="replace")
+        if len(data) > NOTE_BYTES or text.encode() != data:
             raise StoreError(f"{self._objects.url}/{self._at(name)} is no note; remove it")
         return text
 

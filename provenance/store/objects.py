@@ -1,4 +1,4 @@
-"""Files at a URL, through fsspec: what can be opened and put there, and what goes wrong in one line."""
+"""Objects at a URL, read and put through fsspec; every error is one line."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ BACKENDS = {
     "sftp": None,
     "webhdfs": None,
 }
-"""Protocols, and the extra of ours that brings their library. Others can run commands, or chain."""
+"""Allowed protocols, and the extra that installs their library. Others can run commands, or chain."""
 
 WHOLE = ("abfs", "abfss", "az", "file", "gcs", "gs", "memory", "s3", "s3a")
-"""Protocols by which an object is there as a whole or not at all, as a store needs it."""
+"""Protocols whose puts are atomic, as a store needs."""
 
 CHUNK = 2**23
 PAUSE = 0.5
@@ -46,7 +46,7 @@ _USER = re.compile(r"://[^/\s@]*@")
 
 
 def check_url(url: str, known: Collection[str], what: str, error: type[ProvenanceError]) -> None:
-    """Look whether a URL may be opened, without opening it.
+    """Refuse a URL that may not be opened, without opening it.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def check_url(url: str, known: Collection[str], what: str, error: type[Provenanc
     known : collection of str
         The protocols that may be used.
     what : str
-        What is said of the others, such as "is of no kind that is read".
+        What is wrong with other protocols, such as "is of no kind that is read".
     error : type
-        What is raised: one line, with nothing in it that may be a secret.
+        The class to raise: one line, without anything that may be a secret.
     """
     parts = urlsplit(url)
     if "::" in url or parts.scheme not in known:
@@ -72,11 +72,11 @@ def check_url(url: str, known: Collection[str], what: str, error: type[Provenanc
 
 
 def file_system(url: str, error: type[ProvenanceError]) -> tuple[Any, str]:
-    """A URL's file system, and the path there; the URL has been checked."""
+    """Open the file system of a checked URL; return it with the path there."""
     import fsspec
 
     try:
-        # no instance that was made before: its listing may be old
+        # a new instance, since the listing of a former one may be old
         opened, path = fsspec.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
     except ImportError as problem:
         name = BACKENDS[urlsplit(url).scheme]
@@ -85,8 +85,8 @@ def file_system(url: str, error: type[ProvenanceError]) -> tuple[Any, str]:
     return opened, str(path)
 
 
-def said(problem: Exception) -> str:
-    """What an error of a backend says, in one line and without what may be a password in a URL."""
+def backend_message(problem: Exception) -> str:
+    """Say what an error of a backend says, in one line and without a password of a URL."""
     return f"{type(problem).__name__}: {_USER.sub('://', one_line(problem))}"
 
 
@@ -105,8 +105,8 @@ class Objects:
 
     Notes
     -----
-    Nothing is opened before it is used, and then once in each process. Whatever is refused by whoever
-    serves the objects is a StoreError of one line.
+    The file system is opened at the first use, once in each process. Every refusal of the service is a
+    StoreError of one line.
     """
 
     def __init__(self, url: str) -> None:
@@ -119,15 +119,15 @@ class Objects:
         self._opened: tuple[int, Any, str] | None = None
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return an object, of a greater one the first ``limit + 1`` bytes; None where there is none."""
+        """Return the first ``limit + 1`` bytes of an object; None where there is none."""
         opened, path = self._at(name)
         with self._translated(), suppress(FileNotFoundError), opened.open(path, "rb") as file:
-            found: bytes = file.read(limit + 1)
-            return found
+            data: bytes = file.read(limit + 1)
+            return data
         return None
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """Yield an object piece by piece; nothing where there is none."""
+        """Yield the pieces of an object; none where there is no object."""
         opened, path = self._at(name)
         with self._translated():
             try:
@@ -143,7 +143,7 @@ class Objects:
                 yield chunk
 
     def put(self, name: str, source: Path) -> None:
-        """Put a file, in the place of what is there."""
+        """Put a file, and replace what is there."""
         opened, path = self._at(name)
         with self._translated():
             if self._is_folder:
@@ -152,7 +152,7 @@ class Objects:
                 opened.put_file(str(source), path)
 
     def write(self, name: str, data: bytes) -> None:
-        """Put bytes, in the place of what is there."""
+        """Put bytes, and replace what is there."""
         opened, path = self._at(name)
         with self._translated():
             if self._is_folder:
@@ -161,7 +161,7 @@ class Objects:
                 opened.pipe_file(path, data)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Put bytes unless something is there; returns whether they were put."""
+        """Put bytes unless something is there; return whether they were put."""
         opened, path = self._at(name)
         with self._translated():
             try:
@@ -171,7 +171,7 @@ class Objects:
             except (FileNotFoundError, PermissionError):
                 raise
             except Exception:  # noqa: BLE001 - every backend has exceptions of its own
-                # of two at once S3 answers one with a conflict, and others do not say what failed
+                # if two put at once, S3 answers one with a conflict; others do not say what failed
                 time.sleep(PAUSE)
                 if opened.exists(path):
                     return False
@@ -189,11 +189,11 @@ class Objects:
         opened, path = self._at(prefix)
         with self._translated():
             try:
-                found = opened.find(path, detail=True)
+                listed = opened.find(path, detail=True)
             except FileNotFoundError:
                 return {}
         below = path.strip("/") + "/"
-        named = {name.strip("/"): int(info["size"] or 0) for name, info in found.items()}
+        named = {name.strip("/"): int(info["size"] or 0) for name, info in listed.items()}
         return {
             name.removeprefix(below): size for name, size in named.items() if name.startswith(below)
         }
@@ -209,7 +209,7 @@ class Objects:
         return self.url.startswith("file:")
 
     def _at(self, name: str) -> tuple[Any, str]:
-        """The file system, opened by this process, and an object's path there."""
+        """Return the file system, opened by this process, and the path of an object there."""
         if self._opened is None or self._opened[0] != os.getpid():
             with self._translated():
                 self._opened = (os.getpid(), *file_system(self.url, StoreError))
@@ -234,6 +234,6 @@ class Objects:
         # every backend has exceptions of its own: no credentials, no route, no answer
         except Exception as error:
             raise StoreError(
-                f"cannot use the store {self.url} ({said(error)}); check the network, and the credentials "
-                "and the endpoint in the environment"
+                f"cannot use the store {self.url} ({backend_message(error)}); check the network, and "
+                "the credentials and the endpoint in the environment"
             ) from error

@@ -1,13 +1,13 @@
 """The part of a store that machines share: entries at a URL, each complete before it can be found.
 
-The files of an entry are put first, under their SHA-256, and its manifest last: who finds a manifest
-finds what it tells of, also where two machines put the same entry at once. The URL is a stranger's: what
-comes from it is checked before it is written, and is never more than its manifest says::
+The files of an entry are put first, under their SHA-256, and its manifest last. So whoever finds a manifest
+finds its files, even if two machines put the same entry at once. The URL is not trusted: every file is
+checked before it is used, and none is larger than its manifest says::
 
-    <url>/v1/store.json                                        put by whoever comes first
+    <url>/v1/store.json                                        put by the first machine
     <url>/v1/<kind>/<digest[:2]>/<digest>/<SHA-256 of a file>  files
     <url>/v1/<kind>/<digest[:2]>/<digest>/manifest.json        the manifest of the entry, as it was made
-    <url>/v1/notes/<name>                                      how things stand
+    <url>/v1/notes/<name>                                      see `provenance.store.notes`
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from provenance.store.entry import (
     JSON,
     MANIFEST,
     TornError,
-    close,
     digest_of,
-    files_of,
+    manifest_files,
+    write_manifest,
 )
 from provenance.store.files import for_owner, make_folder
 
@@ -44,7 +44,7 @@ _MARK = "store.json"
 _NAME = re.compile(r"[^/\\:]{1,200}(/[^/\\:]{1,200}){0,15}")
 
 
-class Distant:
+class SharedEntries:
     """Entries at a URL.
 
     Parameters
@@ -61,7 +61,7 @@ class Distant:
         self._seen = False
 
     def manifest(self, kind: str, digest: str) -> bytes | None:
-        """Return the manifest of an entry, or what is in its place; None where there is none."""
+        """Return the bytes of an entry's manifest, whatever they are; None where there is none."""
         self._look()
         return self._objects.read(f"{self._place(kind, digest)}/{MANIFEST}", MANIFEST_BYTES)
 
@@ -73,12 +73,12 @@ class Distant:
         Returns
         -------
         dict or None
-            What `_entries.remember` needs; None where there is no such entry.
+            The state of every file, for `entry.remember`; None where there is no such entry.
 
         Raises
         ------
         TornError
-            If what is there is not that entry, whole and to the byte.
+            If the objects there are not that entry, whole to the byte.
         OSError
             If the folder cannot hold it.
         StoreError
@@ -88,7 +88,7 @@ class Distant:
         text = self.manifest(kind, digest)
         if text is None:
             return None
-        files = checked(text, kind, fields)
+        files = shareable_files(text, kind, fields)
         there = self._objects.sizes(self._place(kind, digest))
         if any(there.get(file["sha256"]) != file["size"] for file in files.values()):
             raise TornError("files are missing, or of another size")
@@ -98,7 +98,7 @@ class Distant:
             path = folder.joinpath(*name.split("/"))
             make_folder(path.parent)
             self._bring(f"{self._place(kind, digest)}/{file['sha256']}", file, path)
-        return close(folder, text)
+        return write_manifest(folder, text)
 
     def _bring(self, name: str, file: Mapping[str, Any], path: Path) -> None:
         digest, size = sha256(), 0
@@ -112,7 +112,7 @@ class Distant:
         if (size, digest.hexdigest()) != (file["size"], file["sha256"]):
             raise TornError(f"{name} has other bytes than its manifest says")
 
-    def put(self, kind: str, fields: Mapping[str, JSON], folder: Path, *, anew: bool) -> bool:
+    def put(self, kind: str, fields: Mapping[str, JSON], folder: Path, *, replace: bool) -> bool:
         """Put an entry there, its manifest last.
 
         Parameters
@@ -121,44 +121,44 @@ class Distant:
             Its key.
         folder : pathlib.Path
             The entry, which has been verified.
-        anew : bool
-            Whether to put it in the place of what is there, and not only where nothing is.
+        replace : bool
+            Whether to replace what is there; else nothing that is there is touched.
 
         Returns
         -------
         bool
-            Whether it was; False where another machine was first.
+            Whether it was put; False where another machine was first.
         """
         digest = digest_of(fields)
         place = self._place(kind, digest)
         text = (folder / MANIFEST).read_bytes()
         try:
-            files = checked(text, kind, fields)
+            files = shareable_files(text, kind, fields)
         except TornError as error:
             raise StoreError(f"cannot share {folder}: {error}") from None
         self._look()
         # what a killed process has put need not be put again
-        there = {} if anew else self._objects.sizes(place)
+        there = {} if replace else self._objects.sizes(place)
         for name, file in files.items():
             if there.get(file["sha256"]) != file["size"]:
                 self._objects.put(f"{place}/{file['sha256']}", folder / name)
-        if not anew:
+        if not replace:
             return self._objects.create(f"{place}/{MANIFEST}", text)
         self._objects.write(f"{place}/{MANIFEST}", text)
         return True
 
     def size(self, kinds: Iterable[str]) -> dict[str, tuple[int, int]]:
-        """Return the number of entries and the bytes of all objects, by kind, by listing them."""
+        """List all objects; return the number of entries and the bytes, by kind."""
         sizes = {}
         for kind in kinds:
-            found = self._objects.sizes(f"{self._version}/{kind}")
-            if found:
-                entries = sum(PurePosixPath(name).name == MANIFEST for name in found)
-                sizes[kind] = (entries, sum(found.values()))
+            objects = self._objects.sizes(f"{self._version}/{kind}")
+            if objects:
+                entries = sum(PurePosixPath(name).name == MANIFEST for name in objects)
+                sizes[kind] = (entries, sum(objects.values()))
         return sizes
 
     def _look(self) -> None:
-        """See once that the place is there, before something is computed that could not be put."""
+        """Reach the URL once, before anything is computed that could not be put there."""
         if not self._seen:
             mark = f"{self._version}/{_MARK}"
             if self._objects.read(mark, MANIFEST_BYTES) is None:
@@ -169,17 +169,19 @@ class Distant:
         return f"{self._version}/{kind}/{digest[:2]}/{digest}"
 
 
-def checked(text: bytes, kind: str, fields: Mapping[str, JSON]) -> dict[str, dict[str, Any]]:
-    """Return the files of a manifest from elsewhere, whose names can be written below a folder.
+def shareable_files(
+    text: bytes, kind: str, fields: Mapping[str, JSON]
+) -> dict[str, dict[str, Any]]:
+    """Return the files of a manifest from another machine, whose names are safe to write in a folder.
 
     Raises
     ------
     TornError
-        If it is not the manifest of what was asked, or one that no machine should follow.
+        If the manifest is of another key, is too large, or has a name that is not safe.
     """
     if len(text) > MANIFEST_BYTES:
         raise TornError("the manifest is too large")
-    files = files_of(text, kind, fields)
+    files = manifest_files(text, kind, fields)
     if len(files) > MOST_FILES:
         raise TornError("the manifest has too many files")
     folders = {str(above) for name in files for above in PurePosixPath(name).parents}
@@ -193,9 +195,9 @@ def checked(text: bytes, kind: str, fields: Mapping[str, JSON]) -> dict[str, dic
     return files
 
 
-def same(theirs: bytes, mine: bytes, kind: str, fields: Mapping[str, JSON]) -> bool:
-    """Whether two manifests are of equal files; one that cannot be followed is of none."""
+def same_files(one: bytes, other: bytes, kind: str, fields: Mapping[str, JSON]) -> bool:
+    """Whether two manifests are sound and have equal files."""
     try:
-        return checked(theirs, kind, fields) == checked(mine, kind, fields)
+        return shareable_files(one, kind, fields) == shareable_files(other, kind, fields)
     except TornError:
         return False

@@ -1,6 +1,6 @@
 """From YAML to claims, every mistake reported with its line.
 
 * In: a `*.suite.yaml` file.
-* Out: `read.Suite` with its claims.
-* Open `read` first, then `schema` (what a file may say) and `rules` (what it may mean).
+* Out: `claims.Suite` with its claims.
+* Open `read` first, then `schema` (what a file may say) and `rules` (what takes several fields to see).
 """

@@ -1,4 +1,4 @@
-"""Drafts a suite of what model cards claim, for a person to read, correct and run."""
+"""Draft a suite from what model cards claim, for a person to read, correct and run."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ version: 1
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A suite as text, and what its author should know; ``claims`` and ``models`` count what it has."""
+class DraftedSuite:
+    """A suite as text, the number of its claims and models, and notes for its author."""
 
     text: str
     claims: int
@@ -52,58 +52,58 @@ def draft_suite(
     folder: Path | None = None,
     endpoint: str | None = None,
     on_card: Callable[[str], None] | None = None,
-) -> Draft:
-    """Read the cards of models, and of what they say they are made from.
+) -> DraftedSuite:
+    """Draft a suite from the cards of models and of their bases.
 
     Parameters
     ----------
     models : sequence of str
         Hub ids, with or without ``@revision``, and folders.
     folder : pathlib.Path, optional
-        Where the suite will lie, if not here: a path in it is relative to that.
+        The folder of the suite, if not the working directory: its paths are relative to it.
     endpoint : str, optional
-        The hub's address, if not the one of the environment.
+        The hub's address; default: that of the environment.
     on_card : callable, optional
-        Told the source of each model whose card is read.
+        Called with the source of each model whose card is read.
 
     Returns
     -------
-    Draft
-        A suite that `provenance.load_suite` reads. Models are pinned to the commit that the hub names
-        now. Two of the ``models`` of which no card says anything are `unknown` to each other; what cards
-        say in several steps is `derived`.
+    DraftedSuite
+        A suite that `provenance.load_suite` reads. Models are pinned to the present commit. Two of the
+        ``models`` that no card relates are `unknown` to each other. What several cards imply together is
+        `derived`.
 
     Raises
     ------
     SourceError
-        If one of the models is not there, or nothing is said of any pair.
+        If one of the models is not there, or there is no pair.
     """
-    found = _read_all([_spec(text) for text in models], endpoint, on_card or (lambda _: None))
-    names = _names(found.cards)
-    pairs, remarks = _claims(found, names)
+    cards = _read_all([_spec(text) for text in models], endpoint, on_card or (lambda _: None))
+    names = _names(cards.by_source)
+    pairs, remarks = _claims(cards, names)
     notes = [f"{names[source]}: {remark}" for source in remarks for remark in remarks[source]]
-    pairs += _rest([names[source] for source in found.given], pairs)
+    pairs += _rest([names[source] for source in cards.given], pairs)
     if not pairs:
         why = "; ".join(notes) or "its card names no base model"
         raise SourceError(
             f"{models[0]}: there is nothing to compare it with ({why}): name one more model"
         )
     text = HEAD + "models:\n"
-    for source, card in found.cards.items():
+    for source, card in cards.by_source.items():
         text += _model_line(names[source], _placed(card.spec, folder), remarks[source])
     text += "pairs:\n" + "".join(pair.line() for pair in _told_apart(pairs))
     loads(text, Path("draft.suite.yaml"))
-    return Draft(text, len(pairs), len(names), tuple(notes))
+    return DraftedSuite(text, len(pairs), len(names), tuple(notes))
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Cards by what they are of: those ``given`` first, then their bases, nearest first.
+class _Cards:
+    """Cards by the source of their model: those ``given`` first, then their bases, nearest first.
 
-    ``repos`` has the key of each repository. ``unknown`` says why a word of a card is no repository.
+    ``repos`` has the source of each repository. ``unknown`` says why a word of a card is no repository.
     """
 
-    cards: dict[str, Card]
+    by_source: dict[str, Card]
     given: tuple[str, ...]
     repos: dict[str, str]
     unknown: dict[str, str]
@@ -133,7 +133,7 @@ def _spec(text: str) -> ModelSpec:
 
 def _read_all(
     specs: list[ModelSpec], endpoint: str | None, on_card: Callable[[str], None]
-) -> _Found:
+) -> _Cards:
     cards: dict[str, Card] = {}
     repos: dict[str, str] = {}
     unknown: dict[str, str] = {}
@@ -143,7 +143,7 @@ def _read_all(
             cards[spec.source] = read_card(spec, endpoint)
             if spec.repo is not None:
                 repos.setdefault(spec.repo, spec.source)
-    found = _Found(cards, tuple(cards), repos, unknown)
+    given = tuple(cards)
     waiting = deque((base, 1) for card in cards.values() for base in card.bases)
     while waiting:
         base, depth = waiting.popleft()
@@ -159,11 +159,11 @@ def _read_all(
             continue
         cards[spec.source], repos[base.repo] = card, spec.source
         waiting.extend((further, depth + 1) for further in card.bases)
-    return found
+    return _Cards(cards, given, repos, unknown)
 
 
 def _base_card(spec: ModelSpec, endpoint: str | None) -> tuple[Card, str | None]:
-    """Read the card of a base; what it says of itself is not what was asked, and may be out of reach."""
+    """Read the card of a base, or say why it cannot be read."""
     try:
         return read_card(spec, endpoint), None
     except SourceError as error:
@@ -171,7 +171,7 @@ def _base_card(spec: ModelSpec, endpoint: str | None) -> tuple[Card, str | None]
 
 
 def _names(cards: dict[str, Card]) -> dict[str, str]:
-    """A name for each model: the end of its id, with more of it where two would be the same."""
+    """Name each model by the end of its id, and by more of it where two would be the same."""
     names: dict[str, str] = {}
     for source, card in cards.items():
         place = card.spec.repo or str(Path(card.spec.path or "").resolve())
@@ -191,15 +191,15 @@ def _candidates(*wanted: str) -> list[str]:
     return [name for name in wanted if name] + [f"model-{i}" for i in range(MAX_MODELS)]
 
 
-def _claims(found: _Found, names: dict[str, str]) -> tuple[list[_Pair], dict[str, list[str]]]:
-    """What cards claim, and what is to be said of each of them."""
+def _claims(cards: _Cards, names: dict[str, str]) -> tuple[list[_Pair], dict[str, list[str]]]:
+    """Return the pairs that cards claim, and the remarks on each model."""
     pairs = []
-    remarks = {source: list(card.notes) for source, card in found.cards.items()}
-    for source, card in found.cards.items():
+    remarks = {source: list(card.notes) for source, card in cards.by_source.items()}
+    for source, card in cards.by_source.items():
         for base in card.bases:
-            key = found.repos.get(base.repo)
-            if base.repo in found.unknown:
-                remarks[source].append(f"{base.repo!r} was left out: {found.unknown[base.repo]}")
+            key = cards.repos.get(base.repo)
+            if base.repo in cards.unknown:
+                remarks[source].append(f"{base.repo!r} was left out: {cards.unknown[base.repo]}")
             elif key is None:
                 remarks[source].append(f"{base.repo} was not looked up, {DEPTH} bases away")
             elif key == source:
@@ -211,13 +211,13 @@ def _claims(found: _Found, names: dict[str, str]) -> tuple[list[_Pair], dict[str
 
 
 def _expect(relation: str | None) -> Relationship:
-    """The hub's words are ours; another says no more than that the one is made from the other."""
+    """Translate a relation; any other word than the hub's says only that the model is derived."""
     return _WORDS.get(relation or "", "derived")
 
 
 def _rest(given: list[str], pairs: list[_Pair]) -> list[_Pair]:
-    """The pairs of models that were named, of which no card says anything by itself."""
-    said = {frozenset({pair.candidate, pair.reference}) for pair in pairs}
+    """Make the pairs of named models that no single card claims."""
+    claimed = {frozenset({pair.candidate, pair.reference}) for pair in pairs}
     bases: dict[str, list[str]] = {}
     for pair in pairs:
         bases.setdefault(pair.candidate, []).append(pair.reference)
@@ -227,12 +227,12 @@ def _rest(given: list[str], pairs: list[_Pair]) -> list[_Pair]:
         or _Pair(given[i], given[j], "unknown", "no card says: derived, or independent?")
         for i in range(len(given))
         for j in range(i)
-        if frozenset({given[i], given[j]}) not in said
+        if frozenset({given[i], given[j]}) not in claimed
     ]
 
 
 def _by_way(candidate: str, reference: str, bases: Mapping[str, Sequence[str]]) -> _Pair | None:
-    """The claim that cards make together: the one is made from what is made from the other."""
+    """Find a chain of cards by which the candidate descends from the reference."""
     ways = {candidate: ""}
     waiting = deque([candidate])
     while waiting:
@@ -249,20 +249,20 @@ def _by_way(candidate: str, reference: str, bases: Mapping[str, Sequence[str]]) 
 
 
 def _told_apart(pairs: list[_Pair]) -> list[_Pair]:
-    """Give a pair an id where another's names, joined, are the same."""
+    """Give an id to each pair whose default id is taken."""
     taken: set[str] = set()
-    told = []
+    apart = []
     for pair in pairs:
         joined = claim_id(pair.candidate, pair.reference, None)
         free = (f"{joined}-{i}" for i in range(2, len(pairs) + 3))
         name = joined if joined not in taken else next(id_ for id_ in free if id_ not in taken)
         taken.add(name)
-        told.append(pair if name == joined else replace(pair, id=name))
-    return told
+        apart.append(pair if name == joined else replace(pair, id=name))
+    return apart
 
 
 def _placed(spec: ModelSpec, folder: Path | None) -> ModelSpec:
-    """A suite's paths are relative to its own folder."""
+    """Make a path relative to the folder of the suite."""
     if spec.path is None or folder is None or Path(spec.path).is_absolute():
         return spec
     path = Path(os.path.relpath(spec.path, folder)).as_posix()
@@ -286,6 +286,6 @@ def _scalar(text: str) -> str:
 
 
 def _comment(text: str) -> str:
-    """One line that no escape and no control character leaves."""
+    """Make one line without control characters for a comment."""
     line = " ".join(text.split())[:300]
     return line if find_unprintable(line) is None else ascii(line)

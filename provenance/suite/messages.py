@@ -1,4 +1,4 @@
-"""pydantic's errors in a suite's own words, each at its line and with what to do."""
+"""Mistakes of a suite or registry in plain words, from pydantic's errors and the words of the schema."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DISTILLED = (
 
 
 class Hints:
-    """Guesses at what was meant, of which a file gets so many: each one costs time."""
+    """Guesses at what was meant, limited in number for each file since each takes time."""
 
     def __init__(self, budget: int = 100) -> None:
         self.budget = budget
@@ -41,7 +41,7 @@ class Hints:
 
     def did_you_mean(self, name: str, known: Collection[str], kind: str) -> str:
         """Say what to write in place of ``name``: the nearest of ``known``, or a list of them."""
-        # Once a name, so that a mistake that is merged into many pairs is one problem.
+        # once for each name, so that a mistake that is merged into many pairs is one problem
         if (name, kind) not in self._guesses:
             self._guesses[name, kind] = self._closest(name, known)
         close = self._guesses[name, kind]
@@ -56,7 +56,7 @@ class Hints:
 
 
 def schema_problems(
-    error: ValidationError, document: Document, hints: Hints, top: type[schema.Part]
+    error: ValidationError, document: Document, hints: Hints, top: type[schema.StrictMapping]
 ) -> Iterator[Problem]:
     """Translate every error of a failed validation, save those of `no_value_problems`."""
     for item in error.errors(include_url=False, include_context=False):
@@ -76,8 +76,8 @@ def schema_problems(
 
 
 def no_value_problems(document: Document) -> Iterator[Problem]:
-    """Find the keys and items at which nothing is written."""
-    for path in _written(document.value):
+    """Find the keys and items without a value."""
+    for path in _empty_paths(document.value):
         if path[0] == "lineage" and len(path) > 1:
             continue  # a model that nothing descends from
         name = path[-1]
@@ -87,12 +87,12 @@ def no_value_problems(document: Document) -> Iterator[Problem]:
 
 
 def _names_node(kind: str, path: YamlPath) -> bool:
-    """Whether a mistake is in the name of a model of the lineage, and not in what stands below it."""
+    """Whether a mistake is in the name of a model of the lineage, not in its descendants."""
     return path[0] == "lineage" and path[-1] == "[key]" and kind.startswith("string_")
 
 
 def describe(value: Any) -> str:
-    """Name a wrong value in a message."""
+    """Describe a wrong value for a message."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -103,8 +103,8 @@ def describe(value: Any) -> str:
     return "nothing" if value is None else str(value)
 
 
-def _written(value: Any, path: YamlPath = ()) -> Iterator[YamlPath]:
-    """Paths at which nothing stands."""
+def _empty_paths(value: Any, path: YamlPath = ()) -> Iterator[YamlPath]:
+    """Yield the paths without a value."""
     items: Mapping[str | int, Any] = {}
     if isinstance(value, dict):
         items = value
@@ -114,11 +114,11 @@ def _written(value: Any, path: YamlPath = ()) -> Iterator[YamlPath]:
         if inner is None:
             yield (*path, key)
         else:
-            yield from _written(inner, (*path, key))
+            yield from _empty_paths(inner, (*path, key))
 
 
 def _yaml_path(loc: tuple[str | int, ...]) -> YamlPath:
-    """Leave out the branch of `blocks` or `statistic` that pydantic took."""
+    """Drop the branch of the union `blocks` or `statistic` from a location of pydantic."""
     return tuple(
         part
         for i, part in enumerate(loc)
@@ -129,7 +129,7 @@ def _yaml_path(loc: tuple[str | int, ...]) -> YamlPath:
 def _variants(
     annotation: Any, metadata: tuple[Any, ...] = ()
 ) -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """Every type that an annotation allows, with what is annotated of it, the outermost first."""
+    """Yield every type that an annotation allows, with its metadata, the outermost first."""
     if isinstance(annotation, TypeAliasType):
         yield from _variants(annotation.__value__, metadata)
     elif get_origin(annotation) is Annotated:
@@ -144,7 +144,7 @@ def _variants(
 
 
 def schema_at(path: YamlPath, top: Any) -> Any:
-    """The annotation of what stands at a path of a document."""
+    """Return the annotation of the value at a path of a document."""
     for key in path:
         top = next(found for kind, _ in _variants(top) if (found := _below(kind, key)) is not None)
     return top
@@ -163,18 +163,18 @@ def _below(kind: Any, key: str | int) -> Any:
 
 
 def _is_part(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, schema.Part)
+    return isinstance(kind, type) and issubclass(kind, schema.StrictMapping)
 
 
 def known_keys(annotation: Any) -> list[str]:
-    """The keys that a mapping of a document may have."""
+    """List the keys that a mapping may have."""
     return sorted(
         name for kind, _ in _variants(annotation) if _is_part(kind) for name in kind.model_fields
     )
 
 
 def words_for(annotation: Any) -> schema.Words | None:
-    """What is said of a value's form, or follows from its type; None where a list of choices says it."""
+    """Say what a value must be, by the schema's words or by its type; None if it is one of some texts."""
     variants = list(_variants(annotation))
     for _, metadata in variants:
         for note in metadata:
@@ -201,13 +201,13 @@ def _whole_number(metadata: tuple[Any, ...]) -> str:
 
 
 def choices_of(annotation: Any) -> tuple[str, ...]:
-    """The texts among which a value chooses."""
+    """Return the texts that a value may be."""
     return next(
         (get_args(kind) for kind, _ in _variants(annotation) if get_origin(kind) is Literal), ()
     )
 
 
-def _missing(path: YamlPath, top: type[schema.Part]) -> str:
+def _missing(path: YamlPath, top: type[schema.StrictMapping]) -> str:
     name, annotation = path[-1], schema_at(path, top)
     if name == "version":
         return f"missing key 'version': {VERSION}"
@@ -216,7 +216,7 @@ def _missing(path: YamlPath, top: type[schema.Part]) -> str:
     return f"missing key {name!r}: add {name}, {must}"
 
 
-def _unfit(path: YamlPath, value: Any, top: type[schema.Part], hints: Hints) -> str:
+def _unfit(path: YamlPath, value: Any, top: type[schema.StrictMapping], hints: Hints) -> str:
     name = next(str(part) for part in reversed(path) if isinstance(part, str))
     if path == ("version",):
         return f"version {describe(value)}: {VERSION}"

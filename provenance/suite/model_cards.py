@@ -1,4 +1,4 @@
-"""What model cards say of where models come from; strangers write them, so they are read as suites are.
+"""Read from model cards what models are made from. Strangers write cards, so that suites' limits hold.
 
 `huggingface_hub.ModelCard` is not used: merge keys make it build what grows without end, and it does not
 say in which line of a card a base stands.
@@ -33,31 +33,31 @@ _FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", r
 
 @dataclass(frozen=True)
 class Base:
-    """A model that another is said to be made from: a hub id as it is written, and in which line."""
+    """A hub id that a card names as a base, and where it stands."""
 
     repo: str
     where: str
 
     @property
     def doubtful(self) -> bool:
-        """Whether it may be no id but a word, such as "none": only the hub can tell."""
+        """Whether it may be a word, such as "none", and no id: only the hub can tell."""
         return "/" not in self.repo
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is said of one model.
+    """What a folder or repository says of the origin of one model.
 
     Attributes
     ----------
     spec : ModelSpec
         The model, at the commit that the hub named.
     bases : tuple of Base
-        What it says it is made from.
+        The models that it is made from.
     relation : str or None
-        The hub's word for how: finetune, adapter, quantized, merge, or whatever is written.
+        How it is made from them: finetune, adapter, quantized, merge, or any other word of the card.
     notes : tuple of str
-        What could not be read, a line each.
+        What cannot be read, one line each.
     """
 
     spec: ModelSpec
@@ -67,7 +67,7 @@ class Card:
 
 
 def read_card(spec: ModelSpec, endpoint: str | None = None) -> Card:
-    """Read what a folder or a repository says of its origin; no weights are fetched.
+    """Read the card and the adapter's configuration of a folder or repository; no weights are downloaded.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def _card(spec: ModelSpec, files: Mapping[str, Path]) -> Card:
 
 
 def _inferred(bases: tuple[Base, ...], files: Mapping[str, Path]) -> str | None:
-    """What the hub takes it for where the card does not say, as far as that is sure.
+    """Infer the relation as the hub does where the card has none, as far as that is sure.
 
     https://huggingface.co/docs/hub/model-cards#specifying-a-base-model
     """
@@ -121,7 +121,7 @@ def _inferred(bases: tuple[Base, ...], files: Mapping[str, Path]) -> str | None:
 
 
 def _metadata(file: Path, notes: list[str]) -> tuple[dict[str, Any], dict[int, int]]:
-    """The YAML at the head of a card, and the lines of its bases."""
+    """Read the YAML at the head of a card; return it with the lines of its bases."""
     about = file.stat()
     if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
         notes.append(f"{CARD} is no file of up to {MAX_BYTES} bytes: it was not read")
@@ -130,7 +130,7 @@ def _metadata(file: Path, notes: list[str]) -> tuple[dict[str, Any], dict[int, i
     if front is None:
         return {}, {}
     try:
-        # a suite's reader: it refuses what a few lines can blow up into
+        # the reader of suites refuses aliases that grow without end
         document = read(front[1], file, verbatim=_KEYS)
     except SuiteError as error:
         notes.append(f"the head of {CARD} cannot be read: {error.problems[0].message}")
@@ -141,7 +141,7 @@ def _metadata(file: Path, notes: list[str]) -> tuple[dict[str, Any], dict[int, i
 
 
 def _lines(document: Document) -> Iterator[tuple[int, int]]:
-    """Which line of the file each base stands in, by its index; one that is no list is the first."""
+    """Yield the index and the line of each base; one that is no list has the index 0."""
     for path, mark in document.values.items():
         index = {1: 0, 2: path[-1]}.get(len(path)) if path[:1] == ("base_model",) else None
         if isinstance(index, int):
@@ -169,5 +169,5 @@ def _bases(names: list[Any], where: Callable[[int], str], notes: list[str]) -> t
 
 
 def _can_be_id(name: str) -> bool:
-    """Whether it can be a hub id; old ones have no owner, but a number is none."""
+    """Whether it can be a hub id. Old ids have no owner, but a number is no id."""
     return is_repo_id(name) and ("/" in name or re.search("[A-Za-z]", name) is not None)

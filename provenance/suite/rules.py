@@ -1,6 +1,6 @@
-"""Rules of a suite that no one field can hold, checked on what was written.
+"""Rules that take more than one field to check.
 
-They work on raw data, whatever is wrong with it, so that one run shows all the mistakes of a file.
+They work on raw data, even where it is wrong, so that one run shows all mistakes of a file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from provenance.suite.yaml12 import Document, YamlPath
 
 MAX_BASES = 10
-"""Adapters on adapters: no more than these, so that a circle is seen."""
+"""Most adapters on adapters, so that a circle ends."""
 SOURCES = ("recipe", "path", "repo", "url")
 
 
@@ -46,17 +46,17 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
 
 
 def models_problems(document: Document) -> Iterator[Problem]:
-    """Find the mistakes in what the models are, and in what they are fed."""
-    found = document.value
-    yield from _text_problems(document, found)
-    yield from _inputs_problems(document, _mapping(found.get("inputs")))
-    for name, model in _mapping(found.get("models")).items():
+    """Find the mistakes in the models and in their inputs."""
+    content = document.value
+    yield from _text_problems(document, content)
+    yield from _inputs_problems(document, _mapping(content.get("inputs")))
+    for name, model in _mapping(content.get("models")).items():
         yield from _model_problems(document, ("models", name), model)
-    yield from _base_problems(document, _mapping(found.get("models")))
+    yield from _base_problems(document, _mapping(content.get("models")))
 
 
 def claim_id(candidate: str, reference: str, given: str | None) -> str:
-    """Name a claim's tests; the names of models have only what an id may have."""
+    """Return the id of a claim: the given one, else one made of the names of its models."""
     return given or f"{candidate}-vs-{reference}"
 
 
@@ -72,11 +72,11 @@ def _pairs(suite: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _text_problems(document: Document, value: Any, path: YamlPath = ()) -> Iterator[Problem]:
-    """Find what escapes have put into a text, such as NUL: no file is called that."""
+    """Find characters in texts that no file name has, such as an escaped NUL."""
     if isinstance(value, str):
-        found = find_unprintable(value)
-        if found:
-            yield document.problem(path, f"in {shown(value)}: {found.message}")
+        problem = find_unprintable(value)
+        if problem:
+            yield document.problem(path, f"in {shown(value)}: {problem.message}")
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _text_problems(document, inner, (*path, key))
@@ -118,7 +118,7 @@ def _model_problems(document: Document, path: YamlPath, model: Any) -> Iterator[
 
 
 def _base_problems(document: Document, models: dict[str, Any]) -> Iterator[Problem]:
-    """Find bases of bases without an end, or with none that anyone could mean."""
+    """Find chains of bases that are too long or have no end."""
     for name, model in models.items():
         base = _mapping(model).get("base")
         for _ in range(MAX_BASES):
@@ -195,14 +195,14 @@ def _undecidable(document: Document, suite: dict[str, Any]) -> Iterator[Problem]
 
 
 def statistics_of(pair: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """The statistics of a pair as it is written, each of them a claim."""
+    """List the statistics of a pair as it is written; each makes a claim."""
     named = pair.get("statistic", defaults.get("statistic", DEFAULT_STATISTIC))
     several = named if isinstance(named, list) else [named]
     return [name for name in several if isinstance(name, str)]
 
 
 def implied_pairs(suite: dict[str, Any]) -> list[Kin]:
-    """The pairs that the lineage implies and no pair of the suite speaks of."""
+    """List the pairs that the lineage implies and no written pair covers."""
     written = {
         frozenset({str(pair.get("candidate")), str(pair.get("reference"))})
         for _, pair in _pairs(suite)
@@ -214,12 +214,12 @@ def implied_pairs(suite: dict[str, Any]) -> list[Kin]:
 def _lineage_problems(document: Document, suite: dict[str, Any], hints: Hints) -> Iterator[Problem]:
     if "lineage" not in suite and "pairs" not in suite:
         yield document.problem((), NO_PAIRS)
-    models, found = _mapping(suite.get("models")), nodes(suite.get("lineage"))
-    if isinstance(suite.get("lineage"), dict) and len(found) < 2:
+    models, tree_nodes = _mapping(suite.get("models")), nodes(suite.get("lineage"))
+    if isinstance(suite.get("lineage"), dict) and len(tree_nodes) < 2:
         what = "a lineage of fewer than two models claims nothing: add a model, or remove it"
         yield document.key_problem(("lineage",), what)
     first: dict[str, Node] = {}
-    for node in found:
+    for node in tree_nodes:
         if first.setdefault(node.name, node) is not node:
             line = document.keys[first[node.name].at].line
             what = f"model {shown(node.name)} stands in the lineage already, at line {line}"

@@ -128,13 +128,13 @@ Alpha = Annotated[
 BlockIndex = Annotated[int, Field(ge=0), Words("a whole number, 0 or more", "a block number")]
 
 
-class Part(BaseModel):
-    """A mapping of a suite file: nothing unknown, nothing converted."""
+class StrictMapping(BaseModel):
+    """A mapping of a file without unknown keys, whose values are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class ShareDocument(Part):
+class ShareDocument(StrictMapping):
     """A share of the blocks."""
 
     at_least: Annotated[float, Words("a number above 0 and up to 1, such as 0.9")] = Field(
@@ -169,7 +169,7 @@ StatisticsDocument = Annotated[
 ]
 
 
-class InputsDocument(Part):
+class InputsDocument(StrictMapping):
     """What the models are fed."""
 
     kind: InputKind = Field(
@@ -193,12 +193,13 @@ class InputsDocument(Part):
     )
 
 
-class Choices(Part):
+class Choices(StrictMapping):
     """What a pair may say for itself and `defaults` may say for all."""
 
     statistic: StatisticsDocument | None = Field(
         None,
-        description="Statistic that is computed (kinship, where nothing is said), or a list of them: "
+        description="Statistic that is computed (kinship, or match where a side is a fingerprint, where "
+        "nothing is said), or a list of them: "
         "each is then a claim of its own.",
     )
     permutations: (
@@ -236,7 +237,7 @@ class DefaultsDocument(Choices):
     """What holds for every pair that does not say otherwise."""
 
 
-class ModelDocument(Part):
+class ModelDocument(StrictMapping):
     """Where a model comes from: one of recipe, path, repo and url."""
 
     model_config = ConfigDict(
@@ -338,7 +339,7 @@ Inputs = Annotated[InputsDocument, Words("a mapping such as {tokens: 4096}")]
 _A_PAIR = "a mapping such as {candidate: chat, reference: base, expect: finetune}"
 
 
-class SuiteDocument(Part):
+class SuiteDocument(StrictMapping):
     """Claims about the lineage of models, for pytest to test."""
 
     model_config = ConfigDict(
@@ -380,7 +381,7 @@ class SuiteDocument(Part):
 _AN_IGNORED = 'a mapping such as {pair: [chat, base], reason: "a mirror"}'
 
 
-class IgnoreDocument(Part):
+class IgnoreDocument(StrictMapping):
     """A pair of a registry that is not judged, and why."""
 
     pair: Annotated[
@@ -391,7 +392,7 @@ class IgnoreDocument(Part):
     reason: Annotated[Reason, Words('a text, such as reason: "a mirror"')]
 
 
-class RegistryDocument(Part):
+class RegistryDocument(StrictMapping):
     """Models, every pair of which is judged by an audit."""
 
     version: Version

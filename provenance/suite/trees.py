@@ -1,6 +1,6 @@
-"""The trees of a suite's ``lineage:``: who descends from whom, and what that says of every pair.
+"""The trees of a suite's ``lineage:``: which model descends from which, and what every pair is.
 
-They are read as they are written, whatever is wrong with them, so that every mistake is found.
+They are read even where they are wrong, so that every mistake is found.
 """
 
 from __future__ import annotations
@@ -16,51 +16,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Node:
-    """A model of a tree. ``path`` is where it is written, below ``lineage``; its parts are names."""
+    """A model of a tree; ``path`` has the names from the root to it."""
 
     path: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """The model."""
+        """The name of the model."""
         return self.path[-1]
 
     @property
     def parent(self) -> str | None:
-        """The model that it descends from; None at a root."""
+        """The name of its parent; None at a root."""
         return self.path[-2] if len(self.path) > 1 else None
 
     @property
     def at(self) -> YamlPath:
-        """Where the document has it."""
+        """Its path in the document."""
         return ("lineage", *self.path)
 
 
 @dataclass(frozen=True)
 class Kin:
-    """What the trees say of a pair: the later written is the candidate.
-
-    An ancestor is written before its descendants, and so is always the reference.
-    """
+    """A pair of the trees: the candidate is written after the reference, and so after its ancestors."""
 
     candidate: Node
     reference: Node
 
     @property
     def expect(self) -> Literal["derived", "independent"]:
-        """Models of one tree have a common ancestor; those of different ones have none."""
+        """What the candidate is to the reference: models of one tree have a common ancestor."""
         return "derived" if self.candidate.path[0] == self.reference.path[0] else "independent"
 
 
 def nodes(trees: Any) -> list[Node]:
-    """Every model of the trees, in the order of the file."""
+    """List every model of the trees, in the order of the file."""
     return list(_nodes(trees, ()))
 
 
 def kin(trees: Any) -> list[Kin]:
-    """Every pair of models, in the order of their candidates and then of their references."""
-    found = nodes(trees)
-    return [Kin(one, other) for i, one in enumerate(found) for other in found[:i]]
+    """List every pair of models, ordered by candidate and then by reference."""
+    models = nodes(trees)
+    return [Kin(one, other) for i, one in enumerate(models) for other in models[:i]]
 
 
 def _nodes(tree: Any, above: tuple[str, ...]) -> Iterator[Node]:

@@ -2,7 +2,7 @@
 
 PyYAML parses and composes; what it makes of scalars is not used, for it reads YAML 1.1, where
 ``no`` is false and ``1e-6`` is text. Here scalars are those of YAML 1.2's core schema. A file is
-data from a stranger: no tag is obeyed, and `_yaml_limits` bounds what is composed.
+data from a stranger: tags are refused, and `yaml_limits` bounds its size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from yaml.nodes import Node
 
 MAX_NUMBER = 100
-"""Characters in a number; a longer one stays text, for `int` and `float` are slow on a long one."""
+"""Most characters of a number. A longer one stays text, since `int` and `float` are slow on it."""
 
 YamlPath = tuple[str | int, ...]
 """Keys and indices from the top of a document: ``("pairs", 0, "expect")``."""
@@ -74,14 +74,14 @@ class Document:
     problems: tuple[Problem, ...]
 
     def problem(self, path: YamlPath, message: str) -> Problem:
-        """State a mistake at the value of ``path``, or at what is written nearest round it."""
+        """Report a mistake at the value of ``path``, or at the nearest value around it."""
         while path and path not in self.values:
             path = path[:-1]
         mark = self.values[path]
         return Problem(mark.line, mark.column, message)
 
     def key_problem(self, path: YamlPath, message: str) -> Problem:
-        """State a mistake at the key that ``path`` ends in."""
+        """Report a mistake at the last key of ``path``."""
         mark = self.keys.get(path)
         if mark is None:
             return self.problem(path, message)
@@ -110,17 +110,17 @@ def read(
     text
         The document.
     path
-        Named in the error.
+        The file, for the error.
     verbatim
-        Keys whose plain scalars, or lists of them, stay the text that is written: a revision
-        ``12345678`` is no number. Nothing (``null``, ``~``) is nothing under these keys, too.
+        Keys whose plain scalars, or lists of them, stay text: a revision ``12345678`` is no number.
+        ``null`` and ``~`` are None under these keys, too.
     loader
         A PyYAML loader class, made by `loader_over`.
 
     Raises
     ------
     SuiteError
-        If the text is no YAML, or more than a suite may be: the mistakes up to there.
+        If the text is no YAML or exceeds a limit; with the mistakes up to there.
     """
     unreadable = find_unprintable(text) or find_directive(text)
     if unreadable:
@@ -158,7 +158,7 @@ def resolve(text: str) -> bool | int | float | str | None:
     return text
 
 
-# What PyYAML's two scanners say, by a part of it, and what that means to a person.
+# Parts of the messages of PyYAML's two scanners, and plain words for each.
 _INDENT = "indent the line like its neighbours"
 _PLAIN_WORDS = (
     ("values are not allowed", f"a ':' where none can stand: {_INDENT}, or put the text in quotes"),
@@ -177,8 +177,8 @@ _PLAIN_WORDS = (
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> Problem:
-    said = str(error.problem or error.context or "it cannot be read")
-    words = next((plain for part, plain in _PLAIN_WORDS if part in said), said)
+    reported = str(error.problem or error.context or "it cannot be read")
+    words = next((plain for part, plain in _PLAIN_WORDS if part in reported), reported)
     mark = error.problem_mark or error.context_mark
     if mark is None:
         return Problem(1, 1, f"not valid YAML: {words}")

@@ -1,4 +1,4 @@
-"""What a YAML text is refused for before anything recursive, or slow, sees it."""
+"""Limits of a YAML text, checked before anything recursive or slow reads it."""
 
 from __future__ import annotations
 
@@ -28,40 +28,40 @@ _UNPRINTABLE = re.compile(
 
 def find_unprintable(text: str) -> Problem | None:
     """Find the first character that YAML does not allow in a file."""
-    found = _UNPRINTABLE.search(text)
-    if found is None:
+    match = _UNPRINTABLE.search(text)
+    if match is None:
         return None
-    line, column = position(text, found.start())
-    what = f"character U+{ord(found.group()):04X} cannot stand in a suite"
+    line, column = position(text, match.start())
+    what = f"character U+{ord(match.group()):04X} cannot stand in a suite"
     return Problem(line, column, f"{what}: remove it, and every other like it")
 
 
 def position(text: str, index: int) -> tuple[int, int]:
     """Line and column, from 1, of the character at ``index``."""
     line, start = 1, 0
-    for found in _LINE_BREAK.finditer(text, 0, index):
-        line, start = line + 1, found.end()
+    for match in _LINE_BREAK.finditer(text, 0, index):
+        line, start = line + 1, match.end()
     return line, index - start + 1
 
 
 def find_directive(text: str) -> Problem | None:
     """Find the first directive, which could only name a YAML version or abbreviate tags."""
     # libyaml takes time quadratic in their number.
-    found = _DIRECTIVE.search(text)
-    if found is None:
+    match = _DIRECTIVE.search(text)
+    if match is None:
         return None
-    line, column = position(text, found.start())
+    line, column = position(text, match.start())
     return Problem(line, column, "a line beginning with '%' is a YAML directive: remove it")
 
 
 def shown(text: str) -> str:
-    """Quote ``text`` for a message, on one line and not much of it."""
+    """Quote ``text`` for a message, on one line and in at most 60 characters."""
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 @dataclass
 class _Weight:
-    """What a node amounts to with its aliases written out; open until its last child is seen."""
+    """The size of a node with its aliases written out; open until its last child is seen."""
 
     anchor: str | None
     line: int
@@ -72,7 +72,7 @@ class _Weight:
 
 @dataclass
 class Survey:
-    """One pass over the events, without recursion, that refuses what is too big to be built.
+    """One pass over the events, without recursion, that refuses a document too big to build.
 
     Aliases count as often as they are used, so that a few lines cannot stand for a billion nodes.
     """

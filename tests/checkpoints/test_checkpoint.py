@@ -18,7 +18,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
 
-from provenance.checkpoints.checkpoint import fetch, open_folder, parse, peek_blocks
+from provenance.checkpoints.checkpoint import (
+    fetch,
+    open_contents,
+    open_folder,
+    parse,
+    peek_blocks,
+)
+from provenance.checkpoints.contents import inspect
 from provenance.errors import SourceError
 from provenance.vocabulary import ModelSpec
 from tests.support import hub_server
@@ -182,6 +189,21 @@ def test_a_multimodal_models_text_part_is_read(folder):
     (folder / "config.json").write_text(json.dumps({"model_type": "gemma3", "text_config": text}))
     checkpoint = opened(folder)
     assert (checkpoint.blocks, checkpoint.vocabulary, checkpoint.positions) == (3, 7, 9)
+
+
+def test_a_folder_is_inspected_once_and_opened_from_what_was_found(sharded, monkeypatch):
+    contents = inspect(sharded)
+    assert (contents.format, contents.method) == ("plain", None)
+    assert [file.name for file in contents.files] == ["part0.safetensors", "part1.safetensors"]
+    assert contents.config == CONFIG
+    assert {name: tensor.shape for name, tensor in contents.tensors.items()} == {
+        "a": (2, 3),
+        "b": (4,),
+    }
+    expected = opened(sharded)
+    for name in ("read_object", "stored_tensors"):
+        monkeypatch.setattr(f"provenance.checkpoints.contents.{name}", None)
+    assert open_contents(contents, ModelSpec(path=str(sharded)), sha256) == expected
 
 
 def test_shards_are_counted_and_digested_together(sharded):

@@ -16,7 +16,7 @@ pytestmark = [
 CONFTEST = """
 import os, signal
 from pathlib import Path
-from provenance.store import entry as _entries
+from provenance.store import folder as store_folder
 from provenance.store import store
 from provenance.plugin.outputs import results_json as keeping
 from provenance.plugin.progress import Progress
@@ -37,7 +37,7 @@ def at(where):
 told = Progress.__call__
 Progress.__call__ = lambda self, stage: (at(stage.action), told(self, stage))[1]
 
-sealed, synced = store.seal, store.sync
+sealed, synced = store.seal, store_folder.sync
 
 def seal(folder, kind, fields):
     at("write " + kind)  # its files are there, its manifest is not
@@ -49,7 +49,7 @@ def sync(folder):
     at("placed")  # in its place, and not yet in the journal
     return synced(folder)
 
-store.seal, store.sync = seal, sync
+store.seal, store_folder.sync = seal, sync
 
 kept = keeping.pytest_provenance_results
 

@@ -221,14 +221,14 @@ def test_who_comes_second_takes_over_what_is_there(machine, monkeypatch):
 
 def test_of_two_who_put_at_the_same_moment_the_first_wins(machine, objects, monkeypatch):
     """The second has looked, seen nothing, and puts its manifest when the first's is there."""
-    really = _distant.Distant.put
+    really = _distant.SharedEntries.put
 
     def put(self, kind, fields, folder, *, anew):
-        monkeypatch.setattr(_distant.Distant, "put", really)
+        monkeypatch.setattr(_distant.SharedEntries, "put", really)
         machine("there").get_or_create("activations", FIELDS, build_otherwise)
         return really(self, kind, fields, folder, anew=anew)
 
-    monkeypatch.setattr(_distant.Distant, "put", put)
+    monkeypatch.setattr(_distant.SharedEntries, "put", put)
     ours = machine().get_or_create("activations", FIELDS, build)
     assert ours.file("gate.bin").read_bytes() == b"made elsewhere"
     assert BLOB in everything(objects)  # refers to nothing of the winner's, and harms nobody
@@ -517,7 +517,7 @@ def test_what_was_made_apart_is_given_up_for_what_is_shared(tmp_path, memory, mo
     for name, how in (("here", build), ("there", build_otherwise)):
         with monkeypatch.context() as patch:
             down(patch, "pipe_file", "put_file")
-            patch.setattr(_distant.Distant, "_look", lambda _: None)
+            patch.setattr(_distant.SharedEntries, "_look", lambda _: None)
             with pytest.raises(StoreError):
                 Store(memory, tmp_path / name).get_or_create("activations", FIELDS, how)
     here = Store(memory, tmp_path / "here").get("activations", FIELDS)

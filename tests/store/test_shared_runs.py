@@ -93,14 +93,14 @@ def test_a_store_that_fails_is_no_result(tmp_path, family, monkeypatch):
         ModelSpec(path=str(family.kin)), ModelSpec(path=str(family.base)), INPUTS, "match"
     )
     with monkeypatch.context() as patch:
-        put = type(here._distant).put
+        put = type(here._shared).put
 
         def refuse(self, kind, *arguments, **settings):
             if kind == "evidence":
                 raise StoreError("cannot use the store x: access is refused")
             return put(self, kind, *arguments, **settings)
 
-        patch.setattr(type(here._distant), "put", refuse)
+        patch.setattr(type(here._shared), "put", refuse)
         with pytest.raises(StoreError, match=r"access is refused; what was computed is kept in"):
             Executor(here, "cpu").ensure(comparison)
     done = kinds(here)

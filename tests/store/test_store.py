@@ -13,7 +13,7 @@ import pytest
 
 from provenance.errors import StoreError
 from provenance.store import entry as _entries
-from provenance.store.folder import Shelf
+from provenance.store.folder import StoreFolder
 from provenance.store.store import Store, digest_of
 from tests.support.places import ROOT as REPOSITORY
 
@@ -383,7 +383,7 @@ def test_removing_a_linked_entry_leaves_what_it_led_to(store):
 def test_a_spoiled_entry_that_someone_mends_is_left_to_them(store):
     entry = store.get_or_create("evidence", FIELDS, build)
     truncate(entry)
-    with store._shelf.lock(f"evidence-{entry.path.name}"):
+    with store._local.lock(f"evidence-{entry.path.name}"):
         assert store.get("evidence", FIELDS) is None
     assert entry.path.exists()
 
@@ -568,7 +568,7 @@ def test_prune_removes_what_has_no_manifest(store):
 
 def test_prune_leaves_what_is_locked(store):
     first, second = fill(store, 1, 2)
-    with store._shelf.lock(f"evidence-{first.name}"):
+    with store._local.lock(f"evidence-{first.name}"):
         assert store.prune(0) == [second]
     assert first.exists()
 
@@ -676,7 +676,7 @@ def test_a_folder_that_its_owner_moves_away_during_a_sweep_is_no_error(tmp_path,
     store.get_or_create("evidence", {"n": 1}, lambda folder: (folder / "a").write_text("1"))
     leftover = store.root / "v1" / "tmp" / "evidence-0.moved"
     leftover.mkdir()
-    lock = Shelf.lock
+    lock = StoreFolder.lock
 
     @contextmanager
     def acquired_when_its_owner_has_finished(self, name):
@@ -684,6 +684,6 @@ def test_a_folder_that_its_owner_moves_away_during_a_sweep_is_no_error(tmp_path,
             leftover.rmdir()
             yield
 
-    monkeypatch.setattr(Shelf, "lock", acquired_when_its_owner_has_finished)
+    monkeypatch.setattr(StoreFolder, "lock", acquired_when_its_owner_has_finished)
     entry = store.get_or_create("evidence", {"n": 2}, lambda folder: (folder / "a").write_text("2"))
     assert entry.read_text("a") == "2"

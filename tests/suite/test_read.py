@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from provenance.errors import SuiteError
-from provenance.suite import messages as _suite_problems
+from provenance.suite import messages, schema
 from provenance.suite import read as suite
-from provenance.suite import schema as _suite_schema
 from provenance.suite.read import Blocks, Mark
 from provenance.vocabulary import RELATIONSHIPS, InputsSpec, ModelSpec
 from tests.support.places import ROOT
@@ -522,8 +521,8 @@ _JUNK = st.recursive(
 _KEYS = sorted(
     {"<all>", "[key]"}.union(
         *(part.model_fields for part in (
-            _suite_schema.SuiteDocument, _suite_schema.PairDocument,
-            _suite_schema.ModelDocument, _suite_schema.InputsDocument))
+            schema.SuiteDocument, schema.PairDocument,
+            schema.ModelDocument, schema.InputsDocument))
     )
 )  # fmt: skip
 _PART = st.dictionaries(st.sampled_from(_KEYS), _JUNK, max_size=5)
@@ -571,7 +570,7 @@ def test_many_mistakes_end(text):
 # The JSON Schema
 
 
-SCHEMA = suite.json_schema()
+SCHEMA = schema.json_schema()
 _TYPES = {
     "string": str,
     "integer": int,
@@ -635,7 +634,9 @@ _CHECKS = {
 
 def test_the_committed_schema_is_the_generated_one():
     committed = (ROOT / "suites" / "suite.schema.json").read_text(encoding="utf-8")
-    assert json.loads(committed) == SCHEMA, "write it anew from provenance.suite.read.json_schema()"
+    assert json.loads(committed) == SCHEMA, (
+        "write it anew from provenance.suite.schema.json_schema()"
+    )
 
 
 def accepted():
@@ -682,8 +683,8 @@ def test_the_schema_refuses_what_an_editor_can_see_is_wrong(text):
 
 
 def _fields():
-    parts = [_suite_schema.SuiteDocument, _suite_schema.ShareDocument, _suite_schema.InputsDocument,
-             _suite_schema.ModelDocument, _suite_schema.PairDocument]  # fmt: skip
+    parts = [schema.SuiteDocument, schema.ShareDocument, schema.InputsDocument,
+             schema.ModelDocument, schema.PairDocument]  # fmt: skip
     return [field for part in parts for field in part.model_fields.values()]
 
 
@@ -692,7 +693,7 @@ def test_every_field_has_help(field):
     assert field.description
 
 
-def _parts(part=_suite_schema.Part):
+def _parts(part=schema.StrictMapping):
     for inner in part.__subclasses__():
         yield from (inner, *_parts(inner))
 
@@ -701,14 +702,14 @@ def _parts(part=_suite_schema.Part):
     ("part", "name"), [(part, name) for part in _parts() for name in part.model_fields]
 )
 def test_what_every_field_must_be_can_be_said(part, name):
-    field = _suite_problems.schema_at([name], part)
-    assert _suite_problems.words_for(field) or _suite_problems.choices_of(field)
+    field = messages.schema_at([name], part)
+    assert messages.words_for(field) or messages.choices_of(field)
 
 
 def test_a_suite_is_read_without_torch_or_pytest():
     code = (
-        "import sys; from pathlib import Path; from provenance.suite import read as suite\n"
-        f"suite.loads({GOOD!r}, Path('x')); suite.json_schema()\n"
+        "import sys; from pathlib import Path; from provenance.suite import read as suite, schema\n"
+        f"suite.loads({GOOD!r}, Path('x')); schema.json_schema()\n"
         "sys.exit(', '.join({'torch', 'pytest', 'transformers'} & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)

@@ -1,0 +1,217 @@
+"""What a suite claims: `Suite`, `Claim` and `Blocks`, and how they follow from a checked document."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from provenance.statistics import default_statistic
+from provenance.suite.trees import nodes
+from provenance.suite.yaml12 import Mark  # noqa: TC001 - part of the public dataclasses
+from provenance.vocabulary import (
+    DEFAULT_ALPHA,
+    PERMUTATIONS,
+    Inconclusive,
+    InputsSpec,
+    ModelSpec,
+    Relationship,
+    StatisticName,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from provenance.suite.schema import (
+        InputsDocument,
+        ModelDocument,
+        PairDocument,
+        SuiteDocument,
+    )
+    from provenance.suite.yaml12 import Document
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks that must show a claim: some by number, a share, or all if both are None.
+
+    ``cross`` compares each block with every block of the reference, wherever it has been moved.
+    """
+
+    indices: tuple[int, ...] | None = None
+    at_least: float | None = None
+    cross: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of a suite, with the `defaults` filled in.
+
+    A pair with several statistics makes a claim for each. ``threshold`` is ``alpha`` divided by the number
+    of claims in the file (Bonferroni), so that no selection of tests changes it. ``mark`` is the position
+    of the value of ``expect``, or of the candidate in the lineage. ``inconclusive`` says whether a claim
+    that cannot be decided warns or fails.
+    """
+
+    id: str
+    candidate: str
+    reference: str
+    expect: Relationship
+    statistic: StatisticName
+    alpha: float
+    threshold: float
+    blocks: Blocks
+    tags: tuple[str, ...]
+    xfail: str | None
+    skip: str | None
+    mark: Mark
+    permutations: int = PERMUTATIONS
+    inconclusive: Inconclusive = "fail"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One suite file; the local paths in ``models`` and ``inputs`` are absolute.
+
+    ``lineage`` has every model of the declared trees with its parent (None for a root), parents first.
+    ``digest`` is "sha256:..." of the file's bytes.
+    """
+
+    path: Path
+    inputs: InputsSpec
+    models: Mapping[str, ModelSpec]
+    claims: tuple[Claim, ...]
+    controls: bool = False
+    digest: str = ""
+    lineage: tuple[tuple[str, str | None], ...] = ()
+
+
+def suite_of(checked: SuiteDocument, document: Document, path: Path) -> Suite:
+    """Make the claims of a suite, written and implied, from its checked document."""
+    folder = path.absolute().parent
+    pairs = [*_written_pairs(checked, document), *_implied_pairs(document)]
+    count = sum(len(_statistics(pair, checked)) for pair, _ in pairs)
+    claims = tuple(
+        _claim(pair, checked, mark, statistic, count)
+        for pair, mark in pairs
+        for statistic in _statistics(pair, checked)
+    )
+    return Suite(
+        path=path,
+        inputs=inputs_of(checked.inputs, folder),
+        models=models_of(checked.models, folder),
+        claims=claims,
+        controls=checked.controls,
+        lineage=tuple((node.name, node.parent) for node in nodes(checked.lineage)),
+    )
+
+
+def _written_pairs(
+    checked: SuiteDocument, document: Document
+) -> Iterator[tuple[PairDocument, Mark]]:
+    for i, pair in enumerate(checked.pairs):
+        yield pair, document.values["pairs", i, "expect"]
+
+
+def _implied_pairs(document: Document) -> Iterator[tuple[PairDocument, Mark]]:
+    """Yield the pairs of the lineage, each at the line of its candidate."""
+    from provenance.suite.rules import implied_pairs
+    from provenance.suite.schema import PairDocument
+
+    for kin in implied_pairs(document.value):
+        yield (
+            PairDocument(
+                candidate=kin.candidate.name, reference=kin.reference.name, expect=kin.expect
+            ),
+            document.keys[kin.candidate.at],
+        )
+
+
+def inputs_of(inputs: InputsDocument, folder: Path) -> InputsSpec:
+    """Make the inputs that a file in ``folder`` declares; paths become absolute."""
+    spec = InputsSpec(**inputs.model_dump())
+    if spec.text in {"stdlib", "topics"}:
+        return spec
+    return InputsSpec(**{**inputs.model_dump(), "text": absolute(spec.text, folder)})
+
+
+def models_of(models: Mapping[str, ModelDocument], folder: Path) -> dict[str, ModelSpec]:
+    """Make every model; a base that names another model becomes that model."""
+
+    def made(name: str) -> ModelSpec:
+        spec = _model(models[name], folder)
+        # this ends: `provenance.suite.rules` has refused a circle
+        return replace(spec, base=made(spec.base)) if spec.base in models else spec  # type: ignore[arg-type]
+
+    return {name: made(name) for name in models}
+
+
+def _model(model: ModelDocument, folder: Path) -> ModelSpec:
+    given = model.model_dump()
+    if model.path is not None:
+        given["path"] = absolute(model.path, folder)
+    if model.base is not None and model.base.startswith(("./", "../")):
+        given["base"] = absolute(model.base, folder)
+    return ModelSpec(**given)
+
+
+def absolute(path: str, folder: Path) -> str:
+    """Make a path absolute that a file in ``folder`` names."""
+    # Lexically: whether the file is there, and what it links to, is seen where it is opened.
+    return os.path.normpath(folder / path)
+
+
+def _statistics(pair: PairDocument, suite: SuiteDocument) -> list[StatisticName]:
+    """Return the statistics of a pair; each makes a claim."""
+    default = default_statistic(suite.models[pair.candidate], suite.models[pair.reference])
+    named = _first(pair.statistic, suite.defaults.statistic, default)
+    return named if isinstance(named, list) else [named]
+
+
+def _claim(
+    pair: PairDocument, suite: SuiteDocument, mark: Mark, statistic: StatisticName, claims: int
+) -> Claim:
+    from provenance.suite.rules import claim_id
+
+    defaults = suite.defaults
+    alpha = _first(pair.alpha, defaults.alpha, DEFAULT_ALPHA)
+    name = claim_id(pair.candidate, pair.reference, pair.id)
+    return Claim(
+        id=name if len(_statistics(pair, suite)) == 1 else f"{name}-{statistic}",
+        candidate=pair.candidate,
+        reference=pair.reference,
+        expect=pair.expect,
+        statistic=statistic,
+        alpha=alpha,
+        threshold=alpha / claims,
+        blocks=_blocks(_first(pair.blocks, defaults.blocks, "all")),
+        tags=tuple(dict.fromkeys(_first(pair.tags, defaults.tags, []))),
+        xfail=_one_line(pair.xfail),
+        skip=_one_line(pair.skip),
+        mark=mark,
+        permutations=_first(pair.permutations, defaults.permutations, PERMUTATIONS),
+        inconclusive=_first(pair.inconclusive, defaults.inconclusive, "fail"),
+    )
+
+
+def _first(own: _T | None, default: _T | None, otherwise: _T) -> _T:
+    if own is not None:
+        return own
+    return default if default is not None else otherwise
+
+
+def _blocks(blocks: Any) -> Blocks:
+    if blocks == "all":
+        return Blocks()
+    if isinstance(blocks, list):
+        return Blocks(indices=tuple(blocks))
+    if blocks == "cross":
+        return Blocks(cross=True)
+    return Blocks(at_least=blocks.at_least)
+
+
+def _one_line(reason: str | None) -> str | None:
+    return None if reason is None else " ".join(reason.split())
