@@ -2,7 +2,7 @@
 
 ::
 
-    text --parse--> ModelSpec --fetch--> folder --inspect--> Contents --open_contents--> Checkpoint
+    text --parse--> ModelSpec --fetch--> folder --inspect--> Contents --open_checkpoint--> Checkpoint
 
 None of this needs torch or transformers: `provenance.loading.model` takes a `Checkpoint` from here on.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provenance.checkpoints.contents import BLOCK_KEYS, has_code, inspect, setting
+from provenance.checkpoints.contents import BLOCK_KEYS, has_code, setting
 from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
 from provenance.checkpoints.folder import (
     ADAPTER_CONFIG,
@@ -44,8 +44,7 @@ __all__ = [
     "base_of",
     "fetch",
     "lasting_digest",
-    "open_contents",
-    "open_folder",
+    "open_checkpoint",
     "parse",
     "peek_blocks",
     "tokenizer_digest",
@@ -137,23 +136,7 @@ class Checkpoint:
         return setting(self.config, POSITION_KEYS)
 
 
-def open_folder(
-    folder: Path,
-    spec: ModelSpec,
-    sha256: Callable[[Path], str],
-    tensor_hashes: Callable[[Path], Mapping[str, str]] = hash_tensors,
-) -> Checkpoint:
-    """Inspect and digest a folder in transformers' format: `config.json` and safetensors.
-
-    Raises
-    ------
-    SourceError
-        As `inspect` and `open_contents`.
-    """
-    return open_contents(inspect(folder), spec, sha256, tensor_hashes)
-
-
-def open_contents(
+def open_checkpoint(
     contents: Contents,
     spec: ModelSpec,
     sha256: Callable[[Path], str],

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 KEY = "provenance.fingerprint"
 """Key of the document in the header's metadata."""
-SUFFIX = FINGERPRINT_SUFFIX
 
 COLUMNS = "F16"
 """Type of the numbers of a unit. Their squares add up to 1, and half precision keeps three digits."""
@@ -167,7 +166,7 @@ def tensor_name(block: int, place: int, part: str) -> str:
 
 def is_bundle(place: Path) -> bool:
     """Whether a place is a bundle: a file with the suffix of safetensors."""
-    return place.suffix == SUFFIX and place.is_file()
+    return place.suffix == FINGERPRINT_SUFFIX and place.is_file()
 
 
 def read_fingerprint(file: Path) -> Fingerprint:

@@ -105,22 +105,18 @@ def fetch(
     ----------
     .. [1] https://huggingface.co/docs/huggingface_hub/guides/download
     """
-    if not is_repo_id(spec.repo or ""):
-        raise SourceError(f"{spec.repo!r} is not a repository's id; write org/name")
-    if not is_revision(spec.revision or "main"):
-        raise SourceError(f"{spec.revision!r} is not a revision; write a branch, tag or commit")
     cached = cached_snapshot(spec)
     torn = [] if cached is None else _torn(cached)
     whole = cached if cached is not None and not torn and _is_whole(cached, spec) else None
     if whole is not None and _COMMIT.fullmatch(spec.revision or ""):
         return whole, whole.name
     try:
-        patterns = _look_up(spec, endpoint)
+        patterns = _choose_files(spec, endpoint)
     except _UnreachableError:
         if whole is None:
             raise
         return whole, whole.name
-    for blob in torn:  # huggingface_hub takes what is there for whole
+    for blob in torn:  # huggingface_hub would keep it
         blob.unlink(missing_ok=True)
     folder = _download(spec, patterns, progress, endpoint)
     if whole is None or whole.name != folder.name:
@@ -147,11 +143,7 @@ def read_texts(
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    if not is_repo_id(spec.repo or "") or not is_revision(spec.revision or "main"):
-        raise SourceError(
-            f"{spec.source}: not a repository's id; write org/name, or org/name@revision"
-        )
-    commit, listed = _ask(spec, endpoint)
+    commit, listed = _list_files(spec, endpoint)
     files = {}
     for name in set(names) & set(listed):
         where = {"repo_id": spec.repo or "", "filename": name, "revision": commit}
@@ -205,9 +197,9 @@ def _is_whole(snapshot: Path, spec: ModelSpec) -> bool:
     return True
 
 
-def _look_up(spec: ModelSpec, endpoint: str | None) -> list[str]:
+def _choose_files(spec: ModelSpec, endpoint: str | None) -> list[str]:
     """Ask for the files of a repository, and choose those to download."""
-    _, names = _ask(spec, endpoint)
+    _, names = _list_files(spec, endpoint)
     patterns = wanted(
         names, allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
     )
@@ -216,10 +208,14 @@ def _look_up(spec: ModelSpec, endpoint: str | None) -> list[str]:
     return patterns
 
 
-def _ask(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
+def _list_files(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
     """Ask for the commit that the spec means today, and for the names of its files."""
     from huggingface_hub import HfApi
 
+    if not is_repo_id(spec.repo or ""):
+        raise SourceError(f"{spec.repo!r} is not a repository's id; write org/name")
+    if not is_revision(spec.revision or "main"):
+        raise SourceError(f"{spec.revision!r} is not a revision; write a branch, tag or commit")
     with _translated(spec):
         info = HfApi(endpoint=endpoint, library_name="provenance").model_info(
             spec.repo or "", revision=spec.revision, timeout=TIMEOUT

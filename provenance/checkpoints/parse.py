@@ -7,12 +7,11 @@ import re
 from typing import TYPE_CHECKING
 
 from provenance._text import closest
-from provenance.checkpoints.fingerprint_file import SUFFIX
 from provenance.checkpoints.folder import SINGLE
 from provenance.checkpoints.formats import ADAPTER
 from provenance.checkpoints.hub import is_repo_id, is_revision
 from provenance.errors import SourceError
-from provenance.vocabulary import ModelSpec
+from provenance.vocabulary import FINGERPRINT_SUFFIX, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -104,7 +103,7 @@ def _path(text: str) -> ModelSpec:
 
 def _is_model_file(file: str) -> bool:
     """Whether a file can stand for a model: weights that lie in no folder, or a fingerprint."""
-    if file.endswith(SUFFIX):
+    if file.endswith(FINGERPRINT_SUFFIX):
         return os.path.basename(file) not in {SINGLE, ADAPTER} and not SHARD.search(file)  # noqa: PTH119
     return file.endswith(".gguf")
 

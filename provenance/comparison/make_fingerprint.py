@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from provenance._text import visible, without_home
 from provenance.checkpoints.fingerprint_file import (
     MATRIX_LIMIT,
-    SUFFIX,
     TEXT_LIMIT,
     BundledInputs,
     Fingerprint,
@@ -19,7 +18,7 @@ from provenance.comparison.executor import Executor, as_spec
 from provenance.comparison.records import versions
 from provenance.errors import BundleError
 from provenance.inputs import corpus
-from provenance.vocabulary import SKETCH, InputsSpec, Stage
+from provenance.vocabulary import FINGERPRINT_SUFFIX, SKETCH, InputsSpec, Stage
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -99,8 +98,8 @@ def _require_possible(
     file: Path, inputs: InputsSpec, vocabulary: int | None, sketch: int | None, name: str | None
 ) -> None:
     """Raise BundleError where no model could be made into this fingerprint."""
-    if file.suffix != SUFFIX:
-        raise BundleError(f"{file}: a fingerprint's name ends in {SUFFIX}")
+    if file.suffix != FINGERPRINT_SUFFIX:
+        raise BundleError(f"{file}: a fingerprint's name ends in {FINGERPRINT_SUFFIX}")
     if not file.parent.is_dir():
         raise BundleError(f"{file} cannot be written: there is no folder {file.parent}")
     if inputs.kind == "hidden":

@@ -17,7 +17,7 @@ from provenance.checkpoints.checkpoint import (
     base_of,
     fetch,
     lasting_digest,
-    open_contents,
+    open_checkpoint,
     tokenizer_digest,
 )
 from provenance.checkpoints.contents import inspect
@@ -91,7 +91,7 @@ class Models:
         return openers[contents.format](contents, spec)
 
     def _open(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
-        return open_contents(contents, spec, self.store.sha256, self._tensor_hashes)
+        return open_checkpoint(contents, spec, self.store.sha256, self._tensor_hashes)
 
     def _bundle(self, file: Path, spec: ModelSpec) -> Checkpoint:
         """A fingerprint bundle, which stands in the place of a checkpoint; its digest is the file's."""

@@ -20,8 +20,7 @@ from safetensors.numpy import save, save_file
 
 from provenance.checkpoints.checkpoint import (
     fetch,
-    open_contents,
-    open_folder,
+    open_checkpoint,
     parse,
     peek_blocks,
 )
@@ -49,7 +48,7 @@ def write_index(folder: Path, *names, last="b") -> None:
 
 
 def opened(folder: Path):
-    return open_folder(folder, ModelSpec(path=str(folder)), sha256)
+    return open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), sha256)
 
 
 def refused(folder: Path, match: str) -> None:
@@ -203,7 +202,7 @@ def test_a_folder_is_inspected_once_and_opened_from_what_was_found(sharded, monk
     expected = opened(sharded)
     for name in ("read_object", "stored_tensors"):
         monkeypatch.setattr(f"provenance.checkpoints.contents.{name}", None)
-    assert open_contents(contents, ModelSpec(path=str(sharded)), sha256) == expected
+    assert open_checkpoint(contents, ModelSpec(path=str(sharded)), sha256) == expected
 
 
 def test_shards_are_counted_and_digested_together(sharded):
@@ -300,10 +299,11 @@ def test_the_tokenizer_has_a_digest_of_its_own(folder):
 def test_a_folder_is_opened_without_torch(folder):
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from provenance.checkpoints.checkpoint import open_folder, parse, peek_blocks\n"
+        "from provenance.checkpoints.checkpoint import open_checkpoint, parse, peek_blocks\n"
+        "from provenance.checkpoints.contents import inspect\n"
         "folder = sys.argv[1]\n"
         "assert peek_blocks(parse(folder)) == 2\n"
-        "open_folder(Path(folder), parse(folder), lambda file: 'x')\n"
+        "open_checkpoint(inspect(Path(folder)), parse(folder), lambda file: 'x')\n"
         "print({'torch', 'transformers', 'huggingface_hub'} & set(sys.modules))\n"
     )
     ran = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, check=True)
@@ -519,7 +519,7 @@ def test_a_file_that_cannot_be_hashed(folder):
         raise PermissionError(13, "Permission denied", str(file))
 
     with pytest.raises(SourceError, match=r"tokenizer\.json cannot be read: Permission denied"):
-        open_folder(folder, ModelSpec(path=str(folder)), denied)
+        open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), denied)
 
 
 # --- peek_blocks ---------------------------------------------------------------------------------
@@ -606,7 +606,7 @@ def test_only_what_is_needed_is_downloaded(hub, cache, capfd):
 
 def test_a_download_opens_as_a_checkpoint_with_its_commit(hub):
     folder, commit = fetch(TINY, endpoint=hub.endpoint)
-    checkpoint = open_folder(folder, replace(TINY, revision=commit), sha256)
+    checkpoint = open_checkpoint(inspect(folder), replace(TINY, revision=commit), sha256)
     assert checkpoint.source == f"repo:org/tiny@{COMMIT}"
     assert checkpoint.parameters == 10
     assert peek_blocks(TINY) == peek_blocks(replace(TINY, revision=COMMIT)) == 2

@@ -19,7 +19,8 @@ from provenance.attest import (
     recorded_subjects,
 )
 from provenance.audit import load_registry
-from provenance.checkpoints.checkpoint import open_folder
+from provenance.checkpoints.checkpoint import open_checkpoint
+from provenance.checkpoints.contents import inspect
 from provenance.conversions.pickled import unpickle
 from provenance.errors import ProvenanceError, SuiteError
 from provenance.evidence.families import lineage_graph
@@ -163,7 +164,7 @@ def weights(data: bytes) -> None:
     folder = scratch()
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "model.safetensors").write_bytes(data)
-    open_folder(folder, ModelSpec(path=str(folder)), file_sha256)
+    open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), file_sha256)
 
 
 def tensors(data: bytes) -> None:
@@ -171,7 +172,7 @@ def tensors(data: bytes) -> None:
     folder = scratch()
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "model.safetensors").write_bytes(data)
-    found = open_folder(folder, ModelSpec(path=str(folder)), file_sha256)
+    found = open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), file_sha256)
     for name, tensor in LazyTensors(found).items():
         assert tuple(tensor.shape) == found.tensors[name].shape
 
@@ -200,7 +201,7 @@ def configuration(data: bytes) -> None:
     folder = scratch()
     (folder / "config.json").write_bytes(data)
     (folder / "model.safetensors").write_bytes(WEIGHTS)
-    open_folder(folder, ModelSpec(path=str(folder)), file_sha256)
+    open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), file_sha256)
 
 
 def index(data: bytes) -> None:
@@ -209,7 +210,7 @@ def index(data: bytes) -> None:
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "model.safetensors.index.json").write_bytes(data)
     (folder / "one.safetensors").write_bytes(WEIGHTS)
-    open_folder(folder, ModelSpec(path=str(folder)), file_sha256)
+    open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), file_sha256)
 
 
 def entry(data: bytes) -> None:

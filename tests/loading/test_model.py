@@ -19,7 +19,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from provenance.checkpoints.checkpoint import open_folder
+from provenance.checkpoints.checkpoint import open_checkpoint
+from provenance.checkpoints.contents import inspect
 from provenance.errors import DeviceError, InputError, SourceError
 from provenance.loading.model import encode, load_model, load_skeleton, load_tokenizer, quiet
 from provenance.vocabulary import ModelSpec
@@ -58,7 +59,7 @@ def opened(folder):
     def sha256(file):
         return hashlib.sha256(file.read_bytes()).hexdigest()
 
-    return open_folder(folder, ModelSpec(path=str(folder)), sha256)
+    return open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), sha256)
 
 
 def change_config(folder, **changes):

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from fixtures.families import LATENT, nemotron_h
 from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
 from provenance._quiet import quiet
-from provenance.checkpoints.checkpoint import open_folder
+from provenance.checkpoints.checkpoint import open_checkpoint
+from provenance.checkpoints.contents import inspect
 from provenance.errors import SourceError
 from provenance.loading.model import load_model, load_skeleton
 from provenance.loading.parameters import ModelTensors
@@ -74,7 +75,7 @@ def opened(folder):
     def sha256(file):
         return hashlib.sha256(file.read_bytes()).hexdigest()
 
-    return open_folder(folder, ModelSpec(path=str(folder)), sha256)
+    return open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), sha256)
 
 
 def saved(model, folder):
