@@ -1,19 +1,7 @@
 """The errors that a user can meet, each for one situation that a caller may handle.
 
-::
-
-    ProvenanceError
-    ├── SuiteError          a suite file says something that cannot be meant
-    ├── SourceError         a checkpoint cannot be found, read or trusted
-    ├── ArchitectureError   a model has nothing that the statistic can be computed on
-    ├── InputError          text, tokenizer or token ids do not fit the models
-    ├── DegenerateError     activations on which no test is defined: NaN, constant, too few units
-    ├── DeviceError         the device asked for is not there, or is out of memory
-    ├── StoreError          the store cannot be used
-    ├── BundleError         a fingerprint bundle is damaged, or does not fit what it is compared with
-    └── AttestationError    nothing can be attested, or a signature does not hold
-
-A message is one line (``SuiteError``: one line a mistake): what was wrong, where, and what to do.
+All are a `ProvenanceError`. A message is one line that says what was wrong, where, and what to do;
+`SuiteError` has a line for each mistake.
 """
 
 from __future__ import annotations

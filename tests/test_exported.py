@@ -32,13 +32,17 @@ LIGHT_FILES = [
     "comparison/make_fingerprint",
     "comparison/models",
     "comparison/pair",
+    "comparison/per_model",
     "comparison/plan",
+    "comparison/records",
     "inputs/corpus",
-    "recipes/families",
+    "recipes/quickstart",
+    "recipes/recipe",
     "recipes/settings",
     "statistics/__init__",
     "statistics/_student_t",
     "statistics/pvalues",
+    "statistics/registry",
 ]
 
 

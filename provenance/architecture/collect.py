@@ -69,9 +69,10 @@ def assemble(
         model_type=str(getattr(getattr(model, "config", None), "model_type", "")),
         stack=stack,
         blocks=len(blocks),
-        mlps=tuple(sorted(records, key=_order)),
+        mlps=tuple(sorted(records, key=_sort_key)),
         skipped={
-            i: describe(block) + ("" if _ran(f"{stack}.{i}", widths) else ", which did not run")
+            i: describe(block)
+            + ("" if _was_called(f"{stack}.{i}", widths) else ", which did not run")
             for i, block in enumerate(blocks)
             if i not in have
         },
@@ -83,7 +84,7 @@ def assemble(
 ROLES: tuple[MLPRole, ...] = ("dense", "shared", "expert")
 
 
-def _order(record: MLPRecord) -> tuple[int, int, str, int]:
+def _sort_key(record: MLPRecord) -> tuple[int, int, str, int]:
     siblings = record.path if record.expert is None else record.path.rstrip("0123456789")
     return record.block, ROLES.index(record.role), siblings, record.expert or 0
 
@@ -94,7 +95,7 @@ def describe(block: nn.Module) -> str:
     return f"{type(block).__name__}: {', '.join(parts)}"
 
 
-def _ran(block: str, widths: Mapping[str, int]) -> bool:
+def _was_called(block: str, widths: Mapping[str, int]) -> bool:
     """Whether a block, or a module of one that is only a container, was called."""
     return any(_holds(block, module) for module in widths)
 
@@ -133,12 +134,12 @@ def _of_one_width(mlps: Sequence[_LocatedMLP], widths: Mapping[str, int]) -> lis
     return [mlp for mlp in mlps if mlp.use.hidden == most]
 
 
-def _locate_all(model: nn.Module, seen: Sequence[MLPUse]) -> list[_LocatedMLP]:
+def _locate_all(model: nn.Module, observed: Sequence[MLPUse]) -> list[_LocatedMLP]:
     """Every MLP once, in the order of first use, with how often it was used."""
     first: dict[tuple[object, ...], MLPUse] = {}
     uses: dict[tuple[object, ...], Counter[object]] = defaultdict(Counter)
     passes = set()
-    for use in seen:
+    for use in observed:
         first.setdefault(use.key, use)
         if (use.key, use.matmuls) not in passes:
             uses[use.key][use.up.expert] += 1
@@ -183,16 +184,16 @@ def _records(
     refused: list[Refusal] = []
     for mlp in mlps:
         blocks = owners[mlp.use.up.weight.parameter]
-        reason = _why_not(mlp, blocks)
-        at = None if reason else _input(mlp, tokens)
-        if at is None:
+        reason = _refusal_reason(mlp, blocks)
+        hidden_input = None if reason else _hidden_input(mlp, tokens)
+        if hidden_input is None:
             reason = reason or "its input is not what any module is called on"
             refused.extend(Refusal(block, mlp.location.path, reason) for block in blocks)
             continue
         shared = mlp.use.states.stream in streams and mlp.location.block in routed
         expert = _is_expert(mlp) and (mlp.use.states.routed or not shared)
         role: MLPRole = "expert" if expert else "shared" if shared else "dense"
-        records.extend(_record(mlp, role, at))
+        records.extend(_record(mlp, role, hidden_input))
     return _with_siblings(model, records, mlps), refused
 
 
@@ -201,7 +202,7 @@ def _is_expert(mlp: _LocatedMLP) -> bool:
     return bool(mlp.use.experts) or numbered
 
 
-def _why_not(mlp: _LocatedMLP, blocks: Sequence[int]) -> str | None:
+def _refusal_reason(mlp: _LocatedMLP, blocks: Sequence[int]) -> str | None:
     use = mlp.use
     if use.added:
         return f"the output of {use.added[0]}, an adapter beside it, is added to its own"
@@ -227,7 +228,7 @@ def _blocks_of_parameters(model: nn.Module, stack: str) -> dict[str, list[int]]:
     return blocks
 
 
-def _input(mlp: _LocatedMLP, tokens: int) -> HiddenInput | None:
+def _hidden_input(mlp: _LocatedMLP, tokens: int) -> HiddenInput | None:
     """The innermost module around gate and up that was called on the hidden states of all tokens."""
     states, path = mlp.use.states, mlp.location.path
     owners = [part.weight.parameter.rpartition(".")[0] for part in mlp.use.parts[:-1]]
@@ -246,23 +247,23 @@ def _holds(module: str, inner: str) -> bool:
     return inner == module or inner.startswith(f"{module}.")
 
 
-def _record(mlp: _LocatedMLP, role: MLPRole, at: HiddenInput) -> Iterator[MLPRecord]:
+def _record(mlp: _LocatedMLP, role: MLPRole, hidden_input: HiddenInput) -> Iterator[MLPRecord]:
     """One record, or one for each expert of a stack."""
     use, location = mlp.use, mlp.location
     for index in range(max(1, use.experts)):
-        of = index if use.experts else None
+        stacked = index if use.experts else None
         yield MLPRecord(
             block=location.block,
             path=location.path,
             kind=use.kind,
             role=role,
-            expert=of if use.experts else location.number if role == "expert" else None,
-            gate=None if use.gate is None else _projection(use.gate, of),
-            up=_projection(use.up, of),
-            down=_projection(use.down, of),
+            expert=stacked if use.experts else location.number if role == "expert" else None,
+            gate=None if use.gate is None else _projection(use.gate, stacked),
+            up=_projection(use.up, stacked),
+            down=_projection(use.down, stacked),
             units=use.units,
             hidden=use.hidden,
-            input=at,
+            input=hidden_input,
             activation="+".join(use.activation),
             activation_module=use.module,
             up_terms="+".join(use.up_terms),

@@ -95,8 +95,8 @@ class Dataflow(TorchDispatchMode):
         return out
 
     def _tag(self, tensor: Any) -> Tag | None:
-        found: Tag | None = self._tags.get(tensor)
-        return found
+        tag: Tag | None = self._tags.get(tensor)
+        return tag
 
     def enter(self, module: str, hidden: Any) -> None:
         """Note that a module was called, and on what."""
@@ -154,8 +154,8 @@ class Dataflow(TorchDispatchMode):
     def _states_of(self, hidden: torch.Tensor) -> HiddenStates:
         if hidden not in self._states:
             self._states[hidden] = HiddenStates(Stream())
-        found: HiddenStates = self._states[hidden]
-        return found
+        states: HiddenStates = self._states[hidden]
+        return states
 
     def _flow(
         self, operation: str, func: Any, args: tuple[Any, ...], outs: Sequence[torch.Tensor]

@@ -75,8 +75,11 @@ def build_on_meta(config: PretrainedConfig, *, trusted: bool = False) -> PreTrai
 
     with quiet(), torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
-    # a few families fill a parameter on the CPU, wherever they are built
-    return model.eval().to("meta")
+    if not all(parameter.is_meta for parameter in model.parameters()):
+        model = model.to(
+            "meta"
+        )  # a few families fill a parameter on the CPU, wherever they are built
+    return model.eval()
 
 
 def trace(model: nn.Module) -> Trace:

@@ -1,4 +1,8 @@
-"""What a run found, said to other tools: an in-toto attestation, its signature, a bill of materials.
+"""Results for other tools: an in-toto attestation, its signature, a bill of materials.
+
+* In: `evidence.results.Results`, and the checkpoints that are at hand.
+* Out: JSON of in-toto, DSSE or CycloneDX.
+* Open `statement` first, then `subjects`.
 
 >>> from provenance.attest import make_statement  # doctest: +SKIP
 >>> text = make_statement(results, subjects)  # doctest: +SKIP

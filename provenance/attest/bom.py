@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
-from provenance.attest._extra import need
+from provenance.attest._libraries import need
 from provenance.attest.statement import kept_sha256
 from provenance.errors import AttestationError
 from provenance.evidence.results import descent
@@ -62,7 +62,7 @@ def bill_of_materials(results: Results) -> str:
 def _validate(text: str) -> None:
     validator = need("cyclonedx.validation.json").JsonStrictValidator
     wrong = validator(need("cyclonedx.schema").SchemaVersion.V1_6).validate_str(text)
-    if wrong is not None:  # names that are too long, say: they are whoever wrote the results' own
+    if wrong is not None:  # such as a name that is too long: results may come from anyone
         raise AttestationError(f"no bill of materials can be made of it: {str(wrong)[:200]}")
 
 
@@ -79,13 +79,7 @@ _Model = tuple[str, str]
 
 def _roles(result: ClaimResult) -> dict[_Model, ModelRecord]:
     """The candidate and the reference, in this order; none where the claim was not measured."""
-    if result.evidence is None:
-        return {}
-    claim, candidate, reference = result.claim, result.evidence.candidate, result.evidence.reference
-    return {
-        (claim.candidate, candidate.digest): candidate,
-        (claim.reference, reference.digest): reference,
-    }
+    return {(name, record.digest): record for _, name, record in result.sides}
 
 
 def _models(results: Results) -> dict[_Model, ModelRecord]:

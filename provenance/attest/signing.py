@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from provenance.attest._extra import need
+from provenance.attest._libraries import need
 from provenance.attest.statement import dumps, read_statement
 from provenance.errors import AttestationError
 

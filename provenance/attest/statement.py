@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from provenance._text import visible
-from provenance.attest._extra import need
+from provenance.attest._libraries import need
 from provenance.errors import AttestationError, one_line
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ def _results_digests(configuration: Any) -> Iterable[str | None]:
     """Digests of the results that a Statement was made of, as each suite of it says."""
     for suite in _checked(configuration, "configuration", list):
         annotations = _checked(suite, "configuration", dict).get("annotations", {})
-        found = _checked(annotations, "annotations", dict).get("resultsSha256")
-        yield None if found is None else _checked(found, "resultsSha256", str)
+        digest = _checked(annotations, "annotations", dict).get("resultsSha256")
+        yield None if digest is None else _checked(digest, "resultsSha256", str)
 
 
 def _tests_of(predicate: dict[str, Any], name: str) -> tuple[str, ...]:
@@ -149,7 +149,7 @@ def _checked(value: Any, name: str, kind: type[T]) -> T:
 
 
 def kept_sha256(document: Results | Evidence) -> str:
-    """SHA-256 of the file that it is kept in."""
+    """SHA-256, in hex, of the file that holds the document."""
     return sha256((document.to_json() + "\n").encode()).hexdigest()
 
 
@@ -206,7 +206,7 @@ def _state(result: ClaimResult, outcome: str) -> str | None:
     if outcome == "passed":
         return "warned" if result.state == "warn" else "passed"
     if outcome in {"xfailed", "xpassed"} and result.state != "fail":
-        return "warned"  # known to fail, and no pass: whoever relies on the gate should see it
+        return "warned"  # a known failure is no pass: users of the gate should see it
     return None if outcome == "skipped" else "failed"
 
 

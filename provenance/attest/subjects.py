@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provenance._text import without_home
-from provenance.attest._extra import need
+from provenance.attest._libraries import need
 from provenance.errors import AttestationError, ProvenanceError
 from provenance.store.files import file_sha256
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provenance.vocabulary import ModelSpec
 
 OWN_MANIFEST = "manifest.json"
-"""What the store keeps beside a checkpoint that it holds; it has a date in it."""
+"""The store's own file beside a checkpoint; it holds a date, so that no digest may cover it."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,12 @@ class Subject:
         Of the folder, as model signing has it: SHA-256, in hex, over the SHA-256 of every file, in the
         order of their names. None where the folder was not at hand.
     digest, weights_digest : str
-        As in evidence: ``sha256:`` over configuration and weights, and over the weights alone (None in
-        evidence of before there was one).
+        As in evidence: ``sha256:`` over configuration and weights, and over the weights alone.
     source, conversion : str
         Where it came from, and from what it was made where it was no plain checkpoint.
     claimed : str or None
-        Of a fingerprint bundle, the digest of the model that its maker says it is of. No weights were
-        seen: ``sha256`` and ``digest`` are then of the bundle's file, and ``weights_digest`` is None.
+        Of a fingerprint, the digest of the model, by the fingerprint's maker. No weights were seen:
+        ``sha256`` and ``digest`` are then of the fingerprint's file, and ``weights_digest`` is None.
     """
 
     name: str
@@ -158,17 +157,11 @@ def recorded_subjects(
 
 def _measured(results: Results) -> Iterator[tuple[str, str, ModelRecord]]:
     """The models of claims that were checked, each once, with a suite that names it."""
-    found = set()
+    listed = set()
     for result in results.claims:
-        if result.evidence is None:
-            continue
-        roles = {
-            result.claim.candidate: result.evidence.candidate,
-            result.claim.reference: result.evidence.reference,
-        }
-        for name, record in roles.items():
-            if (name, record.digest) not in found:
-                found.add((name, record.digest))
+        for _, name, record in result.sides:
+            if (name, record.digest) not in listed:
+                listed.add((name, record.digest))
                 yield result.suite, name, record
 
 

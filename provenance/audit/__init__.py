@@ -5,8 +5,8 @@
     registry.yaml, or a folder --load_registry--> Registry
     Registry + Executor + History --audit_registry--> Audit: pairs, changes since the last complete run
 
-Evidence is kept in a history by what it depends on, so that only new or changed weights cost anything.
-Nothing here needs torch until a pair must be measured.
+Open `run` first, then `registry` and `history`. Evidence is kept in a history by what it depends on, so
+that only new or changed weights cost anything. Nothing here needs torch until a pair must be measured.
 """
 
 from provenance.audit.history import History, HistoryError

@@ -1,4 +1,4 @@
-"""The tables of the history, for SQLAlchemy, and a query. Their names are ours in a database of many."""
+"""The tables of the history, for SQLAlchemy, and a query. A prefix sets them apart from others'."""
 
 from sqlalchemy import (
     Boolean,

@@ -129,13 +129,13 @@ def _pair(was: AuditedPair | None, pair: AuditedPair, why: str) -> Iterator[Chan
         return
     if was.verdict == pair.verdict:
         return
-    said = f"{pair.verdict}, {p}; it was {was.verdict}{why}"
+    detail = f"{pair.verdict}, {p}; it was {was.verdict}{why}"
     if pair.verdict == "dependent":
-        yield Change("new-kin", names, said)
+        yield Change("new-kin", names, detail)
     elif was.verdict == "dependent":
-        yield Change("lost-kin", names, said)
+        yield Change("lost-kin", names, detail)
     else:
-        yield Change("verdict", names, said)
+        yield Change("verdict", names, detail)
 
 
 def _why(was: AuditedPair | None, pair: AuditedPair, before: Snapshot, now: Snapshot) -> str:

@@ -1,6 +1,6 @@
-"""The models that lie in a folder: checkpoints, adapters and GGUF files, told by their files' names.
+"""Finds the models in a folder by the names of files: checkpoints, adapters and GGUF files.
 
-What is none of these is left alone. Whether a model can be read is found when it is opened.
+Other files are left out. Whether a model can be read shows when it is opened.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def models_in(folder: Path) -> dict[str, ModelSpec]:
     names = listing(folder)
     if _is_checkpoint(names):
         raise SourceError(f"{folder} is a checkpoint itself; give the folder that it is in")
-    found = dict(_models(folder, folder, frozenset()))
-    return dict(sorted(found.items()))
+    models = dict(_models(folder, folder, frozenset()))
+    return dict(sorted(models.items()))
 
 
 def _models(folder: Path, root: Path, above: frozenset[str]) -> Iterator[tuple[str, ModelSpec]]:
@@ -68,7 +68,7 @@ def _is_checkpoint(names: list[str]) -> bool:
 
 
 def _is_whole_or_first(name: str) -> bool:
-    """Of the parts of a GGUF file the first stands for all, and says that they must be joined."""
+    """Whether a GGUF file is whole, or the first of several: opening that says that they must be joined."""
     return SPLIT_GGUF.search(name) is None or FIRST_PART in name
 
 

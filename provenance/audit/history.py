@@ -1,8 +1,8 @@
-"""What was measured and judged, run by run, in SQLite or any other database of SQLAlchemy.
+"""The history of audits, run by run, in SQLite or any other database of SQLAlchemy.
 
-Each piece is written in a transaction of its own as soon as it is known, so that a run that is killed
-loses nothing; a run counts as complete only when it says so at its end. Evidence is kept by what it
-depends on and shared by all registries of one history.
+Each pair is written in a transaction of its own as soon as it is judged: a run that is killed loses
+nothing. A run is complete once its end is recorded. Evidence has the digest of all that it depends on
+as its key, and all registries of one history share it.
 """
 
 from __future__ import annotations
@@ -103,13 +103,13 @@ class History:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close all connections."""
         self._engine.dispose()
 
     def known(self, key: str) -> Evidence | str | None:
-        """Evidence of a key, or why there can be none; None where nothing is known.
+        """Evidence of a key, or why there can be none; None where the history has neither.
 
-        Evidence that is damaged, or of a schema that this version does not read, is nothing known.
+        Evidence that is damaged, or of another schema, counts as absent.
         """
         from provenance.audit import _tables as t
 
@@ -178,7 +178,7 @@ class History:
                 connection.execute(t.screened.insert(), [names | block for block in blocks])
 
     def finish(self, run: int) -> str:
-        """Say that a run is complete; returns the time."""
+        """Record the end of a run; returns the time."""
         from provenance.audit import _tables as t
 
         finished = _now()
@@ -249,7 +249,7 @@ class History:
                     self._mend(row)
 
     def _mend(self, row: dict[str, Any]) -> None:
-        """Put evidence in the place of what could not be read."""
+        """Replace evidence that cannot be read."""
         from provenance.audit import _tables as t
 
         with self._writing() as connection:
@@ -257,7 +257,7 @@ class History:
             connection.execute(t.evidence.update().where(where).values(row))
 
     def _prepare(self) -> None:
-        """Make the tables, or see that they are of a schema that is read here."""
+        """Make the tables, or check the schema of those that are there."""
         from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
         self._engine.connect().close()  # what cannot be reached is not tried again
@@ -295,7 +295,7 @@ class History:
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """Turn what the database refuses into one line."""
+        """Turn an error of the database into one line."""
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
@@ -306,8 +306,8 @@ class History:
                 "pip install 'psycopg[binary]'"
             ) from error
         except SQLAlchemyError as error:
-            said = str(getattr(error, "orig", None) or error).strip().splitlines() or [""]
-            raise HistoryError(f"cannot use the history {self.shown}: {said[0]}") from error
+            lines = str(getattr(error, "orig", None) or error).strip().splitlines() or [""]
+            raise HistoryError(f"cannot use the history {self.shown}: {lines[0]}") from error
 
 
 def default_path() -> str:
@@ -348,8 +348,8 @@ def _engine(url: URL, *, read_only: bool) -> Engine:
 def _write_ahead(connection: Any) -> None:
     """Let readers and one writer work at once.
 
-    While another process does the same, or opens or closes the file, SQLite refuses without the wait
-    that it has for all else.
+    SQLite refuses this at once, without its usual wait, while another process does the same or opens or
+    closes the file.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
@@ -364,7 +364,7 @@ def _write_ahead(connection: Any) -> None:
 
 
 def _make_file(file: Path) -> None:
-    """Make the file for its owner alone: SQLite would leave it to the umask, and does as it finds."""
+    """Make the file for its owner alone: SQLite itself would follow the umask."""
     try:
         make_folder(file.parent)
     except OSError as error:

@@ -29,7 +29,7 @@ CHANGE_KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
 
 
 def shown_inputs(registry: Registry) -> InputsSpec:
-    """The inputs of a registry as they are kept and shown: a home folder is ``~``."""
+    """The inputs of a registry for history and output: a home folder is written ``~``."""
     return replace(registry.inputs, text=without_home(registry.inputs.text))
 
 
@@ -46,7 +46,7 @@ class AuditedModel:
 
 @dataclass(frozen=True)
 class ScreenedBlock:
-    """A block of the candidate that was screened, the reference's that it met, and its log10 p-value."""
+    """One comparison of a screen: a block of either model, and the log10 p-value."""
 
     candidate_block: int
     reference_block: int
@@ -57,9 +57,9 @@ class ScreenedBlock:
 class AuditedPair:
     """A pair as it was judged at a run; ``verdict`` is None where ``error`` says why it was not.
 
-    ``key`` is the digest of all that its evidence depends on. ``known`` says that the evidence, or the
-    reason that there can be none, was in the history before. ``screened`` holds the blocks that were
-    compared, where the pair was called independent by a screen and no other block was looked at.
+    ``key`` is the digest of all that the evidence depends on. ``known`` says whether the history had the
+    evidence before, or the reason why there can be none. ``screened`` holds the blocks that were compared
+    where a screen alone called the pair independent.
     """
 
     candidate: str
@@ -73,7 +73,7 @@ class AuditedPair:
 
     @property
     def names(self) -> frozenset[str]:
-        """The two, whichever way round."""
+        """The names of both, without an order."""
         return frozenset((self.candidate, self.reference))
 
 

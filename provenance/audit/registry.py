@@ -1,4 +1,4 @@
-"""Which models are audited: a registry file, or a folder of checkpoints, to `Registry`."""
+"""Reads which models are audited, from a registry file, a suite or a folder of checkpoints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from provenance.suite.yaml12 import Document
 
 SUITE_KEYS = ("pairs", "lineage")
-"""What makes a file a suite, of which only the models count here."""
+"""Keys of a suite: of such a file only the models, inputs and defaults count."""
 NOWHERE = Mark(1, 1, 1, 1)
 
 
@@ -59,15 +59,14 @@ class Registry:
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every pair once, as (candidate, reference): the reference is the one that is declared first.
 
-        In an order in which neighbours share a model, and each model comes in when those before it
-        have all met each other.
+        Neighbours in the order share a model, and a model comes once all before it have met.
         """
         names = list(self.models)
-        found = []
+        pairs = []
         for i, candidate in enumerate(names):
             earlier = names[:i] if i % 2 else names[:i][::-1]
-            found += [(candidate, reference) for reference in earlier]
-        return tuple(pair for pair in found if frozenset(pair) not in self.ignored)
+            pairs += [(candidate, reference) for reference in earlier]
+        return tuple(pair for pair in pairs if frozenset(pair) not in self.ignored)
 
     @property
     def threshold(self) -> float:
@@ -80,7 +79,7 @@ def load_registry(path: str | PathLike[str]) -> Registry:
     """Read a registry file, a suite file, or a folder of checkpoints.
 
     Of a suite, its models, its inputs and the statistic and alpha of its `defaults` count; its claims do
-    not. Of a folder, every checkpoint below it that is not inside of another one.
+    not. Of a folder, every checkpoint below it counts that is not inside another one.
 
     Raises
     ------
@@ -92,8 +91,8 @@ def load_registry(path: str | PathLike[str]) -> Registry:
     path = Path(os.path.normpath(Path(path).expanduser().absolute()))
     registry = _of_folder(path) if path.is_dir() else _of_file(path)
     if len(registry.models) < 2:
-        found = "one model" if registry.models else "no model"
-        raise ProvenanceError(f"{path} has {found}, and an audit compares pairs: give two or more")
+        number = "one model" if registry.models else "no model"
+        raise ProvenanceError(f"{path} has {number}, and an audit compares pairs: give two or more")
     if not registry.pairs():
         raise ProvenanceError(f"{path}: every pair is ignored, so that nothing would be judged")
     return registry
@@ -145,13 +144,13 @@ def _registry(document: RegistryDocument, path: Path) -> Registry:
     models = models_of(document.models, path.parent)
     if document.folder is not None:
         folder = Path(absolute(os.path.expanduser(document.folder), path.parent))  # noqa: PTH111 - never raises
-        found = models_in(folder)
-        both = sorted(found.keys() & models.keys())
+        in_folder = models_in(folder)
+        both = sorted(in_folder.keys() & models.keys())
         if both:
             raise ProvenanceError(
                 f"{path}: {both[0]!r} is declared under models: and lies in {folder}; rename one"
             )
-        models = {**models, **found}
+        models = {**models, **in_folder}
     ignored = {frozenset(entry.pair): " ".join(entry.reason.split()) for entry in document.ignore}
     _check_ignored(ignored, models, path)
     return Registry(
@@ -168,7 +167,7 @@ def _registry(document: RegistryDocument, path: Path) -> Registry:
 def _check_ignored(
     ignored: Mapping[frozenset[str], str], models: Mapping[str, ModelSpec], path: Path
 ) -> None:
-    """Refuse a pair to ignore that is none: a name that was mistyped would ignore nothing."""
+    """Refuse a pair to ignore that the registry does not have: a mistyped name would ignore nothing."""
     pairs = {frozenset(pair) for pair in combinations(models, 2)}
     for pair in ignored:
         if pair not in pairs:
@@ -179,7 +178,7 @@ def _check_ignored(
 
 
 def _rules(document: Document, _hints: Hints) -> Iterator[Problem]:
-    """Find every mistake that takes more than one field to see."""
+    """Find the mistakes that no field shows by itself."""
     from provenance.suite.rules import models_problems
 
     yield from models_problems(document)

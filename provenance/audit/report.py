@@ -1,4 +1,4 @@
-"""An audit as `Results`: every pair a claim of nothing, for what draws and stores results."""
+"""An audit as `Results`, for what draws and stores results: every pair is a claim ``unknown``."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from provenance.audit.registry import Registry
 
 
-def audit_results(found: Audit, registry: Registry) -> Results:
-    """Results in which each pair is a claim ``unknown``, its evidence beside it.
+def audit_results(audit: Audit, registry: Registry) -> Results:
+    """Make results in which each pair is a claim ``unknown`` with its evidence.
 
-    A pair that could not be judged has failed, with its reason; one that was ignored is skipped. The claim
-    of a pair that was only screened speaks of the screened blocks alone, and its judgement says so.
+    A pair that could not be judged has failed, with its reason; an ignored pair is skipped. The claim of a
+    screened pair covers the screened blocks alone, and its judgement says so.
     """
     claims = [
-        *(_judged(pair, found, registry) for pair in found.pairs),
-        *(_ignored(names, registry) for names in found.ignored),
+        *(_judged(pair, audit, registry) for pair in audit.pairs),
+        *(_ignored(names, registry) for names in audit.ignored),
     ]
-    sources = {model.name: model.source for model in found.models}
+    sources = {model.name: model.source for model in audit.models}
     declared = tuple(result.claim for result in claims)
     path, inputs = without_home(str(registry.path)), shown_inputs(registry)
     record = SuiteRecord(path, registry.digest, inputs, sources, declared, controls=False)
-    return Results.gather((record,), tuple(claims), versions(), found.created)
+    return Results.gather((record,), tuple(claims), versions(), audit.created)
 
 
 def _claim(
@@ -59,9 +59,9 @@ def _claim(
     )
 
 
-def _judged(pair: AuditedPair, found: Audit, registry: Registry) -> ClaimResult:
+def _judged(pair: AuditedPair, audit: Audit, registry: Registry) -> ClaimResult:
     path = without_home(str(registry.path))
-    evidence = found.evidence.get(pair.key or "")
+    evidence = audit.evidence.get(pair.key or "")
     blocks = tuple(block.candidate_block for block in pair.screened)
     claim = _claim(pair.candidate, pair.reference, registry, blocks)
     if evidence is None:
@@ -75,12 +75,12 @@ def _judged(pair: AuditedPair, found: Audit, registry: Registry) -> ClaimResult:
 
 
 def _screened(pair: AuditedPair) -> str:
-    found = (
+    blocks = (
         f"block {b.candidate_block} (p = {format_p(b.log10_p)})"
         for b in sorted(pair.screened, key=lambda block: block.candidate_block)
     )
     return (
-        f"Screened: only {', '.join(found)} of {pair.candidate} were compared, and nothing was found in "
+        f"Screened: only {', '.join(blocks)} of {pair.candidate} were compared, and nothing was found in "
         "them. Kinship in other blocks would not have been seen; --exhaustive compares all."
     )
 

@@ -1,8 +1,8 @@
 """The screen of an audit: a few blocks of a pair first, and all of them where those show anything.
 
-A pair is called dependent by the test of all its blocks alone, which is run where the screen lets the pair
-through. So a screen calls no pair dependent that the whole test would not: the chance of both is at most
-the chance of the one. What it costs is power, where kinship is in blocks that it does not look at.
+Only the test of all blocks calls a pair dependent, and it is run where the screen lets the pair through.
+So a screen calls no pair dependent that the whole test would not. It costs power where kinship is in blocks
+that it does not look at.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 SAMPLE = 3
 """Blocks of the candidate that are tested first."""
 LEAST_BLOCKS = 8
-"""A candidate of fewer is tested whole: little would be saved."""
+"""A candidate of fewer blocks is tested whole: a screen would save little."""
 LEVEL = 0.05
-"""Below this p-value of any one screened block, all blocks are tested. It is not shared among them: of
-strangers a seventh is let through for nothing, which costs little, and of kin fewer are missed."""
+"""Below this p-value of any one screened block, all blocks are tested. The level is not divided by the
+number of blocks: a seventh of all strangers is tested whole for nothing, and fewer kin are missed."""
 
 
 def screen_of(comparison: Comparison, blocks: int | None) -> Comparison | None:
-    """The comparison of a few blocks that goes before one of all; None where nothing goes before.
+    """The comparison of a few blocks that comes before one of all blocks; None where none does.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 """One forward pass to what every MLP is fed, or to what its gate and up answer to that.
 
-Hooks live only inside a ``with``; the pass stops as soon as the last MLP's inputs have been seen, so that
-the language-model head is never computed. Nothing is kept: each batch goes to a `Sink`.
+Hooks live only inside a ``with``. The pass stops after the last MLP's inputs, so that the head of the
+language model is never computed. Nothing is kept here: each batch goes to a `Sink`.
 
-What an MLP is fed is seen before any router: every expert is asked about every token, and its answers do
-not depend on which tokens would have reached it, nor on how the experts' matrices are multiplied.
+Hooks see what an MLP is fed before any router. So every expert is asked about every token, whichever tokens
+would reach it, and however the experts' matrices are multiplied.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from provenance.architecture.records import MLPRecord, Trace
 
 BATCH_BYTES = 256 << 20
-"""About how much memory the activations of one batch may take inside the model, where nothing is said."""
+"""Default of about how much memory the activations of one batch may take inside the model."""
 
 
 @dataclass(frozen=True)
 class Recording:
     """Which records are kept, each under a name of its own.
 
-    Of MLPs ``by_input``, what they are fed, once for all that are fed the same: under the path of the
-    module that takes it. Else what gate and up answer to that: under `answers_name`.
+    With ``by_input`` a record is what MLPs are fed, named by the path of the module that takes it: MLPs
+    that are fed the same share one. Without, it is what gate and up answer, named by `answers_name`.
     """
 
     trace: Trace
@@ -72,25 +72,26 @@ class _PassComplete(Exception):  # noqa: N818 - not an error: it ends a forward 
 
 @contextmanager
 def recording(
-    model: nn.Module, what: Recording, receive: Callable[[str, torch.Tensor], None]
+    model: nn.Module, recorded: Recording, receive: Callable[[str, torch.Tensor], None]
 ) -> Iterator[None]:
-    """Hooks on every module that takes what MLPs are fed, removed on the way out whatever happens.
+    """Hook every module that takes what MLPs are fed; remove the hooks on the way out.
 
-    ``receive`` gets the module's path and that, (tokens of the batch, hidden), detached, on its device.
+    ``receive`` gets the module's path and what it takes: (tokens of the batch, hidden), detached, on its
+    device.
     """
 
     def hook(path: str) -> Callable[..., None]:
         def on_input(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
             if not args:
                 raise ArchitectureError(
-                    f"{what.trace.architecture}: {path} is now given its inputs by name"
+                    f"{recorded.trace.architecture}: {path} is now given its inputs by name"
                 )
             receive(path, args[0].detach().reshape(-1, args[0].shape[-1]))
 
         return on_input
 
     with ExitStack() as stack:
-        for path in dict.fromkeys(record.input.module for record in what.trace.mlps):
+        for path in dict.fromkeys(record.input.module for record in recorded.trace.mlps):
             module = model.get_submodule(path)
             stack.callback(module.register_forward_pre_hook(hook(path)).remove)
         yield
@@ -98,7 +99,7 @@ def recording(
 
 def capture(
     model: nn.Module,
-    what: Recording,
+    recorded: Recording,
     sequences: Sequence[torch.Tensor],
     sink: Sink,
     on_progress: Callable[[int, int], None] | None = None,
@@ -110,7 +111,7 @@ def capture(
     ----------
     model : torch.nn.Module
         A causal language model that takes ``input_ids``.
-    what : Recording
+    recorded : Recording
         Its trace is of this model, or of its configuration.
     sequences : sequence of Tensor
         Token ids, each (length,) int64; all of one length but the last.
@@ -128,12 +129,12 @@ def capture(
     ArchitectureError
         If the model runs otherwise than it was traced.
     """
-    size = _batch_size(model, what.trace, sequences, batch_bytes)
+    size = _batch_size(model, recorded.trace, sequences, batch_bytes)
     done = 0
     while done < len(sequences):
         batch = _same_length(sequences[done : done + size])
         start = sum(len(sequence) for sequence in sequences[:done])
-        if not _fits(model, what, torch.stack(batch), start, sink):
+        if not _fits(model, recorded, torch.stack(batch), start, sink):
             torch.cuda.empty_cache()
             if len(batch) == 1:
                 raise DeviceError(
@@ -153,22 +154,24 @@ def _same_length(sequences: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def _batch_size(
-    model: nn.Module, found: Trace, sequences: Sequence[torch.Tensor], batch_bytes: int
+    model: nn.Module, trace: Trace, sequences: Sequence[torch.Tensor], batch_bytes: int
 ) -> int:
-    width = max(record.units for record in found.mlps)
+    width = max(record.units for record in trace.mlps)
     itemsize = next(model.parameters()).dtype.itemsize
     # gate, up, their product and the residual stream's few copies are alive at once
     one = len(sequences[0]) * width * itemsize * 6
     return max(1, min(len(sequences), batch_bytes // one))
 
 
-def _fits(model: nn.Module, what: Recording, batch: torch.Tensor, start: int, sink: Sink) -> bool:
-    """Run a batch; False where memory is too small for it.
+def _fits(
+    model: nn.Module, recorded: Recording, batch: torch.Tensor, start: int, sink: Sink
+) -> bool:
+    """Run a batch; return False where memory is too small for it.
 
-    The error is gone when this returns, and with it the tensors of the pass, which it holds.
+    When this returns, the error is gone, and with it the tensors of the pass that it holds.
     """
     try:
-        _run(model, what, batch, start, sink)
+        _run(model, recorded, batch, start, sink)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -176,15 +179,17 @@ def _fits(model: nn.Module, what: Recording, batch: torch.Tensor, start: int, si
     return True
 
 
-def _run(model: nn.Module, what: Recording, batch: torch.Tensor, start: int, sink: Sink) -> None:
+def _run(
+    model: nn.Module, recorded: Recording, batch: torch.Tensor, start: int, sink: Sink
+) -> None:
     # a model that is run from disk has parameters on no device until a block is called
     device = next(weight.device for weight in model.parameters() if not weight.is_meta)
-    run_batch(model, what, {"input_ids": batch.to(device)}, sink, start)
+    run_batch(model, recorded, {"input_ids": batch.to(device)}, sink, start)
 
 
 def run_batch(
     model: nn.Module,
-    what: Recording,
+    recorded: Recording,
     arguments: Mapping[str, torch.Tensor],
     sink: Sink,
     start: int = 0,
@@ -194,7 +199,7 @@ def run_batch(
     Parameters
     ----------
     arguments : mapping
-        What the model is called with, on its device: ``input_ids`` and what else it takes.
+        What the model is called with, on its device: ``input_ids``, and ``attention_mask`` where given.
     start : int
         Token position that the batch begins at.
 
@@ -205,8 +210,8 @@ def run_batch(
     ArchitectureError
         If an MLP runs twice, or never, or on other positions than the tokens'.
     """
-    architecture = what.trace.architecture
-    fed = _fed(what.trace)
+    architecture = recorded.trace.architecture
+    fed = _fed(recorded.trace)
     wanted = {path: mlps[0][0] for path, mlps in fed.items()}
     tokens = arguments["input_ids"].numel()
 
@@ -221,14 +226,14 @@ def run_batch(
                 f"{architecture}: {path} runs on {len(hidden)} positions where there are {tokens} tokens"
             )
         _require_finite(hidden, f"block {block}: the MLP's inputs")
-        if what.by_input:
+        if recorded.by_input:
             sink.write(path, start, hidden)
         else:
             _answer(model, fed[path], hidden, sink, start)
         if not wanted:
             raise _PassComplete
 
-    with recording(model, what, receive), torch.inference_mode():
+    with recording(model, recorded, receive), torch.inference_mode():
         try:
             model(**arguments, use_cache=False)
         except _PassComplete:
@@ -239,10 +244,10 @@ def run_batch(
     )
 
 
-def _fed(found: Trace) -> dict[str, list[tuple[int, int, MLPRecord]]]:
+def _fed(trace: Trace) -> dict[str, list[tuple[int, int, MLPRecord]]]:
     """The MLPs that are fed what a module takes, by its path."""
     fed: dict[str, list[tuple[int, int, MLPRecord]]] = {}
-    for block, place, record in found.places():
+    for block, place, record in trace.places():
         fed.setdefault(record.input.module, []).append((block, place, record))
     return fed
 
@@ -254,7 +259,7 @@ def _answer(
     sink: Sink,
     start: int,
 ) -> None:
-    """Hand over what gate and up of some MLPs answer to hidden states, (tokens, hidden)."""
+    """Write what gate and up of some MLPs answer to hidden states, (tokens, hidden)."""
     for block, place, record in fed:
         for name in PROJECTIONS:
             projection = getattr(record, name)
@@ -283,7 +288,7 @@ def inputs(model: nn.Module, *paths: str) -> Iterator[dict[str, list[torch.Tenso
 def outputs(model: nn.Module, *paths: str) -> Iterator[dict[str, list[torch.Tensor]]]:
     """Record what modules put out, by path, one tensor a call, while the ``with`` lasts.
 
-    Of a module that puts out a tuple, the first.
+    Where a module puts out a tuple, that is its first element.
     """
 
     def first(_args: Any, output: Any) -> Any:

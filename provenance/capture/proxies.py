@@ -1,8 +1,7 @@
 """From a verified checkpoint to gated imitations of its MLPs, whatever these are made of.
 
-What `capture.units` is to activations and weights, this is to the functions that MLPs compute: a model
-is loaded once, the MLP of every block is distilled once, and the proxies are kept as tensors and their fits
-beside them.
+A model is loaded once and the MLP of every block is distilled once. The proxies are kept as tensors, with
+how well they fit beside them.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ MATRICES = ("gate", "up", "down")
 
 @dataclass(frozen=True)
 class Imitation:
-    """How a model is imitated, and who is told: ``on_load`` once, ``on_progress`` block by block."""
+    """How a model is imitated; ``on_load`` is called once, ``on_progress`` for each MLP."""
 
     settings: DistillSettings
     seed: int
@@ -52,17 +51,17 @@ class Imitation:
 def distil_to(folder: Path, checkpoint: Checkpoint, how: Imitation) -> None:
     """Load a model, imitate the MLP of every block, leave proxies and fits in ``folder``.
 
-    A block whose MLP cannot be imitated at all is kept with the reason. The model is let go before
+    A block whose MLP cannot be imitated at all is kept with the reason. The model is freed before
     this returns. Errors name the model.
     """
     how.on_load()
     model = load_model(checkpoint, how.device, checkpoint.spec.dtype)
     try:
         with quiet():
-            found = find_functions(model)
+            functions = find_functions(model)
     except ArchitectureError as error:
         raise ArchitectureError(f"{checkpoint.source}: {error}") from None
-    proxies, reasons = _distil_all(found, how)
+    proxies, reasons = _distil_all(functions, how)
     tensors = {
         f"{key}.{name}": getattr(proxy, name).cpu().contiguous()
         for key, proxy in proxies.items()
@@ -71,7 +70,7 @@ def distil_to(folder: Path, checkpoint: Checkpoint, how: Imitation) -> None:
     save_file(tensors, folder / PROXIES)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     described = {
-        "shape": asdict(Shape.of(found.trace, dtype)),
+        "shape": asdict(Shape.of(functions.trace, dtype)),
         "seed": how.seed,
         "fits": {key: asdict(proxy.fit) for key, proxy in proxies.items()},
         "reasons": reasons,
@@ -79,19 +78,19 @@ def distil_to(folder: Path, checkpoint: Checkpoint, how: Imitation) -> None:
     (folder / FITS).write_text(json.dumps(described))
 
 
-def _distil_all(found: MLPFunctions, how: Imitation) -> tuple[dict[str, Proxy], dict[str, str]]:
+def _distil_all(functions: MLPFunctions, how: Imitation) -> tuple[dict[str, Proxy], dict[str, str]]:
     """Proxies of the MLPs that have one, and why the others have none, by `_key`."""
     proxies: dict[str, Proxy] = {}
-    reasons = {_key(*place): reason for place, reason in found.reasons.items()}
-    for done, (place, mlp) in enumerate(found.mlps.items()):
-        how.on_progress(done, len(found.mlps))
+    reasons = {_key(*place): reason for place, reason in functions.reasons.items()}
+    for done, (place, mlp) in enumerate(functions.mlps.items()):
+        how.on_progress(done, len(functions.mlps))
         try:
-            made = distil(mlp, mlp.hidden_size, how.settings, how.seed, device=how.device)
+            proxies[_key(*place)] = distil(
+                mlp, mlp.hidden_size, how.settings, how.seed, device=how.device
+            )
         except DegenerateError as error:
             reasons[_key(*place)] = str(error)
-        else:
-            proxies[_key(*place)] = made
-    how.on_progress(len(found.mlps), len(found.mlps))
+    how.on_progress(len(functions.mlps), len(functions.mlps))
     return proxies, reasons
 
 
@@ -123,5 +122,5 @@ class ProxyUnits:
             raise DegenerateError(f"the {self._role}: {self._reasons[key]}")
         with safe_open(self._folder / PROXIES, framework="pt") as file:
             gate, up, down = (file.get_tensor(f"{key}.{name}") for name in MATRICES)
-        to = torch.device(self._device)
-        return Proxy(gate.to(to), up.to(to), down.to(to), self._fits[key], self._seed)
+        device = torch.device(self._device)
+        return Proxy(gate.to(device), up.to(device), down.to(device), self._fits[key], self._seed)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from provenance.loading.parameters import ModelTensors
 
 ACTIVATIONS, LAYOUT = "activations.safetensors", "layout.json"
-"""Files of what was captured of a model: what its MLPs were fed, and where these are in it."""
+"""Files of a capture: what the model's MLPs were fed, and where these MLPs are in it."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Shape:
     dtype: str
 
     @classmethod
-    def of(cls, found: Trace, dtype: str) -> Shape:
+    def of(cls, traced: Trace, dtype: str) -> Shape:
         """The shape of what was traced."""
         mlps = {
             block: tuple(
                 MLPShape(label, record.units)
-                for label, record in zip(found.labels(block), found.of_block(block), strict=True)
+                for label, record in zip(traced.labels(block), traced.of_block(block), strict=True)
             )
-            for block in sorted({record.block for record in found.mlps})
+            for block in sorted({record.block for record in traced.mlps})
         }
-        return cls(found.architecture, found.blocks, mlps, found.without(), dtype)
+        return cls(traced.architecture, traced.blocks, mlps, traced.without(), dtype)
 
 
 class ActivationUnits:
@@ -79,13 +79,13 @@ class ActivationUnits:
         return self._as_run(linear_map(record.down, self._tensors.read).weight)
 
     def _fed(self, name: str) -> torch.Tensor:
-        """What a module takes; kept until another is asked for, as all experts of a block take it."""
+        """What a module takes, (tokens, hidden); the last is kept, since all experts of a block take it."""
         if self._inputs is None or self._inputs[0] != name:
             self._inputs = (name, self._reader.read(name).float())
         return self._inputs[1]
 
     def _linear(self, projection: Projection) -> LinearMap:
-        """Float32, of the precision in which the model was run."""
+        """A projection in float32, rounded to the type that the model ran in."""
         stored = linear_map(projection, self._tensors.read)
         bias = None if stored.bias is None else self._as_run(stored.bias)
         return LinearMap(self._as_run(stored.weight), bias)
@@ -95,11 +95,11 @@ class ActivationUnits:
 
 
 class WeightUnits:
-    """Units of a model by their weight rows, read when asked for; satisfies `Units`."""
+    """Units of a model by their weight rows, read when asked for; satisfies `comparison.blocks.Units`."""
 
-    def __init__(self, found: Trace, tensors: ModelTensors, device: str) -> None:
-        self.shape = Shape.of(found, "as stored")
-        self._trace = found
+    def __init__(self, traced: Trace, tensors: ModelTensors, device: str) -> None:
+        self.shape = Shape.of(traced, "as stored")
+        self._trace = traced
         self._device = device
         self._tensors = tensors
 

@@ -1,7 +1,8 @@
 """The command ``provenance``: compare models, look after suites, evidence and the store.
 
-Results go to stdout, progress and errors to stderr. A user's mistake is one line and exit code 2.
-Each module beside this one holds one command, or one group of them.
+* In: arguments.
+* Out: results on stdout, progress and errors on stderr. A user's mistake is one line and exit code 2.
+* Open `_compare` first: each module beside this one holds one command, or one group of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`provenance attest` and `provenance bom`: what a run found, said to other tools."""
+"""`provenance attest` and `provenance bom`: results for other tools."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def make(
     quiet: bool,  # noqa: FBT001
     output: Path,
 ) -> None:
-    """Write the attestation of RESULTS, which a run left in its folder of evidence.
+    """Write the attestation of RESULTS, a file that a run left in its folder of evidence.
 
-    A model that is not named by --model is attested by the digest that evidence has of it, which model
-    signing knows nothing of.
+    A model that no --model names is attested by the digest in the evidence, which is not that of model
+    signing.
     """
     from provenance.attest import make_statement, recorded_subjects
     from provenance.comparison.executor import as_spec
 
     text = _read(results)
-    found = provenance.Results.from_json(text)
-    if found.to_json() + "\n" != text:
+    run = provenance.Results.from_json(text)
+    if run.to_json() + "\n" != text:
         raise ProvenanceError(
             f"{results} is not as this version writes results: it was edited, or another version wrote it"
         )
@@ -68,8 +68,8 @@ def make(
             checkpoints = {
                 name: executor.checkpoint(as_spec(model)) for name, model in named.items()
             }
-    subjects = recorded_subjects(found, checkpoints)
-    write(output, make_statement(found, subjects, url))
+    subjects = recorded_subjects(run, checkpoints)
+    write(output, make_statement(run, subjects, url))
 
 
 @attest.command()

@@ -13,25 +13,24 @@ from rich.table import Table
 from rich.text import Text
 
 import provenance
-from provenance import Store
+from provenance.cli._executor import with_executor
 from provenance.cli._files import FILE, expect_writable, write
-from provenance.cli._options import DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
-from provenance.cli._progress import progress
-from provenance.vocabulary import Memory
+from provenance.cli._options import JSON
 
 if TYPE_CHECKING:
     from provenance.audit import Audit, AuditedPair, Outlook, Registry
+    from provenance.cli._executor import OpenExecutor
 
 STYLES = {"dependent": "bold red", "inconclusive": "yellow", "independent": "green"}
 
 
-class Kinds(click.ParamType[frozenset[str]]):
-    """Kinds of change, with commas between them."""
+class ChangeKinds(click.ParamType[frozenset[str]]):
+    """ChangeKinds of change, with commas between them."""
 
     name = "kinds"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> frozenset[str]:
-        """Return them, or say which is none."""
+        """Split the names, and refuse one that is no kind of change."""
         from provenance.audit import CHANGE_KINDS
 
         kinds = frozenset(part.strip() for part in value.split(",")) - {""}
@@ -58,34 +57,32 @@ class Kinds(click.ParamType[frozenset[str]]):
 @click.option("--fail-on-change", is_flag=True, help="Exit with 1 if anything changed.")
 @click.option(
     "--fail-on",
-    type=Kinds(),
+    type=ChangeKinds(),
     default="",
     help="Exit with 1 on these kinds of change alone, with commas: new-kin,changed-digest.",
 )
 @click.option(
     "--results",
     type=FILE,
-    help="Write all that was found, with the evidence, to this JSON file.",
+    help="Write the results, with the evidence, to this JSON file.",
 )
 @click.option(
     "--exhaustive",
     is_flag=True,
-    help="Compare all blocks of every pair; without it a few are, and all where those show anything.",
+    help="Compare all blocks of every pair [default: a few, then all where these show anything].",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be measured; open models, run none.")
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would be measured: models are opened, none is run."
+)
 @click.option(
     "--executor",
     "backend",
     metavar="WHERE",
     default="local",
     show_default=True,
-    help="Where pairs are measured: local, or all ahead on a Ray cluster: ray, HOST:PORT, ray://HOST:PORT.",
+    help="Where pairs are measured: local, or on a Ray cluster (ray, HOST:PORT or ray://HOST:PORT).",
 )
-@DEVICE
-@MEMORY
-@RESIDENT
-@STORE
-@QUIET
+@with_executor
 @JSON
 def audit(
     registry: Path,
@@ -97,17 +94,13 @@ def audit(
     exhaustive: bool,  # noqa: FBT001
     dry_run: bool,  # noqa: FBT001
     backend: str,
-    device: str,
-    memory: int,
-    resident: int | None,
-    store: Path | str | None,
-    quiet: bool,  # noqa: FBT001
+    open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
 ) -> int:
     """Judge every pair of REGISTRY: a registry file, a suite, or a folder of checkpoints.
 
-    What the history knows is not measured again: only new or changed weights cost anything. Then says
-    what changed since the last complete run.
+    Pairs in the history are not measured again: only new or changed weights cost anything. The output
+    says what changed since the last complete run.
     """
     from provenance.audit import CHANGE_KINDS, History, audit_results, foresee
 
@@ -115,23 +108,24 @@ def audit(
     loaded = replace(loaded, exhaustive=loaded.exhaustive or exhaustive)
     if results is not None:
         expect_writable(results)
-    with History(url, read_only=dry_run) as history, progress(quiet=quiet) as tell:
-        executor = provenance.Executor(Store(store), device, tell, memory=Memory(memory, resident))
+    with History(url, read_only=dry_run) as history, open_executor() as executor:
         if dry_run:
             outlook = foresee(loaded, executor, history, name=name)
         else:
-            found = provenance.audit_registry(loaded, executor, history, name=name, backend=backend)
+            report = provenance.audit_registry(
+                loaded, executor, history, name=name, backend=backend
+            )
     if dry_run:
         _print_outlook(outlook, as_json=as_json)
         return 0
     if results is not None:
-        write(results, audit_results(found, loaded).to_json())
+        write(results, audit_results(report, loaded).to_json())
     if as_json:
-        click.echo(found.to_json())
+        click.echo(report.to_json())
     else:
-        _print(Console(highlight=False), found, loaded)
+        _print(Console(highlight=False), report, loaded)
     kinds = frozenset(CHANGE_KINDS) if fail_on_change else fail_on
-    return int(any(change.kind in kinds for change in found.changes))
+    return int(any(change.kind in kinds for change in report.changes))
 
 
 def _print_outlook(outlook: Outlook, *, as_json: bool) -> None:
@@ -160,16 +154,16 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _print(console: Console, found: Audit, registry: Registry) -> None:
-    unreadable = {model.name: model.error for model in found.models if model.error is not None}
-    judged = [pair for pair in found.pairs if not pair.names & unreadable.keys()]
+def _print(console: Console, report: Audit, registry: Registry) -> None:
+    unreadable = {model.name: model.error for model in report.models if model.error is not None}
+    judged = [pair for pair in report.pairs if not pair.names & unreadable.keys()]
     shown = [pair for pair in judged if pair.verdict != "independent"]
     shown.sort(key=lambda pair: (pair.error is not None, pair.log10_p or 0.0))
-    size = f"{len(found.models)} models, {len(found.pairs)} pairs"
-    level = f"alpha {registry.alpha:g}, {found.threshold:.3g} a pair"
+    size = f"{len(report.models)} models, {len(report.pairs)} pairs"
+    level = f"alpha {registry.alpha:g}, {report.threshold:.3g} a pair"
     for line in (
-        f"{_plain(found.name)}: {size} at {level}",
-        f"{found.measured} measured, {found.known} known; {found.failed} could not be judged",
+        f"{_plain(report.name)}: {size} at {level}",
+        f"{report.measured} measured, {report.known} known; {report.failed} could not be judged",
     ):
         console.print(Text(line), soft_wrap=True)
     for name, error in unreadable.items():
@@ -180,14 +174,14 @@ def _print(console: Console, found: Audit, registry: Registry) -> None:
         for pair in shown:
             console.print(Text(_line(pair)), soft_wrap=True)
     independent = len(judged) - len(shown)
-    console.print(Text(f"independent: {independent} of {len(found.pairs)} pairs"), soft_wrap=True)
-    if found.screened:
-        line = f"{found.screened} of these by a few of their blocks; --exhaustive compares all"
+    console.print(Text(f"independent: {independent} of {len(report.pairs)} pairs"), soft_wrap=True)
+    if report.screened:
+        line = f"{report.screened} of these by a few of their blocks; --exhaustive compares all"
         console.print(Text(line), soft_wrap=True)
-    for first, second, reason in found.ignored:
+    for first, second, reason in report.ignored:
         ignored = f"ignored: {first} and {second}: {reason}"
         console.print(Text(_plain(ignored)), soft_wrap=True)
-    _print_changes(console, found)
+    _print_changes(console, report)
 
 
 def _table(pairs: list[AuditedPair]) -> Table:
@@ -196,9 +190,9 @@ def _table(pairs: list[AuditedPair]) -> Table:
         table.add_column(column, justify="right" if column == "p" else "left")
     for pair in pairs:
         verdict = pair.verdict or "failed"
-        said = Text(verdict, style=STYLES.get(verdict, "red"))
+        cell = Text(verdict, style=STYLES.get(verdict, "red"))
         names = [Text(_plain(name)) for name in (pair.candidate, pair.reference)]
-        table.add_row(*names, said, Text(_plain(pair.error)) if pair.error else _p(pair))
+        table.add_row(*names, cell, Text(_plain(pair.error)) if pair.error else _p(pair))
     return table
 
 
@@ -210,19 +204,19 @@ def _line(pair: AuditedPair) -> str:
 
 
 def _p(pair: AuditedPair) -> str:
-    from provenance.statistics.pvalues import format_p
+    from provenance.evidence.outcomes import p_value
 
-    return "none" if pair.log10_p is None else format_p(pair.log10_p)
+    return p_value(pair.log10_p, "none")
 
 
-def _print_changes(console: Console, found: Audit) -> None:
-    if found.since is None:
-        line = f"run {found.run} is the first complete one: later runs are compared with it"
-    elif found.changes:
-        line = f"changes since run {found.since} ({found.since_created}):"
+def _print_changes(console: Console, report: Audit) -> None:
+    if report.since is None:
+        line = f"run {report.run} is the first complete one: later runs are compared with it"
+    elif report.changes:
+        line = f"changes since run {report.since} ({report.since_created}):"
     else:
-        line = f"no change since run {found.since} ({found.since_created})"
+        line = f"no change since run {report.since} ({report.since_created})"
     console.print(Text(line, style="bold"), soft_wrap=True)
-    for change in found.changes:
+    for change in report.changes:
         names = " and ".join(change.names)
         console.print(Text(_plain(f"{change.kind}: {names}: {change.detail}")), soft_wrap=True)

@@ -16,7 +16,8 @@ from provenance.cli._options import JSON
 
 if TYPE_CHECKING:
     from provenance import Results
-    from provenance.gate.explain import Explanation, SuiteText
+    from provenance.evidence.results import SuiteRecord
+    from provenance.gate.explain import Explanation
 
 LAST_RUN = Path(".pytest_cache/d/provenance/results.json")
 
@@ -38,11 +39,11 @@ def explain(node_id: str, file: Path | None, as_json: bool) -> None:  # noqa: FB
     """
     root = _root()
     results = _results(file, root)
-    found = provenance.explain(node_id, results, _suite(node_id, root))
+    explanation = provenance.explain(node_id, results, *_suite(node_id, root))
     if as_json:
-        click.echo(json.dumps(found.as_fields(), allow_nan=False))
+        click.echo(json.dumps(explanation.as_fields(), allow_nan=False))
     else:
-        _print(Console(highlight=False, markup=False, soft_wrap=True), found)
+        _print(Console(highlight=False, markup=False, soft_wrap=True), explanation)
 
 
 def _root() -> Path:
@@ -56,54 +57,53 @@ def _results(file: Path | None, root: Path) -> Results | None:
     return provenance.read_results([path]) if path.is_file() else None
 
 
-def _suite(node_id: str, root: Path) -> SuiteText | None:
-    """The suite as it is now; None where it is not there or has mistakes."""
-    from provenance.gate.explain import SuiteText
+def _suite(node_id: str, root: Path) -> tuple[SuiteRecord | None, str]:
+    """The suite as it is now, and its text; None where it is not there or has mistakes."""
+    from provenance.evidence.results import SuiteRecord
 
-    path = root / node_id.partition("::")[0]
+    name = node_id.partition("::")[0]
+    path = root / name
     if not path.is_file():
-        return None
+        return None, ""
     try:
         suite = provenance.load_suite(path)
     except ProvenanceError as error:
         click.echo(f"provenance: {error}", err=True)
-        return None
-    models = {name: spec.source for name, spec in suite.models.items()}
-    text = path.read_text("utf-8-sig")
-    return SuiteText(suite.claims, models, suite.inputs, suite.digest, text)
+        return None, ""
+    return SuiteRecord.of(name, suite), path.read_text("utf-8-sig")
 
 
-def _print(console: Console, found: Explanation) -> None:
-    console.print(f"{found.nodeid}: {found.state}", style="bold")
-    console.print(f"\nclaimed    {found.claims} ({found.where})")
-    for number, line in found.excerpt:
-        mark = ">" if number == found.line else " "
+def _print(console: Console, explanation: Explanation) -> None:
+    console.print(f"{explanation.nodeid}: {explanation.state}", style="bold")
+    console.print(f"\nclaimed    {explanation.claims} ({explanation.where})")
+    for number, line in explanation.excerpt:
+        mark = ">" if number == explanation.line else " "
         console.print(f"         {mark} {number:4} | {line}")
-    console.print(f"tests      {found.tests}")
-    for line in found.measured:
+    console.print(f"tests      {explanation.tests}")
+    for line in explanation.measured:
         console.print(f"measured   {line}")
-    if found.meaning:
-        console.print(f"meaning    {found.meaning}")
-    if found.outcome:
-        console.print(f"outcome    {found.outcome}")
-    console.print(f"threshold  {found.threshold}")
-    if found.blocks:
-        console.print(_blocks(found))
-    for line in found.plan:
+    if explanation.meaning:
+        console.print(f"meaning    {explanation.meaning}")
+    if explanation.outcome:
+        console.print(f"outcome    {explanation.outcome}")
+    console.print(f"threshold  {explanation.threshold}")
+    if explanation.blocks:
+        console.print(_blocks(explanation))
+    for line in explanation.plan:
         console.print(f"would run  {line}")
-    for line in found.next_steps:
+    for line in explanation.next_steps:
         console.print(f"next       {line}")
-    for line in found.notes:
+    for line in explanation.notes:
         console.print(f"note       {line}")
 
 
-def _blocks(found: Explanation) -> Table:
+def _blocks(explanation: Explanation) -> Table:
     from provenance.statistics.pvalues import format_p
 
     table = Table()
     for name in ("block", "of reference", "correlation", "p", ""):
         table.add_column(name, justify="right" if name else "left")
-    for row in found.blocks:
+    for row in explanation.blocks:
         sides = (str(row.block), str(row.reference_block))
         if row.log10_p is None or row.correlation is None:
             table.add_row(*sides, "-", "-", row.reason or "not tested")

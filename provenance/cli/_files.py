@@ -17,12 +17,12 @@ OUTPUT = click.option(
 
 
 def is_stdout(path: Path) -> bool:
-    """Whether that is what stands for stdout."""
+    """Whether the path is "-", the name of stdout."""
     return str(path) == "-"
 
 
 def expect_writable(path: Path) -> None:
-    """Say before hours of measuring, not after, that their result cannot be written.
+    """Refuse a path that cannot be written, before hours of measuring and not after.
 
     Raises
     ------

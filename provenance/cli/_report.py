@@ -1,4 +1,4 @@
-"""`provenance report` and `provenance graph`: what runs and comparisons have left, for people."""
+"""`provenance report` and `provenance graph`: stored results and evidence, drawn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def report(files: tuple[Path, ...], output: str, alpha: float, as_json: bool) ->
     """Draw a report, one HTML page, of FILES.
 
     Each is results.json, a folder that holds one (pytest --provenance-evidence), or evidence on one
-    pair, of which nothing is claimed and which is judged at --alpha.
+    pair. A pair without a claim is judged at --alpha.
     """
     if as_json and output == "-":
         raise click.UsageError("--output - and --json both want stdout: name a file")
@@ -39,8 +39,8 @@ def report(files: tuple[Path, ...], output: str, alpha: float, as_json: bool) ->
     if output == "-":
         return
     if as_json:
-        told = {"output": output, "state": results.state, "claims": len(results.claims)}
-        click.echo(json.dumps(told))
+        fields = {"output": output, "state": results.state, "claims": len(results.claims)}
+        click.echo(json.dumps(fields))
     else:
         click.echo(output)
 
@@ -57,9 +57,9 @@ def report(files: tuple[Path, ...], output: str, alpha: float, as_json: bool) ->
 )
 @ALPHA
 def graph(files: tuple[Path, ...], kind: Any, alpha: float) -> None:
-    """Print who is kin to whom in FILES, and who descends from whom where something supports it.
+    """Print which models in FILES are kin, and the direction of descent where something supports it.
 
-    FILES are as of the command report.
+    FILES are what the command report takes.
     """
     from provenance.evidence.family_formats import format_lineage
 

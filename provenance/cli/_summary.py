@@ -21,6 +21,6 @@ def summary(results: Path) -> None:
     from provenance.gate.links import Links
     from provenance.gate.markdown import summary as markdown_summary
 
-    found = provenance.read_results([results])
+    run = provenance.read_results([results])
     links = Links.of_github(os.environ)
-    click.echo(markdown_summary(found, links), nl=False)
+    click.echo(markdown_summary(run, links), nl=False)

@@ -69,12 +69,12 @@ def verify(
     from provenance.comparison.executor import as_spec
     from provenance.gate.verify import read_stored, verify_by_suite, verify_model
 
-    stored = [one for path in files for one in read_stored(path)]
+    stored = [file for path in files for file in read_stored(path)]
     wanted = [_named(text, stored) for text in models]
-    checked = [found for one in stored for found in provenance.verify(one, alpha)]
+    checked = [check for file in stored for check in provenance.verify(file, alpha)]
     if suite_file is not None:
         suite = provenance.load_suite(suite_file)
-        follow = [found for found in checked if found.complaints]
+        follow = [check for check in checked if check.complaints]
         checked = [*verify_by_suite(stored, suite), *follow]
     if wanted:
         with progress(quiet=quiet) as tell:
@@ -83,7 +83,7 @@ def verify(
                 digest = executor.checkpoint(as_spec(model)).digest
                 checked += verify_model(stored, name, digest)
     if as_json:
-        rows = [found.as_fields() for found in checked]
+        rows = [check.as_fields() for check in checked]
         click.echo(json.dumps({"checked": rows, "stands": _all_stand(checked)}, allow_nan=False))
     else:
         _print(Console(highlight=False, soft_wrap=True), checked)
@@ -92,7 +92,7 @@ def verify(
 
 
 def _all_stand(checked: Sequence[Checked]) -> bool:
-    return all(found.stands for found in checked)
+    return all(check.stands for check in checked)
 
 
 def _named(text: str, stored: Sequence[Stored]) -> tuple[str, str]:
@@ -107,20 +107,19 @@ def _named(text: str, stored: Sequence[Stored]) -> tuple[str, str]:
 
 
 def _print(console: Console, checked: Sequence[Checked]) -> None:
+    from provenance.evidence.outcomes import p_value
     from provenance.gate.verify import CANNOT_SHOW
-    from provenance.statistics.pvalues import format_p
 
     table = Table(box=SIMPLE_HEAD)
     for name in ("what was checked", "verdict", "p", "", "where"):
         # a path is worth nothing without its end
         table.add_column(name, justify="right" if name == "p" else "left", overflow="fold")
-    for found in checked:
-        p = "-" if found.log10_p is None else format_p(found.log10_p)
-        state = "does not follow" if found.complaints else found.state
-        cells = (found.says, found.verdict, p, state, found.where)
-        table.add_row(*map(escape, cells), style=None if found.stands else "red")
+    for check in checked:
+        state = "does not follow" if check.complaints else check.state
+        cells = (check.says, check.verdict, p_value(check.log10_p), state, check.where)
+        table.add_row(*map(escape, cells), style=None if check.stands else "red")
     console.print(table)
-    for found in checked:
-        for line in found.complaints:
-            console.print(f"{found.where}: {line}", markup=False)
+    for check in checked:
+        for line in check.complaints:
+            console.print(f"{check.where}: {line}", markup=False)
     console.print(CANNOT_SHOW, markup=False)

@@ -40,11 +40,11 @@ class Models:
     Parameters
     ----------
     store : Store
-        Keeps what is made and what was hashed.
+        Keeps the checkpoints that are made, and the digests of files.
     tell : callable
         Told of progress.
     device : str
-        Where what needs a GPU to be converted is converted: "auto", "cpu", "cuda" or "cuda:N".
+        Where checkpoints are converted that need a GPU for it: "auto", "cpu", "cuda" or "cuda:N".
     """
 
     def __init__(self, store: Store, tell: Callable[[Stage], None], device: str = "cpu") -> None:
@@ -99,7 +99,7 @@ class Models:
             raise SourceError(
                 f"{spec.source} is a fingerprint: it takes no key besides path and blocks"
             )
-        said = read_fingerprint(file)
+        fingerprint = read_fingerprint(file)
         digest = "sha256:" + self.store.sha256(file)
         return Checkpoint(
             spec=spec,
@@ -110,18 +110,18 @@ class Models:
             tokenizer_digest=None,
             config={
                 "model_type": "fingerprint",
-                "architectures": [said.architecture],
-                "num_hidden_layers": said.blocks,
+                "architectures": [fingerprint.architecture],
+                "num_hidden_layers": fingerprint.blocks,
             },
-            parameters=said.parameters,
-            conversion=said.conversion,
-            bundle=said,
+            parameters=fingerprint.parameters,
+            conversion=fingerprint.conversion,
+            bundle=fingerprint,
         )
 
     def _tensor_hashes(self, file: Path) -> Mapping[str, str]:
         text = self.store.remembered(file, "tensors", lambda real: json.dumps(hash_tensors(real)))
-        found: dict[str, str] = json.loads(text)
-        return found
+        hashes: dict[str, str] = json.loads(text)
+        return hashes
 
     def _place(self, spec: ModelSpec) -> tuple[Path, ModelSpec]:
         """Where a model's files are, and its spec, of a repository with the commit."""

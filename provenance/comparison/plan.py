@@ -1,7 +1,7 @@
-"""What a test, a suite, or a command needs computed: each thing once. Pure data.
+"""The plan: which comparisons a test needs, and what a comparison needs of each model. Pure data.
 
-`needs` says which comparisons a test needs, and `captures` what a comparison needs of each model. The
-ordinary run, what computes ahead, a cluster and an audit all ask here.
+`needs` goes from a part of a claim to comparisons, and `captures` from a comparison to captures. Tests, the
+run before them, clusters and audits all ask these two.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ POSITIVE, NULL = "positive", "null"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One piece of evidence to be had: two models, what they are fed, one statistic.
+    """What one piece of evidence is on: two models, what they are fed, one statistic.
 
-    ``sample`` is how many of the candidate's blocks are tested, see `sampled`; all where it is None.
+    ``sample`` is the number of the candidate's blocks that are tested, see `sampled`; None tests all.
     """
 
     candidate: ModelSpec
@@ -56,7 +56,7 @@ class Comparison:
         cross: bool = False,
         permutations: int = PERMUTATIONS,
     ) -> Comparison:
-        """A comparison with what its inputs imply: "hidden" is isotropic, and so means weights."""
+        """A comparison; inputs "hidden" are isotropic, so that a statistic of weights replaces its own."""
         if inputs.kind == "hidden":
             statistic = REGISTRY[statistic].on_hidden or statistic
         return cls(candidate, reference, inputs, statistic, cross, permutations)
@@ -121,10 +121,10 @@ def needs(suite: Suite, claim: Claim, part: str) -> Needs:
 class Capture:
     """One thing to be computed of a model alone, for all the comparisons that it serves.
 
-    With ``role`` None that are its activations on the inputs that it has in common with ``partner``; else
-    imitations of its MLPs, which differ by role. What a model is fed with a partner depends on how the
-    partner reads (``reads``), not on which model it is, so that captures with partners that read alike are
-    equal. ``gated`` says whether a statistic needs gates.
+    Without a ``role`` it is the model's activations on the inputs that it shares with ``partner``. With one
+    it is imitations of its MLPs, which differ by role. What a model is fed depends on how its partner reads
+    (``reads``) and not on which model that is: captures with partners that read alike are equal. ``gated``
+    says whether a statistic needs gates.
     """
 
     model: ModelSpec
@@ -159,7 +159,7 @@ def captures(
             if model.bundle is None
         ]
     if "functions" in bases:
-        # no text is read for imitations: of the inputs the seed alone matters
+        # imitations read no text: only the seed of the inputs counts
         seed = replace(InputsSpec(), seed=comparison.inputs.seed)
         planned += [
             Capture(model.spec, model.spec, (), seed, gated=False, role=role)
@@ -199,7 +199,7 @@ def refusal(
 
 
 def _reads(checkpoint: Checkpoint) -> tuple[object, ...]:
-    """All of a model that decides what another is fed with it."""
+    """All that decides, of a model, what its partner is fed."""
     if checkpoint.bundle is not None:
         return (checkpoint.digest,)
     return checkpoint.vocabulary, checkpoint.positions, checkpoint.tokenizer_digest
@@ -208,7 +208,7 @@ def _reads(checkpoint: Checkpoint) -> tuple[object, ...]:
 def sampled(blocks: Sequence[int], number: int, seed: int) -> tuple[int, ...]:
     """One block of each of ``number`` equal stretches of the depth, drawn by the seed.
 
-    Who does not know the seed does not know which; all of the blocks, where there are no more.
+    Without the seed nobody can tell which. Where there are no more blocks than that, it is all of them.
     """
     if number >= len(blocks):
         return tuple(blocks)
@@ -221,7 +221,7 @@ def sampled(blocks: Sequence[int], number: int, seed: int) -> tuple[int, ...]:
 
 
 def comparison(suite: Suite, claim: Claim) -> Comparison:
-    """The evidence that a claim needs."""
+    """The comparison that decides a claim."""
     return Comparison.of(
         suite.models[claim.candidate],
         suite.models[claim.reference],
@@ -239,7 +239,7 @@ def controlled(claims: Iterable[Claim]) -> dict[str, Claim]:
 
 
 def positive_control(suite: Suite, claim: Claim) -> Comparison:
-    """The evidence that the claim's test has the power to see kinship with its reference."""
+    """The comparison that shows whether the claim's statistic sees a disguised copy of its reference."""
     reference = suite.models[claim.reference]
     disguised = replace(reference, disguised=REGISTRY[claim.statistic].control)
     return Comparison.of(
@@ -248,7 +248,7 @@ def positive_control(suite: Suite, claim: Claim) -> Comparison:
 
 
 def negative_control(suite: Suite, claim: Claim) -> Comparison:
-    """The table of blocks against blocks whose p-values off the alignment must look uniform."""
+    """The comparison of all blocks with all, whose p-values off the alignment must look uniform."""
     candidate, reference = suite.models[claim.candidate], suite.models[claim.reference]
     # a combination of statistics has p-values that are no smaller than uniform, but not uniform
     statistic = REGISTRY[claim.statistic].components()[0].name

@@ -91,7 +91,7 @@ def _l2(given: PairInputs) -> PairResult:
         reference,
         trials=given.permutations,
         seed=given.seed,
-        members=_symmetries(given.reference, reference),
+        symmetries=_symmetries(given.reference, reference),
     )
     return PairResult(
         result.observed, result.log10_p, given.permutations, {"largest_of_null": max(result.null)}
@@ -141,7 +141,7 @@ def _mode_connectivity(given: PairInputs) -> PairResult:
         reference,
         trials=given.permutations,
         seed=given.seed,
-        members=_symmetries(given.reference, reference),
+        symmetries=_symmetries(given.reference, reference),
     )
     details = {"mean_loss_of_the_ends": ends, "barrier": -result.observed}
     return PairResult(result.observed, result.log10_p, given.permutations, details)

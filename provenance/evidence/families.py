@@ -109,8 +109,8 @@ class Lineage:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """One claim on two different models: its result, its evidence, its verdict.
+class _Sighting:
+    """What one claim showed of two different models: its result, its evidence, its verdict.
 
     ``steps`` is what it claims of the reference: 1 where that is the candidate's parent.
     """
@@ -147,22 +147,22 @@ def lineage_graph(results: Results) -> Lineage:
         Two models are kin where a claim's verdict on them is "dependent", whatever was claimed.
         Controls take no part.
     """
-    found = [
-        _Seen(result, result.evidence, result.judgement.verdict, descent(results, result))
+    sightings = [
+        _Sighting(result, result.evidence, result.judgement.verdict, descent(results, result))
         for result in results.claims
         if result.evidence is not None and result.judgement is not None
     ]
-    models = _models(found)
+    models = _models(sightings)
     place = {model.digest: i for i, model in enumerate(models)}
-    pairs: dict[frozenset[int], list[_Seen]] = defaultdict(list)
-    for seen in found:
-        ends = frozenset(place[digest] for digest in seen.digests)
+    pairs: dict[frozenset[int], list[_Sighting]] = defaultdict(list)
+    for sighting in sightings:
+        ends = frozenset(place[digest] for digest in sighting.digests)
         if len(ends) == 2:
-            pairs[ends].append(seen)
+            pairs[ends].append(sighting)
     kinships = [
-        _kinship(seens, place)
-        for seens in pairs.values()
-        if any(seen.verdict == "dependent" for seen in seens)
+        _kinship(sightings, place)
+        for sightings in pairs.values()
+        if any(sighting.verdict == "dependent" for sighting in sightings)
     ]
     kinships = _drawn(kinships, len(models))
     families = _families(kinships, len(models))
@@ -170,13 +170,11 @@ def lineage_graph(results: Results) -> Lineage:
     return Lineage(models, tuple(kinships), families, notes)
 
 
-def _models(found: Iterable[_Seen]) -> tuple[Model, ...]:
+def _models(sightings: Iterable[_Sighting]) -> tuple[Model, ...]:
     names: dict[str, dict[str, None]] = defaultdict(dict)
     records: dict[str, ModelRecord] = {}
-    for seen in found:
-        claim, evidence = seen.result.claim, seen.evidence
-        sides = ((claim.candidate, evidence.candidate), (claim.reference, evidence.reference))
-        for name, record in sides:
+    for sighting in sightings:
+        for _, name, record in sighting.result.sides:
             names[record.digest][name] = None
             records.setdefault(record.digest, record)
     labels = {digest: " = ".join(names[digest]) for digest in records}
@@ -195,11 +193,11 @@ def _models(found: Iterable[_Seen]) -> tuple[Model, ...]:
     )
 
 
-def _kinship(seens: Sequence[_Seen], place: Mapping[str, int]) -> Kinship:
+def _kinship(sightings: Sequence[_Sighting], place: Mapping[str, int]) -> Kinship:
     """Kinship of two models, from all claims on them."""
-    kin = [seen for seen in seens if seen.verdict == "dependent"]
-    strongest = min((seen.result.log10_p or 0.0 for seen in kin), default=0.0)
-    claims = tuple(dict.fromkeys(seen.result.where for seen in kin))
+    kin = [sighting for sighting in sightings if sighting.verdict == "dependent"]
+    strongest = min((sighting.result.log10_p or 0.0 for sighting in kin), default=0.0)
+    claims = tuple(dict.fromkeys(sighting.result.where for sighting in kin))
     declared, shapes = _votes(kin, place, _declared), _votes(kin, place, _reduced)
     votes = declared or shapes
     if len(votes) != 1:  # nothing supports a direction, or as much supports the other
@@ -207,43 +205,47 @@ def _kinship(seens: Sequence[_Seen], place: Mapping[str, int]) -> Kinship:
         return Kinship(a, b, strongest, claims=claims)
     ((a, b),) = votes
     support = (*declared.get((a, b), ()), *shapes.get((a, b), ()))
-    relations = [s.result.claim.expect for s in kin if _declared(s) is not None]
+    relations = [
+        sighting.result.claim.expect for sighting in kin if _declared(sighting) is not None
+    ]
     relation = relations[0] if declared else None
-    steps = min((s.steps for s in kin if s.steps is not None), default=1)
+    steps = min((sighting.steps for sighting in kin if sighting.steps is not None), default=1)
     return Kinship(a, b, strongest, True, relation, support, claims, steps=steps)  # noqa: FBT003
 
 
-def _votes(kin: Iterable[_Seen], place: Mapping[str, int], ask: Any) -> dict[Any, list[str]]:
+def _votes(
+    kin: Iterable[_Sighting], place: Mapping[str, int], support_of: Any
+) -> dict[Any, list[str]]:
     """What supports each direction, (parent, child)."""
     votes: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for seen in kin:
-        says = ask(seen)
-        if says is not None:
-            child, parent = (place[digest] for digest in seen.digests)
-            if says not in votes[parent, child]:
-                votes[parent, child].append(says)
+    for sighting in kin:
+        support = support_of(sighting)
+        if support is not None:
+            child, parent = (place[digest] for digest in sighting.digests)
+            if support not in votes[parent, child]:
+                votes[parent, child].append(support)
     return votes
 
 
-def _declared(seen: _Seen) -> str | None:
+def _declared(sighting: _Sighting) -> str | None:
     """Say that descent was claimed, and held; None where it was not, or did not."""
-    claim, judgement = seen.result.claim, seen.result.judgement
+    claim, judgement = sighting.result.claim, sighting.result.judgement
     assert judgement is not None
-    if seen.steps is None or judgement.state != "holds":
+    if sighting.steps is None or judgement.state != "holds":
         return None
-    return f"Claimed, and held: {describe(claim)} ({seen.result.where})."
+    return f"Claimed, and held: {describe(claim)} ({sighting.result.where})."
 
 
-def _reduced(seen: _Seen) -> str | None:
+def _reduced(sighting: _Sighting) -> str | None:
     """Say what the candidate has less of that maps into the reference; None where it has not."""
-    if seen.result.claim.expect == "derived" and seen.steps is None:
+    if sighting.result.claim.expect == "derived" and sighting.steps is None:
         return None  # cousins, by the lineage that is declared: both have it from their ancestor
-    candidate, reference = seen.evidence.candidate, seen.evidence.reference
-    kin = [b for b in seen.evidence.blocks if shows(b, seen.result.claim.threshold)]
+    candidate, reference = sighting.evidence.candidate, sighting.evidence.reference
+    kin = [b for b in sighting.evidence.blocks if shows(b, sighting.result.claim.threshold)]
     sizes = {(candidate.blocks, reference.blocks), *(block.units for block in kin)}
-    if not kin or any(ours > theirs for ours, theirs in sizes):
+    if not kin or any(size > reference_size for size, reference_size in sizes):
         return None
-    name, other = seen.result.claim.candidate, seen.result.claim.reference
+    name, other = sighting.result.claim.candidate, sighting.result.claim.reference
     if candidate.blocks < reference.blocks:
         what = f"{count(candidate.blocks, 'block')} where {other} has {reference.blocks}"
     elif any(block.units[0] < block.units[1] for block in kin):
@@ -276,8 +278,8 @@ def _drawn(kinships: Sequence[Kinship], models: int) -> list[Kinship]:
 def _families(kinships: Iterable[Kinship], models: int) -> tuple[tuple[int, ...], ...]:
     graph = _graph(kinships)
     graph.add_nodes_from(range(models))
-    found = [tuple(sorted(family)) for family in nx.connected_components(graph)]
-    return tuple(sorted(found, key=lambda family: (-len(family), family)))
+    families = [tuple(sorted(family)) for family in nx.connected_components(graph)]
+    return tuple(sorted(families, key=lambda family: (-len(family), family)))
 
 
 def _graph(kinships: Iterable[Kinship]) -> nx.Graph[int]:
@@ -287,26 +289,30 @@ def _graph(kinships: Iterable[Kinship]) -> nx.Graph[int]:
 
 
 def _contradictions(
-    pairs: Mapping[frozenset[int], Sequence[_Seen]],
+    pairs: Mapping[frozenset[int], Sequence[_Sighting]],
     models: Sequence[Model],
     place: Mapping[str, int],
 ) -> Iterable[str]:
     """Pairs on which two verdicts differ, or on which two claims of descent point both ways."""
-    for ends, seens in pairs.items():
+    for ends, sightings in pairs.items():
         a, b = (models[i].label for i in sorted(ends))
-        kin = [seen for seen in seens if seen.verdict == "dependent"]
-        free = [seen for seen in seens if seen.verdict == "independent"]
+        kin = [sighting for sighting in sightings if sighting.verdict == "dependent"]
+        free = [sighting for sighting in sightings if sighting.verdict == "independent"]
         if kin and free:
             yield (
-                f"{a} and {b} are dependent by {'; '.join(s.by() for s in kin)}, yet independent by "
-                f"{'; '.join(s.by() for s in free)}."
+                f"{a} and {b} are dependent by {_reached_by(kin)}, yet independent by "
+                f"{_reached_by(free)}."
             )
         if len(_votes(kin, place, _declared)) == 2:
             yield f"{a} and {b}: each was claimed to descend from the other, and both claims held."
 
 
+def _reached_by(sightings: Iterable[_Sighting]) -> str:
+    return "; ".join(sighting.by() for sighting in sightings)
+
+
 def _apart(
-    pairs: Mapping[frozenset[int], Sequence[_Seen]],
+    pairs: Mapping[frozenset[int], Sequence[_Sighting]],
     kinships: Sequence[Kinship],
     families: Iterable[Sequence[int]],
     models: Sequence[Model],
@@ -315,16 +321,16 @@ def _apart(
     graph = _graph(kinships)
     for family in families:
         for a, b in combinations(family, 2):
-            seens = pairs.get(frozenset({a, b}), ())
-            if seens and not graph.has_edge(a, b):
-                verdicts = sorted({seen.verdict for seen in seens})
+            sightings = pairs.get(frozenset({a, b}), ())
+            if sightings and not graph.has_edge(a, b):
+                verdicts = sorted({sighting.verdict for sighting in sightings})
                 path = [models[i].label for i in nx.shortest_path(graph, a, b)]
+                link = (
+                    f"{path[1]} is kin to both."
+                    if len(path) == 3
+                    else f"a chain of kin connects them: {', '.join(path)}."
+                )
                 yield (
                     f"{path[0]} and {path[-1]} were found {' and '.join(verdicts)} of each other "
-                    f"({'; '.join(seen.by() for seen in seens)}), yet "
-                    f"{' and '.join(path[1:-1])} is kin to both."
-                    if len(path) == 3
-                    else f"{path[0]} and {path[-1]} were found {' and '.join(verdicts)} of each other "
-                    f"({'; '.join(seen.by() for seen in seens)}), yet a chain of kin connects them: "
-                    f"{', '.join(path)}."
+                    f"({_reached_by(sightings)}), yet {link}"
                 )

@@ -1,7 +1,6 @@
-"""The null control of a pair: blocks that do not correspond, whose p-values must look uniform.
+"""The null control of a pair: the p-values of blocks that do not correspond must look uniform.
 
-They stand in the pair's own table of blocks against blocks, off the alignment, and behave like blocks
-of independent models.
+These p-values are in the pair's own table of blocks against blocks, outside the alignment.
 """
 
 from __future__ import annotations

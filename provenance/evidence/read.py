@@ -1,4 +1,4 @@
-"""Reads what runs and comparisons have left: results, or bare evidence, of which nothing is claimed."""
+"""Reads what runs and comparisons have left: results, or evidence on a pair without a claim."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 RESULTS = "results.json"
 GIVEN = "evidence"
-"""Stands for the path of a suite where there is none."""
+"""Path of the suite that evidence without a suite is put under."""
 
 
 def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_ALPHA) -> Results:
@@ -35,8 +35,8 @@ def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_AL
     Parameters
     ----------
     paths : iterable of path
-        Each of them is results, a folder that holds ``results.json``, evidence, or what
-        ``provenance compare --json`` printed. Of two results with the same suite the later counts.
+        Each is a file of results, a folder with ``results.json``, a file of evidence, or what
+        ``provenance compare --json`` printed. Where a suite was run twice, the later run counts.
     alpha : float
         At which bare evidence is judged, in (0, 1).
 
@@ -45,27 +45,40 @@ def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_AL
     ResultsError
         If a file cannot be read, or holds none of these; the message names it.
     ProvenanceError
-        If what a file holds is damaged; likewise.
+        If a file is damaged; the message names it.
     """
     results: list[Results] = []
     bare: dict[str, Evidence] = {}
     for path in paths:
         file = Path(path)
-        file = file / RESULTS if file.is_dir() else file
-        data = _read(file)
-        try:
-            fields = _fields(data)
-            if "claims" in fields:
-                results.append(Results.from_json(data))
-            else:
-                bare[str(path)] = Evidence.from_json(_plain(fields))
-        except ProvenanceError as error:
-            raise type(error)(f"{file}: {error}") from None
+        content = read_file(file / RESULTS if file.is_dir() else file)
+        if isinstance(content, Results):
+            results.append(content)
+        else:
+            bare[str(path)] = content
     if bare:
         results.append(results_of_evidence(bare, alpha))
     if not results:
         raise ResultsError("no results and no evidence were given: name a file, or a folder")
     return _joined(results)
+
+
+def read_file(file: Path) -> Results | Evidence:
+    """Read one file of results, of evidence, or of what ``provenance compare --json`` printed.
+
+    Raises
+    ------
+    ProvenanceError
+        If it cannot be read, is none of these, or is damaged; one line that names it.
+    """
+    data = _read(file)
+    try:
+        fields = _fields(data)
+        if "claims" in fields:
+            return Results.from_json(data)
+        return Evidence.from_json(_plain(fields))
+    except ProvenanceError as error:
+        raise type(error)(f"{file}: {error}") from None
 
 
 def _read(file: Path) -> bytes:
@@ -82,9 +95,9 @@ def _fields(data: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ResultsError(f"neither results nor evidence: not JSON: {error}") from None
+        raise ResultsError(f"neither results nor evidence: it is not JSON: {error}") from None
     if not isinstance(fields, dict):
-        raise ResultsError("neither results nor evidence: not a JSON object")
+        raise ResultsError("neither results nor evidence: it is not a JSON object")
     return fields
 
 
@@ -107,7 +120,7 @@ def _plain(fields: Mapping[str, Any]) -> str:
 
 
 def results_of_evidence(given: Mapping[str, Evidence], alpha: float = DEFAULT_ALPHA) -> Results:
-    """Make results of evidence by itself: nothing is claimed, and each pair is judged at ``alpha``.
+    """Make results of evidence without a suite: each pair gets a claim ``unknown`` at ``alpha``.
 
     Parameters
     ----------
@@ -153,12 +166,10 @@ def _unclaimed(name: str, evidence: Evidence, alpha: float) -> ClaimResult:
 
 
 def _joined(results: list[Results]) -> Results:
-    """One set of results; of a suite that stands in several, the latest run."""
-    ordered = sorted(results, key=lambda found: found.created)
+    """Join results; of a suite that was run several times, the latest run counts."""
+    ordered = sorted(results, key=lambda run: run.created)
     last = ordered[-1]
-    suites = {suite.path: suite for found in ordered for suite in found.suites}
-    home = {suite.path: found for found in ordered for suite in found.suites}
-    claims = tuple(
-        claim for found in ordered for claim in found.claims if home.get(claim.suite) is found
-    )
+    suites = {suite.path: suite for run in ordered for suite in run.suites}
+    home = {suite.path: run for run in ordered for suite in run.suites}
+    claims = tuple(claim for run in ordered for claim in run.claims if home.get(claim.suite) is run)
     return replace(last, suites=tuple(suites.values()), claims=claims)

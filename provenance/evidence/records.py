@@ -1,6 +1,6 @@
-"""Everything measured on one pair, with what it was measured from; to and from JSON.
+"""Everything measured on one pair, and what it was measured from; to and from JSON.
 
-Evidence holds no opinion: `provenance.evidence.verdict` judges it, now or years later, without the models.
+Evidence holds no verdict: `provenance.evidence.verdict` judges it, now or years later, without the models.
 """
 
 from __future__ import annotations
@@ -46,11 +46,10 @@ class PartEvidence:
 
 @dataclass(frozen=True)
 class MLPEvidence:
-    """What one MLP of a block that has several, or meets several, found among the reference's.
+    """The best partner of one MLP of the candidate among the MLPs of the reference's block.
 
-    ``candidate`` and ``reference`` are what they are called in their blocks: "expert 3", "MLP". The
-    p-value is corrected for the number of the reference's. All but the first are None where no test
-    is defined.
+    ``candidate`` and ``reference`` are names within a block: "expert 3", "MLP". The p-value is corrected
+    for the number of the reference's MLPs. All but ``candidate`` are None where no test is defined.
     """
 
     candidate: str
@@ -64,8 +63,8 @@ class AlignedBlocks:
     """A pair of the best one-to-one map of blocks, with its p-value, not corrected for the choice.
 
     ``candidate_units[k]`` is ``reference_units[k]``: the units that gate and up match to the same
-    partner, in the candidate's order. The second list says which units of a wider reference were kept,
-    and in which order. Of strangers it holds a unit or two, by chance.
+    partner, in the candidate's order. ``reference_units`` thus says which units of a wider reference
+    were kept, and in which order. Independent models share a unit or two by chance.
     """
 
     candidate_block: int
@@ -96,20 +95,20 @@ class BlockEvidence:
     state : str
         "tested", or "degenerate" where no test is defined; ``reason`` then says why.
     parts : tuple of PartEvidence
-        Where several statistics were combined (Bonferroni), what each showed; the fields above are
-        then those of the strongest.
+        Where several statistics were combined (Bonferroni), what each showed. The block's
+        other numbers are then those of the strongest.
     fits : tuple of float or None
         Of `generalized`, how well the candidate's and the reference's MLP were imitated: R^2, at most
         1, of what no affine map explains. ``live`` and ``agreeing`` then count units of the imitations.
     mlps : tuple of str or None
-        Where a block has several MLPs (experts), which of the candidate's and of the reference's the
-        fields above are of: the best pair, ``log10_p`` corrected for the number of pairs.
+        Where a block has several MLPs (experts), the best pair of one of the candidate's and one of
+        the reference's. All numbers are of that pair, ``log10_p`` corrected for the number of pairs.
     experts : tuple of MLPEvidence
-        Then what each of the candidate's found.
+        The best partner of each of the candidate's experts.
     matchings : tuple of tuple of int, or None
-        Units of the wider block (of the reference's, where both are as wide): those that gate and those
-        that up pairs with at most `MATCHINGS` units of the other, evenly spaced. None of a statistic
-        that has no two matchings, and in evidence from before there were any.
+        The partners of at most `MATCHINGS` units of the narrower block, evenly spaced: by gate, and by
+        up. They are units of the wider block, or of the reference's where both are as wide. None for
+        a statistic that has no two matchings.
     """
 
     candidate_block: int
@@ -132,14 +131,13 @@ class BlockEvidence:
 class ModelRecord:
     """The model that was measured: where it came from and exactly what it was.
 
-    ``skipped`` names the blocks without an MLP of the kind that the statistic needs, gated or any,
-    ``{"2": "MambaMixer"}``; they are not compared.
-    ``digest`` is of configuration and weights, ``weights_digest`` of the weights alone, as they were
-    read. ``conversion`` says from what they were made, where a plain checkpoint had to be made first;
-    ``pickle`` and ``remote_code`` whether weights were read from a pickle, and whether the checkpoint's
-    own code was run. ``claimed`` is there where no weights were seen but a fingerprint of them: the digest
-    of the model that its maker says it is of. ``digest`` is then of the fingerprint, and the rest is its
-    maker's word too.
+    ``skipped`` names the blocks that are not compared, since they have no MLP of the kind that the
+    statistic needs: ``{"2": "MambaMixer"}``. ``digest`` is of configuration and weights as they were read,
+    ``weights_digest`` of the weights alone. ``conversion`` says what a plain checkpoint was made from,
+    where one had to be made. ``pickle`` says whether weights were read from a pickle, ``remote_code``
+    whether the checkpoint's own code was run. ``claimed`` is set for a fingerprint alone, whose weights
+    were not seen: the digest of the model, by the fingerprint's maker. ``digest`` is then of the
+    fingerprint, and all other fields are the maker's word too.
     """
 
     source: str
@@ -158,7 +156,7 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class InputsRecord:
-    """What both models were fed. ``digest`` is of the token ids; ``note`` says what was chosen, why."""
+    """What both models were fed. ``digest`` is of the token ids; ``note`` explains a choice made."""
 
     kind: InputKind
     text: str | None
@@ -174,14 +172,14 @@ class Evidence:
     """Everything measured on one (candidate, reference) pair with one statistic.
 
     ``log10_p`` is Fisher's combination over the tested blocks, None where no block could be tested.
-    ``reference`` is the model whose training the null hypothesis speaks of (paper, Theorem 1: it is
-    assumed equivariant under permutations of hidden units; nothing is assumed of the candidate).
-    ``cross`` and ``alignment`` are there where every block met every other: the table of p-values,
-    (candidate blocks, reference blocks), and the best one-to-one map of blocks. A statistic of whole
-    models has no blocks: ``value`` is its number, ``log10_p`` its own p-value or None, ``permutations``
-    PERMTEST's T where the p-value is PERMTEST's, and ``details`` what explains it. Of `generalized`,
-    ``details`` says how the MLPs were imitated. Where only a sample of the candidate's blocks was tested
-    its ``sample`` says which; such evidence decides no claim about all blocks.
+    ``reference`` is the model of the null hypothesis (paper, Theorem 1): its training is assumed
+    equivariant under permutations of hidden units; nothing is assumed of the candidate.
+    ``cross`` and ``alignment`` are there where every block met every other. ``cross`` is the table of
+    log10 p-values, (candidate blocks, reference blocks); ``alignment`` the best one-to-one map of blocks.
+    A statistic of whole models has no blocks: ``value`` is its number, ``log10_p`` its own p-value or
+    None, ``permutations`` PERMTEST's T, and ``details`` explain it. With `generalized`, ``details`` say
+    how the MLPs were imitated. ``details["sample"]`` names the tested blocks where only a sample was
+    tested; such evidence decides no claim about all blocks.
     """
 
     statistic: str
@@ -237,12 +235,12 @@ class Evidence:
         def damaged(what: str) -> EvidenceError:
             return EvidenceError(f"evidence is {what}")
 
-        evidence = read_document(text, adapter(cls, PARTS), SCHEMA, damaged)
+        evidence = read_document(text, adapter(cls, TYPES), SCHEMA, damaged)
         check_values(evidence)
         return evidence
 
 
-PARTS = (
+TYPES = (
     Evidence,
     BlockEvidence,
     PartEvidence,
@@ -283,12 +281,12 @@ def check_values(evidence: Evidence) -> None:
 
 
 def _check_numbers(block: BlockEvidence, where: str) -> None:
-    found: tuple[BlockEvidence | PartEvidence | MLPEvidence, ...]
-    found = (block, *block.parts, *block.experts)
-    for one in found:
-        _check_p(one.log10_p, where)
-        if one.correlation is not None and abs(one.correlation) > 1:
-            raise EvidenceError(f"{where}: correlation is {one.correlation}, beyond 1")
+    tested: tuple[BlockEvidence | PartEvidence | MLPEvidence, ...]
+    tested = (block, *block.parts, *block.experts)
+    for part in tested:
+        _check_p(part.log10_p, where)
+        if part.correlation is not None and abs(part.correlation) > 1:
+            raise EvidenceError(f"{where}: correlation is {part.correlation}, beyond 1")
     tests: tuple[BlockEvidence | PartEvidence, ...] = (block, *block.parts)
     for test in tests:
         if not 0 <= min(*test.live, test.agreeing) <= max(*test.live, test.agreeing) <= MOST:

@@ -1,6 +1,6 @@
 """What a run of suites found, claim by claim; to and from JSON.
 
-What reports, gates, lock files and attestations are made from, now or later, without the models.
+Reports, gates, lock files and attestations are made from it, now or later, without the models.
 """
 
 from __future__ import annotations
@@ -12,23 +12,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from provenance._documents import adapter, read_document
+from provenance._text import without_home
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import aggregate, shows
-from provenance.evidence.records import PARTS, BlockEvidence, Evidence, check_values
+from provenance.evidence.records import TYPES, BlockEvidence, Evidence, ModelRecord, check_values
 from provenance.evidence.verdict import Judgement, claimed_blocks
 from provenance.statistics.pvalues import holm
 from provenance.suite.read import Blocks, Claim, Mark
-from provenance.vocabulary import DESCENTS, InputsSpec
+from provenance.vocabulary import DESCENTS, ROLES, InputsSpec, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pydantic import TypeAdapter
 
+    from provenance.suite.read import Suite
+
 SCHEMA = 1
 T = TypeVar("T")
 Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
-State = Literal["pass", "warn", "fail", "xfail", "skip", "not run"]
+ClaimState = Literal["pass", "warn", "fail", "xfail", "skip", "not run"]
 
 
 class ResultsError(ProvenanceError):
@@ -52,6 +55,19 @@ class SuiteRecord:
     controls: bool
     lineage: tuple[tuple[str, str | None], ...] = ()
 
+    @classmethod
+    def of(cls, path: str, suite: Suite) -> SuiteRecord:
+        """Record a suite under a path; a home folder is written ``~``."""
+        return cls(
+            path=path,
+            digest=suite.digest,
+            inputs=replace(suite.inputs, text=without_home(suite.inputs.text)),
+            models={name: without_home(spec.source) for name, spec in suite.models.items()},
+            claims=suite.claims,
+            controls=suite.controls,
+            lineage=suite.lineage,
+        )
+
 
 @dataclass(frozen=True)
 class PartResult:
@@ -65,10 +81,11 @@ class PartResult:
 
 @dataclass(frozen=True)
 class ControlResult:
-    """A pair whose answer is known. ``holds`` is None where there was too little to tell.
+    """A comparison whose answer is known. ``holds`` is None where there was too little to tell.
 
-    ``kind`` is "positive" (a disguised copy of the reference, which must be found dependent) or "null"
-    (blocks that do not correspond, whose p-values must look uniform; ``log10_p`` is of that).
+    ``kind`` is "positive" or "null". A positive control is a disguised copy of the reference, which must
+    be found dependent. A null control is the p-values of blocks that do not correspond: they must look
+    uniform, and ``log10_p`` is the p-value of a test of that.
     """
 
     kind: Literal["positive", "null"]
@@ -101,27 +118,35 @@ class ClaimResult:
 
     @property
     def log10_p(self) -> float | None:
-        """The p-value of the whole claim: of the blocks that it speaks of, or of the models."""
+        """log10 of the p-value of the whole claim: over its blocks, or of the models."""
         if self.evidence is None:
             return None
         return aggregate(self.blocks) if self.blocks else self.evidence.log10_p
 
     @property
+    def sides(self) -> tuple[tuple[Role, str, ModelRecord], ...]:
+        """Role, name in the suite and record of both models; none where nothing was measured."""
+        if self.evidence is None:
+            return ()
+        records = {"candidate": self.evidence.candidate, "reference": self.evidence.reference}
+        return tuple((role, getattr(self.claim, role), records[role]) for role in ROLES)
+
+    @property
     def blocks(self) -> tuple[BlockEvidence, ...]:
-        """The blocks that the claim speaks of; none where nothing was measured."""
+        """Evidence of the blocks that are claimed; none where nothing was measured."""
         return () if self.evidence is None else claimed_blocks(self.claim, self.evidence)
 
     @property
     def kin(self) -> int:
-        """How many of them show kinship."""
+        """How many of the claimed blocks show kinship."""
         return sum(shows(block, self.claim.threshold) for block in self.blocks)
 
     @property
-    def state(self) -> State:
+    def state(self) -> ClaimState:
         """What a gate makes of it.
 
-        A claim that is false fails though only such of its tests were run as pass: a selection of
-        tests makes nothing true. A claim that is known to be false may be true of some blocks.
+        A false claim fails even where only tests that pass were selected. A claim that is expected to
+        fail may be true of some blocks.
         """
         if not self.parts:
             return "not run" if self.claim.skip is None else "skip"
@@ -197,7 +222,7 @@ class Results:
 
 
 def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> None:
-    """Refuse what no suite can say, and p-values that are none."""
+    """Refuse claims that no suite can make, and p-values above 1."""
     for suite in results.suites:
         seen: set[str | None] = {None}
         for name, parent in suite.lineage:
@@ -213,16 +238,16 @@ def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> N
         if claim.permutations < 1 or not (least is None or 0 < least <= 1):
             raise damaged(f"{where}: at_least is a share, and permutations are 1 or more")
     for result in results.claims:
-        found = [result.holm, *(control.log10_p for control in result.controls)]
-        if any(log10_p is not None and log10_p > 0 for log10_p in found):
+        log10_ps = [result.holm, *(control.log10_p for control in result.controls)]
+        if any(log10_p is not None and log10_p > 0 for log10_p in log10_ps):
             raise damaged(f"damaged at claim {result.claim.id!r}: a log10 p-value is above 0")
 
 
 def descent(results: Results, result: ClaimResult) -> int | None:
     """Steps from the candidate up to the reference, by what is claimed: 1 to a parent.
 
-    None where the claim has no direction: it is of no descent, of a copy, or of two cousins in the
-    lineage that its suite declares.
+    None where the claim has no direction: it claims no descent, or a copy, or its two models are
+    cousins in the lineage that the suite declares.
     """
     claim = result.claim
     if claim.expect not in DESCENTS - {"identical"}:
@@ -241,7 +266,7 @@ def with_holm(
 ) -> tuple[ClaimResult, ...]:
     """Adjust the p-values of every file's claims by Holm's method.
 
-    A claim that was not run counts as p = 1, so that selecting tests never makes a p-value smaller.
+    A claim that was not run counts as p = 1: selecting tests never makes a p-value smaller.
 
     Returns
     -------
@@ -261,16 +286,16 @@ def with_holm(
     return tuple(adjusted)
 
 
-def read_part(kind: type[T], fields: Mapping[str, Any]) -> T:
-    """Read one part of results from plain JSON values, such as a `ClaimResult`."""
+def read_record(kind: type[T], fields: Mapping[str, Any]) -> T:
+    """Read a `ClaimResult` or another type of this module from plain JSON values."""
     return _adapter(kind).validate_json(json.dumps(fields), strict=True)
 
 
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return adapter(kind, (*PARTS, *_PARTS))
+    return adapter(kind, (*TYPES, *_TYPES))
 
 
-_PARTS = (
+_TYPES = (
     Blocks,
     Mark,
     Claim,

@@ -48,7 +48,7 @@ class Judgement:
 
 
 def claimed_blocks(claim: Claim, evidence: Evidence) -> tuple[BlockEvidence, ...]:
-    """The blocks that the claim speaks of."""
+    """Evidence of the blocks that are claimed."""
     wanted = claim.blocks.indices
     return tuple(b for b in evidence.blocks if wanted is None or b.candidate_block in wanted)
 
@@ -173,9 +173,9 @@ _NO_KINSHIP: dict[Verdict, str] = {
 
 
 def _same_checkpoint(evidence: Evidence) -> bool:
-    ours, theirs = evidence.candidate, evidence.reference
+    candidate, reference = evidence.candidate, evidence.reference
     # of fingerprints no weights were seen
-    return ours.digest == theirs.digest and ours.claimed is None
+    return candidate.digest == reference.digest and candidate.claimed is None
 
 
 def _required(claim: Claim) -> JudgementState:

@@ -1,6 +1,8 @@
-"""What a gate makes of `Results`: pure functions from results to text, and checks of stored evidence.
+"""What a gate makes of results.
 
-`markdown` and `github` are for people on GitHub and GitLab, `sarif` for code scanning, `lock` and `drift`
-for a file that pins a run, `verifying` re-checks what was stored, `explaining` tells of one test. Nothing
-here needs a model, torch or pytest, and nothing writes a file.
+* In: `evidence.results.Results`, stored or of the run that just ended.
+* Out: text for GitHub and GitLab (`markdown`, `github`) and for code scanning (`sarif`); a file that pins
+  a run (`lock`), and how a later run differs (`drift`); stored evidence judged again (`verify`); one test
+  in words (`explain`).
+* Open `markdown` first. Nothing here needs a model, torch or pytest, and nothing writes a file.
 """

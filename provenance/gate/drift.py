@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provenance.evidence.outcomes import p_value
 from provenance.gate.lock import Pinned, pinned, stale
-from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,16 +57,16 @@ def drift(lock: Lock, results: Results, gone: Iterable[str] = ()) -> tuple[Drift
     """
     before = lock.by_key()
     now = {claim.key: claim for claim in pinned(results)}
-    found: list[Drift] = list(_thresholds(before, now.values()))
+    drifts: list[Drift] = list(_thresholds(before, now.values()))
     for key, claim in now.items():
         old = before.get(key)
         texts = [_NEW] if old is None else _changes(old, claim)
-        found += [Drift(*key, text, "::".join(key)) for text in texts]
+        drifts += [Drift(*key, text, "::".join(key)) for text in texts]
     ran = [suite.path for suite in results.suites]
     for suite, name in stale(before, results, gone):
         there = suite in ran
-        found.append(Drift(suite, name, _STALE if there else _GONE, suite if there else ran[0]))
-    return tuple(found)
+        drifts.append(Drift(suite, name, _STALE if there else _GONE, suite if there else ran[0]))
+    return tuple(drifts)
 
 
 _NEW = "is not in the lock file: the claim is new"
@@ -141,4 +141,4 @@ def _moved(old: float | None, new: float | None) -> bool:
 
 
 def _p(log10_p: float | None) -> str:
-    return "none" if log10_p is None else format_p(log10_p)
+    return p_value(log10_p, "none")

@@ -7,12 +7,12 @@ import shlex
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from provenance._text import closest
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import shows
+from provenance.evidence.outcomes import CONTROL_MEANINGS, WORDS, failure_of, p_equation, p_value
 from provenance.evidence.verdict import judge_block, judge_pair
 from provenance.evidence.wording import describe
-from provenance.gate.falsity import WORDS, falsity, p_of
-from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from provenance.evidence.results import ClaimResult, Results, SuiteRecord
     from provenance.evidence.verdict import Judgement
     from provenance.suite.read import Claim
-    from provenance.vocabulary import InputsSpec
 
 AROUND = 1
 """Lines of YAML that are shown before and after the claim's own."""
@@ -49,13 +48,13 @@ class NodeId:
         UnknownNodeError
             If it has not the shape of one.
         """
-        found = re.fullmatch(r"(?P<suite>.+?)::(?P<claim>[^\[\]]+)(\[(?P<part>[^\[\]]+)\])?", text)
-        if found is None:
+        match = re.fullmatch(r"(?P<suite>.+?)::(?P<claim>[^\[\]]+)(\[(?P<part>[^\[\]]+)\])?", text)
+        if match is None:
             raise UnknownNodeError(
                 f"{text!r} is no test of a suite: write FILE::CLAIM or FILE::CLAIM[PART], as pytest "
                 "prints it"
             )
-        return cls(found["suite"].replace("\\", "/"), found["claim"], found["part"])
+        return cls(match["suite"].replace("\\", "/"), match["claim"], match["part"])
 
     def __str__(self) -> str:
         return f"{self.suite}::{self.claim}" + (f"[{self.part}]" if self.part else "")
@@ -102,19 +101,21 @@ class Explanation:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class SuiteText:
-    """A suite as it is now: its claims, and its text for the excerpt."""
+def explain(
+    nodeid: str, results: Results | None, suite: SuiteRecord | None, text: str = ""
+) -> Explanation:
+    """Explain one test from the results of a run, from its suite as it is now, or from both.
 
-    claims: tuple[Claim, ...]
-    models: Mapping[str, str]
-    inputs: InputsSpec
-    digest: str
-    text: str
-
-
-def explain(nodeid: str, results: Results | None, suite: SuiteText | None) -> Explanation:
-    """Explain one test from the results of a run, from its suite, or from both.
+    Parameters
+    ----------
+    nodeid : str
+        As pytest prints it.
+    results : Results or None
+        Of the last run.
+    suite : SuiteRecord or None
+        The suite as it is now.
+    text : str
+        The suite's YAML, of which the claim's lines are shown.
 
     Raises
     ------
@@ -122,43 +123,46 @@ def explain(nodeid: str, results: Results | None, suite: SuiteText | None) -> Ex
         If neither knows such a claim; with the claims that there are.
     """
     node = NodeId.of(nodeid)
-    record = _record(node, results)
-    result = None if results is None else _result(node, results)
-    claim = _claim_of(node, suite) or (None if result is None else result.claim)
+    record, result = _last_run(node, results)
+    known = suite or record
+    claims = [*(suite.claims if suite else ()), *((result.claim,) if result else ())]
+    claim = next((claim for claim in claims if _names(node, claim)), None)
     if claim is None:
-        raise UnknownNodeError(_unknown(node, record, suite))
-    number = len(suite.claims) if suite else len(record.claims) if record else 1
+        raise UnknownNodeError(_unknown(node, known))
     current = result if result is not None and result.parts else None
+    measured, meaning = _measured(node, claim, current)
     return Explanation(
         nodeid=str(node),
         claims=describe(claim),
         where=f"{node.suite}:{claim.mark.line}",
-        excerpt=_excerpt(claim, suite),
+        excerpt=_excerpt(claim, text),
         line=claim.mark.line,
         tests=_tests(node, claim),
-        threshold=_threshold(claim, number),
+        threshold=_threshold(claim, len(known.claims) if known else 1),
         state="not run" if current is None else current.state,
         outcome=_outcome(node, current),
+        measured=measured,
+        meaning=meaning,
         blocks=() if current is None else _rows(current),
-        plan=_plan(node, claim, suite, record) if current is None else (),
+        plan=() if current is not None or known is None else _plan(node, claim, known),
         next_steps=_next(node, current),
         notes=tuple(_notes(results, record, suite, claim, result)),
-        **_found(node, claim, current),
     )
 
 
-def _record(node: NodeId, results: Results | None) -> SuiteRecord | None:
-    found = () if results is None else results.suites
-    return next((suite for suite in found if suite.path == node.suite), None)
-
-
-def _result(node: NodeId, results: Results) -> ClaimResult | None:
-    mine = [result for result in results.claims if result.suite == node.suite]
-    return next((result for result in mine if _names(node, result.claim)), None)
-
-
-def _claim_of(node: NodeId, suite: SuiteText | None) -> Claim | None:
-    return next((c for c in (suite.claims if suite else ()) if _names(node, c)), None)
+def _last_run(
+    node: NodeId, results: Results | None
+) -> tuple[SuiteRecord | None, ClaimResult | None]:
+    """The suite and the claim as they were in the last run."""
+    if results is None:
+        return None, None
+    suites = (suite for suite in results.suites if suite.path == node.suite)
+    claims = (
+        result
+        for result in results.claims
+        if result.suite == node.suite and _names(node, result.claim)
+    )
+    return next(suites, None), next(claims, None)
 
 
 def _names(node: NodeId, claim: Claim) -> bool:
@@ -170,22 +174,19 @@ def _names(node: NodeId, claim: Claim) -> bool:
     )
 
 
-def _unknown(node: NodeId, record: SuiteRecord | None, suite: SuiteText | None) -> str:
-    made = suite.claims if suite else record.claims if record else ()
-    if not made:
+def _unknown(node: NodeId, known: SuiteRecord | None) -> str:
+    if known is None or not known.claims:
         return (
             f"there is no suite {node.suite}, neither as a file nor in the results of the last run"
         )
-    from difflib import get_close_matches
-
-    ids = [claim.id for claim in made]
-    near = get_close_matches(node.claim, ids, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it claims {', '.join(ids[:8])}"
+    ids = [claim.id for claim in known.claims]
+    near = closest(node.claim, ids)
+    hint = f"did you mean {near!r}?" if near else f"it claims {', '.join(ids[:8])}"
     return f"{node.suite} has no claim {node.claim!r}: {hint}"
 
 
-def _excerpt(claim: Claim, suite: SuiteText | None) -> tuple[tuple[int, str], ...]:
-    lines = suite.text.splitlines() if suite else []
+def _excerpt(claim: Claim, text: str) -> tuple[tuple[int, str], ...]:
+    lines = text.splitlines()
     first, last = max(1, claim.mark.line - AROUND), min(len(lines), claim.mark.end_line + AROUND)
     return tuple((number, lines[number - 1]) for number in range(first, last + 1))
 
@@ -217,25 +218,24 @@ def _threshold(claim: Claim, claims: int) -> str:
 def _outcome(node: NodeId, result: ClaimResult | None) -> str | None:
     if result is None:
         return None
-    found = {part.nodeid: part.outcome for part in result.parts}
+    outcomes = {part.nodeid: part.outcome for part in result.parts}
     if node.part is None:
-        return ", ".join(sorted(set(found.values())))
-    return found.get(str(node), "not run")
+        return ", ".join(sorted(set(outcomes.values())))
+    return outcomes.get(str(node), "not run")
 
 
-def _found(node: NodeId, claim: Claim, result: ClaimResult | None) -> dict[str, Any]:
+def _measured(
+    node: NodeId, claim: Claim, result: ClaimResult | None
+) -> tuple[tuple[str, ...], str]:
     """What was measured and what it means, for the part that is asked about."""
     if result is None:
-        return {"measured": (), "meaning": ""}
+        return (), ""
     if result.evidence is None:
-        return {
-            "measured": (f"could not be checked: {result.error or 'it was skipped'}",),
-            "meaning": "",
-        }
+        return (f"could not be checked: {result.error or 'it was skipped'}",), ""
     if node.part in {"positive", "null"}:
         return _control(node.part, result)
-    judged = _judged(node, claim, result.evidence)
-    return {"measured": (judged.measured,), "meaning": judged.meaning}
+    judgement = _judged(node, claim, result.evidence)
+    return (judgement.measured,), judgement.meaning
 
 
 def _judged(node: NodeId, claim: Claim, evidence: Evidence) -> Judgement:
@@ -245,17 +245,12 @@ def _judged(node: NodeId, claim: Claim, evidence: Evidence) -> Judgement:
     return judge_block(claim, evidence, int(index[1]))
 
 
-def _control(kind: str, result: ClaimResult) -> dict[str, Any]:
-    found = next((control for control in result.controls if control.kind == kind), None)
-    if found is None:
-        return {"measured": ("this control was not run, or could not be checked",), "meaning": ""}
-    p = "no p-value" if found.log10_p is None else f"p = {format_p(found.log10_p)}"
-    meaning = {
-        True: "The control holds.",
-        None: "There was too little to tell.",
-        False: "The control fails: do not believe what the statistic says of this pair.",
-    }[found.holds]
-    return {"measured": (f"{kind} control by {found.evidence.statistic}: {p}",), "meaning": meaning}
+def _control(kind: str, result: ClaimResult) -> tuple[tuple[str, ...], str]:
+    control = next((control for control in result.controls if control.kind == kind), None)
+    if control is None:
+        return ("this control was not run, or could not be checked",), ""
+    measured = f"{kind} control by {control.evidence.statistic}: {p_equation(control.log10_p)}"
+    return (measured,), CONTROL_MEANINGS[control.holds]
 
 
 def _rows(result: ClaimResult) -> tuple[BlockRow, ...]:
@@ -272,11 +267,7 @@ def _rows(result: ClaimResult) -> tuple[BlockRow, ...]:
     )
 
 
-def _plan(
-    node: NodeId, claim: Claim, suite: SuiteText | None, record: SuiteRecord | None
-) -> tuple[str, ...]:
-    known = suite or record
-    assert known is not None
+def _plan(node: NodeId, claim: Claim, known: SuiteRecord) -> tuple[str, ...]:
     inputs = known.inputs
     of = f" of {inputs.text}" if inputs.kind == "text" else f", {inputs.kind}"
     indices = claim.blocks.indices
@@ -295,18 +286,18 @@ def _next(node: NodeId, result: ClaimResult | None) -> tuple[str, ...]:
     run = shlex.join(["pytest", str(node)])
     if result is None:
         return (f"Run it: {run}",)
-    kind = falsity(result)
+    kind = failure_of(result)
     if kind is not None:
         return (kind.remedy, f"Run it again: {run}")
     if result.state == "pass":
-        return (f"Nothing: the claim holds, p = {p_of(result)}.",)
+        return (f"Nothing: the claim holds, p = {p_value(result.log10_p)}.",)
     return (f"The claim is {WORDS[result.state]}. Run it: {run}",)
 
 
 def _notes(
     results: Results | None,
     record: SuiteRecord | None,
-    suite: SuiteText | None,
+    suite: SuiteRecord | None,
     claim: Claim,
     result: ClaimResult | None,
 ) -> list[str]:
@@ -317,7 +308,6 @@ def _notes(
         notes.append("The suite has changed since then: run it again.")
         if result is not None and result.claim.expect != claim.expect:
             notes.append(f"Then the claim was {result.claim.expect}; now it is {claim.expect}.")
-    if result is not None and result.evidence is not None:
-        sides = (result.evidence.candidate, result.evidence.reference)
-        notes += [f"{model.source} was {model.digest}." for model in sides]
+    if result is not None:
+        notes += [f"{model.source} was {model.digest}." for _, _, model in result.sides]
     return notes

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.gate.falsity import falsity, reasons, sentence, urgent_first
+from provenance.evidence.outcomes import failure_of, reasons, urgent_first
+from provenance.evidence.wording import describe
 
 if TYPE_CHECKING:
     from provenance.evidence.results import ClaimResult, Results
@@ -24,17 +25,17 @@ def commands(results: Results, links: Links) -> tuple[str, ...]:
     """
     lines: list[str] = []
     for command, state in (("error", "fail"), ("warning", "warn")):
-        found = [result for result in urgent_first(results) if result.state == state]
-        lines += [_annotation(command, result, links) for result in found[:MOST]]
-        if len(found) > MOST:
-            more = f"{len(found) - MOST} more {command}s are in the job's summary"
+        chosen = [result for result in urgent_first(results) if result.state == state]
+        lines += [_annotation(command, result, links) for result in chosen[:MOST]]
+        if len(chosen) > MOST:
+            more = f"{len(chosen) - MOST} more {command}s are in the job's summary"
             lines.append(f"::notice title=provenance::{more}")
     return tuple(lines)
 
 
 def _annotation(command: str, result: ClaimResult, links: Links) -> str:
     mark = result.claim.mark
-    kind = falsity(result)
+    kind = failure_of(result)
     where = {"file": links.path(result.suite), "line": mark.line}
     if mark.end_line == mark.line:  # a mark's end is exclusive, GitHub's is not
         where |= {"col": mark.column, "endColumn": max(mark.column, mark.end_column - 1)}
@@ -42,7 +43,7 @@ def _annotation(command: str, result: ClaimResult, links: Links) -> str:
     properties = ",".join(
         f"{key}={_property(str(value))}" for key, value in (where | title).items()
     )
-    message = "\n".join([f"claimed: {sentence(result)}", *reasons(result)])
+    message = "\n".join([f"claimed: {describe(result.claim)}", *reasons(result)])
     return f"::{command} {properties}::{_data(message)}"
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a run stand in a repository, and where people see them."""
+"""Paths of suites within a repository, and their URLs."""
 
 from __future__ import annotations
 

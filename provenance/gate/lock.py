@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from provenance._documents import adapter
 from provenance._text import visible
 from provenance.errors import ProvenanceError
-from provenance.gate.falsity import verdict_of
+from provenance.evidence.outcomes import verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -110,8 +110,7 @@ def _pinned(result: ClaimResult) -> Pinned:
         verdict=verdict_of(result),
         state=result.judgement.state if result.judgement else "fails",
         inputs=evidence.inputs.digest,
-        candidate=_model(claim.candidate, evidence.candidate),
-        reference=_model(claim.reference, evidence.reference),
+        **{role: _model(name, record) for role, name, record in result.sides},
         log10_p=_rounded(result.log10_p),
         blocks={block.candidate_block: _rounded(block.log10_p) for block in result.blocks},
     )

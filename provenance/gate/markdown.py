@@ -9,41 +9,37 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from provenance.gate.falsity import (
+from provenance.evidence.outcomes import (
+    TITLES,
     WORDS,
-    falsity,
+    failure_of,
     headline,
-    p_of,
+    p_value,
     reasons,
-    sentence,
     urgent_first,
     verdict_of,
 )
+from provenance.evidence.wording import describe
 from provenance.gate.links import Links
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence.results import ClaimResult, Results, State
+    from provenance.evidence.results import ClaimResult, ClaimState, Results
 
 LIMIT = 1024 * 1024
 """Bytes of a step's summary: GitHub drops a longer one whole.
 
 https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 """
-ICONS: dict[State, str] = {
+ICONS: dict[ClaimState, str] = {
     "fail": ":x:",
     "warn": ":warning:",
     "not run": ":heavy_minus_sign:",
     "xfail": ":large_orange_diamond:",
     "skip": ":heavy_minus_sign:",
     "pass": ":white_check_mark:",
-}
-TITLES = {
-    "pass": "every claim that was checked holds",
-    "warn": "there are warnings",
-    "fail": "the gate is closed",
 }
 _BREAKS = "&#8203;"  # a space without width keeps a mention or an address from becoming a link
 _TABLE = "| | claim | verdict | p | threshold | where |\n| --- | --- | --- | ---: | ---: | --- |\n"
@@ -126,9 +122,9 @@ def _row(result: ClaimResult, links: Links) -> str:
     reason = result.claim.skip if result.state == "skip" else known
     cells = (
         f"{ICONS[result.state]} {WORDS[result.state]}" + (f": {escape(reason)}" if reason else ""),
-        escape(sentence(result)),
+        escape(describe(result.claim)),
         verdict_of(result),
-        p_of(result),
+        p_value(result.log10_p),
         f"{result.claim.threshold:.2g}",
         _where(result, links),
     )
@@ -142,9 +138,9 @@ def _where(result: ClaimResult, links: Links) -> str:
 
 
 def _details(result: ClaimResult, links: Links) -> str:
-    kind = falsity(result)
+    kind = failure_of(result)
     lines = [
-        f"<details><summary>{ICONS[result.state]} {_inert(_clean(sentence(result)))}</summary>",
+        f"<details><summary>{ICONS[result.state]} {_inert(_clean(describe(result.claim)))}</summary>",
         "",
         f"Claimed at {_where(result, links)}.",
         *(f"\n{escape(reason)}" for reason in reasons(result)),
@@ -156,15 +152,11 @@ def _details(result: ClaimResult, links: Links) -> str:
 
 
 def _models(result: ClaimResult) -> list[str]:
-    if result.evidence is None:
+    if not result.sides:
         return []
-    sides = (
-        ("candidate", result.claim.candidate, result.evidence.candidate),
-        ("reference", result.claim.reference, result.evidence.reference),
-    )
     rows = [
         f"| {role} | {escape(name)} | {escape(model.source)} | {escape(model.digest)} |"
-        for role, name, model in sides
+        for role, name, model in result.sides
     ]
     return ["| | model | source | digest |", "| --- | --- | --- | --- |", *rows, ""]
 

@@ -13,32 +13,33 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from provenance.gate.falsity import FALSITIES, falsity, p_of, reasons, sentence, verdict_of
+from provenance.evidence.outcomes import FAILURES, failure_of, p_value, reasons, verdict_of
+from provenance.evidence.wording import describe
 from provenance.gate.links import Links
 
 if TYPE_CHECKING:
+    from provenance.evidence.outcomes import FailureKind
     from provenance.evidence.results import ClaimResult, Results
-    from provenance.gate.falsity import Falsity
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 LEVELS = {"fail": "error", "warn": "warning", "xfail": "note"}
 HOME = "https://pypi.org/project/pytest-provenance/"
-_RULES = tuple(FALSITIES)
+_RULES = tuple(FAILURES)
 
 
 def sarif(results: Results, links: Links | None = None) -> str:
     """Write results as one SARIF log with one run.
 
     A claim that fails is an error, one that warns a warning, and a known failure a note that the suite
-    suppresses. Fingerprints are of the file, the claim and the kind of falsity, so that an alert stays
+    suppresses. Fingerprints are of the file, the claim and the kind of failure, so that an alert stays
     the same one when its line moves. The order is that of the files: equal results are equal text, but
     for the time.
     """
     links = links or Links()
-    found = [
+    alerts = [
         _result(result, kind, links)
         for result in results.claims
-        if (kind := falsity(result)) is not None
+        if (kind := failure_of(result)) is not None
     ]
     run = {
         "tool": {"driver": _driver(results)},
@@ -46,7 +47,7 @@ def sarif(results: Results, links: Links | None = None) -> str:
         "automationDetails": {"id": "pytest-provenance/"},
         "columnKind": "unicodeCodePoints",
         "artifacts": [_artifact(suite.path, suite.digest, links) for suite in results.suites],
-        "results": found,
+        "results": alerts,
     }
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(log, indent=1, allow_nan=False) + "\n"
@@ -71,7 +72,7 @@ def _driver(results: Results) -> dict[str, Any]:
                 "help": {"text": kind.remedy, "markdown": kind.remedy},
                 "defaultConfiguration": {"level": "error"},
             }
-            for kind in FALSITIES.values()
+            for kind in FAILURES.values()
         ],
         "properties": {"versions": dict(results.versions)},
     }
@@ -88,7 +89,7 @@ def _location(path: str, links: Links) -> dict[str, str]:
     return {"uri": quote(links.path(path)), "uriBaseId": "%SRCROOT%"}
 
 
-def _result(result: ClaimResult, kind: Falsity, links: Links) -> dict[str, Any]:
+def _result(result: ClaimResult, kind: FailureKind, links: Links) -> dict[str, Any]:
     mark = result.claim.mark
     region = {
         "startLine": mark.line,
@@ -96,7 +97,7 @@ def _result(result: ClaimResult, kind: Falsity, links: Links) -> dict[str, Any]:
         "endLine": mark.end_line,
         "endColumn": mark.end_column,
     }
-    text = [f"claimed: {sentence(result)}", *reasons(result)]
+    text = [f"claimed: {describe(result.claim)}", *reasons(result)]
     known = result.state == "xfail"
     return {
         "ruleId": kind.id,
@@ -122,7 +123,7 @@ def _suppression(result: ClaimResult) -> dict[str, str]:
     return {"kind": "inSource", "justification": result.claim.xfail or "xfail"}
 
 
-def _fingerprints(result: ClaimResult, kind: Falsity, links: Links) -> dict[str, str]:
+def _fingerprints(result: ClaimResult, kind: FailureKind, links: Links) -> dict[str, str]:
     """GitHub reads ``primaryLocationLineHash`` alone, and would make one of the line's text."""
     what = "\0".join((links.path(result.suite), result.claim.id, kind.id))
     digest = sha256(what.encode("utf-8", "surrogatepass")).hexdigest()
@@ -131,16 +132,16 @@ def _fingerprints(result: ClaimResult, kind: Falsity, links: Links) -> dict[str,
 
 def _properties(result: ClaimResult) -> dict[str, Any]:
     evidence = result.evidence
-    found: dict[str, Any] = {
+    properties: dict[str, Any] = {
         "claim": result.claim.id,
         "expect": result.claim.expect,
         "verdict": verdict_of(result),
-        "p": p_of(result),
+        "p": p_value(result.log10_p),
         "threshold": result.claim.threshold,
     }
     if result.log10_p is not None:
-        found["log10_p"] = result.log10_p
+        properties["log10_p"] = result.log10_p
     if evidence is not None:
-        found["candidateDigest"] = evidence.candidate.digest
-        found["referenceDigest"] = evidence.reference.digest
-    return found
+        properties["candidateDigest"] = evidence.candidate.digest
+        properties["referenceDigest"] = evidence.reference.digest
+    return properties

@@ -1,24 +1,22 @@
 """Judges stored results and evidence again, without the models.
 
-It cannot show that the numbers were ever measured: whoever can write evidence can write other evidence.
-Digests of the models, signatures and a run of one's own can.
+It cannot show that the numbers were ever measured: who can write evidence can forge it.
+Digests of the models, a signature or a new run can show it.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from provenance.errors import ProvenanceError
 from provenance.evidence.decide import decide
 from provenance.evidence.null_control import null_control
+from provenance.evidence.read import read_file
 from provenance.evidence.records import Evidence
-from provenance.evidence.results import ClaimResult, Results, with_holm
+from provenance.evidence.results import ClaimResult, Results, ResultsError, with_holm
 from provenance.evidence.verdict import judge_pair
 from provenance.evidence.wording import describe
-from provenance.gate.falsity import sentence
 from provenance.vocabulary import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
@@ -29,17 +27,12 @@ if TYPE_CHECKING:
     from provenance.evidence.results import ControlResult, SuiteRecord
     from provenance.suite.read import Claim, Suite
 
-_Kind = TypeVar("_Kind", Results, Evidence)
 TOLERANCE = 1e-6
 """Relative, of a log10 p-value: far above rounding, far below what would move a verdict."""
 CANNOT_SHOW = (
     "Not shown: that these numbers were measured, and of which weights. Compare the digests (--model), "
     "verify a signature, or measure again."
 )
-
-
-class UnreadableError(ProvenanceError):
-    """A file that is neither evidence nor results, or is damaged."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ class Stored:
     content: Results | Evidence
 
     def pairs(self) -> Iterator[tuple[ClaimResult | None, Evidence]]:
-        """All evidence in the file, with the claim that it was measured for where that is known."""
+        """All evidence in the file, each with the result of its claim where the file has one."""
         if isinstance(self.content, Evidence):
             yield None, self.content
             return
@@ -89,39 +82,15 @@ def read_stored(path: Path) -> tuple[Stored, ...]:
 
     Raises
     ------
-    UnreadableError
+    ProvenanceError
         If a file is neither, or is damaged, or a folder has none; one line.
     """
+    files = [path]
     if path.is_dir():
         files = sorted(file for file in path.rglob("*.json") if file.is_file())
         if not files:
-            raise UnreadableError(f"{path} has no JSON file")
-        return tuple(_read(file) for file in files)
-    return (_read(path),)
-
-
-def _read(path: Path) -> Stored:
-    try:
-        fields = json.loads(_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path} is not JSON: {error}") from None
-    if isinstance(fields, dict) and "claims" in fields:
-        return Stored(str(path), _parsed(path, Results))
-    return Stored(str(path), _parsed(path, Evidence))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _parsed(path: Path, kind: type[_Kind]) -> _Kind:
-    try:
-        return kind.from_json(_bytes(path))
-    except ProvenanceError as error:
-        raise UnreadableError(f"{path}: {error}") from None
+            raise ResultsError(f"{path} has no JSON file")
+    return tuple(Stored(str(file), read_file(file)) for file in files)
 
 
 def verify(stored: Stored, alpha: float = DEFAULT_ALPHA) -> tuple[Checked, ...]:
@@ -152,13 +121,13 @@ def _bare(where: str, evidence: Evidence, alpha: float) -> Checked:
 
 def _suites(path: str, results: Results) -> Iterator[Checked]:
     """What is wrong with the whole: claims that are of no suite, or are missing."""
-    found = {(result.suite, result.claim) for result in results.claims}
+    recorded = {(result.suite, result.claim) for result in results.claims}
     made = {(suite.path, claim) for suite in results.suites for claim in suite.claims}
     for text, wrong in (
-        ("a claim that its suite does not make", found - made),
-        ("a claim of the suite of which nothing is recorded", made - found),
+        ("a claim that its suite does not make", recorded - made),
+        ("a claim of the suite of which nothing is recorded", made - recorded),
     ):
-        for suite, claim in sorted(wrong, key=lambda one: (one[0], one[1].id)):
+        for suite, claim in sorted(wrong, key=lambda pair: (pair[0], pair[1].id)):
             yield Checked(
                 f"{path}: {suite}::{claim.id}", describe(claim), "fail", "-", None, (text,)
             )
@@ -175,7 +144,9 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
     if not _same(result.holm, again.holm):
         lines.append(f"holm is {result.holm}, but {again.holm} follows")
     verdict = result.judgement.verdict if result.judgement else "not checked"
-    return Checked(where, sentence(result), result.state, verdict, result.log10_p, tuple(lines))
+    return Checked(
+        where, describe(result.claim), result.state, verdict, result.log10_p, tuple(lines)
+    )
 
 
 def _threshold(claim: Claim, suite: SuiteRecord | None) -> Iterator[str]:

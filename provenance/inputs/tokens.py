@@ -93,19 +93,19 @@ def choose(spec: InputsSpec, candidate: Reader, reference: Reader) -> Inputs:
     return Inputs(ids, spec, "; ".join(notes) or None)
 
 
-def choose_again(said: Fingerprint, name: str, spec: InputsSpec, reader: Reader) -> Inputs:
+def choose_again(fingerprint: Fingerprint, name: str, spec: InputsSpec, reader: Reader) -> Inputs:
     """What the model of a fingerprint was fed, for another model that is compared with it.
 
-    No path that a fingerprint names is ever looked for: a text of its maker's own is that of ``spec``.
+    No path that a fingerprint names is ever opened: where its text was a file, ``spec`` names that file.
 
     Parameters
     ----------
-    said : Fingerprint
+    fingerprint : Fingerprint
         What the bundle says.
     name : str
         What the bundle is called in messages.
     spec : InputsSpec
-        What was asked for; of it the text is used, where the fingerprint's is none of ours.
+        What was asked for; only its text counts, where the fingerprint's text does not come with Python.
     reader : Reader
         Of the other model.
 
@@ -114,9 +114,8 @@ def choose_again(said: Fingerprint, name: str, spec: InputsSpec, reader: Reader)
     InputError
         If the other model cannot be fed the same token ids; one line that says what to do.
     """
-    fed = said.inputs
-    own = fed.text not in corpus.NAMED
-    text = spec.text if own else fed.text or ""
+    fed = fingerprint.inputs
+    text = spec.text if fed.text not in corpus.NAMED else fed.text or ""
     asked = InputsSpec(fed.kind, text, fed.tokens, fed.sequence_length, fed.seed)
     if (reader.positions or fed.sequence_length) < fed.sequence_length:
         raise InputError(
@@ -124,7 +123,7 @@ def choose_again(said: Fingerprint, name: str, spec: InputsSpec, reader: Reader)
             f"{reader.positions}: make it again with --sequence-length {reader.positions}"
         )
     if fed.kind == "text":
-        _require_text(said, name, asked, reader)
+        _require_text(fingerprint, name, asked, reader)
     else:
         if reader.vocabulary < (fed.vocabulary or 0):
             raise InputError(
@@ -132,13 +131,13 @@ def choose_again(said: Fingerprint, name: str, spec: InputsSpec, reader: Reader)
                 f"{reader.vocabulary}: make it again with --inputs random --vocabulary {reader.vocabulary}"
             )
         reader = replace(reader, vocabulary=fed.vocabulary or 0)
-    found = choose(asked, reader, reader)
-    if found.digest != fed.digest:
+    inputs = choose(asked, reader, reader)
+    if inputs.digest != fed.digest:
         raise InputError(
             f"{name} is of other token ids than {reader.name} would be fed: their tokenizers differ: "
             f"make it again with {RANDOM_IDS}"
         )
-    return replace(found, note=fed.note)
+    return replace(inputs, note=fed.note)
 
 
 def text_digest(spec: InputsSpec) -> str:
@@ -146,24 +145,25 @@ def text_digest(spec: InputsSpec) -> str:
     return "sha256:" + hashlib.sha256(source_text(spec).encode()).hexdigest()
 
 
-def _require_text(said: Fingerprint, name: str, asked: InputsSpec, reader: Reader) -> None:
-    """Refuse a text that is not the one of a bundle, or that the model does not read."""
-    fed = said.inputs
-    own = fed.text not in corpus.NAMED
+def _require_text(fingerprint: Fingerprint, name: str, asked: InputsSpec, reader: Reader) -> None:
+    """Raise InputError where a text is not the one of a bundle, or the model cannot read it."""
+    fed = fingerprint.inputs
+    is_file = fed.text not in corpus.NAMED
     if reader.encode is None:
         raise InputError(
             f"{name} is of a text, and {reader.name} has no tokenizer: make it again with {RANDOM_IDS}"
         )
-    if own and asked.text in corpus.NAMED:
+    if is_file and asked.text in corpus.NAMED:
         raise InputError(
             f"{name} is of a text of its maker's, {fed.text}: give that file as --inputs"
         )
     if text_digest(asked) == fed.text_digest:
         return
-    if own:
+    if is_file:
         raise InputError(f"{asked.text} is not the text that {name} is of: give its maker's file")
+    python = fingerprint.versions.get("python")
     raise InputError(
-        f"{name} is of the {fed.text} of Python {said.versions.get('python')}, which has another text than "
+        f"{name} is of the {fed.text} of Python {python}, which has another text than "
         "the Python here: make it again with --inputs and a file that both have"
     )
 

@@ -81,7 +81,7 @@ _NO_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS
 
 @contextmanager
 def lease(requested: str, locks: Path) -> Iterator[str]:
-    """A device of the request, held against other processes while the ``with`` lasts.
+    """A device of the request, locked against other processes while the ``with`` lasts.
 
     The CPU is shared; of GPUs the first free one is taken, waiting where none is. Nothing is left on it
     by an interrupt, or by an error of ours.

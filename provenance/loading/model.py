@@ -16,9 +16,9 @@ from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.streaming import (
     cast,
     device_map,
-    give_back_what_is_freed,
     is_streamed,
-    scratch,
+    remove_with,
+    return_freed_memory,
     scratch_folder,
 )
 
@@ -115,12 +115,12 @@ def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memor
 
 def _streamed(checkpoint: Checkpoint, places: dict[str, str], dtype: Any) -> PreTrainedModel:
     """A model whose blocks are read when they are called; ``places`` is from `device_map`."""
-    give_back_what_is_freed()
+    return_freed_memory()
     folder = scratch_folder()
     model, info = _from_pretrained(
         checkpoint, dtype="auto", device_map=places, offload_folder=folder
     )
-    scratch(model, folder)
+    remove_with(model, folder)
     refuse_gaps(checkpoint.source, info)
     _refuse_extras(checkpoint, info["unexpected_keys"])
     _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
@@ -139,7 +139,7 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
         The family is unknown or needs code of its own, its configuration builds no model, or it implies
         more than `EXCESS` times the parameters that the files hold.
     """
-    _know(checkpoint)
+    _refuse_unknown_family(checkpoint)
     _refuse_hollow(checkpoint)
     from transformers import AutoConfig
 
@@ -174,7 +174,7 @@ def _dtype(device_type: str, dtype: Dtype | None) -> Any:
     return torch.float32 if device_type == "cpu" else "auto"
 
 
-def _know(checkpoint: Checkpoint) -> None:
+def _refuse_unknown_family(checkpoint: Checkpoint) -> None:
     """Refuse a family that this transformers does not have, before anything is read."""
     with quiet():
         import transformers
@@ -227,15 +227,15 @@ def refuse_gaps(source: str, info: dict[str, Any]) -> None:
     ]
     if wrong:
         raise SourceError(
-            f"{source}: weights of another shape than the configuration's: {_few(wrong)}"
+            f"{source}: weights of another shape than the configuration's: {_first_three(wrong)}"
         )
     if info["missing_keys"]:
         raise SourceError(
-            f"{source}: weights missing: {_few(sorted(info['missing_keys']))}; "
+            f"{source}: weights missing: {_first_three(sorted(info['missing_keys']))}; "
             "download or save it again"
         )
     if info["error_msgs"]:
-        raise SourceError(f"{source}: {_few([str(text) for text in info['error_msgs']])}")
+        raise SourceError(f"{source}: {_first_three([str(text) for text in info['error_msgs']])}")
 
 
 def _refuse_extras(checkpoint: Checkpoint, names: Iterable[str]) -> None:
@@ -250,7 +250,7 @@ def _refuse_extras(checkpoint: Checkpoint, names: Iterable[str]) -> None:
         file = checkpoint.tensors[extra[0]].file if extra[0] in checkpoint.tensors else CONFIG
         raise SourceError(
             f"{checkpoint.source}: {file} has weights that the configuration has no place for: "
-            f"{_few(extra)}; is {CONFIG} the one that was saved with them?"
+            f"{_first_three(extra)}; is {CONFIG} the one that was saved with them?"
         )
 
 
@@ -292,7 +292,7 @@ EXCESS, SLACK = 4, 10**7
 """Of smaller excesses each weight that is missing, or of another shape, is named."""
 
 
-def _few(names: list[str]) -> str:
+def _first_three(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
 

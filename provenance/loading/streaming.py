@@ -64,7 +64,7 @@ def _untied_head(model: PreTrainedModel) -> str | None:
     return next((name for name, module in model.named_modules() if module is head), None)
 
 
-def give_back_what_is_freed() -> None:
+def return_freed_memory() -> None:
     """Have glibc map large allocations one by one, so that freed ones leave the process.
 
     Once one was freed, glibc would carve the next ones out of its heap. Batches of activations then leave
@@ -76,7 +76,7 @@ def give_back_what_is_freed() -> None:
             libc.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
-def scratch(model: PreTrainedModel, folder: str) -> None:
+def remove_with(model: PreTrainedModel, folder: str) -> None:
     """Remove the folder of converted weights when the model is freed."""
     weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
 

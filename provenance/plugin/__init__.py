@@ -1,7 +1,11 @@
 """The pytest plugin: `*.suite.yaml` files become ordinary test functions.
 
-This module is imported in every pytest run of an environment that has provenance installed, so it
-imports nothing but pytest and the standard library; the rest is imported when a suite is collected.
+* In: pytest's options, and suite files.
+* Out: a test for each part of a claim, and `evidence.results.Results` for all that is written of a run.
+* Open `collection` first, then `cases` and `checks`, then `results`.
+
+Every pytest run imports this module where provenance is installed. So it imports pytest and the standard
+library alone; collecting a suite imports the rest.
 """
 
 from __future__ import annotations

@@ -40,11 +40,10 @@ class Case:
 
 def tested_claims(suite: Suite) -> dict[str, Claim]:
     """The claim behind each generated test function of a suite, by the function's name."""
-    claims = {claim.id: claim for claim in suite.claims}
+    return {claim.id: claim for claim in suite.claims} | control_tests(suite)
+
+
+def control_tests(suite: Suite) -> dict[str, Claim]:
+    """The claims whose references have a test function for their positive control, by its name."""
     controls = controlled(suite.claims) if suite.controls else {}
-    return claims | {control_name(claim): claim for claim in controls.values()}
-
-
-def control_name(claim: Claim) -> str:
-    """Name of the test function of the positive control of a claim's reference."""
-    return f"control-{claim.reference}"
+    return {f"control-{reference}": claim for reference, claim in controls.items()}

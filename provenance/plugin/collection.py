@@ -17,7 +17,7 @@ import pytest
 
 from provenance.comparison.plan import ALL_BLOCKS, NULL, POSITIVE, VERDICT, block_part
 from provenance.errors import SuiteError
-from provenance.plugin.cases import Case, control_name, tested_claims
+from provenance.plugin.cases import Case, control_tests
 from provenance.plugin.checks import check
 from provenance.statistics import PAIR_STATISTICS
 from provenance.suite.read import Claim, Suite, load
@@ -50,9 +50,10 @@ class SuiteFile(pytest.Module):
         module = ModuleType(self.path.stem)
         module.__file__ = str(self.path)
         module.__doc__ = f"Claims of {self.nodeid}."
-        for name, claim in tested_claims(self.suite).items():
-            generate = _control_function if name == control_name(claim) else _claim_function
-            setattr(module, name, generate(self, claim))
+        for claim in self.suite.claims:
+            setattr(module, claim.id, _claim_function(self, claim))
+        for name, claim in control_tests(self.suite).items():
+            setattr(module, name, _control_function(self, claim, name))
         return module
 
     def funcnamefilter(self, name: str) -> bool:  # noqa: ARG002
@@ -69,8 +70,8 @@ def _relative(message: str, path: Path, nodeid: str) -> str:
     return message.replace(f"{path}:", f"{nodeid}:")
 
 
-def _control_function(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
-    function = _compiled(collector, claim, control_name(claim))
+def _control_function(collector: SuiteFile, claim: Claim, name: str) -> Callable[..., None]:
+    function = _compiled(collector, claim, name)
     function.__doc__ = f"A disguised copy of {claim.reference} is found dependent on it."
     marked = _parametrized(function, collector, claim, [POSITIVE])
     assert isinstance(marked, FunctionType)

@@ -1,7 +1,7 @@
 """Leaves out the claims whose models must be downloaded, unless they are asked for, and says so.
 
-A suite marks them by the tag ``hub``. They cost gigabytes and hours, so a plain run of a folder of
-suites does not begin them.
+A suite marks these claims by the tag ``hub``. They cost gigabytes and hours, so a plain run of a folder of
+suites leaves them out.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class HubClaims:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        """Deselect them; a list of tests (``--collect-only``) has them nevertheless."""
+        """Deselect the tests of these claims; ``--collect-only`` lists them all the same."""
         if _wanted(config):
             return
-        left = [item for item in items if _needs_hub(item)]
-        if left:
-            config.hook.pytest_deselected(items=left)
+        deselected = [item for item in items if _needs_hub(item)]
+        if deselected:
+            config.hook.pytest_deselected(items=deselected)
             items[:] = [item for item in items if not _needs_hub(item)]
-            self._count = len(left)
+            self._count = len(deselected)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Tell xdist's controller, which collects nothing."""
@@ -47,9 +47,9 @@ class HubClaims:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: WorkerController) -> None:
-        """Hear from a worker; each has collected the same."""
-        told: dict[str, Any] = getattr(node, "workeroutput", {})
-        self._count = max(self._count, told.get(_COUNT, 0))
+        """Take the count of a worker; each has collected the same."""
+        output: dict[str, Any] = getattr(node, "workeroutput", {})
+        self._count = max(self._count, output.get(_COUNT, 0))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was left out, and how to run it."""
@@ -61,8 +61,8 @@ class HubClaims:
 
 
 def _wanted(config: pytest.Config) -> bool:
-    named = re.findall(r"\w+", config.getoption("markexpr") or "")
-    return bool(config.getoption("--provenance-hub") or config.option.collectonly or TAG in named)
+    marks = re.findall(r"\w+", config.getoption("markexpr") or "")
+    return bool(config.getoption("--provenance-hub") or config.option.collectonly or TAG in marks)
 
 
 def _needs_hub(item: pytest.Item) -> bool:

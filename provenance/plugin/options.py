@@ -1,4 +1,4 @@
-"""Options and ini values of the plugin, and what is read off them."""
+"""Options and ini values of the plugin, and what they mean: places, sizes, an executor."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def add(parser: pytest.Parser) -> None:
     group.addoption(
         "--provenance-executor",
         metavar="WHERE",
-        help="where evidence is computed: local (each test what it needs), or, all before the first "
-        "test, on a Ray cluster: ray (this machine's), HOST:PORT, ray://HOST:PORT (default: the ini value "
+        help="where evidence is computed: local (each test computes what it needs), or on a Ray cluster "
+        "before the first test: ray (this machine's), HOST:PORT, ray://HOST:PORT (default: the ini value "
         "provenance_executor, else local)",
     )
     group.addoption(

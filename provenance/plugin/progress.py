@@ -1,7 +1,7 @@
-"""Tells on pytest's terminal what takes long: models made, loaded, run, matched.
+"""Shows on pytest's terminal what takes long: models that are made, loaded, run, matched.
 
-On a terminal one line is redrawn; in a log each stage is one line. Nothing under ``-q``; nothing from
-xdist's workers, which have no terminal.
+A terminal has one line that is redrawn; a log has one line for each stage. ``-q`` shows nothing, and
+neither do xdist's workers, which have no terminal.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Progress:
             self._write(self._terminal, stage)
 
     def clear(self) -> None:
-        """Take the redrawn line away, so that pytest's own output goes on in its place."""
+        """Erase the redrawn line, so that pytest's own output continues in its place."""
         terminal, self._current = self._terminal, None
         if terminal is not None and self._drawn and terminal.isatty:
             self._drawn = 0.0

@@ -43,31 +43,17 @@ def judged(config: pytest.Config, case: Case, evidence: Evidence) -> ClaimResult
 
 def attach(node: pytest.Item, case: Case, result: ClaimResult) -> None:
     """Attach what a test found; evidence and suite once a process, since both can be long."""
+    from provenance.evidence.results import SuiteRecord
+
     attached = node.config.stash.setdefault(_ATTACHED, set())
     suite, claim = (case.nodeid, ""), (case.nodeid, result.claim.id)
     fields: dict[str, Any] = {"suite": case.nodeid, "claim": result.claim.id}
     if suite not in attached:
-        fields["record"] = asdict(_record(case))
+        fields["record"] = asdict(SuiteRecord.of(case.nodeid, case.suite))
     if result.controls or claim not in attached:
         fields["result"] = asdict(result)
     attached |= {suite} if result.controls else {suite, claim}
     node.user_properties.append((PROPERTY, json.dumps(fields)))
-
-
-def _record(case: Case) -> SuiteRecord:
-    from provenance._text import without_home
-    from provenance.evidence.results import SuiteRecord
-
-    suite = case.suite
-    return SuiteRecord(
-        path=case.nodeid,
-        digest=suite.digest,
-        inputs=replace(suite.inputs, text=without_home(suite.inputs.text)),
-        models={name: without_home(spec.source) for name, spec in suite.models.items()},
-        claims=suite.claims,
-        controls=suite.controls,
-        lineage=suite.lineage,
-    )
 
 
 class Gatherer:
@@ -102,7 +88,7 @@ class Gatherer:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Hand the results to whoever writes something from them; a complaint fails the run."""
+        """Hand the results to the plugins that write files from them; a complaint fails the run."""
         if not self._records:
             return
         self._results = self._gathered()
@@ -124,9 +110,9 @@ class Gatherer:
 
     def _gathered(self) -> Results:
         from provenance.comparison.records import versions
-        from provenance.evidence.results import Results, SuiteRecord, read_part
+        from provenance.evidence.results import Results, SuiteRecord, read_record
 
-        suites = tuple(read_part(SuiteRecord, record) for record in self._records.values())
+        suites = tuple(read_record(SuiteRecord, record) for record in self._records.values())
         claims = tuple(result for suite in suites for result in self._claims_of(suite))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Results.gather(suites, claims, versions(), now)
@@ -139,10 +125,10 @@ class Gatherer:
             yield self._claim(suite, claim, controls=claim is controls.get(claim.reference))
 
     def _claim(self, suite: SuiteRecord, claim: Claim, *, controls: bool) -> ClaimResult:
-        from provenance.evidence.results import ClaimResult, read_part
+        from provenance.evidence.results import ClaimResult, read_record
 
         results = [
-            read_part(ClaimResult, fields)
+            read_record(ClaimResult, fields)
             for fields in self._claims.get((suite.path, claim.id), ())
         ]
         parts = list(self._parts.get((suite.path, claim.id), ()))

@@ -60,7 +60,7 @@ def optimise(
     tokens
         Token ids of the text, int64 (tokens,).
     settings
-        Steps, batches, learning rate and the seed of the order.
+        Steps, batches, learning rate, and the seed of the order and of any dropout.
     loss
         Takes the model and windows of tokens, int64 (batch, length + 1), and returns what to minimise.
     progress
@@ -86,7 +86,8 @@ def optimise(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
     losses = []
     model.train()
-    with one_thread():
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(settings.seed)  # draws the dropout
         for step, windows in enumerate(_windows(tokens, settings), start=1):
             losses.append(_update(model, loss(model, windows), optimizer))
             schedule.step()

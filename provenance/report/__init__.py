@@ -1,4 +1,9 @@
-"""Reports: what results hold, for people. One HTML file, complete in itself, without a script."""
+"""Reports: results for people, in one HTML file without a script.
+
+* In: `evidence.results.Results`.
+* Out: a page. Each module returns data or SVG; `view` holds the types, the template shows them.
+* Open `html` first, then `sections`.
+"""
 
 from __future__ import annotations
 

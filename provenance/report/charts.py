@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BINS = (1, 3, 6, 10, 30, 100, 300, 1000)
 """Exponents of p between the shades of a heat map."""
 
-Kind = Literal["kin", "free", "none"]
+PointKind = Literal["kin", "free", "none"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Point:
 
     block: int
     log10_p: float | None
-    kind: Kind
+    kind: PointKind
 
 
 P_BOX = Box(width=440, height=232, left=58, right=14, top=24, bottom=38)
@@ -135,13 +135,13 @@ def _p_axis(box: Box, deepest: float) -> list[Markup]:
 def _mark(point: Point, x: float, y: Callable[[float], float], room: float) -> Markup:
     size = max(2.2, min(4.5, room * 1.2))
     if point.log10_p is None:
-        says, at = f"block {point.block}: no test", y(0.0) - size - 2
+        label, at = f"block {point.block}: no test", y(0.0) - size - 2
         arm = number(2 * size)
         start = f"M{number(x - size)} {number(at - size)}"
         shape = f"{start}l{arm} {arm}m0 -{arm}l-{arm} {arm}"
-        return element("g", element("title", says), element("path", d=shape, class_="none"))
+        return element("g", element("title", label), element("path", d=shape, class_="none"))
     at = y(point.log10_p)
-    says = f"block {point.block}: p = {format_p(point.log10_p)}"
+    label = f"block {point.block}: p = {format_p(point.log10_p)}"
     stem = line(x, y(0.0), x, at, f"stem {point.kind}")
     if point.kind == "free":
         shape = element("circle", cx=x, cy=at, r=size * 0.9, class_="free")
@@ -152,7 +152,7 @@ def _mark(point: Point, x: float, y: Callable[[float], float], room: float) -> M
             d=f"M{number(x)} {number(at - size * 1.25)}l{wide} {wide}l-{wide} {wide}l-{wide} -{wide}z",
             class_="kin",
         )
-    return element("g", element("title", says), stem, shape)
+    return element("g", element("title", label), stem, shape)
 
 
 def scatter(

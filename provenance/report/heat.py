@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from provenance.evidence.null_control import crossed_blocks
+from provenance.evidence.outcomes import p_value
 from provenance.report.charts import BINS, Cells, heat_map, shade
 from provenance.report.svg import p_word
 from provenance.report.view import Figure, Heat, Table
-from provenance.report.words import p_or_dash
 from provenance.statistics.pvalues import bonferroni, format_p
 
 if TYPE_CHECKING:
@@ -100,4 +100,4 @@ def _table(cells: Cells) -> Table:
 
 
 def _cell(cells: Cells, i: int, j: int) -> str:
-    return p_or_dash(cells.log10_p[i][j]) + ("*" if (i, j) in cells.aligned else "")
+    return p_value(cells.log10_p[i][j], "–") + ("*" if (i, j) in cells.aligned else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -13,13 +14,13 @@ from markupsafe import Markup, escape
 
 from provenance._text import visible
 from provenance.evidence.families import lineage_graph
+from provenance.evidence.outcomes import STATUSES, outcome_of, status_counts
 from provenance.report import calibration
 from provenance.report.charts import qq_plot
-from provenance.report.facts import of_run
+from provenance.report.family_tree import view_lineage
+from provenance.report.record_tables import of_run
 from provenance.report.sections import Room, row_of, section_of
-from provenance.report.tree import view_lineage
 from provenance.report.view import Figure, ReportView
-from provenance.report.words import STATUSES, counts, outcome, spoken_date
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,16 +74,16 @@ def view_report(results: Results) -> ReportView:
     statuses = [row.status for row, _ in rows]
     claims = {suite.path: len(suite.claims) for suite in results.suites}
     room = max(FEWEST, SCATTERS // max(1, len(results.claims)))
-    title = outcome(statuses)
+    title = outcome_of(statuses)
     shown = tuple(row for row, _ in rows)
     return ReportView(
         title=title,
         outcome=title,
         key=_key(shown),
         urgent=tuple(row for row in shown if row.status.key in URGENT)[:NAMED],
-        created=spoken_date(results.created),
+        created=_spoken_date(results.created),
         suites=tuple(suite.path for suite in results.suites if suite.digest != "none"),
-        counts=counts(statuses),
+        counts=status_counts(statuses),
         rows=shown,
         claimed=any(result.claim.expect != "unknown" for result in results.claims),
         lineage=view_lineage(lineage_graph(results)),
@@ -108,14 +109,23 @@ def _calibration(results: Results) -> tuple[Figure, ...]:
     for i, (what, log10_ps, caption) in enumerate(series):
         points = calibration.quantiles(log10_ps)
         if points is not None:
-            said = f"{caption} {points.count} p-values; {points.outside} of {len(points.observed)} "
-            said += "points lie outside the pointwise 95% band."
-            figures.append(Figure(qq_plot(f"qq-{i}", points, what), said))
+            text = f"{caption} {points.count} p-values; {points.outside} of {len(points.observed)} "
+            text += "points lie outside the pointwise 95% band."
+            figures.append(Figure(qq_plot(f"qq-{i}", points, what), text))
     return tuple(figures)
 
 
 _OF_CONTROLS = "Null controls: blocks that do not correspond, off the best map of blocks."
 _OF_CLAIMS = "Blocks of the claims of independence that held; each statistic by itself."
+
+
+def _spoken_date(created: str) -> str:
+    """A date and time in UTC as people write it; what is no date, as it is."""
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
 
 
 @cache

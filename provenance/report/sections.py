@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import shows
-from provenance.report import blocks as tables
+from provenance.evidence.outcomes import CONTROL_OUTCOMES, STATUSES, p_equation, p_value, status_of
+from provenance.evidence.wording import describe
+from provenance.report import block_tables as tables
 from provenance.report.charts import Point, p_values, scatter
-from provenance.report.facts import of_claim
 from provenance.report.heat import heat_of
+from provenance.report.record_tables import of_claim
 from provenance.report.view import ControlView, Figure, Panel, Row, Section
-from provenance.report.words import STATUSES, p_or_dash, sentence, status
 from provenance.statistics import REGISTRY
-from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from provenance.evidence.records import BlockEvidence, Evidence
@@ -42,13 +42,13 @@ def row_of(result: ClaimResult, anchor: str) -> Row:
     nothing = claim.expect == "unknown"
     return Row(
         anchor=anchor,
-        status=status(result),
-        sentence=sentence(result),
+        status=status_of(result),
+        sentence=f"{claim.candidate} and {claim.reference}" if nothing else describe(claim),
         statistic=claim.statistic,
         expect="nothing" if nothing else claim.expect,
         verdict="not checked" if result.judgement is None else result.judgement.verdict,
-        p=p_or_dash(result.log10_p),
-        holm=p_or_dash(result.holm),
+        p=p_value(result.log10_p, "–"),
+        holm=p_value(result.holm, "–"),
         kin=f"{result.kin} of {len(result.blocks)}" if result.blocks else "–",
         where=result.parts[0].nodeid if nothing and result.parts else result.where,
     )
@@ -77,7 +77,7 @@ def section_of(result: ClaimResult, row: Row, room: Room) -> Section:
 
 
 def _notes(result: ClaimResult) -> tuple[str, ...]:
-    """Why a claim was not judged, or failed for another reason than that it is false."""
+    """Why a claim was not judged, or why it failed although it is not false."""
     claim = result.claim
     notes = [f"It could not be checked: {result.error}"] if result.error else []
     if claim.skip is not None:
@@ -86,7 +86,7 @@ def _notes(result: ClaimResult) -> tuple[str, ...]:
         notes.append("None of its tests was selected in this run.")
     if claim.xfail is not None:
         notes.append(f"Known, and accepted by the suite: {claim.xfail}")
-    elif status(result).key == "failed":
+    elif status_of(result).key == "failed":
         notes += [
             f"{part.nodeid}: {part.message or part.outcome}"
             for part in result.parts
@@ -137,7 +137,7 @@ def _matchings(key: str, block: BlockEvidence, names: tuple[str, str]) -> Figure
     assert block.matchings is not None
     gate, up = block.matchings
     of = f"{len(gate)} of {min(block.live)} units"
-    p = p_or_dash(block.log10_p)
+    p = p_value(block.log10_p, "–")
     caption = (
         f"Block {block.candidate_block} against block {block.reference_block}: the partner of each unit "
         f"by {names[0]} and by {names[1]}, {of}. p = {p}, {block.agreeing} matched alike."
@@ -147,22 +147,18 @@ def _matchings(key: str, block: BlockEvidence, names: tuple[str, str]) -> Figure
 
 def _control(key: str, control: ControlResult, claim: Claim) -> ControlView:
     known = {True: "held", False: "false", None: "measured"}[control.holds]
-    said = {
-        True: "as it must be",
-        False: "not as it must be: what this claim measured cannot be relied on",
-        None: "too little to tell",
-    }[control.holds]
-    p = "no p-value" if control.log10_p is None else f"p = {format_p(control.log10_p)}"
+    outcome = CONTROL_OUTCOMES[control.holds]
+    p = p_equation(control.log10_p)
     evidence = control.evidence
     if control.kind == "positive":
         title = f"Positive control: a disguised copy of {claim.reference} is dependent on it"
         shown = tables.of_blocks(evidence, evidence.blocks, claim.threshold)
         table = shown[0] if shown else None
-        return ControlView(known, STATUSES[known].mark, title, f"{said} ({p})", None, table)
+        return ControlView(known, STATUSES[known].mark, title, f"{outcome} ({p})", None, table)
     title = (
         f"Null control: blocks of {claim.candidate} and {claim.reference} that do not correspond "
         f"look independent, by {evidence.statistic}"
     )
     heat = heat_of(key, evidence, claim.threshold)
-    said = f"{said} (uniformity of the p-values off the map: {p})"
-    return ControlView(known, STATUSES[known].mark, title, said, heat, None)
+    outcome = f"{outcome} (uniformity of the p-values off the map: {p})"
+    return ControlView(known, STATUSES[known].mark, title, outcome, heat, None)

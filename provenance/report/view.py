@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from provenance.report.words import Status
+    from provenance.evidence.outcomes import Status
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with what is said below it; ``legend`` pairs the class of a mark with its meaning."""
+    """A drawing and its caption; ``legend`` pairs the class of a mark with its meaning."""
 
     drawing: Markup
     caption: str
@@ -32,7 +32,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Panel:
-    """One of several figures of which the reader chooses one."""
+    """One of several figures: the reader chooses which is shown."""
 
     id: str
     label: str
@@ -78,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """All that is told of one claim."""
+    """All that the report says of one claim."""
 
     row: Row
     measured: str
@@ -103,7 +103,7 @@ class Family:
 
 @dataclass(frozen=True)
 class LineageView:
-    """Families that were found, those without kin, and every kinship in a table."""
+    """Families, models without kin, and every kinship in a table."""
 
     families: tuple[Family, ...]
     alone: tuple[str, ...]

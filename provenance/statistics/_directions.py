@@ -239,8 +239,8 @@ def _moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
         values = inputs.float()
         basis = values - values.mean(dim=0)
         _MOMENTS[inputs] = basis, basis.T @ basis, values.norm()
-    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = _MOMENTS[inputs]
-    return found
+    moments: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = _MOMENTS[inputs]
+    return moments
 
 
 def _between(basis: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["LIMIT", "ConstrainedResult", "CsuAllResult", "TensorTest", "csu", "csu_all"]
 
 LIMIT = 4096
-"""Units of a parameter that `csu_all` matches at most, unless told: the assignment is cubic."""
+"""Units of a parameter that `csu_all` matches at most by default: the assignment is cubic."""
 
 
 @dataclass(frozen=True, eq=False)

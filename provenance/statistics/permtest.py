@@ -62,7 +62,7 @@ def permtest(
     *,
     trials: int,
     seed: int,
-    members: Callable[[np.random.Generator], Member] | Symmetries | None = None,
+    symmetries: Symmetries | None = None,
     name: str | None = None,
 ) -> PermutationResult:
     """Test independence by a statistic that has no null distribution of its own.
@@ -78,8 +78,8 @@ def permtest(
         T, at least 1. The paper takes 99.
     seed : int
         Of the members and of the breaking of ties.
-    members : Symmetries or callable, optional
-        The group, or what draws its members. By default the reference's, heads left where they are.
+    symmetries : Symmetries, optional
+        The group. By default the reference's, heads left where they are.
     name : str, optional
         The statistic's; by default the callable's.
 
@@ -108,7 +108,7 @@ def permtest(
        arXiv:2502.12292, Algorithm 1, Appendices A and D.
     """
     rng = np.random.default_rng(seed)
-    drawn = _members(members, reference, trials, rng)
+    drawn = _drawn(symmetries, reference, trials, rng)
     observed = float(statistic(candidate, reference))
     null = tuple(float(statistic(candidate, member.apply(reference))) for member in drawn)
     label = name or str(getattr(statistic, "__name__", type(statistic).__name__))
@@ -121,16 +121,16 @@ def l2_permtest(
     *,
     trials: int,
     seed: int,
-    members: Callable[[np.random.Generator], Member] | Symmetries | None = None,
+    symmetries: Symmetries | None = None,
 ) -> PermutationResult:
     """Return what `permtest` returns for the statistic `l2`, reading each parameter once.
 
     Parameters are as of `permtest`. All permutations of a tensor are made while it is in memory, so the
-    cost of reading does not grow with ``trials``. (With neither group nor `members` given, the
-    reference is read once more, for its shapes.)
+    cost of reading does not grow with ``trials``. Without `symmetries` the reference is read twice, at
+    first for its shapes.
     """
     rng = np.random.default_rng(seed)
-    drawn = _members(members, reference, trials, rng)
+    drawn = _drawn(symmetries, reference, trials, rng)
 
     def distances(name: str, a: torch.Tensor, b: torch.Tensor) -> list[float]:
         return [
@@ -144,16 +144,10 @@ def l2_permtest(
     return PermutationResult("l2", log10_p, observed, tuple(null), trials)
 
 
-def _members(
-    members: Callable[[np.random.Generator], Member] | Symmetries | None,
-    reference: Parameters,
-    trials: int,
-    rng: np.random.Generator,
+def _drawn(
+    symmetries: Symmetries | None, reference: Parameters, trials: int, rng: np.random.Generator
 ) -> list[Member]:
     if trials < 1:
         raise ValueError(f"trials is {trials}; a permutation test needs at least 1")
-    if members is None:
-        members = Symmetries.of(reference)
-    if isinstance(members, Symmetries):
-        return [random_member(members, rng) for _ in range(trials)]
-    return [members(rng) for _ in range(trials)]
+    group = symmetries or Symmetries.of(reference)
+    return [random_member(group, rng) for _ in range(trials)]

@@ -268,7 +268,7 @@ WITHOUT_P = frozenset(row.name for row in _ROWS if row.null is None)
 """Statistics that have no p-value, and decide no claim."""
 BUNDLED = frozenset(row.name for row in _ROWS if row.on_fingerprints)
 """Statistics that need no more of a model than its fingerprint holds."""
-FINGERPRINT_STATISTIC: StatisticName = "match"
+FINGERPRINT_STATISTIC = next(row.name for row in _ROWS if row.on_fingerprints)
 """What is computed where a side is a fingerprint and no statistic is named."""
 UNIFORM = frozenset(
     row.name for row in _ROWS if all(part.null == "spearman" for part in row.components())

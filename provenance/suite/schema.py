@@ -198,7 +198,8 @@ class Choices(StrictMapping):
 
     statistic: StatisticsDocument | None = Field(
         None,
-        description="Statistic that is computed (kinship, where nothing is said), or a list of them: "
+        description="Statistic that is computed (kinship, or match where a side is a fingerprint, where "
+        "nothing is said), or a list of them: "
         "each is then a claim of its own.",
     )
     permutations: (

@@ -1,6 +1,6 @@
-"""Disguises of any architecture: MLP units and experts in other orders. The function is kept.
+"""Disguises of any architecture: MLP units and experts in other orders. The function stays.
 
-Nothing here knows a parameter by name: `provenance.architecture.trace` says where the units of an MLP lie.
+No code here knows a parameter by name: `provenance.architecture.trace` finds where the units of an MLP lie.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = ["permute_experts", "permute_traced_units"]
 def permute_traced_units(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """Return a copy with the units of every MLP and every expert in a random order of its own.
 
-    Gated or plain, fused, interleaved or stacked: every MLP that `architecture.trace.trace` finds.
+    An MLP may be gated or plain, and its matrices fused, interleaved or stacked.
 
     Raises
     ------
     ArchitectureError
-        If no block has an MLP that can be traced, the model does not run on token ids alone, or it
-        tells its units apart by more than the traced projections (as BitNet's norm of them does).
+        If no block has an MLP that can be traced, or the model does not run on token ids alone. Also if
+        more than the traced projections depends on the order of units, as BitNet's norm of them does.
     """
     records = trace(model).mlps
     if not records:
@@ -51,18 +51,19 @@ def permute_traced_units(model: PreTrainedModel, seed: int) -> PreTrainedModel:
 def permute_experts(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """Return a copy with the experts of every block in a random order of its own.
 
-    The rows of the router and what else there is one of for each expert (biases, DeepSeek's correction)
-    move with them. A router is the one matrix near the experts with as many rows as they are.
+    The router's rows move with the experts, and so does all else that has one entry for each expert:
+    biases, and DeepSeek's correction. The router is the only matrix near the experts with one row for
+    each of them.
 
     Raises
     ------
     ArchitectureError
-        If no block has traced experts, a block's router cannot be told from its sizes, or they
-        cannot change places in this order, as those of two groups of a router cannot.
+        If no block has traced experts, or no matrix or several can be a block's router. Also if the
+        order of experts matters, as it does where a router chooses groups of them.
     """
     blocks: dict[int, list[MLPRecord]] = defaultdict(list)
-    found = trace(model)
-    for record in found.mlps:
+    traced = trace(model)
+    for record in traced.mlps:
         if record.role == "expert":
             blocks[record.block].append(record)
     if not blocks:
@@ -72,7 +73,7 @@ def permute_experts(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     for block, records in blocks.items():
         experts = _in_order(records, block)
         order = torch.randperm(len(experts), generator=generator)
-        routing = _routing(permuted, experts, f"{found.stack}.{block}")
+        routing = _routing(permuted, experts, f"{traced.stack}.{block}")
         _exchange([list(_views(permuted, expert)) for expert in experts], order)
         for tensor in routing:
             _reorder(tensor, order)
@@ -84,7 +85,7 @@ def _projections(record: MLPRecord) -> Iterator[Projection]:
 
 
 def _unit_views(model: PreTrainedModel, record: MLPRecord) -> Iterator[torch.Tensor]:
-    """Yield the parts of a model's parameters that have an entry for each unit along the first axis."""
+    """Yield views of a model's parameters with one entry for each unit along the first axis."""
     for projection in _projections(record):
         yield projection_weight(projection, model.get_parameter(projection.parameter).data)
         if projection.bias is not None and projection is not record.down:
@@ -92,30 +93,30 @@ def _unit_views(model: PreTrainedModel, record: MLPRecord) -> Iterator[torch.Ten
 
 
 def _views(model: PreTrainedModel, record: MLPRecord) -> Iterator[torch.Tensor]:
-    """Yield all parts of a model's parameters that are an MLP's own."""
+    """Yield views of all parameters of an MLP."""
     yield from _unit_views(model, record)
     if record.down.bias is not None:
         yield projection_bias(record.down, model.get_parameter(record.down.bias).data)
 
 
 def _reorder(view: torch.Tensor, order: torch.Tensor) -> None:
-    # in place: of a fused parameter the view is only a part, and a tied one stays tied
+    """Reorder the first axis in place: the view may be part of a fused or tied parameter."""
     view.copy_(view[order.to(view.device)])
 
 
 def _exchange(experts: Sequence[Sequence[torch.Tensor]], order: torch.Tensor) -> None:
-    """Put the numbers of expert ``order[i]`` into expert i."""
-    numbers = [[view.clone() for view in views] for views in experts]
+    """Copy the weights of expert ``order[i]`` into expert i."""
+    weights = [[view.clone() for view in views] for views in experts]
     for views, source in zip(experts, order.tolist(), strict=True):
-        for view, number in zip(views, numbers[source], strict=True):
-            view.copy_(number)
+        for view, weight in zip(views, weights[source], strict=True):
+            view.copy_(weight)
 
 
 def _in_order(records: Sequence[MLPRecord], block: int) -> list[MLPRecord]:
-    """Return a block's experts by number."""
+    """Return a block's experts by number, which must begin at 0 and lack none; all have one size."""
     ordered = sorted(records, key=lambda record: -1 if record.expert is None else record.expert)
-    alike = {(record.units, record.hidden) for record in ordered}
-    if [record.expert for record in ordered] != list(range(len(ordered))) or len(alike) > 1:
+    sizes = {(record.units, record.hidden) for record in ordered}
+    if [record.expert for record in ordered] != list(range(len(ordered))) or len(sizes) > 1:
         raise ArchitectureError(
             f"block {block} has {len(ordered)} traced experts that are not one row of equals: "
             "they cannot change places"
@@ -126,9 +127,10 @@ def _in_order(records: Sequence[MLPRecord], block: int) -> list[MLPRecord]:
 def _routing(
     model: PreTrainedModel, experts: Sequence[MLPRecord], block: str
 ) -> list[torch.Tensor]:
-    """Return what has one entry for each expert along its first axis, experts' own weights aside."""
-    own = {p.parameter for expert in experts for p in _projections(expert)}
-    own |= {p.bias for expert in experts for p in _projections(expert) if p.bias is not None}
+    """Return the tensors with one entry for each expert, other than the experts' own weights."""
+    projections = [part for expert in experts for part in _projections(expert)]
+    own = {part.parameter for part in projections}
+    own |= {part.bias for part in projections if part.bias is not None}
     scope = common_path(own)
     while len(scope) >= len(block.split(".")):
         near = _near(model, ".".join(scope), len(experts), own)
@@ -149,7 +151,7 @@ def _routing(
 def _near(
     model: PreTrainedModel, path: str, experts: int, own: set[str]
 ) -> dict[str, torch.Tensor]:
-    """Return the vectors and matrices below a module whose first axis may count the experts."""
+    """Return the vectors and matrices below a module with as many entries as there are experts."""
     module = model.get_submodule(path)
     named = [*module.named_parameters(prefix=path), *module.named_buffers(prefix=path)]
     return {
@@ -160,14 +162,14 @@ def _near(
 
 
 def _same_function(permuted: PreTrainedModel, model: PreTrainedModel, what: str) -> PreTrainedModel:
-    """Return the permuted model if it still computes what the model does.
+    """Return the permuted model if it computes the model's function, or refuse the model.
 
-    Sizes and traces tell almost every architecture's parts; what they cannot tell shows here.
+    This catches the architectures that traces and sizes alone do not describe.
     """
     before, after = _logits(model), _logits(permuted)
-    # of the weights, for some models put out float32 from bfloat16
+    # the precision of the weights, since some models put out float32 from bfloat16
     eps = max(torch.finfo(p.dtype).eps for p in model.parameters() if p.is_floating_point())
-    # rounding in another order grows over the blocks, and may send a token to another expert
+    # sums in another order differ in rounding, which grows over blocks and may change a token's expert
     tolerance = eps ** (1 / 3)
     if not (after - before).norm() <= tolerance * before.norm():
         raise ArchitectureError(
@@ -178,7 +180,7 @@ def _same_function(permuted: PreTrainedModel, model: PreTrainedModel, what: str)
 
 
 def _logits(model: PreTrainedModel) -> torch.Tensor:
-    """Return what a model puts out for a few tokens, in evaluation mode, which it need not be in."""
+    """Return a model's logits for a few tokens in evaluation mode; its own mode stays."""
     with torch.no_grad(), evaluating(model):
         logits: torch.Tensor = model(input_ids=probe(model), use_cache=False).logits
     return logits

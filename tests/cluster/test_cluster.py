@@ -1,6 +1,9 @@
 """A plan that is run ahead of its tests: what its tasks are, what they ask for, who hears of failures."""
 
+import pickle
 import random
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -20,6 +23,7 @@ from provenance.errors import (
     StoreError,
 )
 from provenance.vocabulary import Memory
+from tests.support.places import ROOT
 
 GIB = 1 << 30
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
@@ -280,6 +284,25 @@ def test_a_node_with_other_versions_cannot_be_used(executor, token):
     assert isinstance(error, tasks.UnlikeError)
     assert "other versions, and would give other evidence: torch " in str(error)
     assert "where this machine has 0.1" in str(error)
+
+
+def test_a_node_knows_the_recipes_that_this_process_registered(executor, token):
+    """Another process, where no conftest.py has registered the zoo."""
+    settings = tasks.Settings.of(executor, token, [ModelSpec(recipe="lineage/ties")])
+    assert tasks.Settings.of(executor, token, [ModelSpec(path="x")]).recipes == ()
+    code = (
+        "import pickle, sys; from provenance.cluster import tasks; from provenance.recipes import RECIPES;"
+        "known = 'lineage/ties' in RECIPES; tasks._executor(pickle.load(sys.stdin.buffer));"
+        "print(known, 'lineage/ties' in RECIPES)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(settings),
+        capture_output=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert done.stdout.split() == [b"False", b"True"]
 
 
 def test_a_task_that_did_not_ask_for_a_gpu_sees_none(executor, token, monkeypatch):

@@ -1,11 +1,25 @@
 """A plan names each comparison and each model once, in the order asked for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provenance.comparison.plan import Comparison, Plan, comparison, positive_control, sampled
+from provenance.comparison.plan import (
+    NULL,
+    POSITIVE,
+    VERDICT,
+    Comparison,
+    Plan,
+    block_of,
+    block_part,
+    comparison,
+    needs,
+    negative_control,
+    positive_control,
+    sampled,
+)
 from provenance.suite.read import loads
 from provenance.vocabulary import InputsSpec, ModelSpec
 
@@ -128,6 +142,28 @@ def test_the_disguise_of_a_control_is_one_that_the_statistic_could_see_through()
     assert [control.candidate.source for control in controls] == [
         "disguised-units:recipe:quickstart/base",
         "disguised:recipe:quickstart/base",
+    ]
+
+
+def test_a_part_of_a_claim_needs_its_pair_and_its_own_control():
+    suite = loads(f"controls: true\n{SUITE}", Path("/suites/a.suite.yaml"))
+    kin, stranger = suite.claims[:2]
+    pair = comparison(suite, stranger)
+    null, positive = negative_control(suite, stranger), positive_control(suite, stranger)
+    assert needs(suite, stranger, block_part(3)).comparisons() == (pair,)
+    assert needs(suite, stranger, NULL).comparisons() == (pair, null)
+    assert needs(suite, stranger, VERDICT).comparisons() == (pair, positive)
+    assert needs(suite, stranger, POSITIVE).comparisons() == (positive,)
+    assert needs(suite, kin, VERDICT).comparisons() == (comparison(suite, kin),)
+    assert needs(suite, replace(stranger, skip="not today"), VERDICT).comparisons() == ()
+
+
+def test_a_part_names_its_block():
+    assert [block_of(part) for part in (block_part(12), VERDICT, NULL, "blocks")] == [
+        12,
+        None,
+        None,
+        None,
     ]
 
 

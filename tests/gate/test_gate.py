@@ -8,8 +8,8 @@ import jsonschema
 import pytest
 from markdown_it import MarkdownIt
 
+from provenance.evidence.outcomes import FAILURES, failure_of, headline, state_counts
 from provenance.evidence.results import ControlResult, PartResult
-from provenance.gate.falsity import FALSITIES, counts, falsity, headline
 from provenance.gate.github import commands
 from provenance.gate.links import Links
 from provenance.gate.markdown import LIMIT, escape, summary
@@ -39,8 +39,8 @@ NASTY = "a|b `c` <script>x</script> @you *d* [e](http://f) :x: www.g.h\n# i"
 # falsity
 
 
-def test_every_false_claim_has_a_kind_of_falsity():
-    kinds = [kind and kind.id for kind in map(falsity, small().claims)]
+def test_every_false_claim_has_a_kind_of_failure_of():
+    kinds = [kind and kind.id for kind in map(failure_of, small().claims)]
     assert kinds == [
         "false-independence",
         "no-kinship",
@@ -58,23 +58,23 @@ def test_a_control_that_fails_is_named(kind, expected):
     one = small().claims[2]
     failed = PartResult("a::b[null]", "failed", 0.1, "control   is not what it must be")
     control = ControlResult(kind, holds=False, log10_p=-9.0, evidence=one.evidence)
-    assert falsity(replace(one, parts=(failed,), controls=(control,))).id == expected
+    assert failure_of(replace(one, parts=(failed,), controls=(control,))).id == expected
 
 
 def test_kinship_of_another_kind_is_not_no_kinship():
     (claim,) = claims("- {candidate: a, reference: b, expect: identical}\n")
-    assert falsity(result(claim, KIN)).id == "other-kinship"
+    assert failure_of(result(claim, KIN)).id == "other-kinship"
 
 
 def test_a_known_failure_that_holds_is_named():
     one = small().claims[2]
     passed = PartResult("a::b[verdict]", "xpassed", 0.1, "known")
-    assert falsity(replace(one, parts=(passed,))).id == "unexpected-pass"
+    assert failure_of(replace(one, parts=(passed,))).id == "unexpected-pass"
 
 
 def test_the_headline_counts_the_claims():
     assert headline(small()) == "6 claims: 4 false, 1 known failure, 1 holds"
-    assert counts(without_run(small(), 0))["not run"] == 1
+    assert state_counts(without_run(small(), 0))["not run"] == 1
 
 
 # Markdown
@@ -99,7 +99,7 @@ def test_a_warning_is_told_in_every_output():
         "- {candidate: g, reference: b, expect: independent, inconclusive: warn}\n"
     )
     found = results(result(made[0], STRANGERS), result(made[1], BETWEEN))
-    assert (found.state, falsity(found.claims[1]).id) == ("warn", "inconclusive")
+    assert (found.state, failure_of(found.claims[1]).id) == ("warn", "inconclusive")
     text = summary(found)
     assert text.startswith("## Lineage: there are warnings\n")
     assert ":warning: warning | g is independent of b | inconclusive |" in text
@@ -242,7 +242,7 @@ def test_sarif_points_at_the_value_that_is_false():
         "endLine": 12,
         "endColumn": 51,
     }
-    assert [rule["id"] for rule in log["tool"]["driver"]["rules"]] == list(FALSITIES)
+    assert [rule["id"] for rule in log["tool"]["driver"]["rules"]] == list(FAILURES)
     for told in log["results"]:
         assert log["tool"]["driver"]["rules"][told["ruleIndex"]]["id"] == told["ruleId"]
     levels = [told["level"] for told in log["results"]]
@@ -274,4 +274,4 @@ def test_what_holds_is_no_alert():
 def test_every_rule_is_documented_and_no_other():
     page = (DOCS / "gate.md").read_text("utf-8")
     table = page.partition("| rule | what is false |\n")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(FALSITIES)
+    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(FAILURES)

@@ -120,7 +120,8 @@ def test_other_architectures_stream_too(opened, tmp_path):
 CHILD = """
 import json, sys
 import torch
-from provenance import Executor, InputsSpec, Memory, Store, compare
+from provenance import Executor, InputsSpec, Store, compare
+from provenance.vocabulary import Memory
 
 torch.set_num_threads(1)
 store, statistic, resident, *models = sys.argv[1:]

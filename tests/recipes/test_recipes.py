@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fixtures import transforms
 from fixtures.models import save_checkpoint, tiny_llama
+from fixtures.pairs import tiny_gpt2
 from fixtures.recipes import ZOO, families
 from fixtures.recipes.distil import distil
 from fixtures.recipes.lora import train_lora
@@ -623,6 +624,17 @@ def test_number_of_threads_of_the_caller_does_not_matter(tokens):
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_dropout_is_drawn_from_the_seed_alone(tokens):
+    weights = []
+    for _ in range(2):
+        torch.rand(1)
+        model, state = tiny_gpt2(), torch.random.get_rng_state()
+        train(model, tokens, TrainSettings(steps=2, length=16))
+        assert torch.equal(torch.random.get_rng_state(), state)
+        weights.append(model.lm_head.weight)
+    assert torch.equal(*weights)
 
 
 def test_trained_model_is_left_without_gradients_and_ready(tokens):

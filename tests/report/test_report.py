@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from provenance.evidence.outcomes import outcome_of, status_of
 from provenance.report import render_report
 from provenance.report.calibration import of_controls, of_independence, quantiles
 from provenance.report.charts import Cells, Point, heat_map, p_values, qq_plot, scatter, shade
 from provenance.report.html import view_report
 from provenance.report.svg import depth, drawing, element, p_ticks, text
-from provenance.report.words import outcome, status
 from tests.support import synthetic
 
 VOID = {"meta", "link", "input", "br"}
@@ -158,16 +158,16 @@ def test_of_bare_evidence_nothing_is_claimed():
     ],
 )
 def test_the_outcome_is_one_sentence(fates, said):
-    from provenance.report.words import STATUSES
+    from provenance.evidence.outcomes import STATUSES
 
-    assert outcome([STATUSES[fate] for fate in fates]) == said
+    assert outcome_of([STATUSES[fate] for fate in fates]) == said
 
 
 def test_a_control_that_fails_is_told_though_the_claim_is_not_false():
     held = synthetic.claimed(synthetic.strangers("a", "b"), "independent")
     part = replace(held.parts[0], nodeid="a[null]", outcome="failed", message="not uniform")
     failed = replace(held, parts=(*held.parts, part))
-    assert status(failed).key == "failed"
+    assert status_of(failed).key == "failed"
     (section,) = view_report(synthetic.results(failed)).sections
     assert section.notes == ("a[null]: not uniform",)
 

@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from provenance.statistics import REGISTRY, UNIFORM
+from provenance.statistics import DISTANCES, REGISTRY, UNIFORM, WITHOUT_P
 from provenance.vocabulary import STATISTICS
 
 ROWS = sorted(REGISTRY.values(), key=lambda row: row.name)
@@ -38,3 +39,15 @@ def test_every_combination_is_corrected_for_its_parts():
 def test_a_combination_has_uniform_p_values_in_its_parts():
     assert {"kinship", "match"} <= UNIFORM
     assert "generalized" not in UNIFORM
+
+
+def test_the_table_of_the_docs_says_where_each_p_value_comes_from():
+    page = (Path(__file__).parents[2] / "docs/statistics.md").read_text()
+    table = {
+        line.split("`")[1]: line.rsplit("|", 2)[1]
+        for line in page.splitlines()
+        if line.startswith("| [`")
+    }
+    assert set(table) == set(REGISTRY)
+    assert {name for name, p_value in table.items() if p_value.strip() == "none"} == WITHOUT_P
+    assert {name for name, p_value in table.items() if "PERMTEST" in p_value} == DISTANCES

@@ -1,4 +1,4 @@
-"""Writes an attestation of the run, and the results that it refers to beside it."""
+"""Writes an attestation of the run, and beside it the results that it has the digest of."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.hookimpl
 def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterable[str]:
-    """Digest the checkpoints, and write the Statement; what stands in the way is a complaint."""
+    """Digest the checkpoints and write the Statement; a complaint says why it cannot be written."""
     path = options.attestation(config)
     if path is None:
         return ()

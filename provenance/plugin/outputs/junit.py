@@ -1,8 +1,8 @@
 """Evidence as properties of JUnit XML: of each claim's verdict test, and of the whole run.
 
-A property of a test goes with its report, so that it comes from xdist's workers too. pytest's fixture
-``record_testsuite_property`` does not, and warns with the family xunit2; the run's properties are added
-where the report is written, under the key that the fixture uses.
+The properties of a test cross from xdist's workers with its report. Those of the run are added where
+the XML is written, under the key of pytest's fixture ``record_testsuite_property``: the fixture itself
+does not work with xdist, and warns with the family xunit2.
 """
 
 from __future__ import annotations
@@ -60,19 +60,20 @@ def summarize(node: pytest.Item, result: ClaimResult, where: str, claims: int) -
 
 
 def describe(node: pytest.Item, result: ClaimResult, kept: Path | None) -> None:
-    """Add what was found of a claim to one test, a property a value; ``kept`` is where evidence is."""
-    found = {**_claim(result), **_evidence(result)}
+    """Add a claim's result to a test, a property for each value; ``kept`` is the file of the evidence."""
+    properties = {**_claim(result), **_evidence(result)}
     if kept is not None:
-        found["evidence"] = str(kept)
-    node.user_properties += [(f"provenance.{name}", value) for name, value in found.items()]
+        properties["evidence"] = str(kept)
+    node.user_properties += [(f"provenance.{name}", value) for name, value in properties.items()]
 
 
 def _claim(result: ClaimResult) -> dict[str, str]:
-    from provenance.gate.falsity import p_of, sentence, verdict_of
+    from provenance.evidence.outcomes import p_value, verdict_of
+    from provenance.evidence.wording import describe as sentence
 
     claim = result.claim
-    found = {
-        "claim": sentence(result),
+    properties = {
+        "claim": sentence(claim),
         "id": claim.id,
         "file": result.suite,
         "line": str(claim.mark.line),
@@ -82,23 +83,23 @@ def _claim(result: ClaimResult) -> dict[str, str]:
         "threshold": f"{claim.threshold:.6g}",
     }
     if result.log10_p is not None:
-        found |= {"p": p_of(result), "log10_p": repr(result.log10_p)}
+        properties |= {"p": p_value(result.log10_p), "log10_p": repr(result.log10_p)}
     if result.judgement is not None:
-        found |= {"judgement": result.judgement.state, "meaning": result.judgement.meaning}
+        properties |= {"judgement": result.judgement.state, "meaning": result.judgement.meaning}
     if result.error is not None:
-        found["error"] = result.error
-    return found
+        properties["error"] = result.error
+    return properties
 
 
 def _evidence(result: ClaimResult) -> dict[str, str]:
     evidence = result.evidence
     if evidence is None:
         return {}
-    found = {"inputs.digest": evidence.inputs.digest, "device": evidence.device}
-    for role, model in (("candidate", evidence.candidate), ("reference", evidence.reference)):
-        found[role] = getattr(result.claim, role)
-        found[f"{role}.source"] = model.source
-        found[f"{role}.digest"] = model.digest
+    properties = {"inputs.digest": evidence.inputs.digest, "device": evidence.device}
+    for role, name, model in result.sides:
+        properties[role] = name
+        properties[f"{role}.source"] = model.source
+        properties[f"{role}.digest"] = model.digest
         if model.weights_digest is not None:
-            found[f"{role}.weights_digest"] = model.weights_digest
-    return found
+            properties[f"{role}.weights_digest"] = model.weights_digest
+    return properties

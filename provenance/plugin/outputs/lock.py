@@ -47,7 +47,7 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
         return write(path, dump(merge(lock, results, gone)))
     assert lock is not None
     shown = os.path.relpath(path, config.invocation_params.dir)
-    return [found.line(shown) for found in drift(lock, results, gone)]
+    return [difference.line(shown) for difference in drift(lock, results, gone)]
 
 
 def _gone(config: pytest.Config, lock: Lock | None) -> set[str]:

@@ -1,4 +1,4 @@
-"""Keeps the results of a run: beside the evidence where a folder is named, and for `explain`."""
+"""Keeps the results of a run: in the folder of evidence, and in pytest's cache for `explain`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
     text = results.to_json() + "\n"
     cache = getattr(config, "cache", None)
     if cache is not None:
-        # without it only `explain` must be told which results are meant: no reason to fail a run
+        # only `explain` reads it, and can be given a file instead: no reason to fail a run
         with suppress(OSError):
             write(cache.mkdir("provenance") / RESULTS, text)
     folder = options.evidence_folder(config)

@@ -1,13 +1,12 @@
-"""Tables of blocks: every number of the figures, and more."""
+"""Tables of blocks: every number that the figures draw, and more."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import shows
+from provenance.evidence.outcomes import p_value
 from provenance.report.view import Table
-from provenance.report.words import p_or_dash
-from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,14 +20,14 @@ def of_blocks(
     """The blocks of a claim; where there are several statistics or experts, a table of each."""
     if not blocks:
         return () if evidence.blocks else (_whole(evidence),)
-    found = [_blocks(blocks, threshold), _parts(blocks), _experts(blocks)]
-    return tuple(table for table in found if table.rows)
+    tables = [_blocks(blocks, threshold), _parts(blocks), _experts(blocks)]
+    return tuple(table for table in tables if table.rows)
 
 
 def _whole(evidence: Evidence) -> Table:
     """What a statistic of whole models found."""
     value = "none" if evidence.value is None else f"{evidence.value:.8g}"
-    rows = [("value", value), ("p", p_or_dash(evidence.log10_p))]
+    rows = [("value", value), ("p", p_value(evidence.log10_p, "–"))]
     if evidence.permutations is not None:
         rows.append(("permutations", str(evidence.permutations)))
     rows += [
@@ -44,7 +43,7 @@ def _blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Table:
         "block": [str(b.candidate_block) for b in blocks],
         "of the reference": [str(b.reference_block) for b in blocks],
         "shows": [_shows(b, threshold) for b in blocks],
-        "p": [p_or_dash(b.log10_p) for b in blocks],
+        "p": [p_value(b.log10_p, "–") for b in blocks],
         "correlation": ["–" if b.correlation is None else f"{b.correlation:+.4f}" for b in blocks],
         "units": [f"{b.units[0]} × {b.units[1]}" for b in blocks],
         "live": [f"{b.live[0]} × {b.live[1]}" for b in blocks],
@@ -76,7 +75,7 @@ def _parts(blocks: Iterable[BlockEvidence]) -> Table:
         (
             str(block.candidate_block),
             part.statistic,
-            p_or_dash(part.log10_p),
+            p_value(part.log10_p, "–"),
             "–" if part.correlation is None else f"{part.correlation:+.4f}",
             f"{part.agreeing} of {min(part.live)}",
             part.reason or "",
@@ -95,7 +94,7 @@ def _experts(blocks: Iterable[BlockEvidence]) -> Table:
             str(block.candidate_block),
             expert.candidate,
             expert.reference or "none",
-            "–" if expert.log10_p is None else format_p(expert.log10_p),
+            p_value(expert.log10_p, "–"),
             "–" if expert.correlation is None else f"{expert.correlation:+.4f}",
         )
         for block in blocks

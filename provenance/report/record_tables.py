@@ -1,4 +1,4 @@
-"""For the auditor: inputs, digests, versions, thresholds and tests, complete."""
+"""Tables for the auditor: all inputs, digests, versions, thresholds and tests."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def of_claim(result: ClaimResult, claims: int) -> tuple[Table, ...]:
 
 def of_evidence(evidence: Evidence) -> list[Table]:
     """The models and the measurement."""
-    ours, theirs = _model(evidence.candidate), _model(evidence.reference)
-    models = tuple((name, ours[name], theirs[name]) for name in ours)
+    candidate, reference = _model(evidence.candidate), _model(evidence.reference)
+    models = tuple((name, candidate[name], reference[name]) for name in candidate)
     head = ("of the model", "candidate", "reference")
     return [
         Table("The two models", head, models, ALL_WORDS),

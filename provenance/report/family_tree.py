@@ -152,11 +152,11 @@ def _note(branch: _Branch, lineage: Lineage, rows: dict[int, _Branch]) -> str:
     p = format_p(branch.kin.log10_p)
     word = RELATIONS.get(branch.kin.relation or "", "descendant")
     if not branch.kin.directed:
-        told = f"kin of {above}"
+        kinship = f"kin of {above}"
     elif branch.kin.b == branch.model:
-        told = f"{word} of {above}"
+        kinship = f"{word} of {above}"
     else:
-        told = f"{above} is a {word} of it"
+        kinship = f"{above} is a {word} of it"
     others = [
         _short(lineage.models[kin.a].label)
         for kin in lineage.kinships
@@ -166,7 +166,7 @@ def _note(branch: _Branch, lineage: Lineage, rows: dict[int, _Branch]) -> str:
         and not _over(kin.a, branch, rows)
     ]
     also = f"; also descends from {', '.join(others)}" if others else ""
-    return f"{told}, p = {p}{also}"
+    return f"{kinship}, p = {p}{also}"
 
 
 def _over(model: int, branch: _Branch, rows: dict[int, _Branch]) -> bool:
