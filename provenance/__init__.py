@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from provenance.gate.verify import verify
     from provenance.report import render_report
     from provenance.store.store import Store
-    from provenance.suite.read import Suite
+    from provenance.suite.claims import Suite
     from provenance.suite.read import load as load_suite
     from provenance.vocabulary import InputsSpec, ModelSpec
 
@@ -53,7 +53,7 @@ _HOMES = {
     "ProvenanceError": "errors",
     "Results": "evidence.results",
     "Store": "store.store",
-    "Suite": "suite.read",
+    "Suite": "suite.claims",
     "SuiteError": "errors",
     "audit_registry": "audit",
     "compare": "comparison.executor",

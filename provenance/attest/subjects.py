@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.evidence.records import ModelRecord
     from provenance.evidence.results import Results
-    from provenance.suite.read import Suite
+    from provenance.suite.claims import Suite
     from provenance.vocabulary import ModelSpec
 
 OWN_MANIFEST = "manifest.json"

@@ -12,7 +12,7 @@ from provenance.comparison.records import versions
 from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord
 from provenance.evidence.verdict import judge_pair
 from provenance.statistics.pvalues import format_p
-from provenance.suite.read import Blocks, Claim
+from provenance.suite.claims import Blocks, Claim
 
 if TYPE_CHECKING:
     from provenance.audit.records import Audit, AuditedPair

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.errors import ProvenanceError
     from provenance.statistics import Basis
-    from provenance.suite.read import Claim, Suite
+    from provenance.suite.claims import Claim, Suite
     from provenance.vocabulary import ModelSpec, Role, StatisticName
 
 VERDICT, ALL_BLOCKS = "verdict", "blocks"

@@ -17,7 +17,8 @@ from provenance.evidence.results import (
     SuiteRecord,
 )
 from provenance.evidence.verdict import judge_pair
-from provenance.suite.read import Blocks, Claim, Mark
+from provenance.suite.claims import Blocks, Claim
+from provenance.suite.yaml12 import Mark
 from provenance.vocabulary import DEFAULT_ALPHA, InputsSpec
 
 if TYPE_CHECKING:

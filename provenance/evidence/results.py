@@ -18,7 +18,8 @@ from provenance.evidence.decide import aggregate, shows
 from provenance.evidence.records import TYPES, BlockEvidence, Evidence, ModelRecord, check_values
 from provenance.evidence.verdict import Judgement, claimed_blocks
 from provenance.statistics.pvalues import holm
-from provenance.suite.read import Blocks, Claim, Mark
+from provenance.suite.claims import Blocks, Claim
+from provenance.suite.yaml12 import Mark
 from provenance.vocabulary import DESCENTS, ROLES, InputsSpec, Role
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic import TypeAdapter
 
-    from provenance.suite.read import Suite
+    from provenance.suite.claims import Suite
 
 SCHEMA = 1
 T = TypeVar("T")

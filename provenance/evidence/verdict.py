@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provenance.evidence.records import BlockEvidence, Evidence
-    from provenance.suite.read import Claim
+    from provenance.suite.claims import Claim
 
 
 JudgementState = Literal["holds", "warns", "fails", "not required", "report", "not applicable"]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provenance.evidence.records import BlockEvidence, Evidence
-    from provenance.suite.read import Claim
+    from provenance.suite.claims import Claim
 
 
 def describe(claim: Claim) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from provenance.evidence.records import Evidence
     from provenance.evidence.results import ClaimResult, Results, SuiteRecord
     from provenance.evidence.verdict import Judgement
-    from provenance.suite.read import Claim
+    from provenance.suite.claims import Claim
 
 AROUND = 1
 """Lines of YAML that are shown before and after the claim's own."""

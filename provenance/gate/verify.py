@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from provenance.evidence.records import ModelRecord
     from provenance.evidence.results import ControlResult, SuiteRecord
-    from provenance.suite.read import Claim, Suite
+    from provenance.suite.claims import Claim, Suite
 
 TOLERANCE = 1e-6
 """Relative, of a log10 p-value: far above rounding, far below what would move a verdict."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.comparison.plan import Needs
-    from provenance.suite.read import Claim, Suite
+    from provenance.suite.claims import Claim, Suite
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from provenance.comparison.plan import Comparison
     from provenance.evidence.records import Evidence
     from provenance.plugin.cases import Case
-    from provenance.suite.read import Claim
+    from provenance.suite.claims import Claim
 
 
 def check(request: pytest.FixtureRequest, provenance: Executor, case: Case) -> None:

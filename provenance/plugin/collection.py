@@ -20,11 +20,13 @@ from provenance.errors import SuiteError
 from provenance.plugin.cases import Case, control_tests
 from provenance.plugin.checks import check
 from provenance.statistics import PAIR_STATISTICS
-from provenance.suite.read import Claim, Suite, load
+from provenance.suite.read import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from provenance.suite.claims import Claim, Suite
 
 # pytest's long traceback prints the arguments that a frame still has; these tell the user nothing
 SOURCE = """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provenance.comparison.executor import Executor
     from provenance.comparison.plan import Comparison, Plan
     from provenance.errors import ProvenanceError
-    from provenance.suite.read import Claim, Suite
+    from provenance.suite.claims import Claim, Suite
 
 FAILURES = "provenance_failures"
 """Name of the worker input that holds the path of the file of failures."""

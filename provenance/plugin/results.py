@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from provenance.evidence.records import Evidence
     from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord
     from provenance.plugin.cases import Case
-    from provenance.suite.read import Claim
+    from provenance.suite.claims import Claim
 
 PROPERTY = "provenance-found"
 _ATTACHED = pytest.StashKey[set[tuple[str, str]]]()

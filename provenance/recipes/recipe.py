@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import platform
@@ -11,6 +10,7 @@ from importlib import metadata
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from provenance._text import closest
 from provenance.errors import SourceError
 from provenance.recipes.steps import Initialise
 
@@ -143,8 +143,8 @@ def get(name: str) -> Recipe:
     """
     if name in RECIPES:
         return RECIPES[name]
-    close = difflib.get_close_matches(name, RECIPES, n=1)
-    hint = f" did you mean {close[0]!r}?" if close else ""
+    near = closest(name, RECIPES)
+    hint = f" did you mean {near!r}?" if near else ""
     raise SourceError(
         f"no recipe is called {name!r};{hint} recipes are: {', '.join(RECIPES)}; "
         "a suite's conftest.py can register more"

@@ -19,7 +19,7 @@ from provenance.statistics import REGISTRY
 if TYPE_CHECKING:
     from provenance.evidence.records import BlockEvidence, Evidence
     from provenance.evidence.results import ClaimResult, ControlResult
-    from provenance.suite.read import Claim
+    from provenance.suite.claims import Claim
 
 MARKS = (
     ("kin", "shows kinship"),

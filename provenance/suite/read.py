@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from provenance.errors import Problem, SuiteError
-from provenance.suite.claims import Blocks, Claim, Suite, suite_of
-from provenance.suite.yaml12 import Document, Mark, read
+from provenance.suite.claims import Suite, suite_of
+from provenance.suite.yaml12 import Document, read
 from provenance.suite.yaml_limits import MAX_BYTES, position
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from provenance.suite.messages import Hints
     from provenance.suite.schema import StrictMapping
 
-__all__ = ["Blocks", "Claim", "Mark", "Suite", "load", "loads"]
 
 _TOO_BIG = f"a suite has at most {MAX_BYTES} bytes: split it into several files"
 _Document = TypeVar("_Document", bound="StrictMapping")

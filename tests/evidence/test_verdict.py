@@ -14,7 +14,9 @@ from provenance.evidence.records import BlockEvidence, Evidence, InputsRecord, M
 from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair
 from provenance.evidence.wording import describe
 from provenance.statistics.pvalues import bonferroni, fisher, format_p
-from provenance.suite.read import Blocks, Claim, Mark, loads
+from provenance.suite.claims import Blocks, Claim
+from provenance.suite.read import loads
+from provenance.suite.yaml12 import Mark
 from provenance.vocabulary import DESCENTS, RELATIONSHIPS, SHAPE_KEEPING
 
 ALPHA = 1e-6

@@ -1,5 +1,6 @@
 """A suite split over runs that share a store: each entry is computed once, and the whole run finds it."""
 
+import os
 from collections import Counter
 from importlib.util import find_spec
 
@@ -38,7 +39,7 @@ def kinds(out):
 
 @pytest.mark.parametrize("parts", PARTS.values(), ids=list(PARTS))
 def test_parts_at_once_compute_everything_once_and_the_whole_run_nothing(
-    folder, alone, tmp_path, parts
+    folder, alone, tmp_path, parts, monkeypatch
 ):
     if "--splits" in parts[0] and find_spec("pytest_split") is None:
         pytest.skip("pip install pytest-split")
@@ -48,6 +49,10 @@ def test_parts_at_once_compute_everything_once_and_the_whole_run_nothing(
     computed = journal(tmp_path)
     assert kinds(tmp_path) == alone[1]
     assert max(computed.values()) == 1
-    run(folder, tmp_path)
+    without_torch = tmp_path / "hidden"
+    without_torch.mkdir()
+    (without_torch / "torch.py").write_text("raise ImportError('stored evidence needs none')\n")
+    monkeypatch.setenv("PYTHONPATH", str(without_torch), prepend=os.pathsep)
+    run(folder, tmp_path, "-n", "2")
     assert journal(tmp_path) == computed
     assert found(tmp_path) == alone[0]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from provenance.errors import SuiteError
 from provenance.suite import messages, schema
 from provenance.suite import read as suite
-from provenance.suite.read import Blocks, Mark
+from provenance.suite.claims import Blocks
+from provenance.suite.yaml12 import Mark
 from provenance.vocabulary import RELATIONSHIPS, InputsSpec, ModelSpec
 from tests.support.places import ROOT
 

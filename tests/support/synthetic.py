@@ -20,7 +20,8 @@ from provenance.evidence.results import (
     with_holm,
 )
 from provenance.evidence.verdict import judge_pair
-from provenance.suite.read import Blocks, Claim, Mark
+from provenance.suite.claims import Blocks, Claim
+from provenance.suite.yaml12 import Mark
 from provenance.vocabulary import InputsSpec
 
 SCRIPT = "<script>alert(1)</script>"
