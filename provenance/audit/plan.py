@@ -12,9 +12,7 @@ from provenance.comparison.plan import Comparison, Plan
 from provenance.comparison.records import versions
 from provenance.errors import ProvenanceError
 from provenance.evidence.records import Evidence
-from provenance.statistics import default_statistic
 from provenance.store.store import digest_of
-from provenance.vocabulary import DEFAULT_STATISTIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,9 +26,7 @@ if TYPE_CHECKING:
 def comparison_of(registry: Registry, candidate: str, reference: str) -> Comparison:
     """The comparison of all blocks of two models of a registry, by their names."""
     models = registry.models[candidate], registry.models[reference]
-    statistic = registry.statistic
-    if statistic == DEFAULT_STATISTIC:
-        statistic = default_statistic(*models)
+    statistic = registry.statistic_of(candidate, reference)
     return Comparison.of(*models, registry.inputs, statistic)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from provenance.audit.folder import models_in
 from provenance.errors import ProvenanceError, SuiteError
-from provenance.statistics import DISTANCES, WITHOUT_P
+from provenance.statistics import DISTANCES, WITHOUT_P, default_statistic
 from provenance.suite.claims import absolute, inputs_of, models_of
 from provenance.suite.read import checked, decode, digest_of_bytes, loads, read_bytes
 from provenance.suite.yaml12 import Mark, read
@@ -67,6 +67,12 @@ class Registry:
             earlier = names[:i] if i % 2 else names[:i][::-1]
             pairs += [(candidate, reference) for reference in earlier]
         return tuple(pair for pair in pairs if frozenset(pair) not in self.ignored)
+
+    def statistic_of(self, candidate: str, reference: str) -> StatisticName:
+        """The statistic of a pair; in place of the default, what a fingerprint among the two carries."""
+        if self.statistic != DEFAULT_STATISTIC:
+            return self.statistic
+        return default_statistic(self.models[candidate], self.models[reference])
 
     @property
     def threshold(self) -> float:

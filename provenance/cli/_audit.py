@@ -25,7 +25,7 @@ STYLES = {"dependent": "bold red", "inconclusive": "yellow", "independent": "gre
 
 
 class ChangeKinds(click.ParamType[frozenset[str]]):
-    """ChangeKinds of change, with commas between them."""
+    """Kinds of change, with commas between them."""
 
     name = "kinds"
 
@@ -177,6 +177,11 @@ def _print(console: Console, report: Audit, registry: Registry) -> None:
     console.print(Text(f"independent: {independent} of {len(report.pairs)} pairs"), soft_wrap=True)
     if report.screened:
         line = f"{report.screened} of these by a few of their blocks; --exhaustive compares all"
+        console.print(Text(line), soft_wrap=True)
+    used = [registry.statistic_of(pair.candidate, pair.reference) for pair in report.pairs]
+    by_fingerprint = [statistic for statistic in used if statistic != registry.statistic]
+    if by_fingerprint:
+        line = f"{len(by_fingerprint)} pairs by {by_fingerprint[0]}, all that a fingerprint carries"
         console.print(Text(line), soft_wrap=True)
     for first, second, reason in report.ignored:
         ignored = f"ignored: {first} and {second}: {reason}"

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from provenance import Executor, Results
+from provenance import Executor, InputsSpec, Results, fingerprint
 from provenance.cli import main
 
 
@@ -53,6 +53,19 @@ def test_a_log_has_plain_lines(run, registry):
     assert lines[2].startswith("dependent: b and a, p = ")
     assert lines[3] == "independent: 2 of 3 pairs"
     assert lines[4] == "run 1 is the first complete one: later runs are compared with it"
+
+
+def test_pairs_with_a_fingerprint_are_told_by_which_statistic_they_were_judged(run, registry):
+    models = registry.parent / "models"
+    fed = InputsSpec(tokens=512, sequence_length=64)
+    fingerprint(models / "a", registry.parent / "ours.safetensors", inputs=fed)
+    registry.write_text(
+        f"{registry.read_text().replace('folder: models', '')}"
+        "models:\n  ours: {path: ours.safetensors}\n  b: {path: models/b}\n  c: {path: models/c}\n"
+    )
+    code, out, err = run(registry)
+    assert (code, err) == (0, "")
+    assert "2 pairs by match, all that a fingerprint carries" in out.splitlines()
 
 
 def test_a_second_run_says_that_nothing_changed(run, registry):
