@@ -107,11 +107,11 @@ def _pedigree(results: Results, held: list[ClaimResult]) -> Any:
     return need("cyclonedx.model.component").Pedigree(
         ancestors=related[True],
         variants=related[False],
-        notes="Shown by the weights, not only declared: " + "; ".join(map(_said, held)),
+        notes="Shown by the weights, not only declared: " + "; ".join(map(_evidence_note, held)),
     )
 
 
-def _said(result: ClaimResult) -> str:
+def _evidence_note(result: ClaimResult) -> str:
     p = "" if result.log10_p is None else f", p = {format_p(result.log10_p)}"
     return describe(result.claim) + p
 

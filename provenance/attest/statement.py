@@ -101,7 +101,7 @@ def read_statement(text: str | bytes) -> Attested:
         json_format.Parse(text, made.pb)
         made.validate()
     except (ValueError, json_format.ParseError) as error:
-        raise AttestationError(f"this is no in-toto Statement: {_said(error)}") from None
+        raise AttestationError(f"this is no in-toto Statement: {_quoted_visibly(error)}") from None
     if made.pb.predicate_type != PREDICATE:
         raise AttestationError(
             f"the Statement's predicate is {made.pb.predicate_type!r}, and not {PREDICATE}"
@@ -109,7 +109,7 @@ def read_statement(text: str | bytes) -> Attested:
     try:
         predicate = json_format.MessageToDict(made.pb.predicate)
     except (ValueError, json_format.Error) as error:  # a number that is infinite, or none
-        raise AttestationError(f"the Statement's predicate is damaged: {_said(error)}") from None
+        raise AttestationError(f"the Statement's predicate is damaged: {_quoted_visibly(error)}") from None
     result = predicate.get("result")
     if result not in RESULT.values():
         raise AttestationError(f"the Statement's result is none of {', '.join(RESULT.values())}")
@@ -124,7 +124,7 @@ def read_statement(text: str | bytes) -> Attested:
     )
 
 
-def _said(error: Exception) -> str:
+def _quoted_visibly(error: Exception) -> str:
     """What the library says, which quotes what it was given, in one line."""
     return visible(one_line(error))
 

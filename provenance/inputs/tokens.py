@@ -155,16 +155,16 @@ def _require_text(fingerprint: Fingerprint, name: str, asked: InputsSpec, reader
         )
     if is_file and asked.text in corpus.NAMED:
         raise InputError(
-            f"{name} is of a text of its maker's, {fed.text}: give that file as --inputs"
+            f"{name} was made on its maker's own text, {fed.text}: give that file as --inputs"
         )
     if text_digest(asked) == fed.text_digest:
         return
     if is_file:
-        raise InputError(f"{asked.text} is not the text that {name} is of: give its maker's file")
+        raise InputError(f"{asked.text} is not the text that {name} was made on: give its maker's file")
     python = fingerprint.versions.get("python")
     raise InputError(
-        f"{name} is of the {fed.text} of Python {python}, which has another text than "
-        "the Python here: make it again with --inputs and a file that both have"
+        f"{name} was made on the {fed.text} of Python {python}, and that of this Python differs: "
+        "make it again with --inputs and a file that both have"
     )
 
 

@@ -69,7 +69,7 @@ def _family(index: int, family: Sequence[int], lineage: Lineage) -> Family:
     title = f"Family of {len(family)} models"
     words = (
         title,
-        " ".join(_said(b, note, lineage) for b, note in zip(branches, notes, strict=True)),
+        " ".join(_sentence_of(b, note, lineage) for b, note in zip(branches, notes, strict=True)),
     )
     shapes: list[Markup] = []
     for branch in branches:
@@ -179,7 +179,7 @@ def _over(model: int, branch: _Branch, rows: dict[int, _Branch]) -> bool:
     return False
 
 
-def _said(branch: _Branch, note: str, lineage: Lineage) -> str:
+def _sentence_of(branch: _Branch, note: str, lineage: Lineage) -> str:
     return f"{lineage.models[branch.model].label}: {note}."
 
 

@@ -443,7 +443,7 @@ def test_a_text_of_ones_own_is_given_again_and_must_be_the_same(family, bundles,
     other.write_text("So it was, and so it is, and was it not? " * 200)
     bundle = bundles("base", inputs=replace(INPUTS, text=str(ours)))
     says = refused(store, family.kin, bundle)
-    assert "is of a text of its maker's, ours.txt: give that file as --inputs" in says
+    assert "was made on its maker's own text, ours.txt: give that file as --inputs" in says
     says = refused(store, family.kin, bundle, inputs=InputsSpec(text=str(other)))
     assert "is not the text that" in says
     evidence = measured(store, family.kin, bundle, inputs=InputsSpec(text=str(ours)))
