@@ -1,13 +1,13 @@
 """List the files that one pair visits from YAML to verdict: ``python -m benchmarks.visits``.
 
-A file is visited where one of its functions runs while pytest judges a suite of one claim. Code that
-runs as a module is imported does not count.
-``PYTHONPATH=OTHER python benchmarks/visits.py`` lists the files
-of another checkout.
+A file is visited where one of its named functions runs while pytest judges a suite of one claim. Code that
+runs as a module is imported does not count. ``PYTHONPATH=OTHER python benchmarks/visits.py`` lists the
+files of another checkout.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
 import tempfile
 import threading
@@ -34,10 +34,10 @@ def visited(suite: Path) -> list[str]:
 
     def note(frame: Any, event: str, _: object) -> None:
         code = frame.f_code
-        if event == "call" and code.co_name not in {"<module>", "<lambda>"}:
+        is_function = code.co_flags & inspect.CO_OPTIMIZED  # modules and bodies of classes are not
+        if event == "call" and is_function and not code.co_name.startswith("<"):
             path = Path(code.co_filename)
-            is_class_body = "__qualname__" in frame.f_locals
-            if path.is_relative_to(PACKAGE) and not is_class_body:
+            if path.is_relative_to(PACKAGE):
                 files.setdefault(path.relative_to(PACKAGE).as_posix())
 
     threading.setprofile(note)
