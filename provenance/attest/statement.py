@@ -109,7 +109,9 @@ def read_statement(text: str | bytes) -> Attested:
     try:
         predicate = json_format.MessageToDict(made.pb.predicate)
     except (ValueError, json_format.Error) as error:  # a number that is infinite, or none
-        raise AttestationError(f"the Statement's predicate is damaged: {_quoted_visibly(error)}") from None
+        raise AttestationError(
+            f"the Statement's predicate is damaged: {_quoted_visibly(error)}"
+        ) from None
     result = predicate.get("result")
     if result not in RESULT.values():
         raise AttestationError(f"the Statement's result is none of {', '.join(RESULT.values())}")

@@ -160,7 +160,9 @@ def _require_text(fingerprint: Fingerprint, name: str, asked: InputsSpec, reader
     if text_digest(asked) == fed.text_digest:
         return
     if is_file:
-        raise InputError(f"{asked.text} is not the text that {name} was made on: give its maker's file")
+        raise InputError(
+            f"{asked.text} is not the text that {name} was made on: give its maker's file"
+        )
     python = fingerprint.versions.get("python")
     raise InputError(
         f"{name} was made on the {fed.text} of Python {python}, and that of this Python differs: "

@@ -22,7 +22,7 @@ from provenance.plugin import hookspecs, options
 from provenance.recipes.quickstart import QUICKSTART
 from provenance.statistics import REGISTRY
 from provenance.suite import read as suite
-from provenance.suite.schema import RegistryDocument
+from provenance.suite.schema import RegistryDocument, json_schema
 from provenance.vocabulary import RELATIONSHIPS, STATISTICS
 from tests.support.places import ROOT
 
@@ -60,7 +60,7 @@ def named(page):
 
 def suite_keys():
     """Every key of a suite, with the place that it stands in."""
-    schema = suite.json_schema()
+    schema = json_schema()
     places = {"top": schema, **schema["$defs"]}
     return sorted(
         (name.removesuffix("Document").lower(), key)
