@@ -9,6 +9,20 @@ settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Import no file that the inner loop would deselect as a whole."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text("utf-8") or None
+
+
+def pytest_collection_modifyitems(items):
+    """What CI leaves out, the inner loop leaves out as well: ``-m "not slow"`` replaces CI's ``-m``."""
+    for item in items:
+        if item.get_closest_marker("extended") is not None:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def not_on_github(monkeypatch):
     """Where this repository's own CI runs on GitHub, runs inside tests tell it nothing."""

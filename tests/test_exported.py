@@ -141,6 +141,7 @@ def light():
     return loaded_by(LIGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "heavy",
     ["torch", "transformers", "tokenizers", "safetensors.torch", "ray", "provenance.capture.units"],
@@ -171,6 +172,7 @@ def test_the_command_line_begins_without_what_computes():
     }
 
 
+@pytest.mark.slow
 def test_what_names_no_engine_names_no_pytest():
     assert "pytest" not in loaded_by(["provenance.cli", "provenance.comparison.executor"])
 

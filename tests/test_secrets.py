@@ -9,6 +9,8 @@ import pytest
 
 from provenance import Results
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_plantedPlantedPlantedPlanted1234"
 OTHER = "planted-and-never-to-be-printed"
 SUITE = """\

@@ -91,6 +91,7 @@ def audit(service, *arguments, path=os.environ["PATH"]):
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="the script needs bash")
 
 
+@pytest.mark.slow
 @needs_bash
 def test_without_its_service_an_audit_says_so_and_fails_only_where_it_is_required():
     nobody = "http://127.0.0.1:9/v1/query"
@@ -134,6 +135,7 @@ cp "$FAKES/tool" "$3/bin/pip-audit"
 """
 
 
+@pytest.mark.slow
 @needs_bash
 def test_what_pip_audit_finds_fails_and_it_is_installed_by_hashes(tmp_path, service, monkeypatch):
     """pip-audit itself is a stand-in here, which finds something in one of the files."""

@@ -397,6 +397,7 @@ def test_there_are_thirty():
     assert len(FOUND) >= 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", FOUND)
 def test_the_projections_of_an_architecture_are_found_and_are_what_it_computes(model_type):
     model = build(model_type)

@@ -24,6 +24,7 @@ def build(config_name, model_name, **overrides):
     return getattr(transformers, model_name)(config).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "model", "extra"),
     [

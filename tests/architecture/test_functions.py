@@ -68,6 +68,7 @@ def build(kind, **extra):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLAIN)
 def test_every_block_of_a_plain_model_is_found(kind):
     found = find_functions(build(kind))
@@ -81,6 +82,7 @@ def test_every_block_of_a_plain_model_is_found(kind):
     assert (mlps[1].hidden, mlps[1].units) == (HIDDEN, wide)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLAIN)
 def test_the_callable_answers_what_the_model_computes(kind):
     model = build(kind)

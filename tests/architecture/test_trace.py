@@ -615,6 +615,7 @@ def tiny_mixtral():
     return AutoModelForCausalLM.from_config(config).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", ["eager", "grouped_mm", "batched_mm"])
 def test_every_implementation_of_experts_gives_the_same_records(implementation):
     model = tiny_mixtral()

@@ -36,6 +36,7 @@ def assert_pairs_every_unit_of_the_smaller_side(found, m, n):
     assert found.partners.tolist() == larger.tolist()
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(hnp.arrays(np.float64, SMALL, elements=REALS) | hnp.arrays(np.float64, SMALL, elements=TIED))
 def test_assignment_is_the_best_of_all(similarity):
@@ -67,6 +68,7 @@ def test_related_units_are_found_without_solving(m, n, monkeypatch):
     )
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(hnp.arrays(np.float64, SMALL, elements=REALS))
 def test_transposing_swaps_the_sides(similarity):
@@ -144,6 +146,7 @@ def assert_proven(found, similarity):
 SHAPES = st.tuples(st.integers(1, 24), st.integers(1, 24))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.data(),
@@ -182,6 +185,7 @@ def adversaries():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(90, 90), (60, 90), (90, 60)])
 @pytest.mark.parametrize("name", list(adversaries()))
 def test_no_structure_misleads_it(name, shape, path):
@@ -199,6 +203,7 @@ def independent(n, m, k=64, seed=0):
     return [side / side.norm(dim=1, keepdim=True) for side in sides]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(500, 500), (400, 500), (500, 400)])
 @pytest.mark.parametrize("absolute", [False, True])
 def test_independent_units_are_solved_among_few_candidates(shape, absolute):

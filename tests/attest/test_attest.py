@@ -30,7 +30,7 @@ pytest.importorskip("cyclonedx")
 pytest.importorskip("securesystemslib")
 model_signing = pytest.importorskip("model_signing")
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 SUITE = """\
 version: 1

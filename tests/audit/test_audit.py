@@ -29,6 +29,8 @@ from provenance.errors import DeviceError, InputError, StoreError
 from provenance.vocabulary import InputsSpec
 from tests.support.places import DOCS
 
+pytestmark = pytest.mark.slow
+
 QUICK = InputsSpec(tokens=512, sequence_length=64)
 INPUTS = "inputs: {tokens: 512, sequence_length: 64}"
 

@@ -17,7 +17,10 @@ WORKFLOW = ROOT / ".github" / "workflows" / "nightly-audit.yml.example"
 SCRIPT = ROOT / "docs" / "examples" / "nightly.sh"
 PAGE = ROOT / "docs" / "audit.md"
 
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the examples need bash")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("bash") is None, reason="the examples need bash"),
+]
 
 
 @pytest.fixture

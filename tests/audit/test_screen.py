@@ -36,6 +36,8 @@ from provenance.evidence.records import BlockEvidence
 from provenance.gate.verify import Stored, verify, verify_by_suite
 from provenance.vocabulary import InputsSpec, ModelSpec
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = 9
 SCREENED = sampled(range(BLOCKS), SAMPLE, 0)
 HIDDEN = min(set(range(BLOCKS)) - set(SCREENED))

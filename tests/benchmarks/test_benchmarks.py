@@ -23,6 +23,8 @@ from benchmarks import (
 from provenance.comparison.plan import sampled
 from provenance.evidence.records import BlockEvidence
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"blocks": 2, "hidden": 48, "units": 96, "heads": 4, "vocabulary": 256, "tokens": 256}
 SMALL = [f"--{name}={size}" for name, size in (SIZES | {"sequence-length": 64}).items()]
 

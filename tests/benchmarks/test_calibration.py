@@ -12,6 +12,8 @@ from benchmarks._zoo import SMALL, Zoo, members
 from benchmarks.calibration import measure, page, restore, save, write
 from provenance.recipes.steps import load
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = ("match", "match_cosine", "match, random ids", "match_weights", "kinship", "csu", "csh")
 MODELS = 6
 UNSEEN = -3.5  # log10 p that is no sign of kinship: the pairs of blocks below are few

@@ -92,6 +92,7 @@ def obvious_input(model, path, batches):
     return torch.cat(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [1, 1 << 30])
 def test_activations_are_what_a_hook_on_each_module_sees(model, budget):
     batches, sink = sequences(), Kept()
@@ -166,6 +167,7 @@ def test_a_short_last_sequence_is_a_batch_of_its_own(model):
     assert progress == [(2, 3), (3, 3)]
 
 
+@pytest.mark.slow
 @both
 def test_hooks_are_removed_after_a_pass_and_after_a_failure(model, what):
     capture(model, what(model), sequences(), Kept())
@@ -200,6 +202,7 @@ def test_not_a_number_is_a_named_error(model):
         capture(model, wanted[1], sequences(), Kept())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @both
 def test_what_is_written_in_batches_reads_back_bit_for_bit(model, what, tmp_path, dtype):

@@ -13,6 +13,8 @@ from provenance.errors import ProvenanceError
 from provenance.evidence.decide import decide
 from provenance.vocabulary import DistillSettings, Memory
 
+pytestmark = pytest.mark.slow
+
 QUICK = DistillSettings(steps=500, batch=128, held_out=1024)
 FAST = replace(QUICK, steps=20, least_fit=-100.0)
 """Where it does not matter how good the imitations are."""

@@ -141,6 +141,7 @@ def test_an_unknown_recipe_is_answered_with_the_list():
         parse("recipe:zzz", ["b", "a"])
 
 
+@pytest.mark.slow
 @given(st.one_of(st.text(), st.text(alphabet="ab./@:~\\ \0-", max_size=12)))
 @example("a" * 5000)
 @example("/" + "a" * 5000)
@@ -500,6 +501,7 @@ def test_a_torn_or_foreign_weight_file_is_named(folder, content):
     refused(folder, r"model\.safetensors is not a whole safetensors file")
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=64), st.integers(0, 200))
 def test_no_weight_file_raises_anything_else(tmp_path_factory, noise, position):
     folder = tmp_path_factory.mktemp("noise")
@@ -604,6 +606,7 @@ def test_only_what_is_needed_is_downloaded(hub, cache, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_download_opens_as_a_checkpoint_with_its_commit(hub):
     folder, commit = fetch(TINY, endpoint=hub.endpoint)
     checkpoint = open_checkpoint(inspect(folder), replace(TINY, revision=commit), sha256)
@@ -626,6 +629,7 @@ def test_a_cached_commit_is_not_asked_for_again(hub):
     assert hub.requests == []
 
 
+@pytest.mark.slow
 def test_a_torn_cached_snapshot_is_completed(hub):
     folder, _ = fetch(TINY, endpoint=hub.endpoint)
     (folder / "model.safetensors").unlink()
@@ -633,6 +637,7 @@ def test_a_torn_cached_snapshot_is_completed(hub):
     assert (folder / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [None, (503, "", ""), (429, "", "")])
 def test_a_hub_that_does_not_answer_is_replaced_by_the_cache(hub, answer):
     folder, _ = fetch(TINY, endpoint=hub.endpoint)
@@ -648,6 +653,7 @@ def refused_by(hub, match, spec=TINY):
     assert str(caught.value).startswith(spec.source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "match"),
     [
@@ -671,6 +677,7 @@ def test_what_the_hub_refuses_is_one_line_with_what_to_do(hub, answer, match):
     refused_by(hub, match)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "match"),
     [
@@ -699,6 +706,7 @@ def test_an_id_that_cannot_be_is_not_asked_for(hub, spec):
     assert hub.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "match"),
     [
@@ -743,6 +751,7 @@ def large(hub, monkeypatch):
     return hub
 
 
+@pytest.mark.slow
 def test_a_large_file_is_found_where_the_hub_keeps_it(large):
     folder, _ = fetch(TINY, endpoint=large.endpoint)
     data = large.files["model.safetensors"]
@@ -750,6 +759,7 @@ def test_a_large_file_is_found_where_the_hub_keeps_it(large):
     assert (folder / "model.safetensors").resolve().name == hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_off_is_taken_up_where_it_stopped(large):
     large.cuts = 2
     folder, _ = fetch(TINY, endpoint=large.endpoint)
@@ -759,6 +769,7 @@ def test_a_download_that_breaks_off_is_taken_up_where_it_stopped(large):
     assert large.ranges == [f"bytes={half}-", f"bytes={half + (len(data) - half) // 2}-"]
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_off_for_good_is_one_line_and_whole_files_stay(large):
     large.cuts = 100
     refused_by(large, "the hub cannot be reached; check the network")
@@ -770,6 +781,7 @@ def test_a_download_that_breaks_off_for_good_is_one_line_and_whole_files_stay(la
     assert gets == {"GET /large/model.safetensors"}
 
 
+@pytest.mark.slow
 def test_a_large_file_that_comes_damaged_is_not_kept(large):
     whole = large.files["model.safetensors"]
     flipped = whole[:-1] + bytes([whole[-1] ^ 1])
@@ -793,6 +805,7 @@ def torn(large):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", [None, COMMIT])
 def test_a_cached_file_that_lost_its_end_is_downloaded_again(large, torn, revision):
     assert fetch(replace(TINY, revision=revision), endpoint=large.endpoint) == (torn, COMMIT)
@@ -800,6 +813,7 @@ def test_a_cached_file_that_lost_its_end_is_downloaded_again(large, torn, revisi
     assert large.requests.count("GET /large/model.safetensors") == 1
 
 
+@pytest.mark.slow
 def test_a_cached_file_that_lost_its_end_does_not_serve_without_the_hub(torn):
     with pytest.raises(SourceError, match="cannot be reached"):
         fetch(TINY, endpoint="http://127.0.0.1:9")
@@ -815,6 +829,7 @@ def test_what_the_hub_has_unsound_is_downloaded_once(large):
     assert large.requests == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "wanted"),
     [
@@ -838,11 +853,13 @@ def test_of_any_form_only_what_is_needed_is_downloaded(hub, files, wanted):
     assert hub.requests == []
 
 
+@pytest.mark.slow
 def test_code_is_downloaded_where_it_is_trusted(hub):
     fetch(replace(TINY, trust_remote_code=True), endpoint=hub.endpoint)
     assert "modeling.py" in hub.fetched()
 
 
+@pytest.mark.slow
 def test_code_that_was_left_out_is_fetched_when_it_is_trusted(hub):
     hub.files = hub.files | {
         "config.json": json.dumps(CONFIG | {"auto_map": {"AutoConfig": "modeling.X"}}).encode()
@@ -853,6 +870,7 @@ def test_code_that_was_left_out_is_fetched_when_it_is_trusted(hub):
     assert "modeling.py" in hub.fetched()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "match"),
     [
@@ -885,6 +903,7 @@ def fetched_in_a_process(cache, **environment):
     return ran.stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_environments_endpoint_and_offline_mode_are_kept(hub, cache):
     assert "HF_HUB_OFFLINE is set" in fetched_in_a_process(cache, HF_HUB_OFFLINE="1")
     assert fetched_in_a_process(cache, HF_ENDPOINT=hub.endpoint) == COMMIT

@@ -55,6 +55,7 @@ def test_every_tensor_is_hashed_by_its_bytes(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_large_tensor_is_hashed_in_little_memory(tmp_path):
     file = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(2**24), "b": torch.zeros(2**24)}, file)
@@ -130,6 +131,7 @@ def test_a_header_that_is_too_long_is_not_read(tmp_path):
     refused(file, "its header has 33,554,433 bytes, more than 33,554,432")
 
 
+@pytest.mark.slow
 @given(st.integers(0, 120), st.integers(0, 255))
 def test_what_is_taken_here_is_taken_by_safetensors(tmp_path_factory, position, byte):
     file = tmp_path_factory.mktemp("flipped") / "x.safetensors"

@@ -118,6 +118,7 @@ def test_a_pickle_at_a_url_needs_leave_as_anywhere(executor, memory, base):
     assert executor.checkpoint(ModelSpec(url="memory://p", allow_pickle=True)).pickle
 
 
+@pytest.mark.slow
 def test_a_model_at_a_url_is_compared_like_any_other(executor, kept, base):
     evidence = compare(
         kept,

@@ -12,6 +12,8 @@ import pytest
 from provenance import Executor, InputsSpec, Results, fingerprint
 from provenance.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(capfd, shared_store, monkeypatch, tmp_path):

@@ -8,6 +8,8 @@ import pytest
 
 from provenance.cli import main
 
+pytestmark = pytest.mark.slow
+
 QUICK = ["--tokens", "512", "--sequence-length", "64"]
 
 

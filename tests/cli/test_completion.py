@@ -11,6 +11,8 @@ from provenance.cli import cli, main
 from provenance.recipes import RECIPES
 from tests.docs.test_docs import commands
 
+pytestmark = pytest.mark.slow
+
 WITHOUT_JSON = {
     "provenance attest make",  # JSON already
     "provenance attest sign",  # likewise

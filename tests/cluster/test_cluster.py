@@ -25,6 +25,8 @@ from provenance.errors import (
 from provenance.vocabulary import Memory
 from tests.support.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 GIB = 1 << 30
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
 BIG = {"CPU": 16.0, "memory": 64.0 * GIB}

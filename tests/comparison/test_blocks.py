@@ -11,6 +11,8 @@ from provenance.evidence.records import BlockEvidence
 from provenance.statistics.match import match, prepare
 from provenance.statistics.match_weights import match_weights
 
+pytestmark = pytest.mark.slow
+
 TOKENS, WIDTH, UNITS = 200, 32, 40
 
 

@@ -22,6 +22,7 @@ def folder(tmp_path_factory):
     return home
 
 
+@pytest.mark.slow
 def test_a_transplanted_mlp_is_dependent_whoever_asks(pytester, folder, tmp_path, capsys):
     pytest.importorskip("sqlalchemy")
     store = Store(tmp_path / "store")

@@ -9,6 +9,8 @@ from provenance import Executor, InputsSpec, ModelSpec, Store, compare
 from provenance.evidence.decide import decide
 from provenance.vocabulary import Memory
 
+pytestmark = pytest.mark.slow
+
 INPUTS = InputsSpec(tokens=1024, sequence_length=64)
 TOLERANCE = 0.02
 """Relative, of a block's log10 p: a few units change partners where sums are rounded otherwise."""

@@ -12,6 +12,8 @@ from provenance.comparison.plan import Comparison
 from provenance.errors import ProvenanceError, SourceError
 from provenance.vocabulary import Memory
 
+pytestmark = pytest.mark.slow
+
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
 
 

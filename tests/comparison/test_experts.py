@@ -22,6 +22,8 @@ from provenance.statistics.match import match, prepare, signature
 from provenance.store.store import Store
 from provenance.vocabulary import InputsSpec
 
+pytestmark = pytest.mark.slow
+
 INPUTS = InputsSpec("random", tokens=512, sequence_length=64)
 EXPERTS = 3
 TOKENS, HIDDEN, UNITS = 96, 16, 20

@@ -39,6 +39,8 @@ from provenance.statistics._sketch import Sketcher
 from provenance.statistics.match import match
 from tests import reference
 
+pytestmark = pytest.mark.slow
+
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
 RANDOM = replace(INPUTS, kind="random")
 DIGEST = "sha256:" + "ab" * 32

@@ -105,6 +105,7 @@ def test_a_statistic_on_weights_is_refused(units):
         compare_units(units[0], units[1], statistic="csu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statistic", ["match", "match_cosine", "csh"])
 def test_what_mlps_are_fed_may_be_kept_in_place_of_what_they_answer(
     models, loader, units, statistic
@@ -118,6 +119,7 @@ def test_what_mlps_are_fed_may_be_kept_in_place_of_what_they_answer(
         assert one.agreeing == two.agreeing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statistic", ["match", "match_cosine", "csh"])
 def test_what_mlps_are_fed_tells_what_their_answers_tell(loader, statistic):
     pair = tiny_llama(3, mlp_bias=True), tiny_llama(4, mlp_bias=True)

@@ -19,6 +19,8 @@ from provenance.errors import SourceError
 from provenance.loading.model import load_model, quiet
 from provenance.vocabulary import ModelSpec
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 GATE = "model.layers.0.mlp.gate_proj.weight"
 

@@ -35,6 +35,7 @@ def test_no_small_model_of_the_page_differs_from_its_forward_pass():
     assert PAGE.count(" agree |") > 150
 
 
+@pytest.mark.slow
 def test_a_survey_of_one_type_is_a_row_with_its_kind():
     outcome = survey("qwen3", seconds=100)
     found = outcome.summary

@@ -30,6 +30,8 @@ from provenance import SuiteError, load_suite
 from provenance.suite.read import loads
 from tests.support.places import ROOT
 
+pytestmark = pytest.mark.slow
+
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
 DIRECTIVE = re.compile(r"<!-- (not run|command|after|output|cell): (.+?) -->", re.DOTALL)
 COMMIT = "8a0d1e6c2b" * 4

@@ -7,6 +7,8 @@ import pytest
 from tests.support import refusals
 from tests.support.places import DOCS
 
+pytestmark = pytest.mark.slow
+
 PAGE = (DOCS / "errors.md").read_text("utf-8")
 AGAIN = "python -m tests.support.refusals > docs/errors.md makes the page again"
 

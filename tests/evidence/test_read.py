@@ -9,6 +9,8 @@ from provenance.evidence.read import read_results
 from provenance.evidence.results import ResultsError
 from tests.support import synthetic
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path):

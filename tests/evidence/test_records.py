@@ -137,16 +137,19 @@ def put(fields, path, value):
     fields[last] = value
 
 
+@pytest.mark.slow
 @given(evidences)
 def test_evidence_is_read_back_equal(evidence):
     assert Evidence.from_json(evidence.to_json()) == evidence
 
 
+@pytest.mark.slow
 @given(evidences)
 def test_bytes_read_as_text_does(evidence):
     assert Evidence.from_json(evidence.to_json().encode()) == evidence
 
 
+@pytest.mark.slow
 @given(evidences)
 def test_json_holds_no_nan_and_no_infinity(evidence):
     json.loads(evidence.to_json(), parse_constant=refuse)

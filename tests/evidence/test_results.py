@@ -10,6 +10,8 @@ from provenance import Executor
 from provenance.errors import SourceError
 from provenance.evidence.results import PartResult, Results, ResultsError, with_holm
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 version: 1
 inputs: {{tokens: 512, sequence_length: 64}}

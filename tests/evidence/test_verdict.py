@@ -170,6 +170,7 @@ def test_of_many_independent_blocks_one_may_look_a_little_alike():
 log10_ps = st.lists(st.floats(-100, 0), min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @given(log10_ps, st.floats(1e-12, 0.5))
 def test_independent_means_that_no_block_shows_kinship(values, threshold):
     blocks = [block(i, p) for i, p in enumerate(values)]
@@ -177,6 +178,7 @@ def test_independent_means_that_no_block_shows_kinship(values, threshold):
         assert not any(shows(b, threshold) for b in blocks)
 
 
+@pytest.mark.slow
 @given(log10_ps, st.floats(1e-12, 0.5))
 def test_what_fisher_calls_dependent_stays_dependent(values, threshold):
     if (
@@ -288,6 +290,7 @@ def test_independence_fails_on_evidence_that_decides_nothing():
     assert "more tokens would decide" in found.meaning
 
 
+@pytest.mark.slow
 @given(st.lists(st.none() | st.floats(-20, 0), max_size=20), st.sampled_from(["blocks", "pair"]))
 def test_independence_never_passes_but_on_an_independent_verdict(values, judge):
     found = evidence(*values)
@@ -297,6 +300,7 @@ def test_independence_never_passes_but_on_an_independent_verdict(values, judge):
     assert all(j.state == "fails" or j.verdict == "independent" for j in judgements)
 
 
+@pytest.mark.slow
 @given(st.lists(st.none() | st.floats(-20, 0), max_size=20))
 def test_independence_of_a_pair_never_passes_where_one_of_its_blocks_fails(values):
     found, independent = evidence(*values), claim("independent")
@@ -305,6 +309,7 @@ def test_independence_of_a_pair_never_passes_where_one_of_its_blocks_fails(value
         assert judge_pair(independent, found).state == "fails"
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted(DESCENTS)), st.lists(st.none() | st.floats(-20, 0), max_size=12))
 def test_a_descent_of_all_blocks_never_passes_where_one_of_its_blocks_fails(expect, values):
     found = evidence(*values)
@@ -718,6 +723,7 @@ def test_a_pair_is_measured_in_one_sentence(log10_ps, over, kin):
     assert f" by Fisher (threshold 1.0e-6), {kin}" in measured
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-1e9, 0), min_size=1, max_size=5))
 def test_no_p_value_is_printed_as_zero(values):
     found = evidence(*values)

@@ -21,6 +21,8 @@ from tests.fuzz.mutate import FORMATS, mutate
 from tests.fuzz.seeds import ENVELOPE, KINDS, REGISTRY, STATEMENT, TREES
 from tests.fuzz.targets import SEEDS, TARGETS, attempt, mutation
 
+pytestmark = pytest.mark.slow
+
 KEPT = sorted((Path(__file__).parent / "corpus").glob("*/*"))
 COMPLAINTS = {
     "envelope/configuration-of-texts.json": "predicate is damaged at configuration",

@@ -68,6 +68,7 @@ def test_another_text_is_no_id(text):
         NodeId.of(text)
 
 
+@pytest.mark.slow
 def test_a_run_is_explained_from_pytests_cache(ran, run):
     ran()
     code, out, err = run("a.suite.yaml::kin-vs-base[block1]")
@@ -84,6 +85,7 @@ def test_a_run_is_explained_from_pytests_cache(ran, run):
     assert "next       Do not release the candidate" in out
 
 
+@pytest.mark.slow
 def test_json_holds_the_same(ran, run):
     ran()
     found = told(run, "a.suite.yaml::kin-vs-base[verdict]")
@@ -95,6 +97,7 @@ def test_json_holds_the_same(ran, run):
     assert found["next_steps"][0].startswith("Nothing: the claim holds, p = ")
 
 
+@pytest.mark.slow
 def test_what_did_not_run_says_what_would_be_run(ran, run, family):
     before = told(run, "a.suite.yaml::kin-vs-base[verdict]")
     ran("-k", "base-vs-kin")
@@ -109,6 +112,7 @@ def test_what_did_not_run_says_what_would_be_run(ran, run, family):
         ]
 
 
+@pytest.mark.slow
 def test_a_suite_that_changed_since_is_noted(ran, run):
     ran()
     ran.file.write_text(ran.file.read_text().replace("independent", "finetune"))
@@ -117,6 +121,7 @@ def test_a_suite_that_changed_since_is_noted(ran, run):
     assert "Then the claim was independent; now it is finetune." in notes
 
 
+@pytest.mark.slow
 def test_a_folder_below_finds_the_run(ran, run, monkeypatch):
     ran()
     below = ran.file.parent / "below"

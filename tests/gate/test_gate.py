@@ -26,6 +26,8 @@ from tests.support.gate_results import (
 )
 from tests.support.places import DATA, DOCS
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {
     "GITHUB_SERVER_URL": "https://github.com",
     "GITHUB_REPOSITORY": "acme/models",

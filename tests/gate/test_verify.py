@@ -72,6 +72,7 @@ def changed(found, **changes):
     return replace(found, claims=(replace(found.claims[0], **changes), *found.claims[1:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -186,6 +187,7 @@ def folder(measured, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_finds_nothing_wrong_with_what_was_measured(run, folder):
     code, out, _ = run("verify", folder)
     assert code == 0
@@ -241,6 +243,7 @@ def test_what_cannot_be_read_is_one_line_and_exit_code_2(run, tmp_path, folder):
         assert words in err
 
 
+@pytest.mark.slow
 def test_verification_needs_no_torch(tmp_path):
     import subprocess
     import sys

@@ -14,6 +14,8 @@ from provenance.errors import DeviceError
 from provenance.loading import devices
 from provenance.loading.devices import devices_for, lease
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60.0
 """Seconds after which a test gives up on what should happen at once."""
 

@@ -25,6 +25,8 @@ from provenance.errors import DeviceError, InputError, SourceError
 from provenance.loading.model import encode, load_model, load_skeleton, load_tokenizer, quiet
 from provenance.vocabulary import ModelSpec
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "model.safetensors"
 
 

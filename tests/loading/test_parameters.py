@@ -112,6 +112,7 @@ def no_skeleton(monkeypatch):
 # the same as transformers loads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [False, True], ids=["lazy", "given"])
 @pytest.mark.parametrize("model_type", sorted(SETTINGS))
 def test_every_parameter_is_what_transformers_loads(model_type, given, tmp_path):
@@ -142,6 +143,7 @@ def test_what_was_converted_is_kept_until_another_is(tmp_path):
     assert torch.equal(again, first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_parameters_keep_the_dtype_that_they_are_stored_in(dtype, tmp_path):
     model = tiny("mixtral").to(dtype)
@@ -151,6 +153,7 @@ def test_parameters_keep_the_dtype_that_they_are_stored_in(dtype, tmp_path):
         assert torch.equal(tensors(name), parameter)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["gpt2", "llama", "mixtral", "phi3", "qwen2_moe"])
 def test_a_base_model_saved_without_its_heads_prefix(model_type, tmp_path):
     model = tiny(model_type, tie_word_embeddings=True)
@@ -162,6 +165,7 @@ def test_a_base_model_saved_without_its_heads_prefix(model_type, tmp_path):
     check(checkpoint, ModelTensors(checkpoint))
 
 
+@pytest.mark.slow
 def test_a_multimodal_model_nests_its_language_model(tmp_path):
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
@@ -191,6 +195,7 @@ def test_one_stored_tensor_of_several_parameters_is_read_once(tmp_path, monkeypa
 # tied weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stored", ["model.embed_tokens.weight", "lm_head.weight"])
 def test_tied_weights_are_read_under_the_name_that_is_stored(stored, tmp_path):
     model = tiny_llama(tie_word_embeddings=True)

@@ -15,6 +15,8 @@ from provenance.loading.model import is_streamed, load_model, load_skeleton
 from provenance.loading.streaming import device_map
 from provenance.vocabulary import Memory
 
+pytestmark = pytest.mark.slow
+
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
 SMALL = Memory(resident=1)
 

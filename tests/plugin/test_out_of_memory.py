@@ -6,6 +6,8 @@ from transformers.models.llama.modeling_llama import LlamaModel
 
 from provenance import Results
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 version: 1
 inputs: {{tokens: 512, sequence_length: 64}}

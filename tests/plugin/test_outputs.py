@@ -14,6 +14,8 @@ from junitparser import JUnitXml, Properties
 from provenance.gate.lock import load
 from tests.support.places import DATA
 
+pytestmark = pytest.mark.slow
+
 SUITE = """\
 version: 1
 inputs: {{tokens: 512, sequence_length: 64}}

@@ -16,6 +16,8 @@ from provenance.comparison.plan import Comparison
 from provenance.errors import DegenerateError, DeviceError, release_frames
 from provenance.vocabulary import DistillSettings, Memory
 
+pytestmark = pytest.mark.slow
+
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
 DISTILLATION = DistillSettings(steps=20, batch=128, held_out=1024, least_fit=-100.0)
 

@@ -63,6 +63,8 @@ from provenance.recipes.steps import (
 from provenance.recipes.tokenizer import encode, train_tokenizer
 from provenance.recipes.train import train
 
+pytestmark = pytest.mark.slow
+
 TEXT = CorpusSettings("topics", 20_000)
 TOKENIZER = TokenizerSettings(300, TEXT)
 SETTINGS = TrainSettings(steps=6, batch=2, length=16, warmup=2)

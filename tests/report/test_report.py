@@ -16,6 +16,8 @@ from provenance.report.html import view_report
 from provenance.report.svg import depth, drawing, element, p_ticks, text
 from tests.support import synthetic
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "link", "input", "br"}
 
 

@@ -41,6 +41,7 @@ def test_equal_activations_give_the_least_p():
     assert result.log10_p == pytest.approx(-log10_factorial(50))
 
 
+@pytest.mark.slow
 def test_p_is_uniform_for_independent_models():
     ps = [10 ** csh(hidden(32, 2 * i), hidden(32, 2 * i + 1), seed=i).log10_p for i in range(400)]
     assert stats.kstest(ps, "uniform").pvalue > 0.001
@@ -51,6 +52,7 @@ def test_noisy_copies_are_found():
     assert csh(noisy(hidden(64, 1), 1.0, 2), hidden(64, 1)).log10_p < -30
 
 
+@pytest.mark.slow
 def test_units_constant_at_the_same_index_in_both_are_no_kinship():
     def dead(seed):
         x = hidden(36, seed)

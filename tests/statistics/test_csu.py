@@ -16,6 +16,8 @@ from provenance.statistics.csu import csu, csu_all
 from provenance.statistics.pvalues import log10_factorial
 from tests.support.reference_weights import cosine_matching, identity_p, identity_p_enumerated
 
+pytestmark = pytest.mark.slow
+
 
 def weights(units, seed, hidden=24):
     return torch.randn(units, hidden, generator=torch.Generator().manual_seed(seed))

@@ -24,6 +24,8 @@ from provenance.statistics.match import match
 from provenance.vocabulary import DistillSettings
 from tests import reference
 
+pytestmark = pytest.mark.slow
+
 HIDDEN, UNITS = 24, 96
 QUICK = DistillSettings(steps=500, batch=256, held_out=2048)
 

@@ -37,6 +37,7 @@ def pick(side, order):
     return MLPActivations(side.gate[:, order], side.up[:, order])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", [match, match_cosine])
 @settings(max_examples=25, deadline=None)
 @given(
@@ -107,11 +108,13 @@ def false_positives(make, trials=200, level=0.05):
     return np.mean([match(*make(i), seed=i).log10_p < np.log10(level) for i in range(trials)])
 
 
+@pytest.mark.slow
 def test_false_positives_are_at_the_level_for_independent_models():
     rate = false_positives(lambda i: (model(32, 2 * i, 128), model(32, 2 * i + 1, 128)))
     assert 0.01 <= rate <= 0.10  # 99.9 % of Binomial(200, 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dead", [4, 12])
 def test_units_dead_at_the_same_index_in_both_models_are_no_kinship(dead):
     """Matched to each other they would give 96-100 % false positives."""
@@ -201,6 +204,7 @@ def factors(units, seed, tokens=TOKENS, width=48, *, bias=False, inputs=0):
     return MLPFactors(x, *maps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", [match, match_cosine])
 @settings(max_examples=25, deadline=None)
 @given(

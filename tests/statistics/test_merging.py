@@ -13,6 +13,8 @@ from provenance.statistics._directions import directions
 from provenance.statistics._merging import activity, merge_units
 from provenance.statistics.match import SHARES, match
 
+pytestmark = pytest.mark.slow
+
 TOKENS, HIDDEN, UNITS = 512, 32, 48
 
 

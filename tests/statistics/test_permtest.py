@@ -49,6 +49,7 @@ def small(seed, units=7, hidden=5):
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
+@pytest.mark.slow
 def test_p_is_uniform_for_independent_parameters():
     ps = [10 ** l2_permtest(small(2 * i), small(2 * i + 1), trials=9, seed=i).log10_p
           for i in range(300)]  # fmt: skip
@@ -84,6 +85,7 @@ def test_a_permuted_copy_defeats_it():
     assert l2_permtest(disguised, weights, trials=19, seed=0).log10_p > -1.3
 
 
+@pytest.mark.slow
 def test_p_converges_to_the_enumerated_one():
     """The group of four units: its 24 elements can be written down."""
     a, b = (torch.randn(4, 1, generator=torch.Generator().manual_seed(s)) for s in (3, 4))
@@ -101,6 +103,7 @@ def test_p_converges_to_the_enumerated_one():
     assert among[0] <= 10**result.log10_p <= among[1] + 1 / 3000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_fast_l2_equals_the_slow_one(seed):
     a, b = (parameters(tiny_llama(seed + k, **GROUPED)) for k in range(2))

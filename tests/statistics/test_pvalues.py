@@ -67,6 +67,7 @@ CORRELATIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 4, 5, 10, 37, 100, 1000, 11008, 30000])
 @pytest.mark.parametrize("r", CORRELATIONS)
 def test_t_tail_agrees_with_mpmath(n, r):
@@ -109,6 +110,7 @@ def test_t_tail_refuses_what_is_no_number(t, df):
 # Spearman
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(vectors(10, 60))
 def test_spearman_agrees_with_scipy(pair):
@@ -172,6 +174,7 @@ def test_p_passes_the_range_of_floats():
     assert result.log10_p < -308
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(vectors(3, 30), st.randoms())
 def test_spearman_depends_on_neither_the_order_of_units_nor_the_sides(pair, random):
@@ -211,6 +214,7 @@ def test_spearman_refuses_what_is_no_order(a, b, message):
 # Fisher, Bonferroni, Holm
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(st.lists(LOG10_PS, min_size=1, max_size=80))
 def test_fisher_agrees_with_mpmath(log10_ps):
@@ -269,6 +273,7 @@ def test_a_combination_refuses_what_is_no_log10_p(combine, value):
 # Permutation p
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(st.integers(0, 5), st.lists(st.integers(0, 5), min_size=1, max_size=20), st.integers(0, 99))
 def test_permutation_p_agrees_with_its_definition(observed, null, seed):
@@ -325,6 +330,7 @@ def test_p_is_written_with_two_digits(log10_p, text):
     assert format_p(log10_p) == text
 
 
+@pytest.mark.slow
 @UNHURRIED
 @given(LOG10_PS)
 def test_written_p_is_within_rounding_of_p(log10_p):

@@ -68,6 +68,7 @@ def small(seed, units=7, hidden=5):
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_member_leaves_the_logits_alone(name):
     model = MODELS[name]()
@@ -107,6 +108,7 @@ def test_queries_inner_units_are_left_in_their_place_for_a_reason():
     assert not torch.allclose(logits(model, moved), logits(model, weights), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_heads_move_as_they_do_in_a_loop_over_heads():
     """All that eight query heads over two key-value heads of two units can become, and no more."""
     generator = torch.Generator().manual_seed(0)

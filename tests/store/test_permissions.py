@@ -50,6 +50,7 @@ def of_ours(folder):
     return [p for p in found if ".pytest_cache" not in p.parts or p.name == "results.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_umask")
 def test_the_store_and_the_history_are_private_and_nothing_is_for_others_to_change(
     pytester, family, tmp_path, monkeypatch

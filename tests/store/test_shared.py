@@ -408,6 +408,7 @@ SPOILERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", SPOILERS)
 def test_what_cannot_be_trusted_is_made_again_and_put_again(tmp_path, memory, spoil):
     objects = Objects(memory)
@@ -531,6 +532,7 @@ def test_nothing_is_computed_that_could_not_be_put(tmp_path, memory, monkeypatch
         Store(memory, tmp_path / "here").get_or_create("activations", FIELDS, refuse)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "match"),
     [

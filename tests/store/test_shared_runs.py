@@ -15,7 +15,7 @@ from provenance.cluster import driver, tasks
 from provenance.comparison.plan import Comparison
 from provenance.errors import SourceError, StoreError
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
 SUITE = """\
 version: 1

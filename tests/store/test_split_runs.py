@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.suite_runs import finish, found, journal, start, write_suite
 
+pytestmark = pytest.mark.slow
+
 PARTS = {  # the first tears the tests of every claim apart
     "blocks and verdicts": [("-k", "block"), ("-k", "not block")],
     "pytest-split": [("--splits", "3", "--group", str(group)) for group in (1, 2, 3)],

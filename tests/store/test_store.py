@@ -358,6 +358,7 @@ SPOILERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", SPOILERS)
 @pytest.mark.parametrize("same_process", [True, False])
 def test_a_spoiled_entry_is_computed_again(store, monkeypatch, spoil, same_process):
@@ -409,6 +410,7 @@ print(entry.read_text("x"), len(waited), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_of_many_processes_one_builds_and_the_others_wait(store, tmp_path):
     go = tmp_path / "go"
     processes = [python(RACE, store.root, go) for _ in range(4)]

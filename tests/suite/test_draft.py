@@ -178,6 +178,7 @@ def test_a_card_that_would_grow_without_end_is_not_built(folder):
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
+@pytest.mark.slow
 @given(_TEXT | st.lists(_TEXT, max_size=3), _TEXT)
 def test_whatever_a_card_says_the_draft_is_a_suite(tmp_path_factory, base, relation):
     folder = tmp_path_factory.mktemp("card")
@@ -235,6 +236,7 @@ def test_an_old_id_without_an_owner_is_a_base_where_the_hub_knows_it(tmp_path, m
     assert "# 'none' was left out: repo:none: there is no such repository" in draft.text
 
 
+@pytest.mark.slow
 def test_cards_that_name_each_other_in_a_circle_end(tmp_path, monkeypatch):
     with hub(tmp_path, monkeypatch, **{"README.md": card(base_model="org/b")}) as running:
         running.others["org/b"] = {"README.md": card(base_model="org/c").encode()}
@@ -245,6 +247,7 @@ def test_cards_that_name_each_other_in_a_circle_end(tmp_path, monkeypatch):
     assert pairs == [("tiny", "b"), ("b", "c"), ("c", "tiny")]
 
 
+@pytest.mark.slow
 def test_bases_are_followed_so_far_and_no_further(tmp_path, monkeypatch):
     with hub(tmp_path, monkeypatch, **{"README.md": card(base_model="org/b1")}) as running:
         for i in range(1, 9):
@@ -255,6 +258,7 @@ def test_bases_are_followed_so_far_and_no_further(tmp_path, monkeypatch):
     assert "b5: org/b6 was not looked up, 5 bases away" in draft.notes
 
 
+@pytest.mark.slow
 def test_more_models_than_can_be_meant_are_one_line(tmp_path, monkeypatch):
     wide = [f"org/w{i}" for i in range(20)]
     with hub(tmp_path, monkeypatch, **{"README.md": card(base_model=wide)}) as running:

@@ -50,6 +50,7 @@ def test_the_family_has_two_trees_of_four():
     assert [name for name, parent in found.lineage if parent is None] == ["base", "other"]
 
 
+@pytest.mark.slow
 def test_all_their_tests_are_listed_without_the_hub(pytester, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     paths = [str(SUITES / f"{name}.suite.yaml") for name in PAPER]
@@ -59,6 +60,7 @@ def test_all_their_tests_are_listed_without_the_hub(pytester, monkeypatch):
     assert len(listed) == 210 + 5 + 6 + 7
 
 
+@pytest.mark.slow
 def test_a_plain_run_leaves_them_out(pytester):
     paths = [str(SUITES / f"{name}.suite.yaml") for name in PAPER]
     result = pytester.runpytest("-p", "no:cacheprovider", *paths)

@@ -504,6 +504,7 @@ _WORDS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(_WORDS, max_size=30).map("".join))
 def test_any_text_is_a_suite_or_a_suite_error(text):
@@ -529,6 +530,7 @@ _KEYS = sorted(
 _PART = st.dictionaries(st.sampled_from(_KEYS), _JUNK, max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.fixed_dictionaries(
@@ -550,6 +552,7 @@ def test_any_value_anywhere_is_a_suite_error_in_plain_words(data):
     assert not [line for line in found if "Input should" in line or "validat" in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -707,6 +710,7 @@ def test_what_every_field_must_be_can_be_said(part, name):
     assert messages.words_for(field) or messages.choices_of(field)
 
 
+@pytest.mark.slow
 def test_a_suite_is_read_without_torch_or_pytest():
     code = (
         "import sys; from pathlib import Path; from provenance.suite import read as suite, schema\n"
@@ -771,6 +775,7 @@ def forests(draw):
     return [draw(st.none() | st.integers(0, i - 1)) if i else None for i in range(count)]
 
 
+@pytest.mark.slow
 @given(forests())
 def test_every_pair_is_claimed_once_and_kin_where_a_root_is_shared(parents):
     trees, below, roots = {}, {}, {}

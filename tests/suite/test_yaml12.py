@@ -241,6 +241,7 @@ def test_an_escape_beyond_unicode_is_refused_by_either_scanner(loader):
         parse('a: "\\U00110000"', loader)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opening", ["[", "{", "{a: ", "- ", "? ", "[{"])
 def test_deep_nesting_is_refused_at_once(loader, opening):
     with pytest.raises(SuiteError, match=f"nested more than {MAX_DEPTH} deep"):
@@ -284,6 +285,7 @@ def problems(text, loader):
 _YAML_ISH = st.text(alphabet="[]{}:,-?&*!|>'\"%@`#<~ \n\tab01.e\\xU\0\u2028é", max_size=60)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(_YAML_ISH, st.text(max_size=60)))
 def test_any_text_is_read_or_refused_by_either_loader(text):
@@ -301,6 +303,7 @@ _DATA = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(_DATA)
 def test_data_survives_the_round_trip_through_json(data):

@@ -14,6 +14,8 @@ from provenance.architecture.records import projection_bias, projection_weight
 from provenance.architecture.trace import trace
 from provenance.errors import ArchitectureError
 
+pytestmark = pytest.mark.slow
+
 SIZES = {
     "vocab_size": 64,
     "hidden_size": 32,

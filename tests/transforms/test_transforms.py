@@ -23,6 +23,8 @@ from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
 from fixtures.pairs import tiny_gpt2
 from provenance.errors import ArchitectureError
 
+pytestmark = pytest.mark.slow
+
 GROUPED = {"num_key_value_heads": 2}
 MODELS = {
     "llama": tiny_llama,
