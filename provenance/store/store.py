@@ -264,11 +264,6 @@ class Store:
                     excess -= size
         return removed
 
-    def leftovers(self) -> list[Path]:
-        """Return the folders that killed processes left unfinished, which `prune` removes."""
-        with self._local.translated():
-            return list(self._local.abandoned())
-
     def _lookup(self, kind: Kind, fields: Mapping[str, JSON], *, shared: bool) -> Entry | None:
         """Return the entry of a key, from here or from the URL, without waiting for its lock."""
         folder = self._folder(kind, fields)
