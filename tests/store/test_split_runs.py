@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from importlib.util import find_spec
 
 import pytest
 
@@ -10,10 +9,7 @@ from tests.support.suite_runs import finish, found, journal, start, write_suite
 
 pytestmark = pytest.mark.slow
 
-PARTS = {  # the first tears the tests of every claim apart
-    "blocks and verdicts": [("-k", "block"), ("-k", "not block")],
-    "pytest-split": [("--splits", "3", "--group", str(group)) for group in (1, 2, 3)],
-}
+PARTS = [("--splits", "3", "--group", str(group)) for group in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +35,13 @@ def kinds(out):
     return Counter(kind for kind, _ in journal(out))
 
 
-@pytest.mark.parametrize("parts", PARTS.values(), ids=list(PARTS))
 def test_parts_at_once_compute_everything_once_and_the_whole_run_nothing(
-    folder, alone, tmp_path, parts, monkeypatch
+    folder, alone, tmp_path, monkeypatch
 ):
-    if "--splits" in parts[0] and find_spec("pytest_split") is None:
-        pytest.skip("pip install pytest-split")
-    running = [start(folder, tmp_path, *part) for part in parts]
+    pytest.importorskip("pytest_split", reason="pip install pytest-split")
+    running = [start(folder, tmp_path, *part) for part in PARTS]
     texts = [finish(each) for each in running]
-    assert [each.returncode for each in running] == [0] * len(parts), texts
+    assert [each.returncode for each in running] == [0] * len(PARTS), texts
     computed = journal(tmp_path)
     assert kinds(tmp_path) == alone[1]
     assert max(computed.values()) == 1
