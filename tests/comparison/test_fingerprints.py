@@ -459,7 +459,7 @@ def test_the_text_of_another_python_is_refused(family, bundles, store, monkeypat
     bundle = bundles("base")
     monkeypatch.setattr(inputs, "text_digest", lambda _spec: DIGEST)
     says = refused(store, family.kin, bundle, inputs=replace(INPUTS, seed=9))
-    assert "is of the stdlib of Python 3" in says
+    assert "was made on the stdlib of Python 3" in says
     assert "make it again with --inputs and a file that both have" in says
 
 
