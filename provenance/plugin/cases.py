@@ -46,4 +46,9 @@ def tested_claims(suite: Suite) -> dict[str, Claim]:
 def control_tests(suite: Suite) -> dict[str, Claim]:
     """The claims whose references have a test function for their positive control, by its name."""
     controls = controlled(suite.claims) if suite.controls else {}
-    return {f"control-{reference}": claim for reference, claim in controls.items()}
+    return {control_name(reference): claim for reference, claim in controls.items()}
+
+
+def control_name(reference: str) -> str:
+    """The name of the test function for a reference's positive control."""
+    return f"control-{reference}"

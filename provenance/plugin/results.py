@@ -126,6 +126,7 @@ class Gatherer:
 
     def _claim(self, suite: SuiteRecord, claim: Claim, *, controls: bool) -> ClaimResult:
         from provenance.evidence.results import ClaimResult, read_record
+        from provenance.plugin.cases import control_name
 
         results = [
             read_record(ClaimResult, fields)
@@ -134,7 +135,7 @@ class Gatherer:
         parts = list(self._parts.get((suite.path, claim.id), ()))
         if controls:
             # a control that could not be measured has no result, and its failure counts all the same
-            parts += self._parts.get((suite.path, f"control-{claim.reference}"), ())
+            parts += self._parts.get((suite.path, control_name(claim.reference)), ())
         result = next((r for r in results if not r.controls), ClaimResult(suite.path, claim))
         measured = {(c.kind, c.evidence.statistic): c for r in results for c in r.controls}
         return replace(result, parts=tuple(parts), controls=tuple(measured.values()))

@@ -12,8 +12,9 @@ from fixtures.models import tiny_llama
 from provenance.errors import DegenerateError
 from provenance.statistics.l2 import l2
 from provenance.statistics.permtest import l2_permtest, permtest
-from provenance.statistics.symmetries import Symmetries, random_member
+from provenance.statistics.symmetries import Symmetries
 from tests.support.reference_weights import every_order_l2
+from tests.support.symmetric import member_of, small
 
 GROUPED = {"num_key_value_heads": 2}
 UP = "model.layers.0.mlp.up_proj.weight"
@@ -31,22 +32,6 @@ def group(model, **options):
         key_value_heads=config.num_key_value_heads,
         **options,
     )
-
-
-def member_of(symmetries, seed=0):
-    return random_member(symmetries, np.random.default_rng(seed))
-
-
-def small(seed, units=7, hidden=5):
-    """A block's MLP and what surrounds it, in a mapping small enough for hundreds of tests."""
-    generator = torch.Generator().manual_seed(seed)
-    mlp = "model.layers.0.mlp"
-    shapes = {
-        "model.norm.weight": (hidden,),
-        f"{mlp}.gate_proj.weight": (units, hidden),
-        f"{mlp}.down_proj.weight": (hidden, units),
-    }
-    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from provenance.statistics.permtest import l2_permtest, permtest
 from provenance.statistics.symmetries import Member, Symmetries, axes_of, random_member
 from provenance.transforms import BLOCK_AXES
 from tests.support.reference_weights import permute_heads
+from tests.support.symmetric import member_of, small
 
 GROUPED = {"num_key_value_heads": 2}
 MODELS = {
@@ -50,22 +51,6 @@ def logits(model, weights):
     ids = torch.randint(TINY["vocab_size"], (2, 17), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         return torch.func.functional_call(model, dict(weights), (ids,)).logits
-
-
-def member_of(symmetries, seed=0):
-    return random_member(symmetries, np.random.default_rng(seed))
-
-
-def small(seed, units=7, hidden=5):
-    """A block's MLP and what surrounds it, in a mapping small enough for hundreds of tests."""
-    generator = torch.Generator().manual_seed(seed)
-    mlp = "model.layers.0.mlp"
-    shapes = {
-        "model.norm.weight": (hidden,),
-        f"{mlp}.gate_proj.weight": (units, hidden),
-        f"{mlp}.down_proj.weight": (hidden, units),
-    }
-    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
 @pytest.mark.slow
