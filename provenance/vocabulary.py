@@ -40,6 +40,7 @@ StatisticName = Literal[
     "l2",
     "match",
     "match_cosine",
+    "match_tokens",
     "match_weights",
     "mode_connectivity",
 ]
@@ -56,9 +57,15 @@ BLOCK_LIMIT = 10_000
 
 DEFAULT_ALPHA = 1e-6
 """Significance level of a suite, a comparison and an audit."""
+DECIDED = -20.0
+"""log10 p below which a cheap part of a statistic decides a block, so that no dearer one is measured. It is
+far below any threshold of use, so that evidence does not depend on the claim. Where a claim's threshold is
+lower, all parts are measured."""
 DEFAULT_STATISTIC: StatisticName = "kinship"
 DEFAULT_TOKENS = 4096
 """Token positions that a model is fed."""
+PROBE_TOKENS = 256
+"""Most token embeddings that MLPs are asked about: with more, strangers look alike (docs/calibration.md)."""
 DEFAULT_SEQUENCE_LENGTH = 256
 """Token positions in a sequence."""
 DEFAULT_SEED = 0
@@ -71,6 +78,11 @@ Verdict = Literal["dependent", "independent", "inconclusive"]
 Inconclusive = Literal["warn", "fail"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Disguise = Literal["all", "units"]
+
+Extent = Literal["files", "decided", "parts", "all"]
+"""How much is measured of a pair. "decided": a block that a cheap part of a statistic decides is not
+measured by a dearer one. "files": the parts that read weight files, in this way. "parts": every part, on
+the likeliest partners of each block. "all": every part, on every pair of blocks."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +168,7 @@ def parse_bytes(text: str) -> int:
         raise ProvenanceError(f"{text!r} is no size in bytes: write 2GiB, or 512MB") from None
 
 
-InputKind = Literal["text", "random", "hidden"]
+InputKind = Literal["text", "random", "hidden", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -168,7 +180,9 @@ class InputsSpec:
     kind : str
         "text": tokenize ``text``. "random": draw ids uniformly from the vocabulary, as the paper does for
         its constrained statistics; no tokenizer is needed. "hidden": isotropic hidden states, and so the
-        weights alone; no model is run, and `match` becomes `match_weights`.
+        weights alone; no model is run, and `match` becomes `match_weights`. "tokens": the embeddings of
+        tokens that both models share, at most `PROBE_TOKENS`; no model is run, and `match` becomes
+        `match_tokens`.
     text : str
         "stdlib": the sources of Python's standard library. "topics": the prose of ``pydoc_data.topics``.
         Else the path of a UTF-8 file.

@@ -240,7 +240,7 @@ def _hidden_input(mlp: _LocatedMLP, tokens: int) -> HiddenInput | None:
     )
     if chosen is None:
         return None
-    return HiddenInput(chosen.module, scaled=states.scaled > chosen.scaled)
+    return HiddenInput(chosen.module, states.scaled > chosen.scaled, states.stream.norm)
 
 
 def _holds(module: str, inner: str) -> bool:

@@ -71,6 +71,8 @@ class Dataflow(TorchDispatchMode):
         """How many modules deep inside something whose insides are not followed."""
         self.widths: dict[str, int] = {}
         """How wide what each module was called on is; 0 where that is no hidden states."""
+        self.widened: dict[str, Operand] = {}
+        """What rows of an embedding are multiplied with first, by the embedding's parameter."""
         self._tags = WeakTensorKeyDictionary()
         self._states = WeakTensorKeyDictionary()
         for name, parameter in parameters:
@@ -106,6 +108,14 @@ class Dataflow(TorchDispatchMode):
             states = self._states_of(hidden)
             count = hidden.numel() // hidden.shape[-1] if hidden.shape[-1] else 0
             states.stream.calls.append(ModuleCall(module, count, states.routed, states.scaled))
+
+    def normed(self, module: str, before: Any, after: Any) -> None:
+        """Note that a module without a matrix made hidden states of others that are as wide."""
+        if not (_is_tensor(before) and _is_tensor(after) and before.shape == after.shape):
+            return
+        stream = self._states_of(after).stream
+        if stream is not self._states_of(before).stream and stream.norm is None:
+            stream.norm = module
 
     def activated(self, module: str, kind: str, before: torch.Tensor, after: torch.Tensor) -> None:
         """Note that a module of a class made one tensor of another, if it is an activation."""
@@ -163,6 +173,8 @@ class Dataflow(TorchDispatchMode):
         """Let views, selections and multiples of hidden states be of the same stream."""
         weighted = operation in {"mul", "div"} and bool(outs)
         first = _weighted(args, outs[0]) if weighted else next(iter(args), None)
+        if operation == "embedding" and isinstance(source := self._tag(first), ParameterView):
+            self._states_of(outs[0]).stream.embedding = source.name
         if not outs or not _is_tensor(first) or isinstance(self._tag(first), ParameterView):
             return
         kept = func.is_view or operation in SAME | RESHAPES | GATHERS
@@ -206,7 +218,10 @@ class Dataflow(TorchDispatchMode):
         """Return the tag of a matmul over one dimension of `hidden`, and note what was multiplied."""
         value = self._tag(hidden)
         before = value.matmul if isinstance(value, MatmulOutput) and not value.nonlinear else None
-        matmul = Matmul(weight, self._states_of(hidden), before)
+        states = self._states_of(hidden)
+        if states.stream.embedding is not None:
+            self.widened.setdefault(states.stream.embedding, weight)
+        matmul = Matmul(weight, states, before)
         if isinstance(value, Product) or (isinstance(value, MatmulOutput) and value.nonlinear):
             place = along(value.channels)
             if place is not None and place[0] == dim:

@@ -88,10 +88,34 @@ class HiddenInput:
     scaled : bool
         Whether a router multiplies each token by a number of its own before the projections, so
         that what they put out is the record's times that number (Llama 4).
+    norm : str or None
+        The module that makes these hidden states of the residual stream: a normalisation, which has
+        no matrix. None where they are read as they are.
     """
 
     module: str
     scaled: bool
+    norm: str | None = None
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Where a model's tokens have their rows.
+
+    Attributes
+    ----------
+    parameter : str
+        For ``model.get_parameter``: (tokens, width).
+    projection : str or None
+        The matrix that the rows are multiplied with first, where there is one: it makes hidden states
+        of narrower rows (OPT 350m).
+    transposed : bool
+        Whether that is stored as (in, out).
+    """
+
+    parameter: str
+    projection: str | None
+    transposed: bool
 
 
 @dataclass(frozen=True)
@@ -158,6 +182,8 @@ class Trace:
         MLPs that are shared between blocks, run more than once, or have an adapter beside them.
     elsewhere : tuple of str
         Other lists of blocks that have MLPs of their own and ran too.
+    embedding : Embedding or None
+        Where tokens have their rows, None where the model has no table of them.
     """
 
     architecture: str
@@ -168,6 +194,7 @@ class Trace:
     skipped: Mapping[int, str]
     refused: tuple[Refusal, ...]
     elsewhere: tuple[str, ...]
+    embedding: Embedding | None = None
 
     def of_block(self, block: int) -> tuple[MLPRecord, ...]:
         """Return the records of one block: none, one, or one for each of its MLPs and experts."""

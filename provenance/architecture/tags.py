@@ -100,9 +100,15 @@ class ModuleCall:
 
 @dataclass(eq=False)
 class Stream:
-    """Hidden states, whatever their view; ``calls`` are the modules that they were given to."""
+    """Hidden states, whatever their view.
+
+    ``calls`` are the modules that they were given to, ``norm`` is the module without a matrix that made
+    them of as wide ones, and ``embedding`` is the parameter whose rows they are.
+    """
 
     calls: list[ModuleCall] = field(default_factory=list)
+    norm: str | None = None
+    embedding: str | None = None
 
 
 @dataclass(frozen=True)

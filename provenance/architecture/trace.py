@@ -16,6 +16,7 @@ a second.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +25,7 @@ from provenance._quiet import quiet
 from provenance.architecture.collect import assemble
 from provenance.architecture.dataflow import Dataflow, whole
 from provenance.architecture.meta_device import MetaAnswers
+from provenance.architecture.records import Embedding
 from provenance.errors import ArchitectureError, one_line
 
 if TYPE_CHECKING:
@@ -113,7 +115,24 @@ def trace(model: nn.Module) -> Trace:
         stack.enter_context(MetaAnswers())
         stack.enter_context(flow)
         run(model, probe(model))
-    return assemble(model, flow.downs, flow.widths, TOKENS)
+    found = assemble(model, flow.downs, flow.widths, TOKENS)
+    hidden = found.mlps[0].hidden if found.mlps else 0
+    return replace(found, embedding=_embedding(model, flow, hidden))
+
+
+def _embedding(model: nn.Module, flow: Dataflow, hidden: int) -> Embedding | None:
+    """Where the rows of tokens are, None where no table of them leads to the hidden states."""
+    table: Any = getattr(model, "get_input_embeddings", lambda: None)()
+    weight: Any = getattr(table, "weight", None)
+    names = [name for name, parameter in model.named_parameters() if parameter is weight]
+    if not names or weight.dim() != 2:
+        return None
+    if weight.shape[1] == hidden:
+        return Embedding(names[0], None, transposed=False)
+    widened = flow.widened.get(names[0])
+    if widened is None or (widened.outs.size, widened.ins.size) != (hidden, weight.shape[1]):
+        return None
+    return Embedding(names[0], widened.parameter, widened.outs.axis > widened.ins.axis)
 
 
 @contextmanager
@@ -167,7 +186,8 @@ def _watched(model: nn.Module, flow: Dataflow) -> Iterator[None]:
         for path, module in model.named_modules():
             if not path:
                 continue
-            before, after = _packed(path, module, flow) if is_packed(module) else _open(path, flow)
+            hooks = _packed(path, module, flow) if is_packed(module) else _open(path, module, flow)
+            before, after = hooks
             stack.callback(module.register_forward_pre_hook(before).remove)
             stack.callback(module.register_forward_hook(after).remove)
         yield
@@ -176,7 +196,9 @@ def _watched(model: nn.Module, flow: Dataflow) -> Iterator[None]:
 Hooks = tuple["Callable[[nn.Module, Any], None]", "Callable[[nn.Module, Any, Any], None]"]
 
 
-def _open(path: str, flow: Dataflow) -> Hooks:
+def _open(path: str, module: nn.Module, flow: Dataflow) -> Hooks:
+    has_matrix = any(parameter.dim() > 1 for parameter in module.parameters())
+
     def before(_module: nn.Module, args: Any) -> None:
         if flow.depth == 0:
             flow.enter(path, next(iter(args), None))
@@ -185,6 +207,8 @@ def _open(path: str, flow: Dataflow) -> Hooks:
         tensors = args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor)
         if tensors and flow.depth == 0:
             flow.activated(path, type(module).__name__, args[0], output)
+            if not has_matrix:
+                flow.normed(path, args[0], output)
 
     return before, after
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @click.option(
     "--statistic",
     type=click.Choice(sorted(REGISTRY)),
-    help="The test; kinship runs match and match_weights [default: kinship, or match where a side is a "
-    "fingerprint].",
+    help="The test; kinship runs match_tokens, match_weights and match [default: kinship, or match where a "
+    "side is a fingerprint].",
 )
 @click.option(
     "--blocks",
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of random permutations of the reference, for l2 and mode_connectivity.",
 )
+@click.option(
+    "--exhaustive",
+    is_flag=True,
+    help="Measure every part of the statistic on every pair of blocks, though less decides them.",
+)
 @with_inputs
 @ALPHA
 @with_executor
@@ -56,6 +61,7 @@ def compare(
     statistic: Any,
     blocks: str,
     permutations: int,
+    exhaustive: bool,  # noqa: FBT001
     inputs: InputsSpec,
     alpha: float,
     open_executor: OpenExecutor,
@@ -77,6 +83,7 @@ def compare(
             statistic=statistic,
             cross=blocks == "cross",
             permutations=permutations,
+            exhaustive=exhaustive,
             executor=executor,
         )
     verdict = decide(evidence, alpha)
@@ -111,12 +118,17 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
     for index, what in evidence.candidate.skipped.items():
         console.print(f"block {index} of the candidate has no MLP: {what}")
     inputs = evidence.inputs
-    fed = {"random": "random ids", "hidden": "no text"}.get(inputs.kind, inputs.text)
+    fed = {"random": "random ids", "hidden": "no text", "tokens": "both vocabularies"}.get(
+        inputs.kind, inputs.text
+    )
     note = f" ({inputs.note})" if inputs.note else ""
     statistic = evidence.statistic
     if any(model.claimed is not None for model in (evidence.candidate, evidence.reference)):
         statistic += ", all that a fingerprint carries"
     console.print(f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {statistic}")
+    for name in ("measured", "not measured"):
+        if name in evidence.details:
+            console.print(f"{name}: {evidence.details[name]}")
     for pair in significant(evidence, alpha):
         p = format_p(pair.log10_p)
         units = f"{len(pair.candidate_units)} units in common"

@@ -24,7 +24,8 @@ SOURCE = click.option(
     default="text",
     show_default=True,
     help="text or stdlib (Python's own sources), topics (prose), the path of a UTF-8 file, random "
-    "(token ids), or hidden (isotropic hidden states: the weights alone).",
+    "(token ids), hidden (isotropic hidden states: the weights alone), or tokens (the embeddings of tokens "
+    "that both models have: no model is run).",
 )
 TOKENS = click.option(
     "--tokens",
@@ -59,7 +60,7 @@ def with_inputs(command: Callable[..., Answer]) -> Callable[..., Answer]:
     def with_options(
         *arguments: Any, source: Any, tokens: int, sequence_length: int, seed: int, **options: Any
     ) -> Answer:
-        kind: InputKind = source if source in {"random", "hidden"} else "text"
+        kind: InputKind = source if source in {"random", "hidden", "tokens"} else "text"
         text = DEFAULTS.text if source in {"text", kind} else source
         inputs = InputsSpec(kind, text, tokens, sequence_length, seed)
         return command(*arguments, inputs=inputs, **options)

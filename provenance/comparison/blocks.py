@@ -1,4 +1,9 @@
-"""From the units of two models to the evidence of each block: which block meets which, and the tests."""
+"""From the units of two models to the evidence of each block: which block meets which, and the tests.
+
+`compare_blocks` runs several statistics, the cheaper first. What one of them decides of a block is not
+measured by the next, unless all is asked for. P-values are corrected for every statistic and for every pair
+of blocks, measured or not, so that stopping early costs no validity.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ import torch
 from provenance.architecture.units import nbytes
 from provenance.assignment.solve import assign
 from provenance.comparison.experts import ALL, partners
+from provenance.comparison.likeness import BEST, likeliest
 from provenance.errors import DegenerateError
 from provenance.evidence.records import (
     MATCHINGS,
@@ -22,6 +28,7 @@ from provenance.evidence.records import (
     PartEvidence,
 )
 from provenance.statistics.pvalues import bonferroni
+from provenance.vocabulary import DECIDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -30,8 +37,8 @@ if TYPE_CHECKING:
 
     from provenance.architecture.units import MLPShape
     from provenance.capture.units import Shape
-    from provenance.statistics import BlockTest, Preparation, Signature
-    from provenance.vocabulary import Role
+    from provenance.statistics import BlockTest, Glimpse, Glimpsing, Preparation, Signature
+    from provenance.vocabulary import Extent, Role
 
     OnProgress = Callable[[int, int], None]
     Matchings = tuple[tuple[int, ...], tuple[int, ...]]
@@ -44,7 +51,6 @@ Place = tuple[int, int]
 
 Side = TypeVar("Side")
 Side_co = TypeVar("Side_co", covariant=True)
-Found = TypeVar("Found", PartEvidence, BlockEvidence)
 
 
 class Units(Protocol[Side_co]):
@@ -71,15 +77,21 @@ class Component(Generic[Side]):
     reference: Units[Side]
     prepare: Preparation | None = None
     signature: Signature | None = None
+    glimpse: Glimpsing | None = None
+
+    @property
+    def shapes(self) -> tuple[Shape, Shape]:
+        """What the candidate and the reference are made of."""
+        return self.candidate.shape, self.reference.shape
 
 
 @dataclass(frozen=True)
 class BlockTable:
     """Tests of blocks against blocks.
 
-    ``blocks`` holds one entry a block of the candidate. ``cross`` is the whole table of uncorrected
-    log10 p-values, (candidate blocks, reference blocks), None where no test is defined, and
-    ``alignment`` the best one-to-one map of blocks; both are empty where only equal indices met.
+    ``blocks`` holds one entry a block of the candidate. ``cross`` is the table of log10 p-values, not
+    corrected for the number of its cells, (candidate blocks, reference blocks), None where nothing was
+    tested. ``alignment`` is the best one-to-one map of blocks. Both are empty where no table was asked for.
     """
 
     blocks: tuple[BlockEvidence, ...]
@@ -94,67 +106,359 @@ def compare_blocks(
     on_progress: OnProgress | None = None,
     kept_bytes: int = KEPT_BYTES,
     rows: Collection[int] | None = None,
+    extent: Extent = "all",
 ) -> BlockTable:
     """Test the blocks of two models.
 
     Parameters
     ----------
     components : sequence of Component
-        Statistics that are computed on each pair of blocks. Their p-values are combined by
-        Bonferroni: the smallest times their number.
+        Statistics that are computed on pairs of blocks, the cheapest first. Their p-values are combined
+        by Bonferroni: the smallest times their number.
     pairing : str
-        "same-index": block i meets block i. "best-of-reference": each block of the candidate meets
-        every block of the reference, the best is kept, and its p-value multiplied by their number
-        (Bonferroni), so that the choice costs no validity. "cross": the same, and the whole table
-        and the best one-to-one alignment are kept. Where blocks that meet have several MLPs, each MLP
-        of the candidate's meets each of the reference's, and the best is kept, at the same price.
+        See `BlockTests`.
     kept_bytes : int
         How much memory prepared MLPs may take while they wait for other partners. What does not
         fit is read and prepared again.
     rows : collection of int, optional
         The candidate's blocks that are tested; all where it is None.
+    extent : str
+        See `provenance.vocabulary.Extent`.
     """
-    candidate, reference = components[0].candidate.shape.mlps, components[0].reference.shape.mlps
-    pairs = [
-        pair for pair in _pairs(candidate, reference, pairing) if rows is None or pair[0] in rows
-    ]
-    meets_once = pairing == "same-index" and all(
-        len(mlps) == 1 for side in (candidate, reference) for mlps in side.values()
+    names = [component.statistic for component in components]
+    tests = BlockTests(
+        names, *components[0].shapes, pairing, seed, on_progress, kept_bytes, rows, extent
     )
-    room = 0 if meets_once else kept_bytes // len(components)
-    sides = [_Sides(component, seed, room) for component in components]
-    tested: dict[tuple[int, int], _Tested[BlockEvidence]] = {}
-    for done, (i, j) in enumerate(pairs):
-        if on_progress is not None:
-            on_progress(done, len(pairs))
-        tested[i, j] = _test_blocks(sides, i, j)
-    if on_progress is not None:
-        on_progress(len(pairs), len(pairs))
-    evidence = {pair: tested[pair].evidence for pair in sorted(tested)}
-    blocks = tuple(
-        _best([evidence[pair] for pair in evidence if pair[0] == i])
-        for i in sorted({i for i, _ in tested})
-    )
-    if pairing != "cross":
-        return BlockTable(blocks)
-    survivors = {pair: test.survivors for pair, test in tested.items()}
-    table = tuple(
-        tuple(evidence[i, j].log10_p for j in sorted(reference)) for i in sorted(candidate)
-    )
-    return BlockTable(blocks, table, align(evidence, survivors))
+    for component in components:
+        tests.measure(component)
+    return tests.table()
 
 
-def _pairs(
-    candidate: Mapping[int, object], reference: Mapping[int, object], pairing: Pairing
-) -> list[tuple[int, int]]:
-    if pairing == "same-index":
-        return [(i, i) for i in sorted(candidate) if i in reference]
-    return _there_and_back(sorted(candidate), sorted(reference))
+class BlockTests:
+    """The tests of two models' blocks as they are made, statistic by statistic.
+
+    Parameters
+    ----------
+    parts : sequence of str
+        Names of the statistics that may be measured; p-values are corrected for their number.
+    pairing : str
+        "same-index": block i meets block i. "index-first": block i meets block i, on which half of the
+        level is spent, and where that decides nothing its likeliest partners. "best-of-reference": each
+        block of the candidate meets blocks of the reference, the best is kept, and its p-value
+        multiplied by the number of the reference's blocks (Bonferroni), so that the choice costs no
+        validity. "cross": the same, and the table of all pairs and the best one-to-one alignment are kept.
+        Where blocks that meet have several MLPs, each MLP of the candidate's meets each of the
+        reference's, and the best is kept, at the same price.
+    extent : str
+        See `provenance.vocabulary.Extent`.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[str],
+        candidate: Shape,
+        reference: Shape,
+        pairing: Pairing,
+        seed: int,
+        on_progress: OnProgress | None = None,
+        kept_bytes: int = KEPT_BYTES,
+        rows: Collection[int] | None = None,
+        extent: Extent = "all",
+    ) -> None:
+        self.parts = tuple(parts)
+        self.rows = [i for i in sorted(candidate.mlps) if rows is None or i in rows]
+        self.columns = sorted(reference.mlps)
+        if pairing == "same-index":
+            self.rows = [i for i in self.rows if i in reference.mlps]
+        self._candidate, self._reference = candidate.mlps, reference.mlps
+        self.pairing, self.seed = pairing, seed
+        self._extent = extent
+        self._tell = on_progress or (lambda _done, _total: None)
+        self._kept_bytes = kept_bytes
+        self._met: dict[Place, _Meeting] = {}
+        self._reasons: dict[str, str] = {}
+        self._least = dict.fromkeys(self.rows, 0.0)
+        self._done = self._planned = 0
+
+    def undecided(self) -> list[int]:
+        """The candidate's blocks of which nothing yet is decided."""
+        return [i for i in self.rows if self._least[i] >= DECIDED]
+
+    def wanted(self) -> list[int]:
+        """The candidate's blocks that the next part is to measure."""
+        return self.undecided() if self._extent in {"files", "decided"} else self.rows
+
+    def skip(self, part: str, reason: str) -> None:
+        """Note that a part is not measured on any pair, and why."""
+        self._reasons[part] = reason
+
+    def details(self) -> dict[str, str]:
+        """Which of several parts were measured, and why the others were not."""
+        if len(self.parts) == 1:
+            return {}
+        measured = [part for part in self.parts if any(part in m.tests for m in self._met.values())]
+        left = [part for part in self.parts if part not in measured]
+        told = {"measured": ", ".join(measured) or "nothing"}
+        if left:
+            reasons = (f"{part}: {self._reasons.get(part, NOT_NEEDED)}" for part in left)
+            told["not measured"] = "; ".join(reasons)
+        return told
+
+    def measure(self, component: Component[Any]) -> None:
+        """Run one part on the blocks that want it, and on the partners that it finds likely."""
+        rows = self.wanted()
+        if not rows:
+            return
+        sides = _Sides(component, self.seed, self._room(component))
+        if self.pairing in {"same-index", "index-first"}:
+            self._run(sides, [(i, i) for i in rows if i in self._reference])
+            rows = self.wanted()
+        has_choice = component.glimpse is not None or self.pairing not in INDEXED
+        if rows and has_choice and self.pairing != "same-index":
+            self._meet_partners(sides, rows)
+
+    def _meet_partners(self, sides: _Sides, rows: Sequence[int]) -> None:
+        """Test blocks against partners: all, or where these are many, the likeliest."""
+        part, glimpse = sides.component.statistic, sides.component.glimpse
+        if self._extent == "all" or glimpse is None or len(self.columns) <= BEST:
+            pairs = _there_and_back(rows, self.columns)
+            self._run(sides, [pair for pair in pairs if not self._has(part, pair)])
+            return
+        ranked = likeliest(
+            [sides.glimpses("candidate", i, glimpse) for i in rows],
+            [sides.glimpses("reference", j, glimpse) for j in self.columns],
+        )
+        chosen = {
+            i: [
+                self.columns[place]
+                for place in order
+                if not self._has(part, (i, self.columns[place]))
+            ]
+            for i, order in zip(rows, ranked, strict=True)
+        }
+        for rank in range(BEST):
+            still = set(self.wanted())
+            pairs = [(i, chosen[i][rank]) for i in rows if i in still and rank < len(chosen[i])]
+            self._run(sides, pairs)
+
+    def _has(self, part: str, pair: Place) -> bool:
+        return pair in self._met and part in self._met[pair].tests
+
+    def _room(self, component: Component[Any]) -> int:
+        single = all(len(mlps) == 1 for shape in component.shapes for mlps in shape.mlps.values())
+        meets_once = self.pairing == "same-index" and single
+        return 0 if meets_once else self._kept_bytes // len(self.parts)
+
+    def _run(self, sides: _Sides, pairs: Sequence[Place]) -> None:
+        """Test pairs of blocks by one part."""
+        self._planned += len(pairs)
+        for i, j in pairs:
+            self._tell(self._done, self._planned)
+            met = self._met.setdefault((i, j), _Meeting())
+            tested = _test_blocks(sides, i, j)
+            met.add(sides.component.statistic, tested, keep_units=self.pairing == "cross")
+            self._done += 1
+            if met.strongest is not None:
+                assert met.strongest.evidence.log10_p is not None
+                mlps = len(self._candidate[i]) * len(self._reference[j])
+                tests = len(self.parts) * mlps * self._choices(i, j)
+                least = bonferroni(met.strongest.evidence.log10_p, tests)
+                self._least[i] = min(self._least[i], least)
+
+    def _choices(self, i: int, j: int) -> int:
+        """What a pair of blocks costs; over all partners of a block the reciprocals add up to 1."""
+        count = len(self.columns)
+        if self.pairing == "same-index" or count == 1:
+            return 1
+        if self.pairing == "index-first" and i in self._reference:
+            return 2 if i == j else 2 * (count - 1)
+        return count
+
+    def table(self) -> BlockTable:
+        """The evidence of every block, by the parts and on the partners that were measured."""
+        self._tell(self._done, self._planned)
+        evidence = {pair: self._evidence(*pair) for pair in sorted(self._met)}
+        blocks = tuple(self._best(i, evidence) for i in self.rows)
+        if self.pairing != "cross":
+            return BlockTable(blocks)
+        cross = tuple(
+            tuple(evidence[i, j].log10_p if (i, j) in evidence else None for j in self.columns)
+            for i in self.rows
+        )
+        survivors = {pair: met.survivors() for pair, met in self._met.items()}
+        return BlockTable(blocks, cross, align(evidence, survivors))
+
+    def _best(self, i: int, evidence: Mapping[Place, BlockEvidence]) -> BlockEvidence:
+        """The best of one block's tests, its p-value corrected for the choice."""
+        row = {j: block for (a, j), block in evidence.items() if a == i}
+        tested = [
+            _corrected(block, self._choices(i, j))
+            for j, block in row.items()
+            if block.log10_p is not None
+        ]
+        if tested:
+            return min(tested, key=_strength)
+        if row:
+            return next(iter(row.values()))
+        return self._evidence(i, i if i in self._reference else self.columns[0])
+
+    def _evidence(self, i: int, j: int) -> BlockEvidence:
+        """What two blocks showed by the best pair of their MLPs; the choice of blocks is not paid for yet."""
+        met = self._met.get((i, j), _Meeting())
+        candidate, reference = self._candidate[i], self._reference[j]
+        tested = {place: self._of_mlps(met, place) for place in met.places()}
+        places = [place for place in tested if tested[place].least is not None]
+        if not places:
+            place = next(iter(tested), (0, 0))
+            return self._untested(i, j, place, tested.get(place) or self._of_mlps(met, place))
+        a, b = min(places, key=lambda place: tested[place].strength())
+        best = tested[a, b].strongest()
+        assert best.log10_p is not None
+        evidence = BlockEvidence(
+            candidate_block=i,
+            reference_block=j,
+            log10_p=bonferroni(best.log10_p, len(self.parts)),
+            correlation=best.correlation,
+            units=(candidate[a].units, reference[b].units),
+            live=best.live,
+            agreeing=best.agreeing,
+            parts=tested[a, b].parts if len(self.parts) > 1 else (),
+            fits=best.fits,
+            matchings=met.matchings_of(best.statistic, (a, b)),
+        )
+        if len(candidate) == len(reference) == 1:
+            return evidence
+        least = {place: tested[place] for place in places}
+        return replace(
+            _corrected(evidence, len(candidate) * len(reference)),
+            mlps=(candidate[a].label, reference[b].label),
+            experts=tuple(
+                self._expert(place, candidate, reference, least) for place in range(len(candidate))
+            ),
+            matchings=None,
+        )
+
+    def _untested(self, i: int, j: int, place: Place, of: _OfMLPs) -> BlockEvidence:
+        reasons = "; ".join(dict.fromkeys(part.reason or "" for part in of.parts))
+        units = self._candidate[i][place[0]].units, self._reference[j][place[1]].units
+        first = of.parts[0]
+        return BlockEvidence(
+            i, j, None, None, units, first.live, 0, "degenerate", reasons, fits=first.fits
+        )
+
+    def _of_mlps(self, met: _Meeting, place: Place) -> _OfMLPs:
+        """What every part showed of two MLPs, or why it was not measured."""
+        parts = []
+        for part in self.parts:
+            measured = met.tests.get(part, {}).get(place)
+            reason = self._reasons.get(part) or self._why_not(met)
+            parts.append(measured or PartEvidence(part, None, None, (0, 0), 0, reason))
+        return _OfMLPs(tuple(parts))
+
+    def _why_not(self, met: _Meeting) -> str:
+        if met.strongest is not None:
+            log10_p = met.strongest.evidence.log10_p
+            if log10_p is not None and log10_p < DECIDED:
+                return f"not measured: {met.strongest.evidence.statistic} decides the block"
+        return "not measured: others are likelier partners"
+
+    def _expert(
+        self,
+        place: int,
+        candidate: Sequence[MLPShape],
+        reference: Sequence[MLPShape],
+        tested: Mapping[Place, _OfMLPs],
+    ) -> MLPEvidence:
+        """The best partner of one of the candidate's MLPs among the reference's."""
+        row = {b: of for (a, b), of in tested.items() if a == place}
+        if not row:
+            return MLPEvidence(candidate[place].label, None, None, None)
+        partner = min(row, key=lambda b: row[b].strength())
+        best = row[partner].strongest()
+        assert best.log10_p is not None
+        log10_p = bonferroni(best.log10_p, len(self.parts) * len(reference))
+        return MLPEvidence(
+            candidate[place].label, reference[partner].label, log10_p, best.correlation
+        )
+
+
+NOT_NEEDED = f"every block was decided without it, at p below 1e{DECIDED:.0f}"
+
+INDEXED = frozenset({"same-index", "index-first"})
+"""Pairings in which a block meets the one of equal index, whatever else it meets."""
 
 
 def _there_and_back(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[int, int]]:
     """Every pair; the columns that a row met last, which are still in memory, the next row meets first."""
     return [(i, j) for row, i in enumerate(rows) for j in columns[:: -1 if row % 2 else 1]]
+
+
+@dataclass(frozen=True)
+class _OfMLPs:
+    """What the parts showed of two MLPs, in their order."""
+
+    parts: tuple[PartEvidence, ...]
+
+    @property
+    def least(self) -> float | None:
+        """The least p-value of all."""
+        return min((p.log10_p for p in self.parts if p.log10_p is not None), default=None)
+
+    def strongest(self) -> PartEvidence:
+        """The part with it."""
+        return min((p for p in self.parts if p.log10_p is not None), key=_strength)
+
+    def strength(self) -> tuple[float, float]:
+        """A key that sorts what was tested, the strongest evidence first."""
+        return _strength(self.strongest())
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A test of two MLPs by one part: its evidence, the units in both, (k, 2) int64, and two matchings."""
+
+    evidence: PartEvidence
+    survivors: NDArray[np.int64]
+    matchings: Matchings | None = None
+
+
+class _Meeting:
+    """What two blocks showed: the numbers of each part's tests of their MLPs, and the strongest test whole."""
+
+    def __init__(self) -> None:
+        self.tests: dict[str, dict[Place, PartEvidence]] = {}
+        self.strongest: _Tested | None = None
+        self._place: Place = (0, 0)
+
+    def add(self, part: str, tested: Mapping[Place, _Tested], *, keep_units: bool) -> None:
+        """Take the tests of one part, by the places of the MLPs."""
+        self.tests[part] = {place: test.evidence for place, test in tested.items()}
+        for place, test in tested.items():
+            if test.evidence.log10_p is None:
+                continue
+            if self.strongest is None or _strength(test.evidence) < _strength(
+                self.strongest.evidence
+            ):
+                kept = test if keep_units else replace(test, survivors=_NO_UNITS)
+                self.strongest, self._place = kept, place
+
+    def places(self) -> list[Place]:
+        """The pairs of MLPs that any part tested."""
+        return list(dict.fromkeys(place for tests in self.tests.values() for place in tests))
+
+    def survivors(self) -> NDArray[np.int64]:
+        """The units in both, by the strongest test, where they were kept."""
+        return _NO_UNITS if self.strongest is None else self.strongest.survivors
+
+    def matchings_of(self, part: str, place: Place) -> Matchings | None:
+        """Those of the strongest test, if it is that one."""
+        strongest = self.strongest
+        if strongest is None or (strongest.evidence.statistic, self._place) != (part, place):
+            return None
+        return strongest.matchings
+
+
+_NO_UNITS = np.zeros((0, 2), dtype=np.int64)
 
 
 class _Sides:
@@ -184,6 +488,16 @@ class _Sides:
             self._room -= size
         return side
 
+    def glimpses(self, role: Role, index: int, glimpse: Glimpsing) -> list[Glimpse]:
+        """Those of a block's MLPs that can be tested."""
+        found = []
+        for place in range(len(getattr(self.component, role).shape.mlps[index])):
+            try:
+                found.append(glimpse(self.get(role, (index, place))))
+            except DegenerateError:  # testing the MLP says why
+                continue
+        return found
+
     def promising(self, i: int, j: int, signature: Signature) -> set[tuple[int, int]]:
         """Which MLPs of a block are worth a test against which of another, by their places."""
         return partners(
@@ -208,104 +522,19 @@ class _Sides:
             return None
 
 
-@dataclass(frozen=True)
-class _Tested(Generic[Found]):
-    """A test of two MLPs or blocks: its evidence, the units in both, (k, 2) int64, and two matchings."""
-
-    evidence: Found
-    survivors: NDArray[np.int64]
-    matchings: Matchings | None = None
-
-
-def _test_blocks(sides: Sequence[_Sides], i: int, j: int) -> _Tested[BlockEvidence]:
-    """Every MLP of one block against every MLP of the other: the best, corrected for their number."""
-    component = sides[0].component
+def _test_blocks(sides: _Sides, i: int, j: int) -> dict[Place, _Tested]:
+    """One part on the MLPs of one block against those of the other, all or the promising pairs."""
+    component = sides.component
     candidate, reference = component.candidate.shape.mlps[i], component.reference.shape.mlps[j]
-    if len(candidate) == len(reference) == 1:
-        return _test_mlps(sides, (i, 0), (j, 0))
     pairs = _there_and_back(range(len(candidate)), range(len(reference)))
-    if len(reference) > ALL:
-        pairs = _promising(sides, i, j, pairs)
-    met = {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs}
-    tested = {
-        pair: test.evidence for pair, test in met.items() if test.evidence.log10_p is not None
-    }
-    if not tested:
-        return next(iter(met.values()))
-    a, b = min(tested, key=lambda pair: _strength(tested[pair]))
-    evidence = replace(
-        _corrected(tested[a, b], len(candidate) * len(reference)),
-        mlps=(candidate[a].label, reference[b].label),
-        experts=tuple(
-            _expert(place, candidate, reference, tested) for place in range(len(candidate))
-        ),
-    )
-    return _Tested(evidence, met[a, b].survivors)
+    if len(reference) > ALL and component.signature is not None:
+        chosen = sides.promising(i, j, component.signature)
+        pairs = [pair for pair in pairs if pair in chosen]
+    return {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs}
 
 
-def _promising(
-    sides: Sequence[_Sides], i: int, j: int, pairs: list[tuple[int, int]]
-) -> list[tuple[int, int]]:
-    """Those pairs of MLPs that some statistic finds worth a test; all, where one has no signatures."""
-    chosen: set[tuple[int, int]] = set()
-    for side in sides:
-        if side.component.signature is None:
-            return pairs
-        chosen |= side.promising(i, j, side.component.signature)
-    return [pair for pair in pairs if pair in chosen]
-
-
-def _expert(
-    place: int,
-    candidate: Sequence[MLPShape],
-    reference: Sequence[MLPShape],
-    tested: Mapping[tuple[int, int], BlockEvidence],
-) -> MLPEvidence:
-    """The best partner of one of the candidate's MLPs among the reference's."""
-    row = {b: evidence for (a, b), evidence in tested.items() if a == place}
-    if not row:
-        return MLPEvidence(candidate[place].label, None, None, None)
-    partner = min(row, key=lambda b: _strength(row[b]))
-    best = _corrected(row[partner], len(reference))
-    return MLPEvidence(
-        candidate[place].label, reference[partner].label, best.log10_p, best.correlation
-    )
-
-
-def _test_mlps(
-    sides: Sequence[_Sides], candidate: Place, reference: Place
-) -> _Tested[BlockEvidence]:
-    """Run every component on one pair of MLPs and combine them."""
-    (i, a), (j, b) = candidate, reference
-    tests = [_test_component(side, candidate, reference) for side in sides]
-    parts = [test.evidence for test in tests]
-    component = sides[0].component
-    units = component.candidate.shape.mlps[i][a].units, component.reference.shape.mlps[j][b].units
-    tested = [test for test in tests if test.evidence.log10_p is not None]
-    if not tested:
-        reasons = "; ".join(dict.fromkeys(part.reason or "" for part in parts))
-        live, fits = parts[0].live, parts[0].fits
-        failed = BlockEvidence(i, j, None, None, units, live, 0, "degenerate", reasons, fits=fits)
-        return _Tested(failed, tests[0].survivors)
-    strongest = min(tested, key=lambda test: _strength(test.evidence))
-    best = strongest.evidence
-    evidence = BlockEvidence(
-        candidate_block=i,
-        reference_block=j,
-        log10_p=best.log10_p,
-        correlation=best.correlation,
-        units=units,
-        live=best.live,
-        agreeing=best.agreeing,
-        parts=tuple(parts) if len(parts) > 1 else (),
-        fits=best.fits,
-        matchings=strongest.matchings,
-    )
-    return _Tested(_corrected(evidence, len(tested)), strongest.survivors)
-
-
-def _test_component(sides: _Sides, candidate: Place, reference: Place) -> _Tested[PartEvidence]:
-    """One statistic of one pair of MLPs."""
+def _test_mlps(sides: _Sides, candidate: Place, reference: Place) -> _Tested:
+    """One part on one pair of MLPs."""
     name = sides.component.statistic
     try:
         result = sides.component.test(
@@ -313,7 +542,7 @@ def _test_component(sides: _Sides, candidate: Place, reference: Place) -> _Teste
         )
     except DegenerateError as error:
         failed = PartEvidence(name, None, None, error.live, 0, str(error), error.fits)
-        return _Tested(failed, np.zeros((0, 2), dtype=np.int64))
+        return _Tested(failed, _NO_UNITS)
     part = PartEvidence(
         statistic=name,
         log10_p=result.log10_p,
@@ -323,12 +552,6 @@ def _test_component(sides: _Sides, candidate: Place, reference: Place) -> _Teste
         fits=result.imitation_fits(),
     )
     return _Tested(part, result.survivors(), result.matchings(MATCHINGS))
-
-
-def _best(row: Sequence[BlockEvidence]) -> BlockEvidence:
-    """The best of one candidate block's tests, its p-value corrected for their number."""
-    tested = [block for block in row if block.log10_p is not None]
-    return _corrected(min(tested, key=_strength), len(tested)) if tested else row[0]
 
 
 def _corrected(block: BlockEvidence, tests: int) -> BlockEvidence:
@@ -362,5 +585,5 @@ def align(
     return tuple(
         AlignedBlocks(i, j, p, *(tuple(side.tolist()) for side in survivors[i, j].T))
         for i, j in sorted(pairs)
-        if (p := blocks[i, j].log10_p) is not None
+        if (i, j) in blocks and (p := blocks[i, j].log10_p) is not None
     )

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from provenance.store.store import JSON
     from provenance.vocabulary import StatisticName
 
-MEASURE_VERSION = 2
+MEASURE_VERSION = 3
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
 
 EVIDENCE = "evidence.json"
@@ -219,6 +219,7 @@ def compare(
     statistic: StatisticName | None = None,
     cross: bool = False,
     permutations: int = PERMUTATIONS,
+    exhaustive: bool = False,
     executor: Executor | None = None,
 ) -> Evidence:
     """Measure one pair of models.
@@ -238,6 +239,10 @@ def compare(
         find the best one-to-one map of blocks.
     permutations : int
         PERMTEST's T, for the statistics that need it (`l2`, `mode_connectivity`).
+    exhaustive : bool
+        Measure every part of the statistic on every pair of blocks that may meet. Else what a cheap part
+        decides is not measured by a dearer one, and only the likeliest partners of a block are tested;
+        the correction is for all of them in either case.
     executor : Executor, optional
         Where and with which store to run; all defaults otherwise.
 
@@ -264,6 +269,7 @@ def compare(
         statistic or default_statistic(*specs),
         cross=cross,
         permutations=permutations,
+        extent="all" if exhaustive else "decided",
     )
     return (executor or Executor()).evidence(comparison)
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provenance.comparison.plan import captures, refusal, sampled
 from provenance.comparison.records import (
@@ -25,11 +24,11 @@ from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import ROLES, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from provenance.capture.units import Shape
     from provenance.checkpoints.checkpoint import Checkpoint
-    from provenance.comparison.blocks import Component, Units
+    from provenance.comparison.blocks import BlockTests
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
     from provenance.inputs.tokens import Inputs
@@ -92,15 +91,45 @@ class Pair:
         )
 
     def _measure_blocks(self) -> Evidence:
-        comparison = self.comparison
-        inputs = self._inputs()
-        entries = self._entries(inputs)
-        settings = self.work.distillation if imitates(comparison) else None
-        details = {} if settings is None else settings.details()
-        fed = inputs_record(comparison.inputs, inputs, settings)
-        with self.work.leased() as device:
-            components = self._components(entries, device)
-            return self._compared(components, fed, comparison.inputs.seed, device, details)
+        """Measure the parts that read files, then the others on the blocks that are left in doubt."""
+        from provenance.comparison.components import Components
+
+        comparison, work = self.comparison, self.work
+        statistics = REGISTRY[comparison.statistic].components()
+        made = Components(self.candidate, self.reference, comparison, work.distillation)
+        tests: BlockTests | None = None
+        inputs: Inputs | None = None
+        with work.leased() as device:
+            for statistic in (one for one in statistics if one.reads_files):
+                tests = tests or self._tests(made.shapes())
+                try:
+                    component = made.of_files(statistic, device)
+                except DegenerateError as error:
+                    tests.skip(statistic.name, str(error))
+                else:
+                    tests.measure(component)
+        shapes = None if tests is None else made.shapes()
+        dear = [one for one in statistics if not one.reads_files]
+        if tests is not None and comparison.extent == "files":
+            for statistic in dear:
+                tests.skip(statistic.name, "only weight files were read")
+        if dear and comparison.extent != "files" and (tests is None or tests.wanted()):
+            inputs = self._inputs()
+            entries = self._entries(inputs)
+            with work.leased() as device:
+                for statistic in dear:
+                    component = made.of_captures(statistic, entries, device)
+                    shapes = component.shapes
+                    tests = tests or self._tests(shapes)
+                    tests.measure(component)
+        assert tests is not None
+        assert shapes is not None
+        settings = work.distillation if imitates(comparison) else None
+        fed = inputs_record(comparison.inputs, inputs, settings, made.tokens)
+        details = {**tests.details(), **({} if settings is None else settings.details())}
+        if inputs is not None and made.tokens is not None:
+            details["token embeddings"] = made.tokens.words()
+        return self._evidence(tests, shapes, fed, device, details)
 
     def _measure_bundles(self) -> Evidence:
         from provenance.comparison.blocks import Component
@@ -113,12 +142,19 @@ class Pair:
             candidate, reference = bundles.units(
                 [entries.get(("activations", role)) for role in ROLES], device
             )
-            prepare, signature = bundles.sketcher.prepare, statistic.load_signature()
             component = Component(
-                statistic.name, statistic.load(), candidate, reference, prepare, signature
+                statistic.name,
+                statistic.load(),
+                candidate,
+                reference,
+                bundles.sketcher.prepare,
+                statistic.load_signature(),
+                statistic.load_glimpse(),
             )
-            fed = bundles.inputs_record()
-            return self._compared([component], fed, fed.seed, device, bundles.details())
+            tests = self._tests(component.shapes)
+            tests.measure(component)
+        fed = bundles.inputs_record()
+        return self._evidence(tests, component.shapes, fed, device, bundles.details())
 
     def _inputs(self) -> Inputs | None:
         """Token ids for both models, or None where no statistic of the comparison runs a model."""
@@ -139,83 +175,55 @@ class Pair:
                     entries[capture.basis, role] = entry
         return entries
 
-    def _components(
-        self, entries: Mapping[tuple[Basis, Role], Entry], device: str
-    ) -> list[Component[Any]]:
-        """Each statistic with the units that it is computed on; what was traced is reused."""
-        from provenance.capture.proxies import ProxyUnits
-        from provenance.capture.units import ActivationUnits, WeightUnits, find_without_weights
-        from provenance.comparison.blocks import Component
-        from provenance.loading.parameters import ModelTensors
+    def _tests(self, shapes: tuple[Shape, Shape]) -> BlockTests:
+        """The tests of the blocks of two models of these shapes, none of them run yet."""
+        from provenance.comparison.blocks import BlockTests
 
-        models = (self.candidate, self.reference)
-        tensors = [
-            ModelTensors(model) for model in models
-        ]  # shared by bases: it keeps its last read
-        active = [
-            ActivationUnits(entries["activations", role].path, own, device)
-            for role, own in zip(ROLES, tensors, strict=True)
-            if ("activations", role) in entries
-        ]
-        components = []
-        for statistic in REGISTRY[self.comparison.statistic].components():
-            test = statistic.load()
-            units: Sequence[Units[Any]] = active
-            if statistic.basis == "weights":
-                traces = [one.trace for one in active] or [find_without_weights(m) for m in models]
-                units = [
-                    WeightUnits(trace, own, device)
-                    for trace, own in zip(traces, tensors, strict=True)
-                ]
-            elif statistic.basis == "functions":
-                units = [
-                    ProxyUnits(entries["functions", role].path, role, device) for role in ROLES
-                ]
-                # the registry's tests know no settings; that of imitations takes the least fit from them
-                test = partial(test, settings=self.work.distillation)  # type: ignore[call-arg]
-            candidate, reference = units
-            prepare, signature = statistic.load_preparation(), statistic.load_signature()
-            components.append(
-                Component(statistic.name, test, candidate, reference, prepare, signature)
-            )
-        return components
+        comparison = self.comparison
+        components = REGISTRY[comparison.statistic].components()
+        chosen = all(one.load_glimpse() is not None for one in components)
+        pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes, chosen=chosen)
+        return BlockTests(
+            [one.name for one in components],
+            *shapes,
+            pairing,
+            comparison.inputs.seed,
+            lambda i, n: self.work.tell(Stage("match", self._name, i, n)),
+            self.work.memory.working // 2,
+            self._sampled_rows(shapes, pairing),
+            comparison.extent,
+        )
 
-    def _compared(
+    def _evidence(
         self,
-        components: Sequence[Component[Any]],
+        tests: BlockTests,
+        shapes: tuple[Shape, Shape],
         fed: InputsRecord,
-        seed: int,
         device: str,
         details: Mapping[str, float | int | str],
     ) -> Evidence:
-        """Compare blocks."""
-        from provenance.comparison.blocks import compare_blocks
+        """The evidence of tests that were run.
 
-        comparison = self.comparison
-        shapes = (components[0].candidate.shape, components[0].reference.shape)
-        pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes)
-        rows = self._sampled_rows(shapes, pairing)
-        table = compare_blocks(
-            components,
-            pairing,
-            seed,
-            lambda i, n: self.work.tell(Stage("match", self._name, i, n)),
-            self.work.memory.working // 2,
-            rows,
-        )
+        Raises
+        ------
+        DegenerateError
+            If no block could be tested.
+        """
+        table = tests.table()
         if not any(block.log10_p is not None for block in table.blocks):
             reasons = (block.reason for block in table.blocks if block.reason)
             reason = next(reasons, "they have no block in common")
             raise DegenerateError(f"{self._name}: no block could be tested: {reason}")
+        rows = self._sampled_rows(shapes, tests.pairing)
         return Evidence(
-            statistic=comparison.statistic,
+            statistic=self.comparison.statistic,
             log10_p=aggregate(table.blocks),
             blocks=table.blocks,
             candidate=model_record(self.candidate, shapes[0]),
             reference=model_record(self.reference, shapes[1]),
             inputs=fed,
-            pairing=pairing,
-            seed=seed,
+            pairing=tests.pairing,
+            seed=tests.seed,
             device=device.partition(":")[0],
             versions=versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -240,6 +248,12 @@ class Pair:
         return f"{self.candidate.source} against {self.reference.source}"
 
 
-def natural_pairing(candidate: Shape, reference: Shape) -> Pairing:
-    """Blocks are compared by index where both models have the same number of them."""
-    return "same-index" if candidate.blocks == reference.blocks else "best-of-reference"
+def natural_pairing(candidate: Shape, reference: Shape, *, chosen: bool) -> Pairing:
+    """How the blocks of two models meet where nothing else is asked for.
+
+    Blocks of equal index meet where both models have the same number of them; ``chosen`` says whether
+    other partners can be chosen for a block that shows nothing there.
+    """
+    if candidate.blocks != reference.blocks:
+        return "best-of-reference"
+    return "index-first" if chosen else "same-index"

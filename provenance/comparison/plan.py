@@ -12,17 +12,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provenance.errors import ArchitectureError, InputError
-from provenance.statistics import BUNDLED, REGISTRY
-from provenance.vocabulary import PERMUTATIONS, ROLES, InputsSpec
+from provenance.statistics import BUNDLED, PAIR_STATISTICS, REGISTRY
+from provenance.vocabulary import DECIDED, PERMUTATIONS, ROLES, InputsSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.errors import ProvenanceError
     from provenance.statistics import Basis
     from provenance.suite.claims import Claim, Suite
-    from provenance.vocabulary import ModelSpec, Role, StatisticName
+    from provenance.vocabulary import Extent, ModelSpec, Role, StatisticName
 
 VERDICT, ALL_BLOCKS = "verdict", "blocks"
 """Parts of a claim that a test checks: the pair as a whole, and all its blocks at once."""
@@ -35,6 +35,7 @@ class Comparison:
     """What one piece of evidence is on: two models, what they are fed, one statistic.
 
     ``sample`` is the number of the candidate's blocks that are tested, see `sampled`; None tests all.
+    ``extent`` says how much of the pair is measured, see `provenance.vocabulary.Extent`.
     """
 
     candidate: ModelSpec
@@ -44,6 +45,7 @@ class Comparison:
     cross: bool = False
     permutations: int = PERMUTATIONS
     sample: int | None = None
+    extent: Extent = "decided"
 
     @classmethod
     def of(
@@ -55,11 +57,27 @@ class Comparison:
         *,
         cross: bool = False,
         permutations: int = PERMUTATIONS,
+        extent: Extent = "decided",
     ) -> Comparison:
-        """A comparison; inputs "hidden" are isotropic, so that a statistic of weights replaces its own."""
+        """A comparison; on inputs "hidden" and "tokens" a statistic of weights replaces its own.
+
+        Where a statistic has one part, all parts are what is measured anyhow.
+        """
         if inputs.kind == "hidden":
             statistic = REGISTRY[statistic].on_hidden or statistic
-        return cls(candidate, reference, inputs, statistic, cross, permutations)
+        if inputs.kind == "tokens":
+            statistic = REGISTRY[statistic].on_tokens or statistic
+        if statistic in PAIR_STATISTICS or (extent == "parts" and not REGISTRY[statistic].parts):
+            extent = "decided"
+        return cls(candidate, reference, inputs, statistic, cross, permutations, extent=extent)
+
+    def of_files(self) -> Comparison | None:
+        """The same by the parts that read weight files alone, which may decide all; None where none may."""
+        components = REGISTRY[self.statistic].components()
+        reads = {component.reads_files for component in components}
+        return (
+            replace(self, extent="files") if self.extent == "decided" and len(reads) > 1 else None
+        )
 
 
 @dataclass(frozen=True)
@@ -145,9 +163,10 @@ def captures(
 ) -> tuple[Capture, ...]:
     """What must be computed of either model before the two are compared, of the candidate first.
 
-    Nothing, where the two cannot be compared; `refusal` says why.
+    Nothing, where the two cannot be compared; `refusal` says why. Where a comparison may be decided by
+    files alone (`Comparison.of_files`), it is what is needed if that decides too little.
     """
-    if refusal(comparison, candidate, reference) is not None:
+    if comparison.extent == "files" or refusal(comparison, candidate, reference) is not None:
         return ()
     statistic = REGISTRY[comparison.statistic]
     bases = {component.basis for component in statistic.components()}
@@ -190,12 +209,17 @@ def refusal(
     runs_models = any(
         component.runs_models for component in REGISTRY[comparison.statistic].components()
     )
-    if runs_models and comparison.inputs.kind == "hidden":
+    kind = comparison.inputs.kind
+    if runs_models and kind in WITHOUT_RUN:
         return InputError(
-            f"{comparison.statistic} runs the models, which inputs of kind 'hidden' do not: "
-            "use kind 'text' or 'random', or the statistic match_weights"
+            f"{comparison.statistic} runs the models, which inputs of kind {kind!r} do not: "
+            f"use kind 'text' or 'random', or the statistic {WITHOUT_RUN[kind]}"
         )
     return None
+
+
+WITHOUT_RUN: Mapping[str, StatisticName] = {"hidden": "match_weights", "tokens": "match_tokens"}
+"""Kinds of inputs on which no model is run, and the statistic that each is made for."""
 
 
 def _reads(checkpoint: Checkpoint) -> tuple[object, ...]:
@@ -229,7 +253,19 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         claim.statistic,
         cross=claim.blocks.cross,
         permutations=claim.permutations,
+        extent=extent(claim),
     )
+
+
+def extent(claim: Claim) -> Extent:
+    """How much a claim wants measured.
+
+    All parts, for independence, and for a threshold below what decides a block (`DECIDED`).
+    """
+    if claim.exhaustive:
+        return "all"
+    strict = claim.threshold < 10.0**DECIDED
+    return "parts" if claim.expect == "independent" or strict else "decided"
 
 
 def controlled(claims: Iterable[Claim]) -> dict[str, Claim]:
@@ -252,4 +288,4 @@ def negative_control(suite: Suite, claim: Claim) -> Comparison:
     candidate, reference = suite.models[claim.candidate], suite.models[claim.reference]
     # a combination of statistics has p-values that are no smaller than uniform, but not uniform
     statistic = REGISTRY[claim.statistic].components()[0].name
-    return Comparison.of(candidate, reference, suite.inputs, statistic, cross=True)
+    return Comparison.of(candidate, reference, suite.inputs, statistic, cross=True, extent="all")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from provenance.capture.units import Shape
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.plan import Comparison
+    from provenance.inputs.shared_tokens import SharedTokens
     from provenance.inputs.tokens import Inputs
     from provenance.store.store import JSON
     from provenance.vocabulary import DistillSettings, InputsSpec
@@ -37,6 +38,7 @@ def comparison_fields(
         "statistic": statistic,
         "versions": REGISTRY[statistic].versions(),
         "cross": comparison.cross,
+        "extent": comparison.extent,
         "permutations": comparison.permutations if statistic in DISTANCES else None,
         "models": [
             {
@@ -82,9 +84,18 @@ def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
 
 
 def inputs_record(
-    asked: InputsSpec, inputs: Inputs | None, imitated: DistillSettings | None = None
+    asked: InputsSpec,
+    inputs: Inputs | None,
+    imitated: DistillSettings | None = None,
+    shared: SharedTokens | None = None,
 ) -> InputsRecord:
-    """The record of what both models were fed; ``inputs`` are None where no model was run on tokens."""
+    """The record of what both models were fed.
+
+    ``inputs`` are None where no model was run; ``shared`` are the tokens whose embeddings stood in for them.
+    """
+    if inputs is None and shared is not None:
+        count = len(shared.candidate)
+        return InputsRecord("tokens", None, count, 1, asked.seed, shared.digest, shared.words())
     if inputs is None:
         note = "no model was run: the statistic reads weights alone"
         if imitated is not None:

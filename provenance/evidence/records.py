@@ -24,7 +24,7 @@ MATCHINGS = 256
 """Units of a block whose partners are kept: enough to see a line or a cloud, little to store."""
 
 BlockState = Literal["tested", "degenerate"]
-Pairing = Literal["same-index", "best-of-reference", "cross"]
+Pairing = Literal["same-index", "index-first", "best-of-reference", "cross"]
 
 
 class EvidenceError(ProvenanceError):

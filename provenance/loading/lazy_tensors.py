@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from provenance.errors import SourceError, one_line
@@ -42,6 +42,25 @@ class LazyTensors(Mapping[str, "torch.Tensor"]):
         except SafetensorError as error:
             raise SourceError(f"{file} is no sound safetensors file: {one_line(error)}") from None
         return tensor
+
+    def rows(self, name: str, indices: Sequence[int]) -> torch.Tensor:
+        """Some rows of a tensor of two axes, (len(indices), width); no other row is read.
+
+        Raises
+        ------
+        KeyError, SourceError
+            As looking the name up does.
+        """
+        import torch
+        from safetensors import SafetensorError, safe_open
+
+        file = self._stored[name].file
+        try:
+            with safe_open(file, framework="pt") as opened:
+                table = opened.get_slice(name)
+                return torch.cat([table[index : index + 1] for index in indices])
+        except SafetensorError as error:
+            raise SourceError(f"{file} is no sound safetensors file: {one_line(error)}") from None
 
     def __contains__(self, name: object) -> bool:
         """Whether the checkpoint has a tensor of that name; nothing is read."""

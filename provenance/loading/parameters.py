@@ -21,6 +21,8 @@ from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.renamings import ParameterIndex, name_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from torch import nn
 
@@ -77,6 +79,20 @@ class ModelTensors:
         return tensor
 
     __call__ = read
+
+    def shape(self, parameter: str) -> tuple[int, ...]:
+        """The shape of a parameter; nothing is read where the files hold it as it is."""
+        stored = self._direct(parameter)
+        if stored is None:
+            return tuple(self.read(parameter).shape)
+        return self._checkpoint.tensors[stored].shape
+
+    def rows(self, parameter: str, indices: Sequence[int]) -> torch.Tensor:
+        """Some rows of a parameter of two axes, in its stored dtype; raises as `read`."""
+        stored = self._direct(parameter)
+        if stored is None:
+            return self.read(parameter)[list(indices)]
+        return self._tensors.rows(stored, indices)
 
     @cached_property
     def _rules(self) -> NameRules | None:

@@ -40,6 +40,9 @@ computed again from the unit's answers: in the inputs' second moments its digits
 SKETCH = 64
 """Random directions that a signature looks along."""
 
+GLIMPSE = 64
+"""Inputs that a glimpse is along."""
+
 CONSTANT = 1e-6
 """Answers below this share of the weight's norm times the inputs' norm are a constant's rounding."""
 
@@ -92,6 +95,14 @@ class Directions:
         return replace(
             self, live=self.live[kept], gate=self.gate[kept], up=self.up[kept], core=None
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Glimpse:
+    """Units along few inputs, each scaled to length 1: ``gate`` and ``up`` are (units, inputs) float32."""
+
+    gate: torch.Tensor
+    up: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +220,20 @@ def signature(side: Directions, seed: int) -> torch.Tensor:
         along = side.basis.T @ along  # (r, SKETCH)
     squares = [(rows @ along).square().mean(dim=0) for rows in (side.gate, side.up)]
     return torch.cat(squares).clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def glimpse(side: Directions) -> Glimpse:
+    """The units of a side along a few of its inputs, evenly spaced: enough to tell blocks apart."""
+    inputs = (
+        side.gate.shape[1] if side.basis is None else len(side.basis)
+    )  # of a sketch, its columns
+    places = torch.linspace(0, inputs - 1, min(GLIMPSE, inputs)).long().to(side.gate.device)
+    rows = [
+        x[:, places] if side.basis is None else x @ side.basis[places].T
+        for x in (side.gate, side.up)
+    ]
+    gate, up = (torch.nn.functional.normalize(x, dim=1) for x in rows)
+    return Glimpse(gate, up)
 
 
 def _answers(side: MLPActivations, rng: np.random.Generator, *, centred: bool) -> Directions:

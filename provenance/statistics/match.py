@@ -32,6 +32,7 @@ from provenance.errors import DegenerateError
 from provenance.statistics._directions import (
     Directions,
     directions,
+    glimpse,
     products,
     signature,
     unit_columns,
@@ -39,7 +40,7 @@ from provenance.statistics._directions import (
 from provenance.statistics.pvalues import LEAST_UNITS, bonferroni, spearman
 from provenance.vocabulary import ROLES
 
-__all__ = ["MatchResult", "cosine", "match", "prepare", "signature"]
+__all__ = ["MatchResult", "cosine", "glimpse", "match", "prepare", "signature"]
 
 if TYPE_CHECKING:
     import torch

@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance.errors import DegenerateError
-from provenance.statistics._directions import Directions, directions, signature
+from provenance.statistics._directions import Directions, directions, glimpse, signature
 from provenance.statistics.match import MatchResult, match
 
-__all__ = ["match_weights", "prepare", "signature"]
+__all__ = ["glimpse", "match_weights", "prepare", "signature"]
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPActivations

@@ -29,9 +29,10 @@ class Located(Protocol):
     def path(self) -> str | None: ...  # noqa: D102
 
 
-Basis = Literal["activations", "functions", "weights", "models"]
-"""What a statistic is computed on: activations of blocks on the suite's inputs, the functions that MLPs
-compute (`capture.proxies`), weights of blocks, or whole models (`comparison.whole_models`)."""
+Basis = Literal["activations", "embeddings", "functions", "weights", "models"]
+"""What a statistic is computed on: activations of blocks on the suite's inputs, their answers to the
+embeddings of tokens (`capture.embeddings`), the functions that MLPs compute (`capture.proxies`), weights of
+blocks, or whole models (`comparison.whole_models`)."""
 
 Null = Literal["spearman", "corrected", "permutations"]
 """Where a p-value comes from: the rank correlation of two matchings, the best of several p-values times
@@ -87,6 +88,22 @@ class Signature(Protocol):
         """Return them, float32 of one axis."""
 
 
+class Glimpse(Protocol):
+    """Units along a few inputs, each scaled to length 1: (units, inputs) float32."""
+
+    @property
+    def gate(self) -> torch.Tensor: ...  # noqa: D102
+    @property
+    def up(self) -> torch.Tensor: ...  # noqa: D102
+
+
+class Glimpsing(Protocol):
+    """What tells cheaply which blocks are alike, of a prepared side."""
+
+    def __call__(self, side: Any) -> Glimpse:
+        """Return the side's units along a few inputs."""
+
+
 @dataclass(frozen=True)
 class Statistic:
     """One row: all that the package knows of a statistic besides its function.
@@ -111,9 +128,9 @@ class Statistic:
         Whether it needs a forward pass on tokens, and whether it matches gates, which plain MLPs lack.
     on_fingerprints : bool
         Whether a fingerprint holds all that it needs of a model.
-    on_hidden : str or None
-        What is computed in its place on inputs of kind "hidden": isotropic hidden states stand for the
-        weights. None where that is itself, or an error.
+    on_hidden, on_tokens : str or None
+        What is computed in its place on inputs of kind "hidden", where isotropic hidden states stand for
+        the weights, and of kind "tokens". None where that is itself, or an error.
     control : str
         The disguise against which it has power, for the positive control.
     matched : tuple of str
@@ -131,6 +148,7 @@ class Statistic:
     gated: bool = False
     on_fingerprints: bool = False
     on_hidden: StatisticName | None = None
+    on_tokens: StatisticName | None = None
     control: Disguise = "all"
     matched: tuple[str, str] = ("gate", "up")
 
@@ -152,6 +170,16 @@ class Statistic:
         """The module's function ``signature``, None where all pairs of MLPs must be tested."""
         signature: Signature | None = self._find("signature")
         return signature
+
+    def load_glimpse(self) -> Glimpsing | None:
+        """The module's function ``glimpse``, None where it cannot tell which blocks are alike."""
+        glimpse: Glimpsing | None = self._find("glimpse")
+        return glimpse
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether it is cheap: computed from weight files, where nothing is loaded, run or trained."""
+        return self.basis in {"embeddings", "weights"}
 
     def components(self) -> tuple[Statistic, ...]:
         """The statistics to run: its parts, or itself."""
@@ -208,12 +236,13 @@ _ROWS = (
     ),
     Statistic(
         "kinship",
-        version=1,
-        summary="match and match_weights, combined: the default of a claim",
-        parts=("match", "match_weights"),
+        version=2,
+        summary="match_tokens, match_weights and match, as far as needed: the default of a claim",
+        parts=("match_tokens", "match_weights", "match"),
         null="corrected",
         gated=True,
         on_hidden="match_weights",
+        on_tokens="match_tokens",
     ),
     Statistic(
         "l2",
@@ -231,6 +260,7 @@ _ROWS = (
         gated=True,
         on_fingerprints=True,
         on_hidden="match_weights",
+        on_tokens="match_tokens",
     ),
     Statistic(
         "match_cosine",
@@ -240,6 +270,13 @@ _ROWS = (
         runs_models=True,
         gated=True,
         on_hidden="match_weights",
+    ),
+    Statistic(
+        "match_tokens",
+        version=1,
+        summary="gate matching against up matching, on embeddings of shared tokens; no forward pass",
+        basis="embeddings",
+        gated=True,
     ),
     Statistic(
         "match_weights",

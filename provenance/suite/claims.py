@@ -53,7 +53,8 @@ class Claim:
     A pair with several statistics makes a claim for each. ``threshold`` is ``alpha`` divided by the number
     of claims in the file (Bonferroni), so that no selection of tests changes it. ``mark`` is the position
     of the value of ``expect``, or of the candidate in the lineage. ``inconclusive`` says whether a claim
-    that cannot be decided warns or fails.
+    that cannot be decided warns or fails. ``exhaustive`` has every part of the statistic measured on every
+    pair of blocks.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Claim:
     mark: Mark
     permutations: int = PERMUTATIONS
     inconclusive: Inconclusive = "fail"
+    exhaustive: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,7 @@ def _claim(
         mark=mark,
         permutations=_first(pair.permutations, defaults.permutations, PERMUTATIONS),
         inconclusive=_first(pair.inconclusive, defaults.inconclusive, "fail"),
+        exhaustive=_first(pair.exhaustive, defaults.exhaustive, False),  # noqa: FBT003
     )
 
 

@@ -175,7 +175,8 @@ class InputsDocument(StrictMapping):
     kind: InputKind = Field(
         "text",
         description="text: tokenized prose or source. random: ids drawn uniformly from the "
-        "vocabulary, which needs no tokenizer. hidden: no model is run, weights alone are read.",
+        "vocabulary, which needs no tokenizer. hidden: no model is run, weights alone are read. tokens: "
+        "no model is run, MLPs are asked about the embeddings of shared tokens.",
     )
     text: Annotated[
         str, Field(min_length=1), Words("stdlib, topics, or a file relative to the suite")
@@ -227,6 +228,11 @@ class Choices(StrictMapping):
         None,
         description="What becomes of a claim that could be decided neither way: fail (where nothing is "
         "said), or warn.",
+    )
+    exhaustive: Annotated[bool, Words("true or false")] | None = Field(
+        None,
+        description="Measure every part of the statistic on every pair of blocks, though less decides "
+        "the claim (false, where nothing is said).",
     )
     tags: Annotated[list[TagName], Words("a list of words, such as [nightly, gpu]")] | None = Field(
         None, description="Marks of the tests, for pytest -m. A pair's own replace the defaults."
