@@ -65,7 +65,7 @@ DEFAULT_STATISTIC: StatisticName = "kinship"
 DEFAULT_TOKENS = 4096
 """Token positions that a model is fed."""
 PROBE_TOKENS = 256
-"""Most token embeddings that MLPs are asked about: with more, strangers look alike (docs/calibration.md)."""
+"""Most token embeddings that MLPs are asked about: more make strangers alike (docs/calibration.md)."""
 DEFAULT_SEQUENCE_LENGTH = 256
 """Token positions in a sequence."""
 DEFAULT_SEED = 0

@@ -97,6 +97,7 @@ class _Run:
     def failures_of(self, where: str, tell: OnStage) -> dict[Comparison, ProvenanceError]:
         """Run all; return why some could not be computed."""
         self.open(self._plan.models(), where, tell)
+        self._read_files(where, tell)
         for comparison in self._plan.comparisons:
             self._prepare(comparison)
         # captures come first, so that no comparison waits behind others for its own
@@ -113,6 +114,25 @@ class _Run:
         self._drain(
             lambda done, total: tell(Stage("audit", f"opening models {where}", done, total))
         )
+
+    def _read_files(self, where: str, tell: OnStage) -> None:
+        """Measure first what weight files say: where that decides a pair, no model of it is captured.
+
+        What goes wrong here goes wrong again where the whole is measured, and counts there.
+        """
+        for comparison in self._plan.comparisons:
+            files = comparison.of_files()
+            opened = [self._opened[spec] for spec in (comparison.candidate, comparison.reference)]
+            if files is None or not all(one.ok for one in opened):
+                continue
+            if not (self._executor.has(comparison) or self._executor.has(files)):
+                self._needs[files] = ()
+                self._ready.append(files)
+        self._drain(
+            lambda done, total: tell(Stage("audit", f"weight files {where}", done, total))
+        )
+        self._needs.clear()
+        self._failures.clear()
 
     def _drain(self, tell: Callable[[int, int], None], waiting: int = 0) -> None:
         """Run the ready tasks, and the ``waiting`` ones that become ready by these."""

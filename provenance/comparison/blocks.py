@@ -20,6 +20,7 @@ from provenance.comparison.experts import ALL, partners
 from provenance.comparison.likeness import BEST, likeliest
 from provenance.errors import DegenerateError
 from provenance.evidence.records import (
+    INDEXED,
     MATCHINGS,
     AlignedBlocks,
     BlockEvidence,
@@ -210,7 +211,7 @@ class BlockTests:
         if not rows:
             return
         sides = _Sides(component, self.seed, self._room(component))
-        if self.pairing in {"same-index", "index-first"}:
+        if self.pairing in INDEXED:
             self._run(sides, [(i, i) for i in rows if i in self._reference])
             rows = self.wanted()
         has_choice = component.glimpse is not None or self.pairing not in INDEXED
@@ -303,7 +304,7 @@ class BlockTests:
         return self._evidence(i, i if i in self._reference else self.columns[0])
 
     def _evidence(self, i: int, j: int) -> BlockEvidence:
-        """What two blocks showed by the best pair of their MLPs; the choice of blocks is not paid for yet."""
+        """What two blocks showed by the best pair of their MLPs; the choice of blocks comes on top."""
         met = self._met.get((i, j), _Meeting())
         candidate, reference = self._candidate[i], self._reference[j]
         tested = {place: self._of_mlps(met, place) for place in met.places()}
@@ -384,9 +385,6 @@ class BlockTests:
 
 NOT_NEEDED = f"every block was decided without it, at p below 1e{DECIDED:.0f}"
 
-INDEXED = frozenset({"same-index", "index-first"})
-"""Pairings in which a block meets the one of equal index, whatever else it meets."""
-
 
 def _there_and_back(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[int, int]]:
     """Every pair; the columns that a row met last, which are still in memory, the next row meets first."""
@@ -423,7 +421,7 @@ class _Tested:
 
 
 class _Meeting:
-    """What two blocks showed: the numbers of each part's tests of their MLPs, and the strongest test whole."""
+    """What two blocks showed: the numbers of all tests of their MLPs, and the strongest test."""
 
     def __init__(self) -> None:
         self.tests: dict[str, dict[Place, PartEvidence]] = {}

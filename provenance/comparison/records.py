@@ -91,7 +91,7 @@ def inputs_record(
 ) -> InputsRecord:
     """The record of what both models were fed.
 
-    ``inputs`` are None where no model was run; ``shared`` are the tokens whose embeddings stood in for them.
+    ``inputs`` are None where no model was run; ``shared`` are the tokens whose rows stood in.
     """
     if inputs is None and shared is not None:
         count = len(shared.candidate)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from provenance.statistics import PAIR_STATISTICS
 from provenance.statistics.pvalues import bonferroni, fisher
+from provenance.vocabulary import DECIDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,6 +69,11 @@ def _at_floor(evidence: Evidence) -> bool:
     """Whether PERMTEST's p-value is the least that so many permutations can show."""
     drawn, log10_p = evidence.permutations, evidence.log10_p
     return drawn is not None and log10_p is not None and log10_p <= -math.log10(drawn + 1) + 1e-9
+
+
+def is_decided(evidence: Evidence) -> bool:
+    """Whether every block shows kinship so clearly that no dearer part of the statistic is measured."""
+    return all(b.log10_p is not None and b.log10_p < DECIDED for b in evidence.blocks)
 
 
 def shows(block: BlockEvidence, threshold: float) -> bool:

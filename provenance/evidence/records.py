@@ -24,6 +24,8 @@ MATCHINGS = 256
 """Units of a block whose partners are kept: enough to see a line or a cloud, little to store."""
 
 BlockState = Literal["tested", "degenerate"]
+INDEXED = frozenset({"same-index", "index-first"})
+"""Pairings in which a block meets the one of equal index, whatever else it meets."""
 Pairing = Literal["same-index", "index-first", "best-of-reference", "cross"]
 
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import aggregate, shows
+from provenance.evidence.records import INDEXED
 from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import SHAPE_KEEPING
@@ -76,7 +77,7 @@ def _changed_shape(claim: Claim, evidence: Evidence) -> str | None:
 def measured_block(block: BlockEvidence, claim: Claim, evidence: Evidence) -> str:
     """Say what was measured of one block."""
     where = f"block {block.candidate_block}"
-    if evidence.pairing != "same-index" or block.reference_block != block.candidate_block:
+    if evidence.pairing not in INDEXED or block.reference_block != block.candidate_block:
         where += f" (best partner: block {block.reference_block} of {claim.reference})"
     if block.mlps is not None:
         where += f", {block.mlps[0]} against {block.mlps[1]}"

@@ -198,6 +198,13 @@ def products(a: Directions, b: Directions) -> tuple[Products, Products]:
     return of("gate"), of("up")
 
 
+def own_likeness(side: Directions) -> torch.Tensor:
+    """How alike gate and up of each unit are, (k,) float32: the absolute cosine of their answers."""
+    if side.basis is None:
+        return (side.gate * side.up).sum(dim=1).abs()
+    return ((side.gate @ (side.basis.T @ side.basis)) * side.up).sum(dim=1).abs()
+
+
 def signature(side: Directions, seed: int) -> torch.Tensor:
     """Describe a side in a few numbers that no order, scale or sign of its units changes.
 

@@ -273,7 +273,7 @@ def test_skip_and_xfail_want_a_reason(key, reason):
         ("seed: -1", "1:16: seed must be a whole number from 0 to 4294967295, not -1"),
         ("kind: file", "1:16: unknown kind 'file'; known: text, random"),
         ("kind: rnd", "1:16: unknown kind 'rnd'; did you mean 'random'?"),
-        ("kind: [text]", "1:16: kind must be one of text, random, hidden, not a list"),
+        ("kind: [text]", "1:16: kind must be one of text, random, hidden, tokens, not a list"),
         ("text: ''", "1:16: text must be stdlib, topics, or a file"),
         ("kind: random, text: topics", "1:24: 'text' is not used with kind: random"),
         ('text: "a\\0b"', "1:16: in 'a\\x00b': character U+0000 cannot stand in a suite"),
