@@ -229,18 +229,11 @@ class BlockTests:
             [sides.glimpses("candidate", i, glimpse) for i in rows],
             [sides.glimpses("reference", j, glimpse) for j in self.columns],
         )
-        chosen = {
-            i: [
-                self.columns[place]
-                for place in order
-                if not self._has(part, (i, self.columns[place]))
-            ]
-            for i, order in zip(rows, ranked, strict=True)
-        }
-        for rank in range(BEST):
-            still = set(self.wanted())
-            pairs = [(i, chosen[i][rank]) for i in rows if i in still and rank < len(chosen[i])]
-            self._run(sides, pairs)
+        for i, order in zip(rows, ranked, strict=True):
+            likely = (self.columns[place] for place in order)
+            for j in [j for j in likely if not self._has(part, (i, j))][:BEST]:
+                if i in self.wanted():
+                    self._run(sides, [(i, j)])
 
     def _has(self, part: str, pair: Place) -> bool:
         return pair in self._met and part in self._met[pair].tests
@@ -248,7 +241,7 @@ class BlockTests:
     def _room(self, component: Component[Any]) -> int:
         single = all(len(mlps) == 1 for shape in component.shapes for mlps in shape.mlps.values())
         meets_once = self.pairing == "same-index" and single
-        return 0 if meets_once else self._kept_bytes // len(self.parts)
+        return 0 if meets_once else self._kept_bytes
 
     def _run(self, sides: _Sides, pairs: Sequence[Place]) -> None:
         """Test pairs of blocks by one part."""
