@@ -16,7 +16,6 @@ from provenance.architecture.trace import trace
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors, MLPShape
 from provenance.capture.file import ActivationReader
 from provenance.errors import ArchitectureError
-from provenance.loading.model import load_skeleton
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,17 +111,6 @@ class WeightUnits:
     def _rows(self, projection: Projection) -> torch.Tensor:
         weight = projection_weight(projection, self._tensors.read(projection.parameter))
         return weight.to(self._device).float().T
-
-
-def find_without_weights(checkpoint: Checkpoint) -> Trace:
-    """Find the MLPs of the model that a checkpoint's configuration describes.
-
-    Raises
-    ------
-    ArchitectureError
-        As `provenance.architecture.find.with_mlps`, naming the model.
-    """
-    return find_in_skeleton(checkpoint, load_skeleton(checkpoint), gated=False)
 
 
 def find_in_skeleton(checkpoint: Checkpoint, skeleton: PreTrainedModel, *, gated: bool) -> Trace:

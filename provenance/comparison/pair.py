@@ -143,31 +143,35 @@ class Pair:
         self, entries: Mapping[tuple[Basis, Role], Entry], device: str
     ) -> list[Component[Any]]:
         """Each statistic with the units that it is computed on; what was traced is reused."""
-        from provenance.capture.proxies import ProxyUnits
-        from provenance.capture.units import ActivationUnits, WeightUnits, find_without_weights
+        from provenance.capture.units import ActivationUnits, WeightUnits
         from provenance.comparison.blocks import Component
         from provenance.loading.parameters import ModelTensors
 
-        models = (self.candidate, self.reference)
-        tensors = [
-            ModelTensors(model) for model in models
-        ]  # shared by bases: it keeps its last read
+        statistics = REGISTRY[self.comparison.statistic].components()
+        models, layouts = (self.candidate, self.reference), []
+        if not entries and any(statistic.basis == "weights" for statistic in statistics):
+            layouts = [self.work.layout(model) for model in models]
+        stored = [layout.stored for layout in layouts] or [{}, {}]
+        # shared by bases: they keep their last read
+        tensors = [ModelTensors(m, stored=names) for m, names in zip(models, stored, strict=True)]
         active = [
             ActivationUnits(entries["activations", role].path, own, device)
             for role, own in zip(ROLES, tensors, strict=True)
             if ("activations", role) in entries
         ]
         components = []
-        for statistic in REGISTRY[self.comparison.statistic].components():
+        for statistic in statistics:
             test = statistic.load()
             units: Sequence[Units[Any]] = active
             if statistic.basis == "weights":
-                traces = [one.trace for one in active] or [find_without_weights(m) for m in models]
+                traces = [one.trace for one in active or layouts]
                 units = [
                     WeightUnits(trace, own, device)
                     for trace, own in zip(traces, tensors, strict=True)
                 ]
             elif statistic.basis == "functions":
+                from provenance.capture.proxies import ProxyUnits
+
                 units = [
                     ProxyUnits(entries["functions", role].path, role, device) for role in ROLES
                 ]

@@ -21,6 +21,8 @@ from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.renamings import ParameterIndex, name_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
     from torch import nn
 
@@ -41,12 +43,21 @@ class ModelTensors:
     skeleton : Module, optional
         The checkpoint's model on the meta device (`provenance.loading.model.load_skeleton`). None: it is
         built for the first parameter that the files do not hold under its name.
+    stored : Mapping, optional
+        The stored tensors that are known to be parameters as they are, by the parameters' names. Only for
+        others is transformers asked.
     """
 
-    def __init__(self, checkpoint: Checkpoint, skeleton: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        skeleton: nn.Module | None = None,
+        stored: Mapping[str, str] | None = None,
+    ) -> None:
         self._checkpoint = checkpoint
         self._tensors = LazyTensors(checkpoint)
         self._skeleton = skeleton
+        self._stored = stored or {}
         self._last: tuple[Conversion | None, dict[str, torch.Tensor]] = (None, {})
 
     def read(self, parameter: str) -> torch.Tensor:
@@ -60,7 +71,7 @@ class ModelTensors:
             The files do not have it, or in another shape than the configuration's, or as codes of a
             quantization; or the skeleton is needed and cannot be built.
         """
-        stored = self._direct(parameter)
+        stored = self._stored.get(parameter) or self._direct(parameter)
         if stored is not None:
             return self._tensors[stored]
         name = self._indexed(parameter)
