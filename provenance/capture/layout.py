@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from provenance._quiet import quiet
 from provenance.architecture.known import known_trace
-from provenance.architecture.records import Trace
+from provenance.architecture.records import Trace  # noqa: TC001 - as above
 from provenance.checkpoints.checkpoint import lasting_digest
 
 if TYPE_CHECKING:

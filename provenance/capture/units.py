@@ -79,9 +79,10 @@ class ActivationUnits:
 
     def _fed(self, name: str) -> torch.Tensor:
         """What a module takes, (tokens, hidden); the last is kept, since all experts of a block take it."""
-        if self._inputs is None or self._inputs[0] != name:
-            self._inputs = (name, self._reader.read(name).float())
-        return self._inputs[1]
+        kept = self._inputs  # another thread may put other inputs there
+        if kept is None or kept[0] != name:
+            kept = self._inputs = (name, self._reader.read(name).float())
+        return kept[1]
 
     def _linear(self, projection: Projection) -> LinearMap:
         """A projection in float32, rounded to the type that the model ran in."""

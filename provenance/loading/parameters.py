@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import cached_property, partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
@@ -58,6 +59,7 @@ class ModelTensors:
         self._tensors = LazyTensors(checkpoint)
         self._skeleton = skeleton
         self._stored = stored or {}
+        self._converting = Lock()  # a conversion takes much memory: one at a time
         self._last: tuple[Conversion | None, dict[str, torch.Tensor]] = (None, {})
 
     def read(self, parameter: str) -> torch.Tensor:
@@ -74,10 +76,11 @@ class ModelTensors:
         stored = self._stored.get(parameter) or self._direct(parameter)
         if stored is not None:
             return self._tensors[stored]
-        name = self._indexed(parameter)
-        conversion = self._index.conversions[name]
-        self._refuse_codes(parameter, conversion)
-        tensor = self._made(conversion).get(name)
+        with self._converting:
+            name = self._indexed(parameter)
+            conversion = self._index.conversions[name]
+            self._refuse_codes(parameter, conversion)
+            tensor = self._made(conversion).get(name)
         if tensor is None:
             raise self._missing(parameter)
         wanted = self._index.shapes[name]

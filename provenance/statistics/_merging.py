@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from provenance.architecture.units import LinearMap
 
@@ -164,6 +162,9 @@ def _groups(inputs: torch.Tensor, gate: LinearMap) -> NDArray[np.int64] | None:
     pairs = pairs[_near(_sampled(basis), weight, pairs, _centres(gate, mean))]
     if not len(pairs):
         return None
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     first, second = pairs.T.cpu().numpy()
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(weight), len(weight)))
     labels: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
