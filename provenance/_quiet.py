@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 from contextlib import ExitStack, contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,14 +14,16 @@ if TYPE_CHECKING:
 
 LOGGERS = ("transformers", "huggingface_hub", "torch", "accelerate", "safetensors")
 
+_inside = RLock()
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep transformers and its kin from stdout and stderr, and restore everything after.
 
-    Warnings are process-wide state: two threads must not enter at once.
+    Warnings are process-wide state: a thread waits until no other is inside.
     """
-    with ExitStack() as restore, warnings.catch_warnings():
+    with _inside, ExitStack() as restore, warnings.catch_warnings():
         for name in LOGGERS:
             logger = logging.getLogger(name)
             restore.callback(logger.setLevel, logger.level)

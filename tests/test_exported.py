@@ -1,6 +1,7 @@
 """What is public, what is light to import, and what each folder says of itself."""
 
 import ast
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import provenance
+from provenance.cli import cli
 
 PACKAGE = Path(provenance.__file__).parent
 
@@ -170,6 +172,54 @@ def test_the_command_line_begins_without_what_computes():
         "sqlalchemy",
         "huggingface_hub",
     }
+
+
+HEAVY = {
+    *("torch", "numpy", "scipy", "transformers", "tokenizers", "safetensors", "pydantic", "yaml"),
+    *("jinja2", "networkx", "sqlalchemy", "huggingface_hub", "fsspec", "psutil", "platformdirs"),
+    *("ray", "pytest"),
+}
+
+
+def loaded_by_the_command(arguments, **variables):
+    """Modules that `provenance` with these arguments has loaded when it ends."""
+    code = (
+        "import atexit, sys\natexit.register(lambda: print('\\n', *sys.modules, file=sys.stderr))\n"
+    )
+    code += "from provenance.cli import main\nmain(sys.argv[1:])"
+    command = [sys.executable, "-c", code, *arguments]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, **variables}
+    )
+    assert run.stdout
+    return set(run.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_the_help_of_a_command_loads_what_it_is_made_of_alone(name):
+    assert not loaded_by_the_command([name, "--help"]) & HEAVY
+
+
+def test_the_help_of_compare_loads_no_other_command():
+    loaded = loaded_by_the_command(["compare", "--help"])
+    own = {"_compare", "_completion", "_executor", "_inputs", "_options", "_progress", "_sections"}
+    names = {name.rpartition(".")[2] for name in loaded if name.startswith("provenance.cli.")}
+    assert names == own
+    assert not {name for name in loaded if name.startswith(("rich", "importlib.metadata"))}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)
+def test_help_and_version_load_no_engine(arguments):
+    assert not loaded_by_the_command(arguments) & HEAVY
+
+
+@pytest.mark.parametrize(
+    "words", ["provenance com", "provenance compare q", "provenance compare --"]
+)
+def test_a_shell_completes_without_what_computes(words):
+    told = {"_PROVENANCE_COMPLETE": "zsh_complete", "COMP_WORDS": words}
+    loaded = loaded_by_the_command([], **told, COMP_CWORD=str(len(words.split()) - 1))
+    assert not loaded & HEAVY
 
 
 @pytest.mark.slow

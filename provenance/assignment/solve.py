@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from provenance.assignment.likely_pairs import Survey, exceeding, likely_pairs, soft_prices, survey
 from provenance.assignment.similarity import Matrix, Products, Similarity, hold_small, tiles
@@ -244,6 +243,8 @@ def _among_likely_pairs(wide: Similarity, overview: Survey) -> _Solved | None:
 
 
 def _as_a_whole(wide: Similarity, overview: Survey) -> _Solved:
+    from scipy.optimize import linear_sum_assignment  # takes a quarter of a second
+
     m, n = wide.shape
     matrix = np.concatenate([tile.to("cpu", torch.float64).numpy() for _, tile in tiles(wide)])
     _, chosen = linear_sum_assignment(matrix, maximize=True)

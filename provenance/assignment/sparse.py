@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +110,9 @@ def solve(edges: Edges, prices: Prices) -> NDArray[np.int64]:
 def _least(
     costs: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64], size: int
 ) -> NDArray[np.int64]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
     costs -= costs.min()
     # Whole numbers: in fractions scipy's solver can go in circles for ever, moved by rounding (seen with
     # 1.17 on 21624 pairs of 640). What this rounds off is caught by the prices that follow.

@@ -1,4 +1,4 @@
-"""From weight files to what a model's MLPs answer to the embeddings of tokens; nothing is run but norms.
+"""From weight files to what a model's MLPs answer to the embeddings of tokens; no model is run.
 
 A token's row stands in for the residual stream: scaled to a mean square of 1, it goes through the norm
 before an MLP, and through gate and up. A rotation of the residual stream turns rows and weights alike, so
@@ -7,7 +7,6 @@ that the answers stay.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,10 +20,9 @@ from provenance.inputs.shared_tokens import LEAST_TOKENS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import nn
-
     from provenance.architecture.records import Projection, Trace
     from provenance.architecture.units import LinearMap
+    from provenance.capture.layout import Layout
     from provenance.loading.parameters import ModelTensors
 
 NORMED = 4
@@ -112,24 +110,23 @@ class TokenUnits:
 
     Parameters
     ----------
-    skeleton : Module
-        The model on the meta device, whose norms are run.
+    layout : Layout
+        Where the MLPs and the norms before them lie.
     embedded : Tensor
         (tokens, hidden) float32, from `embed`.
     """
 
     def __init__(
         self,
-        traced: Trace,
+        layout: Layout,
         tensors: ModelTensors,
-        skeleton: nn.Module,
         embedded: torch.Tensor,
         device: str,
     ) -> None:
-        self.shape = Shape.of(traced, "as stored")
-        self._trace = traced
+        self.shape = Shape.of(layout.trace, "as stored")
+        self._trace = layout.trace
+        self._norms = layout.norms
         self._tensors = tensors
-        self._skeleton = skeleton
         self._embedded = embedded.to(device)
         self._device = device
         self._normed: dict[str | None, torch.Tensor] = {}
@@ -155,20 +152,13 @@ class TokenUnits:
 
     def _fed(self, norm: str | None) -> torch.Tensor:
         """The embeddings through a norm, (tokens, hidden); one tensor for all that reads it."""
-        if norm not in self._normed:
-            while len(self._normed) >= NORMED:
-                del self._normed[next(iter(self._normed))]
-            self._normed[norm] = self._through(norm)
-        return self._normed[norm]
+        normed = self._normed.get(norm)
+        if normed is None:
+            normed = self._through(norm)
+            for oldest in list(self._normed)[: 1 - NORMED]:
+                self._normed.pop(oldest, None)  # another thread may have been first
+            self._normed[norm] = normed
+        return normed
 
     def _through(self, norm: str | None) -> torch.Tensor:
-        if norm is None:
-            return self._embedded
-        module = deepcopy(self._skeleton.get_submodule(norm)).to_empty(device=self._device).float()
-        for name, parameter in module.named_parameters():
-            parameter.data.copy_(self._tensors.read(f"{norm}.{name}"))
-        if any(True for _ in module.buffers()):
-            raise DegenerateError(f"{norm} has buffers, so that it cannot be run by itself")
-        with torch.inference_mode():
-            normed: torch.Tensor = module(self._embedded)
-        return normed
+        return self._embedded if norm is None else self._norms[norm](self._embedded, self._read)

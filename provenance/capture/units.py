@@ -16,7 +16,6 @@ from provenance.architecture.trace import trace
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors, MLPShape
 from provenance.capture.file import ActivationReader
 from provenance.errors import ArchitectureError
-from provenance.loading.model import load_skeleton
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,9 +79,10 @@ class ActivationUnits:
 
     def _fed(self, name: str) -> torch.Tensor:
         """What a module takes, (tokens, hidden); the last is kept, since all experts of a block take it."""
-        if self._inputs is None or self._inputs[0] != name:
-            self._inputs = (name, self._reader.read(name).float())
-        return self._inputs[1]
+        kept = self._inputs  # another thread may put other inputs there
+        if kept is None or kept[0] != name:
+            kept = self._inputs = (name, self._reader.read(name).float())
+        return kept[1]
 
     def _linear(self, projection: Projection) -> LinearMap:
         """A projection in float32, rounded to the type that the model ran in."""
@@ -112,17 +112,6 @@ class WeightUnits:
     def _rows(self, projection: Projection) -> torch.Tensor:
         weight = projection_weight(projection, self._tensors.read(projection.parameter))
         return weight.to(self._device).float().T
-
-
-def find_without_weights(checkpoint: Checkpoint) -> Trace:
-    """Find the MLPs of the model that a checkpoint's configuration describes.
-
-    Raises
-    ------
-    ArchitectureError
-        As `provenance.architecture.find.with_mlps`, naming the model.
-    """
-    return find_in_skeleton(checkpoint, load_skeleton(checkpoint), gated=False)
 
 
 def find_in_skeleton(checkpoint: Checkpoint, skeleton: PreTrainedModel, *, gated: bool) -> Trace:

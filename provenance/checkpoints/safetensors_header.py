@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from provenance._threads import spread
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _refuse_gaps(tensors: list[StoredTensor], origin: int, size: int) -> None:
 
 
 def hash_tensors(file: Path) -> dict[str, str]:
-    """SHA-256, in hex, of every tensor's bytes, by name.
+    """SHA-256, in hex, of every tensor's bytes, by name; several at once where there are cores.
 
     Raises
     ------
@@ -190,17 +191,20 @@ def hash_tensors(file: Path) -> dict[str, str]:
     """
     tensors = stored_tensors(file)
     try:
-        with file.open("rb") as opened:
-            return {tensor.name: _sha256(opened, tensor) for tensor in tensors}
+        return {
+            tensor.name: sha256
+            for tensor, sha256 in zip(tensors, spread(_sha256, tensors), strict=True)
+        }
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror or error}") from error
 
 
-def _sha256(opened: BinaryIO, tensor: StoredTensor) -> str:
-    opened.seek(tensor.start)
+def _sha256(tensor: StoredTensor) -> str:
     digest = hashlib.sha256()
-    for piece in _pieces(opened, tensor.stop - tensor.start):
-        digest.update(piece)
+    with tensor.file.open("rb", buffering=0) as opened:
+        opened.seek(tensor.start)
+        for piece in _pieces(opened, tensor.stop - tensor.start):
+            digest.update(piece)
     return digest.hexdigest()
 
 

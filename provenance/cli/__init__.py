@@ -13,21 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provenance import ProvenanceError
-from provenance.cli._attest import attest, bom
-from provenance.cli._audit import audit
-from provenance.cli._compare import compare
-from provenance.cli._completion import completion
-from provenance.cli._demo import demo
-from provenance.cli._doctor import doctor
-from provenance.cli._explain import explain
-from provenance.cli._fingerprint import fingerprint
-from provenance.cli._init import init
-from provenance.cli._report import graph, report
-from provenance.cli._sections import Sections
-from provenance.cli._store import store
-from provenance.cli._suite import schema, suite
-from provenance.cli._summary import summary
-from provenance.cli._verify import verify
+from provenance.cli._sections import LazyCommands, Sections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,29 +59,34 @@ def _complain(message: str) -> None:
     sys.exit(2)
 
 
-@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+COMMANDS = {
+    "attest": "_attest",
+    "audit": "_audit",
+    "bom": "_attest",
+    "compare": "_compare",
+    "completion": "_completion",
+    "demo": "_demo",
+    "doctor": "_doctor",
+    "explain": "_explain",
+    "fingerprint": "_fingerprint",
+    "graph": "_report",
+    "init": "_init",
+    "report": "_report",
+    "schema": "_suite",
+    "store": "_store",
+    "suite": "_suite",
+    "summary": "_summary",
+    "verify": "_verify",
+}
+"""The module of each command, which is imported when the command, or a list of all, is asked for."""
+
+
+@click.group(
+    cls=Sections,
+    commands=LazyCommands(COMMANDS),
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EPILOG,
+)
 @click.version_option(package_name="pytest-provenance")
 def cli() -> None:
     """Tell whether two language models share a lineage."""
-
-
-for _command in (
-    attest,
-    audit,
-    bom,
-    compare,
-    completion,
-    demo,
-    doctor,
-    explain,
-    fingerprint,
-    graph,
-    init,
-    report,
-    schema,
-    store,
-    suite,
-    summary,
-    verify,
-):
-    cli.add_command(_command)

@@ -6,8 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 import provenance
 from provenance.cli._completion import complete_model
@@ -18,6 +16,9 @@ from provenance.statistics import REGISTRY
 from provenance.vocabulary import PERMUTATIONS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from provenance import Evidence, InputsSpec
     from provenance.cli._executor import OpenExecutor
 
@@ -90,6 +91,8 @@ def compare(
     if as_json:
         click.echo(json.dumps(_as_fields(evidence, verdict, alpha), allow_nan=False))
     else:
+        from rich.console import Console
+
         print_evidence(Console(highlight=False), evidence, verdict, alpha)
 
 
@@ -141,6 +144,8 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
 
 
 def _blocks_table(evidence: Evidence) -> Table:
+    from rich.table import Table
+
     from provenance.statistics.pvalues import format_p
 
     table = Table(title=_title(evidence))
@@ -163,6 +168,8 @@ def _blocks_table(evidence: Evidence) -> Table:
 
 
 def _models_table(evidence: Evidence) -> Table:
+    from rich.table import Table
+
     table = Table(title=_title(evidence))
     table.add_column("quantity")
     table.add_column(evidence.statistic, justify="right")

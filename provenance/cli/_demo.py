@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from provenance import ProvenanceError, Store
+import provenance
+from provenance import ProvenanceError
 from provenance.cli._options import STORE
 
 
@@ -25,7 +26,7 @@ def demo(store: Path | str | None) -> None:
         (Path(folder) / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         click.echo(text)
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", suite.name]
-        command += ["--provenance-store", Store(store).place]
+        command += ["--provenance-store", provenance.Store(store).place]
         code = subprocess.run(command, check=False, cwd=folder).returncode  # noqa: S603 - ours
     if code != 1:
         raise ProvenanceError(

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from provenance import Store
+import provenance
 from provenance.cli._options import DEVICE, JSON, STORE
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def doctor(device: str, store: Path | str | None, as_json: bool) -> int:  # noqa
     """Look at what is installed, the device and the store's disk; exits 1 on a problem."""
     from provenance.doctor import diagnose
 
-    checks = diagnose(Store(store), device=device)
+    checks = diagnose(provenance.Store(store), device=device)
     states = {check.state for check in checks}
     if as_json:
         worst = next(state for state in ("problem", "warning", "ok") if state in states)

@@ -9,7 +9,7 @@ import click
 
 from provenance import ProvenanceError
 from provenance._text import is_url
-from provenance.vocabulary import DEFAULT_ALPHA
+from provenance.vocabulary import DEFAULT_ALPHA, Memory
 
 
 class Place(click.Path):
@@ -61,9 +61,9 @@ class Bytes(click.ParamType[int]):
 
 MEMORY = click.option(
     "--memory",
-    default="2GiB",
+    default=Memory.working,
     type=Bytes(),
-    show_default=True,
+    show_default="2GiB",
     help="Working memory, besides the weights of one model.",
 )
 RESIDENT = click.option(

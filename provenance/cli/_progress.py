@@ -6,8 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +21,15 @@ class progress:  # noqa: N801 - used as a context manager only
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+        )
+
         console = Console(stderr=True)
         self._shows = console.is_terminal and not quiet
         self._logs = bool(os.environ.get("CI")) and not console.is_terminal and not quiet

@@ -1,12 +1,16 @@
-"""The commands in the help text, by purpose."""
+"""The commands: each loaded when it is first asked for, and in the help text by purpose."""
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from click import Context, HelpFormatter
 
 SECTIONS = {
@@ -23,6 +27,38 @@ SECTIONS = {
     "Keep house": ("doctor", "store", "schema", "completion"),
 }
 OTHERS = "More"
+
+
+class LazyCommands(MutableMapping[str, click.Command]):
+    """Commands by name; the module that has one, beside this one, is imported when it is looked up."""
+
+    def __init__(self, modules: Mapping[str, str]) -> None:
+        self._modules = dict(modules)
+        self._loaded: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._loaded:
+            module = import_module(f"{__package__}.{self._modules[name]}")
+            self._loaded[name] = getattr(module, name)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._modules[name] = ""
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._modules[name]
+        self._loaded.pop(name, None)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a command; none is loaded."""
+        return name in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
 
 
 class Sections(click.Group):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provenance import Store
+import provenance
 from provenance.cli._options import JSON, STORE, Bytes
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def store() -> None:
 @JSON
 def ls(store: Path | str | None, as_json: bool) -> None:  # noqa: FBT001
     """Print what the store holds."""
-    opened = Store(store)
+    opened = provenance.Store(store)
     here, shared = opened.size(), opened.shared_size()
     if as_json:
         report: dict[str, object] = {"store": opened.place, "kinds": _counted(here)}
@@ -57,7 +57,7 @@ def _print(sizes: Mapping[str, tuple[int, int]]) -> None:
 @JSON
 def gc(size: int, store: Path | str | None, as_json: bool) -> None:  # noqa: FBT001
     """Remove what was least recently used until the store is small enough: of a URL, what is kept here."""
-    removed = Store(store).prune(size)
+    removed = provenance.Store(store).prune(size)
     if as_json:
         click.echo(json.dumps({"removed": len(removed)}))
     else:

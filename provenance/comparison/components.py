@@ -6,26 +6,27 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from provenance.architecture.find import with_mlps
 from provenance.comparison.blocks import Component
-from provenance.errors import DegenerateError
+from provenance.errors import ArchitectureError, DegenerateError
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import PROBE_TOKENS, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import nn
-
     from provenance.architecture.records import Trace
     from provenance.capture.embeddings import TokenUnits
+    from provenance.capture.layout import Layout
     from provenance.capture.units import ActivationUnits, Shape
     from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
     from provenance.inputs.shared_tokens import SharedTokens
     from provenance.loading.parameters import ModelTensors
     from provenance.statistics import Basis, Statistic
     from provenance.store.store import Entry
-    from provenance.vocabulary import DistillSettings, Role
+    from provenance.vocabulary import Role
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Components:
     candidate: Checkpoint
     reference: Checkpoint
     comparison: Comparison
-    distillation: DistillSettings
+    work: PerModel
     tokens: SharedTokens | None = field(default=None, init=False)
     _active: list[ActivationUnits] = field(default_factory=list, init=False)
 
@@ -81,7 +82,7 @@ class Components:
 
             proxies = [ProxyUnits(entries["functions", role].path, role, device) for role in ROLES]
             # the registry's tests know no settings; that of imitations takes the least fit from them
-            test = partial(statistic.load(), settings=self.distillation)  # type: ignore[call-arg]
+            test = partial(statistic.load(), settings=self.work.distillation)  # type: ignore[call-arg]
             prepare, signature = statistic.load_preparation(), statistic.load_signature()
             return Component(statistic.name, test, proxies[0], proxies[1], prepare, signature)
         from provenance.capture.units import ActivationUnits
@@ -125,42 +126,33 @@ class Components:
         )
         places = usable(candidate, reference, most)
         self.tokens = drawn.keep(places)
-        units = [
-            TokenUnits(*side, skeleton, embedded[places], device)
-            for side, skeleton, embedded in zip(
-                sides, self._skeletons, (candidate, reference), strict=True
-            )
-        ]
-        return units[0], units[1]
+        return (
+            TokenUnits(self._layouts[0], self._tensors[0], candidate[places], device),
+            TokenUnits(self._layouts[1], self._tensors[1], reference[places], device),
+        )
 
     @cached_property
     def _tensors(self) -> tuple[ModelTensors, ModelTensors]:
         """The models' parameters; shared by statistics, since each keeps its last read."""
         from provenance.loading.parameters import ModelTensors
 
-        return ModelTensors(self.candidate), ModelTensors(self.reference)
+        candidate, reference = self._layouts
+        return (
+            ModelTensors(self.candidate, stored=candidate.stored),
+            ModelTensors(self.reference, stored=reference.stored),
+        )
 
     @cached_property
-    def _skeletons(self) -> tuple[nn.Module, nn.Module]:
-        from provenance.loading.model import load_skeleton
-
-        first = load_skeleton(self.reference)
-        if _alike(self.candidate, self.reference):
-            return first, first
-        return load_skeleton(self.candidate), first
+    def _layouts(self) -> tuple[Layout, Layout]:
+        return self.work.layout(self.candidate), self.work.layout(self.reference)
 
     @cached_property
     def _traces(self) -> tuple[Trace, Trace]:
-        from provenance.capture.units import find_in_skeleton
-
+        """Where the MLPs are, gated where the statistic needs that."""
         gated = REGISTRY[self.comparison.statistic].gated
-        candidate, reference = self._skeletons
-        first = find_in_skeleton(self.reference, reference, gated=gated)
-        if candidate is reference:
-            return first, first
-        return find_in_skeleton(self.candidate, candidate, gated=gated), first
-
-
-def _alike(one: Checkpoint, other: Checkpoint) -> bool:
-    """Whether two models have one structure for certain: one configuration, and no code of their own."""
-    return not (one.remote_code or other.remote_code) and dict(one.config) == dict(other.config)
+        for model, layout in zip((self.candidate, self.reference), self._layouts, strict=True):
+            try:
+                with_mlps(layout.trace, gated=gated)
+            except ArchitectureError as error:
+                raise ArchitectureError(f"{model.source}: {error}") from None
+        return self._layouts[0].trace, self._layouts[1].trace

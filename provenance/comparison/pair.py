@@ -96,7 +96,7 @@ class Pair:
 
         comparison, work = self.comparison, self.work
         statistics = REGISTRY[comparison.statistic].components()
-        made = Components(self.candidate, self.reference, comparison, work.distillation)
+        made = Components(self.candidate, self.reference, comparison, work)
         tests: BlockTests | None = None
         inputs: Inputs | None = None
         with work.leased() as device:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from provenance.capture.layout import Layout
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.plan import Capture
     from provenance.inputs.encoded import Encoded
@@ -44,6 +45,32 @@ class PerModel:
         from provenance.loading.devices import lease
 
         return lease(self.device, self.store.root / "locks")
+
+    def layout(self, checkpoint: Checkpoint) -> Layout:
+        """Where the MLPs of a model lie in its files: known, found before, or found now.
+
+        Raises
+        ------
+        SourceError, ArchitectureError
+            As `provenance.capture.layout.find_layout`.
+        """
+        from provenance.capture.layout import (
+            LAYOUT,
+            Layout,
+            find_layout,
+            known_layout,
+            layout_fields,
+        )
+
+        known = known_layout(checkpoint)
+        if known is not None:
+            return known
+
+        def find(folder: Path) -> None:
+            (folder / LAYOUT).write_text(find_layout(checkpoint).to_json(), encoding="utf-8")
+
+        entry = self.store.get_or_create("layouts", layout_fields(checkpoint), find)
+        return Layout.from_json(entry.read_text(LAYOUT))
 
     def capture(
         self,

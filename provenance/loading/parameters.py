@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import cached_property, partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
@@ -21,7 +22,7 @@ from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.renamings import ParameterIndex, name_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
     from torch import nn
@@ -43,12 +44,22 @@ class ModelTensors:
     skeleton : Module, optional
         The checkpoint's model on the meta device (`provenance.loading.model.load_skeleton`). None: it is
         built for the first parameter that the files do not hold under its name.
+    stored : Mapping, optional
+        The stored tensors that are known to be parameters as they are, by the parameters' names. Only for
+        others is transformers asked.
     """
 
-    def __init__(self, checkpoint: Checkpoint, skeleton: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        skeleton: nn.Module | None = None,
+        stored: Mapping[str, str] | None = None,
+    ) -> None:
         self._checkpoint = checkpoint
         self._tensors = LazyTensors(checkpoint)
         self._skeleton = skeleton
+        self._stored = stored or {}
+        self._converting = Lock()  # a conversion takes much memory: one at a time
         self._last: tuple[Conversion | None, dict[str, torch.Tensor]] = (None, {})
 
     def read(self, parameter: str) -> torch.Tensor:
@@ -62,13 +73,14 @@ class ModelTensors:
             The files do not have it, or in another shape than the configuration's, or as codes of a
             quantization; or the skeleton is needed and cannot be built.
         """
-        stored = self._direct(parameter)
+        stored = self._stored.get(parameter) or self._direct(parameter)
         if stored is not None:
             return self._tensors[stored]
-        name = self._indexed(parameter)
-        conversion = self._index.conversions[name]
-        self._refuse_codes(parameter, conversion)
-        tensor = self._made(conversion).get(name)
+        with self._converting:
+            name = self._indexed(parameter)
+            conversion = self._index.conversions[name]
+            self._refuse_codes(parameter, conversion)
+            tensor = self._made(conversion).get(name)
         if tensor is None:
             raise self._missing(parameter)
         wanted = self._index.shapes[name]
@@ -82,14 +94,14 @@ class ModelTensors:
 
     def shape(self, parameter: str) -> tuple[int, ...]:
         """The shape of a parameter; nothing is read where the files hold it as it is."""
-        stored = self._direct(parameter)
+        stored = self._stored.get(parameter) or self._direct(parameter)
         if stored is None:
             return tuple(self.read(parameter).shape)
         return self._checkpoint.tensors[stored].shape
 
     def rows(self, parameter: str, indices: Sequence[int]) -> torch.Tensor:
         """Some rows of a parameter of two axes, in its stored dtype; raises as `read`."""
-        stored = self._direct(parameter)
+        stored = self._stored.get(parameter) or self._direct(parameter)
         if stored is None:
             return self.read(parameter)[list(indices)]
         return self._tensors.rows(stored, indices)

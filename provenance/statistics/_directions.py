@@ -7,24 +7,24 @@ compared many times (blocks against blocks) is prepared once.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from provenance.architecture.units import PROJECTIONS, MLPActivations, MLPFactors, Projection
+from provenance.architecture.units import MLPActivations, MLPFactors, Projection
 from provenance.assignment.solve import Products
 from provenance.errors import DegenerateError
-from provenance.statistics._merging import activity, merge_units
+from provenance.statistics._merging import merge_units
+from provenance.statistics._moments import moments, places
 from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from provenance.architecture.units import MLPUnits
-    from provenance.statistics._merging import Merged
+    from provenance.statistics._moments import Moments
     from provenance.vocabulary import Role
 
 GAIN = 1.5
@@ -42,6 +42,9 @@ SKETCH = 64
 
 GLIMPSE = 64
 """Inputs that a glimpse is along."""
+
+COMFORTABLE = 1e15
+"""Answers up to this, and down to one over it, have squares that neither overflow nor vanish in float32."""
 
 CONSTANT = 1e-6
 """Answers below this share of the weight's norm times the inputs' norm are a constant's rounding."""
@@ -111,18 +114,19 @@ class Core:
 
     Attributes
     ----------
-    activity : Tensor
-        (k,) float32: root mean square of each one's answer.
+    activity : callable
+        Computes the root mean square of each one's ``silu(gate) * up``, before its way out, (k,) float32.
+        SiLU stands for every activation: how much a unit does is asked, not what.
     ways_out : callable
         Reads the length of each one's down column, (k,) float32.
     """
 
-    activity: torch.Tensor
+    activity: Callable[[], torch.Tensor]
     ways_out: Callable[[], torch.Tensor]
 
     def added(self) -> torch.Tensor:
         """The mean square of what each unit adds to the residual stream, (k,) float64."""
-        added = (self.activity.double() * self.ways_out().double()).square()
+        added = (self.activity().double() * self.ways_out().double()).square()
         if not bool(torch.isfinite(added).all()):
             raise DegenerateError("an MLP's down weights hold NaN or infinity")
         return added
@@ -151,31 +155,40 @@ def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Direc
         raise DegenerateError(
             f"the {role}'s MLP is plain: it has no gate to match: use `statistic: generalized`"
         )
-    _require_finite(side, role)
     rng = np.random.default_rng([seed, ROLES.index(role)])
     if not (centred and isinstance(side, MLPFactors)):
-        return _answers(side.dense(), rng, centred=centred)
+        return _answers(side.dense(), role, rng, centred=centred)[0]
+    lengths = _checked_lengths(side, role)
     merged = merge_units(side)
-    whole = side if merged is None else merged.side
-    if len(whole.inputs) > GAIN * whole.inputs.shape[1]:
-        prepared = _in_factors(whole, rng)
-    else:
-        prepared = _answers(whole.dense(), rng, centred=True)
-    prepared = replace(prepared, core=_core(side, merged, prepared.live))
     if merged is None:
-        return prepared
-    return replace(prepared, live=merged.units[prepared.live], units=len(side.up.weight))
+        prepared, activity = _of_factors(side, lengths, role, rng)
+        return replace(prepared, core=_core(side, prepared.live, activity))
+    prepared, activity = _of_factors(merged.side, None, role, rng)
+    ways_out = merged.ways_out[prepared.live]
+    return replace(
+        prepared,
+        live=merged.units[prepared.live],
+        units=len(side.up.weight),
+        core=Core(activity, lambda: ways_out),
+    )
 
 
-def _core(side: MLPFactors, merged: Merged | None, live: torch.Tensor) -> Core | None:
-    """What the live units of a side, merged or not, do."""
-    if merged is not None:
-        lengths = merged.ways_out[live]
-        return Core(activity(merged.side)[live], lambda: lengths)
+Activity = Callable[[], torch.Tensor]
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+def _of_factors(
+    side: MLPFactors, lengths: Pair | None, role: Role, rng: np.random.Generator
+) -> tuple[Directions, Activity]:
+    if len(side.inputs) > GAIN * side.inputs.shape[1]:
+        return _in_factors(side, lengths, rng)
+    return _answers(side.dense(), role, rng, centred=True)
+
+
+def _core(side: MLPFactors, live: torch.Tensor, activity: Activity) -> Core | None:
+    """What the live units of a side do."""
     down = side.down
-    if down is None:
-        return None
-    return Core(activity(side)[live], lambda: down().float().norm(dim=1)[live])
+    return None if down is None else Core(activity, lambda: down().float().norm(dim=1)[live])
 
 
 def products(a: Directions, b: Directions) -> tuple[Products, Products]:
@@ -243,36 +256,104 @@ def glimpse(side: Directions) -> Glimpse:
     return Glimpse(gate, up)
 
 
-def _answers(side: MLPActivations, rng: np.random.Generator, *, centred: bool) -> Directions:
+def _answers(
+    side: MLPActivations, role: Role, rng: np.random.Generator, *, centred: bool
+) -> tuple[Directions, Activity]:
     assert side.gate is not None
-    chosen = _shuffled(side.live(), rng)
-    gate, up = (unit_columns(x[:, chosen], centred=centred).T for x in (side.gate, side.up))
-    return Directions(side.up.shape[1], len(side.up), chosen, gate, up)
+    if side.gate.shape != side.up.shape:
+        raise ValueError(
+            f"{role}: gate {tuple(side.gate.shape)} and up {tuple(side.up.shape)} must be equal"
+        )
+    gate, up = (_Answers(x) for x in (side.gate, side.up))
+    for name, answers in (("gate", gate), ("up", up)):
+        if not answers.finite():
+            raise DegenerateError(f"the {role}'s {name} activations hold NaN or infinity")
+    chosen = _shuffled((gate.varies & up.varies).nonzero().squeeze(1), rng)
+    scaled = [answers.scaled(chosen, centred=centred) for answers in (gate, up)]
+    sampled = places(len(side.up)).to(chosen.device)
+
+    def activity() -> torch.Tensor:
+        return _activity([x.rows[:, sampled] * x.lengths + x.centres for x in scaled], dim=1)
+
+    rows = [x.rows for x in scaled]
+    return Directions(side.up.shape[1], len(side.up), chosen, rows[0], rows[1]), activity
 
 
-def _in_factors(side: MLPFactors, rng: np.random.Generator) -> Directions:
-    basis, gram, length = _moments(side.inputs)
-    weights = [getattr(side, projection).weight.float() for projection in PROJECTIONS]
-    constant = CONSTANT * length
-    lengths = [_lengths(weight, basis, gram) for weight in weights]
-    varies = [x > constant * w.norm(dim=1) for w, x in zip(weights, lengths, strict=True)]
-    alive = (varies[0] & varies[1]).nonzero().squeeze(1)
-    chosen = _shuffled(alive, rng)
-    gate, up = (w[chosen] / x[chosen, None] for w, x in zip(weights, lengths, strict=True))
-    return Directions(len(weights[0]), len(basis), chosen, gate, up, basis)
+class _Scaled(NamedTuple):
+    """Rows of length 1, with what they were divided by after `centres` was taken out, each (k, 1)."""
+
+    rows: torch.Tensor
+    lengths: torch.Tensor
+    centres: torch.Tensor | float
 
 
-def _moments(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The inputs less their mean, (tokens, hidden), its Gram matrix, and the inputs' norm; float32.
+class _Answers:
+    """What each unit answers, a row each. Every step is a sweep, and those over columns are slow."""
 
-    Kept while the inputs are: all experts of a block have the same.
-    """
-    if inputs not in _MOMENTS:
-        values = inputs.float()
-        basis = values - values.mean(dim=0)
-        _MOMENTS[inputs] = basis, basis.T @ basis, values.norm()
-    moments: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = _MOMENTS[inputs]
-    return moments
+    def __init__(self, columns: torch.Tensor) -> None:
+        self._rows = columns.T.float().contiguous()
+        self._high, self._low = self._rows.amax(dim=1), self._rows.amin(dim=1)
+        self.varies = self._high > self._low
+
+    def finite(self) -> bool:
+        """Whether all are: the greatest and the least show it."""
+        return bool((torch.isfinite(self._high) & torch.isfinite(self._low)).all())
+
+    def scaled(self, chosen: torch.Tensor, *, centred: bool) -> _Scaled:
+        """Some units' answers, scaled to length 1, their means taken out first where asked."""
+        rows = self._rows.index_select(0, chosen)
+        sizes = torch.maximum(self._high, -self._low)[chosen, None]
+        scale: torch.Tensor | float = 1.0
+        if len(sizes) and not COMFORTABLE > sizes.amax() >= sizes.amin() > 1 / COMFORTABLE:
+            scale = sizes.clamp_min(torch.finfo(torch.float32).tiny)
+            rows /= scale
+        centres: torch.Tensor | float = 0.0
+        if centred:
+            centres = rows.mean(dim=1, keepdim=True)
+            rows -= centres
+        lengths = rows.norm(dim=1, keepdim=True)
+        rows /= lengths
+        return _Scaled(rows, lengths * scale, centres * scale)
+
+
+def _activity(answers: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
+    """Root mean square of what units do; the answers of gate and up are along one dimension."""
+    gate, up = answers
+    done: torch.Tensor = (torch.nn.functional.silu(gate) * up).square().mean(dim=dim).sqrt()
+    return done
+
+
+def _in_factors(
+    side: MLPFactors, norms: Pair | None, rng: np.random.Generator
+) -> tuple[Directions, Activity]:
+    assert side.gate is not None
+    known = moments(side.inputs)
+    maps = (side.gate, side.up)
+    weights = [one.weight.float() for one in maps]
+    norms = norms or (weights[0].norm(dim=1), weights[1].norm(dim=1))
+    constant = CONSTANT * known.length
+    lengths = [_lengths(w, n, known) for w, n in zip(weights, norms, strict=True)]
+    varies = [x > constant * n for x, n in zip(lengths, norms, strict=True)]
+    chosen = _shuffled((varies[0] & varies[1]).nonzero().squeeze(1), rng)
+    kept = [x[chosen] for x in lengths]
+    gate, up = (
+        w.index_select(0, chosen).div_(x[:, None]) for w, x in zip(weights, kept, strict=True)
+    )
+    centres = [
+        w @ known.mean if one.bias is None else w @ known.mean + one.bias.float()
+        for w, one in zip(weights, maps, strict=True)
+    ]
+    basis, means = known.basis, [x[chosen] for x in centres]
+
+    def activity() -> torch.Tensor:
+        sampled = basis[places(len(basis)).to(basis.device)]
+        answers = [
+            (sampled @ rows.T) * length + mean
+            for rows, length, mean in zip((gate, up), kept, means, strict=True)
+        ]
+        return _activity(answers, dim=0)
+
+    return Directions(len(weights[0]), len(basis), chosen, gate, up, basis), activity
 
 
 def _between(basis: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -284,18 +365,17 @@ def _between(basis: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return products
 
 
-_MOMENTS = WeakTensorKeyDictionary()
 _BETWEEN = WeakTensorKeyDictionary()
 
 
-def _lengths(weight: torch.Tensor, basis: torch.Tensor, gram: torch.Tensor) -> torch.Tensor:
-    """Norms of ``basis @ w`` for every row w, float32 (units,)."""
-    squares = ((weight @ gram) * weight).sum(dim=1)
-    isotropic = weight.square().sum(dim=1) * gram.diagonal().mean()
+def _lengths(weight: torch.Tensor, norms: torch.Tensor, known: Moments) -> torch.Tensor:
+    """Norms of ``basis @ w`` for every row w of a norm, float32 (units,)."""
+    squares: torch.Tensor = torch.linalg.vecdot(weight @ known.gram, weight)
+    isotropic = norms.square() * known.gram.diagonal().mean()
     unsure = squares < UNSURE * isotropic
     lengths = squares.clamp_min(0).sqrt()
     if bool(unsure.any()):
-        lengths[unsure] = (basis @ weight[unsure].T).norm(dim=0)
+        lengths[unsure] = (known.basis @ weight[unsure].T).norm(dim=0)
     return lengths
 
 
@@ -314,21 +394,16 @@ def _shuffled(live: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     return live[torch.from_numpy(rng.permutation(len(live))).to(live.device)]
 
 
-def _require_finite(side: MLPUnits, role: Role) -> None:
-    if isinstance(side, MLPFactors):
-        assert side.gate is not None
-        parts = {
-            "inputs": side.inputs,
-            "gate weights": side.gate.weight,
-            "up weights": side.up.weight,
-        }
-    else:
-        assert side.gate is not None
-        parts = {"gate activations": side.gate, "up activations": side.up}
-        if side.gate.shape != side.up.shape:
-            raise ValueError(
-                f"{role}: gate {tuple(side.gate.shape)} and up {tuple(side.up.shape)} must be equal"
-            )
-    for name, values in parts.items():
-        if not bool(torch.isfinite(values).all()):
+def _checked_lengths(side: MLPFactors, role: Role) -> Pair:
+    """Norms of the rows of gate and of up, (units,) float32 each; refuses what is not finite."""
+    assert side.gate is not None
+    gate, up = (one.weight.float().norm(dim=1) for one in (side.gate, side.up))
+    for name, norms, values in (
+        ("inputs", moments(side.inputs).length, side.inputs),
+        ("gate weights", gate, side.gate.weight),
+        ("up weights", up, side.up.weight),
+    ):
+        # a norm shows it, and costs little; one that overflowed is looked into
+        if not bool(torch.isfinite(norms).all()) and not bool(torch.isfinite(values).all()):
             raise DegenerateError(f"the {role}'s {name} hold NaN or infinity")
+    return gate, up

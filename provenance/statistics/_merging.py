@@ -5,8 +5,8 @@ unit can be split in two, with up rows ``u/2 + r`` and ``u/2 - r`` for an r of a
 the same, and neither half looks like the unit. `merge_units` sums ``d u^T`` over the units of one gate and
 takes the sum apart again. A unit that was split is whole again, and a pair that cancels out is gone.
 
-Units that add nothing, having no way out, are found by what they put into the residual stream:
-`activity`, times the length of their down column. Both are functions of one model, and follow a
+Units that add nothing, having no way out, are found by what they put into the residual stream: their
+activity, times the length of their down column. Both are functions of one model, and follow a
 renumbering of its units, so that they leave the null hypothesis as it is.
 """
 
@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from provenance.architecture.units import LinearMap
+from provenance.statistics._moments import moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,14 +35,11 @@ FAINT = 0.05
 """Of the parts that a sum of units has, those below this share of the greatest are rounding, or what is
 left of gates that were not quite one."""
 
-SAMPLE = 512
-"""Inputs, evenly spaced, on which near gates are compared and a unit's activity is measured."""
-
-_SKETCH = 32
 _LOOKED_AT = 0.85
 """Cosine of two sketches above which the gates are compared: those of one gate have 0.955, less chance."""
 
 _CHUNK = 1 << 24
+_ROWS = 256
 
 
 class Merged(NamedTuple):
@@ -73,7 +69,7 @@ def merge_units(side: MLPFactors) -> Merged | None:
     """
     if side.gate is None or side.down is None:
         return None
-    labels = _groups(side.inputs.float(), side.gate)
+    labels = _groups(side.inputs, side.gate)
     if labels is None:
         return None
     down = side.down().float()  # (units, hidden)
@@ -133,37 +129,22 @@ class _UnitGroup:
         return part
 
 
-def activity(side: MLPFactors) -> torch.Tensor:
-    """Root mean square of each unit's ``silu(gate) * up``, before its way out, float32 (units,).
-
-    On `SAMPLE` of the inputs. SiLU stands for every activation: how much a unit does is asked, not what.
-    """
-    assert side.gate is not None
-    inputs = _sampled(side.inputs)
-    gate, up = (
-        LinearMap(x.weight.float(), None if x.bias is None else x.bias.float())(inputs)
-        for x in (side.gate, side.up)
-    )
-    done: torch.Tensor = (torch.nn.functional.silu(gate) * up).square().mean(dim=0).sqrt()
-    return done
-
-
 def _groups(inputs: torch.Tensor, gate: LinearMap) -> NDArray[np.int64] | None:
     """A label for each unit, the same for units of one gate; None where all differ."""
-    mean = inputs.mean(dim=0)
-    basis = inputs - mean
+    known = moments(inputs)
     weight = gate.weight.float()
     # Gates with near answers have near answers to random mixtures of the inputs: a few suffice to tell
     # almost all others apart, and those that are left are compared on the inputs themselves.
-    generator = torch.Generator().manual_seed(0)
-    mixtures = torch.randn(_SKETCH, len(basis), generator=generator).to(basis.device) @ basis
-    sketches = torch.nn.functional.normalize(weight @ mixtures.T, dim=1)  # (units, _SKETCH)
+    sketches = torch.nn.functional.normalize(weight @ known.mixtures.T, dim=1)  # (units, mixtures)
     pairs = _nearest(sketches)
     if not len(pairs):
         return None
-    pairs = pairs[_near(_sampled(basis), weight, pairs, _centres(gate, mean))]
+    pairs = pairs[_near(known.sampled(), weight, pairs, _centres(gate, known.mean))]
     if not len(pairs):
         return None
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     first, second = pairs.T.cpu().numpy()
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(weight), len(weight)))
     labels: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
@@ -186,17 +167,14 @@ def _nearest(sketches: torch.Tensor) -> torch.Tensor:
     Tensor
         (pairs, 2) int64.
     """
-    count = len(sketches)
     pairs = [torch.zeros(0, 2, dtype=torch.int64, device=sketches.device)]
-    for rows in torch.split(torch.arange(count, device=sketches.device), max(1, _CHUNK // count)):
-        before = int(rows[-1])
-        if not before:
-            continue
-        cosines = sketches[rows] @ sketches[:before].T  # (rows, before)
-        earlier = torch.arange(before, device=rows.device) < rows[:, None]
-        best = torch.where(earlier, cosines, -1.0).max(dim=1)
-        near = best.values > _LOOKED_AT
-        pairs.append(torch.stack([rows[near], best.indices[near]], dim=1))
+    for start in range(0, len(sketches), _ROWS):
+        rows = sketches[start : start + _ROWS]
+        cosines = rows @ sketches[: start + len(rows)].T
+        cosines[:, start:].tril_(-1)  # its own and those after it are 0
+        near = (cosines.amax(dim=1) > _LOOKED_AT).nonzero().squeeze(1)
+        if len(near):
+            pairs.append(torch.stack([near + start, cosines[near].argmax(dim=1)], dim=1))
     return torch.cat(pairs)
 
 
@@ -216,12 +194,6 @@ def _near(
         shift = (centres[i] - centres[j]).abs()
         alike.append((apart < NEAR * spread) & (shift < NEAR * torch.minimum(*sizes)))
     return torch.cat(alike)
-
-
-def _sampled(inputs: torch.Tensor) -> torch.Tensor:
-    """Some of the inputs, evenly spaced, float32."""
-    places = torch.linspace(0, len(inputs) - 1, min(SAMPLE, len(inputs)))
-    return inputs[places.long().to(inputs.device)].float()
 
 
 def _joined(biases: list[torch.Tensor | None]) -> torch.Tensor | None:

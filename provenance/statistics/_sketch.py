@@ -123,7 +123,7 @@ class Sketcher:
         order = torch.from_numpy(rng.permutation(len(side.live))).to(side.gate.device)
         gate, up = (self._narrowed(x, whole=side.whole)[order] for x in (side.gate, side.up))
         strength = side.share[order].sqrt()
-        core = Core(strength, lambda: torch.ones_like(strength))
+        core = Core(lambda: strength, lambda: torch.ones_like(strength))
         tokens = self.tokens if self.columns is None else self.columns
         return Directions(side.units, tokens, side.live[order], gate, up, core=core)
 

@@ -54,9 +54,9 @@ if TYPE_CHECKING:
 
 __all__ = ["JSON", "KINDS", "Entry", "Kind", "Store", "digest_of"]
 
-Kind = Literal["activations", "checkpoint", "evidence", "hashes", "proxies"]
+Kind = Literal["activations", "checkpoint", "evidence", "hashes", "layouts", "proxies"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-SHARED: tuple[Kind, ...] = ("activations", "checkpoint", "evidence", "proxies")
+SHARED: tuple[Kind, ...] = ("activations", "checkpoint", "evidence", "layouts", "proxies")
 """Kinds that other machines can use; hashes are of files of this machine."""
 
 NAME = "pytest-provenance"
@@ -122,7 +122,7 @@ class Store:
 
         Parameters
         ----------
-        kind : {"activations", "checkpoint", "evidence", "hashes", "proxies"}
+        kind : {"activations", "checkpoint", "evidence", "hashes", "layouts", "proxies"}
             What the entry holds.
         fields : mapping of str to JSON
             The key: everything that determines the content.

@@ -57,7 +57,7 @@ def test_assignment_is_as_good_as_scipy(m, n):
 
 @pytest.mark.parametrize(("m", "n"), [(50, 50), (30, 50), (50, 30)])
 def test_related_units_are_found_without_solving(m, n, monkeypatch):
-    monkeypatch.setattr("provenance.assignment.solve.linear_sum_assignment", None)
+    monkeypatch.setattr("scipy.optimize.linear_sum_assignment", None)
     rng = np.random.default_rng(0)
     similarity = 0.01 * random_matrix(m, n)
     rows, columns = rng.permutation(m)[: min(m, n)], rng.permutation(n)[: min(m, n)]
@@ -314,15 +314,15 @@ def test_several_are_solved_as_each_alone_and_threads_are_left_as_they_were(thre
 
 def test_the_sparse_solver_is_given_whole_numbers(monkeypatch):
     """With fractions scipy's solver may never return: rounding moves it in circles."""
-    from provenance.assignment import sparse as _sparse_assignment
+    from scipy.sparse import csgraph
 
-    solver = _sparse_assignment.min_weight_full_bipartite_matching
+    solver = csgraph.min_weight_full_bipartite_matching
 
     def checked(graph):
         assert (graph.data == np.rint(graph.data)).all()
         assert 1 <= graph.data.min() <= graph.data.max() * len(graph.data) < 2.0**54
         return solver(graph)
 
-    monkeypatch.setattr(_sparse_assignment, "min_weight_full_bipartite_matching", checked)
+    monkeypatch.setattr(csgraph, "min_weight_full_bipartite_matching", checked)
     for shape in ((300, 300), (256, 384)):
         assert assign(random_matrix(*shape)).certificate.method == "sparse"

@@ -145,6 +145,16 @@ def test_activations_of_float16_range_neither_overflow_nor_vanish():
         assert match(scaled, a).correlation == 1.0
 
 
+@pytest.mark.parametrize("test", [match, match_cosine])
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e22, 1e30])
+def test_activations_of_bfloat16_range_neither_overflow_nor_vanish(test, scale):
+    a, b = model(48, 1), noisy(model(48, 1), 0.5, 2)
+    scales = torch.where(torch.arange(48) % 3 == 0, scale, 1.0)
+    found = test(MLPActivations(a.gate * scale, a.up * scales), b)
+    assert found.gate_matching.tolist() == test(a, b).gate_matching.tolist()
+    assert found.up_matching.tolist() == test(a, b).up_matching.tolist()
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_not_a_number_is_a_named_error(bad):
     a = model(32, 1)

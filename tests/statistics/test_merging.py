@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from provenance.architecture.units import LinearMap, MLPFactors
 from provenance.statistics._directions import directions
-from provenance.statistics._merging import activity, merge_units
+from provenance.statistics._merging import merge_units
 from provenance.statistics.match import SHARES, match
 
 pytestmark = pytest.mark.slow
@@ -139,12 +139,19 @@ def test_another_order_of_units_is_merged_alike():
     assert cosines(*both).abs().min() > 0.9999
 
 
-def test_activity_is_that_of_the_obvious_computation():
-    side = mlp(3, bias=True)
+@pytest.mark.parametrize("tokens", [TOKENS, 2 * TOKENS, HIDDEN])
+def test_activity_is_that_of_the_obvious_computation(tokens):
+    side = mlp(3, bias=True, tokens=tokens)
     answers = side.dense()
-    places = np.linspace(0, TOKENS - 1, 512).astype(int)
+    places = torch.linspace(0, tokens - 1, min(512, tokens)).long()
     done = torch.nn.functional.silu(answers.gate[places]) * answers.up[places]
-    torch.testing.assert_close(activity(side), done.square().mean(dim=0).sqrt())
+    prepared = directions(side, "candidate", 0, centred=True)
+    torch.testing.assert_close(
+        prepared.core.activity(),
+        done.square().mean(dim=0).sqrt()[prepared.live],
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 @pytest.mark.parametrize("tokens", [TOKENS, HIDDEN])
@@ -177,7 +184,8 @@ def test_the_strongest_units_are_the_fewest_that_do_their_share():
     side = mlp(6)
     down = side.down() * torch.linspace(0.01, 3, UNITS)[:, None]
     found = directions(replace(side, down=lambda: down), "candidate", 0, centred=True)
-    added = (activity(side) * down.norm(dim=1)).double().square()
+    added = torch.empty(UNITS, dtype=torch.float64)
+    added[found.live] = (found.core.activity() * down.norm(dim=1)[found.live]).double().square()
     for share in (0.9, 0.5, 0.1):
         kept = found.strongest(share)
         chosen = added[kept.live].sum() / added.sum()

@@ -1,0 +1,118 @@
+"""Where in a checkpoint's files the MLPs of its model lie: all that is asked of a model before it is read.
+
+It costs an import of the family's code and a pass on the meta device, and depends on the configuration and
+on the names and shapes of the tensors alone. So it is kept in the store, where a fine-tune finds its
+base's. A few plain families are known without either (`provenance.architecture.known`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from provenance._quiet import quiet
+from provenance.architecture.known import known_trace, norm_offset
+from provenance.architecture.records import Trace  # noqa: TC001 - as above
+from provenance.capture.norms import Norm, measure_norms
+from provenance.checkpoints.checkpoint import lasting_digest
+
+if TYPE_CHECKING:
+    from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.store.store import JSON
+
+LAYOUT_VERSION = 1
+"""Raised whenever the same checkpoint would give another layout."""
+
+LAYOUT = "layout.json"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The MLPs of a model, and which stored tensors are its parameters as they are.
+
+    ``stored`` has the tensors' names by the parameters'. Parameters that are made of several tensors, or of
+    a part of one, are not in it. ``norms`` are those before the MLPs, by their paths.
+    """
+
+    trace: Trace
+    stored: Mapping[str, str]
+    norms: Mapping[str, Norm]
+
+    def to_json(self) -> str:
+        """As text, for `from_json`."""
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(Layout).dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Layout:
+        """The layout of a text that `to_json` made."""
+        from pydantic import TypeAdapter
+
+        layout: Layout = TypeAdapter(Layout).validate_json(text)
+        return layout
+
+
+def known_layout(checkpoint: Checkpoint) -> Layout | None:
+    """The layout of a plain family, without transformers; None where it takes a look at the model."""
+    if checkpoint.remote_code:
+        return None
+    shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+    trace = known_trace(checkpoint.config, shapes)
+    if trace is None:
+        return None
+    offset = norm_offset(trace)
+    norms = {path: Norm("rms", offset, f"{path}.weight") for path in _norm_paths(trace)}
+    return Layout(trace, {name: name for name in shapes}, norms)
+
+
+def find_layout(checkpoint: Checkpoint) -> Layout:
+    """Find the layout in the model that the configuration describes.
+
+    Raises
+    ------
+    SourceError
+        As `provenance.loading.model.load_skeleton`.
+    ArchitectureError
+        As `provenance.architecture.find.with_mlps`, naming the model.
+    """
+    from provenance.capture.units import find_in_skeleton
+    from provenance.loading.model import load_skeleton
+    from provenance.loading.renamings import ParameterIndex
+
+    skeleton = load_skeleton(checkpoint)
+    trace = find_in_skeleton(checkpoint, skeleton, gated=False)
+    norms = measure_norms(skeleton, _norm_paths(trace))
+    if checkpoint.config.get("quantization_config"):
+        return Layout(trace, {}, norms)
+    with quiet():
+        index = ParameterIndex.of(skeleton, checkpoint.tensors)
+    stored = {
+        name: conversion.sources[0][0]
+        for name, conversion in index.conversions.items()
+        if conversion.converter is None
+        and checkpoint.tensors[conversion.sources[0][0]].shape == index.shapes[name]
+    }
+    return Layout(trace, stored, norms)
+
+
+def _norm_paths(trace: Trace) -> set[str]:
+    return {record.input.norm for record in trace.mlps if record.input.norm is not None}
+
+
+def layout_fields(checkpoint: Checkpoint) -> dict[str, JSON]:
+    """All that a layout depends on: the store's key."""
+    tensors = sorted((t.name, t.dtype, t.shape) for t in checkpoint.tensors.values())
+    return {
+        "version": LAYOUT_VERSION,
+        "config": lasting_digest(checkpoint.config),
+        "tensors": sha256(json.dumps(tensors).encode()).hexdigest(),
+        # code of the checkpoint's own is part of its digest
+        "code": checkpoint.digest if checkpoint.remote_code else None,
+        "transformers": version("transformers"),
+        "torch": version("torch"),
+    }
