@@ -1,7 +1,7 @@
 """What the normalisations before MLPs do, measured on numbers and not read off their names.
 
-A root-mean-square norm, or LayerNorm, multiplies what it has scaled by its weight plus an offset, which is 1
-for Gemma. That is all that is needed to put embeddings through a norm without its code.
+A root-mean-square norm, or LayerNorm, multiplies what it has scaled by its weight plus an offset, which is
+1 for Gemma. That is all that is needed to put embeddings through a norm without its code.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Norm:
     """A normalisation as numbers.
 
     ``kind`` "rms": inputs over their root mean square; "layer": their mean taken out first. They are
-    multiplied by the parameter ``weight`` plus ``offset``, and ``bias`` is added. "unknown": something else.
+    multiplied by the parameter ``weight`` plus ``offset``, and ``bias`` is added. "unknown": another thing.
     """
 
     kind: NormKind

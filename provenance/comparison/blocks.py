@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 
+from provenance._threads import spread
 from provenance.architecture.units import nbytes
 from provenance.assignment.solve import assign
 from provenance.comparison.experts import ALL, partners
@@ -32,7 +35,7 @@ from provenance.statistics.pvalues import bonferroni
 from provenance.vocabulary import DECIDED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -187,7 +190,11 @@ class BlockTests:
 
     def wanted(self) -> list[int]:
         """The candidate's blocks that the next part is to measure."""
-        return self.undecided() if self._extent in {"files", "decided"} else self.rows
+        return self.undecided() if self._stops else self.rows
+
+    @property
+    def _stops(self) -> bool:
+        return self._extent in {"files", "decided"}
 
     def skip(self, part: str, reason: str) -> None:
         """Note that a part is not measured on any pair, and why."""
@@ -212,7 +219,7 @@ class BlockTests:
             return
         sides = _Sides(component, self.seed, self._room(component))
         if self.pairing in INDEXED:
-            self._run(sides, [(i, i) for i in rows if i in self._reference])
+            self._run(sides, [[(i, i)] for i in rows if i in self._reference])
             rows = self.wanted()
         has_choice = component.glimpse is not None or self.pairing not in INDEXED
         if rows and has_choice and self.pairing != "same-index":
@@ -223,17 +230,17 @@ class BlockTests:
         part, glimpse = sides.component.statistic, sides.component.glimpse
         if self._extent == "all" or glimpse is None or len(self.columns) <= BEST:
             pairs = _there_and_back(rows, self.columns)
-            self._run(sides, [pair for pair in pairs if not self._has(part, pair)])
+            self._run(sides, [[pair] for pair in pairs if not self._has(part, pair)])
             return
         ranked = likeliest(
             [sides.glimpses("candidate", i, glimpse) for i in rows],
             [sides.glimpses("reference", j, glimpse) for j in self.columns],
         )
+        jobs = []
         for i, order in zip(rows, ranked, strict=True):
             likely = (self.columns[place] for place in order)
-            for j in [j for j in likely if not self._has(part, (i, j))][:BEST]:
-                if i in self.wanted():
-                    self._run(sides, [(i, j)])
+            jobs.append([(i, j) for j in likely if not self._has(part, (i, j))][:BEST])
+        self._run(sides, jobs)
 
     def _has(self, part: str, pair: Place) -> bool:
         return pair in self._met and part in self._met[pair].tests
@@ -243,21 +250,35 @@ class BlockTests:
         meets_once = self.pairing == "same-index" and single
         return 0 if meets_once else self._kept_bytes
 
-    def _run(self, sides: _Sides, pairs: Sequence[Place]) -> None:
-        """Test pairs of blocks by one part."""
-        self._planned += len(pairs)
-        for i, j in pairs:
+    def _run(self, sides: _Sides, jobs: Sequence[Sequence[Place]]) -> None:
+        """Test pairs of blocks by one part; the pairs of one job are of one block, the likeliest first."""
+        self._planned += sum(map(len, jobs))
+        for job, results in zip(jobs, spread(partial(self._test, sides), jobs), strict=True):
+            for (i, j), tested in results:
+                met = self._met.setdefault((i, j), _Meeting())
+                met.add(sides.component.statistic, tested, keep_units=self.pairing == "cross")
+                self._least[i] = min(self._least[i], self._least_of(tested.values(), i, j))
+            self._done += len(job)
             self._tell(self._done, self._planned)
-            met = self._met.setdefault((i, j), _Meeting())
+
+    def _test(
+        self, sides: _Sides, job: Sequence[Place]
+    ) -> list[tuple[Place, dict[Place, _Tested]]]:
+        """Test the pairs of one job, until one of them decides the block where that is enough."""
+        results: list[tuple[Place, dict[Place, _Tested]]] = []
+        for i, j in job:
             tested = _test_blocks(sides, i, j)
-            met.add(sides.component.statistic, tested, keep_units=self.pairing == "cross")
-            self._done += 1
-            if met.strongest is not None:
-                assert met.strongest.evidence.log10_p is not None
-                mlps = len(self._candidate[i]) * len(self._reference[j])
-                tests = len(self.parts) * mlps * self._choices(i, j)
-                least = bonferroni(met.strongest.evidence.log10_p, tests)
-                self._least[i] = min(self._least[i], least)
+            results.append(((i, j), tested))
+            if self._stops and self._least_of(tested.values(), i, j) < DECIDED:
+                break
+        return results
+
+    def _least_of(self, tested: Iterable[_Tested], i: int, j: int) -> float:
+        """The least log10 p-value of tests of two blocks, corrected for all that might be tested."""
+        found = (test.evidence.log10_p for test in tested)
+        least = min((p for p in found if p is not None), default=0.0)
+        mlps = len(self._candidate[i]) * len(self._reference[j])
+        return bonferroni(least, len(self.parts) * mlps * self._choices(i, j))
 
     def _choices(self, i: int, j: int) -> int:
         """What a pair of blocks costs; over all partners of a block the reciprocals add up to 1."""
@@ -460,24 +481,34 @@ class _Sides:
         self.seed = seed
         self._room = kept_bytes
         self._kept: OrderedDict[tuple[Role, Place], tuple[Any, int]] = OrderedDict()
+        self._keeping = Lock()
+        self._preparing: dict[tuple[Role, Place], Lock] = {}
         self._signatures: dict[tuple[Role, int], list[torch.Tensor | None]] = {}
 
     def get(self, role: Role, place: Place) -> Any:
-        """The MLP of one model, ready to be tested."""
-        if (role, place) in self._kept:
-            self._kept.move_to_end((role, place))
-            return self._kept[role, place][0]
-        side = getattr(self.component, role).block(*place)
-        if self.component.prepare is not None:
-            side = self.component.prepare(side, role, self.seed)
-        size = nbytes(side)
+        """The MLP of one model, ready to be tested; of threads that ask for it, one prepares it."""
+        with self._keeping:
+            preparing = self._preparing.setdefault((role, place), Lock())
+        with preparing:
+            with self._keeping:
+                if (role, place) in self._kept:
+                    self._kept.move_to_end((role, place))
+                    return self._kept[role, place][0]
+            side = getattr(self.component, role).block(*place)
+            if self.component.prepare is not None:
+                side = self.component.prepare(side, role, self.seed)
+            with self._keeping:
+                self._keep((role, place), side, nbytes(side))
+        return side
+
+    def _keep(self, key: tuple[Role, Place], side: Any, size: int) -> None:
+        """Keep a side, in the room of those that were not asked for longest."""
         while self._kept and self._room < size:
             _, (_, freed) = self._kept.popitem(last=False)
             self._room += freed
         if size <= self._room:
-            self._kept[role, place] = (side, size)
+            self._kept[key] = (side, size)
             self._room -= size
-        return side
 
     def glimpses(self, role: Role, index: int, glimpse: Glimpsing) -> list[Glimpse]:
         """Those of a block's MLPs that can be tested."""

@@ -5,6 +5,11 @@ A token's embedding e stands in the place of the residual stream: a unit with ga
 stream is rotated, since embedding and weights turn alike. Models of other widths, hidden sizes, depths and
 tokenizers meet on the tokens that they share by their text. All that is true of `match` (its null
 hypothesis, the freedom of up's sign, dead units, widths) stays true.
+
+A few directions rule the embeddings of every model, so that all units answer in much the same way. So they
+are *half-whitened*: what their products with each other, K, have above the median is divided out by
+``(K + median I)^(-1/2)``. That depends on embeddings and norms alone: no idle unit can steer it, and a
+rotation leaves K as it is. Tokens that dwarf the others, or are like many others, count no more than they.
 """
 
 from __future__ import annotations
@@ -12,6 +17,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from provenance.architecture.units import LinearMap, MLPFactors
 from provenance.errors import DegenerateError
 from provenance.statistics._directions import (
     Directions,
@@ -30,6 +39,9 @@ if TYPE_CHECKING:
     from provenance.vocabulary import Role
 
 
+FLAT = 1e-9
+"""Directions with less than this share of the largest one's power are none: rounding, or the mean's."""
+
 ALIKE = 0.7
 """From here on a unit's gate and up are told as saying the same of tokens."""
 
@@ -41,6 +53,46 @@ up are one matrix, or read two or three dimensions alone, it is half of them and
 """
 
 
+def half_whitened(inputs: torch.Tensor) -> torch.Tensor:
+    """Divide out what rules the inputs: directions count by how far they are above the median one.
+
+    Parameters
+    ----------
+    inputs : Tensor
+        (tokens, hidden) floating point.
+
+    Returns
+    -------
+    Tensor
+        (tokens, hidden) float32, of mean 0 over the tokens, with the inputs' power about it.
+    """
+    centred = inputs.double() - inputs.double().mean(dim=0)
+    values, vectors = torch.linalg.eigh(centred @ centred.T)
+    ridge = (
+        values[values > FLAT * values[-1]].median() if bool(values[-1] > 0) else values.new_ones(())
+    )
+    scales = (values.clamp_min(0) + ridge).rsqrt()
+    whitened = (vectors * scales) @ (vectors.T @ centred)
+    power = centred.norm() / whitened.norm().clamp_min(torch.finfo(torch.float64).tiny)
+    scaled: torch.Tensor = (whitened * power).float()
+    return scaled
+
+
+def _whitened(side: MLPUnits) -> MLPUnits:
+    """The side on half-whitened inputs. A constant, which biases are, is no part of a correlation."""
+    if not isinstance(side, MLPFactors):
+        return side
+    inputs = _WHITENED.get(side.inputs)
+    if inputs is None:
+        inputs = _WHITENED[side.inputs] = half_whitened(side.inputs)
+    gate = None if side.gate is None else LinearMap(side.gate.weight)
+    return MLPFactors(inputs, gate, LinearMap(side.up.weight), side.down)
+
+
+_WHITENED = WeakTensorKeyDictionary()
+"""Half-whitened inputs by the inputs: all experts of a block have the same."""
+
+
 def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:
     """Prepare one side of `match_tokens`, for a side that meets several others.
 
@@ -49,7 +101,7 @@ def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:
     DegenerateError
         As `provenance.statistics.match.match` does, or if too many units' gate and up are alike.
     """
-    prepared = directions(side, role, seed, centred=True)
+    prepared = directions(_whitened(side), role, seed, centred=True)
     alike = float((own_likeness(prepared) > ALIKE).float().mean()) if len(prepared.live) else 0.0
     if alike > MOST_ALIKE:
         raise DegenerateError(
