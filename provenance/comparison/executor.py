@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from provenance.store.store import JSON
     from provenance.vocabulary import StatisticName
 
-MEASURE_VERSION = 2
+MEASURE_VERSION = 3
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
 
 EVIDENCE = "evidence.json"
@@ -142,7 +142,8 @@ class Executor:
         ProvenanceError
             As `evidence`, where this model is what is wrong.
         """
-        self.work.capture(capture, self.checkpoint(capture.model), self.checkpoint(capture.partner))
+        partner = None if capture.partner is None else self.checkpoint(capture.partner)
+        self.work.capture(capture, self.checkpoint(capture.model), partner)
 
     def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
         return self.checkpoint(comparison.candidate), self.checkpoint(comparison.reference)

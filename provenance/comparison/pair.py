@@ -14,6 +14,7 @@ from provenance.comparison.plan import captures, refusal, sampled
 from provenance.comparison.records import (
     imitates,
     inputs_record,
+    loss_details,
     model_record,
     sample_details,
     versions,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from provenance.comparison.blocks import Component, Units
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
-    from provenance.inputs.tokens import Inputs
+    from provenance.inputs.pairs import PairInputs
     from provenance.statistics import Basis
     from provenance.store.store import Entry
     from provenance.vocabulary import Role
@@ -65,14 +66,21 @@ class Pair:
         return self._measure_blocks()
 
     def _measure_models(self) -> Evidence:
-        from provenance.comparison.whole_models import PairInputs, measure_pair
+        from provenance.comparison.whole_models import WholeModels, measure_pair
 
         comparison, candidate, reference = self.comparison, self.candidate, self.reference
-        inputs = self._inputs()
+        inputs = self._inputs(same_ids=True)
         self.work.tell(Stage("match", self._name))
         seed = comparison.inputs.seed
         with self.work.leased() as device:
-            given = PairInputs(candidate, reference, inputs, device, seed, comparison.permutations)
+            given = WholeModels(
+                candidate,
+                reference,
+                None if inputs is None else inputs.candidate,
+                device,
+                seed,
+                comparison.permutations,
+            )
             result = measure_pair(comparison.statistic, given)
         return Evidence(
             statistic=comparison.statistic,
@@ -97,9 +105,10 @@ class Pair:
         entries = self._entries(inputs)
         settings = self.work.distillation if imitates(comparison) else None
         details = {} if settings is None else settings.details()
+        details |= loss_details(entries)
         fed = inputs_record(comparison.inputs, inputs, settings)
         with self.work.leased() as device:
-            components = self._components(entries, device)
+            components = self._components(entries, inputs, device)
             return self._compared(components, fed, comparison.inputs.seed, device, details)
 
     def _measure_bundles(self) -> Evidence:
@@ -118,29 +127,38 @@ class Pair:
                 statistic.name, statistic.load(), candidate, reference, prepare, signature
             )
             fed = bundles.inputs_record()
-            return self._compared([component], fed, fed.seed, device, bundles.details())
+            details = bundles.details() | loss_details(entries)
+            return self._compared([component], fed, fed.seed, device, details)
 
-    def _inputs(self) -> Inputs | None:
+    def _inputs(self, *, same_ids: bool = False) -> PairInputs | None:
         """Token ids for both models, or None where no statistic of the comparison runs a model."""
         components = REGISTRY[self.comparison.statistic].components()
         if not any(component.runs_models for component in components):
             return None
-        return self.work.encoded.choose(self.comparison.inputs, self.candidate, self.reference)
+        models = self.candidate, self.reference
+        return self.work.encoded.choose(self.comparison.inputs, *models, same_ids=same_ids)
 
-    def _entries(self, inputs: Inputs | None) -> dict[tuple[Basis, Role], Entry]:
+    def _entries(self, inputs: PairInputs | None) -> dict[tuple[Basis, Role], Entry]:
         """What the plan asks of either model, computed or found, by the basis and the role it serves."""
         by_spec = {model.spec: model for model in (self.candidate, self.reference)}
         entries: dict[tuple[Basis, Role], Entry] = {}
         for capture in dict.fromkeys(captures(self.comparison, self.candidate, self.reference)):
-            model, partner = by_spec[capture.model], by_spec[capture.partner]
-            entry = self.work.capture(capture, model, partner, inputs)
+            model = by_spec[capture.model]
+            partner = None if capture.partner is None else by_spec[capture.partner]
+            fed = None
+            if inputs is not None:
+                fed = inputs.candidate if model.spec == self.candidate.spec else inputs.reference
+            entry = self.work.capture(capture, model, partner, fed)
             for role, side in zip(ROLES, (self.candidate, self.reference), strict=True):
                 if side.spec == capture.model and capture.role in {None, role}:
                     entries[capture.basis, role] = entry
         return entries
 
     def _components(
-        self, entries: Mapping[tuple[Basis, Role], Entry], device: str
+        self,
+        entries: Mapping[tuple[Basis, Role], Entry],
+        inputs: PairInputs | None,
+        device: str,
     ) -> list[Component[Any]]:
         """Each statistic with the units that it is computed on; what was traced is reused."""
         from provenance.capture.proxies import ProxyUnits
@@ -152,9 +170,10 @@ class Pair:
         tensors = [
             ModelTensors(model) for model in models
         ]  # shared by bases: it keeps its last read
+        compared = (inputs and inputs.positions) or (None, None)
         active = [
-            ActivationUnits(entries["activations", role].path, own, device)
-            for role, own in zip(ROLES, tensors, strict=True)
+            ActivationUnits(entries["activations", role].path, own, device, positions)
+            for role, own, positions in zip(ROLES, tensors, compared, strict=True)
             if ("activations", role) in entries
         ]
         components = []

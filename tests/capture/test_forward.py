@@ -224,11 +224,11 @@ def test_out_of_memory_halves_the_batch(model, monkeypatch):
     sizes = []
     run = capture_module._run
 
-    def scarce(model, what, batch, start, sink):
+    def scarce(model, what, batch, *others):
         sizes.append(len(batch))
         if len(batch) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        run(model, what, batch, start, sink)
+        run(model, what, batch, *others)
 
     monkeypatch.setattr(capture_module, "_run", scarce)
     sink = Kept()
@@ -249,11 +249,11 @@ def test_memory_that_is_short_in_other_words_halves_the_batch_too(model, monkeyp
     sizes = []
     run = capture_module._run
 
-    def scarce(model, what, batch, start, sink):
+    def scarce(model, what, batch, *others):
         sizes.append(len(batch))
         if len(batch) > 2:
             raise error
-        run(model, what, batch, start, sink)
+        run(model, what, batch, *others)
 
     monkeypatch.setattr(capture_module, "_run", scarce)
     capture(model, answers(model), sequences(64), Kept())

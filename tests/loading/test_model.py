@@ -22,7 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from provenance.checkpoints.checkpoint import open_checkpoint
 from provenance.checkpoints.contents import inspect
 from provenance.errors import DeviceError, InputError, SourceError
-from provenance.loading.model import encode, load_model, load_skeleton, load_tokenizer, quiet
+from provenance.loading.model import load_model, load_skeleton, quiet
+from provenance.loading.tokenizer import encode, load_tokenizer
 from provenance.vocabulary import ModelSpec
 
 pytestmark = pytest.mark.slow
@@ -329,9 +330,9 @@ def worded(folder):
 
 def test_text_is_encoded_without_special_tokens_and_without_a_word(worded, capfd):
     tokenizer = load_tokenizer(opened(worded))
-    assert encode(tokenizer, "one two three") == [2, 3, 0]
-    assert encode(tokenizer, "one " * 50) == [2] * 50
-    assert encode(tokenizer, "") == []
+    assert encode(tokenizer, "one two three").ids == [2, 3, 0]
+    assert encode(tokenizer, "one " * 50).ids == [2] * 50
+    assert encode(tokenizer, "").ids == []
     assert capfd.readouterr() == ("", "")
 
 
