@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from provenance.checkpoints.checkpoint import open_checkpoint
@@ -334,6 +335,31 @@ def test_text_is_encoded_without_special_tokens_and_without_a_word(worded, capfd
     assert encode(tokenizer, "one " * 50).ids == [2] * 50
     assert encode(tokenizer, "").ids == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_text_says_where_its_tokens_end(worded):
+    assert encode(load_tokenizer(opened(worded)), "one  two\nthree").ends == [3, 8, 14]
+
+
+@pytest.mark.parametrize(
+    ("template", "front"),
+    [(None, ()), ("<s> $A", (1,)), ("<s> <s> $A <s>", (1, 1)), ("$A <s>", ())],
+)
+def test_what_a_tokenizer_puts_in_front_stands_apart(worded, template, front):
+    tokenizer = load_tokenizer(opened(worded))
+    if template is not None:
+        special = [("<s>", 1)]
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(template, None, special)
+    read = encode(tokenizer, "two one")
+    assert (read.ids, read.front, read.ends) == ([3, 2], front, [3, 7])
+
+
+def test_a_tokenizer_in_python_does_not_say_where_its_tokens_end():
+    def by_byte(text, *, add_special_tokens, **_settings):
+        return {"input_ids": [9] * add_special_tokens + list(text.encode())}
+
+    read = encode(by_byte, "ab")
+    assert (read.ids, read.ends, read.front) == ([97, 98], None, (9,))
 
 
 def test_a_checkpoint_without_a_tokenizer_has_none(folder):
