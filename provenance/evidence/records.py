@@ -159,7 +159,11 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class InputsRecord:
-    """What both models were fed. ``digest`` is of the token ids; ``note`` explains a choice made."""
+    """What both models were fed; ``note`` explains a choice made.
+
+    ``tokens`` is the number of positions that were compared. ``digest`` is of the token ids; of those of both
+    and of the positions, where the two read a text in different tokens.
+    """
 
     kind: InputKind
     text: str | None
@@ -215,12 +219,12 @@ class Evidence:
         return tuple(role for role in ROLES if self._excess(role) > WORSE)
 
     def _excess(self, role: Role) -> float:
-        """By how many nats a side's loss is above that of guessing; of no loss, as if it were not."""
+        """By how many nats a side's loss is above that of guessing; 0 where evidence has none."""
         loss = self.details.get(f"{role}_loss")
         vocabulary = self.details.get(f"{role}_vocabulary")
-        if isinstance(loss, str | None) or isinstance(vocabulary, str | None) or vocabulary < 1:
+        if not isinstance(loss, float) or not isinstance(vocabulary, int):
             return 0.0
-        return loss - math.log(vocabulary)
+        return loss - math.log(vocabulary) if 1 <= vocabulary <= MOST else 0.0
 
     def tested(self) -> tuple[BlockEvidence, ...]:
         """Blocks that have a p-value."""

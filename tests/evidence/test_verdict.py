@@ -170,8 +170,9 @@ def test_the_judgement_says_which_model_reads_the_text_badly(expect):
 def test_evidence_without_a_loss_is_in_its_element():
     found = evidence(STRANGE, details={"candidate_loss": 50.0, "reference_vocabulary": 9})
     assert found.out_of_element() == ()
-    odd = evidence(STRANGE, details={"candidate_loss": "9", "candidate_vocabulary": 0})
-    assert odd.out_of_element() == ()
+    for loss, vocabulary in (("9", 9), (50.0, 0), (50.0, "9"), (10**400, 9), (50.0, 10**400)):
+        odd = {"candidate_loss": loss, "candidate_vocabulary": vocabulary}
+        assert evidence(STRANGE, details=odd).out_of_element() == ()
 
 
 # decide_blocks
