@@ -161,8 +161,8 @@ class ModelRecord:
 class InputsRecord:
     """What both models were fed; ``note`` explains a choice made.
 
-    ``tokens`` is the number of positions that were compared. ``digest`` is of the token ids; of those of both
-    and of the positions, where the two read a text in different tokens.
+    ``tokens`` is the number of positions that were compared. ``digest`` is of the token ids. Where the two
+    read a text in different tokens, it is of those of both and of the positions.
     """
 
     kind: InputKind
