@@ -194,6 +194,11 @@ class InputsSpec:
     sequence_length: int = DEFAULT_SEQUENCE_LENGTH
     seed: int = DEFAULT_SEED
 
+    def within(self, *positions: int | None) -> InputsSpec:
+        """The same, in sequences no longer than all tokens, and than models have ``positions`` for."""
+        limits = [limit for limit in positions if limit is not None]
+        return replace(self, sequence_length=min(self.sequence_length, self.tokens, *limits))
+
 
 @dataclass(frozen=True)
 class DistillSettings:

@@ -163,3 +163,14 @@ def sketch(answers: np.ndarray, inputs: str, columns: int) -> np.ndarray:
             for unit in range(units):
                 found[unit, column] += sign * (answers[token, unit] - answers[:, unit].mean())
     return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def common_ends(first: list[int], second: list[int]) -> list[tuple[int, int]]:
+    """Every pair of tokens tried: both end after the same characters, and no later token does."""
+    pairs = [
+        (end, i, j)
+        for i, end in enumerate(first)
+        for j, other in enumerate(second)
+        if end == other > 0 and end not in first[i + 1 :] and end not in second[j + 1 :]
+    ]
+    return [(i, j) for _, i, j in sorted(pairs)]

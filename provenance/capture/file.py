@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from provenance.capture.forward import Sink
+
 
 class ActivationWriter:
     """A `Sink` that fills one safetensors file in place, batch by batch, in bounded memory.
@@ -66,6 +68,31 @@ class ActivationWriter:
         while data:  # one call writes 2 GiB at most on Linux
             written = os.pwrite(self._file, data, at)
             data, at = data[written:], at + written
+
+
+class TextSink:
+    """A `Sink` that leaves out what is in front of the text in every sequence.
+
+    Parameters
+    ----------
+    sink : Sink
+        Is given the rows of the text alone, as if nothing had been in front.
+    length : int
+        Positions in a sequence, those in front included; only the last sequence may be shorter.
+    front : int
+        Positions in front of the text.
+    """
+
+    def __init__(self, sink: Sink, length: int, front: int) -> None:
+        self._sink = sink
+        self._length = length
+        self._front = front
+
+    def write(self, name: str, start: int, values: torch.Tensor) -> None:
+        """Pass on what is text of ``values``, (tokens, width), which begin with a sequence."""
+        at = torch.arange(len(values), device=values.device) % self._length
+        sequences = start // self._length
+        self._sink.write(name, start - sequences * self._front, values[at >= self._front])
 
 
 _SAFETENSORS_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}

@@ -1,7 +1,8 @@
 """One forward pass to what every MLP is fed, or to what its gate and up answer to that.
 
 Hooks live only inside a ``with``. The pass stops after the last MLP's inputs, so that the head of the
-language model is never computed. Nothing is kept here: each batch goes to a `Sink`.
+language model is never computed, save where the loss is asked for. Nothing is kept here: each batch goes
+to a `Sink`.
 
 Hooks see what an MLP is fed before any router. So every expert is asked about every token, whichever tokens
 would reach it, and however the experts' matrices are multiplied.
@@ -9,7 +10,7 @@ would reach it, and however the experts' matrices are multiplied.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from provenance.architecture.records import MLPRecord, Trace
+    from provenance.capture.loss import LossProbe
 
 BATCH_BYTES = 256 << 20
 """Default of about how much memory the activations of one batch may take inside the model."""
@@ -104,6 +106,7 @@ def capture(
     sink: Sink,
     on_progress: Callable[[int, int], None] | None = None,
     batch_bytes: int = BATCH_BYTES,
+    probe: LossProbe | None = None,
 ) -> None:
     """Run the model over the sequences once and hand every block's records to the sink.
 
@@ -119,6 +122,8 @@ def capture(
         Called with (sequences done, sequences in all).
     batch_bytes : int
         About how much memory the activations of one batch may take inside the model.
+    probe : LossProbe, optional
+        Takes the loss of the first batch, unless memory is too small for that.
 
     Raises
     ------
@@ -134,8 +139,11 @@ def capture(
     while done < len(sequences):
         batch = _same_length(sequences[done : done + size])
         start = sum(len(sequence) for sequence in sequences[:done])
-        if not _fits(model, recorded, torch.stack(batch), start, sink):
+        if not _fits(model, recorded, torch.stack(batch), start, sink, probe):
             torch.cuda.empty_cache()
+            if len(batch) == 1 and probe is not None:
+                probe = None
+                continue
             if len(batch) == 1:
                 raise DeviceError(
                     f"not even one sequence of {len(batch[0])} tokens fits the device's memory: "
@@ -143,7 +151,7 @@ def capture(
                 )
             size = max(1, len(batch) // 2)
             continue
-        done += len(batch)
+        done, probe = done + len(batch), None
         if on_progress is not None:
             on_progress(done, len(sequences))
 
@@ -164,14 +172,19 @@ def _batch_size(
 
 
 def _fits(
-    model: nn.Module, recorded: Recording, batch: torch.Tensor, start: int, sink: Sink
+    model: nn.Module,
+    recorded: Recording,
+    batch: torch.Tensor,
+    start: int,
+    sink: Sink,
+    probe: LossProbe | None,
 ) -> bool:
     """Run a batch; return False where memory is too small for it.
 
     When this returns, the error is gone, and with it the tensors of the pass that it holds.
     """
     try:
-        _run(model, recorded, batch, start, sink)
+        _run(model, recorded, batch, start, sink, probe)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -180,11 +193,16 @@ def _fits(
 
 
 def _run(
-    model: nn.Module, recorded: Recording, batch: torch.Tensor, start: int, sink: Sink
+    model: nn.Module,
+    recorded: Recording,
+    batch: torch.Tensor,
+    start: int,
+    sink: Sink,
+    probe: LossProbe | None,
 ) -> None:
     # a model that is run from disk has parameters on no device until a block is called
     device = next(weight.device for weight in model.parameters() if not weight.is_meta)
-    run_batch(model, recorded, {"input_ids": batch.to(device)}, sink, start)
+    run_batch(model, recorded, {"input_ids": batch.to(device)}, sink, start, probe)
 
 
 def run_batch(
@@ -193,6 +211,7 @@ def run_batch(
     arguments: Mapping[str, torch.Tensor],
     sink: Sink,
     start: int = 0,
+    probe: LossProbe | None = None,
 ) -> None:
     """Run one forward pass, to the last MLP, and hand its records to the sink.
 
@@ -202,6 +221,8 @@ def run_batch(
         What the model is called with, on its device: ``input_ids``, and ``attention_mask`` where given.
     start : int
         Token position that the batch begins at.
+    probe : LossProbe, optional
+        Runs the pass to its end, and takes the loss.
 
     Raises
     ------
@@ -216,6 +237,8 @@ def run_batch(
     tokens = arguments["input_ids"].numel()
 
     def receive(path: str, hidden: torch.Tensor) -> None:
+        if not wanted:
+            return  # what runs behind the last MLP is seen only where there is a probe
         block = wanted.pop(path, None)
         if block is None:
             raise ArchitectureError(
@@ -230,13 +253,17 @@ def run_batch(
             sink.write(path, start, hidden)
         else:
             _answer(model, fed[path], hidden, sink, start)
-        if not wanted:
+        if not wanted and probe is None:
             raise _PassComplete
 
-    with recording(model, recorded, receive), torch.inference_mode():
+    watching = nullcontext() if probe is None else probe.watching()
+    with recording(model, recorded, receive), watching, torch.inference_mode():
         try:
-            model(**arguments, use_cache=False)
+            output = model(**arguments, use_cache=False)
         except _PassComplete:
+            return
+        if probe is not None and not wanted:
+            probe.take(arguments["input_ids"], output)
             return
     missed = sorted(set(wanted.values()))
     raise ArchitectureError(

@@ -7,8 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from provenance.capture.file import ActivationWriter
+from provenance.capture.file import ActivationWriter, TextSink
 from provenance.capture.forward import Recording, capture
+from provenance.capture.loss import LossProbe
 from provenance.capture.units import ACTIVATIONS, LAYOUT, find_in_skeleton
 from provenance.errors import ProvenanceError
 from provenance.loading.model import is_streamed, load_model, load_skeleton
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from provenance.inputs.tokens import Inputs
     from provenance.vocabulary import Memory
 
-CAPTURE_VERSION = 3
+CAPTURE_VERSION = 4
 """Raised whenever the same model and inputs would give other activations in the store."""
 
 
@@ -47,7 +48,8 @@ class Capturing:
 def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Capturing) -> None:
     """Load a model, run it forward once, leave its activations and its layout in ``folder``.
 
-    The file holds what each MLP is fed: its units' answers follow from that and from the weight files.
+    The file holds what each MLP is fed, a row for each of the inputs' ids. Its units' answers follow from
+    that and from the weight files. Of a text, the layout has the model's loss too.
     The model is freed before this returns. Errors name the model.
     """
     how.on_load()
@@ -58,14 +60,19 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
     recording = Recording(trace, by_input=True)
     dtype = next(model.parameters()).dtype
     room = how.batch_bytes(streamed=is_streamed(model))
+    head = model.get_output_embeddings() if inputs.spec.kind == "text" else None
+    probe = None if head is None else LossProbe(head, len(inputs.front))
     try:
         with ActivationWriter(
             folder / ACTIVATIONS, recording.widths(), len(inputs.ids), dtype
-        ) as sink:
-            capture(model, recording, inputs.sequences(), sink, how.on_progress, room)
+        ) as file:
+            sink = TextSink(file, inputs.spec.sequence_length, len(inputs.front))
+            capture(model, recording, inputs.sequences(), sink, how.on_progress, room, probe)
     except ProvenanceError as error:
         raise type(error)(f"{checkpoint.source}: {error}") from None
-    layout = {"trace": asdict(trace), "dtype": str(dtype).removeprefix("torch.")}
+    layout: dict[str, object] = {"trace": asdict(trace), "dtype": str(dtype).removeprefix("torch.")}
+    if probe is not None and probe.loss is not None:
+        layout["loss"] = asdict(probe.loss)
     (folder / LAYOUT).write_text(json.dumps(layout))
     if is_streamed(model):  # its hooks know the model that they belong to
         del model

@@ -15,6 +15,7 @@ from provenance.architecture.records import Trace, linear_map, projection_weight
 from provenance.architecture.trace import trace
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors, MLPShape
 from provenance.capture.file import ActivationReader
+from provenance.capture.loss import Loss
 from provenance.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -54,9 +55,18 @@ class Shape:
 
 
 class ActivationUnits:
-    """Units of a model by what its MLPs are fed, in the store; satisfies `comparison.blocks.Units`."""
+    """Units of a model by what its MLPs are fed, in the store; satisfies `comparison.blocks.Units`.
 
-    def __init__(self, folder: Path, tensors: ModelTensors, device: str) -> None:
+    ``positions``, (compared,) int64, are of the captured tokens that count; None takes all.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        tensors: ModelTensors,
+        device: str,
+        positions: torch.Tensor | None = None,
+    ) -> None:
         fields = json.loads((folder / LAYOUT).read_text())
         self.trace = TypeAdapter(Trace).validate_python(fields["trace"])
         self.shape = Shape.of(self.trace, fields["dtype"])
@@ -64,6 +74,7 @@ class ActivationUnits:
         self._device = device
         self._dtype: torch.dtype = getattr(torch, fields["dtype"])
         self._tensors = tensors
+        self._positions = None if positions is None else positions.to(device)
         self._inputs: tuple[str, torch.Tensor] | None = None
 
     def block(self, index: int, place: int = 0) -> MLPFactors:
@@ -81,7 +92,10 @@ class ActivationUnits:
         """What a module takes, (tokens, hidden); the last is kept, since all experts of a block take it."""
         kept = self._inputs  # another thread may put other inputs there
         if kept is None or kept[0] != name:
-            kept = self._inputs = (name, self._reader.read(name).float())
+            rows = self._reader.read(name)
+            if self._positions is not None:
+                rows = rows[self._positions]
+            kept = self._inputs = (name, rows.float())
         return kept[1]
 
     def _linear(self, projection: Projection) -> LinearMap:
@@ -112,6 +126,12 @@ class WeightUnits:
     def _rows(self, projection: Projection) -> torch.Tensor:
         weight = projection_weight(projection, self._tensors.read(projection.parameter))
         return weight.to(self._device).float().T
+
+
+def read_loss(folder: Path) -> Loss | None:
+    """The loss that a capture has taken; None where it has none."""
+    fields = json.loads((folder / LAYOUT).read_text()).get("loss")
+    return None if fields is None else Loss(fields["nats"], fields["vocabulary"])
 
 
 def find_in_skeleton(checkpoint: Checkpoint, skeleton: PreTrainedModel, *, gated: bool) -> Trace:

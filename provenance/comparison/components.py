@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
+    from provenance.inputs.pairs import PairInputs
     from provenance.inputs.shared_tokens import SharedTokens
     from provenance.loading.parameters import ModelTensors
     from provenance.statistics import Basis, Statistic
@@ -74,7 +75,11 @@ class Components:
         return self._component(statistic, candidate, reference)
 
     def of_captures(
-        self, statistic: Statistic, entries: Mapping[tuple[Basis, Role], Entry], device: str
+        self,
+        statistic: Statistic,
+        entries: Mapping[tuple[Basis, Role], Entry],
+        inputs: PairInputs | None,
+        device: str,
     ) -> Component[Any]:
         """A statistic of what was computed of each model alone: activations, or imitations."""
         if statistic.basis == "functions":
@@ -88,9 +93,10 @@ class Components:
         from provenance.capture.units import ActivationUnits
 
         if not self._active:
+            compared = (inputs and inputs.positions) or (None, None)
             self._active = [
-                ActivationUnits(entries["activations", role].path, own, device)
-                for role, own in zip(ROLES, self._tensors, strict=True)
+                ActivationUnits(entries["activations", role].path, own, device, positions)
+                for role, own, positions in zip(ROLES, self._tensors, compared, strict=True)
             ]
         return self._component(statistic, *self._active)
 

@@ -149,7 +149,8 @@ class Executor:
         ProvenanceError
             As `evidence`, where this model is what is wrong.
         """
-        self.work.capture(capture, self.checkpoint(capture.model), self.checkpoint(capture.partner))
+        partner = None if capture.partner is None else self.checkpoint(capture.partner)
+        self.work.capture(capture, self.checkpoint(capture.model), partner)
 
     def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
         return self.checkpoint(comparison.candidate), self.checkpoint(comparison.reference)

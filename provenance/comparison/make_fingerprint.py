@@ -89,7 +89,7 @@ def fingerprint(
             f"{checkpoint.source} has {checkpoint.vocabulary} token ids, fewer than {vocabulary}: give a "
             "--vocabulary of at most that"
         )
-    fed = run.work.encoded.for_one(spec, checkpoint, vocabulary)
+    fed = run.work.encoded.for_one(spec, checkpoint, vocabulary=vocabulary)
     _write(run, checkpoint, fed, path, vocabulary or checkpoint.vocabulary, sketch, name)
     return read_fingerprint(path)
 

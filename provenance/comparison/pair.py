@@ -13,6 +13,7 @@ from provenance.comparison.plan import captures, refusal, sampled
 from provenance.comparison.records import (
     imitates,
     inputs_record,
+    loss_details,
     model_record,
     sample_details,
     versions,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from provenance.comparison.blocks import BlockTests
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
-    from provenance.inputs.tokens import Inputs
+    from provenance.inputs.pairs import PairInputs
     from provenance.statistics import Basis
     from provenance.store.store import Entry
     from provenance.vocabulary import Role
@@ -64,14 +65,21 @@ class Pair:
         return self._measure_blocks()
 
     def _measure_models(self) -> Evidence:
-        from provenance.comparison.whole_models import PairInputs, measure_pair
+        from provenance.comparison.whole_models import WholeModels, measure_pair
 
         comparison, candidate, reference = self.comparison, self.candidate, self.reference
-        inputs = self._inputs()
+        inputs = self._inputs(same_ids=True)
         self.work.tell(Stage("match", self._name))
         seed = comparison.inputs.seed
         with self.work.leased() as device:
-            given = PairInputs(candidate, reference, inputs, device, seed, comparison.permutations)
+            given = WholeModels(
+                candidate,
+                reference,
+                None if inputs is None else inputs.candidate,
+                device,
+                seed,
+                comparison.permutations,
+            )
             result = measure_pair(comparison.statistic, given)
         return Evidence(
             statistic=comparison.statistic,
@@ -98,7 +106,8 @@ class Pair:
         statistics = REGISTRY[comparison.statistic].components()
         made = Components(self.candidate, self.reference, comparison, work)
         tests: BlockTests | None = None
-        inputs: Inputs | None = None
+        inputs: PairInputs | None = None
+        entries: dict[tuple[Basis, Role], Entry] = {}
         with work.leased() as device:
             for statistic in (one for one in statistics if one.reads_files):
                 tests = tests or self._tests(made.shapes())
@@ -118,7 +127,7 @@ class Pair:
             entries = self._entries(inputs)
             with work.leased() as device:
                 for statistic in dear:
-                    component = made.of_captures(statistic, entries, device)
+                    component = made.of_captures(statistic, entries, inputs, device)
                     shapes = component.shapes
                     tests = tests or self._tests(shapes)
                     tests.measure(component)
@@ -126,7 +135,11 @@ class Pair:
         assert shapes is not None
         settings = work.distillation if imitates(comparison) else None
         fed = inputs_record(comparison.inputs, inputs, settings, made.tokens)
-        details = {**tests.details(), **({} if settings is None else settings.details())}
+        details = {
+            **tests.details(),
+            **({} if settings is None else settings.details()),
+            **loss_details(entries),
+        }
         if inputs is not None and made.tokens is not None:
             details["token embeddings"] = made.tokens.words()
         return self._evidence(tests, shapes, fed, device, details)
@@ -154,22 +167,28 @@ class Pair:
             tests = self._tests(component.shapes)
             tests.measure(component)
         fed = bundles.inputs_record()
-        return self._evidence(tests, component.shapes, fed, device, bundles.details())
+        details = bundles.details() | loss_details(entries)
+        return self._evidence(tests, component.shapes, fed, device, details)
 
-    def _inputs(self) -> Inputs | None:
+    def _inputs(self, *, same_ids: bool = False) -> PairInputs | None:
         """Token ids for both models, or None where no statistic of the comparison runs a model."""
         components = REGISTRY[self.comparison.statistic].components()
         if not any(component.runs_models for component in components):
             return None
-        return self.work.encoded.choose(self.comparison.inputs, self.candidate, self.reference)
+        models = self.candidate, self.reference
+        return self.work.encoded.choose(self.comparison.inputs, *models, same_ids=same_ids)
 
-    def _entries(self, inputs: Inputs | None) -> dict[tuple[Basis, Role], Entry]:
+    def _entries(self, inputs: PairInputs | None) -> dict[tuple[Basis, Role], Entry]:
         """What the plan asks of either model, computed or found, by the basis and the role it serves."""
         by_spec = {model.spec: model for model in (self.candidate, self.reference)}
         entries: dict[tuple[Basis, Role], Entry] = {}
         for capture in dict.fromkeys(captures(self.comparison, self.candidate, self.reference)):
-            model, partner = by_spec[capture.model], by_spec[capture.partner]
-            entry = self.work.capture(capture, model, partner, inputs)
+            model = by_spec[capture.model]
+            partner = None if capture.partner is None else by_spec[capture.partner]
+            fed = None
+            if inputs is not None:
+                fed = inputs.candidate if model.spec == self.candidate.spec else inputs.reference
+            entry = self.work.capture(capture, model, partner, fed)
             for role, side in zip(ROLES, (self.candidate, self.reference), strict=True):
                 if side.spec == capture.model and capture.role in {None, role}:
                     entries[capture.basis, role] = entry

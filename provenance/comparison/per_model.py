@@ -76,17 +76,17 @@ class PerModel:
         self,
         capture: Capture,
         model: Checkpoint,
-        partner: Checkpoint,
+        partner: Checkpoint | None,
         inputs: Inputs | None = None,
     ) -> Entry:
         """What a comparison needs of one model.
 
-        ``partner`` is the checkpoint of the capture's partner, and ``inputs`` are the pair's, where they
-        have been chosen already.
+        ``partner`` is the checkpoint of the capture's partner, if it has one. ``inputs`` are the model's
+        own, where they have been chosen already.
         """
         if capture.role is None:
             if inputs is None:
-                inputs = self.encoded.of_pair(capture.inputs, model, partner)
+                inputs = self.encoded.for_one(capture.inputs, model, partner, capture.vocabulary)
             return self.activations(model, inputs, gated=capture.gated)
         from provenance.statistics.generalized import seeds_of
 

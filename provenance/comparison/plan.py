@@ -139,18 +139,20 @@ def needs(suite: Suite, claim: Claim, part: str) -> Needs:
 class Capture:
     """One thing to be computed of a model alone, for all the comparisons that it serves.
 
-    Without a ``role`` it is the model's activations on the inputs that it shares with ``partner``. With one
-    it is imitations of its MLPs, which differ by role. What a model is fed depends on how its partner reads
-    (``reads``) and not on which model that is: captures with partners that read alike are equal. ``gated``
-    says whether a statistic needs gates.
+    Without a ``role`` it is the model's activations on the inputs, with one it is imitations of its MLPs,
+    which differ by role. ``gated`` says whether a statistic needs gates. A model that has a tokenizer is
+    fed a text in its own tokens, whoever its partner is. Random ids are below ``vocabulary``. ``partner``
+    is another model that says what this one is fed: a bundle, or one whose tokenizer is borrowed. Captures
+    whose partners say the same (``says``) are equal.
     """
 
     model: ModelSpec
-    partner: ModelSpec = field(compare=False)
-    reads: tuple[object, ...]
     inputs: InputsSpec
-    gated: bool
+    gated: bool = False
     role: Role | None = None
+    vocabulary: int | None = None
+    partner: ModelSpec | None = field(default=None, compare=False)
+    says: str | None = None
 
     @property
     def basis(self) -> Basis:
@@ -181,7 +183,7 @@ def captures(
         # imitations read no text: only the seed of the inputs counts
         seed = replace(InputsSpec(), seed=comparison.inputs.seed)
         planned += [
-            Capture(model.spec, model.spec, (), seed, gated=False, role=role)
+            Capture(model.spec, seed, role=role)
             for role, model in zip(ROLES, (candidate, reference), strict=True)
         ]
     return tuple(planned)
@@ -190,10 +192,26 @@ def captures(
 def _activations(
     model: Checkpoint, partner: Checkpoint, inputs: InputsSpec, *, gated: bool
 ) -> Capture:
-    """The capture of a model's activations; a partner that reads as the model does need not be opened."""
-    reads = _reads(partner)
-    fed_with = model if _reads(model) == reads else partner
-    return Capture(model.spec, fed_with.spec, reads, inputs, gated)
+    """The capture of a model's activations, as far as it is known before a text is read.
+
+    Two tokenizers may turn out to have too little in common, which only the comparison finds: it then
+    captures both models on random ids.
+    """
+    if partner.bundle is not None:
+        return Capture(model.spec, inputs, gated, partner=partner.spec, says=partner.digest)
+    fitted = inputs.within(model.positions, partner.positions)
+    have = [one.tokenizer_digest for one in (model, partner) if one.tokenizer_digest is not None]
+    if fitted.kind == "text" and (len(have) == 2 or (have and _sizes_agree(model, partner))):
+        if model.tokenizer_digest is not None:
+            return Capture(model.spec, fitted, gated)
+        return Capture(model.spec, fitted, gated, partner=partner.spec, says=have[0])
+    sizes = [one.vocabulary for one in (model, partner) if one.vocabulary is not None]
+    random = replace(fitted, kind="random")
+    return Capture(model.spec, random, gated, vocabulary=min(sizes, default=None))
+
+
+def _sizes_agree(model: Checkpoint, partner: Checkpoint) -> bool:
+    return model.vocabulary == partner.vocabulary
 
 
 def refusal(
@@ -220,13 +238,6 @@ def refusal(
 
 WITHOUT_RUN: Mapping[str, StatisticName] = {"hidden": "match_weights", "tokens": "match_tokens"}
 """Kinds of inputs on which no model is run, and the statistic that each is made for."""
-
-
-def _reads(checkpoint: Checkpoint) -> tuple[object, ...]:
-    """All that decides, of a model, what its partner is fed."""
-    if checkpoint.bundle is not None:
-        return (checkpoint.digest,)
-    return checkpoint.vocabulary, checkpoint.positions, checkpoint.tokenizer_digest
 
 
 def sampled(blocks: Sequence[int], number: int, seed: int) -> tuple[int, ...]:

@@ -13,13 +13,16 @@ from provenance.evidence.records import InputsRecord, ModelRecord
 from provenance.statistics import DISTANCES, REGISTRY
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from provenance.capture.units import Shape
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.plan import Comparison
+    from provenance.inputs.pairs import PairInputs
     from provenance.inputs.shared_tokens import SharedTokens
-    from provenance.inputs.tokens import Inputs
-    from provenance.store.store import JSON
-    from provenance.vocabulary import DistillSettings, InputsSpec
+    from provenance.statistics import Basis
+    from provenance.store.store import JSON, Entry
+    from provenance.vocabulary import DistillSettings, InputsSpec, Role
 
 
 def imitates(comparison: Comparison) -> bool:
@@ -85,7 +88,7 @@ def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
 
 def inputs_record(
     asked: InputsSpec,
-    inputs: Inputs | None,
+    inputs: PairInputs | None,
     imitated: DistillSettings | None = None,
     shared: SharedTokens | None = None,
 ) -> InputsRecord:
@@ -105,12 +108,24 @@ def inputs_record(
     return InputsRecord(
         kind=spec.kind,
         text=without_home(spec.text) if spec.kind == "text" else None,
-        tokens=len(inputs.ids),
+        tokens=inputs.tokens,
         sequence_length=spec.sequence_length,
         seed=spec.seed,
         digest=inputs.digest,
         note=None if inputs.note is None else without_home(inputs.note),
     )
+
+
+def loss_details(entries: Mapping[tuple[Basis, Role], Entry]) -> dict[str, float | int]:
+    """How well each side reads the text, as its capture says; nothing of a side that read none."""
+    from provenance.capture.units import read_loss
+
+    details: dict[str, float | int] = {}
+    for (basis, role), entry in entries.items():
+        loss = read_loss(entry.path) if basis == "activations" else None
+        if loss is not None:
+            details |= {f"{role}_loss": loss.nats, f"{role}_vocabulary": loss.vocabulary}
+    return details
 
 
 def versions() -> dict[str, str]:

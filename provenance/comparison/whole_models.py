@@ -7,7 +7,7 @@ Weights are read lazily, tensor by tensor, and no model is built for `csu_all` a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +50,8 @@ class PairResult:
 
 
 @dataclass(frozen=True)
-class PairInputs:
-    """What a statistic of two whole models may use; ``inputs`` is None for weights alone."""
+class WholeModels:
+    """Two models, and what a statistic of both may use; ``inputs`` are both's, None for weights alone."""
 
     candidate: Checkpoint
     reference: Checkpoint
@@ -61,9 +61,9 @@ class PairInputs:
     permutations: int
 
 
-def measure_pair(statistic: str, given: PairInputs) -> PairResult:
+def measure_pair(statistic: str, given: WholeModels) -> PairResult:
     """Compute one of `csu_all`, `jsd`, `l2`, `mode_connectivity`."""
-    measures: Mapping[str, Callable[[PairInputs], PairResult]] = {
+    measures: Mapping[str, Callable[[WholeModels], PairResult]] = {
         "csu_all": _csu_all,
         "jsd": _jsd,
         "l2": _l2,
@@ -72,7 +72,7 @@ def measure_pair(statistic: str, given: PairInputs) -> PairResult:
     return measures[statistic](given)
 
 
-def _csu_all(given: PairInputs) -> PairResult:
+def _csu_all(given: WholeModels) -> PairResult:
     result = csu_all(LazyTensors(given.candidate), LazyTensors(given.reference), seed=given.seed)
     strongest = result.strongest()
     details: dict[str, float | int | str] = {
@@ -84,7 +84,7 @@ def _csu_all(given: PairInputs) -> PairResult:
     return PairResult(strongest.result.correlation, result.log10_p, details=details)
 
 
-def _l2(given: PairInputs) -> PairResult:
+def _l2(given: WholeModels) -> PairResult:
     reference = LazyTensors(given.reference)
     result = l2_permtest(
         LazyTensors(given.candidate),
@@ -98,15 +98,16 @@ def _l2(given: PairInputs) -> PairResult:
     )
 
 
-def _jsd(given: PairInputs) -> PairResult:
+def _jsd(given: WholeModels) -> PairResult:
     assert given.inputs is not None
     models = [
         load_model(model, given.device, model.spec.dtype)
         for model in (given.candidate, given.reference)
     ]
     divergence = JensenShannon()
+    front = len(given.inputs.front)
     for sequence in given.inputs.sequences():
-        logits = [_logits(model, sequence) for model in models]
+        logits = [_logits(model, sequence)[front:] for model in models]
         divergence.update(*logits)
     result = divergence.result()
     details = {"nats_per_token": result.value, "tokens": result.tokens, "compared": result.compared}
@@ -121,17 +122,18 @@ def _logits(model: Any, sequence: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def _mode_connectivity(given: PairInputs) -> PairResult:
+def _mode_connectivity(given: WholeModels) -> PairResult:
     """Loss on the midpoint. PERMTEST permutes the reference, which leaves the reference's loss alone."""
     assert given.inputs is not None
     model = load_model(given.candidate, given.device, "float32")
     candidate = dict(model.named_parameters())
     other = load_model(given.reference, given.device, "float32")
     reference = dict(other.named_parameters())
-    sequences = list(torch.split(given.inputs.ids[:LOSS_TOKENS], given.inputs.spec.sequence_length))
+    sequences = replace(given.inputs, ids=given.inputs.ids[:LOSS_TOKENS]).sequences()
+    front = len(given.inputs.front)
 
     def loss(parameters: Parameters) -> float:
-        return _loss(model, parameters, sequences)
+        return _loss(model, parameters, sequences, front)
 
     ends = (loss(candidate) + loss(reference)) / 2
 
@@ -147,8 +149,9 @@ def _mode_connectivity(given: PairInputs) -> PairResult:
     return PairResult(result.observed, result.log10_p, given.permutations, details)
 
 
-def _loss(model: Any, parameters: Parameters, sequences: list[torch.Tensor]) -> float:
+def _loss(model: Any, parameters: Parameters, sequences: list[torch.Tensor], front: int) -> float:
     """Mean next-token loss in nats of a model with other parameters."""
+    first = max(front, 1)  # what is in front of a text is not predicted
     total, count = 0.0, 0
     with torch.no_grad():
         for sequence in sequences:
@@ -156,9 +159,10 @@ def _loss(model: Any, parameters: Parameters, sequences: list[torch.Tensor]) -> 
             output = torch.func.functional_call(
                 model, dict(parameters), kwargs={"input_ids": ids, "use_cache": False}
             )
-            loss = functional.cross_entropy(output.logits[0, :-1].float(), ids[0, 1:])
-            total += float(loss) * (len(sequence) - 1)
-            count += len(sequence) - 1
+            predictions = output.logits[0, first - 1 : -1].float()
+            loss = functional.cross_entropy(predictions, ids[0, first:], reduction="sum")
+            total += float(loss)
+            count += len(sequence) - first
     return total / max(count, 1) if math.isfinite(total) else math.nan
 
 

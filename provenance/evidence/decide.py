@@ -25,11 +25,25 @@ SUSPICION = 1e-3
 def decide(evidence: Evidence, threshold: float) -> Verdict:
     """Decide by all the blocks of the evidence, or by the statistic of the whole models."""
     if evidence.statistic not in PAIR_STATISTICS:
-        return decide_blocks(evidence.blocks, threshold)
+        return decide_some(evidence, evidence.blocks, threshold)
     verdict = decide_p(evidence.log10_p, threshold)
     if verdict == "independent" and _at_floor(evidence):
         return "inconclusive"  # no permutation was as extreme: more of them might have said more
     return verdict
+
+
+def decide_some(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
+    """Decide over some blocks of the evidence, as `decide_blocks`, if both models are in their element."""
+    return believed(decide_blocks(blocks, threshold), evidence)
+
+
+def believed(verdict: Verdict, evidence: Evidence) -> Verdict:
+    """The verdict; of a model that is out of its element no independence is believed.
+
+    A copy that is not fed as it is used answers noise, and so looks like a stranger.
+    """
+    out = verdict == "independent" and evidence.out_of_element()
+    return "inconclusive" if out else verdict
 
 
 def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
-from provenance.vocabulary import BLOCK_LIMIT, InputKind
+from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role
 
 SCHEMA = 1
 LEAST = -1e15
@@ -22,6 +23,8 @@ MOST = 2**63 - 1
 """Above every count: units, permutations."""
 MATCHINGS = 256
 """Units of a block whose partners are kept: enough to see a line or a cloud, little to store."""
+WORSE = 1.0
+"""A loss so many nats above that of guessing shows a model out of its element, and no untrained one."""
 
 BlockState = Literal["tested", "degenerate"]
 INDEXED = frozenset({"same-index", "index-first"})
@@ -158,7 +161,11 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class InputsRecord:
-    """What both models were fed. ``digest`` is of the token ids; ``note`` explains a choice made."""
+    """What both models were fed; ``note`` explains a choice made.
+
+    ``tokens`` is the number of positions that were compared. ``digest`` is of the token ids. Where the two
+    read a text in different tokens, it is of those of both and of the positions.
+    """
 
     kind: InputKind
     text: str | None
@@ -181,7 +188,9 @@ class Evidence:
     A statistic of whole models has no blocks: ``value`` is its number, ``log10_p`` its own p-value or
     None, ``permutations`` PERMTEST's T, and ``details`` explain it. With `generalized`, ``details`` say
     how the MLPs were imitated. ``details["sample"]`` names the tested blocks where only a sample was
-    tested; such evidence decides no claim about all blocks.
+    tested; such evidence decides no claim about all blocks. ``details["candidate_loss"]`` is the mean
+    next-token loss, in nats, on the first of a text, and ``details["candidate_vocabulary"]`` how many
+    tokens the model chooses among; so for the reference.
     """
 
     statistic: str
@@ -206,6 +215,18 @@ class Evidence:
     def sampled(self) -> bool:
         """Whether only some of the blocks were tested, as a screen."""
         return "sample" in self.details
+
+    def out_of_element(self) -> tuple[Role, ...]:
+        """The sides that read the text much worse than guessing would: their answers say little."""
+        return tuple(role for role in ROLES if self._excess(role) > WORSE)
+
+    def _excess(self, role: Role) -> float:
+        """By how many nats a side's loss is above that of guessing; 0 where evidence has none."""
+        loss = self.details.get(f"{role}_loss")
+        vocabulary = self.details.get(f"{role}_vocabulary")
+        if not isinstance(loss, float) or not isinstance(vocabulary, int):
+            return 0.0
+        return loss - math.log(vocabulary) if 1 <= vocabulary <= MOST else 0.0
 
     def tested(self) -> tuple[BlockEvidence, ...]:
         """Blocks that have a p-value."""

@@ -10,13 +10,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from provenance.evidence.decide import decide, decide_blocks, decide_p, shows
+from provenance.evidence.decide import believed, decide, decide_p, decide_some, shows
 from provenance.evidence.wording import (
     count,
     listed,
     measured_block,
     measured_models,
     measured_pair,
+    out_of_element,
     shape_objection,
     share,
 )
@@ -69,7 +70,7 @@ def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Ju
     if claim.expect == "identical" and _same_checkpoint(evidence):
         return Judgement("holds", "dependent", measured, _IDENTICAL)
     if claim.expect == "independent" and block.log10_p is not None:
-        return _independence(verdict, measured)
+        return _independence(verdict, measured, claim, evidence)
     if verdict == "dependent":
         return Judgement("holds", verdict, measured, _KINSHIP)
     meaning = _UNTESTED if block.log10_p is None else _no_kinship_in_block(claim)
@@ -87,12 +88,12 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
         return _as_suite_says(claim, _judge_models(claim, evidence))
     blocks = claimed_blocks(claim, evidence)
     if evidence.sampled and claim.blocks.indices is None:
-        verdict = decide_blocks(blocks, claim.threshold)
+        verdict = decide_some(evidence, blocks, claim.threshold)
         return Judgement("fails", verdict, measured_pair(blocks, claim, evidence), _SAMPLED)
     missing = _missing_blocks(claim, blocks)
     if missing:
         meaning = f"The claim names {listed(missing)}, which could not be compared."
-        verdict = decide_blocks(blocks, claim.threshold)
+        verdict = decide_some(evidence, blocks, claim.threshold)
         return Judgement("fails", verdict, measured_pair(blocks, claim, evidence), meaning)
     return _as_suite_says(claim, _judge_over_blocks(claim, evidence, blocks))
 
@@ -107,7 +108,7 @@ def _as_suite_says(claim: Claim, judgement: Judgement) -> Judgement:
 def _judge_over_blocks(
     claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
 ) -> Judgement:
-    verdict = decide_blocks(blocks, claim.threshold)
+    verdict = decide_some(evidence, blocks, claim.threshold)
     measured = measured_pair(blocks, claim, evidence)
     if not any(b.log10_p is not None for b in blocks):
         return Judgement("fails", verdict, measured, _UNCHECKED)
@@ -118,7 +119,7 @@ def _judge_over_blocks(
     if claim.expect == "identical" and _same_checkpoint(evidence):
         return Judgement("holds", "dependent", measured, _IDENTICAL)
     if verdict != "dependent":
-        return Judgement("fails", verdict, measured, _NO_KINSHIP[verdict])
+        return _no_kinship(verdict, measured, claim, evidence)
     objection = _objection(claim, evidence, blocks)
     return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
 
@@ -136,9 +137,9 @@ def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
             "fails", verdict, measured, "A statistic without a p-value decides nothing."
         )
     if claim.expect == "independent":
-        return _independence(verdict, measured)
+        return _independence(verdict, measured, claim, evidence)
     if verdict != "dependent":
-        return Judgement("fails", verdict, measured, _NO_KINSHIP[verdict])
+        return _no_kinship(verdict, measured, claim, evidence)
     objection = _objection_to_models(claim, evidence)
     return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
 
@@ -191,9 +192,8 @@ def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Ve
         return "dependent"
     # a suspicion is shared among the blocks: of many independent ones, some look a little alike
     tested = sum(b.log10_p is not None for b in claimed_blocks(claim, evidence))
-    return decide_p(
-        bonferroni(block.log10_p, 2 * max(tested, 1)), claim.threshold
-    )  # as decide_blocks
+    corrected = bonferroni(block.log10_p, 2 * max(tested, 1))  # as decide_blocks
+    return believed(decide_p(corrected, claim.threshold), evidence)
 
 
 def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
@@ -206,7 +206,7 @@ def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
 def _judge_independence(
     claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence], measured: str
 ) -> Judgement:
-    verdict = decide_blocks(blocks, claim.threshold)
+    verdict = decide_some(evidence, blocks, claim.threshold)
     if _same_checkpoint(evidence):
         meaning = f"The claim of independence is false. {_IDENTICAL}"
         return Judgement("fails", "dependent", measured, meaning)
@@ -217,12 +217,18 @@ def _judge_independence(
             "`blocks:` leaves blocks out."
         )
         return Judgement("fails", "inconclusive", measured, meaning)
-    return _independence(verdict, measured)
+    return _independence(verdict, measured, claim, evidence)
 
 
-def _independence(verdict: Verdict, measured: str) -> Judgement:
+def _independence(verdict: Verdict, measured: str, claim: Claim, evidence: Evidence) -> Judgement:
     state: JudgementState = "holds" if verdict == "independent" else "fails"
-    return Judgement(state, verdict, measured, _INDEPENDENCE[verdict])
+    meaning = None if verdict == "dependent" else out_of_element(claim, evidence)
+    return Judgement(state, verdict, measured, meaning or _INDEPENDENCE[verdict])
+
+
+def _no_kinship(verdict: Verdict, measured: str, claim: Claim, evidence: Evidence) -> Judgement:
+    meaning = out_of_element(claim, evidence) or _NO_KINSHIP[verdict]
+    return Judgement("fails", verdict, measured, meaning)
 
 
 def _no_kinship_in_block(claim: Claim) -> str:

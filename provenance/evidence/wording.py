@@ -12,10 +12,11 @@ from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import SHAPE_KEEPING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from provenance.evidence.records import BlockEvidence, Evidence
     from provenance.suite.claims import Claim
+    from provenance.vocabulary import Role
 
 
 def describe(claim: Claim) -> str:
@@ -132,6 +133,30 @@ def measured_models(claim: Claim, evidence: Evidence) -> str:
     return (
         f"{evidence.statistic} of the two models: {value}, p = {format_p(evidence.log10_p)}{permuted} "
         f"(threshold {format_p(math.log10(claim.threshold))})"
+    )
+
+
+def out_of_element(claim: Claim, evidence: Evidence) -> str | None:
+    """Say which model is out of its element on the text, and what that means; None where none is."""
+    return worse_than_guessing(
+        evidence, {"candidate": claim.candidate, "reference": claim.reference}
+    )
+
+
+def worse_than_guessing(evidence: Evidence, names: Mapping[Role, str]) -> str | None:
+    """As `out_of_element`, with what each side is called."""
+    says = [
+        f"{names[role]} reads the text worse than guessing would: its loss is "
+        f"{evidence.details[f'{role}_loss']:.1f} nats a token, where guessing has "
+        f"{math.log(float(evidence.details[f'{role}_vocabulary'])):.1f}."
+        for role in evidence.out_of_element()
+    ]
+    if not says:
+        return None
+    return (
+        " ".join(says)
+        + " So what its units answer shows no independence. Look whether its tokenizer is "
+        "the one that it was trained with, or give a text of its kind."
     )
 
 

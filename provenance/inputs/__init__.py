@@ -1,6 +1,6 @@
 """What models are asked: text or token ids, drawn by a seed.
 
 * In: `vocabulary.InputsSpec` and a tokenizer.
-* Out: token ids, and the digest that names them.
-* Open `tokens` first, then `corpus`, then `encoded`, which feeds checkpoints.
+* Out: token ids of one model, or of two with the positions that are compared, and the digest of these.
+* Open `tokens` first, then `pairs`, then `encoded`, which feeds checkpoints.
 """

@@ -8,10 +8,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provenance.errors import ProvenanceError
-from provenance.inputs.tokens import Inputs, Reader, choose, choose_again
-from provenance.loading.model import encode, load_tokenizer
+from provenance.inputs.ends import last_ends
+from provenance.inputs.pairs import PairInputs, choose
+from provenance.inputs.tokens import Inputs, Reader, alone, choose_again
+from provenance.loading.tokenizer import TokenizedText, encode, load_tokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from provenance.checkpoints.checkpoint import Checkpoint
@@ -19,34 +22,50 @@ if TYPE_CHECKING:
 
 
 class Encoded:
-    """Ids of texts by the tokenizers of models: a run encodes a text once a model, not once a pair.
+    """Texts by the tokenizers of models: a run encodes a text once a model, not once a pair.
 
     That is faster and saves memory: a tokenizer of tokenizers 0.23 leaks half a MiB for each 4096 tokens of
     English that it encodes.
     """
 
     def __init__(self) -> None:
-        self._ids: dict[tuple[Path, bool, int, bytes], array[int]] = {}
+        self._texts: dict[tuple[Path, bool, int, bytes], TokenizedText] = {}
         self._once: dict[bytes, array[int]] = {}
 
-    def choose(self, spec: InputsSpec, candidate: Checkpoint, reference: Checkpoint) -> Inputs:
-        """Inputs legitimate for both models; see `provenance.inputs.tokens.choose`."""
-        return choose(spec, self._reader(candidate, spec), self._reader(reference, spec))
+    def choose(
+        self,
+        spec: InputsSpec,
+        candidate: Checkpoint,
+        reference: Checkpoint,
+        *,
+        same_ids: bool = False,
+    ) -> PairInputs:
+        """Inputs legitimate for both models; see `provenance.inputs.pairs.choose`."""
+        readers = self._reader(candidate, spec), self._reader(reference, spec)
+        return choose(spec, *readers, same_ids=same_ids)
 
-    def of_pair(self, spec: InputsSpec, model: Checkpoint, partner: Checkpoint) -> Inputs:
-        """Inputs of a model that is compared with a partner, which may be a bundle."""
-        if partner.bundle is not None:
-            return self.again(spec, partner, model)
-        return self.choose(spec, model, partner)
+    def for_one(
+        self,
+        spec: InputsSpec,
+        model: Checkpoint,
+        partner: Checkpoint | None = None,
+        vocabulary: int | None = None,
+    ) -> Inputs:
+        """Inputs of one model.
 
-    def for_one(self, spec: InputsSpec, model: Checkpoint, vocabulary: int | None = None) -> Inputs:
-        """Inputs for a model alone; random ids below ``vocabulary``, where that is given."""
+        They are those of ``partner`` where that is a bundle, else the text is read by its tokenizer. Random
+        ids are below ``vocabulary``, where that is given.
+        """
+        if partner is not None and partner.bundle is not None:
+            return self._again(spec, partner, model)
         reader = self._reader(model, spec)
+        if partner is not None:
+            reader = replace(reader, read=self._reader(partner, spec).read)
         if vocabulary is not None:
             reader = replace(reader, vocabulary=vocabulary)
-        return choose(spec, reader, reader)
+        return alone(spec, reader)
 
-    def again(self, spec: InputsSpec, bundle: Checkpoint, model: Checkpoint) -> Inputs:
+    def _again(self, spec: InputsSpec, bundle: Checkpoint, model: Checkpoint) -> Inputs:
         """Inputs of a bundle's model, for another model; see `provenance.inputs.tokens.choose_again`."""
         assert bundle.bundle is not None
         text = replace(spec, kind="text", tokens=bundle.bundle.inputs.tokens)
@@ -63,10 +82,17 @@ class Encoded:
             (lambda text: self._encode(checkpoint, text, spec.tokens)) if reads else None,
         )
 
-    def _encode(self, checkpoint: Checkpoint, text: str, tokens: int) -> array[int]:
-        """The first ids of a text; those that models have in common are kept once."""
+    def _encode(self, checkpoint: Checkpoint, text: str, tokens: int) -> TokenizedText:
+        """The first tokens of a text; what models have in common is kept once."""
         key = (checkpoint.folder, checkpoint.remote_code, tokens, sha256(text.encode()).digest())
-        if key not in self._ids:
-            ids = array("q", encode(load_tokenizer(checkpoint), text)[:tokens])
-            self._ids[key] = self._once.setdefault(sha256(ids).digest(), ids)
-        return self._ids[key]
+        if key not in self._texts:
+            read = encode(load_tokenizer(checkpoint), text)
+            ids, ends = self._kept(read.ids[:tokens]), None
+            if read.ends is not None:
+                ends = self._kept(last_ends(read.ends)[:tokens])
+            self._texts[key] = TokenizedText(ids, ends, read.front)
+        return self._texts[key]
+
+    def _kept(self, numbers: Sequence[int]) -> array[int]:
+        values = array("q", numbers)
+        return self._once.setdefault(sha256(values).digest(), values)

@@ -1,7 +1,6 @@
-"""Token batches that models are fed: text through a tokenizer, or ids at random; digested.
+"""Token batches that a model is fed: text through a tokenizer, or ids at random; digested.
 
-Two models are compared position by position, so both must be fed the very same ids. `choose` decides
-what is legitimate for a pair and says so (`Inputs.note`).
+`alone` feeds one model; `provenance.inputs.pairs` says what is legitimate for two that are compared.
 """
 
 from __future__ import annotations
@@ -20,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from provenance.checkpoints.fingerprint_file import Fingerprint
+    from provenance.loading.tokenizer import TokenizedText
 
-    Encode = Callable[[str], Sequence[int]]
+    Read = Callable[[str], TokenizedText]
 
 
 RANDOM_IDS = "--inputs random --vocabulary N, N at most the smaller vocabulary"
@@ -31,32 +31,37 @@ RANDOM_IDS = "--inputs random --vocabulary N, N at most the smaller vocabulary"
 class Inputs:
     """Token ids, (tokens,) int64 on the CPU, to be run in sequences of ``spec.sequence_length``.
 
-    The last sequence is shorter where the length does not divide the number of tokens.
+    Each sequence begins with the ids of ``front``, which are not among ``ids`` and are never compared. The
+    last sequence is shorter where its length does not divide the number of tokens.
     """
 
     ids: torch.Tensor
     spec: InputsSpec
     note: str | None = None
+    front: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:
-        """sha256 of the ids and of how they are cut into sequences."""
-        head = f"int64:{self.spec.sequence_length}:".encode()
+        """sha256 of the ids, of how they are cut into sequences, and of what is in front of these."""
+        front = "".join(f"{token}," for token in self.front)
+        head = f"int64:{self.spec.sequence_length}:{front}".encode()
         return "sha256:" + hashlib.sha256(head + self.ids.numpy().tobytes()).hexdigest()
 
     def sequences(self) -> list[torch.Tensor]:
-        """The ids cut into sequences, each (length,)."""
-        return list(torch.split(self.ids, self.spec.sequence_length))
+        """The ids cut into sequences, each (length,), what is in front included."""
+        front = torch.tensor(self.front, dtype=torch.int64)
+        parts = torch.split(self.ids, self.spec.sequence_length - len(front))
+        return [torch.cat([front, part]) for part in parts]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What `choose` needs to know of one model: its name, limits, and tokenizer if it has one."""
+    """What is to be known of one model: its name, limits, and how its tokenizer reads, if it has one."""
 
     name: str
     vocabulary: int
     positions: int | None
-    encode: Encode | None
+    read: Read | None
 
 
 def source_text(spec: InputsSpec) -> str:
@@ -70,13 +75,16 @@ def random_ids(tokens: int, vocabulary: int, seed: int) -> torch.Tensor:
     return torch.randint(vocabulary, (tokens,), generator=generator)
 
 
-def choose(spec: InputsSpec, candidate: Reader, reference: Reader) -> Inputs:
-    """Inputs that are legitimate for both models, with a note where they are not what was asked.
+def random_inputs(spec: InputsSpec, vocabulary: int, note: str | None = None) -> Inputs:
+    """Random ids below a vocabulary, in sequences as ``spec`` has them."""
+    ids = random_ids(spec.tokens, vocabulary, spec.seed)
+    return Inputs(ids, replace(spec, kind="random"), note)
 
-    Text is used where both tokenizers give the same ids for it, or where one model has no tokenizer
-    and the same vocabulary size as the other. Otherwise one text would mean different ids to the two
-    models, so random ids below both vocabularies are used. Sequences are no longer than either
-    model has positions for.
+
+def alone(spec: InputsSpec, reader: Reader) -> Inputs:
+    """Inputs of one model, with a note where they are not what was asked.
+
+    The text is used where the model has a tokenizer, and an embedding for each of its ids.
 
     Raises
     ------
@@ -84,13 +92,18 @@ def choose(spec: InputsSpec, candidate: Reader, reference: Reader) -> Inputs:
         If the text gives fewer tokens than are asked for, or there is no such text.
     """
     notes: list[str] = []
-    spec = _fit_length(spec, (candidate, reference), notes)
-    ids = None if spec.kind == "random" else _shared_text(spec, candidate, reference, notes)
-    if ids is None:
-        vocabulary = min(candidate.vocabulary, reference.vocabulary)
-        ids = random_ids(spec.tokens, vocabulary, spec.seed)
-        spec = replace(spec, kind="random")
-    return Inputs(ids, spec, "; ".join(notes) or None)
+    spec = fit_length(spec, (reader,), notes)
+    if spec.kind == "text" and reader.read is None:
+        notes.append("random ids: the model has no tokenizer")
+    elif spec.kind == "text" and reader.read is not None:
+        text = as_inputs(reader.read(source_text(spec)), spec, reader)
+        if has_embeddings(text, reader):
+            return replace(text, note="; ".join(notes) or None)
+        notes.append(NO_EMBEDDING)
+    return random_inputs(spec, reader.vocabulary, "; ".join(notes) or None)
+
+
+NO_EMBEDDING = "random ids: the tokenizer has ids that a model has no embedding for"
 
 
 def choose_again(fingerprint: Fingerprint, name: str, spec: InputsSpec, reader: Reader) -> Inputs:
@@ -131,7 +144,7 @@ def choose_again(fingerprint: Fingerprint, name: str, spec: InputsSpec, reader: 
                 f"{reader.vocabulary}: make it again with --inputs random --vocabulary {reader.vocabulary}"
             )
         reader = replace(reader, vocabulary=fed.vocabulary or 0)
-    inputs = choose(asked, reader, reader)
+    inputs = alone(asked, reader)
     if inputs.digest != fed.digest:
         raise InputError(
             f"{name} is of other token ids than {reader.name} would be fed: their tokenizers differ: "
@@ -149,7 +162,7 @@ def _require_text(fingerprint: Fingerprint, name: str, asked: InputsSpec, reader
     """Raise InputError where a text is not the one of a bundle, or the model cannot read it."""
     fed = fingerprint.inputs
     is_file = fed.text not in corpus.NAMED
-    if reader.encode is None:
+    if reader.read is None:
         raise InputError(
             f"{name} is of a text, and {reader.name} has no tokenizer: make it again with {RANDOM_IDS}"
         )
@@ -170,43 +183,37 @@ def _require_text(fingerprint: Fingerprint, name: str, asked: InputsSpec, reader
     )
 
 
-def _fit_length(spec: InputsSpec, readers: tuple[Reader, ...], notes: list[str]) -> InputsSpec:
-    length = min(spec.sequence_length, spec.tokens)
-    limits = [(reader.positions, reader.name) for reader in readers if reader.positions is not None]
-    if limits and min(limits)[0] < length:
-        length, name = min(limits)
+def fit_length(spec: InputsSpec, readers: Sequence[Reader], notes: list[str]) -> InputsSpec:
+    """Sequences that are no longer than all models have positions for; a note says for whose sake."""
+    wanted, fitted = spec.within(), spec.within(*(reader.positions for reader in readers))
+    length = fitted.sequence_length
+    if length < wanted.sequence_length:
+        name = min(reader.name for reader in readers if reader.positions == length)
         notes.append(f"sequences of {length}, the most that {name} takes")
-    return replace(spec, sequence_length=length)
+    return fitted
 
 
-def _enough(ids: Sequence[int], tokens: int) -> torch.Tensor:
-    if len(ids) < tokens:
+def as_inputs(text: TokenizedText, spec: InputsSpec, reader: Reader) -> Inputs:
+    """The first ids of a text for a model.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than asked for, or no room for them behind what is in front.
+    """
+    ids = text.ids[: spec.tokens]
+    if len(ids) < spec.tokens:
         raise InputError(
-            f"the text gives {len(ids)} tokens where {tokens} were asked for: lower tokens"
+            f"the text gives {len(ids)} tokens where {spec.tokens} were asked for: lower tokens"
         )
-    return torch.tensor(ids, dtype=torch.int64)
+    if len(text.front) >= spec.sequence_length:
+        raise InputError(
+            f"sequences of {spec.sequence_length} have no room for a text: the tokenizer of "
+            f"{reader.name} puts {len(text.front)} tokens in front of each: raise sequence_length"
+        )
+    return Inputs(torch.tensor(ids, dtype=torch.int64), spec, front=text.front)
 
 
-def _shared_text(
-    spec: InputsSpec, candidate: Reader, reference: Reader, notes: list[str]
-) -> torch.Tensor | None:
-    with_one = [reader for reader in (reference, candidate) if reader.encode is not None]
-    without = [reader.name for reader in (reference, candidate) if reader.encode is None]
-    if not with_one:
-        notes.append("random ids: neither model has a tokenizer")
-        return None
-    if without and candidate.vocabulary != reference.vocabulary:
-        notes.append(f"random ids: {without[0]} has no tokenizer and the vocabularies differ")
-        return None
-    text = source_text(spec)
-    first, *others = (reader.encode(text)[: spec.tokens] for reader in with_one if reader.encode)
-    if any(other != first for other in others):
-        notes.append("random ids: the two tokenizers give different ids for the text")
-        return None
-    ids = _enough(first, spec.tokens)
-    if int(ids.max()) >= min(candidate.vocabulary, reference.vocabulary):
-        notes.append("random ids: the tokenizer has ids that a model has no embedding for")
-        return None
-    if without:
-        notes.append(f"{without[0]} has no tokenizer: that of {with_one[0].name} was used for both")
-    return ids
+def has_embeddings(inputs: Inputs, reader: Reader) -> bool:
+    """Whether the model has an embedding for each id that it would be fed."""
+    return max(int(inputs.ids.max()), *inputs.front, 0) < reader.vocabulary

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from provenance.checkpoints.folder import contained
 from provenance.errors import InputError, one_line
-from provenance.loading.model import load_tokenizer
+from provenance.loading.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

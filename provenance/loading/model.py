@@ -10,7 +10,7 @@ import torch
 from provenance._quiet import quiet
 from provenance.architecture.trace import build_on_meta
 from provenance.checkpoints.folder import CONFIG
-from provenance.errors import DeviceError, InputError, SourceError, one_line
+from provenance.errors import DeviceError, SourceError, one_line
 from provenance.loading.devices import free_bytes
 from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.streaming import (
@@ -31,11 +31,9 @@ if TYPE_CHECKING:
     from provenance.vocabulary import Dtype, Memory
 
 __all__ = [
-    "encode",
     "is_streamed",
     "load_model",
     "load_skeleton",
-    "load_tokenizer",
     "quiet",
     "refuse_gaps",
 ]
@@ -341,47 +339,3 @@ def _quantization(checkpoint: Checkpoint) -> str:
 
 def _first_sentence(error: BaseException) -> str:
     return one_line(error).split(". ")[0].rstrip(".")
-
-
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """Load the tokenizer, or None where there is none; code of the checkpoint as in `load_model`.
-
-    Raises
-    ------
-    InputError
-        There is one, and transformers cannot load it.
-    """
-    if checkpoint.tokenizer_digest is None:
-        return None
-    try:
-        with quiet():
-            from transformers import AutoTokenizer
-
-            return AutoTokenizer.from_pretrained(
-                checkpoint.folder,
-                trust_remote_code=checkpoint.remote_code,
-                local_files_only=True,
-            )
-    # tokenizers raises bare Exception for a file that it cannot read
-    except Exception as error:
-        raise InputError(
-            f"{checkpoint.source}: the tokenizer cannot be loaded ({one_line(error)}); "
-            "mend it, or use random inputs"
-        ) from error
-
-
-def encode(tokenizer: Any, text: str) -> list[int]:
-    """Encode `text` to token ids, without special tokens added and whatever its length.
-
-    Raises
-    ------
-    InputError
-        The tokenizer cannot encode the text.
-    """
-    try:
-        with quiet():
-            ids = tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)
-        return [int(token) for token in ids["input_ids"]]
-    # as above: tokenizers raises bare Exception
-    except Exception as error:
-        raise InputError(f"the tokenizer cannot encode the text ({one_line(error)})") from error

@@ -57,7 +57,7 @@ def _place(
 
 
 def _untied_head(model: PreTrainedModel) -> str | None:
-    """Path of the head, which is never run, where its weight is its own."""
+    """Path of the head, which is run once or never, where its weight is its own."""
     head = model.get_output_embeddings()
     if head is None or getattr(model.config.get_text_config(), "tie_word_embeddings", False):
         return None

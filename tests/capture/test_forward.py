@@ -10,12 +10,13 @@ from fixtures.models import tiny_llama, tiny_model
 from provenance.architecture.find import find_mlps
 from provenance.architecture.records import HiddenInput
 from provenance.capture import forward as capture_module
-from provenance.capture.file import ActivationReader, ActivationWriter
+from provenance.capture.file import ActivationReader, ActivationWriter, TextSink
 from provenance.capture.forward import (
     Recording,
     capture,
     recording,
 )
+from provenance.capture.loss import POSITIONS, LossProbe
 from provenance.errors import ArchitectureError, DegenerateError
 
 MIXTRAL = {
@@ -224,11 +225,11 @@ def test_out_of_memory_halves_the_batch(model, monkeypatch):
     sizes = []
     run = capture_module._run
 
-    def scarce(model, what, batch, start, sink):
+    def scarce(model, what, batch, *others):
         sizes.append(len(batch))
         if len(batch) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        run(model, what, batch, start, sink)
+        run(model, what, batch, *others)
 
     monkeypatch.setattr(capture_module, "_run", scarce)
     sink = Kept()
@@ -249,12 +250,94 @@ def test_memory_that_is_short_in_other_words_halves_the_batch_too(model, monkeyp
     sizes = []
     run = capture_module._run
 
-    def scarce(model, what, batch, start, sink):
+    def scarce(model, what, batch, *others):
         sizes.append(len(batch))
         if len(batch) > 2:
             raise error
-        run(model, what, batch, start, sink)
+        run(model, what, batch, *others)
 
     monkeypatch.setattr(capture_module, "_run", scarce)
     capture(model, answers(model), sequences(64), Kept())
     assert sizes == [4, 2, 2]
+
+
+# what is in front, and the loss
+
+
+@pytest.mark.parametrize("front", [1, 3])
+@pytest.mark.parametrize("budget", [1, 1 << 30])
+def test_rows_of_the_text_alone_are_kept(model, front, budget):
+    batches, whole, kept = sequences(), Kept(), Kept()
+    capture(model, fed(model), batches, whole, batch_bytes=budget)
+    capture(model, fed(model), batches, TextSink(kept, 16, front), batch_bytes=budget)
+    for name in whole.parts:
+        rows = whole.joined(name)
+        text = [row for k, row in enumerate(rows) if k % 16 >= front]
+        assert torch.equal(kept.joined(name), torch.stack(text))
+        starts = [start for start, _ in kept.parts[name]]
+        assert starts == [sum(len(v) for _, v in kept.parts[name][:k]) for k in range(len(starts))]
+
+
+def loss_of(model, sequence, front):
+    """Mean next-token loss of what is not in front, one token at a time."""
+    with torch.no_grad():
+        logits = model(input_ids=sequence[None]).logits[0].double()
+    first = max(front, 1)
+    losses = [
+        -torch.log_softmax(logits[k - 1], dim=0)[sequence[k]] for k in range(first, len(sequence))
+    ]
+    return float(sum(losses) / len(losses))
+
+
+@pytest.mark.parametrize("front", [0, 1, 3])
+def test_the_loss_of_the_first_sequence_is_taken_on_the_way(model, front):
+    probe, sink, alone = LossProbe(model.lm_head, front), Kept(), Kept()
+    capture(model, fed(model), sequences(), sink, probe=probe)
+    assert probe.loss.nats == pytest.approx(loss_of(model, sequences()[0], front), rel=1e-5)
+    assert probe.loss.vocabulary == 128
+    capture(model, fed(model), sequences(), alone)
+    for name in alone.parts:
+        assert torch.equal(sink.joined(name), alone.joined(name))
+    assert hooks(model) == 0
+
+
+def test_the_head_sees_a_short_stretch_of_one_sequence(model):
+    seen, what, long = [], fed(model), sequences(4 * 300, 300)
+    model.lm_head.register_forward_hook(lambda _, args, output: seen.append(output.shape))
+    probe = LossProbe(model.lm_head)
+    capture(model, what, long, Kept(), probe=probe)
+    assert seen == [(1, POSITIONS, 128)]
+    assert probe.loss.nats == pytest.approx(loss_of(model, long[0][:POSITIONS], 0), rel=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_text_of_one_token_has_no_loss(model, length):
+    probe = LossProbe(model.lm_head)
+    capture(model, fed(model), sequences(length, length), Kept(), probe=probe)
+    assert (probe.loss is None) == (length == 1)
+
+
+def test_where_memory_is_too_small_for_the_head_there_is_no_loss(model):
+    what, probe, sink = fed(model), LossProbe(model.lm_head), Kept()
+
+    def scarce(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.lm_head.register_forward_hook(scarce)
+    capture(model, what, sequences(64), sink, probe=probe)
+    assert probe.loss is None
+    starts = {start for start, _ in sink.parts["model.layers.2.mlp"]}
+    assert starts == {0, 16, 32, 48}
+
+
+def test_what_runs_again_behind_the_last_mlp_is_not_recorded(model):
+    """A pass that stops at the last MLP never sees it, and one that goes on must record the same."""
+    probe, sink, alone = LossProbe(model.lm_head), Kept(), Kept()
+    what = fed(model)
+    model.model.norm.register_forward_hook(
+        lambda _, args, output: model.model.layers[0].mlp(output) * 0 + output
+    )
+    capture(model, what, sequences(), alone)
+    capture(model, what, sequences(), sink, probe=probe)
+    for name in alone.parts:
+        assert torch.equal(sink.joined(name), alone.joined(name))

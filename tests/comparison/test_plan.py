@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,10 +12,12 @@ from provenance.comparison.plan import (
     NULL,
     POSITIVE,
     VERDICT,
+    Capture,
     Comparison,
     Plan,
     block_of,
     block_part,
+    captures,
     comparison,
     needs,
     negative_control,
@@ -176,6 +180,73 @@ def test_a_sample_has_one_block_of_each_part_of_the_depth(blocks, number, seed):
     if number < len(blocks):
         part = len(blocks) / number
         assert all(int(k * part) <= at < (k + 1) * part for k, at in enumerate(places))
+
+
+# captures
+
+WORDS, BYTES = "sha256:words", "sha256:bytes"
+
+
+def opened(name, tokenizer=WORDS, vocabulary=300, positions=None, bundle=None):
+    """As much of a checkpoint as a plan asks of it."""
+    spec = ModelSpec(path=name)
+    return SimpleNamespace(
+        spec=spec,
+        source=spec.source,
+        digest=f"sha256:{name}",
+        tokenizer_digest=tokenizer,
+        vocabulary=vocabulary,
+        positions=positions,
+        bundle=bundle,
+    )
+
+
+def captured(candidate, reference, **inputs):
+    asked_for = Comparison(candidate.spec, reference.spec, InputsSpec(**inputs), "match")
+    return captures(asked_for, candidate, reference)
+
+
+def test_one_capture_of_a_model_serves_partners_of_all_tokenizers_and_vocabularies():
+    model = opened("a")
+    partners = [opened("b"), opened("c", BYTES), opened("d", BYTES, 900), opened("e", None, 300)]
+    found = {captured(model, partner)[0] for partner in partners}
+    assert found == {Capture(model.spec, InputsSpec(), gated=True)}
+
+
+def test_a_model_without_a_tokenizer_borrows_that_of_a_partner_of_its_size():
+    bare = opened("bare", None)
+    one, other, third = (
+        captured(bare, opened(name, tokenizer))[0]
+        for name, tokenizer in (("a", WORDS), ("b", WORDS), ("c", BYTES))
+    )
+    assert (one.partner, one.inputs.kind) == (ModelSpec(path="a"), "text")
+    assert one == other != third
+
+
+@pytest.mark.parametrize(
+    ("sides", "kind"),
+    [
+        ((opened("a", None, 300), opened("b", None, 200)), "text"),
+        ((opened("a", None, 300), opened("b", WORDS, 200)), "text"),
+        ((opened("a", WORDS, 300), opened("b", BYTES, 200)), "random"),
+    ],
+)
+def test_random_ids_of_both_are_below_the_smaller_vocabulary(sides, kind):
+    for capture in captured(*sides, kind=kind):
+        assert (capture.inputs.kind, capture.vocabulary, capture.partner) == ("random", 200, None)
+
+
+def test_a_model_is_captured_in_sequences_that_both_have_positions_for():
+    short, long = opened("a", positions=64), opened("b", positions=128)
+    assert [c.inputs.sequence_length for c in captured(short, long)] == [64, 64]
+    assert [c.inputs.sequence_length for c in captured(long, long)] == [128, 128]
+
+
+def test_beside_a_bundle_a_model_is_fed_what_the_bundle_says():
+    model, bundle = opened("a"), opened("b", None, bundle=object())
+    (capture,) = captured(model, bundle)
+    assert (capture.model, capture.partner) == (model.spec, bundle.spec)
+    assert capture != captured(model, opened("c", None, bundle=object()))[0]
 
 
 def test_another_seed_draws_another_sample():

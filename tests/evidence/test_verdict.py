@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provenance.evidence.decide import SUSPICION, aggregate, decide_blocks, decide_p, shows
-from provenance.evidence.records import BlockEvidence, Evidence, InputsRecord, ModelRecord
+from provenance.evidence.decide import SUSPICION, aggregate, decide, decide_blocks, decide_p, shows
+from provenance.evidence.records import WORSE, BlockEvidence, Evidence, InputsRecord, ModelRecord
 from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair
 from provenance.evidence.wording import describe
 from provenance.statistics.pvalues import bonferroni, fisher, format_p
@@ -130,6 +130,49 @@ def test_a_smaller_p_value_is_never_less_dependent(one, other, threshold):
     order = ["dependent", "inconclusive", "independent"]
     smaller, larger = sorted([one, other])
     assert order.index(decide_p(smaller, threshold)) <= order.index(decide_p(larger, threshold))
+
+
+# out of element
+
+
+def reading(loss, vocabulary=1000, role="candidate", *found):
+    details = {f"{role}_loss": loss, f"{role}_vocabulary": vocabulary}
+    return evidence(*(found or (STRANGE, STRANGE)), details=details)
+
+
+@pytest.mark.parametrize("role", ["candidate", "reference"])
+def test_no_independence_is_believed_of_a_model_that_does_much_worse_than_guessing(role):
+    loss = math.log(1000) + WORSE
+    for excess, verdict, sides in ((-0.01, "independent", ()), (0.01, "inconclusive", (role,))):
+        found = reading(loss + excess, 1000, role)
+        assert (found.out_of_element(), decide(found, ALPHA)) == (sides, verdict)
+        judged = judge_pair(claim("independent"), found)
+        assert (judged.state, judged.verdict) == ("fails" if sides else "holds", verdict)
+        assert judge_block(claim("independent"), found, 0).verdict == verdict
+
+
+def test_kinship_is_believed_whatever_the_loss():
+    found = reading(50.0, 1000, "candidate", KIN, KIN)
+    assert decide(found, ALPHA) == "dependent"
+    assert judge_pair(claim("finetune"), found).state == "holds"
+    assert judge_pair(claim("independent"), found).verdict == "dependent"
+
+
+@pytest.mark.parametrize("expect", ["independent", "finetune"])
+def test_the_judgement_says_which_model_reads_the_text_badly(expect):
+    says = judge_pair(claim(expect), reading(11.34)).meaning
+    assert says.startswith(
+        "chat reads the text worse than guessing would: its loss is 11.3 nats a token, where "
+        "guessing has 6.9. So "
+    )
+
+
+def test_evidence_without_a_loss_is_in_its_element():
+    found = evidence(STRANGE, details={"candidate_loss": 50.0, "reference_vocabulary": 9})
+    assert found.out_of_element() == ()
+    for loss, vocabulary in (("9", 9), (50.0, 0), (50.0, "9"), (10**400, 9), (50.0, 10**400)):
+        odd = {"candidate_loss": loss, "candidate_vocabulary": vocabulary}
+        assert evidence(STRANGE, details=odd).out_of_element() == ()
 
 
 # decide_blocks

@@ -17,12 +17,14 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from provenance.checkpoints.checkpoint import open_checkpoint
 from provenance.checkpoints.contents import inspect
 from provenance.errors import DeviceError, InputError, SourceError
-from provenance.loading.model import encode, load_model, load_skeleton, load_tokenizer, quiet
+from provenance.loading.model import load_model, load_skeleton, quiet
+from provenance.loading.tokenizer import encode, load_tokenizer
 from provenance.vocabulary import ModelSpec
 
 pytestmark = pytest.mark.slow
@@ -329,10 +331,35 @@ def worded(folder):
 
 def test_text_is_encoded_without_special_tokens_and_without_a_word(worded, capfd):
     tokenizer = load_tokenizer(opened(worded))
-    assert encode(tokenizer, "one two three") == [2, 3, 0]
-    assert encode(tokenizer, "one " * 50) == [2] * 50
-    assert encode(tokenizer, "") == []
+    assert encode(tokenizer, "one two three").ids == [2, 3, 0]
+    assert encode(tokenizer, "one " * 50).ids == [2] * 50
+    assert encode(tokenizer, "").ids == []
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_text_says_where_its_tokens_end(worded):
+    assert encode(load_tokenizer(opened(worded)), "one  two\nthree").ends == [3, 8, 14]
+
+
+@pytest.mark.parametrize(
+    ("template", "front"),
+    [(None, ()), ("<s> $A", (1,)), ("<s> <s> $A <s>", (1, 1)), ("$A <s>", ())],
+)
+def test_what_a_tokenizer_puts_in_front_stands_apart(worded, template, front):
+    tokenizer = load_tokenizer(opened(worded))
+    if template is not None:
+        special = [("<s>", 1)]
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(template, None, special)
+    read = encode(tokenizer, "two one")
+    assert (read.ids, read.front, read.ends) == ([3, 2], front, [3, 7])
+
+
+def test_a_tokenizer_in_python_does_not_say_where_its_tokens_end():
+    def by_byte(text, *, add_special_tokens, **_settings):
+        return {"input_ids": [9] * add_special_tokens + list(text.encode())}
+
+    read = encode(by_byte, "ab")
+    assert (read.ids, read.ends, read.front) == ([97, 98], None, (9,))
 
 
 def test_a_checkpoint_without_a_tokenizer_has_none(folder):
