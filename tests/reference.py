@@ -163,3 +163,13 @@ def sketch(answers: np.ndarray, inputs: str, columns: int) -> np.ndarray:
             for unit in range(units):
                 found[unit, column] += sign * (answers[token, unit] - answers[:, unit].mean())
     return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def byte_level_spelling(text: bytes) -> str:
+    """How GPT-2's tokenizer spells bytes: its own table, written out."""
+    shown = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    spelled, unshown = [], 0
+    for byte in range(256):
+        spelled.append(chr(byte) if byte in shown else chr(256 + unshown))
+        unshown += byte not in shown
+    return "".join(spelled[byte] for byte in text)
