@@ -173,3 +173,11 @@ def byte_level_spelling(text: bytes) -> str:
         spelled.append(chr(byte) if byte in shown else chr(256 + unshown))
         unshown += byte not in shown
     return "".join(spelled[byte] for byte in text)
+
+
+def own_rows(rows: list[list[float]]) -> list[bool]:
+    """Which rows are finite and like no other, each compared with each."""
+    return [
+        all(map(math.isfinite, row)) and all(row != other for j, other in enumerate(rows) if j != i)
+        for i, row in enumerate(rows)
+    ]

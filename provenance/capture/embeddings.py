@@ -15,7 +15,7 @@ import torch
 from provenance.architecture.records import linear_map
 from provenance.architecture.units import MLPFactors
 from provenance.capture.units import Shape
-from provenance.errors import DegenerateError
+from provenance.errors import DegenerateError, one_line
 from provenance.inputs.shared_tokens import LEAST_TOKENS
 
 if TYPE_CHECKING:
@@ -137,12 +137,13 @@ class TokenUnits:
     def block(self, index: int, place: int = 0) -> MLPFactors:
         """What one MLP is fed of every token, float32, and its projections."""
         record = self._trace.of_block(index)[place]
+        width = self._embedded.shape[1]
+        if width != record.hidden:
+            raise DegenerateError(
+                f"embeddings are {width} wide, and the MLP reads {record.hidden} dimensions"
+            )
         gate = None if record.gate is None else self._linear(record.gate)
         fed = self._fed(record.input.norm)
-        if fed.shape[1] != record.hidden:
-            raise DegenerateError(
-                f"embeddings are {fed.shape[1]} wide, and the MLP reads {record.hidden} dimensions"
-            )
         return MLPFactors(
             fed, gate, self._linear(record.up), lambda: self._linear(record.down).weight
         )
@@ -164,11 +165,16 @@ class TokenUnits:
     def _through(self, norm: str | None) -> torch.Tensor:
         if norm is None:
             return self._embedded
-        module = deepcopy(self._skeleton.get_submodule(norm)).to_empty(device=self._device).float()
-        for name, parameter in module.named_parameters():
-            parameter.data.copy_(self._tensors.read(f"{norm}.{name}"))
+        module = self._skeleton.get_submodule(norm)
         if any(True for _ in module.buffers()):
             raise DegenerateError(f"{norm} has buffers, so that it cannot be run by itself")
-        with torch.inference_mode():
-            normed: torch.Tensor = module(self._embedded)
+        module = deepcopy(module).to_empty(device=self._device).float()
+        for name, parameter in module.named_parameters():
+            parameter.data.copy_(self._tensors.read(f"{norm}.{name}"))
+        try:
+            with torch.inference_mode():
+                normed: torch.Tensor = module(self._embedded)
+        # modules of a checkpoint's own code raise anything
+        except Exception as error:
+            raise DegenerateError(f"{norm} cannot be run by itself ({one_line(error)})") from error
         return normed

@@ -128,9 +128,7 @@ class _Run:
             if not (self._executor.has(comparison) or self._executor.has(files)):
                 self._needs[files] = ()
                 self._ready.append(files)
-        self._drain(
-            lambda done, total: tell(Stage("audit", f"weight files {where}", done, total))
-        )
+        self._drain(lambda done, total: tell(Stage("audit", f"weight files {where}", done, total)))
         self._needs.clear()
         self._failures.clear()
 

@@ -58,7 +58,7 @@ def unigram(*pieces):
     return {"model": model, "decoder": {"type": "Metaspace", "replacement": "\u2581"}}
 
 
-def special(content, index, is_special=True):
+def special(content, index, *, is_special=True):
     return {"content": content, "id": index, "special": is_special}
 
 
@@ -113,7 +113,9 @@ def test_every_spelling_meets_the_others(read):
 
 def test_special_and_unused_tokens_stand_for_no_text(read):
     added = [special("<s>", 0), special("END", 1), special("<|user|>", 2, is_special=False)]
-    found = read(sentence_piece("<s>", "END", "<|user|>", "<unused4>", "[MASK]", "word", added=added))
+    found = read(
+        sentence_piece("<s>", "END", "<|user|>", "<unused4>", "[MASK]", "word", added=added)
+    )
     assert found.texts == {b"word": 5}
 
 
@@ -168,7 +170,7 @@ def of(vocabulary, **more):
     ids=repr,
 )
 def test_a_damaged_tokenizer_is_one_line(read, content):
-    with pytest.raises(InputError, match="chat: .*tokenizer.json is no tokenizer") as raised:
+    with pytest.raises(InputError, match=r"chat: .*tokenizer.json is no tokenizer") as raised:
         read(content)
     assert "\n" not in str(raised.value)
 
