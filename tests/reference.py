@@ -181,3 +181,23 @@ def own_rows(rows: list[list[float]]) -> list[bool]:
         all(map(math.isfinite, row)) and all(row != other for j, other in enumerate(rows) if j != i)
         for i, row in enumerate(rows)
     ]
+
+
+def drawn_tokens(
+    candidate: dict[bytes, int] | None, reference: dict[bytes, int] | None, size: int, seed: int
+) -> list[tuple[int, int]]:
+    """Ids of shared tokens by the hash of their text, or of their id where nobody has a text."""
+    known = candidate if reference is None else reference
+    if known is None:
+        known = {str(index).encode(): index for index in range(size)}
+    pairs = []
+    for text in known:
+        both = [
+            side[text] if side is not None and text in side else None
+            for side in (candidate, reference)
+        ]
+        if candidate is None or reference is None:
+            both = [known[text], known[text]]
+        if None not in both:
+            pairs.append((hashlib.sha256(f"{seed}:".encode() + text).digest(), *both))
+    return [(a, b) for _, a, b in sorted(pairs)]
