@@ -201,3 +201,27 @@ def drawn_tokens(
         if None not in both:
             pairs.append((hashlib.sha256(f"{seed}:".encode() + text).digest(), *both))
     return [(a, b) for _, a, b in sorted(pairs)]
+
+
+def block_likeness(
+    candidate: list[tuple[list[list[float]], list[list[float]]]],
+    reference: list[tuple[list[list[float]], list[list[float]]]],
+) -> list[list[float]]:
+    """How like blocks of few units are: the best product of gate's and up's cosines, unit by unit."""
+
+    def cosine(x: list[float], y: list[float]) -> float:
+        return math.fsum(a * b for a, b in zip(x, y, strict=True))
+
+    def nearest(ours: tuple, theirs: tuple) -> float:
+        best = [
+            max(
+                max(0.0, cosine(gate, theirs[0][j])) * abs(cosine(up, theirs[1][j]))
+                for j in range(len(theirs[0]))
+            )
+            for gate, up in zip(*ours, strict=True)
+        ]
+        return sum(best) / len(best)
+
+    raw = [[nearest(a, b) + nearest(b, a) for b in reference] for a in candidate]
+    columns = [sum(row[j] for row in raw) / len(raw) for j in range(len(reference))]
+    return [[x - columns[j] - sum(row) / len(row) for j, x in enumerate(row)] for row in raw]
