@@ -396,16 +396,43 @@ def test_a_model_that_has_no_token_in_common_is_measured_by_the_rest(
     measured, family, tmp_path, tiny_checkpoint
 ):
     odd = tiny_checkpoint(6)
-    content = json.loads((odd / "tokenizer.json").read_text())
-    content["decoder"] = content["pre_tokenizer"] = None
-    content["model"]["vocab"] = {f"q{i}": i for i in content["model"]["vocab"].values()}
-    content["model"]["merges"] = []
-    (odd / "tokenizer.json").write_text(json.dumps(content))
+    make_odd(odd)
     evidence = measured(odd, family.base, inputs=InputsSpec("random", tokens=512))
     assert "match_tokens: the two vocabularies share 0 tokens" in evidence.details["not measured"]
     assert evidence.details["measured"] == "match_weights, match"
     with pytest.raises(DegenerateError, match=r"no block could be tested|share 0 tokens"):
         measured(odd, family.base, statistic="match_tokens")
+
+
+def test_a_null_control_needs_no_token_in_common(executor, family, tmp_path, tiny_checkpoint):
+    from pathlib import Path
+
+    from provenance.comparison.plan import comparison, negative_control
+    from provenance.suite.read import loads
+
+    wide = tiny_checkpoint(6, hidden_size=48, num_hidden_layers=3)
+    make_odd(wide)
+    text = (
+        "version: 1\ncontrols: true\ninputs: {kind: random, tokens: 512, sequence_length: 64}\n"
+        f"models: {{odd: {{path: {wide}}}, base: {{path: {family.base}}}}}\n"
+        "pairs: [{candidate: odd, reference: base, expect: independent}]\n"
+    )
+    suite = loads(text, Path("/a.suite.yaml"))
+    (claim,) = suite.claims
+    evidence = executor.evidence(comparison(suite, claim))
+    assert evidence.details["measured"] == "match"
+    assert decide(evidence, 1e-6) == "independent"
+    null = executor.evidence(negative_control(suite, claim))
+    assert all(cell is not None for row in null.cross for cell in row)
+
+
+def make_odd(folder):
+    """Give a model a tokenizer none of whose texts another has."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["decoder"] = content["pre_tokenizer"] = None
+    content["model"]["vocab"] = {f"q{i}": i for i in content["model"]["vocab"].values()}
+    content["model"]["merges"] = []
+    (folder / "tokenizer.json").write_text(json.dumps(content))
 
 
 def test_a_tokenizer_that_cannot_be_read_stops_no_run_on_random_ids(
