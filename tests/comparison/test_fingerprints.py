@@ -482,6 +482,7 @@ def test_a_bundle_of_another_version_is_refused(bundles, store, tmp_path):
         ({"file": "x.bin"}, "a fingerprint's name ends in .safetensors"),
         ({"file": "no/x.safetensors"}, "there is no folder"),
         ({"inputs": replace(INPUTS, kind="hidden")}, "give text or random ids as inputs"),
+        ({"inputs": replace(INPUTS, kind="tokens")}, "give text or random ids as inputs"),
         ({"vocabulary": 64}, "a vocabulary is a bound of random ids"),
         ({"vocabulary": 301, "inputs": RANDOM}, "has 300 token ids, fewer than 301"),
         ({"sketch": 513}, "a sketch of 513 numbers: give 8 to 512"),

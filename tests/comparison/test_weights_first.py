@@ -470,6 +470,17 @@ def test_on_tokens_no_model_is_run_whatever_runs_models_is_refused(measured, fam
         assert "match_tokens" in str(raised.value)
 
 
+@pytest.mark.parametrize("statistic", ["csu", "csu_all", "l2", "match_weights"])
+def test_what_reads_weights_is_measured_on_tokens_as_ever(measured, family, no_model, statistic):
+    del no_model
+    found = [
+        measured(family.kin, family.base, inputs=inputs, statistic=statistic, permutations=19)
+        for inputs in (InputsSpec("tokens"), InputsSpec("hidden"))
+    ]
+    assert found[0].statistic == found[1].statistic == statistic
+    assert found[0].log10_p == found[1].log10_p
+
+
 def test_the_seed_draws_the_tokens(measured, family):
     digests = {
         measured(
