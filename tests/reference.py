@@ -174,3 +174,65 @@ def common_ends(first: list[int], second: list[int]) -> list[tuple[int, int]]:
         if end == other > 0 and end not in first[i + 1 :] and end not in second[j + 1 :]
     ]
     return [(i, j) for _, i, j in sorted(pairs)]
+
+
+def byte_level_spelling(text: bytes) -> str:
+    """How GPT-2's tokenizer spells bytes: its own table, written out."""
+    shown = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    spelled, unshown = [], 0
+    for byte in range(256):
+        spelled.append(chr(byte) if byte in shown else chr(256 + unshown))
+        unshown += byte not in shown
+    return "".join(spelled[byte] for byte in text)
+
+
+def own_rows(rows: list[list[float]]) -> list[bool]:
+    """Which rows are finite and like no other, each compared with each."""
+    return [
+        all(map(math.isfinite, row)) and all(row != other for j, other in enumerate(rows) if j != i)
+        for i, row in enumerate(rows)
+    ]
+
+
+def drawn_tokens(
+    candidate: dict[bytes, int] | None, reference: dict[bytes, int] | None, size: int, seed: int
+) -> list[tuple[int, int]]:
+    """Ids of shared tokens by the hash of their text, or of their id where nobody has a text."""
+    known = candidate if reference is None else reference
+    if known is None:
+        known = {str(index).encode(): index for index in range(size)}
+    pairs = []
+    for text in known:
+        both = [
+            side[text] if side is not None and text in side else None
+            for side in (candidate, reference)
+        ]
+        if candidate is None or reference is None:
+            both = [known[text], known[text]]
+        if None not in both:
+            pairs.append((hashlib.sha256(f"{seed}:".encode() + text).digest(), *both))
+    return [(a, b) for _, a, b in sorted(pairs)]
+
+
+def block_likeness(
+    candidate: list[tuple[list[list[float]], list[list[float]]]],
+    reference: list[tuple[list[list[float]], list[list[float]]]],
+) -> list[list[float]]:
+    """How like blocks of few units are: the best product of gate's and up's cosines, unit by unit."""
+
+    def cosine(x: list[float], y: list[float]) -> float:
+        return math.fsum(a * b for a, b in zip(x, y, strict=True))
+
+    def nearest(ours: tuple, theirs: tuple) -> float:
+        best = [
+            max(
+                max(0.0, cosine(gate, theirs[0][j])) * abs(cosine(up, theirs[1][j]))
+                for j in range(len(theirs[0]))
+            )
+            for gate, up in zip(*ours, strict=True)
+        ]
+        return sum(best) / len(best)
+
+    raw = [[nearest(a, b) + nearest(b, a) for b in reference] for a in candidate]
+    columns = [sum(row[j] for row in raw) / len(raw) for j in range(len(reference))]
+    return [[x - columns[j] - sum(row) / len(row) for j, x in enumerate(row)] for row in raw]

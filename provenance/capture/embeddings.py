@@ -134,12 +134,13 @@ class TokenUnits:
     def block(self, index: int, place: int = 0) -> MLPFactors:
         """What one MLP is fed of every token, float32, and its projections."""
         record = self._trace.of_block(index)[place]
+        width = self._embedded.shape[1]
+        if width != record.hidden:
+            raise DegenerateError(
+                f"embeddings are {width} wide, and the MLP reads {record.hidden} dimensions"
+            )
         gate = None if record.gate is None else self._linear(record.gate)
         fed = self._fed(record.input.norm)
-        if fed.shape[1] != record.hidden:
-            raise DegenerateError(
-                f"embeddings are {fed.shape[1]} wide, and the MLP reads {record.hidden} dimensions"
-            )
         return MLPFactors(
             fed, gate, self._linear(record.up), lambda: self._linear(record.down).weight
         )

@@ -122,15 +122,23 @@ class _Run:
         """
         for comparison in self._plan.comparisons:
             files = comparison.of_files()
-            opened = [self._opened[spec] for spec in (comparison.candidate, comparison.reference)]
-            if files is None or not all(one.ok for one in opened):
-                continue
-            if not (self._executor.has(comparison) or self._executor.has(files)):
+            if files is not None and self._unread(comparison, files):
                 self._needs[files] = ()
                 self._ready.append(files)
         self._drain(lambda done, total: tell(Stage("audit", f"weight files {where}", done, total)))
         self._needs.clear()
         self._failures.clear()
+
+    def _unread(self, comparison: Comparison, files: Comparison) -> bool:
+        """Whether both models are there, and the store has no evidence on them yet."""
+        opened = [self._opened[spec] for spec in (comparison.candidate, comparison.reference)]
+        if not all(one.ok for one in opened):
+            return False
+        try:
+            return not (self._executor.has(comparison) or self._executor.has(files))
+        except ProvenanceError as error:  # `_prepare` meets it again
+            release_frames(error)
+            return False
 
     def _drain(self, tell: Callable[[int, int], None], waiting: int = 0) -> None:
         """Run the ready tasks, and the ``waiting`` ones that become ready by these."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provenance.architecture.find import with_mlps
 from provenance.comparison.blocks import Component
-from provenance.errors import ArchitectureError, DegenerateError
+from provenance.errors import ArchitectureError, DegenerateError, InputError
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import PROBE_TOKENS, ROLES
 
@@ -114,17 +114,20 @@ class Components:
     def _on_tokens(self, device: str) -> tuple[TokenUnits, TokenUnits]:
         """The units of both models on the embeddings of tokens that they share."""
         from provenance.capture.embeddings import TokenUnits, embed, embedding_rows, usable
-        from provenance.inputs.shared_tokens import draw
+        from provenance.inputs.shared_tokens import LEAST_TOKENS, draw
         from provenance.inputs.vocabulary import read_vocabulary
 
         inputs = self.comparison.inputs
         models = (self.candidate, self.reference)
         sides = list(zip(self._traces, self._tensors, strict=True))
-        vocabularies = [
-            read_vocabulary(model, embedding_rows(*side))
-            for model, side in zip(models, sides, strict=True)
-        ]
-        most = min(inputs.tokens, PROBE_TOKENS)
+        try:
+            vocabularies = [
+                read_vocabulary(model, embedding_rows(*side))
+                for model, side in zip(models, sides, strict=True)
+            ]
+        except InputError as error:  # other parts may need no tokenizer: on random ids none does
+            raise DegenerateError(str(error)) from error
+        most = min(max(inputs.tokens, LEAST_TOKENS), PROBE_TOKENS)
         drawn = draw(vocabularies[0], vocabularies[1], most, inputs.seed)
         candidate, reference = (
             embed(*side, ids)

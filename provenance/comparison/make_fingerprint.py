@@ -15,6 +15,7 @@ from provenance.checkpoints.fingerprint_file import (
     read_fingerprint,
 )
 from provenance.comparison.executor import Executor, as_spec
+from provenance.comparison.plan import WITHOUT_RUN
 from provenance.comparison.records import versions
 from provenance.errors import BundleError
 from provenance.inputs import corpus
@@ -102,7 +103,7 @@ def _require_possible(
         raise BundleError(f"{file}: a fingerprint's name ends in {FINGERPRINT_SUFFIX}")
     if not file.parent.is_dir():
         raise BundleError(f"{file} cannot be written: there is no folder {file.parent}")
-    if inputs.kind == "hidden":
+    if inputs.kind in WITHOUT_RUN:
         raise BundleError(
             "a fingerprint is of what a model answers: give text or random ids as inputs"
         )

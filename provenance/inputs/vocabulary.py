@@ -81,14 +81,26 @@ def _read_file(
         vocabulary = content["model"]["vocab"]
         if isinstance(vocabulary, list):  # Unigram: pieces with their scores, by id
             vocabulary = {piece: index for index, (piece, _) in enumerate(vocabulary)}
-        added = {token["content"]: token["id"] for token in content.get("added_tokens") or ()}
-        special = {token["id"] for token in content.get("added_tokens") or () if token["special"]}
-        plain = {token: index for token, index in vocabulary.items() if token not in added}
-    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        added = content.get("added_tokens") or ()
+        named = {token["content"] for token in added}
+        special = {int(token["id"]) for token in added if token["special"]}
+        plain = {
+            str(token): int(index) for token, index in vocabulary.items() if token not in named
+        }
+        spelling = _spelling(content)
+    except (
+        OSError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise InputError(
             f"{checkpoint.source}: {file} is no tokenizer that can be read ({one_line(error)})"
         ) from error
-    return plain, special, _spelling(content)
+    return plain, special, spelling
 
 
 def _read_tokenizer(

@@ -87,7 +87,7 @@ def _text_problems(document: Document, value: Any, path: YamlPath = ()) -> Itera
 
 def _inputs_problems(document: Document, inputs: dict[str, Any]) -> Iterator[Problem]:
     kind = inputs.get("kind")
-    if "text" in inputs and kind in ("random", "hidden"):
+    if "text" in inputs and kind in ("random", "hidden", "tokens"):
         what = f"'text' is not used with kind: {kind}: remove one of the two"
         yield document.key_problem(("inputs", "text"), what)
 

@@ -122,7 +122,8 @@ def test_strangers_are_called_so_by_a_few_blocks_and_the_audit_says_which(audit,
     pair = only(audit(a=deep.one, b=deep.two))
     assert (pair.verdict, pair.known) == ("independent", False)
     assert [block.candidate_block for block in pair.screened] == list(SCREENED)
-    assert [block.reference_block for block in pair.screened] == list(SCREENED)
+    # of strangers any partner may be the best
+    assert {block.reference_block for block in pair.screened} <= set(range(BLOCKS))
     assert all(block.log10_p >= math.log10(LEVEL) for block in pair.screened)
     again = audit(a=deep.one, b=deep.two)
     assert only(again) == replace(pair, known=True)

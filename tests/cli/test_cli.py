@@ -1,6 +1,7 @@
 """The command line: results on stdout, a mistake is one line on stderr and exit code 2."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -40,7 +41,8 @@ def test_json_is_one_object_on_stdout_and_nothing_else(run, family):
     assert found["blocks"][0]["units"] == [64, 64]
     assert found["candidate"]["digest"].startswith("sha256:")
     assert found["candidate"]["digest"] != found["reference"]["digest"]
-    assert found["inputs"]["tokens"] == 512
+    assert (found["inputs"]["kind"], found["inputs"]["tokens"]) == ("tokens", 256)
+    assert found["details"]["measured"] == "match_tokens"
     assert {"provenance", "torch", "transformers", "python"} <= found["versions"].keys()
 
 
@@ -68,7 +70,40 @@ def test_json_has_no_value_that_json_lacks(run, family):
     how = ("--statistic", "match", "--json")
     _, out, _ = run("compare", family.base, family.base, *QUICK, *how)
     found = json.loads(out, parse_constant=pytest.fail)
-    assert found["blocks"][0]["log10_p"] == pytest.approx(-89.10341688973)  # 64!
+    # one of 64! orders, and half of the level is spent on the block of equal index
+    assert found["blocks"][0]["log10_p"] == pytest.approx(-89.10341688973 + math.log10(2))
+
+
+def test_it_is_said_what_was_measured_and_what_was_not(run, family):
+    def told(candidate):
+        return " ".join(run("compare", candidate, family.base, *QUICK)[1].split())
+
+    kin, other = told(family.kin), told(family.other)
+    shared = "256 tokens of both vocabularies (256 of 299 shared tokens, by their text)"
+    assert f"inputs: {shared}; statistic: kinship measured: match_tokens not measured: " in kin
+    assert "not measured: match_weights: every block was decided without it" in kin
+    assert "measured: match_tokens, match_weights, match" in other
+    assert "not measured" not in other
+
+
+def test_exhaustive_measures_all_parts(run, family):
+    arguments = ["compare", family.kin, family.base, *QUICK, "--exhaustive", "--json"]
+    found = json.loads(run(*arguments)[1])
+    assert found["details"]["measured"] == "match_tokens, match_weights, match"
+    assert found["inputs"]["kind"] == "text"
+    assert all(part["log10_p"] < -20 for block in found["blocks"] for part in block["parts"])
+
+
+def test_tokens_are_inputs_on_which_no_model_is_run(run, family):
+    arguments = ["compare", family.kin, family.base, "--inputs", "tokens", "--json"]
+    found = json.loads(run(*arguments)[1])
+    assert (found["statistic"], found["verdict"]) == ("match_tokens", "dependent")
+    code, out, err = run(*arguments[:-1], "--statistic", "csh")
+    assert (code, out) == (2, "")
+    assert err == (
+        "provenance: csh runs the models, which inputs of kind 'tokens' do not: use kind 'text' or "
+        "'random', or the statistic match_tokens\n"
+    )
 
 
 def test_alpha_moves_the_verdict(run, family):
@@ -143,7 +178,7 @@ def test_suite_schema_is_the_committed_one(run, request):
 
 def test_the_store_is_shown_and_pruned(run, family, tmp_path):
     store = ["--store", str(tmp_path)]
-    run("compare", family.kin, family.base, *QUICK, *store, store=False)
+    run("compare", family.kin, family.base, *QUICK, "--statistic", "match", *store, store=False)
     _, out, _ = run("store", "ls", *store, store=False)
     assert out.startswith(str(tmp_path))
     assert "activations       2 entries" in out

@@ -14,7 +14,7 @@ from provenance import Executor, InputsSpec, ModelSpec, Store
 from provenance.cluster import check_backend, driver, run_plan, tasks
 from provenance.cluster.ray_backend import Ended, Tasks
 from provenance.cluster.resources import Capacity, Requests, Resources
-from provenance.comparison.plan import Comparison, Plan
+from provenance.comparison.plan import Capture, Comparison, Plan
 from provenance.errors import (
     DegenerateError,
     DeviceError,
@@ -271,6 +271,81 @@ def test_a_mistake_of_ours_is_left_to_who_judges(family, token, executor):
 
     assert run(Plan.of([pair]), executor, Disorderly(executor, token, 0, fate))[0] == {}
     assert not executor.has(pair)
+
+
+@pytest.fixture
+def default_plan(family):
+    """Pairs that files decide (kin, short), leave in doubt (other), or that cannot be had."""
+    names = [family.kin, family.other, family.short, family.broken, family.base.parent / "gone"]
+    return Plan.of(compared(name, family.base, "kinship") for name in names)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_files_are_read_first_and_what_they_decide_is_not_captured(
+    default_plan, family, tmp_path, token, executor, seed
+):
+    alone = Executor(Store(tmp_path / "alone"), "cpu")
+    expected = run_plan(default_plan, alone)
+    given = Disorderly(executor, token, seed)
+    failures, told = run(default_plan, executor, given)
+    assert {one: str(e) for one, e in failures.items()} == {
+        one: str(e) for one, e in expected.items()
+    }
+    assert texts(default_plan, executor, failures) == texts(default_plan, alone, failures)
+    captured = [one for one in given.submitted if isinstance(one, Capture)]
+    assert {spec(family.other), spec(family.base)} <= {one.model for one in captured}
+    assert not {spec(family.kin), spec(family.short)} & {one.model for one in captured}
+    assert len(captured) == len({one.model for one in captured})
+    compared_ones = [one for one in given.submitted if isinstance(one, Comparison)]
+    files = [one for one in compared_ones if one.extent == "files"]
+    assert {one.candidate for one in files} >= {spec(family.kin), spec(family.other)}
+    assert compared_ones[: len(files)] == files  # before any other
+    assert given.submitted.index(captured[0]) > given.submitted.index(files[-1])
+    assert told[-1].done == told[-1].total
+    assert all(stage.done <= stage.total for stage in told)
+
+
+def test_a_plan_of_decided_pairs_captures_nothing_and_runs_nothing_again(family, token, executor):
+    plan = Plan.of(compared(name, family.base, "kinship") for name in (family.kin, family.short))
+    given = Disorderly(executor, token)
+    assert run(plan, executor, given)[0] == {}
+    assert not any(isinstance(one, Capture) for one in given.submitted)
+    assert all(map(executor.has, plan.comparisons))
+    again = Disorderly(executor, token)
+    assert run(plan, executor, again)[0] == {}
+    assert all(isinstance(one, ModelSpec) for one in again.submitted)
+
+
+def test_a_claim_that_wants_all_parts_is_captured_for_at_once(family, token, executor):
+    pair = replace(compared(family.kin, family.base, "kinship"), extent="parts")
+    given = Disorderly(executor, token)
+    assert run(Plan.of([pair]), executor, given)[0] == {}
+    assert sum(isinstance(one, Capture) for one in given.submitted) == 2
+    assert [one for one in given.submitted if isinstance(one, Comparison)] == [pair]
+
+
+def test_a_text_that_cannot_be_read_fails_its_pairs_alone(family, tmp_path, token, executor):
+    absent = replace(INPUTS, text=str(tmp_path / "absent.txt"))
+    pairs = [
+        compared(family.kin, family.base, "kinship", absent),
+        compared(family.kin, family.base, "kinship"),
+    ]
+    failures, _ = run(Plan.of(pairs), executor, Disorderly(executor, token))
+    assert list(failures) == pairs[:1]
+    assert "absent.txt" in str(failures[pairs[0]])
+
+
+def test_files_that_a_node_could_not_read_are_left_to_the_whole(family, token, executor):
+    pair = compared(family.kin, family.base, "kinship")
+
+    def fate(task):
+        dies = isinstance(task, Comparison) and task.extent == "files"
+        return Ended(task, None, DeviceError("it died")) if dies else None
+
+    given = Disorderly(executor, token, 0, fate)
+    assert run(Plan.of([pair]), executor, given)[0] == {}
+    assert sum(isinstance(one, Capture) for one in given.submitted) == 2
+    assert executor.has(pair)
 
 
 def test_a_node_that_does_not_see_the_store_cannot_be_used(executor):

@@ -6,8 +6,9 @@ import torch
 
 from provenance.architecture.units import MLPActivations, MLPShape
 from provenance.capture.units import Shape
-from provenance.comparison.blocks import Component, align, compare_blocks
+from provenance.comparison.blocks import BlockTests, Component, align, compare_blocks
 from provenance.evidence.records import BlockEvidence
+from provenance.statistics._directions import glimpse
 from provenance.statistics.match import match, prepare
 from provenance.statistics.match_weights import match_weights
 
@@ -152,6 +153,105 @@ def test_several_statistics_are_combined_by_bonferroni_and_each_is_kept():
     assert [part.statistic for part in block.parts] == ["match", "match_weights"]
     least = min(part.log10_p for part in block.parts)
     assert block.log10_p == pytest.approx(least + torch.tensor(2.0).log10().item(), abs=1e-6)
+
+
+# which partners a block meets, and what it pays
+
+
+LONG = Stack(*"abcdefgh")
+CHOSEN = {"prepare": prepare, "glimpse": glimpse}
+
+
+def part(candidate, reference, name="match", test=match):
+    return Component(name, test, candidate, reference, **CHOSEN)
+
+
+def test_a_block_meets_its_own_index_first_and_what_that_decides_meets_no_other():
+    sides = Counted(*"abcdefgh", noise=0, salt=1), Counted(*"abcdefgh", noise=0)
+    table = compare_blocks([part(*sides)], "index-first", 0, extent="decided")
+    assert [side.reads for side in sides] == [list(range(8))] * 2
+    assert [block.reference_block for block in table.blocks] == list(range(8))
+
+
+@pytest.mark.parametrize("extent", ["files", "decided", "parts", "all"])
+@pytest.mark.parametrize("pairing", ["index-first", "best-of-reference", "cross"])
+@pytest.mark.parametrize("names", ["abcdefgh", "xabcdefg", "hgfedcba", "wxyzwxyz"])
+def test_partners_are_found_whatever_is_measured_and_pay_alike(names, pairing, extent):
+    candidate = Stack(*names, noise=0.05, salt=1)
+    some = compare_blocks([part(candidate, LONG)], pairing, 0, extent=extent)
+    whole = compare_blocks([part(candidate, LONG)], pairing, 0, extent="all")
+    for name, block, other in zip(names, some.blocks, whole.blocks, strict=True):
+        assert other.log10_p <= block.log10_p
+        if name in "abcdefgh":
+            assert block.reference_block == "abcdefgh".index(name)
+            assert block.log10_p == other.log10_p < -8
+        else:
+            assert block.log10_p > -3
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3, 8])
+@pytest.mark.parametrize("pairing", ["same-index", "index-first", "best-of-reference", "cross"])
+@pytest.mark.parametrize("i", [0, 9])  # 9: a block that the reference has none of
+def test_the_levels_of_all_partners_of_a_block_add_up_to_its_own(pairing, blocks, i):
+    shape = Stack(*"abcdefgh"[:blocks]).shape
+    candidate = Stack(*"abcdefghij").shape
+    tests = BlockTests(["match"], candidate, shape, pairing, 0)
+    met = [i] if pairing == "same-index" else range(blocks)
+    assert sum(1 / tests._choices(i, j) for j in met) == pytest.approx(1)
+
+
+def test_what_is_measured_is_what_is_undecided_and_the_rest_says_why():
+    names = "abcdwxyz"
+    candidate = Stack(*names, noise=0.02, salt=1)
+    tests = BlockTests(
+        ["match", "match_weights", "csh"],
+        candidate.shape,
+        LONG.shape,
+        "index-first",
+        0,
+        extent="decided",
+    )
+    assert tests.wanted() == list(range(8))
+    tests.measure(part(candidate, LONG))
+    assert tests.wanted() == tests.undecided() == [4, 5, 6, 7]
+    tests.skip("csh", "it is not wanted")
+    tests.measure(part(candidate, LONG, "match_weights", match_weights))
+    assert tests.details() == {
+        "measured": "match, match_weights",
+        "not measured": "csh: it is not wanted",
+    }
+    blocks = tests.table().blocks
+    for index, block in enumerate(blocks):
+        first, second, third = block.parts
+        assert third.reason == "it is not wanted"
+        assert first.log10_p is not None or block.reference_block != index
+        if index < 4:
+            assert (second.log10_p, second.reason) == (
+                None,
+                "not measured: match decides the block",
+            )
+        least = min(p.log10_p for p in block.parts if p.log10_p is not None)
+        choices = 2 if block.reference_block == index else 2 * 7
+        assert block.log10_p == pytest.approx(min(0, least + np.log10(3 * choices)))
+
+
+def test_nothing_measured_is_no_number_and_says_why():
+    tests = BlockTests(["match", "csh"], LONG.shape, LONG.shape, "index-first", 0)
+    tests.skip("match", "one reason")
+    tests.skip("csh", "another")
+    (first, *_) = tests.table().blocks
+    assert (first.log10_p, first.state, first.reason) == (None, "degenerate", "one reason; another")
+    assert tests.details()["measured"] == "nothing"
+
+
+@pytest.mark.parametrize("extent", ["decided", "parts", "all"])
+def test_strangers_that_choose_among_likely_partners_are_dependent_no_more_often(extent):
+    hits = 0
+    for salt in range(20):
+        names = [f"q{salt}-{i}" for i in range(8)]
+        table = compare_blocks([part(Stack(*names), LONG)], "index-first", salt, extent=extent)
+        hits += sum(block.log10_p < -1.3 for block in table.blocks)
+    assert hits <= 18  # 99.9 % of Binomial(160, 0.05)
 
 
 def test_the_alignment_is_optimal_and_not_greedy():

@@ -15,8 +15,8 @@ INPUTS = InputsSpec(tokens=1024, sequence_length=64)
 TOLERANCE = 0.02
 """Relative, of a block's log10 p: a few units change partners where sums are rounded otherwise."""
 
-# kinship is match and match_weights
-statistics = pytest.mark.parametrize("statistic", ["kinship", "csu", "csh"])
+# kinship is match_tokens and match_weights, and match where these leave doubt
+statistics = pytest.mark.parametrize("statistic", ["kinship", "match", "csu", "csh"])
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def test_another_executor_reads_what_one_has_measured(store, family):
 def test_stages_are_told_in_order(store, family):
     stages = []
     executor = Executor(store, on_stage=stages.append)
-    compare(family.kin, family.base, inputs=INPUTS, executor=executor)
+    compare(family.kin, family.base, inputs=INPUTS, statistic="match", executor=executor)
     actions = list(dict.fromkeys((s.action, s.subject.rpartition("/")[2]) for s in stages))
     assert actions == [
         ("load", "kin"),
@@ -70,13 +70,14 @@ def test_stages_are_told_in_order(store, family):
 
 
 def test_a_torn_activation_file_is_captured_again_and_the_evidence_is_the_same(store, family):
-    before = compare(family.kin, family.base, inputs=INPUTS, executor=Executor(store))
+    models = family.kin, family.base
+    before = compare(*models, inputs=INPUTS, statistic="match", executor=Executor(store))
     for path in store.root.rglob("activations.safetensors"):
         with path.open("r+b") as file:
             file.truncate(path.stat().st_size // 2)
     for path in store.root.rglob("evidence.json"):
         path.write_text(path.read_text()[:-40])
-    after = compare(family.kin, family.base, inputs=INPUTS, executor=Executor(store))
+    after = compare(*models, inputs=INPUTS, statistic="match", executor=Executor(store))
     assert (after.log10_p, after.blocks) == (before.log10_p, before.blocks)
     assert kinds(store).count("activations") == 4
 
@@ -113,20 +114,25 @@ def test_a_missing_folder_is_a_source_error(store):
 
 def test_the_dtype_of_a_spec_is_what_the_model_runs_in(store, family):
     spec = ModelSpec(path=str(family.kin), dtype="bfloat16")
-    evidence = compare(spec, family.base, inputs=INPUTS, executor=Executor(store))
+    evidence = compare(
+        spec, family.base, inputs=INPUTS, statistic="match", executor=Executor(store)
+    )
     assert (evidence.candidate.dtype, evidence.reference.dtype) == ("bfloat16", "float32")
     assert evidence.log10_p < -50
 
 
 def test_batching_does_not_change_the_verdict(store, family, tmp_path):
-    one = compare(family.kin, family.base, inputs=INPUTS, executor=Executor(store))
+    models = family.kin, family.base
+    one = compare(*models, inputs=INPUTS, statistic="match", executor=Executor(store))
     executor = Executor(Store(tmp_path / "b"), memory=Memory(working=1))
-    other = compare(family.kin, family.base, inputs=INPUTS, executor=executor)
+    other = compare(*models, inputs=INPUTS, statistic="match", executor=executor)
     assert other.log10_p == pytest.approx(one.log10_p, rel=0.02)
 
 
 def test_evidence_says_what_it_was_measured_from(store, family):
-    evidence = compare(family.short, family.base, inputs=INPUTS, executor=Executor(store))
+    evidence = compare(
+        family.short, family.base, inputs=INPUTS, executor=Executor(store), exhaustive=True
+    )
     assert evidence.pairing == "best-of-reference"
     assert (evidence.candidate.blocks, evidence.reference.blocks) == (2, 3)
     assert evidence.candidate.architecture == "LlamaForCausalLM"
@@ -164,7 +170,10 @@ def test_half_precision_agrees_with_single(store, family, dtype):
             specs = [
                 ModelSpec(path=str(f), dtype=kind) for f in (getattr(family, name), family.base)
             ]
-            found.append(compare(*specs, inputs=INPUTS, executor=Executor(store)).blocks)
+            executor = Executor(store)
+            found.append(
+                compare(*specs, inputs=INPUTS, statistic="match", executor=executor).blocks
+            )
         for single, half in zip(*found, strict=True):
             assert half.log10_p == pytest.approx(single.log10_p, **tolerance)
 

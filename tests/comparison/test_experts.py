@@ -106,9 +106,12 @@ def test_strangers_have_no_kin_among_their_experts(measure):
 
 
 def test_a_block_pays_for_all_pairs_and_an_expert_for_its_row(measure):
-    for block in measure("stranger", "base", "match").blocks:
+    evidence = measure("stranger", "base", "match")
+    assert evidence.pairing == "index-first"
+    for block in evidence.blocks:
         best = min(expert.log10_p for expert in block.experts)
-        assert block.log10_p == pytest.approx(min(0.0, best + math.log10(EXPERTS)))
+        # and the block for its choice between two partners
+        assert block.log10_p == pytest.approx(min(0.0, best + math.log10(2 * EXPERTS)))
 
 
 def test_an_upcycled_mixture_is_kin_of_the_dense_model_in_all_experts(measure):

@@ -228,7 +228,7 @@ def test_a_narrower_model_is_found_with_its_units(family, store, tmp_path):
     file = tmp_path / "small.safetensors"
     fingerprint(folder, file, inputs=INPUTS, sketch=128, executor=Executor(store))
     evidence = measured(store, file, family.base)
-    exact = measured(store, folder, family.base, inputs=INPUTS)
+    exact = measured(store, folder, family.base, inputs=INPUTS, statistic="match")
     assert [block.units for block in evidence.blocks] == [(40, 64)] * 3
     assert evidence.log10_p < -60
     assert abs(evidence.log10_p - exact.log10_p) < 0.2 * abs(exact.log10_p)
@@ -261,7 +261,8 @@ def test_evidence_says_what_was_compared_and_whose_word_it_is(family, bundles, s
         "candidate_fingerprint": f"sketch of 128, said to be of {kin.digest}",
         "reference_fingerprint": f"sketch of 64, said to be of {evidence.reference.claimed}",
     }
-    assert evidence.inputs == measured(store, family.kin, family.base, inputs=INPUTS).inputs
+    alone = measured(store, family.kin, family.base, inputs=INPUTS, statistic="match")
+    assert evidence.inputs == alone.inputs
     assert Evidence.from_json(evidence.to_json()) == evidence
 
 
@@ -481,6 +482,7 @@ def test_a_bundle_of_another_version_is_refused(bundles, store, tmp_path):
         ({"file": "x.bin"}, "a fingerprint's name ends in .safetensors"),
         ({"file": "no/x.safetensors"}, "there is no folder"),
         ({"inputs": replace(INPUTS, kind="hidden")}, "give text or random ids as inputs"),
+        ({"inputs": replace(INPUTS, kind="tokens")}, "give text or random ids as inputs"),
         ({"vocabulary": 64}, "a vocabulary is a bound of random ids"),
         ({"vocabulary": 301, "inputs": RANDOM}, "has 300 token ids, fewer than 301"),
         ({"sketch": 513}, "a sketch of 513 numbers: give 8 to 512"),

@@ -25,7 +25,7 @@ from provenance.comparison.plan import (
     sampled,
 )
 from provenance.suite.read import loads
-from provenance.vocabulary import InputsSpec, ModelSpec
+from provenance.vocabulary import STATISTICS, InputsSpec, ModelSpec
 
 SUITE = """\
 version: 1
@@ -115,7 +115,44 @@ def test_a_claim_needs_its_models_on_its_suites_inputs_by_its_statistic():
         ModelSpec(recipe="quickstart/finetuned"),
         InputsSpec(tokens=512),
         "kinship",
+        extent="parts",
     )
+
+
+def test_a_claim_of_independence_or_below_what_decides_wants_all_parts_and_exhaustive_all_pairs():
+    def extents(more=""):
+        suite = loads(SUITE + more, Path("/suites/a.suite.yaml"))
+        return [comparison(suite, claim).extent for claim in suite.claims]
+
+    assert extents() == ["decided", "parts", "decided", "decided", "decided"]
+    assert extents("defaults: {alpha: 1e-30}\n") == ["parts", "parts", "decided", "parts", "parts"]
+    assert extents("defaults: {exhaustive: true}\n") == ["all"] * 5
+    # one part is all there is
+    assert extents("defaults: {statistic: match}\n") == ["decided"] * 5
+
+
+def test_a_pair_says_itself_whether_it_is_exhaustive():
+    claims = "{candidate: chat, reference: base, expect: derived, exhaustive: false}"
+    other = "{candidate: same, reference: base, expect: derived}"
+    text = SUITE[: SUITE.index("pairs:")]
+    suite = loads(
+        f"{text}defaults: {{exhaustive: true}}\npairs: [{claims}, {other}]\n", Path("/a.suite.yaml")
+    )
+    assert [claim.exhaustive for claim in suite.claims] == [False, True]
+
+
+def test_files_are_read_first_where_they_may_decide_and_others_may_not():
+    def of_files(statistic, extent="decided", kind="text"):
+        models = ModelSpec(path="a"), ModelSpec(path="b")
+        whole = Comparison.of(*models, InputsSpec(kind), statistic, extent=extent)
+        files = whole.of_files()
+        assert files is None or replace(files, extent="decided") == whole
+        return files
+
+    assert of_files("kinship").extent == "files"
+    assert of_files("kinship", "parts") is of_files("kinship", "all") is None
+    assert of_files("kinship", kind="tokens") is of_files("kinship", kind="hidden") is None
+    assert {of_files(s) for s in STATISTICS if s != "kinship"} == {None}
 
 
 def test_claims_of_one_pair_share_a_comparison_whatever_they_claim():
@@ -136,6 +173,15 @@ def test_isotropic_inputs_mean_weights_where_activations_were_asked_for():
 
     assert meant("match") == meant("kinship") == "match_weights"
     assert (meant("generalized"), meant("csu")) == ("generalized", "csu")
+
+
+def test_inputs_of_tokens_mean_their_embeddings_where_activations_were_asked_for():
+    def meant(statistic):
+        tokens = InputsSpec("tokens")
+        return Comparison.of(ModelSpec(path="a"), ModelSpec(path="b"), tokens, statistic).statistic
+
+    assert meant("match") == meant("kinship") == meant("match_tokens") == "match_tokens"
+    assert (meant("generalized"), meant("csh")) == ("generalized", "csh")
 
 
 def test_the_disguise_of_a_control_is_one_that_the_statistic_could_see_through():

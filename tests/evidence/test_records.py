@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -17,8 +18,9 @@ from provenance.evidence.records import (
     EvidenceError,
     InputsRecord,
     ModelRecord,
+    Pairing,
 )
-from provenance.vocabulary import BLOCK_LIMIT
+from provenance.vocabulary import BLOCK_LIMIT, InputKind
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 counts = st.integers(0, 2**63 - 1)
@@ -60,7 +62,7 @@ models = st.builds(
 )
 inputs_records = st.builds(
     InputsRecord,
-    kind=st.sampled_from(["text", "random"]),
+    kind=st.sampled_from(get_args(InputKind)),
     text=st.none() | words,
     tokens=counts,
     sequence_length=counts,
@@ -78,7 +80,7 @@ evidences = st.builds(
     candidate=models,
     reference=models,
     inputs=inputs_records,
-    pairing=st.sampled_from(["same-index", "best-of-reference"]),
+    pairing=st.sampled_from(get_args(Pairing)),
     seed=counts,
     device=words,
     versions=st.dictionaries(words, words, max_size=3),

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provenance.evidence.decide import SUSPICION, aggregate, decide, decide_blocks, decide_p, shows
+from provenance.evidence.decide import (
+    SUSPICION,
+    aggregate,
+    decide,
+    decide_blocks,
+    decide_p,
+    is_decided,
+    shows,
+)
 from provenance.evidence.records import WORSE, BlockEvidence, Evidence, InputsRecord, ModelRecord
 from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair
 from provenance.evidence.wording import describe
@@ -17,7 +25,7 @@ from provenance.statistics.pvalues import bonferroni, fisher, format_p
 from provenance.suite.claims import Blocks, Claim
 from provenance.suite.read import loads
 from provenance.suite.yaml12 import Mark
-from provenance.vocabulary import DESCENTS, RELATIONSHIPS, SHAPE_KEEPING
+from provenance.vocabulary import DECIDED, DESCENTS, RELATIONSHIPS, SHAPE_KEEPING
 
 ALPHA = 1e-6
 KIN, STRANGE, SUSPECT = -50.0, -0.3, -5.0
@@ -667,6 +675,27 @@ def test_independence_asks_for_no_shape(found):
 def test_the_partner_is_named_where_blocks_were_matched_to_blocks():
     found = judge_block(claim("pruned"), shorter(KIN, KIN), 1)
     assert found.measured.startswith("block 1 (best partner: block 2 of base): match correlation")
+
+
+@pytest.mark.parametrize("pairing", ["same-index", "index-first"])
+def test_a_partner_of_equal_index_is_named_where_it_was_a_choice(pairing):
+    moved = evidence(KIN, block(1, KIN, partner=0), pairing=pairing)
+    first, second = (judge_block(claim("derived"), moved, index).measured for index in (0, 1))
+    assert first.startswith("block 0: match correlation")
+    assert second.startswith("block 1 (best partner: block 0 of base): match correlation")
+
+
+@pytest.mark.parametrize(
+    ("found", "decided"),
+    [
+        ([DECIDED - 1, DECIDED - 9], True),
+        ([DECIDED - 1, DECIDED], False),
+        ([DECIDED - 1, -6.5], False),
+        ([DECIDED - 1, None], False),
+    ],
+)
+def test_a_pair_is_decided_where_every_block_is_far_below_any_threshold(found, decided):
+    assert is_decided(evidence(*found)) == decided
 
 
 # digests

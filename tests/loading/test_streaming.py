@@ -46,9 +46,10 @@ def test_a_streamed_model_computes_what_the_loaded_one_does(opened, family, dtyp
 
 
 def test_what_is_loaded_or_streamed_makes_no_difference_to_evidence(store, family, tmp_path):
-    one = compare(family.kin, family.base, inputs=INPUTS, executor=Executor(store))
+    models, how = (family.kin, family.base), {"inputs": INPUTS, "statistic": "match"}
+    one = compare(*models, executor=Executor(store), **how)
     executor = Executor(Store(tmp_path / "b"), memory=SMALL)
-    other = compare(family.kin, family.base, inputs=INPUTS, executor=executor)
+    other = compare(*models, executor=executor, **how)
     assert other.log10_p == pytest.approx(one.log10_p, rel=1e-6)
     assert other.blocks == one.blocks
 

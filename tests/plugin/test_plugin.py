@@ -223,7 +223,8 @@ def test_workers_give_the_same_verdicts_and_compute_each_thing_once(write, pytes
     )
     kinds = [entry["kind"] for entry in Store(store).journal()]
     assert kinds.count("activations") == 3
-    assert kinds.count("evidence") == 2
+    # the claim of independence about kin wants all parts, that of a fine-tune what decides it
+    assert kinds.count("evidence") == 3
 
 
 def test_a_second_run_computes_nothing_and_imports_no_torch(write, pytester, tmp_path):
@@ -423,11 +424,54 @@ def test_python_tests_use_the_same_executor(pytester, family, run):
 
 
 def test_progress_is_shown_in_logs_and_not_under_quiet(write, pytester, tmp_path):
-    write(KIN)
+    write(KIN + ", statistic: match")
     loud = pytester.runpytest_subprocess(f"--provenance-store={tmp_path / 'a'}")
     loud.stdout.fnmatch_lines(["  provenance: loading path:*kin", "  provenance: matching *kin*"])
     quiet = pytester.runpytest_subprocess("-q", f"--provenance-store={tmp_path / 'b'}")
     quiet.stdout.no_fnmatch_line("*provenance: loading*")
+
+
+TOKENS = ("inputs: {{tokens: 512, sequence_length: 64}}", "inputs: {{kind: tokens}}")
+
+
+@pytest.fixture
+def on_tokens(monkeypatch, write):
+    """Write a suite on inputs of kind tokens."""
+    monkeypatch.setattr(sys.modules[__name__], "HEAD", HEAD.replace(*TOKENS))
+    return write
+
+
+def test_on_tokens_no_model_is_run(on_tokens, pytester, tmp_path):
+    from provenance import Store
+
+    on_tokens(KIN, OTHER)
+    store = tmp_path / "store"
+    result = pytester.runpytest_inprocess(f"--provenance-store={store}")
+    result.assert_outcomes(passed=8)
+    assert {entry["kind"] for entry in Store(store).journal()} == {"hashes", "evidence"}
+
+
+def test_a_statistic_that_runs_models_is_refused_on_tokens_in_one_line(on_tokens, run):
+    on_tokens(KIN + ", statistic: csh")
+    result = run()
+    assert "Traceback" not in result.stdout.str()
+    result.stdout.fnmatch_lines(
+        ["*csh runs the models, which inputs of kind 'tokens' do not: use kind 'text' or *"]
+    )
+
+
+def test_a_decided_claim_captures_nothing_and_an_exhaustive_one_measures_all(
+    write, pytester, tmp_path
+):
+    from provenance import Store
+
+    kinds = {}
+    for more in ("", ", exhaustive: true"):
+        write(KIN + more)
+        store = tmp_path / f"store{len(more)}"
+        pytester.runpytest_inprocess(f"--provenance-store={store}").assert_outcomes(passed=4)
+        kinds[more] = [entry["kind"] for entry in Store(store).journal()].count("activations")
+    assert list(kinds.values()) == [0, 2]
 
 
 def test_a_store_that_cannot_be_used_is_one_line(write, pytester, tmp_path):

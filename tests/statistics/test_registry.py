@@ -32,6 +32,19 @@ def test_what_stands_for_a_statistic_on_hidden_inputs_runs_no_model(row):
     assert not REGISTRY[row.on_hidden].runs_models
 
 
+@pytest.mark.parametrize("row", [row for row in ROWS if row.on_tokens], ids=lambda row: row.name)
+def test_what_stands_for_a_statistic_on_tokens_reads_files(row):
+    assert REGISTRY[row.on_tokens].reads_files
+    assert not REGISTRY[row.on_tokens].runs_models
+
+
+def test_the_parts_of_a_combination_come_in_the_order_of_their_cost():
+    assert REGISTRY["kinship"].parts == ("match_tokens", "match_weights", "match")
+    reads = [part.reads_files for part in REGISTRY["kinship"].components()]
+    assert reads == sorted(reads, reverse=True)
+    assert all(part.load_glimpse() is not None for part in REGISTRY["kinship"].components())
+
+
 def test_every_combination_is_corrected_for_its_parts():
     assert all(row.null == "corrected" for row in ROWS if row.parts)
 

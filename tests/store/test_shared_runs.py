@@ -53,8 +53,9 @@ def kinds(store):
 
 def test_a_second_machine_measures_nothing_and_has_the_same_evidence(url, tmp_path, family):
     here, there = Store(url, tmp_path / "here"), Store(url, tmp_path / "there")
-    first = compare(family.kin, family.base, inputs=INPUTS, executor=Executor(here, "cpu"))
-    second = compare(family.kin, family.base, inputs=INPUTS, executor=Executor(there, "cpu"))
+    how = {"inputs": INPUTS, "statistic": "match"}
+    first = compare(family.kin, family.base, executor=Executor(here, "cpu"), **how)
+    second = compare(family.kin, family.base, executor=Executor(there, "cpu"), **how)
     assert first == second
     assert kinds(here) == ["activations", "activations", "evidence"]
     assert kinds(there) == []
@@ -63,8 +64,9 @@ def test_a_second_machine_measures_nothing_and_has_the_same_evidence(url, tmp_pa
 
 def test_a_second_machine_uses_the_activations_of_the_first(url, tmp_path, family):
     here, there = Store(url, tmp_path / "here"), Store(url, tmp_path / "there")
-    compare(family.kin, family.base, inputs=INPUTS, executor=Executor(here, "cpu"))
-    compare(family.other, family.base, inputs=INPUTS, executor=Executor(there, "cpu"))
+    how = {"inputs": INPUTS, "statistic": "match"}
+    compare(family.kin, family.base, executor=Executor(here, "cpu"), **how)
+    compare(family.other, family.base, executor=Executor(there, "cpu"), **how)
     assert kinds(there) == ["activations", "evidence"]
 
 

@@ -276,11 +276,31 @@ def test_skip_and_xfail_want_a_reason(key, reason):
         ("kind: [text]", "1:16: kind must be one of text, random, hidden, tokens, not a list"),
         ("text: ''", "1:16: text must be stdlib, topics, or a file"),
         ("kind: random, text: topics", "1:24: 'text' is not used with kind: random"),
+        ("kind: hidden, text: topics", "1:24: 'text' is not used with kind: hidden"),
+        ("kind: tokens, text: topics", "1:24: 'text' is not used with kind: tokens"),
         ('text: "a\\0b"', "1:16: in 'a\\x00b': character U+0000 cannot stand in a suite"),
     ],
 )
 def test_inputs_with_a_mistake_are_refused(inputs, message):
     assert mistake(f"inputs: {{{inputs}}}\n" + GOOD).startswith(message)
+
+
+@pytest.mark.parametrize("where", ["pair", "defaults"])
+def test_exhaustive_is_true_or_false(where):
+    def suite_with(value):
+        if where == "pair":
+            return pair(f"exhaustive: {value}")
+        return GOOD + f"defaults: {{exhaustive: {value}}}\n"
+
+    assert [loads(suite_with(v)).claims[0].exhaustive for v in ("true", "false")] == [True, False]
+    assert not loads(GOOD).claims[0].exhaustive
+    for value, shown in (("3", "3"), ("yes", "the text 'yes'")):
+        assert mistake(suite_with(value)).endswith(f"exhaustive must be true or false, not {shown}")
+
+
+@pytest.mark.parametrize("kind", ["hidden", "tokens"])
+def test_inputs_on_which_no_model_is_run_have_a_kind(kind):
+    assert loads(f"inputs: {{kind: {kind}, seed: 3}}\n" + GOOD).inputs == InputsSpec(kind, seed=3)
 
 
 @pytest.mark.parametrize(
