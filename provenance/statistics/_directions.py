@@ -346,8 +346,8 @@ _BETWEEN = WeakTensorKeyDictionary()
 
 def _lengths(weight: torch.Tensor, norms: torch.Tensor, known: Moments) -> torch.Tensor:
     """Norms of ``basis @ w`` for every row w of a norm, float32 (units,)."""
-    squares: torch.Tensor = torch.linalg.vecdot(weight @ known.gram, weight)
-    isotropic = norms.square() * known.gram.diagonal().mean()
+    squares = known.squares(weight)
+    isotropic = norms.square() * known.power
     unsure = squares < UNSURE * isotropic
     lengths = squares.clamp_min(0).sqrt()
     if bool(unsure.any()):
