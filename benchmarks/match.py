@@ -1,13 +1,18 @@
 """Time `match` on a pair of models against two bare forward passes and the obvious method.
 
-``python -m benchmarks.match`` makes the models, measures everything in one run, and prints ratios.
+``python -m benchmarks.match`` makes the models, measures everything in one run, and prints ratios. With
+``--processes`` it measures whole processes in turn: ``provenance compare``, and one that loads both models
+and runs their blocks, without the head.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -39,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(options.folder or scratch)
         models = _pair.make(shape, folder)
+        if options.processes:
+            print(_processes(shape, models, options.repeats))
+            return
         found = measure(shape, models, Path(scratch), options)
     print(json.dumps(found) if options.json else _table(shape, found))
 
@@ -51,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=3, help="of all but the obvious method")
     parser.add_argument("--no-obvious", action="store_true", help="leave the obvious method out")
     parser.add_argument("--no-cross", action="store_true", help="leave blocks against blocks out")
+    parser.add_argument("--processes", action="store_true", help="measure whole processes")
     parser.add_argument("--folder", help="keep the models here")
     parser.add_argument("--json", action="store_true")
     return parser
@@ -85,6 +94,54 @@ def measure(
         "ratios": {name: value / floor for name, value in seconds.items()},
         "stages": stages,
     }
+
+
+BARE = """
+import json, sys
+import torch
+from transformers import AutoModelForCausalLM
+folders, tokens, length, vocabulary = json.loads(sys.argv[1])
+generator = torch.Generator().manual_seed(0)
+ids = torch.randint(vocabulary, (tokens // length, length), generator=generator)
+with torch.inference_mode():
+    for folder in folders:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="float32").eval()
+        for batch in ids.split(4):
+            model.base_model(input_ids=batch, use_cache=False)
+"""
+
+
+def _processes(shape: _pair.Shape, models: _pair.Models, repeats: int) -> str:
+    """Wall and processor seconds of whole processes, and their ratios, as a table."""
+    inputs = ["--inputs", "random", "--tokens", str(shape.tokens)]
+    inputs += ["--sequence-length", str(shape.sequence_length), "--statistic", "match", "-q"]
+    spent: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for _ in range(repeats):
+        for kind in ("dependent", "independent"):
+            folders = [str(getattr(models, kind)), str(models.base)]
+            given = json.dumps([folders, shape.tokens, shape.sequence_length, shape.vocabulary])
+            spent["two loads and forward passes"].append(_process(["-c", BARE, given]))
+            command = ["-m", "provenance.cli", "compare", *folders, *inputs]
+            spent[f"{kind}, compare"].append(_process(command))
+    floor = [median(each) for each in zip(*spent["two loads and forward passes"], strict=True)]
+    lines = [f"{'whole processes, seconds':32}{'wall':>8}{'CPU':>8}{'ratios':>12}"]
+    for name, times in spent.items():
+        middle = [median(each) for each in zip(*times, strict=True)]
+        ratios = "".join(f"{a / b:8.2f}" for a, b in zip(middle, floor, strict=True))
+        lines.append(f"{name:32}{middle[0]:8.2f}{middle[1]:8.2f}    {ratios}")
+    return "\n".join(lines)
+
+
+def _process(arguments: Sequence[str]) -> tuple[float, float]:
+    """Seconds on the clock and of processors, with an empty store."""
+    with tempfile.TemporaryDirectory() as store:
+        variables = {**os.environ, "PROVENANCE_STORE": store}
+        before, start = os.times(), time.perf_counter()
+        command = [sys.executable, *arguments]
+        subprocess.run(command, check=True, capture_output=True, env=variables)  # noqa: S603 - ours
+        wall, after = time.perf_counter() - start, os.times()
+    busy = after.children_user + after.children_system
+    return wall, busy - before.children_user - before.children_system
 
 
 def _timed(run: Callable[[], object], repeats: int) -> float:

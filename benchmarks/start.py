@@ -84,7 +84,7 @@ def measure(
 def _seconds(command: Sequence[str], variables: Mapping[str, str]) -> tuple[float, float]:
     """How long a process took, and how long it and its children kept processors busy."""
     before, start = os.times(), time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **variables})  # noqa: S603
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **variables})  # noqa: S603 - ours
     wall, after = time.perf_counter() - start, os.times()
     user = after.children_user - before.children_user
     return wall, user + after.children_system - before.children_system

@@ -228,7 +228,7 @@ def _among_likely_pairs(wide: Similarity, overview: Survey) -> _Solved | None:
     soft = soft_prices(wide, overview)
     edges, prices = likely_pairs(wide, soft), soft.hard()
     for rounds in range(1, ROUNDS + 1):
-        partners = solve(edges, prices)
+        partners = solve(edges, prices, settled=rounds > 1)
         start = prices.columns if m == n else np.zeros(n)
         prices = settle(edges, partners, start, ROUNDING * overview.scale)
         tolerance = TOLERANCE * overview.scale

@@ -75,7 +75,7 @@ class Prices:
         return edges.values - self.rows[edges.rows] - self.columns[edges.columns]
 
 
-def solve(edges: Edges, prices: Prices) -> NDArray[np.int64]:
+def solve(edges: Edges, prices: Prices, *, settled: bool = False) -> NDArray[np.int64]:
     """Return every row's column in an assignment that is the best among some pairs.
 
     Parameters
@@ -85,6 +85,8 @@ def solve(edges: Edges, prices: Prices) -> NDArray[np.int64]:
     prices : Prices
         Any. The better they are the sooner it is solved: against the optimal ones nearly
         every row's best pair is its partner's.
+    settled : bool
+        Whether they are those of an optimum among nearly these pairs.
 
     Returns
     -------
@@ -95,20 +97,29 @@ def solve(edges: Edges, prices: Prices) -> NDArray[np.int64]:
     Where every row and column is matched, subtracting a row's or a column's price from its entries changes
     the total of every assignment alike. A matrix with more columns than rows is made square for it:
     its transpose stands beside it, and a column that is not matched in one is matched to itself in
-    the other. The best assignment of the two is a best one of each.
+    the other. The best assignment of the two is a best one of each. That takes longer than the columns'
+    prices save, unless they are `settled` (gates and ups of real models, 2048 x 1536: 18 to 65 ms instead
+    of 6 to 23 without, and 2 to 10 with them).
     """
     m, n = edges.shape
+    if m < n and not settled:
+        return _least(prices.rows[edges.rows] - edges.values, edges.rows, edges.columns, (m, n))
     excess = prices.excess(edges)
     if m == n:
-        return _least(-excess, edges.rows, edges.columns, m)
+        return _least(-excess, edges.rows, edges.columns, (m, n))
     alone = np.arange(n)
     rows = np.concatenate([edges.rows, m + edges.columns, m + alone])
     columns = np.concatenate([edges.columns, n + edges.rows, alone])
-    return _least(-np.concatenate([excess, excess, -2 * prices.columns]), rows, columns, m + n)[:m]
+    return _least(
+        -np.concatenate([excess, excess, -2 * prices.columns]), rows, columns, (m + n, m + n)
+    )[:m]
 
 
 def _least(
-    costs: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64], size: int
+    costs: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    shape: tuple[int, int],
 ) -> NDArray[np.int64]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
@@ -118,7 +129,7 @@ def _least(
     # 1.17 on 21624 pairs of 640). What this rounds off is caught by the prices that follow.
     costs = np.rint(costs * (GRID / (costs.max() or 1.0))) + 1  # an entry of 0 would be "no edge"
     indices = rows.astype(np.int32), columns.astype(np.int32)
-    graph = coo_array((costs, indices), shape=(size, size)).tocsr()
+    graph = coo_array((costs, indices), shape=shape).tocsr()
     _, partners = min_weight_full_bipartite_matching(graph)
     return partners.astype(np.int64)
 

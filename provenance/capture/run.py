@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from provenance.capture.file import ActivationWriter, TextSink
 from provenance.capture.forward import Recording, capture
+from provenance.capture.layout import known_layout
 from provenance.capture.loss import LossProbe
 from provenance.capture.units import ACTIVATIONS, LAYOUT, find_in_skeleton
 from provenance.errors import ProvenanceError
@@ -55,7 +56,8 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
     how.on_load()
     # structure has no numbers, and a model that is run from disk has not all of its own
     skeleton = load_skeleton(checkpoint)
-    trace = find_in_skeleton(checkpoint, skeleton, gated=how.gated)
+    known = known_layout(checkpoint)
+    trace = known.trace if known else find_in_skeleton(checkpoint, skeleton, gated=how.gated)
     model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory, skeleton)
     recording = Recording(trace, by_input=True)
     dtype = next(model.parameters()).dtype

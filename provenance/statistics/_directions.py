@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -91,7 +92,7 @@ class Directions:
         """
         if self.core is None or share >= 1:
             return self
-        added = self.core.added()
+        added = self.core.added
         order = added.argsort(descending=True)
         before = added[order].cumsum(0) - added[order]
         kept = order[before < share * added.sum()].sort().values
@@ -124,8 +125,15 @@ class Core:
     activity: Callable[[], torch.Tensor]
     ways_out: Callable[[], torch.Tensor]
 
+    @cached_property
     def added(self) -> torch.Tensor:
-        """The mean square of what each unit adds to the residual stream, (k,) float64."""
+        """The mean square of what each unit adds to the residual stream, (k,) float64.
+
+        Raises
+        ------
+        DegenerateError
+            If a way out is not finite.
+        """
         added = (self.activity().double() * self.ways_out().double()).square()
         if not bool(torch.isfinite(added).all()):
             raise DegenerateError("an MLP's down weights hold NaN or infinity")
@@ -370,8 +378,8 @@ _BETWEEN = WeakTensorKeyDictionary()
 
 def _lengths(weight: torch.Tensor, norms: torch.Tensor, known: Moments) -> torch.Tensor:
     """Norms of ``basis @ w`` for every row w of a norm, float32 (units,)."""
-    squares: torch.Tensor = torch.linalg.vecdot(weight @ known.gram, weight)
-    isotropic = norms.square() * known.gram.diagonal().mean()
+    squares = known.squares(weight)
+    isotropic = norms.square() * known.power
     unsure = squares < UNSURE * isotropic
     lengths = squares.clamp_min(0).sqrt()
     if bool(unsure.any()):

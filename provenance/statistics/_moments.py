@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -11,6 +12,7 @@ SAMPLE = 512
 """Inputs, evenly spaced, on which near gates are compared and a unit's activity is measured."""
 
 _SKETCH = 32
+_PARTS = 4
 
 
 class Moments:
@@ -22,6 +24,8 @@ class Moments:
         (tokens, hidden) float32: the inputs less their mean.
     mean : Tensor
         (hidden,) float32.
+    power : Tensor
+        Mean square norm of the columns of the basis, float32, a scalar.
     length : Tensor
         Norm of all inputs, float32, a scalar: NaN or infinite where one of them is.
     """
@@ -30,13 +34,34 @@ class Moments:
         values = inputs.float()
         self.mean = values.mean(dim=0)
         self.basis = values - self.mean
+        whole = self.basis.norm().square()
+        self.power = whole / self.basis.shape[1]
         # of the parts, which saves a sweep: the mean is orthogonal to what is left
-        self.length = (self.basis.norm().square() + len(values) * self.mean.norm().square()).sqrt()
+        self.length = (whole + len(values) * self.mean.norm().square()).sqrt()
+
+    def squares(self, weight: torch.Tensor) -> torch.Tensor:
+        """Square norms of ``basis @ w`` for every row w of a weight, (units, hidden): (units,) float32."""
+        total = torch.zeros(len(weight), device=weight.device)
+        for columns, products in self._halves:
+            part = weight[:, : columns.stop] @ products
+            total += torch.linalg.vecdot(part, weight[:, columns])
+        return total
 
     @cached_property
-    def gram(self) -> torch.Tensor:
-        """Products of the basis with itself, (hidden, hidden) float32."""
-        return self.basis.T @ self.basis
+    def _halves(self) -> list[tuple[slice, torch.Tensor]]:
+        """Products of the basis with itself, some columns at a time, down to the diagonal.
+
+        Those above the diagonal are doubled and stand for those below it, so that two fifths of the
+        arithmetic are saved here and in `squares`.
+        """
+        hidden = self.basis.shape[1]
+        ends = [hidden * k // _PARTS for k in range(_PARTS + 1)]
+        halves = []
+        for columns in (slice(start, stop) for start, stop in pairwise(ends) if start < stop):
+            products = self.basis[:, : columns.stop].T @ self.basis[:, columns]
+            products[: columns.start] *= 2
+            halves.append((columns, products))
+        return halves
 
     @cached_property
     def mixtures(self) -> torch.Tensor:

@@ -93,7 +93,7 @@ class Sketcher:
         assert prepared.core is not None
         order = prepared.live.argsort(stable=True)
         gate, up = self._sketched(prepared)
-        added = prepared.core.added()
+        added = prepared.core.added
         share = added / added.sum().clamp_min(torch.finfo(torch.float64).tiny)
         live, gate, up, share = (x[order].cpu() for x in (prepared.live, gate, up, share.float()))
         return Sketch(prepared.units, live, gate, up, share, whole=self.columns is None)
