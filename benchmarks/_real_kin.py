@@ -155,7 +155,7 @@ def _disguised(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _with_more_tokens(model: PreTrainedModel) -> PreTrainedModel:
-    """Add rows with the embedding's mean and spread."""
+    """Add rows with the embedding's mean and spread; they take a small share of every prediction."""
     changed = copy.deepcopy(model)
     rows = model.get_input_embeddings().weight.data
     changed.resize_token_embeddings(len(rows) + ADDED, mean_resizing=False)
@@ -208,7 +208,7 @@ KIN = {
     "narrow": Kin(_narrow),
     "shallow": Kin(_shallow),
     "deep": Kin(lambda model: transforms.arrange_blocks(model, DEEP)),
-    "added_tokens": Kin(_with_more_tokens, _name_more_tokens, keeps=True),
+    "added_tokens": Kin(_with_more_tokens, _name_more_tokens),
     "renumbered": Kin(_renumbered, _renumber, keeps=True),
 }
 
