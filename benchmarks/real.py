@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     made["kinship"].add_argument("--statistic", help="by default the package's own default")
     made["kinship"].add_argument("--only", nargs="*", default=[], help="some of the candidates")
     for name in ("null", "power"):
-        made[name].add_argument("--statistic", nargs="+", default=["centred", "whitened"])
+        made[name].add_argument("--statistic", nargs="+", default=["centred", "half_whitened"])
         made[name].add_argument("--tokens", nargs="+", type=int, default=[64, 128, 256, 512, 1024])
         made[name].add_argument(
             "--every", type=int, default=3, help="of how many blocks one is taken"
