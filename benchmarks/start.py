@@ -9,7 +9,6 @@ that has other work, the second says more.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folders = options.models or _made(Path(scratch))
         found = measure(folders, Path(scratch), options)
-    print(json.dumps(found) if options.json else _table(found))
+    print(_table(found))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,7 +50,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--statistic", default="match_weights")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, help="of torch; as many as it takes by itself")
-    parser.add_argument("--json", action="store_true")
     return parser
 
 

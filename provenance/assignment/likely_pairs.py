@@ -62,10 +62,6 @@ class Survey:
     scale: float
     gap: float
 
-    def distinct(self) -> bool:
-        """Whether no two rows want the same column."""
-        return len(np.unique(self.partners)) == len(self.partners)
-
 
 @dataclass(frozen=True, eq=False)
 class SoftPrices:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from provenance.assignment.evident import evident_partners
 from provenance.assignment.likely_pairs import Survey, exceeding, likely_pairs, soft_prices, survey
 from provenance.assignment.similarity import Matrix, Products, Similarity, hold_small, tiles
 from provenance.assignment.sparse import Prices, settle, settle_dense, solve
@@ -165,7 +166,8 @@ def assign(similarity: torch.Tensor | Similarity) -> Assignment:
     Notes
     -----
     Where the best partners of the smaller side are all different they are the optimum, since no
-    unit can do better; so it is for two related models.
+    unit can do better; so it is for two related models. Where they are evident from a part of the vectors,
+    the rest of the products is not made (`assignment.evident`).
 
     Otherwise the problem is solved among the pairs that entropic prices leave worth a look, by the
     Jonker-Volgenant algorithm for sparse matrices [1]_. The optimal prices that follow are compared with
@@ -185,13 +187,15 @@ def assign(similarity: torch.Tensor | Similarity) -> Assignment:
     """
     source = _matrix(similarity) if isinstance(similarity, torch.Tensor) else similarity
     m, n = source.shape
-    wide = hold_small(source if m <= n else source.transposed())
+    lying = source if m <= n else source.transposed()
+    if isinstance(lying, Products) and m * n > DENSE_ENTRIES:
+        evident = evident_partners(lying)
+        if evident is not None and _are_distinct(evident.partners):
+            return _assignment(_by_argmax(evident.partners, evident.best, max(m, n)), (m, n))
+    wide = hold_small(lying)
     overview = survey(wide)
-    if overview.distinct():
-        prices = Prices(overview.best, np.zeros(wide.shape[1]))
-        return _assignment(
-            _Solved(overview.partners, prices, "argmax", 0, len(overview.best), 0.0), (m, n)
-        )
+    if _are_distinct(overview.partners):
+        return _assignment(_by_argmax(overview.partners, overview.best, max(m, n)), (m, n))
     solved = _among_likely_pairs(wide, overview) if m * n > DENSE_ENTRIES else None
     return _assignment(solved or _as_a_whole(wide, overview), (m, n))
 
@@ -220,6 +224,16 @@ def _matrix(similarity: torch.Tensor) -> Matrix:
             "it must be a floating-point matrix with at least one row and one column"
         )
     return Matrix(similarity.detach())
+
+
+def _are_distinct(partners: NDArray[np.int64]) -> bool:
+    """Whether no two rows want the same column."""
+    return len(np.unique(partners)) == len(partners)
+
+
+def _by_argmax(partners: NDArray[np.int64], best: NDArray[np.float64], columns: int) -> _Solved:
+    prices = Prices(best, np.zeros(columns))
+    return _Solved(partners, prices, "argmax", 0, len(best), 0.0)
 
 
 def _among_likely_pairs(wide: Similarity, overview: Survey) -> _Solved | None:

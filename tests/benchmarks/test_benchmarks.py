@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import (
+    _pair,
     _screened,
     assignment,
     capacity,
@@ -18,6 +19,7 @@ from benchmarks import (
     robustness,
     screen,
     soak,
+    start,
     traffic,
 )
 from provenance.comparison.plan import sampled
@@ -240,3 +242,22 @@ def test_bytes_that_were_put_apart_come_together(data, width):
     planes = b"".join(data[first:whole:width] for first in range(width)) + data[whole:]
     assert traffic.apart(data, width) == planes
     assert traffic.together(planes, width) == data
+
+
+def test_whole_processes_are_measured_beside_what_they_cannot_do_without(capsys, tmp_path):
+    pair = _pair.make(_pair.Shape(**{**SIZES, "sequence_length": 64}), tmp_path)
+    start.main([str(pair.dependent), str(pair.base), "--repeats", "1", "--threads", "1"])
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split("  ")[0] for row in rows[1:]] == [
+        start.LEAST,
+        start.WHOLE,
+        start.AGAIN,
+        start.HELP,
+    ]
+    match.main([*SMALL, "--processes", "--repeats", "1"])
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split("  ")[0] for row in rows[1:]] == [
+        "two loads and forward passes",
+        "dependent, compare",
+        "independent, compare",
+    ]
