@@ -123,6 +123,7 @@ def fed_by_the_model(model, traced, ids):
     return kept[0].reshape(len(ids), -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_mlp_is_fed_what_the_model_feeds_it_of_a_token_alone(stored, name):
     model = tiny(name)
@@ -133,6 +134,7 @@ def test_an_mlp_is_fed_what_the_model_feeds_it_of_a_token_alone(stored, name):
     torch.testing.assert_close(found.inputs, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_mlp_is_asked_by_its_own_projections(stored, name):
     model = tiny(name)
