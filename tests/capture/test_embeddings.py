@@ -295,6 +295,22 @@ def test_a_norm_that_cannot_be_run_by_itself_is_a_line(stored):
         files.units().block(0)
 
 
+@pytest.mark.parametrize("table", [None, "raises", torch.nn.Linear(4, 4), torch.nn.Identity()])
+def test_a_model_that_does_not_tell_its_table_has_none_and_is_traced(table, monkeypatch):
+    from provenance.architecture.trace import trace
+
+    model = tiny("llama").to("meta")
+
+    def tell():
+        if table == "raises":
+            raise NotImplementedError("`get_input_embeddings` is not handled")
+        return table
+
+    monkeypatch.setattr(model, "get_input_embeddings", tell)
+    found = trace(model)
+    assert (found.embedding, len(found.mlps)) == (None, 2)
+
+
 def test_a_model_without_a_table_of_tokens_is_refused_in_a_line(stored):
     files = stored(tiny("llama"))
     lacking = replace(files.traced, embedding=None)
