@@ -122,7 +122,11 @@ def trace(model: nn.Module) -> Trace:
 
 def _embedding(model: nn.Module, flow: Dataflow, hidden: int) -> Embedding | None:
     """Where the rows of tokens are, None where no table of them leads to the hidden states."""
-    table: Any = getattr(model, "get_input_embeddings", lambda: None)()
+    try:
+        table: Any = getattr(model, "get_input_embeddings", lambda: None)()
+    # NotImplementedError of transformers; a checkpoint's own code raises anything
+    except Exception:  # noqa: BLE001
+        return None
     weight: Any = getattr(table, "weight", None)
     names = [name for name, parameter in model.named_parameters() if parameter is weight]
     if not names or weight.dim() != 2:

@@ -123,6 +123,7 @@ def fed_by_the_model(model, traced, ids):
     return kept[0].reshape(len(ids), -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_an_mlp_is_fed_what_the_model_feeds_it_of_a_token_alone(stored, name):
     model = tiny(name)
@@ -133,6 +134,7 @@ def test_an_mlp_is_fed_what_the_model_feeds_it_of_a_token_alone(stored, name):
     torch.testing.assert_close(found.inputs, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_mlp_is_asked_by_its_own_projections(stored, name):
     model = tiny(name)
@@ -291,6 +293,22 @@ def test_a_norm_that_cannot_be_run_by_itself_is_a_line(stored):
     norm.register_buffer("mean", torch.zeros(3))
     with pytest.raises(DegenerateError, match=f"^{path} has buffers"):
         files.units().block(0)
+
+
+@pytest.mark.parametrize("table", [None, "raises", torch.nn.Linear(4, 4), torch.nn.Identity()])
+def test_a_model_that_does_not_tell_its_table_has_none_and_is_traced(table, monkeypatch):
+    from provenance.architecture.trace import trace
+
+    model = tiny("llama").to("meta")
+
+    def tell():
+        if table == "raises":
+            raise NotImplementedError("`get_input_embeddings` is not handled")
+        return table
+
+    monkeypatch.setattr(model, "get_input_embeddings", tell)
+    found = trace(model)
+    assert (found.embedding, len(found.mlps)) == (None, 2)
 
 
 def test_a_model_without_a_table_of_tokens_is_refused_in_a_line(stored):
