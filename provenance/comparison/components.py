@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -118,17 +118,19 @@ class Components:
         from provenance.inputs.vocabulary import read_vocabulary
 
         inputs = self.comparison.inputs
-        models = (self.candidate, self.reference)
         sides = list(zip(self._traces, self._tensors, strict=True))
         try:
-            vocabularies = [
-                read_vocabulary(model, embedding_rows(*side))
-                for model, side in zip(models, sides, strict=True)
-            ]
+            sizes = [embedding_rows(*side) for side in sides]
+            first = read_vocabulary(self.reference, sizes[1])
+            alike = self.candidate.tokenizer_digest == self.reference.tokenizer_digest
+            if alike and sizes[0] == sizes[1]:
+                second = replace(first, name=self.candidate.source)
+            else:
+                second = read_vocabulary(self.candidate, sizes[0])
         except InputError as error:  # other parts may need no tokenizer: on random ids none does
             raise DegenerateError(str(error)) from error
         most = min(max(inputs.tokens, LEAST_TOKENS), PROBE_TOKENS)
-        drawn = draw(vocabularies[0], vocabularies[1], most, inputs.seed)
+        drawn = draw(second, first, most, inputs.seed)
         candidate, reference = (
             embed(*side, ids)
             for side, ids in zip(sides, (drawn.candidate, drawn.reference), strict=True)

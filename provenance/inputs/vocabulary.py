@@ -134,8 +134,8 @@ def _spelling(content: Mapping[str, Any]) -> Callable[[str], bytes | None]:
 
 def _byte_level(token: str) -> bytes | None:
     try:
-        return bytes(_BYTES[character] for character in token)
-    except KeyError:  # an added token, spelled as it is read
+        return token.translate(_BYTES).encode("latin-1")
+    except UnicodeEncodeError:  # an added token, spelled as it is read
         return _plain(token)
 
 
@@ -155,12 +155,12 @@ def _plain(token: str) -> bytes | None:
     return None if _SPECIAL.fullmatch(token) else token.encode("utf-8", "surrogatepass")
 
 
-def _byte_characters() -> dict[str, int]:
-    """The character that byte-level tokenizers spell each byte with: printable ones as they are."""
+def _byte_characters() -> dict[int, int]:
+    """Bytes by the characters that byte-level tokenizers spell them with: printable ones as they are."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {
-        chr(256 + place): byte for place, byte in enumerate(others)
+    return dict(zip(printable, printable, strict=True)) | {
+        256 + place: byte for place, byte in enumerate(others)
     }
 
 
