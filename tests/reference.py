@@ -14,7 +14,7 @@ from math import comb, factorial
 import mpmath
 import numpy as np
 import torch
-from scipy import optimize, stats
+from scipy import linalg, optimize, stats
 
 DIGITS = 60
 
@@ -236,3 +236,15 @@ def block_likeness(
     raw = [[nearest(a, b) + nearest(b, a) for b in reference] for a in candidate]
     columns = [sum(row[j] for row in raw) / len(raw) for j in range(len(reference))]
     return [[x - columns[j] - sum(row) / len(row) for j, x in enumerate(row)] for row in raw]
+
+
+def half_whitened(inputs: np.ndarray) -> np.ndarray:
+    """(K + median I)^(-1/2) by its definition: a matrix root, inverted, without eigenvectors."""
+    centred = inputs.astype(float) - inputs.mean(axis=0)
+    products = centred @ centred.T
+    values = np.linalg.eigvalsh(products)
+    above = np.sort(values[values > 1e-9 * values[-1]])
+    ridge = above[(len(above) - 1) // 2]  # torch's median is the lower of the two in the middle
+    root = linalg.sqrtm(products + ridge * np.eye(len(products))).real
+    whitened = np.linalg.inv(root) @ centred
+    return whitened * np.linalg.norm(centred) / np.linalg.norm(whitened)

@@ -32,6 +32,7 @@ class _Seen:
 
     @classmethod
     def of(cls, mlps: Sequence[Glimpse]) -> _Seen | None:
+        mlps = [mlp for mlp in mlps if len(mlp.gate)]  # none of whose units is live
         if not mlps:
             return None
         gate, up = torch.cat([mlp.gate for mlp in mlps]), torch.cat([mlp.up for mlp in mlps])

@@ -48,7 +48,7 @@ COMFORTABLE = 1e15
 """Answers up to this, and down to one over it, have squares that neither overflow nor vanish in float32."""
 
 CONSTANT = 1e-6
-"""Answers below this share of the weight's norm times the inputs' norm are a constant's rounding."""
+"""Answers below this share of what independent terms would add up to are a constant's rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -339,9 +339,10 @@ def _in_factors(
     maps = (side.gate, side.up)
     weights = [one.weight.float() for one in maps]
     norms = norms or (weights[0].norm(dim=1), weights[1].norm(dim=1))
-    constant = CONSTANT * known.length
     lengths = [_lengths(w, n, known) for w, n in zip(weights, norms, strict=True)]
-    varies = [x > constant * n for x, n in zip(lengths, norms, strict=True)]
+    # by dimension: a large weight on one that no input has is no reason to call an answer rounding
+    rounding = [CONSTANT * (w.square() @ known.sizes).sqrt() for w in weights]
+    varies = [x > constant for x, constant in zip(lengths, rounding, strict=True)]
     chosen = _shuffled((varies[0] & varies[1]).nonzero().squeeze(1), rng)
     kept = [x[chosen] for x in lengths]
     gate, up = (

@@ -48,6 +48,12 @@ class Moments:
         return total
 
     @cached_property
+    def sizes(self) -> torch.Tensor:
+        """Sums of squares of the inputs by dimension, (hidden,) float32."""
+        about_mean: torch.Tensor = self.basis.square().sum(dim=0)
+        return about_mean + len(self.basis) * self.mean.square()
+
+    @cached_property
     def _halves(self) -> list[tuple[slice, torch.Tensor]]:
         """Products of the basis with itself, some columns at a time, down to the diagonal.
 

@@ -80,8 +80,8 @@ def half_whitened(inputs: torch.Tensor) -> torch.Tensor:
 
 def _whitened(side: MLPUnits) -> MLPUnits:
     """The side on half-whitened inputs. A constant, which biases are, is no part of a correlation."""
-    if not isinstance(side, MLPFactors):
-        return side
+    if not isinstance(side, MLPFactors) or not bool(torch.isfinite(side.inputs).all()):
+        return side  # `directions` says what is wrong
     inputs = _WHITENED.get(side.inputs)
     if inputs is None:
         inputs = _WHITENED[side.inputs] = half_whitened(side.inputs)

@@ -253,7 +253,7 @@ _ROWS = (
     ),
     Statistic(
         "match",
-        version=3,
+        version=4,
         summary="gate matching against up matching, on activations (paper, 2.3.1)",
         basis="activations",
         runs_models=True,

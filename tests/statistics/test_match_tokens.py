@@ -13,6 +13,7 @@ from provenance.statistics import match_tokens as module
 from provenance.statistics.match import match
 from provenance.statistics.match_tokens import ALIKE, MOST_ALIKE, glimpse, match_tokens, prepare
 from provenance.statistics.pvalues import log10_factorial
+from tests import reference
 from tests.reference import match as reference_match
 
 UNITS, HIDDEN, TOKENS = 48, 32, 96
@@ -193,7 +194,8 @@ def test_a_few_such_units_are_no_reason():
 def test_how_alike_gate_and_up_are_is_the_slow_twins(tokens):
     side = alike(4, 1)
     side = MLPFactors(side.inputs[:tokens], side.gate, side.up)
-    dense = side.dense()
+    inputs = torch.from_numpy(reference.half_whitened(side.inputs.numpy())).float()
+    dense = MLPFactors(inputs, side.gate, side.up).dense()
     slow = [
         abs(stats.pearsonr(dense.gate[:, unit], dense.up[:, unit]).statistic)
         for unit in range(UNITS)
@@ -203,6 +205,31 @@ def test_how_alike_gate_and_up_are_is_the_slow_twins(tokens):
     expected = torch.tensor(slow)[prepared.live].float()
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
     assert int((found > ALIKE).sum()) == 4
+
+
+@pytest.mark.parametrize(("tokens", "hidden"), [(12, 30), (40, 8), (33, 33)])
+def test_inputs_are_half_whitened_as_the_slow_twin_does_it(tokens, hidden):
+    generator = torch.Generator().manual_seed(tokens)
+    inputs = torch.randn(tokens, hidden, generator=generator, dtype=torch.float64)
+    inputs[:, 0] += 5 * torch.randn(tokens, generator=generator)
+    inputs[3] *= 30
+    found = module.half_whitened(inputs)
+    expected = torch.from_numpy(reference.half_whitened(inputs.numpy())).float()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert found.mean(dim=0).abs().max() < 1e-4
+
+
+def test_inputs_that_are_all_alike_are_left_to_be_dead():
+    assert not module.half_whitened(torch.ones(40, 8)).any()
+
+
+def test_a_large_weight_on_a_dimension_that_no_token_has_declares_no_unit_dead():
+    """A copy may have a dimension of its own, which the embeddings of the drawn tokens do not have."""
+    side = model(1)
+    inputs = torch.cat([side.inputs, torch.zeros(len(side.inputs), 1)], dim=1)
+    loud = torch.full((UNITS, 1), 1e9)
+    gate, up = (LinearMap(torch.cat([x.weight, loud], dim=1)) for x in (side.gate, side.up))
+    assert match_tokens(MLPFactors(inputs, gate, up), side).log10_p < -30
 
 
 def test_a_plain_mlp_and_values_that_are_not_finite_are_refused():
