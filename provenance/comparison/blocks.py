@@ -141,7 +141,7 @@ class BlockTests:
     Parameters
     ----------
     parts : sequence of str
-        Names of the statistics that may be measured; p-values are corrected for their number.
+        Names of the statistics that may be measured, each once; p-values are corrected for their number.
     pairing : str
         "same-index": block i meets block i. "index-first": block i meets block i, on which half of the
         level is spent, and where that decides nothing its likeliest partners. "best-of-reference": each
@@ -167,6 +167,8 @@ class BlockTests:
         extent: Extent = "all",
     ) -> None:
         self.parts = tuple(parts)
+        if len(set(self.parts)) < len(self.parts):
+            raise ValueError(f"two parts have one name: {', '.join(self.parts)}")
         self.rows = [i for i in sorted(candidate.mlps) if rows is None or i in rows]
         self.columns = sorted(reference.mlps)
         if pairing == "same-index":

@@ -43,9 +43,16 @@ class Components:
     _active: list[ActivationUnits] = field(default_factory=list, init=False)
 
     def shapes(self) -> tuple[Shape, Shape]:
-        """What the two models are made of, by their configurations alone."""
+        """What the two models are made of, by their configurations.
+
+        Raises
+        ------
+        SourceError
+            If the files hold what is compared in another shape.
+        """
         from provenance.capture.units import Shape
 
+        self._refuse_other_shapes()
         candidate, reference = (Shape.of(trace, "as stored") for trace in self._traces)
         return candidate, reference
 
@@ -135,6 +142,20 @@ class Components:
             )
         ]
         return units[0], units[1]
+
+    def _refuse_other_shapes(self) -> None:
+        """Refuse it in the words in which loading a model does."""
+        from provenance.loading.model import refuse_gaps
+
+        models = (self.candidate, self.reference)
+        for model, skeleton, traced, tensors in zip(
+            models, self._skeletons, self._traces, self._tensors, strict=True
+        ):
+            wanted = {
+                name: tuple(skeleton.get_parameter(name).shape) for name in traced.parameters()
+            }
+            gaps = {"missing_keys": (), "error_msgs": ()}
+            refuse_gaps(model.source, {**gaps, "mismatched_keys": tensors.other_shapes(wanted)})
 
     @cached_property
     def _tensors(self) -> tuple[ModelTensors, ModelTensors]:
