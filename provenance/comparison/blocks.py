@@ -213,12 +213,15 @@ class BlockTests:
         if not rows:
             return
         sides = _Sides(component, self.seed, self._room(component))
-        if self.pairing in INDEXED:
-            self._run(sides, [(i, i) for i in rows if i in self._reference])
-            rows = self.wanted()
-        has_choice = component.glimpse is not None or self.pairing not in INDEXED
-        if rows and has_choice and self.pairing != "same-index":
-            self._meet_partners(sides, rows)
+        try:
+            if self.pairing in INDEXED:
+                self._run(sides, [(i, i) for i in rows if i in self._reference])
+                rows = self.wanted()
+            has_choice = component.glimpse is not None or self.pairing not in INDEXED
+            if rows and has_choice and self.pairing != "same-index":
+                self._meet_partners(sides, rows)
+        finally:
+            sides.let_go()
 
     def _meet_partners(self, sides: _Sides, rows: Sequence[int]) -> None:
         """Test blocks against partners: all, or where these are many, the likeliest."""
@@ -487,6 +490,11 @@ class _Sides:
             self._kept[role, place] = (side, size)
             self._room -= size
         return side
+
+    def let_go(self) -> None:
+        """Let go of the models: a comprehension that an error came through keeps what it sees."""
+        del self.component
+        self._kept.clear()
 
     def glimpses(self, role: Role, index: int, glimpse: Glimpsing) -> list[Glimpse]:
         """Those of a block's MLPs that can be tested."""

@@ -12,7 +12,7 @@ from fixtures.transforms import add_idle_units, add_noise, transplant_mlp
 from provenance import Executor, InputsSpec, ModelSpec, Store, compare, decide, transforms
 from provenance.comparison import per_model
 from provenance.comparison.plan import Comparison
-from provenance.errors import DegenerateError, InputError
+from provenance.errors import DegenerateError, InputError, ProvenanceError
 from provenance.evidence.decide import is_decided
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import DECIDED
@@ -449,6 +449,24 @@ def test_few_tokens_of_text_still_ask_about_as_many_embeddings_as_are_needed(mea
     few = InputsSpec(tokens=16, sequence_length=16)
     evidence = measured(family.kin, family.base, inputs=few)
     assert "match_tokens" in evidence.details["measured"]
+
+
+@pytest.mark.parametrize("statistic", ["kinship", *PARTS])
+def test_weights_of_another_shape_are_refused_in_one_way(
+    measured, family, tiny_checkpoint, statistic
+):
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny_checkpoint(6)
+    weights, name = load_file(folder / "model.safetensors"), "model.layers.0.mlp.up_proj.weight"
+    weights[name] = weights[name][:-1].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ProvenanceError) as raised:
+        measured(folder, family.base, statistic=statistic)
+    assert str(raised.value) == (
+        f"path:{folder}: weights of another shape than the configuration's: {name} is [63, 32], "
+        "not [64, 32]"
+    )
 
 
 # inputs of kind "tokens"
