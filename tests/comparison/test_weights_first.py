@@ -1,11 +1,13 @@
 """What weight files decide is not measured by running models; p-values are corrected as if it were."""
 
 import dataclasses
+import itertools
 import json
 import math
 
 import pytest
 import torch
+from scipy import stats
 
 from fixtures.models import save_checkpoint, tiny_llama
 from fixtures.transforms import add_idle_units, add_noise, transplant_mlp
@@ -497,6 +499,24 @@ def test_what_reads_weights_is_measured_on_tokens_as_ever(measured, family, no_m
     ]
     assert found[0].statistic == found[1].statistic == statistic
     assert found[0].log10_p == found[1].log10_p
+
+
+def test_strangers_are_below_a_level_no_more_often_than_it_says(measured, tmp_path):
+    """From files to blocks: of all pairs of models that share nothing but the text of their tokens."""
+    folders = [
+        saved(tiny_llama(50 + i, hidden_size=(32, 48)[i % 2]), tmp_path / str(i)) for i in range(10)
+    ]
+    found = [
+        block.log10_p
+        for pair in itertools.combinations(folders, 2)
+        for block in measured(*pair, inputs=InputsSpec("tokens")).blocks
+    ]
+    for level in (0.05, 0.1):
+        below = sum(p < math.log10(level) for p in found)
+        # p-values that are corrected for a choice are no smaller than uniform ones
+        assert stats.binom.sf(below - 1, len(found), level) > 1e-3
+    assert len(found) == 90
+    assert min(found) > -4
 
 
 def test_the_seed_draws_the_tokens(measured, family):
