@@ -279,7 +279,10 @@ def _compare(candidate: _Side, base: _Side) -> dict[str, list[float]]:
     pairing: Pairing = "same-index" if depths[0] == depths[1] else "best-of-reference"
     found = {}
     for name, tests in _tests().items():
-        parts = [Component(name, test, candidate.units[on], base.units[on]) for on, test in tests]
+        parts = [
+            Component(f"{name} on {on}", test, candidate.units[on], base.units[on])
+            for on, test in tests
+        ]
         table = compare_blocks(parts, pairing, seed=0)
         found[name] = [block.log10_p for block in table.blocks if block.log10_p is not None]
     found["l2"] = _distance(candidate.model, base.model)

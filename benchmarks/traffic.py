@@ -79,7 +79,8 @@ def captured(
     """A model's activations in the store, and the bytes that the formula says they have."""
     specs = [replace(as_spec(name), dtype=dtype) for name in (model, partner)]
     executor = provenance.Executor(store, "cpu")
-    provenance.compare(*specs, inputs=provenance.InputsSpec(tokens=tokens), executor=executor)
+    inputs = provenance.InputsSpec(tokens=tokens)
+    provenance.compare(*specs, inputs=inputs, statistic="match", executor=executor)
     checkpoint = executor.checkpoint(specs[0])
     for manifest in (store.root / store.version / "activations").glob("*/*/manifest.json"):
         fields = json.loads(manifest.read_text())["fields"]

@@ -196,6 +196,11 @@ class Trace:
     elsewhere: tuple[str, ...]
     embedding: Embedding | None = None
 
+    def parameters(self) -> list[str]:
+        """Name the parameters that the projections of all MLPs are part of, each once."""
+        projections = (p for r in self.mlps for p in (r.gate, r.up, r.down) if p is not None)
+        return list(dict.fromkeys(p.parameter for p in projections))
+
     def of_block(self, block: int) -> tuple[MLPRecord, ...]:
         """Return the records of one block: none, one, or one for each of its MLPs and experts."""
         return self._by_block.get(block, ())

@@ -21,6 +21,8 @@ from provenance.capture.norms import Norm, measure_norms
 from provenance.checkpoints.checkpoint import lasting_digest
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.store.store import JSON
 
@@ -76,7 +78,7 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
     Raises
     ------
     SourceError
-        As `provenance.loading.model.load_skeleton`.
+        As `provenance.loading.model.load_skeleton`, or the files hold an MLP in another shape.
     ArchitectureError
         As `provenance.architecture.find.with_mlps`, naming the model.
     """
@@ -86,6 +88,7 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
 
     skeleton = load_skeleton(checkpoint)
     trace = find_in_skeleton(checkpoint, skeleton, gated=False)
+    _refuse_other_shapes(checkpoint, skeleton, trace)
     norms = measure_norms(skeleton, _norm_paths(trace))
     if checkpoint.config.get("quantization_config"):
         return Layout(trace, {}, norms)
@@ -98,6 +101,16 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
         and checkpoint.tensors[conversion.sources[0][0]].shape == index.shapes[name]
     }
     return Layout(trace, stored, norms)
+
+
+def _refuse_other_shapes(checkpoint: Checkpoint, skeleton: nn.Module, trace: Trace) -> None:
+    """Refuse files that hold what is compared in another shape, in the words in which loading does."""
+    from provenance.loading.model import refuse_gaps
+    from provenance.loading.parameters import ModelTensors
+
+    wanted = {name: tuple(skeleton.get_parameter(name).shape) for name in trace.parameters()}
+    other = ModelTensors(checkpoint).other_shapes(wanted)
+    refuse_gaps(checkpoint.source, {"mismatched_keys": other, "missing_keys": (), "error_msgs": ()})
 
 
 def _norm_paths(trace: Trace) -> set[str]:

@@ -144,7 +144,7 @@ class BlockTests:
     Parameters
     ----------
     parts : sequence of str
-        Names of the statistics that may be measured; p-values are corrected for their number.
+        Names of the statistics that may be measured, each once; p-values are corrected for their number.
     pairing : str
         "same-index": block i meets block i. "index-first": block i meets block i, on which half of the
         level is spent, and where that decides nothing its likeliest partners. "best-of-reference": each
@@ -155,6 +155,8 @@ class BlockTests:
         reference's, and the best is kept, at the same price.
     extent : str
         See `provenance.vocabulary.Extent`.
+    threads : int, optional
+        At most so many pairs are tested at once; as many as there are cores to use by default.
     """
 
     def __init__(
@@ -168,15 +170,18 @@ class BlockTests:
         kept_bytes: int = KEPT_BYTES,
         rows: Collection[int] | None = None,
         extent: Extent = "all",
+        threads: int | None = None,
     ) -> None:
         self.parts = tuple(parts)
+        if len(set(self.parts)) < len(self.parts):
+            raise ValueError(f"two parts have one name: {', '.join(self.parts)}")
         self.rows = [i for i in sorted(candidate.mlps) if rows is None or i in rows]
         self.columns = sorted(reference.mlps)
         if pairing == "same-index":
             self.rows = [i for i in self.rows if i in reference.mlps]
         self._candidate, self._reference = candidate.mlps, reference.mlps
         self.pairing, self.seed = pairing, seed
-        self._extent = extent
+        self._extent, self._threads = extent, threads
         self._tell = on_progress or (lambda _done, _total: None)
         self._kept_bytes = kept_bytes
         self._met: dict[Place, _Meeting] = {}
@@ -218,12 +223,15 @@ class BlockTests:
         if not rows:
             return
         sides = _Sides(component, self.seed, self._room(component))
-        if self.pairing in INDEXED:
-            self._run(sides, [[(i, i)] for i in rows if i in self._reference])
-            rows = self.wanted()
-        has_choice = component.glimpse is not None or self.pairing not in INDEXED
-        if rows and has_choice and self.pairing != "same-index":
-            self._meet_partners(sides, rows)
+        try:
+            if self.pairing in INDEXED:
+                self._run(sides, [[(i, i)] for i in rows if i in self._reference])
+                rows = self.wanted()
+            has_choice = component.glimpse is not None or self.pairing not in INDEXED
+            if rows and has_choice and self.pairing != "same-index":
+                self._meet_partners(sides, rows)
+        finally:
+            sides.let_go()
 
     def _meet_partners(self, sides: _Sides, rows: Sequence[int]) -> None:
         """Test blocks against partners: all, or where these are many, the likeliest."""
@@ -253,7 +261,9 @@ class BlockTests:
     def _run(self, sides: _Sides, jobs: Sequence[Sequence[Place]]) -> None:
         """Test pairs of blocks by one part; the pairs of one job are of one block, the likeliest first."""
         self._planned += sum(map(len, jobs))
-        for job, results in zip(jobs, spread(partial(self._test, sides), jobs), strict=True):
+        for job, results in zip(
+            jobs, spread(partial(self._test, sides), jobs, self._threads), strict=True
+        ):
             for (i, j), tested in results:
                 met = self._met.setdefault((i, j), _Meeting())
                 met.add(sides.component.statistic, tested, keep_units=self.pairing == "cross")
@@ -509,6 +519,11 @@ class _Sides:
         if size <= self._room:
             self._kept[key] = (side, size)
             self._room -= size
+
+    def let_go(self) -> None:
+        """Let go of the models: a comprehension that an error came through keeps what it sees."""
+        del self.component
+        self._kept.clear()
 
     def glimpses(self, role: Role, index: int, glimpse: Glimpsing) -> list[Glimpse]:
         """Those of a block's MLPs that can be tested."""

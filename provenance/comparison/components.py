@@ -45,7 +45,13 @@ class Components:
     _active: list[ActivationUnits] = field(default_factory=list, init=False)
 
     def shapes(self) -> tuple[Shape, Shape]:
-        """What the two models are made of, by their configurations alone."""
+        """What the two models are made of, by their configurations.
+
+        Raises
+        ------
+        SourceError
+            If the files hold what is compared in another shape.
+        """
         from provenance.capture.units import Shape
 
         candidate, reference = (Shape.of(trace, "as stored") for trace in self._traces)

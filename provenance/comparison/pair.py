@@ -110,7 +110,7 @@ class Pair:
         entries: dict[tuple[Basis, Role], Entry] = {}
         with work.leased() as device:
             for statistic in (one for one in statistics if one.reads_files):
-                tests = tests or self._tests(made.shapes())
+                tests = tests or self._tests(made.shapes(), device)
                 try:
                     component = made.of_files(statistic, device)
                 except DegenerateError as error:
@@ -129,7 +129,7 @@ class Pair:
                 for statistic in dear:
                     component = made.of_captures(statistic, entries, inputs, device)
                     shapes = component.shapes
-                    tests = tests or self._tests(shapes)
+                    tests = tests or self._tests(shapes, device)
                     tests.measure(component)
         assert tests is not None
         assert shapes is not None
@@ -164,7 +164,7 @@ class Pair:
                 statistic.load_signature(),
                 statistic.load_glimpse(),
             )
-            tests = self._tests(component.shapes)
+            tests = self._tests(component.shapes, device)
             tests.measure(component)
         fed = bundles.inputs_record()
         details = bundles.details() | loss_details(entries)
@@ -194,7 +194,7 @@ class Pair:
                     entries[capture.basis, role] = entry
         return entries
 
-    def _tests(self, shapes: tuple[Shape, Shape]) -> BlockTests:
+    def _tests(self, shapes: tuple[Shape, Shape], device: str) -> BlockTests:
         """The tests of the blocks of two models of these shapes, none of them run yet."""
         from provenance.comparison.blocks import BlockTests
 
@@ -211,6 +211,7 @@ class Pair:
             self.work.memory.working // 2,
             self._sampled_rows(shapes, pairing),
             comparison.extent,
+            None if device == "cpu" else 1,  # one GPU does one thing at a time
         )
 
     def _evidence(

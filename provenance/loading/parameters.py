@@ -99,6 +99,21 @@ class ModelTensors:
             return tuple(self.read(parameter).shape)
         return self._checkpoint.tensors[stored].shape
 
+    def other_shapes(
+        self, wanted: Mapping[str, tuple[int, ...]]
+    ) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+        """Of parameters that the files hold as they are, those of another shape: name, theirs, wanted.
+
+        Headers tell; no tensor is read. `read` compares the others, and codes of a quantization.
+        """
+        found = []
+        for parameter, shape in wanted.items():
+            stored = self._direct(parameter)
+            info = None if stored is None else self._checkpoint.tensors[stored]
+            if info is not None and info.dtype in PLAIN and info.shape != shape:
+                found.append((parameter, info.shape, shape))
+        return found
+
     def rows(self, parameter: str, indices: Sequence[int]) -> torch.Tensor:
         """Some rows of a parameter of two axes, in its stored dtype; raises as `read`."""
         stored = self._stored.get(parameter) or self._direct(parameter)

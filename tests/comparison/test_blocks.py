@@ -235,6 +235,11 @@ def test_what_is_measured_is_what_is_undecided_and_the_rest_says_why():
         assert block.log10_p == pytest.approx(min(0, least + np.log10(3 * choices)))
 
 
+def test_two_parts_of_one_name_are_a_mistake():
+    with pytest.raises(ValueError, match="two parts have one name: match, match"):
+        compare_blocks([part(BASE, BASE), part(BASE, BASE)], "same-index", 0)
+
+
 def test_nothing_measured_is_no_number_and_says_why():
     tests = BlockTests(["match", "csh"], LONG.shape, LONG.shape, "index-first", 0)
     tests.skip("match", "one reason")

@@ -1,18 +1,20 @@
 """What weight files decide is not measured by running models; p-values are corrected as if it were."""
 
 import dataclasses
+import itertools
 import json
 import math
 
 import pytest
 import torch
+from scipy import stats
 
 from fixtures.models import save_checkpoint, tiny_llama
 from fixtures.transforms import add_idle_units, add_noise, transplant_mlp
 from provenance import Executor, InputsSpec, ModelSpec, Store, compare, decide, transforms
 from provenance.comparison import per_model
 from provenance.comparison.plan import Comparison
-from provenance.errors import DegenerateError, InputError
+from provenance.errors import DegenerateError, InputError, ProvenanceError
 from provenance.evidence.decide import is_decided
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import DECIDED
@@ -451,6 +453,24 @@ def test_few_tokens_of_text_still_ask_about_as_many_embeddings_as_are_needed(mea
     assert "match_tokens" in evidence.details["measured"]
 
 
+@pytest.mark.parametrize("statistic", ["kinship", *PARTS])
+def test_weights_of_another_shape_are_refused_in_one_way(
+    measured, family, tiny_checkpoint, statistic
+):
+    from safetensors.torch import load_file, save_file
+
+    folder = tiny_checkpoint(6)
+    weights, name = load_file(folder / "model.safetensors"), "model.layers.0.mlp.up_proj.weight"
+    weights[name] = weights[name][:-1].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ProvenanceError) as raised:
+        measured(folder, family.base, statistic=statistic)
+    assert str(raised.value) == (
+        f"path:{folder}: weights of another shape than the configuration's: {name} is [63, 32], "
+        "not [64, 32]"
+    )
+
+
 # inputs of kind "tokens"
 
 
@@ -479,6 +499,24 @@ def test_what_reads_weights_is_measured_on_tokens_as_ever(measured, family, no_m
     ]
     assert found[0].statistic == found[1].statistic == statistic
     assert found[0].log10_p == found[1].log10_p
+
+
+def test_strangers_are_below_a_level_no_more_often_than_it_says(measured, tmp_path):
+    """From files to blocks: of all pairs of models that share nothing but the text of their tokens."""
+    folders = [
+        saved(tiny_llama(50 + i, hidden_size=(32, 48)[i % 2]), tmp_path / str(i)) for i in range(10)
+    ]
+    found = [
+        block.log10_p
+        for pair in itertools.combinations(folders, 2)
+        for block in measured(*pair, inputs=InputsSpec("tokens")).blocks
+    ]
+    for level in (0.05, 0.1):
+        below = sum(p < math.log10(level) for p in found)
+        # p-values that are corrected for a choice are no smaller than uniform ones
+        assert stats.binom.sf(below - 1, len(found), level) > 1e-3
+    assert len(found) == 90
+    assert min(found) > -4
 
 
 def test_the_seed_draws_the_tokens(measured, family):

@@ -160,12 +160,12 @@ lineage:
   other:
 defaults:
   {alpha: 1e-6, statistic: [match, csu], blocks: {at_least: 0.5}, inconclusive: warn,
-   permutations: 99, tags: [nightly]}
+   permutations: 99, tags: [nightly], exhaustive: true}
 pairs:
 - {candidate: chat, reference: base, expect: finetune, id: one, tags: [a, b], blocks: [0, 1]}
 - {candidate: other, reference: base, expect: independent, xfail: known, blocks: cross}
 - {candidate: tuned, reference: base, expect: unknown, skip: later, statistic: l2, permutations: 19,
-   alpha: 0.5, inconclusive: fail}
+   alpha: 0.5, inconclusive: fail, exhaustive: false}
 """
 
 REGISTRY = b"""version: 1
@@ -202,6 +202,21 @@ SEEDS = {
     "bundle": [bundle(), bundle(None)],
     "pickled": _kept("pickled"),
     "configuration": [json.dumps(CONFIG).encode()],
+    "tokenizer": [
+        json.dumps(
+            {
+                "added_tokens": [{"content": "<s>", "id": 0, "special": True}],
+                "decoder": {"decoders": [{"type": "ByteFallback"}], "type": "Sequence"},
+                "model": {"type": kind, "vocab": vocabulary},
+                "pre_tokenizer": None,
+            }
+        ).encode()
+        for kind, vocabulary in (
+            ("BPE", {"<s>": 0, "\u2581the": 1, "<0x0A>": 2, "a": 3}),
+            ("WordPiece", {"[UNK]": 1, "the": 2, "##s": 3}),
+            ("Unigram", [["<s>", 0.0], ["\u2581the", -1.5]]),
+        )
+    ],
     "index": [
         json.dumps(
             {

@@ -33,6 +33,7 @@ from provenance.gate.sarif import sarif
 from provenance.gate.verify import read_stored
 from provenance.gate.verify import verify as check_stored
 from provenance.inputs.tokens import Reader, choose_again
+from provenance.inputs.vocabulary import read_vocabulary
 from provenance.loading.lazy_tensors import LazyTensors
 from provenance.report import render_report
 from provenance.store.files import file_sha256
@@ -204,6 +205,18 @@ def configuration(data: bytes) -> None:
     open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), file_sha256)
 
 
+def tokenizer(data: bytes) -> None:
+    """A tokenizer's file: whatever it says, ids are those of rows, and texts are bytes."""
+    folder = scratch()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "model.safetensors").write_bytes(WEIGHTS)
+    (folder / "tokenizer.json").write_bytes(data)
+    checkpoint = open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), file_sha256)
+    texts = read_vocabulary(checkpoint, 8).texts
+    assert texts is not None
+    assert all(isinstance(text, bytes) and 0 <= index < 8 for text, index in texts.items())
+
+
 def index(data: bytes) -> None:
     """An index of shards beside the shard that a good one names."""
     folder = scratch()
@@ -267,6 +280,7 @@ TARGETS = {
         bundle,
         pickled,
         configuration,
+        tokenizer,
         index,
         entry,
         distant,

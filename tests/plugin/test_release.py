@@ -74,6 +74,7 @@ def interrupted(at):
         ("load", "match"),
         ("capture", "match"),
         ("match", "match"),
+        ("match", "kinship"),
         ("distil", "generalized"),
     ],
 )
@@ -112,6 +113,13 @@ def failing(where, kind, text):
         (FORWARD, "match", "not even one"),
         ("provenance.capture.proxies.distil", "generalized", "the memory of cpu is too small"),
         ("provenance.comparison.blocks._test_blocks", "match", "the memory of cpu is too small"),
+        ("provenance.comparison.blocks._test_blocks", "kinship", "the memory of cpu is too small"),
+        (
+            "provenance.capture.embeddings.TokenUnits.block",
+            "kinship",
+            "the memory of cpu is too small",
+        ),
+        ("provenance.capture.embeddings.embed", "kinship", "the memory of cpu is too small"),
     ],
 )
 def test_an_error_is_kept_and_the_models_are_not(
