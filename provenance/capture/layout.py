@@ -68,7 +68,7 @@ def known_layout(checkpoint: Checkpoint) -> Layout | None:
     if trace is None:
         return None
     offset = norm_offset(trace)
-    norms = {path: Norm("rms", offset, f"{path}.weight") for path in _norm_paths(trace)}
+    norms = {path: Norm("rms", offset, f"{path}.weight") for path in _norm_widths(trace)}
     return Layout(trace, {name: name for name in shapes}, norms)
 
 
@@ -89,7 +89,7 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
     skeleton = load_skeleton(checkpoint)
     trace = find_in_skeleton(checkpoint, skeleton, gated=False)
     _refuse_other_shapes(checkpoint, skeleton, trace)
-    norms = measure_norms(skeleton, _norm_paths(trace))
+    norms = measure_norms(skeleton, _norm_widths(trace))
     if checkpoint.config.get("quantization_config"):
         return Layout(trace, {}, norms)
     with quiet():
@@ -113,8 +113,9 @@ def _refuse_other_shapes(checkpoint: Checkpoint, skeleton: nn.Module, trace: Tra
     refuse_gaps(checkpoint.source, {"mismatched_keys": other, "missing_keys": (), "error_msgs": ()})
 
 
-def _norm_paths(trace: Trace) -> set[str]:
-    return {record.input.norm for record in trace.mlps if record.input.norm is not None}
+def _norm_widths(trace: Trace) -> dict[str, int]:
+    """The norms before MLPs, by their paths, and how wide what they normalise is."""
+    return {r.input.norm: r.hidden for r in trace.mlps if r.input.norm is not None}
 
 
 def layout_fields(checkpoint: Checkpoint) -> dict[str, JSON]:

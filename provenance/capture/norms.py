@@ -15,7 +15,7 @@ import torch
 from provenance.errors import DegenerateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import nn
 
@@ -68,12 +68,17 @@ def _normalised(
     return scaled if bias is None else scaled + bias
 
 
-def measure_norms(model: nn.Module, paths: Iterable[str]) -> Mapping[str, Norm]:
-    """What norms of a model do, by their paths; the model may be without numbers."""
-    return {path: measure_norm(model.get_submodule(path), path) for path in sorted(set(paths))}
+def measure_norms(model: nn.Module, widths: Mapping[str, int]) -> Mapping[str, Norm]:
+    """What norms of a model do, by their paths, each with the width of what it normalises.
+
+    The model may be without numbers.
+    """
+    return {
+        path: measure_norm(model.get_submodule(path), path, width) for path, width in widths.items()
+    }
 
 
-def measure_norm(module: nn.Module, path: str) -> Norm:
+def measure_norm(module: nn.Module, path: str, width: int) -> Norm:
     """Find what a norm does by trying it on random numbers, with random parameters."""
     names = [name for name, _ in module.named_parameters()]
     unknown = Norm("unknown", weight=path)
@@ -82,19 +87,16 @@ def measure_norm(module: nn.Module, path: str) -> Norm:
     copy = deepcopy(module).to_empty(device="cpu").float()
     generator = torch.Generator().manual_seed(0)
     parameters: dict[str, torch.Tensor] = {}
-    width = 64
     for name, parameter in copy.named_parameters():
-        width = len(parameter)
-        parameters[name] = torch.randn(width, generator=generator)
+        parameters[name] = torch.randn(parameter.shape, generator=generator)
         parameter.data.copy_(parameters[name])
     x = torch.randn(8, width, generator=generator)
     x = x / x.square().mean(dim=1, keepdim=True).sqrt()
     try:
         with torch.inference_mode():
             out = copy(x)
-    except (
-        RuntimeError
-    ):  # a norm of a fixed width without parameters, or of something else than rows
+    # a module of a checkpoint's own code raises anything
+    except Exception:  # noqa: BLE001
         return unknown
     for kind in ("rms", "layer"):
         for offset in OFFSETS:

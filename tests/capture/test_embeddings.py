@@ -14,13 +14,13 @@ from fixtures.transforms import rotate_residual_stream
 from provenance import transforms
 from provenance._quiet import quiet
 from provenance.capture.embeddings import NORMED, TokenUnits, embed, embedding_rows, usable
-from provenance.capture.units import find_in_skeleton
+from provenance.capture.layout import find_layout
+from provenance.capture.norms import measure_norm
 from provenance.checkpoints.checkpoint import open_checkpoint
 from provenance.checkpoints.contents import inspect
 from provenance.errors import DegenerateError
 from provenance.inputs.shared_tokens import LEAST_TOKENS
 from provenance.loading.lazy_tensors import LazyTensors
-from provenance.loading.model import load_skeleton
 from provenance.loading.parameters import ModelTensors
 from provenance.vocabulary import ModelSpec
 from tests.reference import own_rows
@@ -57,16 +57,19 @@ POSITIONS = ("embed_positions", "wpe")
 
 @dataclass
 class Opened:
-    """A model's files, and what is found in its skeleton."""
+    """A model's files, and what is found of it."""
 
     checkpoint: object
-    skeleton: object
-    traced: object
+    layout: object
     tensors: object
+
+    @property
+    def traced(self):
+        return self.layout.trace
 
     def units(self, ids=IDS):
         rows = embed(self.traced, self.tensors, ids)
-        return TokenUnits(self.traced, self.tensors, self.skeleton, rows, "cpu")
+        return TokenUnits(self.layout, self.tensors, rows, "cpu")
 
 
 def opened(folder):
@@ -74,9 +77,8 @@ def opened(folder):
         return hashlib.sha256(file.read_bytes()).hexdigest()
 
     checkpoint = open_checkpoint(inspect(folder), ModelSpec(path=str(folder)), sha256)
-    skeleton = load_skeleton(checkpoint)
-    traced = find_in_skeleton(checkpoint, skeleton, gated=False)
-    return Opened(checkpoint, skeleton, traced, ModelTensors(checkpoint))
+    layout = find_layout(checkpoint)
+    return Opened(checkpoint, layout, ModelTensors(checkpoint, stored=layout.stored))
 
 
 def tiny(name, **overrides):
@@ -278,21 +280,33 @@ def test_few_norms_are_kept_at_once(stored):
 
 def test_embeddings_of_another_width_than_the_stream_are_refused(stored):
     files = stored(tiny("llama"))
-    units = TokenUnits(files.traced, files.tensors, files.skeleton, torch.randn(40, 8), "cpu")
+    units = TokenUnits(files.layout, files.tensors, torch.randn(40, 8), "cpu")
     with pytest.raises(DegenerateError, match="are 8 wide, and the MLP reads 32 dimensions"):
         units.block(0)
 
 
-def test_a_norm_that_cannot_be_run_by_itself_is_a_line(stored):
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda hidden, scale: hidden * scale,  # it takes more than hidden states
+        lambda hidden: hidden.tanh(),  # it is no norm
+    ],
+)
+def test_what_is_no_norm_that_is_known_is_refused_in_a_line(stored, forward):
     files = stored(tiny("llama"))
     path = files.traced.mlps[0].input.norm
-    norm = files.skeleton.get_submodule(path)
-    norm.forward = lambda hidden, scale: hidden * scale
-    with pytest.raises(DegenerateError, match=f"^{path} cannot be run by itself"):
+    norm = tiny("llama").get_submodule(path)
+    norm.forward = forward
+    assert measure_norm(norm, path, 32).kind == "unknown"
+    files.layout = replace(files.layout, norms={path: measure_norm(norm, path, 32)})
+    with pytest.raises(DegenerateError, match=f"what the norm of {path} does is not known"):
         files.units().block(0)
+
+
+def test_a_norm_with_a_buffer_is_not_tried():
+    norm = tiny("llama").model.norm
     norm.register_buffer("mean", torch.zeros(3))
-    with pytest.raises(DegenerateError, match=f"^{path} has buffers"):
-        files.units().block(0)
+    assert measure_norm(norm, "norm", 32).kind == "unknown"
 
 
 @pytest.mark.parametrize("table", [None, "raises", torch.nn.Linear(4, 4), torch.nn.Identity()])
