@@ -243,8 +243,8 @@ def compare(
         A name of `provenance.statistics.REGISTRY`; by default "kinship", or "match" where a side is a
         fingerprint, which carries no more.
     cross : bool
-        Test every block of one against every block of the other (the paper's localized test), and
-        find the best one-to-one map of blocks.
+        Let blocks of one meet blocks of the other (the paper's localized test), keep the table of what was
+        tested, and find the best one-to-one map of blocks. ``exhaustive`` tests every cell.
     permutations : int
         PERMTEST's T, for the statistics that need it (`l2`, `mode_connectivity`).
     exhaustive : bool
