@@ -77,7 +77,7 @@ def _parts(blocks: Iterable[BlockEvidence]) -> Table:
             part.statistic,
             p_value(part.log10_p, "–"),
             "–" if part.correlation is None else f"{part.correlation:+.4f}",
-            f"{part.agreeing} of {min(part.live)}",
+            "–" if part.log10_p is None else f"{part.agreeing} of {min(part.live)}",
             part.reason or "",
         )
         for block in blocks

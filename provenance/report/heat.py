@@ -53,7 +53,7 @@ def heat_of(key: str, evidence: Evidence, threshold: float) -> Heat | None:
         or (entry[0] == "aligned" and cells.aligned)
     )
     if "hx" in shades:
-        legend += (("hx", "no test"),)
+        legend += (("hx", "not tested"),)
     caption = "p-value of every block of the candidate against every block of the reference."
     return Heat(Figure(heat_map(key, cells), caption, legend), _table(cells))
 
