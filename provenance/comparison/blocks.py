@@ -32,7 +32,7 @@ from provenance.evidence.records import (
     PartEvidence,
 )
 from provenance.statistics.pvalues import bonferroni
-from provenance.vocabulary import DECIDED
+from provenance.vocabulary import DECIDED, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -240,10 +240,11 @@ class BlockTests:
             pairs = _there_and_back(rows, self.columns)
             self._run(sides, [[pair] for pair in pairs if not self._has(part, pair)])
             return
-        ranked = likeliest(
-            [sides.glimpses("candidate", i, glimpse) for i in rows],
-            [sides.glimpses("reference", j, glimpse) for j in self.columns],
+        ours, theirs = (
+            list(spread(partial(sides.glimpses, role, glimpse), blocks, self._threads))
+            for role, blocks in zip(ROLES, (rows, self.columns), strict=True)
         )
+        ranked = likeliest(ours, theirs, self._threads)
         jobs = []
         for i, order in zip(rows, ranked, strict=True):
             likely = (self.columns[place] for place in order)
@@ -525,7 +526,7 @@ class _Sides:
         del self.component
         self._kept.clear()
 
-    def glimpses(self, role: Role, index: int, glimpse: Glimpsing) -> list[Glimpse]:
+    def glimpses(self, role: Role, glimpse: Glimpsing, index: int) -> list[Glimpse]:
         """Those of a block's MLPs that can be tested."""
         found = []
         for place in range(len(getattr(self.component, role).shape.mlps[index])):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from provenance._threads import spread
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,7 +43,9 @@ class _Seen:
 
 
 def likeliest(
-    candidate: Sequence[Sequence[Glimpse]], reference: Sequence[Sequence[Glimpse]]
+    candidate: Sequence[Sequence[Glimpse]],
+    reference: Sequence[Sequence[Glimpse]],
+    threads: int | None = None,
 ) -> list[list[int]]:
     """Rank the blocks of the reference by how like each block of the candidate they are.
 
@@ -49,18 +53,25 @@ def likeliest(
     ----------
     candidate, reference : sequence of sequence of Glimpse
         Those of the MLPs of each block; none where a block has no MLP that can be tested.
+    threads : int, optional
+        As `provenance._threads.spread` takes it.
 
     Returns
     -------
     list of list of int
         For each block of the candidate, places in ``reference``, the likeliest first.
     """
-    table = likeness([_Seen.of(mlps) for mlps in candidate], [_Seen.of(mlps) for mlps in reference])
+    ours, theirs = ([_Seen.of(mlps) for mlps in side] for side in (candidate, reference))
+    table = likeness(ours, theirs, threads)
     order: list[list[int]] = table.argsort(dim=1, descending=True, stable=True).tolist()
     return order
 
 
-def likeness(candidate: Sequence[_Seen | None], reference: Sequence[_Seen | None]) -> torch.Tensor:
+def likeness(
+    candidate: Sequence[_Seen | None],
+    reference: Sequence[_Seen | None],
+    threads: int | None = None,
+) -> torch.Tensor:
     """How like blocks are, less what all have in common with a row and with a column.
 
     A unit's nearest counterpart is the one that its gate *and* its up point at. So idle units, which
@@ -72,11 +83,14 @@ def likeness(candidate: Sequence[_Seen | None], reference: Sequence[_Seen | None
     Tensor
         (blocks of the candidate, blocks of the reference) float32.
     """
-    table = torch.zeros(len(candidate), len(reference))
-    for i, a in enumerate(candidate):
-        for j, b in enumerate(reference):
-            if a is not None and b is not None:
-                table[i, j] = _nearest(a.some, b.all) + _nearest(b.some, a.all)
+
+    def like(a: _Seen | None) -> list[float]:
+        return [
+            0.0 if a is None or b is None else _nearest(a.some, b.all) + _nearest(b.some, a.all)
+            for b in reference
+        ]
+
+    table = torch.tensor(list(spread(like, candidate, threads))).reshape(-1, len(reference))
     return table - table.mean(dim=0) - table.mean(dim=1, keepdim=True)
 
 
