@@ -205,11 +205,10 @@ def fisher(log10_ps: Sequence[float]) -> float:
     s = -math.fsum(log10_ps) * _LN10
     if s == 0:
         return 0.0
-    from scipy.special import logsumexp
-
     k = np.arange(len(log10_ps))
     log_factorials = np.concatenate(([0.0], np.cumsum(np.log(k[1:]))))
-    return min(0.0, float(logsumexp(k * math.log(s) - log_factorials) - s) / _LN10)
+    log_sum = np.logaddexp.reduce(k * math.log(s) - log_factorials)
+    return min(0.0, float(log_sum - s) / _LN10)
 
 
 def bonferroni(log10_p: float, tests: int) -> float:
