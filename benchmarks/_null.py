@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from benchmarks._tokens import COUNTS, Embedded, label, on_tokens
+from benchmarks._tokens import COUNTS, Embedded, label, p_values
 from benchmarks._units import (
     LABELS,
     Moments,
@@ -21,7 +20,6 @@ from benchmarks._units import (
     match_by_all,
     weight_rows,
 )
-from provenance.errors import DegenerateError
 from provenance.inputs.tokens import random_ids
 from provenance.recipes.steps import load
 from provenance.statistics import REGISTRY
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
     from benchmarks._units import MemoryUnits
     from benchmarks._zoo import Member, Scale
-    from provenance.vocabulary import Role
 
 Trial = tuple[int, int, int, int, float]
 """Candidate model, reference model, candidate block, reference block, log10 p."""
@@ -83,7 +80,8 @@ def measure(
     for done, (a, b) in enumerate(pairs):
         if done % 10 == 0:
             report(f"independent models: {done} of {len(pairs)} pairs")
-        probed = {count: _probed(models, a, b, count) for count in counts}
+        sides = models[a].embedded, models[b].embedded
+        probed = {count: p_values(*sides, count, _seed(a, b)) for count in counts}
         for i, j in itertools.product(models[a].weights.shape.mlps, models[b].weights.shape.mlps):
             probes = {
                 label(count): found[i, j] for count, found in probed.items() if (i, j) in found
@@ -109,24 +107,6 @@ def _read(
 def _seed(a: int, b: int) -> int:
     """Return the seed of a pair of models: as in a suite, one for all that is done with it."""
     return 1000 * a + b
-
-
-def _probed(models: Sequence[_Model], a: int, b: int, count: int) -> dict[tuple[int, int], float]:
-    """Return log10 p of `match_tokens` of all pairs of blocks of two models for which it is defined."""
-    row, seed = REGISTRY["match_tokens"], _seed(a, b)
-    test, prepare = row.load(), row.load_preparation()
-    assert prepare is not None
-    sides = on_tokens(models[a].embedded, models[b].embedded, count, seed)
-    roles: tuple[Role, Role] = ("candidate", "reference")
-    prepared: list[dict[int, object]] = [{}, {}]
-    for side, role, blocks in zip(sides, roles, prepared, strict=True):
-        for block in side.shape.mlps:
-            with suppress(DegenerateError):  # the table counts the tests that there are
-                blocks[block] = prepare(side.block(block), role, seed)
-    return {
-        (i, j): test(prepared[0][i], prepared[1][j], seed=seed).log10_p
-        for i, j in itertools.product(*prepared)
-    }
 
 
 def _compare(

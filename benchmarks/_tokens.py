@@ -6,14 +6,19 @@ the number is free, so that it can be calibrated.
 
 from __future__ import annotations
 
+import itertools
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provenance import Executor, ModelSpec, Store
 from provenance.capture.embeddings import TokenUnits, embed, embedding_rows, usable
+from provenance.errors import DegenerateError
 from provenance.inputs.shared_tokens import draw
 from provenance.inputs.vocabulary import Vocabulary, read_vocabulary
 from provenance.loading.parameters import ModelTensors
+from provenance.statistics import REGISTRY
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,3 +69,28 @@ def on_tokens(
     rows = candidate.rows(drawn.candidate), reference.rows(drawn.reference)
     places = usable(*rows, count)
     return candidate.units(rows[0][places]), reference.units(rows[1][places])
+
+
+def p_values(
+    candidate: Embedded, reference: Embedded, count: int, seed: int, every: int = 1
+) -> dict[tuple[int, int], float]:
+    """Return log10 p of `match_tokens` of pairs of blocks; no pair where a block is refused.
+
+    Parameters
+    ----------
+    every : int
+        The step from one block to the next.
+    """
+    row = REGISTRY["match_tokens"]
+    test, prepare = row.load(), row.load_preparation()
+    assert prepare is not None
+    prepared: list[dict[int, object]] = [{}, {}]
+    sides = on_tokens(candidate, reference, count, seed)
+    for side, role, blocks in zip(sides, ROLES, prepared, strict=True):
+        for block in sorted(side.shape.mlps)[::every]:
+            with suppress(DegenerateError):
+                blocks[block] = prepare(side.block(block), role, seed)
+    return {
+        (i, j): test(prepared[0][i], prepared[1][j], seed=seed).log10_p
+        for i, j in itertools.product(*prepared)
+    }
