@@ -128,7 +128,7 @@ def test_strangers_and_kin_are_counted(folder, capsys):
     out = capsys.readouterr().out
     assert "| centred, 32 tokens | 4 |" in out
     assert "| match_tokens, 32 tokens | 4 |" in out
-    real.main(["power", str(folder), *asked, "--statistic", "centred", "--noise"])
+    real.main(["power", str(folder), *asked, "--statistic", "centred", "match_tokens", "--noise"])
     assert capsys.readouterr().out.count("\n") == 6
 
 
