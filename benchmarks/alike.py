@@ -5,19 +5,25 @@ strangers. Such MLPs are drawn at random here and compared: by the statistic, wh
 too alike, and without its refusal.
 
 ``python -m benchmarks.alike``
+    Draw and compare strangers.
+``python -m benchmarks.alike --models DIR ...``
+    Count such units in checkpoints, block by block.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from benchmarks._table import table
+from benchmarks._tokens import DEFAULT, Embedded, on_tokens
 from provenance.architecture.units import LinearMap, MLPFactors
 from provenance.errors import DegenerateError
 from provenance.recipes.train import one_thread
@@ -91,17 +97,31 @@ def measure(draw: Draw, pairs: int) -> Row:
             MLPFactors(half_whitened(side.inputs), side.gate, side.up)
             for side in (candidate, reference)
         ]
-        likeness = own_likeness(prepare(sides[0], "candidate", seed))
-        alike.append(float((likeness > ALIKE).float().mean()))
+        alike.append(_share(sides[0]))
         log10_ps.append(match(*sides, seed=seed).log10_p)
     return Row(float(np.mean(alike)), refused, log10_ps)
+
+
+def shares(checkpoint: Path) -> list[float]:
+    """Return the share of each block's units whose gate and up are alike."""
+    with tempfile.TemporaryDirectory() as scratch:
+        model = Embedded(checkpoint, Path(scratch))
+    units, _ = on_tokens(model, model, DEFAULT, seed=0)
+    sides = (units.block(block) for block in sorted(units.shape.mlps))
+    return [_share(MLPFactors(half_whitened(side.inputs), side.gate, side.up)) for side in sides]
+
+
+def _share(whitened: MLPFactors) -> float:
+    likeness = own_likeness(prepare(whitened, "candidate", 0))
+    return float((likeness > ALIKE).float().mean())
 
 
 def _stranger(common: torch.Tensor, draw: Draw, generator: torch.Generator) -> MLPFactors:
     """An MLP with embeddings that have something in common with all others', in a basis of their own."""
     basis = torch.linalg.qr(torch.randn(HIDDEN, HIDDEN, generator=generator)).Q
     own = torch.randn(common.shape, generator=generator)
-    return MLPFactors(common @ basis + NOISE * own, *map(LinearMap, draw(generator)))
+    gate, up = draw(generator)
+    return MLPFactors(common @ basis + NOISE * own, LinearMap(gate), LinearMap(up))
 
 
 def page(rows: Mapping[str, Row]) -> str:
@@ -122,9 +142,22 @@ def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alike", description=__doc__)
     parser.add_argument("--pairs", type=int, default=60, help="of strangers, of each kind")
+    parser.add_argument("--models", type=Path, nargs="+", help="checkpoints, in place of strangers")
     given = parser.parse_args(arguments)
     with one_thread():
-        print(page({what: measure(draw, given.pairs) for what, draw in CASES.items()}))
+        if given.models:
+            print(_page_of_models(given.models))
+        else:
+            print(page({what: measure(draw, given.pairs) for what, draw in CASES.items()}))
+
+
+def _page_of_models(models: Sequence[Path]) -> str:
+    found = {model.name: shares(model) for model in models}
+    rows = [
+        (name, str(len(row)), f"{np.median(row):.2%}", f"{max(row):.2%}", str(np.argmax(row)))
+        for name, row in found.items()
+    ]
+    return table(("model", "blocks", "units alike, median", "largest", "in block"), rows)
 
 
 if __name__ == "__main__":
