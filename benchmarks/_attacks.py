@@ -47,6 +47,13 @@ class Scene:
         text = corpus.text(zoo.text("code-1").name, scale.characters)
         self.tokens = torch.tensor(tokenizer.encode(text, add_special_tokens=False))
         self.held_out = zoo.held_out(scale.tokens)
+        self._made: dict[tuple[object, ...], PreTrainedModel] = {}
+
+    def once(self, key: tuple[object, ...], make: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+        """Return a copy of a model that several attacks begin with, trained for the first of them."""
+        if key not in self._made:
+            self._made[key] = make()
+        return copy.deepcopy(self._made[key])
 
     def loss(self, model: PreTrainedModel) -> float:
         """Return the mean cross-entropy on held-out code, in nats a token."""
@@ -185,7 +192,8 @@ def _swapped(scene: Scene, *, healed: int = 0) -> PreTrainedModel:
 
 def _again(scene: Scene) -> PreTrainedModel:
     blocks = range(scene.copy.config.num_hidden_layers)
-    return retrain_mlp(scene.copy, scene.tokens, blocks, RetrainSettings(steps=scene.steps))
+    settings = RetrainSettings(steps=scene.steps)
+    return scene.once(("again",), lambda: retrain_mlp(scene.copy, scene.tokens, blocks, settings))
 
 
 def _again_and_on(scene: Scene) -> PreTrainedModel:
@@ -225,8 +233,10 @@ def trainings() -> Iterator[Attack]:
 
 def _evading(scene: Scene, weight: float, *, on_random: bool) -> PreTrainedModel:
     settings = scene.training(scene.steps // 4)
-    evading = evade(
-        scene.copy, scene.reference, scene.tokens, settings, weight, on_random=on_random
+    sides = scene.copy, scene.reference
+    evading = scene.once(
+        ("evading", weight, on_random),
+        lambda: evade(*sides, scene.tokens, settings, weight, on_random=on_random),
     )
     return transforms.rotate_residual_stream(evading, 35)
 

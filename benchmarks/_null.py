@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
+from benchmarks._tokens import COUNTS, Embedded, label, p_values
 from benchmarks._units import (
     LABELS,
     Moments,
@@ -24,7 +27,6 @@ from provenance.statistics.pvalues import bonferroni, fisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import torch
     from numpy.typing import NDArray
@@ -38,6 +40,7 @@ Trial = tuple[int, int, int, int, float]
 LEVELS = (0.05, 0.01, 0.001)
 CHECKED_EVERY = 40
 DEFAULT = "match"
+COMBINED = ("match", "match_cosine", "match_tokens", "match_weights", "kinship", "csu", "csh")
 
 
 @dataclass
@@ -55,6 +58,7 @@ class _Model:
     text: MemoryUnits
     weights: MemoryUnits
     moments: dict[str, dict[int, Moments]]  # by inputs and block
+    embedded: Embedded
 
 
 def measure(
@@ -66,19 +70,30 @@ def measure(
     """Compare all models with each other; ``zoo`` pairs their descriptions with their checkpoints."""
     text = ids[: scale.tokens]
     noise = random_ids(scale.tokens, scale.vocabulary, seed=7)
-    models = [_read(member, path, text, noise) for member, path in zoo]
+    with tempfile.TemporaryDirectory() as scratch:
+        models = [
+            _read(member, path, text, noise, Embedded(path, Path(scratch))) for member, path in zoo
+        ]
+    counts = [count for count in COUNTS if count <= scale.vocabulary]
     null = Null()
     pairs = list(itertools.combinations(range(len(models)), 2))
     for done, (a, b) in enumerate(pairs):
         if done % 10 == 0:
             report(f"independent models: {done} of {len(pairs)} pairs")
+        sides = models[a].embedded, models[b].embedded
+        probed = {count: p_values(*sides, count, _seed(a, b)) for count in counts}
         for i, j in itertools.product(models[a].weights.shape.mlps, models[b].weights.shape.mlps):
-            _compare(null, models, (a, b, i, j))
+            probes = {
+                label(count): found[i, j] for count, found in probed.items() if (i, j) in found
+            }
+            _compare(null, models, (a, b, i, j), probes)
     _combine(null)
     return null
 
 
-def _read(member: Member, path: Path, text: torch.Tensor, noise: torch.Tensor) -> _Model:
+def _read(
+    member: Member, path: Path, text: torch.Tensor, noise: torch.Tensor, embedded: Embedded
+) -> _Model:
     model = load(path)
     units = {"text": activations(model, text), "random ids": activations(model, noise)}
     weights = weight_rows(model)
@@ -86,15 +101,24 @@ def _read(member: Member, path: Path, text: torch.Tensor, noise: torch.Tensor) -
         inputs: {block: Moments(side.block(block)) for block in side.shape.mlps}
         for inputs, side in (*units.items(), ("weights", weights))
     }
-    return _Model(member, units["text"], weights, moments)
+    return _Model(member, units["text"], weights, moments, embedded)
 
 
-def _compare(null: Null, models: Sequence[_Model], where: tuple[int, int, int, int]) -> None:
-    """Run every statistic on one pair of blocks."""
+def _seed(a: int, b: int) -> int:
+    """Return the seed of a pair of models: as in a suite, one for all that is done with it."""
+    return 1000 * a + b
+
+
+def _compare(
+    null: Null,
+    models: Sequence[_Model],
+    where: tuple[int, int, int, int],
+    probed: dict[str, float],
+) -> None:
+    """Run every statistic on one pair of blocks; ``probed`` has those on tokens."""
     a, b, i, j = where
     ours, theirs = models[a], models[b]
-    # as in a suite: one seed for all that is done with a pair of models
-    seed = 1000 * a + b
+    seed = _seed(a, b)
 
     def keep(statistic: str, log10_p: float) -> None:
         null.blocks.setdefault(statistic, []).append((*where, log10_p))
@@ -106,13 +130,16 @@ def _compare(null: Null, models: Sequence[_Model], where: tuple[int, int, int, i
             keep(f"{LABELS[similarity]}{suffix}", log10_p)
         if inputs == "text":
             text = found
-    kin = [text["centred"]]
+    for statistic, log10_p in probed.items():
+        keep(statistic, log10_p)
+    kin = [text["centred"], *(p for name, p in probed.items() if name == "match_tokens")]
     if ours.member.hidden == theirs.member.hidden:
         sides = ours.moments["weights"][i], theirs.moments["weights"][j]
         rows = match_by_all(*sides, seed, ("cosine",))["cosine"]
         keep("match_weights", rows)
         kin.append(rows)
-    keep("kinship", bonferroni(min(kin), len(kin)))
+    # a part that is not defined, for other hidden sizes, is paid for all the same
+    keep("kinship", bonferroni(min(kin), len(REGISTRY["kinship"].parts)))
     if ours.member.units == theirs.member.units:
         _compare_in_order(ours, theirs, i, j, seed, keep)
     if len(null.blocks[DEFAULT]) % CHECKED_EVERY == 1:
@@ -147,7 +174,7 @@ def _check(
 
 def _combine(null: Null) -> None:
     """Combine the blocks of equal index by Fisher's method, as a claim about models of one depth does."""
-    for statistic in ("match", "match_cosine", "match_weights", "kinship", "csu", "csh"):
+    for statistic in COMBINED:
         by_pair: dict[tuple[int, int], list[float]] = defaultdict(list)
         for a, b, i, j, log10_p in null.blocks[statistic]:
             if i == j:

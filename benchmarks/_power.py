@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from benchmarks._tokens import COUNTS, Embedded, label, on_tokens
 from benchmarks._units import activations, match_euclidean, weight_rows
 from benchmarks._zoo import Zoo, members
 from fixtures.recipes.steps import (
@@ -45,19 +48,20 @@ from provenance.statistics.permtest import l2_permtest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import torch
     from transformers import PreTrainedModel
 
     from benchmarks._units import MemoryUnits
     from benchmarks._zoo import Scale
+    from provenance.comparison.blocks import Units
     from provenance.evidence.records import Pairing
     from provenance.statistics import BlockTest
 
 BASE, STRANGER, FINE, LORA = "base", "stranger", "fine-tune", "LoRA"
 TOKENS = (256, 1024, 4096, 16_384)
 PERMUTATIONS = 99
+SEED = 0
 STATISTICS = (
     "kinship",
     "match",
@@ -65,11 +69,13 @@ STATISTICS = (
     "match, Euclidean",
     "match, random ids",
     "match_cosine, random ids",
+    *map(label, COUNTS),
     "match_weights",
     "csu",
     "csh",
     "l2",
 )
+KINSHIP = REGISTRY["kinship"].parts
 
 
 @dataclass(frozen=True)
@@ -230,6 +236,7 @@ class _Side:
 
     model: PreTrainedModel
     units: dict[str, MemoryUnits]
+    embedded: Embedded
 
 
 def _side(path: Path, text: torch.Tensor, noise: torch.Tensor) -> _Side:
@@ -239,24 +246,33 @@ def _side(path: Path, text: torch.Tensor, noise: torch.Tensor) -> _Side:
         "random": activations(model, noise),
         "weights": weight_rows(model),
     }
-    return _Side(model, units)
+    with tempfile.TemporaryDirectory() as scratch:
+        embedded = Embedded(path, Path(scratch))
+    return _Side(model, units, embedded)
 
 
-def _tests() -> dict[str, list[tuple[str, BlockTest]]]:
-    """Return, for each statistic, the inputs and the test of each of its parts."""
-    match, rows = REGISTRY["match"].load(), REGISTRY["match_weights"].load()
-    cosine = REGISTRY["match_cosine"].load()
-    return {
-        "kinship": [("text", match), ("weights", rows)],
-        "match": [("text", match)],
-        "match_cosine": [("text", cosine)],
-        "match, Euclidean": [("text", match_euclidean)],
-        "match, random ids": [("random", match)],
-        "match_cosine, random ids": [("random", cosine)],
-        "match_weights": [("weights", rows)],
-        "csu": [("weights", REGISTRY["csu"].load())],
-        "csh": [("text", REGISTRY["csh"].load())],
+def _tests() -> dict[str, tuple[str, BlockTest[Any]]]:
+    """Return, for each statistic that is no combination, its inputs and its test."""
+    match, cosine = REGISTRY["match"].load(), REGISTRY["match_cosine"].load()
+    tests: dict[str, tuple[str, BlockTest[Any]]] = {
+        "match": ("text", match),
+        "match_cosine": ("text", cosine),
+        "match, Euclidean": ("text", match_euclidean),
+        "match, random ids": ("random", match),
+        "match_cosine, random ids": ("random", cosine),
     }
+    for count in COUNTS:
+        tests[label(count)] = (_tokens(count), REGISTRY["match_tokens"].load())
+    return tests | {
+        "match_weights": ("weights", REGISTRY["match_weights"].load()),
+        "csu": ("weights", REGISTRY["csu"].load()),
+        "csh": ("text", REGISTRY["csh"].load()),
+    }
+
+
+def _tokens(count: int) -> str:
+    """Name the inputs that are so many tokens' embeddings."""
+    return f"{count} tokens"
 
 
 def measure(
@@ -277,16 +293,30 @@ def measure(
 def _compare(candidate: _Side, base: _Side) -> dict[str, list[float]]:
     depths = [len(side.units["text"].shape.mlps) for side in (candidate, base)]
     pairing: Pairing = "same-index" if depths[0] == depths[1] else "best-of-reference"
-    found = {}
-    for name, tests in _tests().items():
-        parts = [
-            Component(f"{name} on {on}", test, candidate.units[on], base.units[on])
-            for on, test in tests
-        ]
-        table = compare_blocks(parts, pairing, seed=0)
+    sides: dict[str, tuple[Units[Any], Units[Any]]] = {
+        on: (candidate.units[on], base.units[on]) for on in base.units
+    }
+    for count in _counts(candidate, base):
+        sides[_tokens(count)] = on_tokens(candidate.embedded, base.embedded, count, SEED)
+    components = {
+        name: Component(name, test, *sides[on])
+        for name, (on, test) in _tests().items()
+        if on in sides
+    }
+    combined = {"kinship": [components[part] for part in KINSHIP]}
+    alone = {name: [component] for name, component in components.items()}
+    found: dict[str, list[float]] = {name: [] for name in STATISTICS}
+    for name, parts in (combined | alone).items():
+        table = compare_blocks(parts, pairing, SEED)
         found[name] = [block.log10_p for block in table.blocks if block.log10_p is not None]
     found["l2"] = _distance(candidate.model, base.model)
     return found
+
+
+def _counts(candidate: _Side, base: _Side) -> list[int]:
+    """Return the numbers of tokens that both vocabularies have."""
+    size = min(side.embedded.vocabulary.size for side in (candidate, base))
+    return [count for count in COUNTS if count <= size]
 
 
 def _distance(candidate: PreTrainedModel, base: PreTrainedModel) -> list[float]:
@@ -313,11 +343,8 @@ def by_tokens(
         "noise of 0.5 std": (AddNoise(41, 0.5),),
     }
     noise = random_ids(tokens[-1], zoo.scale.vocabulary, seed=7)
-    tests: dict[str, tuple[str, BlockTest]] = {
-        name: parts[0]
-        for name, parts in _tests().items()
-        if name.startswith("match") and name != "match_weights"
-    }
+    tests = {name: test for name, test in _tests().items() if test[0] in {"text", "random"}}
+    del tests["csh"]
     base = _side(relatives.paths[BASE], ids[: tokens[-1]], noise)
     found: dict[str, dict[int, list[float]]] = {}
     for what, steps in hard.items():
@@ -327,7 +354,8 @@ def by_tokens(
         for name, (on, test) in tests.items():
             row = found.setdefault(f"{what}: {name}", {})
             for count in tokens:
-                sides = (side.units[on].first(count) for side in (candidate, base))
-                table = compare_blocks([Component(name, test, *sides)], "same-index", seed=0)
+                ours, theirs = (side.units[on].first(count) for side in (candidate, base))
+                parts = [Component(name, test, ours, theirs)]
+                table = compare_blocks(parts, "same-index", SEED)
                 row[count] = [b.log10_p for b in table.blocks if b.log10_p is not None]
     return found

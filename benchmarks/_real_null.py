@@ -15,6 +15,7 @@ from scipy import stats
 
 from benchmarks._real_probe import READINGS, Probed, log10_p, shared
 from benchmarks._table import table
+from benchmarks._tokens import Embedded, p_values
 from provenance import Executor, InputsSpec, Store, compare
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Asked:
 
 def p_table(candidate: Path, reference: Path, asked: Asked) -> NDArray[np.float64]:
     """Return log10 p of every pair of blocks, (candidate's, reference's); NaN where none is defined."""
+    if asked.statistic == "match_tokens":
+        return _on_tokens(candidate, reference, asked)
     if asked.statistic not in READINGS:
         return _by_package(candidate, reference, asked)[:: asked.every, :: asked.every]
     models = Probed(candidate), Probed(reference)
@@ -60,9 +63,16 @@ def _shuffled(
     return answers[0][order], answers[1][order]
 
 
+def _on_tokens(candidate: Path, reference: Path, asked: Asked) -> NDArray[np.float64]:
+    with tempfile.TemporaryDirectory() as scratch:
+        sides = Embedded(candidate, Path(scratch)), Embedded(reference, Path(scratch))
+    found = p_values(*sides, asked.tokens, asked.seed, asked.every)
+    rows, columns = (sorted({pair[side] for pair in found}) for side in (0, 1))
+    return np.array([[found[i, j] for j in columns] for i in rows])
+
+
 def _by_package(candidate: Path, reference: Path, asked: Asked) -> NDArray[np.float64]:
-    kind = "tokens" if asked.statistic == "match_tokens" else "random"
-    inputs = InputsSpec(kind=kind, tokens=asked.tokens, seed=asked.seed)
+    inputs = InputsSpec(kind="random", tokens=asked.tokens, seed=asked.seed)
     with tempfile.TemporaryDirectory() as scratch:
         evidence = compare(
             str(candidate),
@@ -70,6 +80,7 @@ def _by_package(candidate: Path, reference: Path, asked: Asked) -> NDArray[np.fl
             inputs=inputs,
             statistic=asked.statistic,
             cross=True,
+            exhaustive=True,  # else the table has the likeliest partners alone
             executor=Executor(Store(Path(scratch)), "cpu"),
         )
     return np.array(evidence.cross, dtype=np.float64)

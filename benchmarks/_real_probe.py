@@ -57,8 +57,8 @@ class Probed:
         for block in range(self.blocks):
             place = f"model.layers.{block}"
             gain = self._offset + self._tensor(f"{place}.{self._norm}.weight")
-            rows = (self._tensor(f"{place}.mlp.{role}_proj.weight") * gain for role in ROLES)
-            gate, up = (_noisy(row, noise, generator) @ stream for row in rows)
+            rows = (self._tensor(f"{place}.mlp.{role}_proj.weight") for role in ROLES)
+            gate, up = (noisy(row, noise, generator) * gain @ stream for row in rows)
             found.append((gate, up))
         return found
 
@@ -120,6 +120,12 @@ def log10_p(
     return spearman(_partners(gate), _partners(up.abs())).log10_p
 
 
+def noisy(rows: torch.Tensor, noise: float, generator: torch.Generator) -> torch.Tensor:
+    """Return rows with so many of their own standard deviations of noise."""
+    drawn = torch.randn(rows.shape, generator=generator) if noise else 0.0
+    return rows + noise * rows.std(1, keepdim=True) * drawn
+
+
 def _partners(similarity: torch.Tensor) -> NDArray[np.int64]:
     """Return the partners of the narrower side's units."""
     wide = similarity if similarity.shape[0] <= similarity.shape[1] else similarity.T
@@ -133,11 +139,6 @@ def _whitened(answers: torch.Tensor, ridge: float) -> torch.Tensor:
     variances, directions = variances[kept], directions[:, kept]
     scales = (variances + ridge * variances.median()).rsqrt()
     return _unit_rows(plain @ (directions * scales) @ directions.T).float()
-
-
-def _noisy(rows: torch.Tensor, noise: float, generator: torch.Generator) -> torch.Tensor:
-    drawn = torch.randn(rows.shape, generator=generator) if noise else 0.0
-    return rows + noise * rows.std(1, keepdim=True) * drawn
 
 
 def _unit_rows(rows: torch.Tensor) -> torch.Tensor:

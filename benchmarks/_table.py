@@ -18,8 +18,16 @@ if TYPE_CHECKING:
     from benchmarks._power import Row
     from benchmarks._zoo import Member
 
-PLOTTED = ("match", "match_cosine", "match, Euclidean", "match_weights", "csu", "csh")
-COLOURS = ("#0072b2", "#d55e00", "#999999", "#009e73", "#cc79a7", "#e69f00")
+PLOTTED = (
+    "match",
+    "match_cosine",
+    "match, Euclidean",
+    "match_tokens",
+    "match_weights",
+    "csu",
+    "csh",
+)
+COLOURS = ("#0072b2", "#d55e00", "#999999", "#56b4e9", "#009e73", "#cc79a7", "#e69f00")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -59,7 +67,14 @@ def false_positives(trials: Mapping[str, Sequence[Trial]]) -> str:
 
 def by_group(trials: Mapping[str, Sequence[Trial]], zoo: Sequence[Member]) -> str:
     """Return the false positives at 0.05 by what the two models have in common."""
-    names = ("match", "match_cosine", "match, Euclidean", "match_weights", "kinship")
+    names = (
+        "match",
+        "match_cosine",
+        "match, Euclidean",
+        "match_tokens",
+        "match_weights",
+        "kinship",
+    )
     groups: dict[str, Callable[[Member, Member, int, int], bool]] = {
         "same text and order of batches": lambda a, b, _i, _j: (
             (a.text, a.order) == (b.text, b.order)
@@ -120,7 +135,7 @@ def between_blocks(trials: Mapping[str, Sequence[Trial]]) -> str:
         "variance of the sum",
     ]
     rows = []
-    for name in ("match", "match_cosine", "match_weights", "csu", "csh"):
+    for name in ("match", "match_cosine", "match_tokens", "match_weights", "csu", "csh"):
         d = dependence(trials[name])
         numbers = [f"{d.correlation:+.3f}", f"{d.p:.2g}", f"{d.variance:.2f}"]
         rows.append([name, str(d.pairs), str(d.blocks), *numbers])

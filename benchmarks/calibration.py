@@ -131,9 +131,11 @@ The tests are all {pairs} pairs of models, each block of one model against each 
 | `match` | correlation over the tokens |
 | `match_cosine` | the paper's cosine |
 | `match`, Euclidean | the squared distance with a signed `up`, as in the paper's public code |
-| `kinship` | Bonferroni of `match` and `match_weights` |
+| `match_tokens` | correlation over the embeddings of 256 tokens, or of as many as it says |
+| `kinship` | Bonferroni of `match_tokens`, `match_weights` and `match` |
 
-`csu` and `csh` need equal widths; `csu` and `match_weights` need equal hidden sizes. For {null.checked}
+`csu` and `csh` need equal widths; `csu` and `match_weights` need equal hidden sizes. Each pair of models
+draws tokens of its own. For {null.checked}
 tests the library also computed `match` and `match_cosine` on text, with the same numbers.
 
 ![Q-Q plot of the p-values]({plot})

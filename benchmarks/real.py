@@ -17,8 +17,8 @@ committed. All that lies in the folder is made once; a run that was stopped goes
     Count small p-values over the pairs of blocks of strangers. ``S`` is a statistic of the package, or a
     reading of the token probe (`benchmarks._real_probe`).
 ``python -m benchmarks.real power DIR --statistic S --tokens 64 256``
-    The p-values of blocks of kin at their true places, by a reading of the token probe. ``--noise`` adds
-    that many deviations of a row to the fine-tune's gate and up rows.
+    The p-values of blocks of kin at their true places, by `match_tokens` or a reading of the token probe.
+    ``--noise`` adds that many deviations of a row to the fine-tune's gate and up rows.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks import _real_kin, _real_models, _real_null
-from benchmarks._real_probe import READINGS, Probed, log10_p, shared
+from benchmarks import _real_kin, _real_models, _real_null, _real_power
 from benchmarks._table import table
 from provenance import Executor, Store, compare
 from provenance._quiet import quiet
@@ -84,19 +83,13 @@ def _shown(found: Evidence) -> list[str]:
 
 def power(folder: Path, asked: list[_real_null.Asked], noises: list[float]) -> str:
     """Return log10 p of kin's blocks against their true ones: the median and the weakest."""
-    base = Probed(folder / _real_models.BASE)
+    base = folder / _real_models.BASE
     cases = [(name, 0.0) for name in IN_PLACE] + [("finetuned", noise) for noise in noises if noise]
     rows = []
     for name, noise in cases:
-        kin = Probed(folder / "kin" / name)
-        cells = []
-        for what in asked:
-            tokens = shared(kin, base, what.tokens, what.seed)
-            sides = kin.answers(tokens, noise), base.answers(tokens)
-            every, reading = slice(None, None, what.every), READINGS[what.statistic]
-            blocks = zip(*(side[every] for side in sides), strict=True)
-            ps = [log10_p(a, b, reading) for a, b in blocks]
-            cells.append(f"{np.median(ps):.1f} ({max(ps):.1f})")
+        _report(f"{name}, noise {noise:g}")
+        found = [_real_power.in_place(folder / "kin" / name, base, what, noise) for what in asked]
+        cells = (f"{np.median(ps):.1f} ({max(ps):.1f})" for ps in found)
         rows.append([f"{name}, noise {noise:g}" if noise else name, *cells])
     return table(["kin", *(f"{what.statistic}, {what.tokens}" for what in asked)], rows)
 

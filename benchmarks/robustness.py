@@ -18,12 +18,14 @@ from benchmarks import _attacks
 from benchmarks._page import BEGIN, END, about_machine, reading_of
 from benchmarks._table import table
 from benchmarks._zoo import SMALL
-from provenance import Executor, InputsSpec, Store, compare
+from provenance import Executor, InputsSpec, Store
 from provenance._quiet import quiet
+from provenance.comparison.executor import as_spec
+from provenance.comparison.plan import Comparison
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import decide
 from provenance.recipes.train import one_thread
-from provenance.statistics.pvalues import fisher
+from provenance.statistics import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from benchmarks._attacks import Attack, Scene
     from provenance.evidence.records import Evidence
-    from provenance.vocabulary import StatisticName
+    from provenance.vocabulary import Extent, StatisticName
 
     Report = Callable[[str], None]
 
@@ -41,7 +43,8 @@ COSTS = (1.05, 1.25, 2.0)
 """An attack with a strength is made so strong that the loss is so many times the copy's."""
 
 HALVINGS = 12
-STATISTICS = ("kinship", "match", "match_weights", "csu", "csu_all", "generalized")
+OTHERS: tuple[StatisticName, ...] = ("csu", "csu_all")
+STATISTICS = ("kinship", *REGISTRY["kinship"].parts, *OTHERS, "generalized")
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ def measure(scene: Scene, folder: Path, attacks: Iterable[Attack], report: Repor
     rows = []
     for attack in attacks:
         for strength, model in _made(attack, scene):
-            report(f"{attack.kind} {strength}".strip())
             rows.append(judge(attack, strength, model))
+            report(" | ".join(_cells(rows[-1])))
     return rows
 
 
@@ -112,23 +115,21 @@ class _Judge:
             kind="random" if attack.random_ids else "text", tokens=self._scene.scale.tokens
         )
 
-        def evidence(statistic: StatisticName) -> Evidence | None:
-            reference = self._scene.paths["reference"]
+        specs = as_spec(candidate), as_spec(self._scene.paths["reference"])
+
+        def evidence(statistic: StatisticName, extent: Extent = "decided") -> Evidence | None:
             try:
-                return compare(
-                    candidate, reference, inputs=inputs, statistic=statistic, executor=executor
-                )
+                return executor.evidence(Comparison.of(*specs, inputs, statistic, extent=extent))
             except ProvenanceError:
                 return None  # not defined for this pair
 
-        kinship = evidence("kinship")
+        # all parts, as a claim of independence measures them
+        kinship = evidence("kinship", "parts")
         assert kinship is not None
         verdict = str(decide(kinship, THRESHOLD))
         found: dict[str, float | None] = {"kinship": kinship.log10_p}
-        for part in ("match", "match_weights"):
-            found[part] = _of_part(kinship, part)
-        others: tuple[StatisticName, ...] = ("csu", "csu_all")
-        for name in others:
+        # each part by itself: what the evidence keeps of parts is of partners that the best one chose
+        for name in (*REGISTRY["kinship"].parts, *OTHERS):
             found[name] = _p(evidence(name))
         if verdict != "dependent":
             found["generalized"] = _p(evidence("generalized"))
@@ -140,40 +141,23 @@ def _p(evidence: Evidence | None) -> float | None:
     return None if evidence is None else evidence.log10_p
 
 
-def _of_part(evidence: Evidence, name: str) -> float | None:
-    """Fisher's combination of one part of a combined statistic."""
-    ps = [
-        part.log10_p
-        for block in evidence.blocks
-        for part in block.parts
-        if part.statistic == name and part.log10_p is not None
-    ]
-    return fisher(ps) if ps else None
-
-
 def rows_table(rows: Sequence[Row]) -> str:
     """One line an attack."""
-
-    def cell(row: Row, name: str) -> str:
-        if name not in row.log10_ps:
-            return ""
-        value = row.log10_ps[name]
-        return "–" if value is None else f"{value:.1f}".replace("-", "\N{MINUS SIGN}")
-
     head = ("what was done", "strength", "loss", "verdict", *STATISTICS)
-    return table(
-        head,
-        [
-            (
-                row.kind,
-                row.strength,
-                f"×{row.cost:.2f}",
-                f"**{row.verdict}**" if row.verdict != "dependent" else row.verdict,
-                *(cell(row, name) for name in STATISTICS),
-            )
-            for row in rows
-        ],
-    )
+    return table(head, map(_cells, rows))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    verdict = f"**{row.verdict}**" if row.verdict != "dependent" else row.verdict
+    numbers = (_number(row, name) for name in STATISTICS)
+    return row.kind, row.strength, f"×{row.cost:.2f}", verdict, *numbers
+
+
+def _number(row: Row, name: str) -> str:
+    if name not in row.log10_ps:
+        return ""
+    value = row.log10_ps[name]
+    return "–" if value is None else f"{value:.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 SECTIONS: dict[str, tuple[str, Callable[[], Iterable[Attack]]]] = {
@@ -237,6 +221,10 @@ result against the reference. Losses on held-out code, in nats a token:
 | loss | of the attacked model, in multiples of the copy's |
 | verdict | of a claim by `kinship`, the default, at {THRESHOLD:g} and {scale.tokens} tokens of text |
 | the others | log10 p of all blocks by Fisher; of `csu_all`, of the whole models by Bonferroni |
+
+All three parts of `kinship` are measured, as a claim of independence does; one of descent stops at what
+decides it. Each part also has a column of its own, as a claim by that statistic alone. A block's p-value
+pays for the choice of its partner there, and in `kinship` for the choice of the part too.
 
 A – means that the statistic is not defined for this pair. `generalized` is computed only if `kinship`
 did not find the relation.

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from benchmarks import (
     _pair,
     _screened,
+    alike,
     assignment,
     capacity,
     experts,
@@ -127,6 +128,13 @@ def test_padded_copies_are_recognised(tmp_path):
     )
     assert verdicts == [("1.00", "dependent")] * 9
     assert "*Nothing has been written about these numbers yet.*" in text
+
+
+def test_strangers_whose_gates_are_their_ups_are_refused(capsys):
+    alike.main(["--pairs", "2"])
+    out = capsys.readouterr().out
+    assert re.search(r"^\| gate and up drawn apart \| 0.0% \| 0 of 2 \|", out, re.MULTILINE)
+    assert re.search(r"^\| gate and up are one matrix \| 100.0% \| 2 of 2 \|", out, re.MULTILINE)
 
 
 def test_a_strength_is_found_by_what_it_costs():

@@ -10,11 +10,23 @@ from benchmarks import _null, _power, _table
 from benchmarks._page import BEGIN, END
 from benchmarks._zoo import SMALL, Zoo, members
 from benchmarks.calibration import measure, page, restore, save, write
+from provenance import Executor, InputsSpec, Store, compare
 from provenance.recipes.steps import load
 
 pytestmark = pytest.mark.slow
 
-SHIPPED = ("match", "match_cosine", "match, random ids", "match_weights", "kinship", "csu", "csh")
+SHIPPED = (
+    "match",
+    "match_cosine",
+    "match, random ids",
+    "match_tokens, 64 tokens",
+    "match_tokens",
+    "match_weights",
+    "kinship",
+    "csu",
+    "csh",
+)
+TOO_MANY = "match_tokens, 512 tokens"  # for a vocabulary of 320
 MODELS = 6
 UNSEEN = -3.5  # log10 p that is no sign of kinship: the pairs of blocks below are few
 
@@ -90,7 +102,8 @@ def test_a_stranger_is_none_to_any_statistic(measured):
     stranger = measured.power[-1]
     assert stranger.kind.startswith("stranger")
     assert set(stranger.log10_ps) == set(_power.STATISTICS)
-    assert all(stranger.least(name) > UNSEEN for name in _power.STATISTICS)
+    assert stranger.least(TOO_MANY) is None
+    assert all(stranger.least(name) > UNSEEN for name in _power.STATISTICS if name != TOO_MANY)
 
 
 def test_match_and_match_weights_complement_each_other(rows):
@@ -99,6 +112,28 @@ def test_match_and_match_weights_complement_each_other(rows):
     assert rotated.least("match_cosine") < -10
     assert transplanted.least("match_cosine") > UNSEEN
     assert transplanted.least("match_weights") < -10
+
+
+def test_token_embeddings_see_what_weights_do_and_a_rotation_too(rows):
+    for change in ("50 steps", "0.5 std", "residual stream rotated", "50% of units gone"):
+        assert rows[change].least("match_tokens") < -10
+
+
+def test_tokens_are_answered_here_as_in_a_comparison_of_the_package(measured, folder, tmp_path):
+    paths = [Zoo(folder, SMALL).member(member) for member in measured.zoo[:2]]
+    seed = 1  # of the pair of the first two models
+    evidence = compare(
+        *paths,
+        inputs=InputsSpec(kind="tokens", tokens=64, seed=seed),
+        cross=True,
+        exhaustive=True,
+        executor=Executor(Store(tmp_path), "cpu"),
+    )
+    found = {
+        t[2:4]: t[4] for t in measured.null.blocks["match_tokens, 64 tokens"] if t[:2] == (0, 1)
+    }
+    blocks = range(SMALL.blocks)
+    assert [[found[i, j] for j in blocks] for i in blocks] == [list(row) for row in evidence.cross]
 
 
 def test_what_compares_by_index_is_defeated_by_permuted_units(rows):

@@ -123,10 +123,12 @@ def test_a_renumbered_vocabulary_names_the_same_answers(folder):
 
 @pytest.mark.slow
 def test_strangers_and_kin_are_counted(folder, capsys):
-    asked = ["--statistic", "centred", "--tokens", "32", "--every", "15"]
-    real.main(["null", str(folder), *asked])
-    assert "| centred, 32 tokens | 4 |" in capsys.readouterr().out
-    real.main(["power", str(folder), *asked, "--noise"])
+    asked = ["--tokens", "32", "--every", "15"]
+    real.main(["null", str(folder), *asked, "--statistic", "centred", "match_tokens"])
+    out = capsys.readouterr().out
+    assert "| centred, 32 tokens | 4 |" in out
+    assert "| match_tokens, 32 tokens | 4 |" in out
+    real.main(["power", str(folder), *asked, "--statistic", "centred", "match_tokens", "--noise"])
     assert capsys.readouterr().out.count("\n") == 6
 
 
