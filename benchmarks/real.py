@@ -71,7 +71,14 @@ def kinship(folder: Path, statistic: str | None, only: list[str]) -> Iterator[li
         yield [candidate.name, *_shown(found), f"{seconds:.1f}"]
 
 
-KINSHIP = ("candidate", "verdict", "blocks that show it", "strongest log10 p", "weakest", "processor s")
+KINSHIP = (
+    "candidate",
+    "verdict",
+    "blocks that show it",
+    "strongest log10 p",
+    "weakest",
+    "processor s",
+)
 
 
 def _shown(found: Evidence) -> list[str]:

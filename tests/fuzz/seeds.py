@@ -8,6 +8,7 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
+from provenance.comparison.fingerprints import serves
 from provenance.inputs.tokens import Inputs, random_ids
 from provenance.vocabulary import InputsSpec
 
@@ -68,7 +69,7 @@ def bundle(sketch: int | None = 8) -> bytes:
             "note": None,
         },
         "sketch": sketch,
-        "serves": {"capture": 3, "sketch": 1, "match": 3},
+        "serves": serves(),
         "versions": {"provenance": "0.1.0", "python": "3.11.2"},
         "created": "2026-11-26T21:00:00+00:00",
         "skipped": {"1": "MambaMixer"},
