@@ -29,7 +29,8 @@ from fixtures.recipes.steps import (
     TransplantMlp,
     UpscaleDepth,
 )
-from provenance.comparison.blocks import Component, compare_blocks
+from provenance.comparison.blocks import compare_blocks
+from provenance.comparison.sides import Component
 from provenance.errors import ArchitectureError
 from provenance.inputs.tokens import random_ids
 from provenance.recipes.settings import TrainSettings
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
     from benchmarks._units import MemoryUnits
     from benchmarks._zoo import Scale
-    from provenance.comparison.blocks import Units
+    from provenance.comparison.sides import Units
     from provenance.evidence.records import Pairing
     from provenance.statistics import BlockTest
 

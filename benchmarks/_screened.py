@@ -25,8 +25,9 @@ from fixtures.recipes.steps import (
     UpscaleDepth,
 )
 from provenance.audit.screen import LEVEL
-from provenance.comparison.blocks import Component, compare_blocks
+from provenance.comparison.blocks import compare_blocks
 from provenance.comparison.plan import sampled
+from provenance.comparison.sides import Component
 from provenance.evidence.decide import decide_blocks
 from provenance.recipes.settings import TrainSettings
 from provenance.recipes.steps import (

@@ -10,7 +10,8 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from provenance.capture.units import ActivationUnits
-from provenance.comparison.blocks import Component, compare_blocks
+from provenance.comparison.blocks import compare_blocks
+from provenance.comparison.sides import Component
 from provenance.evidence.records import BlockEvidence  # noqa: TC001
 from provenance.loading.parameters import ModelTensors
 from provenance.statistics._sketch import Sketch, Sketcher
@@ -37,7 +38,7 @@ RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 
 @dataclass(frozen=True)
 class Held:
-    """The sketches of one model's blocks; satisfies `provenance.comparison.blocks.Units`."""
+    """The sketches of one model's blocks; satisfies `provenance.comparison.sides.Units`."""
 
     shape: Shape
     sketches: Mapping[int, Sketch]

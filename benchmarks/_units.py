@@ -26,7 +26,7 @@ ABSOLUTE = {"cosine", "centred"}  # in these `up` is matched by the absolute val
 
 
 class MemoryUnits:
-    """Satisfies `comparison.blocks.Units`; takes activations as a `capture.forward.Sink`."""
+    """Satisfies `comparison.sides.Units`; takes activations as a `capture.forward.Sink`."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape

@@ -106,7 +106,7 @@ def _own(rows: torch.Tensor) -> torch.Tensor:
 
 
 class TokenUnits:
-    """Units of a model by their answers to embeddings; satisfies `comparison.blocks.Units`.
+    """Units of a model by their answers to embeddings; satisfies `comparison.sides.Units`.
 
     Parameters
     ----------

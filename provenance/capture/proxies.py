@@ -99,7 +99,7 @@ def _key(block: int, place: int) -> str:
 
 
 class ProxyUnits:
-    """A model's MLPs by their proxies in the store; satisfies `provenance.comparison.blocks.Units`."""
+    """A model's MLPs by their proxies in the store; satisfies `provenance.comparison.sides.Units`."""
 
     def __init__(self, folder: Path, role: str, device: str) -> None:
         described = json.loads((folder / FITS).read_text())

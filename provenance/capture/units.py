@@ -55,7 +55,7 @@ class Shape:
 
 
 class ActivationUnits:
-    """Units of a model by what its MLPs are fed, in the store; satisfies `comparison.blocks.Units`.
+    """Units of a model by what its MLPs are fed, in the store; satisfies `comparison.sides.Units`.
 
     ``positions``, (compared,) int64, are of the captured tokens that count; None takes all.
     """
@@ -109,7 +109,7 @@ class ActivationUnits:
 
 
 class WeightUnits:
-    """Units of a model by their weight rows, read when asked for; satisfies `comparison.blocks.Units`."""
+    """Units of a model by their weight rows, read when asked for; satisfies `comparison.sides.Units`."""
 
     def __init__(self, traced: Trace, tensors: ModelTensors, device: str) -> None:
         self.shape = Shape.of(traced, "as stored")

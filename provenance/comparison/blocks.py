@@ -7,24 +7,27 @@ of blocks, measured or not, so that stopping early costs no validity.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from provenance._threads import spread
-from provenance.architecture.units import nbytes
 from provenance.assignment.solve import assign
-from provenance.comparison.experts import ALL, partners
 from provenance.comparison.likeness import BEST, likeliest
-from provenance.errors import DegenerateError
+from provenance.comparison.sides import (
+    KEPT_BYTES,
+    NO_UNITS,
+    Component,
+    Place,
+    Sides,
+    Tested,
+    tests_of,
+    there_and_back,
+)
 from provenance.evidence.records import (
     INDEXED,
-    MATCHINGS,
     AlignedBlocks,
     BlockEvidence,
     MLPEvidence,
@@ -37,56 +40,55 @@ from provenance.vocabulary import DECIDED, ROLES
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from provenance.architecture.units import MLPShape
     from provenance.capture.units import Shape
-    from provenance.statistics import BlockTest, Glimpse, Glimpsing, Preparation, Signature
-    from provenance.vocabulary import Extent, Role
+    from provenance.comparison.sides import Matchings
+    from provenance.vocabulary import Extent
 
     OnProgress = Callable[[int, int], None]
-    Matchings = tuple[tuple[int, ...], tuple[int, ...]]
-
-KEPT_BYTES = 1 << 30
-"""How much memory prepared blocks may take while they wait for other partners."""
-
-Place = tuple[int, int]
-"""A block, and the place of an MLP among those of the block."""
-
-Side = TypeVar("Side")
-Side_co = TypeVar("Side_co", covariant=True)
-
-
-class Units(Protocol[Side_co]):
-    """The MLPs of one model: how many each block has, how wide, and what a test is given of them."""
-
-    @property
-    def shape(self) -> Shape:
-        """What the model is made of."""
-
-    def block(self, index: int, place: int = 0) -> Side_co:
-        """What a test is given of one MLP: what its units answer, their weights, or the MLP's proxy.
-
-        ``place`` is the MLP's place in ``shape.mlps[index]``.
-        """
 
 
 @dataclass(frozen=True)
-class Component(Generic[Side]):
-    """One statistic with what it is computed on, for the candidate and for the reference."""
+class Scope:
+    """Which blocks meet, how much of that is measured, and with what.
 
-    statistic: str
-    test: BlockTest[Any]
-    candidate: Units[Side]
-    reference: Units[Side]
-    prepare: Preparation | None = None
-    signature: Signature | None = None
-    glimpse: Glimpsing | None = None
+    Attributes
+    ----------
+    pairing : str
+        "same-index": block i meets block i. "index-first": block i meets block i, on which half of the
+        level is spent, and where that decides nothing its likeliest partners. "best-of-reference": each
+        block of the candidate meets blocks of the reference, the best is kept, and its p-value
+        multiplied by the number of the reference's blocks (Bonferroni), so that the choice costs no
+        validity. "cross": the same, and the table of all pairs and the best one-to-one alignment are kept.
+        Where blocks that meet have several MLPs, each MLP of the candidate's meets each of the
+        reference's, and the best is kept, at the same price.
+    seed : int
+        Of what statistics draw.
+    extent : str
+        See `provenance.vocabulary.Extent`.
+    rows : collection of int, optional
+        The candidate's blocks that are tested; all where it is None.
+    kept_bytes : int
+        How much memory prepared MLPs may take while they wait for other partners. What does not
+        fit is read and prepared again.
+    threads : int, optional
+        At most so many pairs are tested at once; as many as there are cores to use by default.
+    """
+
+    pairing: Pairing
+    seed: int
+    extent: Extent = "all"
+    rows: Collection[int] | None = None
+    kept_bytes: int = KEPT_BYTES
+    threads: int | None = None
 
     @property
-    def shapes(self) -> tuple[Shape, Shape]:
-        """What the candidate and the reference are made of."""
-        return self.candidate.shape, self.reference.shape
+    def stops(self) -> bool:
+        """Whether what is decided is not measured any further."""
+        return self.extent in {"files", "decided"}
 
 
 @dataclass(frozen=True)
@@ -119,20 +121,12 @@ def compare_blocks(
     components : sequence of Component
         Statistics that are computed on pairs of blocks, the cheapest first. Their p-values are combined
         by Bonferroni: the smallest times their number.
-    pairing : str
-        See `BlockTests`.
-    kept_bytes : int
-        How much memory prepared MLPs may take while they wait for other partners. What does not
-        fit is read and prepared again.
-    rows : collection of int, optional
-        The candidate's blocks that are tested; all where it is None.
-    extent : str
-        See `provenance.vocabulary.Extent`.
+    pairing, seed, kept_bytes, rows, extent
+        As `Scope` has them.
     """
     names = [component.statistic for component in components]
-    tests = BlockTests(
-        names, *components[0].shapes, pairing, seed, on_progress, kept_bytes, rows, extent
-    )
+    scope = Scope(pairing, seed, extent, rows, kept_bytes)
+    tests = BlockTests(names, components[0].shapes, scope, on_progress)
     for component in components:
         tests.measure(component)
     return tests.table()
@@ -145,45 +139,29 @@ class BlockTests:
     ----------
     parts : sequence of str
         Names of the statistics that may be measured, each once; p-values are corrected for their number.
-    pairing : str
-        "same-index": block i meets block i. "index-first": block i meets block i, on which half of the
-        level is spent, and where that decides nothing its likeliest partners. "best-of-reference": each
-        block of the candidate meets blocks of the reference, the best is kept, and its p-value
-        multiplied by the number of the reference's blocks (Bonferroni), so that the choice costs no
-        validity. "cross": the same, and the table of all pairs and the best one-to-one alignment are kept.
-        Where blocks that meet have several MLPs, each MLP of the candidate's meets each of the
-        reference's, and the best is kept, at the same price.
-    extent : str
-        See `provenance.vocabulary.Extent`.
-    threads : int, optional
-        At most so many pairs are tested at once; as many as there are cores to use by default.
+    shapes : tuple of Shape
+        What the candidate and the reference are made of.
+    scope : Scope
+        What is measured.
     """
 
     def __init__(
         self,
         parts: Sequence[str],
-        candidate: Shape,
-        reference: Shape,
-        pairing: Pairing,
-        seed: int,
+        shapes: tuple[Shape, Shape],
+        scope: Scope,
         on_progress: OnProgress | None = None,
-        kept_bytes: int = KEPT_BYTES,
-        rows: Collection[int] | None = None,
-        extent: Extent = "all",
-        threads: int | None = None,
     ) -> None:
         self.parts = tuple(parts)
         if len(set(self.parts)) < len(self.parts):
             raise ValueError(f"two parts have one name: {', '.join(self.parts)}")
-        self.rows = [i for i in sorted(candidate.mlps) if rows is None or i in rows]
-        self.columns = sorted(reference.mlps)
-        if pairing == "same-index":
-            self.rows = [i for i in self.rows if i in reference.mlps]
-        self._candidate, self._reference = candidate.mlps, reference.mlps
-        self.pairing, self.seed = pairing, seed
-        self._extent, self._threads = extent, threads
+        self._candidate, self._reference = (shape.mlps for shape in shapes)
+        self.scope = scope
+        chosen = (i for i in sorted(self._candidate) if scope.rows is None or i in scope.rows)
+        same = scope.pairing == "same-index"
+        self.rows = [i for i in chosen if not same or i in self._reference]
+        self.columns = sorted(self._reference)
         self._tell = on_progress or (lambda _done, _total: None)
-        self._kept_bytes = kept_bytes
         self._met: dict[Place, _Meeting] = {}
         self._reasons: dict[str, str] = {}
         self._least = dict.fromkeys(self.rows, 0.0)
@@ -195,11 +173,7 @@ class BlockTests:
 
     def wanted(self) -> list[int]:
         """The candidate's blocks that the next part is to measure."""
-        return self.undecided() if self._stops else self.rows
-
-    @property
-    def _stops(self) -> bool:
-        return self._extent in {"files", "decided"}
+        return self.undecided() if self.scope.stops else self.rows
 
     def skip(self, part: str, reason: str) -> None:
         """Note that a part is not measured on any pair, and why."""
@@ -222,29 +196,29 @@ class BlockTests:
         rows = self.wanted()
         if not rows:
             return
-        sides = _Sides(component, self.seed, self._room(component))
+        sides = Sides(component, self.scope.seed, self._room(component))
         try:
-            if self.pairing in INDEXED:
+            if self.scope.pairing in INDEXED:
                 self._run(sides, [[(i, i)] for i in rows if i in self._reference])
                 rows = self.wanted()
-            has_choice = component.glimpse is not None or self.pairing not in INDEXED
-            if rows and has_choice and self.pairing != "same-index":
+            has_choice = component.glimpse is not None or self.scope.pairing not in INDEXED
+            if rows and has_choice and self.scope.pairing != "same-index":
                 self._meet_partners(sides, rows)
         finally:
             sides.let_go()
 
-    def _meet_partners(self, sides: _Sides, rows: Sequence[int]) -> None:
+    def _meet_partners(self, sides: Sides, rows: Sequence[int]) -> None:
         """Test blocks against partners: all, or where these are many, the likeliest."""
         part, glimpse = sides.component.statistic, sides.component.glimpse
-        if self._extent == "all" or glimpse is None or len(self.columns) <= BEST:
-            pairs = _there_and_back(rows, self.columns)
+        if self.scope.extent == "all" or glimpse is None or len(self.columns) <= BEST:
+            pairs = there_and_back(rows, self.columns)
             self._run(sides, [[pair] for pair in pairs if not self._has(part, pair)])
             return
         ours, theirs = (
-            list(spread(partial(sides.glimpses, role, glimpse), blocks, self._threads))
+            list(spread(partial(sides.glimpses, role, glimpse), blocks, self.scope.threads))
             for role, blocks in zip(ROLES, (rows, self.columns), strict=True)
         )
-        ranked = likeliest(ours, theirs, self._threads)
+        ranked = likeliest(ours, theirs, self.scope.threads)
         jobs = []
         for i, order in zip(rows, ranked, strict=True):
             likely = (self.columns[place] for place in order)
@@ -256,35 +230,33 @@ class BlockTests:
 
     def _room(self, component: Component[Any]) -> int:
         single = all(len(mlps) == 1 for shape in component.shapes for mlps in shape.mlps.values())
-        meets_once = self.pairing == "same-index" and single
-        return 0 if meets_once else self._kept_bytes
+        meets_once = self.scope.pairing == "same-index" and single
+        return 0 if meets_once else self.scope.kept_bytes
 
-    def _run(self, sides: _Sides, jobs: Sequence[Sequence[Place]]) -> None:
+    def _run(self, sides: Sides, jobs: Sequence[Sequence[Place]]) -> None:
         """Test pairs of blocks by one part; the pairs of one job are of one block, the likeliest first."""
         self._planned += sum(map(len, jobs))
         for job, results in zip(
-            jobs, spread(partial(self._test, sides), jobs, self._threads), strict=True
+            jobs, spread(partial(self._test, sides), jobs, self.scope.threads), strict=True
         ):
             for (i, j), tested in results:
                 met = self._met.setdefault((i, j), _Meeting())
-                met.add(sides.component.statistic, tested, keep_units=self.pairing == "cross")
+                met.add(sides.component.statistic, tested, keep_units=self.scope.pairing == "cross")
                 self._least[i] = min(self._least[i], self._least_of(tested.values(), i, j))
             self._done += len(job)
             self._tell(self._done, self._planned)
 
-    def _test(
-        self, sides: _Sides, job: Sequence[Place]
-    ) -> list[tuple[Place, dict[Place, _Tested]]]:
+    def _test(self, sides: Sides, job: Sequence[Place]) -> list[tuple[Place, dict[Place, Tested]]]:
         """Test the pairs of one job, until one of them decides the block where that is enough."""
-        results: list[tuple[Place, dict[Place, _Tested]]] = []
+        results: list[tuple[Place, dict[Place, Tested]]] = []
         for i, j in job:
-            tested = _test_blocks(sides, i, j)
+            tested = tests_of(sides, i, j)
             results.append(((i, j), tested))
-            if self._stops and self._least_of(tested.values(), i, j) < DECIDED:
+            if self.scope.stops and self._least_of(tested.values(), i, j) < DECIDED:
                 break
         return results
 
-    def _least_of(self, tested: Iterable[_Tested], i: int, j: int) -> float:
+    def _least_of(self, tested: Iterable[Tested], i: int, j: int) -> float:
         """The least log10 p-value of tests of two blocks, corrected for all that might be tested."""
         found = (test.evidence.log10_p for test in tested)
         least = min((p for p in found if p is not None), default=0.0)
@@ -294,9 +266,9 @@ class BlockTests:
     def _choices(self, i: int, j: int) -> int:
         """What a pair of blocks costs; over all partners of a block the reciprocals add up to 1."""
         count = len(self.columns)
-        if self.pairing == "same-index" or count == 1:
+        if self.scope.pairing == "same-index" or count == 1:
             return 1
-        if self.pairing == "index-first" and i in self._reference:
+        if self.scope.pairing == "index-first" and i in self._reference:
             return 2 if i == j else 2 * (count - 1)
         return count
 
@@ -305,7 +277,7 @@ class BlockTests:
         self._tell(self._done, self._planned)
         evidence = {pair: self._evidence(*pair) for pair in sorted(self._met)}
         blocks = tuple(self._best(i, evidence) for i in self.rows)
-        if self.pairing != "cross":
+        if self.scope.pairing != "cross":
             return BlockTable(blocks)
         cross = tuple(
             tuple(evidence[i, j].log10_p if (i, j) in evidence else None for j in self.columns)
@@ -411,11 +383,6 @@ class BlockTests:
 NOT_NEEDED = f"every block was decided without it, at p below 1e{DECIDED:.0f}"
 
 
-def _there_and_back(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[int, int]]:
-    """Every pair; the columns that a row met last, which are still in memory, the next row meets first."""
-    return [(i, j) for row, i in enumerate(rows) for j in columns[:: -1 if row % 2 else 1]]
-
-
 @dataclass(frozen=True)
 class _OfMLPs:
     """What the parts showed of two MLPs, in their order."""
@@ -436,24 +403,15 @@ class _OfMLPs:
         return _strength(self.strongest())
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """A test of two MLPs by one part: its evidence, the units in both, (k, 2) int64, and two matchings."""
-
-    evidence: PartEvidence
-    survivors: NDArray[np.int64]
-    matchings: Matchings | None = None
-
-
 class _Meeting:
     """What two blocks showed: the numbers of all tests of their MLPs, and the strongest test."""
 
     def __init__(self) -> None:
         self.tests: dict[str, dict[Place, PartEvidence]] = {}
-        self.strongest: _Tested | None = None
+        self.strongest: Tested | None = None
         self._place: Place = (0, 0)
 
-    def add(self, part: str, tested: Mapping[Place, _Tested], *, keep_units: bool) -> None:
+    def add(self, part: str, tested: Mapping[Place, Tested], *, keep_units: bool) -> None:
         """Take the tests of one part, by the places of the MLPs."""
         self.tests[part] = {place: test.evidence for place, test in tested.items()}
         for place, test in tested.items():
@@ -462,7 +420,7 @@ class _Meeting:
             if self.strongest is None or _strength(test.evidence) < _strength(
                 self.strongest.evidence
             ):
-                kept = test if keep_units else replace(test, survivors=_NO_UNITS)
+                kept = test if keep_units else replace(test, survivors=NO_UNITS)
                 self.strongest, self._place = kept, place
 
     def places(self) -> list[Place]:
@@ -471,7 +429,7 @@ class _Meeting:
 
     def survivors(self) -> NDArray[np.int64]:
         """The units in both, by the strongest test, where they were kept."""
-        return _NO_UNITS if self.strongest is None else self.strongest.survivors
+        return NO_UNITS if self.strongest is None else self.strongest.survivors
 
     def matchings_of(self, part: str, place: Place) -> Matchings | None:
         """Those of the strongest test, if it is that one."""
@@ -479,117 +437,6 @@ class _Meeting:
         if strongest is None or (strongest.evidence.statistic, self._place) != (part, place):
             return None
         return strongest.matchings
-
-
-_NO_UNITS = np.zeros((0, 2), dtype=np.int64)
-
-
-class _Sides:
-    """The MLPs of both models as one component takes them: read and prepared when first needed."""
-
-    def __init__(self, component: Component[Any], seed: int, kept_bytes: int) -> None:
-        self.component = component
-        self.seed = seed
-        self._room = kept_bytes
-        self._kept: OrderedDict[tuple[Role, Place], tuple[Any, int]] = OrderedDict()
-        self._keeping = Lock()
-        self._preparing: dict[tuple[Role, Place], Lock] = {}
-        self._signatures: dict[tuple[Role, int], list[torch.Tensor | None]] = {}
-
-    def get(self, role: Role, place: Place) -> Any:
-        """The MLP of one model, ready to be tested; of threads that ask for it, one prepares it."""
-        with self._keeping:
-            preparing = self._preparing.setdefault((role, place), Lock())
-        with preparing:
-            with self._keeping:
-                if (role, place) in self._kept:
-                    self._kept.move_to_end((role, place))
-                    return self._kept[role, place][0]
-            side = getattr(self.component, role).block(*place)
-            if self.component.prepare is not None:
-                side = self.component.prepare(side, role, self.seed)
-            with self._keeping:
-                self._keep((role, place), side, nbytes(side))
-        return side
-
-    def _keep(self, key: tuple[Role, Place], side: Any, size: int) -> None:
-        """Keep a side, in the room of those that were not asked for longest."""
-        while self._kept and self._room < size:
-            _, (_, freed) = self._kept.popitem(last=False)
-            self._room += freed
-        if size <= self._room:
-            self._kept[key] = (side, size)
-            self._room -= size
-
-    def let_go(self) -> None:
-        """Let go of the models: a comprehension that an error came through keeps what it sees."""
-        del self.component
-        self._kept.clear()
-
-    def glimpses(self, role: Role, glimpse: Glimpsing, index: int) -> list[Glimpse]:
-        """Those of a block's MLPs that can be tested."""
-        found = []
-        for place in range(len(getattr(self.component, role).shape.mlps[index])):
-            try:
-                found.append(glimpse(self.get(role, (index, place))))
-            except DegenerateError:  # testing the MLP says why
-                continue
-        return found
-
-    def promising(self, i: int, j: int, signature: Signature) -> set[tuple[int, int]]:
-        """Which MLPs of a block are worth a test against which of another, by their places."""
-        return partners(
-            self._signatures_of("candidate", i, signature),
-            self._signatures_of("reference", j, signature),
-        )
-
-    def _signatures_of(
-        self, role: Role, index: int, signature: Signature
-    ) -> list[torch.Tensor | None]:
-        if (role, index) not in self._signatures:
-            count = len(getattr(self.component, role).shape.mlps[index])
-            self._signatures[role, index] = [
-                self._signature(role, (index, place), signature) for place in range(count)
-            ]
-        return self._signatures[role, index]
-
-    def _signature(self, role: Role, place: Place, signature: Signature) -> torch.Tensor | None:
-        try:
-            return signature(self.get(role, place), self.seed)
-        except DegenerateError:  # testing the MLP says why
-            return None
-
-
-def _test_blocks(sides: _Sides, i: int, j: int) -> dict[Place, _Tested]:
-    """One part on the MLPs of one block against those of the other, all or the promising pairs."""
-    component = sides.component
-    candidate, reference = component.candidate.shape.mlps[i], component.reference.shape.mlps[j]
-    pairs = _there_and_back(range(len(candidate)), range(len(reference)))
-    if len(reference) > ALL and component.signature is not None:
-        chosen = sides.promising(i, j, component.signature)
-        pairs = [pair for pair in pairs if pair in chosen]
-    return {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs}
-
-
-def _test_mlps(sides: _Sides, candidate: Place, reference: Place) -> _Tested:
-    """One part on one pair of MLPs."""
-    name = sides.component.statistic
-    try:
-        result = sides.component.test(
-            sides.get("candidate", candidate), sides.get("reference", reference), seed=sides.seed
-        )
-    except DegenerateError as error:
-        failed = PartEvidence(name, None, None, error.live, 0, str(error), error.fits)
-        return _Tested(failed, _NO_UNITS)
-    part = PartEvidence(
-        statistic=name,
-        log10_p=result.log10_p,
-        correlation=result.correlation,
-        live=(result.live, result.live) if isinstance(result.live, int) else result.live,
-        agreeing=result.agreeing(),
-        fits=result.imitation_fits(),
-    )
-    return _Tested(part, result.survivors(), result.matchings(MATCHINGS))
 
 
 def _corrected(block: BlockEvidence, tests: int) -> BlockEvidence:

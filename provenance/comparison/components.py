@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from provenance.architecture.find import with_mlps
-from provenance.comparison.blocks import Component
+from provenance.comparison.sides import Component
 from provenance.errors import ArchitectureError, DegenerateError, InputError
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import PROBE_TOKENS, ROLES

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from provenance.architecture.units import MLPUnits
     from provenance.checkpoints.checkpoint import Checkpoint
-    from provenance.comparison.blocks import Units
+    from provenance.comparison.sides import Units
     from provenance.store.store import Entry
 
 LENGTH = 0.02
@@ -100,7 +100,7 @@ def write_bundle(file: Path, fingerprint: Fingerprint, tensors: Mapping[str, tor
 
 
 class BundleUnits:
-    """Units of a model by its bundle; satisfies `provenance.comparison.blocks.Units`."""
+    """Units of a model by its bundle; satisfies `provenance.comparison.sides.Units`."""
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
         assert checkpoint.bundle is not None

@@ -16,7 +16,8 @@ from provenance.architecture.records import linear_map
 from provenance.architecture.units import PROJECTIONS, MLPActivations, MLPFactors
 from provenance.capture.forward import Recording, answers_name, run_batch
 from provenance.capture.units import Shape
-from provenance.comparison.blocks import BlockTable, Component, compare_blocks
+from provenance.comparison.blocks import BlockTable, compare_blocks
+from provenance.comparison.sides import Component
 from provenance.errors import InputError
 from provenance.statistics import REGISTRY
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class LiveUnits:
-    """Activations of a model in memory; satisfies `provenance.comparison.blocks.Units`.
+    """Activations of a model in memory; satisfies `provenance.comparison.sides.Units`.
 
     Without ``parameters``, ``kept`` holds what gate and up answer; with them, what the MLPs are fed.
     """

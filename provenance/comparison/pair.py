@@ -145,8 +145,8 @@ class Pair:
         return self._evidence(tests, shapes, fed, device, details)
 
     def _measure_bundles(self) -> Evidence:
-        from provenance.comparison.blocks import Component
         from provenance.comparison.fingerprints import BundlePair
+        from provenance.comparison.sides import Component
 
         bundles = BundlePair.of(self.candidate, self.reference)
         entries = self._entries(None)
@@ -196,22 +196,25 @@ class Pair:
 
     def _tests(self, shapes: tuple[Shape, Shape], device: str) -> BlockTests:
         """The tests of the blocks of two models of these shapes, none of them run yet."""
-        from provenance.comparison.blocks import BlockTests
+        from provenance.comparison.blocks import BlockTests, Scope
 
         comparison = self.comparison
         components = REGISTRY[comparison.statistic].components()
         chosen = all(one.load_glimpse() is not None for one in components)
         pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes, chosen=chosen)
-        return BlockTests(
-            [one.name for one in components],
-            *shapes,
+        scope = Scope(
             pairing,
             comparison.inputs.seed,
-            lambda i, n: self.work.tell(Stage("match", self._name, i, n)),
-            self.work.memory.working // 2,
-            self._sampled_rows(shapes, pairing),
             comparison.extent,
+            self._sampled_rows(shapes, pairing),
+            self.work.memory.working // 2,
             None if device == "cpu" else 1,  # one GPU does one thing at a time
+        )
+        return BlockTests(
+            [one.name for one in components],
+            shapes,
+            scope,
+            lambda i, n: self.work.tell(Stage("match", self._name, i, n)),
         )
 
     def _evidence(
@@ -234,7 +237,7 @@ class Pair:
             reasons = (block.reason for block in table.blocks if block.reason)
             reason = next(reasons, "they have no block in common")
             raise DegenerateError(f"{self._name}: no block could be tested: {reason}")
-        rows = self._sampled_rows(shapes, tests.pairing)
+        rows = self._sampled_rows(shapes, tests.scope.pairing)
         return Evidence(
             statistic=self.comparison.statistic,
             log10_p=aggregate(table.blocks),
@@ -242,8 +245,8 @@ class Pair:
             candidate=model_record(self.candidate, shapes[0]),
             reference=model_record(self.reference, shapes[1]),
             inputs=fed,
-            pairing=tests.pairing,
-            seed=tests.seed,
+            pairing=tests.scope.pairing,
+            seed=tests.scope.seed,
             device=device.partition(":")[0],
             versions=versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -6,7 +6,8 @@ import torch
 
 from provenance.architecture.units import MLPActivations, MLPShape
 from provenance.capture.units import Shape
-from provenance.comparison.blocks import BlockTests, Component, align, compare_blocks
+from provenance.comparison.blocks import BlockTests, Scope, align, compare_blocks
+from provenance.comparison.sides import Component
 from provenance.evidence.records import BlockEvidence
 from provenance.statistics._directions import glimpse
 from provenance.statistics.match import match, prepare
@@ -195,7 +196,7 @@ def test_partners_are_found_whatever_is_measured_and_pay_alike(names, pairing, e
 def test_the_levels_of_all_partners_of_a_block_add_up_to_its_own(pairing, blocks, i):
     shape = Stack(*"abcdefgh"[:blocks]).shape
     candidate = Stack(*"abcdefghij").shape
-    tests = BlockTests(["match"], candidate, shape, pairing, 0)
+    tests = BlockTests(["match"], (candidate, shape), Scope(pairing, 0))
     met = [i] if pairing == "same-index" else range(blocks)
     assert sum(1 / tests._choices(i, j) for j in met) == pytest.approx(1)
 
@@ -205,11 +206,8 @@ def test_what_is_measured_is_what_is_undecided_and_the_rest_says_why():
     candidate = Stack(*names, noise=0.02, salt=1)
     tests = BlockTests(
         ["match", "match_weights", "csh"],
-        candidate.shape,
-        LONG.shape,
-        "index-first",
-        0,
-        extent="decided",
+        (candidate.shape, LONG.shape),
+        Scope("index-first", 0, extent="decided"),
     )
     assert tests.wanted() == list(range(8))
     tests.measure(part(candidate, LONG))
@@ -241,7 +239,7 @@ def test_two_parts_of_one_name_are_a_mistake():
 
 
 def test_nothing_measured_is_no_number_and_says_why():
-    tests = BlockTests(["match", "csh"], LONG.shape, LONG.shape, "index-first", 0)
+    tests = BlockTests(["match", "csh"], (LONG.shape, LONG.shape), Scope("index-first", 0))
     tests.skip("match", "one reason")
     tests.skip("csh", "another")
     (first, *_) = tests.table().blocks

@@ -13,9 +13,10 @@ from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
 from provenance import compare
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors, MLPShape
 from provenance.capture.units import Shape
-from provenance.comparison.blocks import Component, compare_blocks
+from provenance.comparison.blocks import compare_blocks
 from provenance.comparison.executor import Executor
 from provenance.comparison.experts import PARTNERS
+from provenance.comparison.sides import Component
 from provenance.errors import ProvenanceError
 from provenance.evidence.records import Evidence
 from provenance.statistics.match import match, prepare, signature

@@ -112,8 +112,8 @@ def failing(where, kind, text):
     [
         (FORWARD, "match", "not even one"),
         ("provenance.capture.proxies.distil", "generalized", "the memory of cpu is too small"),
-        ("provenance.comparison.blocks._test_blocks", "match", "the memory of cpu is too small"),
-        ("provenance.comparison.blocks._test_blocks", "kinship", "the memory of cpu is too small"),
+        ("provenance.comparison.blocks.tests_of", "match", "the memory of cpu is too small"),
+        ("provenance.comparison.blocks.tests_of", "kinship", "the memory of cpu is too small"),
         (
             "provenance.capture.embeddings.TokenUnits.block",
             "kinship",

@@ -1,0 +1,193 @@
+"""One statistic on the MLPs of two models: read and prepared when first needed, and tested pair by pair."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from provenance.architecture.units import nbytes
+from provenance.comparison.experts import ALL, partners
+from provenance.errors import DegenerateError
+from provenance.evidence.records import MATCHINGS, PartEvidence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from provenance.capture.units import Shape
+    from provenance.statistics import BlockTest, Glimpse, Glimpsing, Preparation, Signature
+    from provenance.vocabulary import Role
+
+    Matchings = tuple[tuple[int, ...], tuple[int, ...]]
+
+KEPT_BYTES = 1 << 30
+"""How much memory prepared blocks may take while they wait for other partners."""
+
+Place = tuple[int, int]
+"""A block, and the place of an MLP among those of the block."""
+
+Side = TypeVar("Side")
+Side_co = TypeVar("Side_co", covariant=True)
+
+
+class Units(Protocol[Side_co]):
+    """The MLPs of one model: how many each block has, how wide, and what a test is given of them."""
+
+    @property
+    def shape(self) -> Shape:
+        """What the model is made of."""
+
+    def block(self, index: int, place: int = 0) -> Side_co:
+        """What a test is given of one MLP: what its units answer, their weights, or the MLP's proxy.
+
+        ``place`` is the MLP's place in ``shape.mlps[index]``.
+        """
+
+
+@dataclass(frozen=True)
+class Component(Generic[Side]):
+    """One statistic with what it is computed on, for the candidate and for the reference."""
+
+    statistic: str
+    test: BlockTest[Any]
+    candidate: Units[Side]
+    reference: Units[Side]
+    prepare: Preparation | None = None
+    signature: Signature | None = None
+    glimpse: Glimpsing | None = None
+
+    @property
+    def shapes(self) -> tuple[Shape, Shape]:
+        """What the candidate and the reference are made of."""
+        return self.candidate.shape, self.reference.shape
+
+
+NO_UNITS = np.zeros((0, 2), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A test of two MLPs by one part: its evidence, the units in both, (k, 2) int64, and two matchings."""
+
+    evidence: PartEvidence
+    survivors: NDArray[np.int64]
+    matchings: Matchings | None = None
+
+
+class Sides:
+    """The MLPs of both models as one component takes them: read and prepared when first needed."""
+
+    def __init__(self, component: Component[Any], seed: int, kept_bytes: int) -> None:
+        self.component = component
+        self.seed = seed
+        self._room = kept_bytes
+        self._kept: OrderedDict[tuple[Role, Place], tuple[Any, int]] = OrderedDict()
+        self._keeping = Lock()
+        self._preparing: dict[tuple[Role, Place], Lock] = {}
+        self._signatures: dict[tuple[Role, int], list[torch.Tensor | None]] = {}
+
+    def get(self, role: Role, place: Place) -> Any:
+        """The MLP of one model, ready to be tested; of threads that ask for it, one prepares it."""
+        with self._keeping:
+            preparing = self._preparing.setdefault((role, place), Lock())
+        with preparing:
+            with self._keeping:
+                if (role, place) in self._kept:
+                    self._kept.move_to_end((role, place))
+                    return self._kept[role, place][0]
+            side = getattr(self.component, role).block(*place)
+            if self.component.prepare is not None:
+                side = self.component.prepare(side, role, self.seed)
+            with self._keeping:
+                self._keep((role, place), side, nbytes(side))
+        return side
+
+    def _keep(self, key: tuple[Role, Place], side: Any, size: int) -> None:
+        """Keep a side, in the room of those that were not asked for longest."""
+        while self._kept and self._room < size:
+            _, (_, freed) = self._kept.popitem(last=False)
+            self._room += freed
+        if size <= self._room:
+            self._kept[key] = (side, size)
+            self._room -= size
+
+    def let_go(self) -> None:
+        """Let go of the models: a comprehension that an error came through keeps what it sees."""
+        del self.component
+        self._kept.clear()
+
+    def glimpses(self, role: Role, glimpse: Glimpsing, index: int) -> list[Glimpse]:
+        """Those of a block's MLPs that can be tested."""
+        found = []
+        for place in range(len(getattr(self.component, role).shape.mlps[index])):
+            try:
+                found.append(glimpse(self.get(role, (index, place))))
+            except DegenerateError:  # testing the MLP says why
+                continue
+        return found
+
+    def promising(self, i: int, j: int, signature: Signature) -> set[tuple[int, int]]:
+        """Which MLPs of a block are worth a test against which of another, by their places."""
+        return partners(
+            self._signatures_of("candidate", i, signature),
+            self._signatures_of("reference", j, signature),
+        )
+
+    def _signatures_of(
+        self, role: Role, index: int, signature: Signature
+    ) -> list[torch.Tensor | None]:
+        if (role, index) not in self._signatures:
+            count = len(getattr(self.component, role).shape.mlps[index])
+            self._signatures[role, index] = [
+                self._signature(role, (index, place), signature) for place in range(count)
+            ]
+        return self._signatures[role, index]
+
+    def _signature(self, role: Role, place: Place, signature: Signature) -> torch.Tensor | None:
+        try:
+            return signature(self.get(role, place), self.seed)
+        except DegenerateError:  # testing the MLP says why
+            return None
+
+
+def tests_of(sides: Sides, i: int, j: int) -> dict[Place, Tested]:
+    """One part on the MLPs of one block against those of the other, all or the promising pairs."""
+    component = sides.component
+    candidate, reference = component.candidate.shape.mlps[i], component.reference.shape.mlps[j]
+    pairs = there_and_back(range(len(candidate)), range(len(reference)))
+    if len(reference) > ALL and component.signature is not None:
+        chosen = sides.promising(i, j, component.signature)
+        pairs = [pair for pair in pairs if pair in chosen]
+    return {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs}
+
+
+def _test_mlps(sides: Sides, candidate: Place, reference: Place) -> Tested:
+    """One part on one pair of MLPs."""
+    name = sides.component.statistic
+    try:
+        result = sides.component.test(
+            sides.get("candidate", candidate), sides.get("reference", reference), seed=sides.seed
+        )
+    except DegenerateError as error:
+        failed = PartEvidence(name, None, None, error.live, 0, str(error), error.fits)
+        return Tested(failed, NO_UNITS)
+    part = PartEvidence(
+        statistic=name,
+        log10_p=result.log10_p,
+        correlation=result.correlation,
+        live=(result.live, result.live) if isinstance(result.live, int) else result.live,
+        agreeing=result.agreeing(),
+        fits=result.imitation_fits(),
+    )
+    return Tested(part, result.survivors(), result.matchings(MATCHINGS))
+
+
+def there_and_back(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[int, int]]:
+    """Every pair; the columns that a row met last, which are still in memory, the next row meets first."""
+    return [(i, j) for row, i in enumerate(rows) for j in columns[:: -1 if row % 2 else 1]]
