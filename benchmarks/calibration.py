@@ -81,6 +81,7 @@ SHARE = (
 def page(measured: Measured, command: str, reading: str, plot: str) -> str:
     """Return docs/calibration.md."""
     null, about = measured.null, measured.about
+    blocks = _table.with_equal_widths(null.blocks, measured.zoo)
     pairs = len({(a, b) for a, b, *_ in null.blocks[_null.DEFAULT]})
     return f"""# Calibration
 
@@ -124,7 +125,7 @@ The tests are all {pairs} pairs of models, each block of one model against each 
 
 ▲ marks a share above its level by both the interval and the standard error.
 
-{_table.false_positives(null.blocks)}
+{_table.false_positives(blocks)}
 
 | statistic | what it is |
 | --- | --- |
@@ -134,9 +135,13 @@ The tests are all {pairs} pairs of models, each block of one model against each 
 | `match_tokens` | correlation over the embeddings of 256 tokens, or of as many as it says |
 | `kinship` | Bonferroni of `match_tokens`, `match_weights` and `match` |
 
-`csu` and `csh` need equal widths; `csu` and `match_weights` need equal hidden sizes. Each pair of models
-draws tokens of its own. For {null.checked}
+`csu` and `csh` need equal widths; `csu` and `match_weights` need equal hidden sizes. For {null.checked}
 tests the library also computed `match` and `match_cosine` on text, with the same numbers.
+
+`match_tokens` is the library's own. Each pair of models draws tokens. Where widths differ, the best of
+three sets of units counts, times 3 ([padded models](statistics.md#padded-models)). Such p-values pile up at
+1: only those of equal widths can be uniform. `match` is computed here from activations alone, which have
+one set.
 
 ![Q-Q plot of the p-values]({plot})
 
@@ -160,7 +165,7 @@ The table counts false positives at 0.05.
 The table has the share of p ≤ 0.05 in each pair's blocks, and its spread over pairs. The expected spread
 is that of independent blocks.
 
-{_table.by_pair(null.blocks)}
+{_table.by_pair(blocks)}
 
 ### Dependence between blocks
 
@@ -168,7 +173,7 @@ Fisher's method assumes that the blocks of a pair are independent. The table has
 their z-scores over pairs of models, with its p-value by permutation. The variance is that of the sum of a
 pair's z-scores, as a multiple of what independent uniform p-values would give.
 
-{_table.between_blocks(null.blocks)}
+{_table.between_blocks(blocks)}
 
 ## Power
 
@@ -211,7 +216,8 @@ def restore(file: Path) -> Measured:
 def write(measured: Measured, output: Path, command: str) -> None:
     """Write the page and its plot; what is written about the numbers is kept."""
     plot = output.with_name(f"{output.stem}-qq.svg")
-    plot.write_text(_table.qq_plot(measured.null), encoding="utf-8")
+    blocks = _table.with_equal_widths(measured.null.blocks, measured.zoo)
+    plot.write_text(_table.qq_plot(replace(measured.null, blocks=blocks)), encoding="utf-8")
     output.write_text(page(measured, command, reading_of(output), plot.name), encoding="utf-8")
 
 

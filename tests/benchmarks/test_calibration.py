@@ -157,6 +157,17 @@ def test_the_tables_have_a_column_for_each_statistic_and_a_row_for_each_change(m
     assert all("(" in line for line in lines[2:])
 
 
+def test_p_values_of_equal_widths_are_told_apart(measured):
+    """Where widths differ, they are corrected for three sets of units, and pile up at 1."""
+    blocks = _table.with_equal_widths(measured.null.blocks, measured.zoo)
+    pairs = {(a, b) for a, b, *_ in blocks[_table.EQUAL]}
+    widths = [{measured.zoo[a].units, measured.zoo[b].units} for a, b in pairs]
+    assert {len(both) for both in widths} == {1}
+    assert 0 < len(blocks[_table.EQUAL]) < len(blocks["match_tokens"])
+    assert not any(p == 0 for *_, p in blocks[_table.EQUAL])
+    assert any(p == 0 for *_, p in blocks["match_tokens"])
+
+
 def test_what_is_written_about_the_numbers_outlives_them(measured, tmp_path):
     output = tmp_path / "calibration.md"
     write(measured, output, "command")
