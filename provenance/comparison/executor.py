@@ -137,7 +137,11 @@ class Executor:
         Nothing, where the store has what their files say and that decides every block.
         """
         files = comparison.of_files()
-        if files is not None and self.has(files) and is_decided(self.evidence(files)):
+        if (
+            files is not None
+            and self.has(files)
+            and is_decided(self.evidence(files), comparison.extent)
+        ):
             return ()
         return captures(comparison, *self._pair(comparison))
 
@@ -277,7 +281,7 @@ def compare(
         statistic or default_statistic(*specs),
         cross=cross,
         permutations=permutations,
-        extent="all" if exhaustive else "decided",
+        extent="all" if exhaustive else "pair",
     )
     return (executor or Executor()).evidence(comparison)
 
