@@ -79,13 +79,10 @@ Inconclusive = Literal["warn", "fail"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Disguise = Literal["all", "units"]
 
-Extent = Literal["files", "pair", "decided", "parts", "all"]
+Extent = Literal["files", "decided", "parts", "all"]
 """How much is measured of a pair. "decided": a block that a cheap part of a statistic decides is not
-measured by a dearer one. "pair": the same, and once the pair as a whole is decided no dearer part is
-measured at all. "files": the parts that read weight files, in this way. "parts": every part, on
+measured by a dearer one. "files": the parts that read weight files, in this way. "parts": every part, on
 the likeliest partners of each block. "all": every part, on every pair of blocks."""
-STOPPING: frozenset[Extent] = frozenset({"pair", "decided"})
-"""Extents at which a dearer part is measured only where the cheaper ones leave doubt."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from provenance.comparison.sides import (
     tests_of,
     there_and_back,
 )
-from provenance.evidence.decide import pair_is_decided
 from provenance.evidence.records import (
     INDEXED,
     AlignedBlocks,
@@ -36,7 +35,7 @@ from provenance.evidence.records import (
     PartEvidence,
 )
 from provenance.statistics.pvalues import bonferroni
-from provenance.vocabulary import DECIDED, ROLES, STOPPING
+from provenance.vocabulary import DECIDED, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -89,7 +88,7 @@ class Scope:
     @property
     def stops(self) -> bool:
         """Whether what is decided is not measured any further."""
-        return self.extent == "files" or self.extent in STOPPING
+        return self.extent in {"files", "decided"}
 
 
 @dataclass(frozen=True)
@@ -174,24 +173,11 @@ class BlockTests:
 
     def wanted(self) -> list[int]:
         """The candidate's blocks that the next part is to measure."""
-        return [] if self.pair_is_enough() else self._left()
-
-    def pair_is_enough(self) -> bool:
-        """Whether the pair as a whole is decided, and that is all that is asked."""
-        return self.scope.extent == "pair" and pair_is_decided(list(self._least.values()))
-
-    def _left(self) -> list[int]:
-        """The blocks that the part which is measured now has still to do with."""
         return self.undecided() if self.scope.stops else self.rows
 
     def skip(self, part: str, reason: str) -> None:
         """Note that a part is not measured on any pair, and why."""
         self._reasons[part] = reason
-
-    def skip_if_enough(self, part: str) -> None:
-        """Note that a part is not measured since the pair is decided, though a block of it is not."""
-        if self.undecided() and self.pair_is_enough():
-            self.skip(part, PAIR_DECIDED)
 
     def details(self) -> dict[str, str]:
         """Which of several parts were measured, and why the others were not."""
@@ -209,13 +195,12 @@ class BlockTests:
         """Run one part on the blocks that want it, and on the partners that it finds likely."""
         rows = self.wanted()
         if not rows:
-            self.skip_if_enough(component.statistic)
             return
         sides = Sides(component, self.scope.seed, self._room(component))
         try:
             if self.scope.pairing in INDEXED:
                 self._run(sides, [[(i, i)] for i in rows if i in self._reference])
-                rows = self._left()
+                rows = self.wanted()
             has_choice = component.glimpse is not None or self.scope.pairing not in INDEXED
             if rows and has_choice and self.scope.pairing != "same-index":
                 self._meet_partners(sides, rows)
@@ -395,7 +380,6 @@ class BlockTests:
         )
 
 
-PAIR_DECIDED = f"the pair was decided without it, at p below 1e{DECIDED:.0f}"
 NOT_NEEDED = f"every block was decided without it, at p below 1e{DECIDED:.0f}"
 
 

@@ -137,11 +137,7 @@ class Executor:
         Nothing, where the store has what their files say and that decides every block.
         """
         files = comparison.of_files()
-        if (
-            files is not None
-            and self.has(files)
-            and is_decided(self.evidence(files), comparison.extent)
-        ):
+        if files is not None and self.has(files) and is_decided(self.evidence(files)):
             return ()
         return captures(comparison, *self._pair(comparison))
 
@@ -281,7 +277,7 @@ def compare(
         statistic or default_statistic(*specs),
         cross=cross,
         permutations=permutations,
-        extent="all" if exhaustive else "pair",
+        extent="all" if exhaustive else "decided",
     )
     return (executor or Executor()).evidence(comparison)
 

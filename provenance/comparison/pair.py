@@ -25,7 +25,7 @@ from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import ROLES, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from provenance.capture.units import Shape
     from provenance.checkpoints.checkpoint import Checkpoint
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
     from provenance.inputs.pairs import PairInputs
-    from provenance.statistics import Basis, Statistic
+    from provenance.statistics import Basis
     from provenance.store.store import Entry
     from provenance.vocabulary import Role
 
@@ -119,8 +119,9 @@ class Pair:
                     tests.measure(component)
         shapes = None if tests is None else made.shapes()
         dear = [one for one in statistics if not one.reads_files]
-        if tests is not None:
-            _leave(tests, dear)
+        if tests is not None and comparison.extent == "files":
+            for statistic in dear:
+                tests.skip(statistic.name, "only weight files were read")
         if dear and comparison.extent != "files" and (tests is None or tests.wanted()):
             inputs = self._inputs()
             entries = self._entries(inputs)
@@ -268,15 +269,6 @@ class Pair:
     @property
     def _name(self) -> str:
         return f"{self.candidate.source} against {self.reference.source}"
-
-
-def _leave(tests: BlockTests, dear: Sequence[Statistic]) -> None:
-    """Note why the dearer parts are not measured, where they are not asked for or the pair is decided."""
-    for statistic in dear:
-        if tests.scope.extent == "files":
-            tests.skip(statistic.name, "only weight files were read")
-        else:
-            tests.skip_if_enough(statistic.name)
 
 
 def natural_pairing(candidate: Shape, reference: Shape, *, chosen: bool) -> Pairing:

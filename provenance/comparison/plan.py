@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provenance.errors import ArchitectureError, InputError
 from provenance.statistics import BUNDLED, PAIR_STATISTICS, REGISTRY
-from provenance.vocabulary import DECIDED, PERMUTATIONS, ROLES, STOPPING, InputsSpec
+from provenance.vocabulary import DECIDED, PERMUTATIONS, ROLES, InputsSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -69,15 +69,15 @@ class Comparison:
             statistic = REGISTRY[statistic].on_tokens or statistic
         if statistic in PAIR_STATISTICS or (extent == "parts" and not REGISTRY[statistic].parts):
             extent = "decided"
-        if extent == "pair" and not REGISTRY[statistic].parts:
-            extent = "decided"
         return cls(candidate, reference, inputs, statistic, cross, permutations, extent=extent)
 
     def of_files(self) -> Comparison | None:
         """The same by the parts that read weight files alone, which may decide all; None where none may."""
         components = REGISTRY[self.statistic].components()
         reads = {component.reads_files for component in components}
-        return replace(self, extent="files") if self.extent in STOPPING and len(reads) > 1 else None
+        return (
+            replace(self, extent="files") if self.extent == "decided" and len(reads) > 1 else None
+        )
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provenance.evidence.records import AlignedBlocks, BlockEvidence, Evidence
-    from provenance.vocabulary import Extent, Verdict
+    from provenance.vocabulary import Verdict
 
 SUSPICION = 1e-3
 """A p-value below this and not below the threshold is neither: inconclusive."""
@@ -85,18 +85,9 @@ def _at_floor(evidence: Evidence) -> bool:
     return drawn is not None and log10_p is not None and log10_p <= -math.log10(drawn + 1) + 1e-9
 
 
-def is_decided(evidence: Evidence, extent: Extent = "decided") -> bool:
-    """Whether kinship shows so clearly that no dearer part of the statistic is measured.
-
-    In every block, or by extent "pair" in the pair as a whole.
-    """
-    found = [0.0 if b.log10_p is None else b.log10_p for b in evidence.blocks]
-    return all(p < DECIDED for p in found) or (extent == "pair" and pair_is_decided(found))
-
-
-def pair_is_decided(log10_ps: Sequence[float]) -> bool:
-    """Whether the strongest of all blocks decides a pair, as `decide_blocks` judges it."""
-    return bool(log10_ps) and bonferroni(min(log10_ps), 2 * len(log10_ps)) < DECIDED
+def is_decided(evidence: Evidence) -> bool:
+    """Whether every block shows kinship so clearly that no dearer part of the statistic is measured."""
+    return all(b.log10_p is not None and b.log10_p < DECIDED for b in evidence.blocks)
 
 
 def shows(block: BlockEvidence, threshold: float) -> bool:

@@ -276,25 +276,3 @@ def test_each_block_keeps_what_its_strongest_statistic_matched():
     assert len(gate) == UNITS
     assert sum(x == y for x, y in zip(gate, up, strict=True)) == blocks[0].agreeing
     assert stranger[0] != stranger[1]
-
-
-def test_a_decided_pair_measures_no_dearer_part_of_its_other_blocks_where_that_is_enough():
-    names = "abcdwxyz"
-    candidate = Stack("a", "b", "q", "r", "s", "t", "u", "v", noise=0.02, salt=1)
-    reference = Stack(*names)
-    shapes = candidate.shape, reference.shape
-    told = {}
-    for extent in ("pair", "decided"):
-        tests = BlockTests(["match", "csh"], shapes, Scope("index-first", 0, extent=extent))
-        tests.measure(part(candidate, reference))
-        assert tests.undecided()
-        assert tests.pair_is_enough() == (extent == "pair")
-        tests.measure(part(candidate, reference, "csh"))
-        told[extent] = tests.details(), tests.table().blocks
-    (details, blocks), (_, all_blocks) = told["pair"], told["decided"]
-    assert details["not measured"] == "csh: the pair was decided without it, at p below 1e-20"
-    assert {block.parts[1].log10_p for block in blocks} == {None}
-    assert blocks[2].parts[1].reason == "the pair was decided without it, at p below 1e-20"
-    assert all_blocks[2].parts[1].log10_p is not None
-    # what was measured pays for what was not
-    assert [block.log10_p for block in blocks[:2]] == [block.log10_p for block in all_blocks[:2]]
