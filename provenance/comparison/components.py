@@ -66,7 +66,7 @@ class Components:
             If the two have nothing in common that it could be computed on.
         """
         if statistic.basis == "embeddings":
-            return self._component(statistic, *self._on_tokens(device))
+            return Component.of(statistic, *self._on_tokens(device))
         from provenance.capture.units import WeightUnits
 
         sizes = [sorted({record.hidden for record in trace.mlps}) for trace in self._traces]
@@ -78,7 +78,7 @@ class Components:
             WeightUnits(trace, own, device)
             for trace, own in zip(self._traces, self._tensors, strict=True)
         )
-        return self._component(statistic, candidate, reference)
+        return Component.of(statistic, candidate, reference)
 
     def of_captures(
         self,
@@ -94,8 +94,7 @@ class Components:
             proxies = [ProxyUnits(entries["functions", role].path, role, device) for role in ROLES]
             # the registry's tests know no settings; that of imitations takes the least fit from them
             test = partial(statistic.load(), settings=self.work.distillation)  # type: ignore[call-arg]
-            prepare, signature = statistic.load_preparation(), statistic.load_signature()
-            return Component(statistic.name, test, proxies[0], proxies[1], prepare, signature)
+            return replace(Component.of(statistic, proxies[0], proxies[1]), test=test)
         from provenance.capture.units import ActivationUnits
 
         if not self._active:
@@ -104,18 +103,8 @@ class Components:
                 ActivationUnits(entries["activations", role].path, own, device, positions)
                 for role, own, positions in zip(ROLES, self._tensors, compared, strict=True)
             ]
-        return self._component(statistic, *self._active)
-
-    def _component(self, statistic: Statistic, candidate: Any, reference: Any) -> Component[Any]:
-        return Component(
-            statistic.name,
-            statistic.load(),
-            candidate,
-            reference,
-            statistic.load_preparation(),
-            statistic.load_signature(),
-            statistic.load_glimpse(),
-        )
+        candidate, reference = self._active
+        return Component.of(statistic, candidate, reference)
 
     def _on_tokens(self, device: str) -> tuple[TokenUnits, TokenUnits]:
         """The units of both models on the embeddings of tokens that they share."""

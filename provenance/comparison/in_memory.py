@@ -152,6 +152,4 @@ def compare_units(
     row = REGISTRY[statistic]
     if row.basis != "activations":
         raise ValueError(f"{statistic} is not computed on activations; use provenance.compare")
-    prepare, signature = row.load_preparation(), row.load_signature()
-    component = Component(statistic, row.load(), candidate, reference, prepare, signature)
-    return compare_blocks([component], pairing, seed)
+    return compare_blocks([Component.of(row, candidate, reference)], pairing, seed)

@@ -155,15 +155,8 @@ class Pair:
             candidate, reference = bundles.units(
                 [entries.get(("activations", role)) for role in ROLES], device
             )
-            component = Component(
-                statistic.name,
-                statistic.load(),
-                candidate,
-                reference,
-                bundles.sketcher.prepare,
-                statistic.load_signature(),
-                statistic.load_glimpse(),
-            )
+            prepare = bundles.sketcher.prepare
+            component = Component.of(statistic, candidate, reference, prepare)
             tests = self._tests(component.shapes, device)
             tests.measure(component)
         fed = bundles.inputs_record()

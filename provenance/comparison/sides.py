@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from provenance.capture.units import Shape
-    from provenance.statistics import BlockTest, Glimpse, Glimpsing, Preparation, Signature
+    from provenance.statistics import (
+        BlockTest,
+        Glimpse,
+        Glimpsing,
+        Preparation,
+        Signature,
+        Statistic,
+    )
     from provenance.vocabulary import Role
 
     Matchings = tuple[tuple[int, ...], tuple[int, ...]]
@@ -61,6 +68,25 @@ class Component(Generic[Side]):
     prepare: Preparation | None = None
     signature: Signature | None = None
     glimpse: Glimpsing | None = None
+
+    @classmethod
+    def of(
+        cls,
+        statistic: Statistic,
+        candidate: Units[Any],
+        reference: Units[Any],
+        prepare: Preparation | None = None,
+    ) -> Component[Any]:
+        """A statistic with all that its row has; ``prepare`` is in place of its own preparation."""
+        return cls(
+            statistic.name,
+            statistic.load(),
+            candidate,
+            reference,
+            prepare or statistic.load_preparation(),
+            statistic.load_signature(),
+            statistic.load_glimpse(),
+        )
 
     @property
     def shapes(self) -> tuple[Shape, Shape]:
