@@ -273,7 +273,7 @@ _ROWS = (
     ),
     Statistic(
         "match_tokens",
-        version=1,
+        version=2,
         summary="gate matching against up matching, on embeddings of shared tokens; no forward pass",
         basis="embeddings",
         gated=True,
