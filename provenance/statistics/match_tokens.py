@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from provenance.architecture.units import LinearMap, MLPFactors
+from provenance.architecture.units import Mixing, MLPFactors
 from provenance.errors import DegenerateError
 from provenance.statistics._directions import (
     Directions,
     directions,
+    few,
     glimpse,
     own_likeness,
     signature,
@@ -32,7 +33,7 @@ from provenance.statistics._directions import (
 from provenance.statistics.match import MatchResult, match
 from provenance.vocabulary import ROLES
 
-__all__ = ["glimpse", "match_tokens", "prepare", "signature"]
+__all__ = ["few", "glimpse", "match_tokens", "prepare", "signature"]
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPUnits
@@ -54,7 +55,7 @@ up are one matrix, or read two or three dimensions alone, it is half of them and
 
 
 def half_whitened(inputs: torch.Tensor) -> torch.Tensor:
-    """Divide out what rules the inputs: directions count by how far they are above the median one.
+    """Divide out what rules the inputs; see `whitening`.
 
     Parameters
     ----------
@@ -66,6 +67,17 @@ def half_whitened(inputs: torch.Tensor) -> torch.Tensor:
     Tensor
         (tokens, hidden) float32, of mean 0 over the tokens, with the inputs' power about it.
     """
+    return whitening(inputs)[0]
+
+
+def whitening(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Divide out what rules the inputs: directions count by how far they are above the median one.
+
+    Returns
+    -------
+    tuple of Tensor
+        The inputs whitened, as `half_whitened`; and the way back, (tokens, tokens) float32.
+    """
     centred = inputs.double() - inputs.double().mean(dim=0)
     values, vectors = torch.linalg.eigh(centred @ centred.T)
     ridge = (
@@ -74,23 +86,23 @@ def half_whitened(inputs: torch.Tensor) -> torch.Tensor:
     scales = (values.clamp_min(0) + ridge).rsqrt()
     whitened = (vectors * scales) @ (vectors.T @ centred)
     power = centred.norm() / whitened.norm().clamp_min(torch.finfo(torch.float64).tiny)
-    scaled: torch.Tensor = (whitened * power).float()
-    return scaled
+    back = (vectors / scales) @ vectors.T / power.clamp_min(torch.finfo(torch.float64).tiny)
+    return (whitened * power).float(), back.float()
 
 
 def _whitened(side: MLPUnits) -> MLPUnits:
-    """The side on half-whitened inputs. A constant, which biases are, is no part of a correlation."""
+    """The side on half-whitened inputs."""
     if not isinstance(side, MLPFactors) or not bool(torch.isfinite(side.inputs).all()):
         return side  # `directions` says what is wrong
-    inputs = _WHITENED.get(side.inputs)
-    if inputs is None:
-        inputs = _WHITENED[side.inputs] = half_whitened(side.inputs)
-    gate = None if side.gate is None else LinearMap(side.gate.weight)
-    return MLPFactors(inputs, gate, LinearMap(side.up.weight), side.down)
+    known = _WHITENED.get(side.inputs)
+    if known is None:
+        known = _WHITENED[side.inputs] = whitening(side.inputs)
+    inputs, back = known
+    return replace(side, inputs=inputs, mixing=Mixing(side.inputs, back))
 
 
 _WHITENED = WeakTensorKeyDictionary()
-"""Half-whitened inputs by the inputs: all experts of a block have the same."""
+"""Half-whitened inputs by the inputs, with the way back: all experts of a block have the same."""
 
 
 def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:
