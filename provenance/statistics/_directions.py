@@ -156,6 +156,7 @@ def directions(
         _refuse_silence(side, prepared, role)
         core = _core(side, prepared.live, activity)
         return replace(prepared, core=core, signed=signed)
+    _refuse_silence(side, _of_factors(side, lengths, role, np.random.default_rng(seed))[0], role)
     prepared, activity = _of_factors(merged.side, None, role, rng)
     ways_out = merged.ways_out[prepared.live]
     return replace(

@@ -470,5 +470,8 @@ def test_an_mlp_much_of_which_is_done_by_dead_units_is_not_tested(tokens):
     weak = changed(moving, down=1e-3 * moving.down())
     with pytest.raises(DegenerateError, match="100% of what the candidate's MLP adds"):
         match(joined(still, weak), base)
+    # units that are one hide nothing of it
+    with pytest.raises(DegenerateError, match="100% of what the candidate's MLP adds"):
+        match(joined(still, weak, weak), base)
     without = joined(changed(still, down=torch.zeros(UNITS, HIDDEN)), moving)
     assert match(without, base).live == (16, UNITS)
