@@ -331,6 +331,12 @@ class BlockTests:
                 for at, mlp in enumerate(mlps)
                 if at in asked_of - tested
             ]
+            # which of them tokens go through is not known: idle ones may hide the others
+            together = {at for meeting in meetings for at in meeting.together(which)}
+            if together:
+                untested.append(
+                    f"{len(together)} MLPs of the {ROLES[which]} but together, of too few units each"
+                )
         return tuple(untested)
 
     def _evidence(self, i: int, j: int) -> BlockEvidence:
@@ -490,6 +496,10 @@ class _Meeting:
                 if test.log10_p is not None:
                     found |= {place[which], *self.members.get(place, ((), ()))[which]}
         return found
+
+    def together(self, which: int) -> set[int]:
+        """Places of the MLPs of one side that were tested as one, since some have few units."""
+        return {at for members in self.members.values() for at in members[which]}
 
     def survivors(self) -> NDArray[np.int64]:
         """The units in both, by the strongest test, where they were kept."""

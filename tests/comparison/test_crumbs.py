@@ -92,7 +92,6 @@ def test_crumbs_are_tested_as_one(sizes, idle):
     assert block.log10_p < -90
     assert block.mlps[1] == "expert 0"
     assert block.mlps[0].endswith("MLPs joined")
-    assert block.untested == ()
     assert len(block.experts) == len(candidate)
     assert all(expert.log10_p < -90 for expert in block.experts[: len(sizes)])
     turned = compared([base], candidate)
@@ -135,7 +134,6 @@ def test_half_of_an_mlp_in_crumbs_beside_one_that_lives():
 
 def test_one_small_mlp_is_tested_with_the_smallest_of_the_others():
     block = compared([mlp(1, 100), mlp(2, 90), mlp(3, 5)], [mlp(4, 90)])
-    assert block.untested == ()
     assert all(expert.log10_p is not None for expert in block.experts)
     kin = compared(
         [mlp(1, 100), of(near(mlp(4, 90), 5), torch.arange(85)), mlp(3, 5)], [mlp(4, 90)]
@@ -170,12 +168,26 @@ def test_joined_mlps_are_paid_for():
     assert block.log10_p == pytest.approx(bonferroni(least, 16))
 
 
-def test_strangers_in_crumbs_stay_strangers():
+def test_strangers_in_crumbs_are_not_called_kin_and_not_independent():
     found = 0
     for seed in range(60):
         candidate = crumbled(mlp(2 * seed + 50), [8] * 10)
-        found += compared(candidate, [mlp(2 * seed + 51)]).log10_p < -1
+        block = compared(candidate, [mlp(2 * seed + 51)])
+        found += block.log10_p < -1
+        assert block.untested == ("10 MLPs of the candidate but together, of too few units each",)
     assert found <= 14  # P(more | 0.1) < 0.001
+
+
+def test_experts_that_are_never_chosen_may_hide_crumbs_and_leave_no_independence():
+    base = mlp(1, 140)
+    crumbs = crumbled(near(base, 5), [7] * 20)
+    decoys = [
+        of(replace(base, up=LinearMap(base.up.weight.roll(1 + turn, 0))), units)
+        for turn in range(8)
+        for units in torch.arange(140).split(7)
+    ]
+    block = compared([*crumbs, *decoys], [base])
+    assert block.log10_p < -6 or not is_tested_whole(block)
 
 
 def test_what_could_not_be_tested_leaves_no_independence():
