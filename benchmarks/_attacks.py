@@ -124,6 +124,13 @@ def paddings() -> Iterator[Attack]:
         lambda s: transforms.add_decoys(s.copy, s.reference, 46, strength=1.0, jitter=0.0),
     )
     yield _fixed(
+        "written otherwise by identities of SiLU", lambda s: transforms.rewrite_units(s.copy, 47)
+    )
+    yield _fixed(
+        "written otherwise by identities of SiLU, then all disguises",
+        lambda s: all_disguises(transforms.rewrite_units(s.copy, 47)),
+    )
+    yield _fixed(
         "units split in two, then all disguises",
         lambda s: all_disguises(transforms.split_units(s.copy, 41)),
     )

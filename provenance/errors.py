@@ -77,6 +77,10 @@ class DegenerateError(ProvenanceError):
         self.fits = fits
 
 
+class InapplicableError(DegenerateError):
+    """MLPs that such a test is not made for, whatever their weights are: other tests are."""
+
+
 class DeviceError(ProvenanceError):
     """The device that was asked for is not there, or its memory is too small."""
 

@@ -106,8 +106,13 @@ def match(
     *,
     centred: bool = True,
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The gate and the up matching, in float64 and by scipy's dense solver; the paper's: not centred."""
+    """The gate and the up matching, in float64 and by scipy's dense solver.
+
+    The paper's is not centred, and gates keep their sign in it.
+    """
     gate = _alike(gate_a, gate_b, centred=centred)
+    if centred:
+        gate = np.abs(gate)
     up = np.abs(_alike(up_a, up_b, centred=centred))
     return _matching(gate), _matching(up)
 
@@ -149,6 +154,16 @@ def _alike(a: torch.Tensor, b: torch.Tensor, *, centred: bool) -> np.ndarray:
 def _matching(similarity: np.ndarray) -> list[tuple[int, int]]:
     rows, columns = optimize.linear_sum_assignment(similarity, maximize=True)
     return sorted(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+def beyond(answers: np.ndarray, made: np.ndarray, degree: int) -> np.ndarray:
+    """What is left of what was made of answers, (inputs, units), by the best polynomial of each column."""
+    left = np.empty_like(made)
+    for unit in range(made.shape[1]):
+        scaled = answers[:, unit] / np.abs(answers[:, unit]).max()
+        fitted = np.polynomial.polynomial.polyfit(scaled, made[:, unit], degree)
+        left[:, unit] = made[:, unit] - np.polynomial.polynomial.polyval(scaled, fitted)
+    return left
 
 
 def sketch(answers: np.ndarray, inputs: str, columns: int) -> np.ndarray:
@@ -226,7 +241,7 @@ def block_likeness(
     def nearest(ours: tuple, theirs: tuple) -> float:
         best = [
             max(
-                max(0.0, cosine(gate, theirs[0][j])) * abs(cosine(up, theirs[1][j]))
+                abs(cosine(gate, theirs[0][j])) * abs(cosine(up, theirs[1][j]))
                 for j in range(len(theirs[0]))
             )
             for gate, up in zip(*ours, strict=True)

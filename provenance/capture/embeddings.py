@@ -142,7 +142,11 @@ class TokenUnits:
         gate = None if record.gate is None else self._linear(record.gate)
         fed = self._fed(record.input.norm)
         return MLPFactors(
-            fed, gate, self._linear(record.up), lambda: self._linear(record.down).weight
+            fed,
+            gate,
+            self._linear(record.up),
+            lambda: self._linear(record.down).weight,
+            record.activation,
         )
 
     def _linear(self, projection: Projection) -> LinearMap:

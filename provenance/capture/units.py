@@ -82,7 +82,8 @@ class ActivationUnits:
         record = self.trace.of_block(index)[place]
         gate = None if record.gate is None else self._linear(record.gate)
         up = self._linear(record.up)
-        return MLPFactors(self._fed(record.input.module), gate, up, lambda: self._way_out(record))
+        fed = self._fed(record.input.module)
+        return MLPFactors(fed, gate, up, lambda: self._way_out(record), record.activation)
 
     def _way_out(self, record: MLPRecord) -> torch.Tensor:
         """The rows of the down projection, one a unit."""
@@ -118,10 +119,12 @@ class WeightUnits:
         self._tensors = tensors
 
     def block(self, index: int, place: int = 0) -> MLPActivations:
-        """Gate and up weights of one MLP, transposed: each (hidden, units) float32."""
+        """Gate and up weights of one MLP, transposed: each (hidden, units) float32; and its way out."""
         record = self._trace.of_block(index)[place]
         gate = None if record.gate is None else self._rows(record.gate)
-        return MLPActivations(gate, self._rows(record.up))
+        return MLPActivations(
+            gate, self._rows(record.up), lambda: self._rows(record.down).T, record.activation
+        )
 
     def _rows(self, projection: Projection) -> torch.Tensor:
         weight = projection_weight(projection, self._tensors.read(projection.parameter))

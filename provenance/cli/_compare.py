@@ -114,8 +114,8 @@ def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]
 
 def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: float) -> None:
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
-    from provenance.evidence.decide import significant
-    from provenance.evidence.wording import worse_than_guessing
+    from provenance.evidence.decide import is_tested_whole, significant
+    from provenance.evidence.wording import tested_in_part, worse_than_guessing
     from provenance.statistics.pvalues import format_p
 
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
@@ -139,6 +139,9 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
         console.print(
             f"block {pair.candidate_block} is block {pair.reference_block}: p = {p}, {units}"
         )
+    partly = [block for block in evidence.blocks if not is_tested_whole(block)]
+    if verdict == "inconclusive" and partly:
+        console.print(tested_in_part(partly))
     worse = worse_than_guessing(evidence, {role: f"the {role}" for role in ROLES})
     if worse is not None:
         console.print(worse)

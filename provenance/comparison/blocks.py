@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from provenance._threads import spread
+from provenance.architecture.units import MLPShape
 from provenance.assignment.solve import assign
 from provenance.comparison.likeness import BEST, likeliest
 from provenance.comparison.sides import (
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from provenance.architecture.units import MLPShape
     from provenance.capture.units import Shape
     from provenance.comparison.sides import Matchings
     from provenance.vocabulary import Extent
@@ -258,10 +258,18 @@ class BlockTests:
 
     def _least_of(self, tested: Iterable[Tested], i: int, j: int) -> float:
         """The least log10 p-value of tests of two blocks, corrected for all that might be tested."""
-        found = (test.evidence.log10_p for test in tested)
-        least = min((p for p in found if p is not None), default=0.0)
-        mlps = len(self._candidate[i]) * len(self._reference[j])
+        found = [test for test in tested if test.evidence.log10_p is not None]
+        least = min((test.evidence.log10_p or 0.0 for test in found), default=0.0)
+        members = [test.members for test in found]
+        mlps = self._pairs_of_mlps(i, j, members)
         return bonferroni(least, len(self.parts) * mlps * self._choices(i, j))
+
+    def _pairs_of_mlps(self, i: int, j: int, members: Iterable[Members]) -> int:
+        """How many pairs of MLPs two blocks have, joined ones included where any test had such."""
+        joined = list(members)
+        candidate = len(self._candidate[i]) + any(ours for ours, _ in joined)
+        reference = len(self._reference[j]) + any(theirs for _, theirs in joined)
+        return candidate * reference
 
     def _choices(self, i: int, j: int) -> int:
         """What a pair of blocks costs; over all partners of a block the reciprocals add up to 1."""
@@ -295,10 +303,41 @@ class BlockTests:
             if block.log10_p is not None
         ]
         if tested:
-            return min(tested, key=_strength)
+            best = min(tested, key=_strength)
+            return replace(best, untested=self._untested_of(i, best.reference_block))
         if row:
             return next(iter(row.values()))
         return self._evidence(i, i if i in self._reference else self.columns[0])
+
+    def _untested_of(self, i: int, j: int) -> tuple[str, ...]:
+        """What could be tested of a block by none of its tests, by name, and why."""
+        met = [meeting for (a, _), meeting in self._met.items() if a == i]
+        untested = []
+        for part in self.parts:
+            asked = [meeting for meeting in met if part in meeting.tests]
+            found = [test for meeting in asked for test in meeting.tests[part].values()]
+            if not found or any(test.log10_p is not None for test in found):
+                continue
+            if not all(part in meeting.inapplicable for meeting in asked):
+                untested.append(f"{part}: {found[0].reason}")
+        for which, mlps, meetings in (
+            (0, self._candidate[i], met),
+            (1, self._reference[j], [self._met[i, j]]),
+        ):
+            asked_of = {place[which] for meeting in meetings for place in meeting.places()}
+            tested = {at for meeting in meetings for at in meeting.tested(which)}
+            untested += [
+                f"{mlp.label} of the {ROLES[which]}"
+                for at, mlp in enumerate(mlps)
+                if at in asked_of - tested
+            ]
+            # which of them tokens go through is not known: idle ones may hide the others
+            together = {at for meeting in meetings for at in meeting.together(which)}
+            if together:
+                untested.append(
+                    f"{len(together)} MLPs of the {ROLES[which]} but together, of too few units each"
+                )
+        return tuple(untested)
 
     def _evidence(self, i: int, j: int) -> BlockEvidence:
         """What two blocks showed by the best pair of their MLPs; the choice of blocks comes on top."""
@@ -308,16 +347,19 @@ class BlockTests:
         places = [place for place in tested if tested[place].least is not None]
         if not places:
             place = next(iter(tested), (0, 0))
-            return self._untested(i, j, place, tested.get(place) or self._of_mlps(met, place))
+            of = tested.get(place) or self._of_mlps(met, place)
+            return self._untested(i, j, place, met, of)
         a, b = min(places, key=lambda place: tested[place].strength())
         best = tested[a, b].strongest()
         assert best.log10_p is not None
+        ours, theirs = met.members.get((a, b), ((), ()))
+        first, second = _one_of(candidate, a, ours), _one_of(reference, b, theirs)
         evidence = BlockEvidence(
             candidate_block=i,
             reference_block=j,
             log10_p=bonferroni(best.log10_p, len(self.parts)),
             correlation=best.correlation,
-            units=(candidate[a].units, reference[b].units),
+            units=(first.units, second.units),
             live=best.live,
             agreeing=best.agreeing,
             parts=tested[a, b].parts if len(self.parts) > 1 else (),
@@ -327,18 +369,23 @@ class BlockTests:
         if len(candidate) == len(reference) == 1:
             return evidence
         least = {place: tested[place] for place in places}
+        experts = tuple(
+            self._expert(place, met, candidate, reference, least) for place in range(len(candidate))
+        )
         return replace(
-            _corrected(evidence, len(candidate) * len(reference)),
-            mlps=(candidate[a].label, reference[b].label),
-            experts=tuple(
-                self._expert(place, candidate, reference, least) for place in range(len(candidate))
-            ),
+            _corrected(evidence, self._pairs_of_mlps(i, j, met.members.values())),
+            mlps=(first.label, second.label),
+            experts=experts,
             matchings=None,
         )
 
-    def _untested(self, i: int, j: int, place: Place, of: _OfMLPs) -> BlockEvidence:
+    def _untested(self, i: int, j: int, place: Place, met: _Meeting, of: _OfMLPs) -> BlockEvidence:
         reasons = "; ".join(dict.fromkeys(part.reason or "" for part in of.parts))
-        units = self._candidate[i][place[0]].units, self._reference[j][place[1]].units
+        ours, theirs = met.members.get(place, ((), ()))
+        units = (
+            _one_of(self._candidate[i], place[0], ours).units,
+            _one_of(self._reference[j], place[1], theirs).units,
+        )
         first = of.parts[0]
         return BlockEvidence(
             i, j, None, None, units, first.live, 0, "degenerate", reasons, fits=first.fits
@@ -363,22 +410,31 @@ class BlockTests:
     def _expert(
         self,
         place: int,
+        met: _Meeting,
         candidate: Sequence[MLPShape],
         reference: Sequence[MLPShape],
         tested: Mapping[Place, _OfMLPs],
     ) -> MLPEvidence:
-        """The best partner of one of the candidate's MLPs among the reference's."""
-        row = {b: of for (a, b), of in tested.items() if a == place}
+        """The best partner of one of the candidate's MLPs, or of those it was tested with."""
+        row = {
+            pair: of
+            for pair, of in tested.items()
+            if pair[0] == place or place in met.members.get(pair, ((), ()))[0]
+        }
         if not row:
             return MLPEvidence(candidate[place].label, None, None, None)
-        partner = min(row, key=lambda b: row[b].strength())
-        best = row[partner].strongest()
+        pair = min(row, key=lambda pair: row[pair].strength())
+        best = row[pair].strongest()
         assert best.log10_p is not None
-        log10_p = bonferroni(best.log10_p, len(self.parts) * len(reference))
-        return MLPEvidence(
-            candidate[place].label, reference[partner].label, log10_p, best.correlation
-        )
+        theirs = len(reference) + any(members[1] for members in met.members.values())
+        own = 1 + any(place in members[0] for members in met.members.values())
+        log10_p = bonferroni(best.log10_p, len(self.parts) * theirs * own)
+        partner = _one_of(reference, pair[1], met.members.get(pair, ((), ()))[1])
+        return MLPEvidence(candidate[place].label, partner.label, log10_p, best.correlation)
 
+
+Members = tuple[tuple[int, ...], tuple[int, ...]]
+"""The MLPs that the candidate's, and the reference's, is joined of; see `Tested`."""
 
 NOT_NEEDED = f"every block was decided without it, at p below 1e{DECIDED:.0f}"
 
@@ -408,12 +464,17 @@ class _Meeting:
 
     def __init__(self) -> None:
         self.tests: dict[str, dict[Place, PartEvidence]] = {}
+        self.members: dict[Place, Members] = {}
+        self.inapplicable: set[str] = set()
         self.strongest: Tested | None = None
         self._place: Place = (0, 0)
 
     def add(self, part: str, tested: Mapping[Place, Tested], *, keep_units: bool) -> None:
         """Take the tests of one part, by the places of the MLPs."""
         self.tests[part] = {place: test.evidence for place, test in tested.items()}
+        self.members |= {place: test.members for place, test in tested.items() if any(test.members)}
+        if tested and not any(test.applies for test in tested.values()):
+            self.inapplicable.add(part)
         for place, test in tested.items():
             if test.evidence.log10_p is None:
                 continue
@@ -427,6 +488,19 @@ class _Meeting:
         """The pairs of MLPs that any part tested."""
         return list(dict.fromkeys(place for tests in self.tests.values() for place in tests))
 
+    def tested(self, which: int) -> set[int]:
+        """Places of the MLPs of one side, 0 for the candidate, that any part tested, alone or joined."""
+        found: set[int] = set()
+        for tests in self.tests.values():
+            for place, test in tests.items():
+                if test.log10_p is not None:
+                    found |= {place[which], *self.members.get(place, ((), ()))[which]}
+        return found
+
+    def together(self, which: int) -> set[int]:
+        """Places of the MLPs of one side that were tested as one, since some have few units."""
+        return {at for members in self.members.values() for at in members[which]}
+
     def survivors(self) -> NDArray[np.int64]:
         """The units in both, by the strongest test, where they were kept."""
         return NO_UNITS if self.strongest is None else self.strongest.survivors
@@ -437,6 +511,14 @@ class _Meeting:
         if strongest is None or (strongest.evidence.statistic, self._place) != (part, place):
             return None
         return strongest.matchings
+
+
+def _one_of(mlps: Sequence[MLPShape], place: int, members: Sequence[int]) -> MLPShape:
+    """The MLP at a place, or what is joined of several."""
+    if not members:
+        return mlps[place]
+    units = sum(mlps[member].units for member in members)
+    return MLPShape(f"{len(members)} MLPs joined", units)
 
 
 def _corrected(block: BlockEvidence, tests: int) -> BlockEvidence:

@@ -59,7 +59,9 @@ class LiveUnits:
         gate = None if record.gate is None else linear_map(record.gate, read)
         up = linear_map(record.up, read)
         fed = self._kept[record.input.module].to(up.weight.device)
-        return MLPFactors(fed, gate, up, lambda: linear_map(record.down, read).weight)
+        return MLPFactors(
+            fed, gate, up, lambda: linear_map(record.down, read).weight, record.activation
+        )
 
 
 class _Memory:

@@ -98,6 +98,6 @@ def _nearest(
     some: tuple[torch.Tensor, torch.Tensor], others: tuple[torch.Tensor, torch.Tensor]
 ) -> float:
     """The mean of what the nearest of the others has in common with each unit."""
-    gate = (some[0] @ others[0].T).clamp_min_(0)  # (some, others)
+    gate = (some[0] @ others[0].T).abs_()  # (some, others)
     up = (some[1] @ others[1].T).abs_()
     return float(gate.mul_(up).amax(dim=1).mean())

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from provenance.architecture.units import nbytes
+from provenance.architecture.units import joined, nbytes
 from provenance.comparison.experts import ALL, partners
-from provenance.errors import DegenerateError
+from provenance.errors import DegenerateError, InapplicableError
 from provenance.evidence.records import MATCHINGS, PartEvidence
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from provenance.architecture.units import MLPShape
     from provenance.capture.units import Shape
     from provenance.statistics import (
         BlockTest,
+        Few,
         Glimpse,
         Glimpsing,
         Preparation,
@@ -33,11 +36,15 @@ if TYPE_CHECKING:
 
     Matchings = tuple[tuple[int, ...], tuple[int, ...]]
 
+LEAST_TOGETHER = 64
+"""MLPs that together have fewer live units are tested together with one more."""
+
 KEPT_BYTES = 1 << 30
 """How much memory prepared blocks may take while they wait for other partners."""
 
 Place = tuple[int, int]
-"""A block, and the place of an MLP among those of the block."""
+"""A block, and the place of an MLP among those of the block. One place behind the last are the MLPs of few
+units, joined to one."""
 
 Side = TypeVar("Side")
 Side_co = TypeVar("Side_co", covariant=True)
@@ -68,6 +75,7 @@ class Component(Generic[Side]):
     prepare: Preparation | None = None
     signature: Signature | None = None
     glimpse: Glimpsing | None = None
+    few: Few | None = None
 
     @classmethod
     def of(
@@ -86,6 +94,7 @@ class Component(Generic[Side]):
             prepare or statistic.load_preparation(),
             statistic.load_signature(),
             statistic.load_glimpse(),
+            statistic.load_few(),
         )
 
     @property
@@ -99,11 +108,27 @@ NO_UNITS = np.zeros((0, 2), dtype=np.int64)
 
 @dataclass(frozen=True)
 class Tested:
-    """A test of two MLPs by one part: its evidence, the units in both, (k, 2) int64, and two matchings."""
+    """A test of two MLPs by one part.
+
+    Attributes
+    ----------
+    evidence : PartEvidence
+        What it showed.
+    survivors : ndarray
+        The units in both, (k, 2) int64.
+    matchings : tuple, optional
+        Of gate and of up.
+    members : tuple of tuple of int
+        Places of the MLPs that the candidate's, and the reference's, is joined of; empty where it is one.
+    applies : bool
+        False where such MLPs are not to be compared by this part at all.
+    """
 
     evidence: PartEvidence
     survivors: NDArray[np.int64]
     matchings: Matchings | None = None
+    members: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    applies: bool = True
 
 
 class Sides:
@@ -117,6 +142,12 @@ class Sides:
         self._keeping = Lock()
         self._preparing: dict[tuple[Role, Place], Lock] = {}
         self._signatures: dict[tuple[Role, int], list[torch.Tensor | None]] = {}
+        self._live: dict[tuple[Role, Place], tuple[int, bool]] = {}
+        widths = [
+            {mlp.units for mlps in shape.mlps.values() for mlp in mlps}
+            for shape in component.shapes
+        ]
+        self._same_widths = len(widths[0] | widths[1]) == 1
 
     def get(self, role: Role, place: Place) -> Any:
         """The MLP of one model, ready to be tested; of threads that ask for it, one prepares it."""
@@ -127,12 +158,58 @@ class Sides:
                 if (role, place) in self._kept:
                     self._kept.move_to_end((role, place))
                     return self._kept[role, place][0]
-            side = getattr(self.component, role).block(*place)
+            side = self._read(role, place)
             if self.component.prepare is not None:
                 side = self.component.prepare(side, role, self.seed)
+            few = self.component.few
+            if few is not None and len(self._mlps(role, place[0])) > 1:
+                is_few = few(side, strongest=not self._same_widths)
+                self._live[role, place] = len(side.live), is_few
             with self._keeping:
                 self._keep((role, place), side, nbytes(side))
         return side
+
+    def _mlps(self, role: Role, index: int) -> tuple[MLPShape, ...]:
+        units: Units[Any] = getattr(self.component, role)
+        return units.shape.mlps[index]
+
+    def _read(self, role: Role, place: Place) -> Any:
+        units: Units[Any] = getattr(self.component, role)
+        members = self.members(role, place)
+        if not members:
+            return units.block(*place)
+        side = joined([units.block(place[0], member) for member in members])
+        if side is None:
+            raise DegenerateError("its MLPs of few units cannot be tested together")
+        return side
+
+    def members(self, role: Role, place: Place) -> tuple[int, ...]:
+        """The places of the MLPs that are joined at a place behind the last; none at another."""
+        mlps = self._mlps(role, place[0])
+        return self.few(role, place[0]) if place[1] == len(mlps) else ()
+
+    def few(self, role: Role, index: int) -> tuple[int, ...]:
+        """The MLPs of a block that show little by themselves, by their places: they are tested as one.
+
+        Where all of them together have too few units as well, the smallest of the others is one of them.
+        That is known of MLPs that were asked for; it depends on one model alone.
+        """
+        mlps = self._mlps(role, index)
+        if self.component.few is None or len(mlps) < 2:
+            return ()
+        unknown = {at: (0, True) for at, mlp in enumerate(mlps) if mlp.units < LEAST_TOGETHER}
+        known = unknown | {
+            at: self._live[role, (index, at)]
+            for at in range(len(mlps))
+            if (role, (index, at)) in self._live
+        }
+        small = [at for at, (_, is_few) in known.items() if is_few]
+        if not small:
+            return ()
+        others = sorted((live, at) for at, (live, is_few) in known.items() if not is_few)
+        if others and sum(known[at][0] for at in small) < LEAST_TOGETHER:
+            small.append(others[0][1])
+        return tuple(sorted(small)) if len(small) > 1 else ()
 
     def _keep(self, key: tuple[Role, Place], side: Any, size: int) -> None:
         """Keep a side, in the room of those that were not asked for longest."""
@@ -190,19 +267,37 @@ def tests_of(sides: Sides, i: int, j: int) -> dict[Place, Tested]:
     if len(reference) > ALL and component.signature is not None:
         chosen = sides.promising(i, j, component.signature)
         pairs = [pair for pair in pairs if pair in chosen]
-    return {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs}
+    tested = {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs}
+    for a, b in _with_joined(sides, i, j):
+        tested[a, b] = _test_mlps(sides, (i, a), (j, b))
+    return tested
+
+
+def _with_joined(sides: Sides, i: int, j: int) -> list[tuple[int, int]]:
+    """The pairs of MLPs of which one side or both are MLPs of few units, joined."""
+    few = [sides.few(role, index) for role, index in zip(ROLES, (i, j), strict=True)]
+    if not any(few):
+        return []
+    counts = [len(shape.mlps[at]) for shape, at in zip(sides.component.shapes, (i, j), strict=True)]
+    rows, columns = (
+        [*(at for at in range(count) if at not in small), *([count] if small else [])]
+        for small, count in zip(few, counts, strict=True)
+    )
+    return [(a, b) for a, b in there_and_back(rows, columns) if a == counts[0] or b == counts[1]]
 
 
 def _test_mlps(sides: Sides, candidate: Place, reference: Place) -> Tested:
     """One part on one pair of MLPs."""
     name = sides.component.statistic
+    members = sides.members("candidate", candidate), sides.members("reference", reference)
     try:
         result = sides.component.test(
             sides.get("candidate", candidate), sides.get("reference", reference), seed=sides.seed
         )
     except DegenerateError as error:
         failed = PartEvidence(name, None, None, error.live, 0, str(error), error.fits)
-        return Tested(failed, NO_UNITS)
+        applies = not isinstance(error, InapplicableError)
+        return Tested(failed, NO_UNITS, members=members, applies=applies)
     part = PartEvidence(
         statistic=name,
         log10_p=result.log10_p,
@@ -211,7 +306,7 @@ def _test_mlps(sides: Sides, candidate: Place, reference: Place) -> Tested:
         agreeing=result.agreeing(),
         fits=result.imitation_fits(),
     )
-    return Tested(part, result.survivors(), result.matchings(MATCHINGS))
+    return Tested(part, result.survivors(), result.matchings(MATCHINGS), members)
 
 
 def there_and_back(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[int, int]]:

@@ -33,8 +33,23 @@ def decide(evidence: Evidence, threshold: float) -> Verdict:
 
 
 def decide_some(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
-    """Decide over some blocks of the evidence, as `decide_blocks`, if both models are in their element."""
-    return believed(decide_blocks(blocks, threshold), evidence)
+    """Decide over some blocks of the evidence, as `decide_blocks`.
+
+    Of models that are out of their element, or of which not all was tested that should have been, no
+    independence is believed.
+    """
+    verdict = decide_blocks(blocks, threshold)
+    if verdict == "independent" and not all(map(is_tested_whole, blocks)):
+        return "inconclusive"
+    return believed(verdict, evidence)
+
+
+def is_tested_whole(block: BlockEvidence) -> bool:
+    """Whether all that applies to a block was tested; one that shows kinship needs no more than that.
+
+    A block of which nothing could be tested says so by itself.
+    """
+    return not block.untested
 
 
 def believed(verdict: Verdict, evidence: Evidence) -> Verdict:

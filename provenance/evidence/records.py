@@ -114,6 +114,9 @@ class BlockEvidence:
         The partners of at most `MATCHINGS` units of the narrower block, evenly spaced: by gate, and by
         up. They are units of the wider block, or of the reference's where both are as wide. None for
         a statistic that has no two matchings.
+    untested : tuple of str
+        Of a tested block, what should have been tested as well and could not be, and why: statistics of
+        several, by name, and MLPs of several.
     """
 
     candidate_block: int
@@ -130,6 +133,7 @@ class BlockEvidence:
     mlps: tuple[str, str] | None = None
     experts: tuple[MLPEvidence, ...] = ()
     matchings: tuple[tuple[int, ...], tuple[int, ...]] | None = field(default=None, repr=False)
+    untested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

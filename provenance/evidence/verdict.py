@@ -10,7 +10,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from provenance.evidence.decide import believed, decide, decide_p, decide_some, shows
+from provenance.evidence.decide import (
+    believed,
+    decide,
+    decide_blocks,
+    decide_p,
+    decide_some,
+    is_tested_whole,
+    shows,
+)
 from provenance.evidence.wording import (
     count,
     listed,
@@ -20,6 +28,7 @@ from provenance.evidence.wording import (
     out_of_element,
     shape_objection,
     share,
+    tested_in_part,
 )
 from provenance.statistics import PAIR_STATISTICS
 from provenance.statistics.pvalues import bonferroni
@@ -69,6 +78,8 @@ def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Ju
         return Judgement("report", verdict, measured, _UNKNOWN)
     if claim.expect == "identical" and _same_checkpoint(evidence):
         return Judgement("holds", "dependent", measured, _IDENTICAL)
+    if claim.expect == "independent" and verdict == "inconclusive" and not is_tested_whole(block):
+        return Judgement("fails", verdict, measured, tested_in_part([block]))
     if claim.expect == "independent" and block.log10_p is not None:
         return _independence(verdict, measured, claim, evidence)
     if verdict == "dependent":
@@ -193,7 +204,8 @@ def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Ve
     # a suspicion is shared among the blocks: of many independent ones, some look a little alike
     tested = sum(b.log10_p is not None for b in claimed_blocks(claim, evidence))
     corrected = bonferroni(block.log10_p, 2 * max(tested, 1))  # as decide_blocks
-    return believed(decide_p(corrected, claim.threshold), evidence)
+    verdict = believed(decide_p(corrected, claim.threshold), evidence)
+    return "inconclusive" if verdict == "independent" and not is_tested_whole(block) else verdict
 
 
 def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
@@ -217,6 +229,13 @@ def _judge_independence(
             "`blocks:` leaves blocks out."
         )
         return Judgement("fails", "inconclusive", measured, meaning)
+    partly = [b for b in blocks if not is_tested_whole(b)]
+    if (
+        verdict == "inconclusive"
+        and partly
+        and decide_blocks(blocks, claim.threshold) == "independent"
+    ):
+        return Judgement("fails", verdict, measured, tested_in_part(partly))
     return _independence(verdict, measured, claim, evidence)
 
 

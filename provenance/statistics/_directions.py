@@ -7,9 +7,8 @@ compared many times (blocks against blocks) is prepared once.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from provenance.architecture.units import MLPActivations, MLPFactors, Projection
 from provenance.assignment.solve import Products
 from provenance.errors import DegenerateError
+from provenance.statistics._activity import Core, activity_of, share_of
 from provenance.statistics._merging import merge_units
 from provenance.statistics._moments import moments, places
 from provenance.vocabulary import ROLES
@@ -50,6 +50,12 @@ COMFORTABLE = 1e15
 CONSTANT = 1e-6
 """Answers below this share of what independent terms would add up to are a constant's rounding."""
 
+FEW = 64
+"""Units below which an MLP shows little by itself: that of 8 has no p-value below 1/8!."""
+
+MATERIAL = 0.05
+"""Largest share of what an MLP adds to the residual stream that units with a constant gate or up may do."""
+
 
 @dataclass(frozen=True, eq=False)
 class Directions:
@@ -70,6 +76,8 @@ class Directions:
         (tokens, r) float32, the inputs, less their mean.
     core : Core or None
         What each unit does, where that is known.
+    signed : bool
+        Whether a gate and its opposite are two things.
     """
 
     units: int
@@ -79,6 +87,7 @@ class Directions:
     up: torch.Tensor
     basis: torch.Tensor | None = None
     core: Core | None = None
+    signed: bool = False
 
     def strongest(self, share: float) -> Directions:
         """The fewest units that together add this share of what the MLP adds to the residual stream.
@@ -109,38 +118,9 @@ class Glimpse:
     up: torch.Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Core:
-    """What the live units of an MLP do, in the order of their `Directions`.
-
-    Attributes
-    ----------
-    activity : callable
-        Computes the root mean square of each one's ``silu(gate) * up``, before its way out, (k,) float32.
-        SiLU stands for every activation: how much a unit does is asked, not what.
-    ways_out : callable
-        Reads the length of each one's down column, (k,) float32.
-    """
-
-    activity: Callable[[], torch.Tensor]
-    ways_out: Callable[[], torch.Tensor]
-
-    @cached_property
-    def added(self) -> torch.Tensor:
-        """The mean square of what each unit adds to the residual stream, (k,) float64.
-
-        Raises
-        ------
-        DegenerateError
-            If a way out is not finite.
-        """
-        added = (self.activity().double() * self.ways_out().double()).square()
-        if not bool(torch.isfinite(added).all()):
-            raise DegenerateError("an MLP's down weights hold NaN or infinity")
-        return added
-
-
-def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Directions:
+def directions(
+    side: MLPUnits, role: Role, seed: int, *, centred: bool, signed: bool = False
+) -> Directions:
     """Prepare one side.
 
     Parameters
@@ -153,11 +133,14 @@ def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Direc
         Of the order of the units.
     centred : bool
         Take every unit's mean over the tokens out, so that products are correlations.
+    signed : bool
+        Take a gate and its opposite for two things.
 
     Raises
     ------
     DegenerateError
-        If the MLP is plain, without a gate, or a value is not finite.
+        If the MLP is plain, without a gate, or a value is not finite; or if much of what it does is done by
+        units whose gate or up is constant on these inputs.
     """
     if side.gate is None:
         raise DegenerateError(
@@ -165,12 +148,15 @@ def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Direc
         )
     rng = np.random.default_rng([seed, ROLES.index(role)])
     if not (centred and isinstance(side, MLPFactors)):
-        return _answers(side.dense(), role, rng, centred=centred)[0]
+        return replace(_answers(side.dense(), role, rng, centred=centred)[0], signed=signed)
     lengths = _checked_lengths(side, role)
     merged = merge_units(side)
     if merged is None:
         prepared, activity = _of_factors(side, lengths, role, rng)
-        return replace(prepared, core=_core(side, prepared.live, activity))
+        _refuse_silence(side, prepared, role)
+        core = _core(side, prepared.live, activity)
+        return replace(prepared, core=core, signed=signed)
+    _refuse_silence(side, _of_factors(side, lengths, role, np.random.default_rng(seed))[0], role)
     prepared, activity = _of_factors(merged.side, None, role, rng)
     ways_out = merged.ways_out[prepared.live]
     return replace(
@@ -178,6 +164,7 @@ def directions(side: MLPUnits, role: Role, seed: int, *, centred: bool) -> Direc
         live=merged.units[prepared.live],
         units=len(side.up.weight),
         core=Core(activity, lambda: ways_out),
+        signed=signed,
     )
 
 
@@ -190,7 +177,33 @@ def _of_factors(
 ) -> tuple[Directions, Activity]:
     if len(side.inputs) > GAIN * side.inputs.shape[1]:
         return _in_factors(side, lengths, rng)
-    return _answers(side.dense(), role, rng, centred=True)
+    prepared, scaled = _answers(side.dense(), role, rng, centred=True)
+    mixing = side.mixing
+    sampled = places(len(side.inputs)).to(prepared.live.device)
+    means = None if mixing is None else _centres(side, mixing.fed.float().mean(dim=0))
+
+    def activity() -> torch.Tensor:
+        if mixing is None or means is None:
+            answers = [x.rows[:, sampled] * x.lengths + x.centres for x in scaled]
+        else:
+            back = mixing.back[sampled].T
+            answers = [
+                (x.rows * x.lengths) @ back + mean[prepared.live, None]
+                for x, mean in zip(scaled, means, strict=True)
+            ]
+        return activity_of((answers[0].T, answers[1].T), side.activation)
+
+    return prepared, activity
+
+
+def _centres(side: MLPFactors, mean: torch.Tensor) -> Pair:
+    """What gate and up of each unit answer to a mean input, (units,) float32 each."""
+    assert side.gate is not None
+    gate, up = (
+        x.weight.float() @ mean if x.bias is None else x.weight.float() @ mean + x.bias.float()
+        for x in (side.gate, side.up)
+    )
+    return gate, up
 
 
 def _core(side: MLPFactors, live: torch.Tensor, activity: Activity) -> Core | None:
@@ -199,8 +212,26 @@ def _core(side: MLPFactors, live: torch.Tensor, activity: Activity) -> Core | No
     return None if down is None else Core(activity, lambda: down().float().norm(dim=1)[live])
 
 
+def _refuse_silence(side: MLPFactors, prepared: Directions, role: Role) -> None:
+    """Refuse an MLP of which much is done by units that are dropped."""
+    if side.down is None or len(prepared.live) == prepared.units:
+        return
+    dropped = torch.ones(prepared.units, dtype=torch.bool, device=prepared.live.device)
+    dropped[prepared.live] = False
+    share = share_of(side, dropped.nonzero().squeeze(1))
+    if share > MATERIAL:
+        raise DegenerateError(
+            f"{share:.0%} of what the {role}'s MLP adds to the residual stream is by units whose gate or "
+            "up is constant on these inputs, which no matching tells apart",
+            (len(prepared.live),) * 2,
+        )
+
+
 def products(a: Directions, b: Directions) -> tuple[Products, Products]:
-    """Cosines, or correlations, between the units of two sides, (k of a, k of b) float32: gate, |up|."""
+    """Cosines, or correlations, between the units of two sides, (k of a, k of b) float32.
+
+    Of up the absolute values, and of gate too, where its sign is free.
+    """
     between = None
     if a.basis is not None and b.basis is not None:
         between = _between(a.basis, b.basis)
@@ -213,10 +244,26 @@ def products(a: Directions, b: Directions) -> tuple[Products, Products]:
             x = x @ a.basis.T
         elif b.basis is not None:
             y = y @ b.basis.T
-        # up's sign is free, the gate's is not
-        return Products(x, y, absolute=projection == "up")
+        # up's sign is free, and but for a polynomial the gate's is too
+        return Products(x, y, absolute=projection == "up" or not a.signed)
 
     return of("gate"), of("up")
+
+
+def few(side: Directions, *, strongest: bool) -> bool:
+    """Whether an MLP has so few units that it shows little by itself.
+
+    Parameters
+    ----------
+    strongest : bool
+        Count those alone that do nine tenths of what the MLP does.
+    """
+    if len(side.live) < FEW:
+        return True
+    try:
+        return strongest and len(side.strongest(0.9).live) < FEW
+    except DegenerateError:  # testing the MLP says why
+        return False
 
 
 def own_likeness(side: Directions) -> torch.Tensor:
@@ -266,7 +313,7 @@ def glimpse(side: Directions) -> Glimpse:
 
 def _answers(
     side: MLPActivations, role: Role, rng: np.random.Generator, *, centred: bool
-) -> tuple[Directions, Activity]:
+) -> tuple[Directions, tuple[_Scaled, _Scaled]]:
     assert side.gate is not None
     if side.gate.shape != side.up.shape:
         raise ValueError(
@@ -278,13 +325,9 @@ def _answers(
             raise DegenerateError(f"the {role}'s {name} activations hold NaN or infinity")
     chosen = _shuffled((gate.varies & up.varies).nonzero().squeeze(1), rng)
     scaled = [answers.scaled(chosen, centred=centred) for answers in (gate, up)]
-    sampled = places(len(side.up)).to(chosen.device)
-
-    def activity() -> torch.Tensor:
-        return _activity([x.rows[:, sampled] * x.lengths + x.centres for x in scaled], dim=1)
-
     rows = [x.rows for x in scaled]
-    return Directions(side.up.shape[1], len(side.up), chosen, rows[0], rows[1]), activity
+    prepared = Directions(side.up.shape[1], len(side.up), chosen, rows[0], rows[1])
+    return prepared, (scaled[0], scaled[1])
 
 
 class _Scaled(NamedTuple):
@@ -324,43 +367,32 @@ class _Answers:
         return _Scaled(rows, lengths * scale, centres * scale)
 
 
-def _activity(answers: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
-    """Root mean square of what units do; the answers of gate and up are along one dimension."""
-    gate, up = answers
-    done: torch.Tensor = (torch.nn.functional.silu(gate) * up).square().mean(dim=dim).sqrt()
-    return done
-
-
 def _in_factors(
     side: MLPFactors, norms: Pair | None, rng: np.random.Generator
 ) -> tuple[Directions, Activity]:
     assert side.gate is not None
     known = moments(side.inputs)
-    maps = (side.gate, side.up)
-    weights = [one.weight.float() for one in maps]
+    weights = [one.weight.float() for one in (side.gate, side.up)]
     norms = norms or (weights[0].norm(dim=1), weights[1].norm(dim=1))
     lengths = [_lengths(w, n, known) for w, n in zip(weights, norms, strict=True)]
     # by dimension: a large weight on one that no input has is no reason to call an answer rounding
-    rounding = [CONSTANT * (w.square() @ known.sizes).sqrt() for w in weights]
+    rounding = [CONSTANT * (w * known.sizes.sqrt()).norm(dim=1) for w in weights]
     varies = [x > constant for x, constant in zip(lengths, rounding, strict=True)]
     chosen = _shuffled((varies[0] & varies[1]).nonzero().squeeze(1), rng)
     kept = [x[chosen] for x in lengths]
     gate, up = (
         w.index_select(0, chosen).div_(x[:, None]) for w, x in zip(weights, kept, strict=True)
     )
-    centres = [
-        w @ known.mean if one.bias is None else w @ known.mean + one.bias.float()
-        for w, one in zip(weights, maps, strict=True)
-    ]
-    basis, means = known.basis, [x[chosen] for x in centres]
+    basis, fed = known.basis, moments(side.fed)
+    means = [x[chosen] for x in _centres(side, fed.mean)]
 
     def activity() -> torch.Tensor:
-        sampled = basis[places(len(basis)).to(basis.device)]
-        answers = [
+        sampled = fed.sampled()
+        gates, ups = (
             (sampled @ rows.T) * length + mean
             for rows, length, mean in zip((gate, up), kept, means, strict=True)
-        ]
-        return _activity(answers, dim=0)
+        )
+        return activity_of((gates, ups), side.activation)
 
     return Directions(len(weights[0]), len(basis), chosen, gate, up, basis), activity
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from provenance.statistics._directions import Core, Directions, directions
+from provenance.statistics._activity import Core
+from provenance.statistics._directions import Directions, directions
 from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:

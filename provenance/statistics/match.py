@@ -11,8 +11,9 @@ Departures from the paper's text and from its public code:
   squared Euclidean distance. A unit's mean is common to all inputs and tells units apart badly, yet it is
   a fifth of the unit's squared norm on text and half of it on random ids. Without it the false positives
   stay where they are, and p-values of changed descendants are far smaller (docs/calibration.md);
-* *up* is matched by the absolute value: ``up -> c up, down -> down / c`` with c < 0 leaves the function as
-  it is. The gate has no such freedom, since SiLU and GELU are not odd;
+* both are matched by the absolute value. ``up -> c up, down -> down / c`` with c < 0 leaves the function as
+  it is. So does a negated gate, where other units make up for it: ``silu(z) - silu(-z) = z``. Units of
+  parallel and opposed gates are merged (`provenance.statistics._merging`);
 * units that are dead (constant on these inputs) in gate or up are dropped: matched to each other they
   would agree by construction;
 * both sides' units are renumbered at random first, gate and up alike, so that no solver's preference
@@ -32,6 +33,7 @@ from provenance.errors import DegenerateError
 from provenance.statistics._directions import (
     Directions,
     directions,
+    few,
     glimpse,
     products,
     signature,
@@ -40,7 +42,7 @@ from provenance.statistics._directions import (
 from provenance.statistics.pvalues import LEAST_UNITS, bonferroni, spearman
 from provenance.vocabulary import ROLES
 
-__all__ = ["MatchResult", "cosine", "glimpse", "match", "prepare", "signature"]
+__all__ = ["MatchResult", "cosine", "few", "glimpse", "match", "prepare", "signature"]
 
 if TYPE_CHECKING:
     import torch
@@ -161,7 +163,9 @@ def match(
     """
     sides = (candidate, reference)
     a, b = (
-        side if isinstance(side, Directions) else directions(side, role, seed, centred=centred)
+        side
+        if isinstance(side, Directions)
+        else directions(side, role, seed, centred=centred, signed=not centred)
         for role, side in zip(ROLES, sides, strict=True)
     )
     _validate(a, b)

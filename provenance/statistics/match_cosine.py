@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:
     """Prepare one side of `match_cosine`, for a side that meets several others."""
-    return directions(side, role, seed, centred=False)
+    return directions(side, role, seed, centred=False, signed=True)
 
 
 def match_cosine(

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from provenance.architecture.units import LinearMap, MLPFactors
+from provenance.architecture.units import Mixing, MLPFactors
 from provenance.errors import DegenerateError
 from provenance.statistics import _directions
 from provenance.statistics._directions import (
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from provenance.architecture.units import MLPUnits
     from provenance.vocabulary import Role
 
-FEW = 64
+FIRST = 64
 """Tokens that are asked first, where there are at least twice as many: of fewer, all are asked at once."""
 
 SAMPLE = 32
@@ -69,7 +69,7 @@ up are one matrix, or read two or three dimensions alone, it is half of them and
 
 
 def half_whitened(inputs: torch.Tensor) -> torch.Tensor:
-    """Divide out what rules the inputs: directions count by how far they are above the median one.
+    """Divide out what rules the inputs; see `whitening`.
 
     Parameters
     ----------
@@ -81,6 +81,17 @@ def half_whitened(inputs: torch.Tensor) -> torch.Tensor:
     Tensor
         (tokens, hidden) float32, of mean 0 over the tokens, with the inputs' power about it.
     """
+    return whitening(inputs)[0]
+
+
+def whitening(inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Divide out what rules the inputs: directions count by how far they are above the median one.
+
+    Returns
+    -------
+    tuple of Tensor
+        The inputs whitened, as `half_whitened`; and the way back, (tokens, tokens) float32.
+    """
     centred = inputs.double() - inputs.double().mean(dim=0)
     values, vectors = torch.linalg.eigh(centred @ centred.T)
     ridge = (
@@ -89,23 +100,23 @@ def half_whitened(inputs: torch.Tensor) -> torch.Tensor:
     scales = (values.clamp_min(0) + ridge).rsqrt()
     whitened = (vectors * scales) @ (vectors.T @ centred)
     power = centred.norm() / whitened.norm().clamp_min(torch.finfo(torch.float64).tiny)
-    scaled: torch.Tensor = (whitened * power).float()
-    return scaled
+    back = (vectors / scales) @ vectors.T / power.clamp_min(torch.finfo(torch.float64).tiny)
+    return (whitened * power).float(), back.float()
 
 
 def _whitened(side: MLPUnits) -> MLPUnits:
-    """The side on half-whitened inputs. A constant, which biases are, is no part of a correlation."""
+    """The side on half-whitened inputs."""
     if not isinstance(side, MLPFactors) or not bool(torch.isfinite(side.inputs).all()):
         return side  # `directions` says what is wrong
-    inputs = _WHITENED.get(side.inputs)
-    if inputs is None:
-        inputs = _WHITENED[side.inputs] = half_whitened(side.inputs)
-    gate = None if side.gate is None else LinearMap(side.gate.weight.float())
-    return MLPFactors(inputs, gate, LinearMap(side.up.weight.float()), side.down)
+    known = _WHITENED.get(side.inputs)
+    if known is None:
+        known = _WHITENED[side.inputs] = whitening(side.inputs)
+    inputs, back = known
+    return replace(side, inputs=inputs, mixing=Mixing(side.inputs, back))
 
 
 _WHITENED = WeakTensorKeyDictionary()
-"""Half-whitened inputs by the inputs: all experts of a block have the same."""
+"""Half-whitened inputs by the inputs, with the way back: all experts of a block have the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,15 +125,15 @@ class Probed:
 
     Attributes
     ----------
-    few : Directions or None
-        On `FEW` of the tokens; None where there are not many more, or not all units are live on them.
+    first : Directions or None
+        On `FIRST` of the tokens; None where there are not many more, or not all units are live on them.
     side : MLPUnits
         The MLP on all the tokens.
     role, seed
         As `prepare` takes them.
     """
 
-    few: Directions | None
+    first: Directions | None
     side: MLPUnits
     role: Role
     seed: int
@@ -138,6 +149,11 @@ class Probed:
         """
         return _prepared(self.side, self.role, self.seed)
 
+    @property
+    def live(self) -> torch.Tensor:
+        """The units that take part, (k,) int64, of all the tokens."""
+        return self.whole.live
+
 
 def prepare(side: MLPUnits, role: Role, seed: int) -> Probed:
     """Prepare one side of `match_tokens`, for a side that meets several others.
@@ -147,16 +163,16 @@ def prepare(side: MLPUnits, role: Role, seed: int) -> Probed:
     DegenerateError
         As `provenance.statistics.match.match` does, or if too many units' gate and up are alike.
     """
-    few = None
-    if isinstance(side, MLPFactors) and len(side.inputs) >= 2 * FEW:
+    first = None
+    if isinstance(side, MLPFactors) and len(side.inputs) >= 2 * FIRST:
         # units are merged by the answers to all tokens: on few of them gates are alike by chance
         some = replace(side, inputs=_some(side.inputs), down=None)
         with suppress(DegenerateError):  # all the tokens say whether that is so
-            few = _prepared(some, role, seed)
-        if few is not None and len(few.live) < few.units:
-            few = None
-    probed = Probed(few, side, role, seed)
-    if few is None:
+            first = _prepared(some, role, seed)
+        if first is not None and len(first.live) < first.units:
+            first = None
+    probed = Probed(first, side, role, seed)
+    if first is None:
         probed.whole  # noqa: B018 - refuses what cannot be tested
     return probed
 
@@ -165,7 +181,7 @@ def _some(inputs: torch.Tensor) -> torch.Tensor:
     """Evenly spaced tokens; the same tensor for all experts of a block, so that it is whitened once."""
     some = _SOME.get(inputs)
     if some is None:
-        places = torch.linspace(0, len(inputs) - 1, FEW).long().to(inputs.device)
+        places = torch.linspace(0, len(inputs) - 1, FIRST).long().to(inputs.device)
         some = _SOME[inputs] = inputs[places]
     found: torch.Tensor = some
     return found
@@ -195,6 +211,11 @@ def glimpse(side: Probed) -> Glimpse:
     return _directions.glimpse(side.whole)
 
 
+def few(side: Probed, *, strongest: bool) -> bool:
+    """Whether an MLP has so few units; see `provenance.statistics._directions.few`."""
+    return _directions.few(side.whole, strongest=strongest)
+
+
 def match_tokens(
     candidate: MLPUnits | Probed, reference: MLPUnits | Probed, *, seed: int = 0
 ) -> MatchResult:
@@ -218,11 +239,11 @@ def match_tokens(
         for role, side in zip(ROLES, (candidate, reference), strict=True)
     )
     chance = -math.inf
-    if a.few is not None and b.few is not None:
-        units = min(len(a.few.live), len(b.few.live))
+    if a.first is not None and b.first is not None:
+        units = min(len(a.first.live), len(b.first.live))
         if -log10_factorial(units) < RARE:
             chance = -log10_factorial(units)
-            result = match(a.few, b.few, seed=seed) if _some_agree(a.few, b.few) else None
+            result = match(a.first, b.first, seed=seed) if _some_agree(a.first, b.first) else None
             if result is not None and result.agreeing() == units:
                 return _named(result, chance)
     return _named(match(a.whole, b.whole, seed=seed), chance)

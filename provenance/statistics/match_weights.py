@@ -13,22 +13,54 @@ an MLP into a stranger's model, which feeds it something else.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from provenance.errors import DegenerateError
-from provenance.statistics._directions import Directions, directions, glimpse, signature
-from provenance.statistics.match import MatchResult, match
+import torch
 
-__all__ = ["glimpse", "match_weights", "prepare", "signature"]
+from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors
+from provenance.errors import InapplicableError
+from provenance.statistics._directions import Directions, directions, few, glimpse, signature
+from provenance.statistics._merging import merge_units
+from provenance.statistics.match import MatchResult, match
+from provenance.vocabulary import ROLES
+
+__all__ = ["few", "glimpse", "match_weights", "prepare", "signature"]
 
 if TYPE_CHECKING:
-    from provenance.architecture.units import MLPActivations
     from provenance.vocabulary import Role
 
 
+INPUTS = 512
+"""Isotropic inputs on which units are compared that may be one."""
+
+
 def prepare(side: MLPActivations, role: Role, seed: int) -> Directions:
-    """Prepare one side of `match_weights`, for a side that meets several others."""
-    return directions(side, role, seed, centred=False)
+    """Prepare one side of `match_weights`, for a side that meets several others.
+
+    Units of one gate are merged, as in `match`.
+    """
+    merged = None if side.gate is None or side.down is None else merge_units(_isotropic(side))
+    if merged is None or merged.side.gate is None:
+        return directions(side, role, seed, centred=False)
+    rows = MLPActivations(merged.side.gate.weight.T, merged.side.up.weight.T)
+    prepared = directions(rows, role, seed, centred=False)
+    return replace(prepared, live=merged.units[prepared.live], units=side.up.shape[1])
+
+
+def _isotropic(side: MLPActivations) -> MLPFactors:
+    """The MLP of these rows as if isotropic inputs were fed to it."""
+    assert side.gate is not None
+    inputs = _isotropic_inputs(len(side.up), side.up.device)
+    gate, up = LinearMap(side.gate.T), LinearMap(side.up.T)
+    return MLPFactors(inputs, gate, up, side.down, side.activation)
+
+
+@lru_cache(maxsize=4)
+def _isotropic_inputs(hidden: int, device: torch.device) -> torch.Tensor:
+    """Inputs of mean 0 and variance 1, (INPUTS, hidden) float32, always the same."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(INPUTS, hidden, generator=generator).to(device)
 
 
 def match_weights(
@@ -47,17 +79,23 @@ def match_weights(
 
     Raises
     ------
+    InapplicableError
+        If the hidden sizes differ.
     DegenerateError
-        If the hidden sizes differ, or as `provenance.statistics.match.match` does.
+        As `provenance.statistics.match.match` does.
     """
     sizes = [
         side.tokens if isinstance(side, Directions) else len(side.up)
         for side in (candidate, reference)
     ]
     if sizes[0] != sizes[1]:
-        raise DegenerateError(
+        raise InapplicableError(
             f"weights of hidden size {sizes[0]} and {sizes[1]} cannot be compared row by row: "
             "use match, on activations"
         )
-    result = match(candidate, reference, seed=seed, centred=False)
+    sides = (
+        side if isinstance(side, Directions) else prepare(side, role, seed)
+        for role, side in zip(ROLES, (candidate, reference), strict=True)
+    )
+    result = match(*sides, seed=seed)
     return replace(result, statistic="match_weights")

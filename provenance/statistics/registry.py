@@ -104,6 +104,13 @@ class Glimpsing(Protocol):
         """Return the side's units along a few inputs."""
 
 
+class Few(Protocol):
+    """Whether a prepared side has so few units that it shows little by itself."""
+
+    def __call__(self, side: Any, *, strongest: bool) -> bool:
+        """Return that, of all units or of those that do nine tenths of what the MLP does."""
+
+
 @dataclass(frozen=True)
 class Statistic:
     """One row: all that the package knows of a statistic besides its function.
@@ -176,6 +183,11 @@ class Statistic:
         glimpse: Glimpsing | None = self._find("glimpse")
         return glimpse
 
+    def load_few(self) -> Few | None:
+        """The module's function ``few``, None where MLPs are not tested together."""
+        few: Few | None = self._find("few")
+        return few
+
     @property
     def reads_files(self) -> bool:
         """Whether it is cheap: computed from weight files, where nothing is loaded, run or trained."""
@@ -236,7 +248,7 @@ _ROWS = (
     ),
     Statistic(
         "kinship",
-        version=2,
+        version=3,
         summary="match_tokens, match_weights and match, as far as needed: the default of a claim",
         parts=("match_tokens", "match_weights", "match"),
         null="corrected",
@@ -253,7 +265,7 @@ _ROWS = (
     ),
     Statistic(
         "match",
-        version=4,
+        version=5,
         summary="gate matching against up matching, on activations (paper, 2.3.1)",
         basis="activations",
         runs_models=True,
@@ -280,7 +292,7 @@ _ROWS = (
     ),
     Statistic(
         "match_weights",
-        version=2,
+        version=3,
         summary="gate matching against up matching, on weight rows; no forward pass",
         basis="weights",
         gated=True,

@@ -247,6 +247,7 @@ def test_a_plain_expert_among_many_is_told_why():
     block = many(Plain(1, experts=20), Mixture(1, experts=20), choose=True)
     assert block.experts[3].log10_p is None
     assert block.experts[4].reference == "expert 4"
+    assert block.untested == ("expert 3 of the candidate",)
 
 
 def test_a_signature_is_of_the_function_and_not_of_the_order_scale_or_sign():

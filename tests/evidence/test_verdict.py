@@ -1,6 +1,5 @@
 """Every relationship judged on evidence made by hand; what would pass wrongly is tried first."""
 
-import dataclasses
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +80,7 @@ def evidence(*found, candidate=None, reference=None, **changes):
         versions={},
         created="2025-01-01T00:00:00+00:00",
     )
-    return dataclasses.replace(made, **changes)
+    return replace(made, **changes)
 
 
 def copy(*found):
@@ -445,6 +444,45 @@ def test_the_test_of_a_degenerate_block_fails_and_says_why(expect):
     assert "neither supports nor refutes" in found.meaning
 
 
+def in_part(log10_p):
+    """Evidence of three blocks; of the second, not all could be tested."""
+    whole = evidence(STRANGE, log10_p, STRANGE)
+    gaps = ("match_tokens: gate and up say the same", "expert 1 of the candidate")
+    partly = replace(whole.blocks[1], untested=gaps)
+    return replace(whole, blocks=(whole.blocks[0], partly, whole.blocks[2]))
+
+
+def test_what_was_tested_in_part_shows_no_independence():
+    found = in_part(STRANGE)
+    assert decide(found, ALPHA) == "inconclusive"
+    judged = judge_pair(claim("independent"), found)
+    assert (judged.state, judged.verdict) == ("fails", "inconclusive")
+    assert "Block 1 could be tested in part only" in judged.meaning
+    assert "match_tokens: gate and up say the same; expert 1 of the candidate." in judged.meaning
+    states = [judge_block(claim("independent"), found, index).state for index in range(3)]
+    assert states == ["holds", "fails", "holds"]
+    assert judge_block(claim("independent"), found, 1).meaning == judged.meaning
+    left_out = judge_pair(claim("independent", Blocks((0, 2))), found)
+    assert left_out.state == "holds"
+
+
+def test_kinship_is_believed_of_what_was_tested_in_part():
+    found = in_part(KIN)
+    assert decide(found, ALPHA) == "dependent"
+    judged = judge_pair(claim("independent"), found)
+    assert (judged.state, judged.verdict) == ("fails", "dependent")
+    assert judge_pair(claim("derived", Blocks(at_least=0.3)), found).state == "holds"
+
+
+def test_of_much_that_was_not_tested_some_is_named():
+    found = in_part(STRANGE)
+    gaps = tuple(f"expert {number} of the candidate" for number in range(9))
+    blocks = tuple(replace(block, untested=gaps) for block in found.blocks)
+    meaning = judge_pair(claim("independent"), replace(found, blocks=blocks)).meaning
+    assert "Blocks 0, 1, 2 could be tested in part only" in meaning
+    assert meaning.endswith("expert 2 of the candidate; and 6 more.")
+
+
 @pytest.mark.parametrize("log10_p", [None, KIN, STRANGE])
 def test_a_block_of_an_unknown_pair_is_reported(log10_p):
     assert judge_block(claim("unknown"), evidence(log10_p), 0).state == "report"
@@ -572,12 +610,12 @@ def test_where_any_mlp_would_do_the_words_do_not_ask_for_a_gated_one():
     )
     judged = judge_block(claim(), found, 1)
     assert judged.measured == "block 1: chat has no MLP there (MambaMixer)"
-    found = dataclasses.replace(found, reference=model("sha256:r", 2))
+    found = replace(found, reference=model("sha256:r", 2))
     assert "chat has no MLP in block 1, unlike base" in judge_pair(claim(), found).meaning
 
 
 def test_what_is_measured_on_imitations_says_how_good_they_are():
-    fitted = dataclasses.replace(block(0, KIN), fits=(0.98765, 0.9), live=(96, 96))
+    fitted = replace(block(0, KIN), fits=(0.98765, 0.9), live=(96, 96))
     measured = judge_block(claim(), evidence(fitted, statistic="generalized"), 0).measured
     assert measured.endswith(
         "60 of 96 units of the imitations (fits 0.988 and 0.900) matched alike by gate and by down"

@@ -88,9 +88,12 @@ def test_the_partners_of_kin_lie_on_a_line_and_those_of_strangers_do_not(m, n):
     assert gate != up
 
 
-def test_a_gate_of_the_other_sign_is_another_gate():
+def test_a_gate_of_the_other_sign_is_one_gate_but_for_the_papers_cosine():
     a = model(64, 1)
-    assert match(MLPActivations(-a.gate, a.up), a).log10_p > -6
+    signs = torch.randn(64, generator=torch.Generator().manual_seed(1)).sign()
+    for negated in (MLPActivations(-a.gate, a.up), MLPActivations(a.gate * signs, a.up)):
+        assert match(negated, a).log10_p == match(a, a).log10_p
+    assert match_cosine(MLPActivations(-a.gate, a.up), a).log10_p > -6
 
 
 def test_units_pruned_from_either_side_are_found_in_the_wider():

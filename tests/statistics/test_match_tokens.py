@@ -113,7 +113,7 @@ def test_a_glimpse_has_a_row_of_length_one_for_each_unit():
 @pytest.fixture
 def few(monkeypatch):
     """Make 24 of 96 tokens few, and the chance of 48 units to be paired alike small enough."""
-    monkeypatch.setattr(module, "FEW", 24)
+    monkeypatch.setattr(module, "FIRST", 24)
 
 
 def test_tokens_that_can_say_no_more_are_not_asked(few, monkeypatch):
@@ -140,7 +140,7 @@ def test_what_few_tokens_cannot_tell_is_as_if_none_were_asked_first(monkeypatch)
         (noisy(model(1), 1.7, 9), model(1))
     ]
     plain = [match_tokens(*pair).log10_p for pair in pairs]
-    monkeypatch.setattr(module, "FEW", 24)
+    monkeypatch.setattr(module, "FIRST", 24)
     assert [match_tokens(*pair).log10_p for pair in pairs] == pytest.approx(plain)
 
 

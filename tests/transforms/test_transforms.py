@@ -677,6 +677,7 @@ def test_a_square_plain_mlp_is_permuted_along_the_right_axis():
     torch.testing.assert_close(logits(permuted), logits(model), atol=1e-4, rtol=1e-4)
 
 
+IDENTITIES = ["silu", "gelu", "gelu_pytorch_tanh", "relu", "relu2", "sigmoid", "tanh"]
 WIDENINGS = {
     "duplicated": transforms.duplicate_units,
     "split": lambda model: transforms.split_units(model, 1),
@@ -704,6 +705,26 @@ def test_a_widened_model_says_what_it_said_and_can_be_saved(widen, tmp_path):
         loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
         torch.testing.assert_close(loaded(ids).logits, expected, rtol=1e-3, atol=1e-4)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("activation", IDENTITIES)
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_model_written_by_the_identities_of_its_activation_says_what_it_said(
+    activation, share, tmp_path
+):
+    model = tiny_llama(hidden_act=activation)
+    written = transforms.rewrite_units(model, 1, share=share)
+    assert (
+        written.config.intermediate_size
+        >= (2 if share == 1 else 1.5) * model.config.intermediate_size
+    )
+    ids = torch.arange(40).view(2, 20)
+    with torch.no_grad():
+        expected = model(ids).logits
+        torch.testing.assert_close(written(ids).logits, expected, rtol=1e-3, atol=1e-4)
+        written.save_pretrained(tmp_path)
+        loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+        torch.testing.assert_close(loaded(ids).logits, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
