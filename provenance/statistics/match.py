@@ -15,8 +15,8 @@ Departures from the paper's text and from its public code:
   it is. The gate has no such freedom, since SiLU and GELU are not odd;
 * units that are dead (constant on these inputs) in gate or up are dropped: matched to each other they
   would agree by construction;
-* both sides' units are renumbered at random first, gate and up alike, so that no solver's preference
-  for an index order can look like kinship;
+* both sides' units are ranked in a random order, and the solver sees them in two others, one for the gates
+  and one for the ups: where similarities are equal, nothing that it prefers can look like kinship;
 * with unequal widths every unit of the narrower side is matched, and gate and up are joined on it.
 """
 
@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from provenance.assignment.solve import assign_all
 from provenance.errors import DegenerateError
@@ -43,7 +44,6 @@ from provenance.vocabulary import ROLES
 __all__ = ["MatchResult", "cosine", "glimpse", "match", "prepare", "signature"]
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from provenance.architecture.units import MLPUnits
@@ -144,7 +144,7 @@ def match(
         What the units answer to the same tokens, or a side that `prepare` has prepared; the widths
         may differ.
     seed : int
-        Of the random renumbering of the units.
+        Of the random orders of the units.
     centred : bool
         Whether similarity is the correlation; else the paper's cosine. Of sides that are not prepared.
 
@@ -166,30 +166,31 @@ def match(
     )
     _validate(a, b)
     if a.core is None or b.core is None or len(a.live) == len(b.live):
-        return _match(a, b)
-    return _match_of_strongest(a, b)
+        return _match(a, b, seed)
+    return _match_of_strongest(a, b, seed)
 
 
-def _match_of_strongest(a: Directions, b: Directions) -> MatchResult:
+def _match_of_strongest(a: Directions, b: Directions, seed: int) -> MatchResult:
     """The best over several shares of what the units do, corrected for their number (Bonferroni)."""
     results = []
     for share in SHARES:
         sides = a.strongest(share), b.strongest(share)
         if share < 1 and min(len(side.live) for side in sides) < LEAST_UNITS:
             break
-        results.append(_match(*sides))
+        results.append(_match(*sides, seed))
         if results[-1].log10_p < PLAIN:
             break
     best = min(results, key=lambda result: (result.log10_p, -result.correlation))
     return replace(best, log10_p=bonferroni(best.log10_p, len(SHARES)))
 
 
-def _match(a: Directions, b: Directions) -> MatchResult:
-    gate, up = assign_all(products(a, b))
-    result = spearman(gate.partners, up.partners)
-    a_units, b_units = (side.live.cpu().numpy() for side in (a, b))
+def _match(a: Directions, b: Directions, seed: int) -> MatchResult:
+    gate, up = _matchings(a, b, seed)
+    wide = int(len(a.live) <= len(b.live))
+    result = spearman(gate[:, wide], up[:, wide])
+    units = [side.live.cpu().numpy() for side in (a, b)]
     gate_pairs, up_pairs = (
-        np.stack([a_units[x.rows], b_units[x.columns]], axis=1) for x in (gate, up)
+        np.stack([units[0][x[:, 0]], units[1][x[:, 1]]], axis=1) for x in (gate, up)
     )
     return MatchResult(
         statistic="match",
@@ -200,6 +201,26 @@ def _match(a: Directions, b: Directions) -> MatchResult:
         gate_matching=gate_pairs,
         up_matching=up_pairs,
     )
+
+
+def _matchings(a: Directions, b: Directions, seed: int) -> list[NDArray[np.int64]]:
+    """The optimal matchings of gate and of up, (k, 2) int64 each, in the order of the narrower side.
+
+    Each is solved in an order of the units of its own. In one order, equal similarities would be told apart
+    by the same numbers in both: strangers whose units stand several times had 1e-49.
+    """
+    similarities = products(a, b)
+    draws = (np.random.default_rng([seed, len(ROLES) + k]) for k in range(len(similarities)))
+    orders = [
+        [torch.from_numpy(rng.permutation(size)) for size in x.shape]
+        for rng, x in zip(draws, similarities, strict=True)
+    ]
+    found = assign_all([x.reordered(*order) for x, order in zip(similarities, orders, strict=True)])
+    matchings = []
+    for matching, (rows, columns) in zip(found, orders, strict=True):
+        pairs = np.stack([rows.numpy()[matching.rows], columns.numpy()[matching.columns]], axis=1)
+        matchings.append(pairs[pairs[:, int(len(a.live) > len(b.live))].argsort()])
+    return matchings
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -216,7 +216,7 @@ _ROWS = (
     ),
     Statistic(
         "generalized",
-        version=1,
+        version=2,
         summary="match of MLPs of any kind, each imitated by a gated one (paper, Algorithm 5)",
         basis="functions",
         null="corrected",
@@ -236,7 +236,7 @@ _ROWS = (
     ),
     Statistic(
         "kinship",
-        version=2,
+        version=3,
         summary="match_tokens, match_weights and match, as far as needed: the default of a claim",
         parts=("match_tokens", "match_weights", "match"),
         null="corrected",
@@ -253,7 +253,7 @@ _ROWS = (
     ),
     Statistic(
         "match",
-        version=4,
+        version=5,
         summary="gate matching against up matching, on activations (paper, 2.3.1)",
         basis="activations",
         runs_models=True,
@@ -264,7 +264,7 @@ _ROWS = (
     ),
     Statistic(
         "match_cosine",
-        version=2,
+        version=3,
         summary="match by the paper's cosine, each unit's mean left in",
         basis="activations",
         runs_models=True,
@@ -273,14 +273,14 @@ _ROWS = (
     ),
     Statistic(
         "match_tokens",
-        version=1,
+        version=2,
         summary="gate matching against up matching, on embeddings of shared tokens; no forward pass",
         basis="embeddings",
         gated=True,
     ),
     Statistic(
         "match_weights",
-        version=2,
+        version=3,
         summary="gate matching against up matching, on weight rows; no forward pass",
         basis="weights",
         gated=True,
