@@ -20,7 +20,6 @@ from provenance.statistics.registry import (
     Glimpse,
     Glimpsing,
     Preparation,
-    Signature,
     Statistic,
     default_statistic,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "Glimpse",
     "Glimpsing",
     "Preparation",
-    "Signature",
     "Statistic",
     "default_statistic",
 ]

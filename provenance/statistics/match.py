@@ -17,12 +17,14 @@ Departures from the paper's text and from its public code:
   would agree by construction;
 * both sides' units are ranked in a random order, and the solver sees them in two others, one for the gates
   and one for the ups: where similarities are equal, nothing that it prefers can look like kinship;
+* where the gates and the ups of one model say the same, strangers would agree: the test is refused;
 * with unequal widths every unit of the narrower side is matched, and gate and up are joined on it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,18 +32,18 @@ import torch
 
 from provenance.assignment.solve import assign_all
 from provenance.errors import DegenerateError
+from provenance.statistics._alike import tested_apart
 from provenance.statistics._directions import (
     Directions,
     directions,
     glimpse,
     products,
-    signature,
     unit_columns,
 )
 from provenance.statistics.pvalues import LEAST_UNITS, bonferroni, spearman
 from provenance.vocabulary import ROLES
 
-__all__ = ["MatchResult", "cosine", "glimpse", "match", "prepare", "signature"]
+__all__ = ["MatchResult", "cosine", "glimpse", "match", "prepare"]
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,7 +153,8 @@ def match(
     Raises
     ------
     DegenerateError
-        If activations are not finite, or fewer than `LEAST_UNITS` units are live on a side.
+        If activations are not finite, if fewer than `LEAST_UNITS` units are live on a side, or if gate and
+        up of too many units of a side say the same and the other units decide nothing.
 
     Notes
     -----
@@ -165,6 +168,11 @@ def match(
         for role, side in zip(ROLES, sides, strict=True)
     )
     _validate(a, b)
+    return tested_apart(a, b, partial(best_match, seed=seed))
+
+
+def best_match(a: Directions, b: Directions, *, seed: int) -> MatchResult:
+    """`match` of two prepared sides, also where gates and ups of one of them say the same."""
     if a.core is None or b.core is None or len(a.live) == len(b.live):
         return _match(a, b, seed)
     return _match_of_strongest(a, b, seed)

@@ -21,18 +21,15 @@ import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from provenance.architecture.units import LinearMap, MLPFactors
-from provenance.errors import DegenerateError
 from provenance.statistics._directions import (
     Directions,
     directions,
     glimpse,
-    own_likeness,
-    signature,
 )
 from provenance.statistics.match import MatchResult, match
 from provenance.vocabulary import ROLES
 
-__all__ = ["glimpse", "match_tokens", "prepare", "signature"]
+__all__ = ["glimpse", "match_tokens", "prepare"]
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPUnits
@@ -41,16 +38,6 @@ if TYPE_CHECKING:
 
 FLAT = 1e-9
 """Directions with less than this share of the largest one's power are none: rounding, or the mean's."""
-
-ALIKE = 0.7
-"""From here on a unit's gate and up are told as saying the same of tokens."""
-
-MOST_ALIKE = 0.1
-"""Largest share of such units: beyond it gate and up find the same partners in a stranger.
-
-Of three real pretrained models at most 1.2 % of a block's units are (docs/calibration.md). Where gate and
-up are one matrix, or read two or three dimensions alone, it is half of them and more.
-"""
 
 
 def half_whitened(inputs: torch.Tensor) -> torch.Tensor:
@@ -99,16 +86,9 @@ def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:
     Raises
     ------
     DegenerateError
-        As `provenance.statistics.match.match` does, or if too many units' gate and up are alike.
+        As `provenance.statistics.match.match` does.
     """
-    prepared = directions(_whitened(side), role, seed, centred=True)
-    alike = float((own_likeness(prepared) > ALIKE).float().mean()) if len(prepared.live) else 0.0
-    if alike > MOST_ALIKE:
-        raise DegenerateError(
-            f"gate and up of {alike:.0%} of the {role}'s units say the same of tokens, so that strangers "
-            "would look alike"
-        )
-    return prepared
+    return directions(_whitened(side), role, seed, centred=True)
 
 
 def match_tokens(

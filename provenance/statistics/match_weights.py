@@ -16,10 +16,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance.errors import DegenerateError
-from provenance.statistics._directions import Directions, directions, glimpse, signature
+from provenance.statistics._alike import require_own_inputs
+from provenance.statistics._directions import Directions, directions, glimpse
 from provenance.statistics.match import MatchResult, match
+from provenance.vocabulary import ROLES
 
-__all__ = ["glimpse", "match_weights", "prepare", "signature"]
+__all__ = ["glimpse", "match_weights", "prepare"]
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPActivations
@@ -27,8 +29,16 @@ if TYPE_CHECKING:
 
 
 def prepare(side: MLPActivations, role: Role, seed: int) -> Directions:
-    """Prepare one side of `match_weights`, for a side that meets several others."""
-    return directions(side, role, seed, centred=False)
+    """Prepare one side of `match_weights`, for a side that meets several others.
+
+    Raises
+    ------
+    DegenerateError
+        As `provenance.statistics.match.match` does, or if the units read groups of dimensions.
+    """
+    prepared = directions(side, role, seed, centred=False)
+    require_own_inputs(prepared, role)
+    return prepared
 
 
 def match_weights(
@@ -59,5 +69,9 @@ def match_weights(
             f"weights of hidden size {sizes[0]} and {sizes[1]} cannot be compared row by row: "
             "use match, on activations"
         )
-    result = match(candidate, reference, seed=seed, centred=False)
+    sides = (
+        side if isinstance(side, Directions) else prepare(side, role, seed)
+        for role, side in zip(ROLES, (candidate, reference), strict=True)
+    )
+    result = match(*sides, seed=seed)
     return replace(result, statistic="match_weights")

@@ -81,13 +81,6 @@ class Preparation(Protocol):
         """Return what the test takes in place of the side."""
 
 
-class Signature(Protocol):
-    """A few numbers of a prepared side that an MLP and its descendant have alike."""
-
-    def __call__(self, side: Any, seed: int) -> torch.Tensor:
-        """Return them, float32 of one axis."""
-
-
 class Glimpse(Protocol):
     """Units along a few inputs, each scaled to length 1: (units, inputs) float32."""
 
@@ -165,11 +158,6 @@ class Statistic:
         """The module's function ``prepare``, None where the test prepares nothing."""
         prepare: Preparation | None = self._find("prepare")
         return prepare
-
-    def load_signature(self) -> Signature | None:
-        """The module's function ``signature``, None where all pairs of MLPs must be tested."""
-        signature: Signature | None = self._find("signature")
-        return signature
 
     def load_glimpse(self) -> Glimpsing | None:
         """The module's function ``glimpse``, None where it cannot tell which blocks are alike."""
