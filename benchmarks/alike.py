@@ -27,10 +27,10 @@ from benchmarks._tokens import DEFAULT, Embedded, on_tokens
 from provenance.architecture.units import LinearMap, MLPFactors
 from provenance.errors import DegenerateError
 from provenance.recipes.train import one_thread
-from provenance.statistics._directions import own_likeness
-from provenance.statistics.match import match, prepare
-from provenance.statistics.match_tokens import ALIKE, half_whitened
-from provenance.statistics.match_tokens import prepare as prepare_tokens
+from provenance.statistics._alike import ALIKE, own_correlation
+from provenance.statistics.match import best_match, prepare
+from provenance.statistics.match_tokens import half_whitened, match_tokens
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,8 +89,7 @@ def measure(draw: Draw, pairs: int) -> Row:
         common = torch.randn(TOKENS, HIDDEN, generator=generator)
         candidate, reference = (_stranger(common, draw, generator) for _ in range(2))
         try:
-            prepare_tokens(candidate, "candidate", seed)
-            prepare_tokens(reference, "reference", seed)
+            match_tokens(candidate, reference, seed=seed)
         except DegenerateError:
             refused += 1
         sides = [
@@ -98,7 +97,8 @@ def measure(draw: Draw, pairs: int) -> Row:
             for side in (candidate, reference)
         ]
         alike.append(_share(sides[0]))
-        log10_ps.append(match(*sides, seed=seed).log10_p)
+        prepared = (prepare(side, role, seed) for side, role in zip(sides, ROLES, strict=True))
+        log10_ps.append(best_match(*prepared, seed=seed).log10_p)
     return Row(float(np.mean(alike)), refused, log10_ps)
 
 
@@ -112,7 +112,7 @@ def shares(checkpoint: Path) -> list[float]:
 
 
 def _share(whitened: MLPFactors) -> float:
-    likeness = own_likeness(prepare(whitened, "candidate", 0))
+    likeness = own_correlation(prepare(whitened, "candidate", 0))
     return float((likeness > ALIKE).float().mean())
 
 

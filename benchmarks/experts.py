@@ -16,7 +16,7 @@ import torch
 from benchmarks._table import table
 from provenance.architecture.units import LinearMap, MLPFactors
 from provenance.comparison.experts import PARTNERS, partners
-from provenance.statistics._directions import directions, signature
+from provenance.statistics._directions import directions, glimpse
 from provenance.statistics.match import match
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def measure(sizes: Sizes, setting: Setting) -> list[str]:
     mixtures = Mixtures(sizes, setting)
     ours, theirs = mixtures.prepared("candidate"), mixtures.prepared("reference")
     begun = time.monotonic()
-    chosen = partners(*([signature(side, 0) for side in sides] for sides in (ours, theirs)))
+    chosen = partners(*([glimpse(side) for side in sides] for sides in (ours, theirs)))
     choosing = time.monotonic() - begun
     begun = time.monotonic()
     log10_p = match(ours[0], theirs[mixtures.order[0]]).log10_p

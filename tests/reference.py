@@ -263,3 +263,25 @@ def half_whitened(inputs: np.ndarray) -> np.ndarray:
     root = linalg.sqrtm(products + ridge * np.eye(len(products))).real
     whitened = np.linalg.inv(root) @ centred
     return whitened * np.linalg.norm(centred) / np.linalg.norm(whitened)
+
+
+def counted_together(
+    met: dict[int, int], ours: set[tuple[int, int]], theirs: set[tuple[int, int]]
+) -> dict[int, int]:
+    """The first block that each block of the candidate is linked to, where that is another one.
+
+    Blocks are linked that have one partner, or are kin, or whose partners are kin; links carry on, also
+    through blocks that were not tested.
+    """
+    nodes = {("c", i) for pair in ours for i in pair} | {("r", j) for pair in theirs for j in pair}
+    nodes |= {("c", i) for i in met} | {("r", j) for j in met.values()}
+    links = {(("c", i), ("r", j)) for i, j in met.items()}
+    links |= {(("c", i), ("c", j)) for i, j in ours} | {(("r", i), ("r", j)) for i, j in theirs}
+    reached = {node: {node} for node in nodes}
+    for _ in nodes:
+        for one, other in links:
+            both = reached[one] | reached[other]
+            for node in both:
+                reached[node] = both
+    firsts = {i: min(j for j in met if ("c", j) in reached["c", i]) for i in met}
+    return {i: first for i, first in firsts.items() if first != i}

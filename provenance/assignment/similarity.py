@@ -92,6 +92,14 @@ class Products:
         """The products of `b` with `a`."""
         return Products(self.b, self.a, absolute=self.absolute)
 
+    def reordered(self, rows: torch.Tensor, columns: torch.Tensor) -> Products:
+        """The products of rows of `a` with rows of `b`, both (k,) int64, in another order."""
+        a, b = (
+            x.index_select(0, order.to(x.device))
+            for x, order in ((self.a, rows), (self.b, columns))
+        )
+        return Products(a, b, absolute=self.absolute)
+
 
 @dataclass(frozen=True, eq=False)
 class Matrix:

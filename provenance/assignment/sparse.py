@@ -102,34 +102,65 @@ def solve(edges: Edges, prices: Prices, *, settled: bool = False) -> NDArray[np.
     of 6 to 23 without, and 2 to 10 with them).
     """
     m, n = edges.shape
+    known = np.arange(m)
     if m < n and not settled:
-        return _least(prices.rows[edges.rows] - edges.values, edges.rows, edges.columns, (m, n))
+        return _least(prices.rows[edges.rows] - edges.values, edges.rows, edges.columns, n, known)
     excess = prices.excess(edges)
     if m == n:
-        return _least(-excess, edges.rows, edges.columns, (m, n))
+        return _least(-excess, edges.rows, edges.columns, n, known)
     alone = np.arange(n)
     rows = np.concatenate([edges.rows, m + edges.columns, m + alone])
     columns = np.concatenate([edges.columns, n + edges.rows, alone])
-    return _least(
-        -np.concatenate([excess, excess, -2 * prices.columns]), rows, columns, (m + n, m + n)
-    )[:m]
+    costs = -np.concatenate([excess, excess, -2 * prices.columns])
+    return _least(costs, rows, columns, m + n, np.concatenate([known, n + known, alone[m:]]))[:m]
 
 
 def _least(
     costs: NDArray[np.float64],
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
-    shape: tuple[int, int],
+    width: int,
+    known: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    from scipy.sparse import coo_array
+    """Return every row's column in an assignment of least cost.
+
+    Parameters
+    ----------
+    costs, rows, columns : numpy.ndarray, shape (k,)
+        The pairs, in any order, each once.
+    width : int
+        Number of columns.
+    known : numpy.ndarray of int64, shape (m,)
+        Columns of some assignment of all rows among the pairs.
+
+    Notes
+    -----
+    Two steps of scipy's solver can take for ever, and are left nothing to do:
+
+    * The reduction of a square matrix lets two rows outbid each other for one column, by as little as the
+      next best column costs more. Rows of near ties take 2**38 such steps. A matrix with one column more
+      than rows skips it. Augmenting paths do all the work then, each of which looks at a pair once.
+    * The search for any full matching is exponential in the depth of a layered graph [1]_. It takes the
+      first free column of each row, which is the known one's.
+
+    References
+    ----------
+    .. [1] https://github.com/scipy/scipy/issues/26147
+    """
+    from scipy.sparse import csr_array
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-    costs -= costs.min()
+    m = len(known)
+    costs = costs - costs.min()
     # Whole numbers: in fractions scipy's solver can go in circles for ever, moved by rounding (seen with
     # 1.17 on 21624 pairs of 640). What this rounds off is caught by the prices that follow.
     costs = np.rint(costs * (GRID / (costs.max() or 1.0))) + 1  # an entry of 0 would be "no edge"
-    indices = rows.astype(np.int32), columns.astype(np.int32)
-    graph = coo_array((costs, indices), shape=shape).tocsr()
+    order = np.lexsort((columns, columns != known[rows], rows))
+    starts = np.searchsorted(rows[order], np.arange(m + 1))
+    graph = csr_array(
+        (costs[order], columns[order].astype(np.int32), starts.astype(np.int32)),
+        shape=(m, max(width, m + 1)),
+    )
     _, partners = min_weight_full_bipartite_matching(graph)
     return partners.astype(np.int64)
 

@@ -115,7 +115,7 @@ def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]
 def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: float) -> None:
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
     from provenance.evidence.decide import is_tested_whole, significant
-    from provenance.evidence.wording import tested_in_part, worse_than_guessing
+    from provenance.evidence.wording import counted_once, tested_in_part, worse_than_guessing
     from provenance.statistics.pvalues import format_p
 
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
@@ -145,6 +145,9 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
     worse = worse_than_guessing(evidence, {role: f"the {role}" for role in ROLES})
     if worse is not None:
         console.print(worse)
+    once = counted_once(evidence.blocks)
+    if once is not None:
+        console.print(once)
     over = "over all blocks (Fisher)" if evidence.blocks else "for the models as a whole"
     p = "none" if evidence.log10_p is None else format_p(evidence.log10_p)
     console.print(f"[bold]{verdict}[/bold]: p = {p} {over}, alpha {alpha:g}")

@@ -17,6 +17,7 @@ from provenance._threads import spread
 from provenance.architecture.units import MLPShape
 from provenance.assignment.solve import assign
 from provenance.comparison.likeness import BEST, likeliest
+from provenance.comparison.repeats import counted_together, kin_blocks
 from provenance.comparison.sides import (
     KEPT_BYTES,
     NO_UNITS,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from provenance.capture.units import Shape
     from provenance.comparison.sides import Matchings
-    from provenance.vocabulary import Extent
+    from provenance.vocabulary import Extent, Role
 
     OnProgress = Callable[[int, int], None]
 
@@ -165,6 +166,7 @@ class BlockTests:
         self._met: dict[Place, _Meeting] = {}
         self._reasons: dict[str, str] = {}
         self._least = dict.fromkeys(self.rows, 0.0)
+        self._kin: dict[Role, set[Place]] = {role: set() for role in ROLES}
         self._done = self._planned = 0
 
     def undecided(self) -> list[int]:
@@ -204,6 +206,9 @@ class BlockTests:
             has_choice = component.glimpse is not None or self.scope.pairing not in INDEXED
             if rows and has_choice and self.scope.pairing != "same-index":
                 self._meet_partners(sides, rows)
+            if self.undecided():  # where each block decides by itself, repeats decide nothing
+                for role in ROLES:
+                    self._kin[role] |= kin_blocks(sides.seen(role), self.scope.threads)
         finally:
             sides.let_go()
 
@@ -284,7 +289,10 @@ class BlockTests:
         """The evidence of every block, by the parts and on the partners that were measured."""
         self._tell(self._done, self._planned)
         evidence = {pair: self._evidence(*pair) for pair in sorted(self._met)}
-        blocks = tuple(self._best(i, evidence) for i in self.rows)
+        best = [self._best(i, evidence) for i in self.rows]
+        met = {b.candidate_block: b.reference_block for b in best if b.log10_p is not None}
+        together = counted_together(met, self._kin)
+        blocks = tuple(replace(b, counted_with=together.get(b.candidate_block)) for b in best)
         if self.scope.pairing != "cross":
             return BlockTable(blocks)
         cross = tuple(

@@ -11,6 +11,7 @@ import numpy as np
 
 from provenance.architecture.units import joined, nbytes
 from provenance.comparison.experts import ALL, partners
+from provenance.comparison.repeats import Seen, seen
 from provenance.errors import DegenerateError, InapplicableError
 from provenance.evidence.records import MATCHINGS, PartEvidence
 from provenance.vocabulary import ROLES
@@ -18,7 +19,6 @@ from provenance.vocabulary import ROLES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
     from numpy.typing import NDArray
 
     from provenance.architecture.units import MLPShape
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         Glimpse,
         Glimpsing,
         Preparation,
-        Signature,
         Statistic,
     )
     from provenance.vocabulary import Role
@@ -41,6 +40,9 @@ LEAST_TOGETHER = 64
 
 KEPT_BYTES = 1 << 30
 """How much memory prepared blocks may take while they wait for other partners."""
+
+KEPT_GLIMPSES = 8
+"""Blocks whose glimpses are kept: those that are tested side by side."""
 
 Place = tuple[int, int]
 """A block, and the place of an MLP among those of the block. One place behind the last are the MLPs of few
@@ -73,7 +75,6 @@ class Component(Generic[Side]):
     candidate: Units[Side]
     reference: Units[Side]
     prepare: Preparation | None = None
-    signature: Signature | None = None
     glimpse: Glimpsing | None = None
     few: Few | None = None
 
@@ -92,7 +93,6 @@ class Component(Generic[Side]):
             candidate,
             reference,
             prepare or statistic.load_preparation(),
-            statistic.load_signature(),
             statistic.load_glimpse(),
             statistic.load_few(),
         )
@@ -141,7 +141,8 @@ class Sides:
         self._kept: OrderedDict[tuple[Role, Place], tuple[Any, int]] = OrderedDict()
         self._keeping = Lock()
         self._preparing: dict[tuple[Role, Place], Lock] = {}
-        self._signatures: dict[tuple[Role, int], list[torch.Tensor | None]] = {}
+        self._glimpses: OrderedDict[tuple[Role, int], list[Glimpse | None]] = OrderedDict()
+        self._seen: dict[tuple[Role, Place], Seen | None] = {}
         self._live: dict[tuple[Role, Place], tuple[int, bool]] = {}
         widths = [
             {mlp.units for mlps in shape.mlps.values() for mlp in mlps}
@@ -165,6 +166,8 @@ class Sides:
             if few is not None and len(self._mlps(role, place[0])) > 1:
                 is_few = few(side, strongest=not self._same_widths)
                 self._live[role, place] = len(side.live), is_few
+            if (role, place) not in self._seen:
+                self._seen[role, place] = seen(side, self.component.glimpse)
             with self._keeping:
                 self._keep((role, place), side, nbytes(side))
         return side
@@ -211,6 +214,14 @@ class Sides:
             small.append(others[0][1])
         return tuple(sorted(small)) if len(small) > 1 else ()
 
+    def seen(self, role: Role) -> dict[int, list[Seen]]:
+        """What was seen of the blocks of one model whose MLPs were tested so far."""
+        blocks: dict[int, list[Seen]] = {}
+        for (whose, place), mlp in sorted(self._seen.items()):
+            if whose == role and mlp is not None:
+                blocks.setdefault(place[0], []).append(mlp)
+        return blocks
+
     def _keep(self, key: tuple[Role, Place], side: Any, size: int) -> None:
         """Keep a side, in the room of those that were not asked for longest."""
         while self._kept and self._room < size:
@@ -227,34 +238,31 @@ class Sides:
 
     def glimpses(self, role: Role, glimpse: Glimpsing, index: int) -> list[Glimpse]:
         """Those of a block's MLPs that can be tested."""
-        found = []
-        for place in range(len(getattr(self.component, role).shape.mlps[index])):
-            try:
-                found.append(glimpse(self.get(role, (index, place))))
-            except DegenerateError:  # testing the MLP says why
-                continue
-        return found
+        return [one for one in self._glimpses_of(role, glimpse, index) if one is not None]
 
-    def promising(self, i: int, j: int, signature: Signature) -> set[tuple[int, int]]:
+    def promising(self, i: int, j: int, glimpse: Glimpsing) -> set[tuple[int, int]]:
         """Which MLPs of a block are worth a test against which of another, by their places."""
         return partners(
-            self._signatures_of("candidate", i, signature),
-            self._signatures_of("reference", j, signature),
+            self._glimpses_of("candidate", glimpse, i), self._glimpses_of("reference", glimpse, j)
         )
 
-    def _signatures_of(
-        self, role: Role, index: int, signature: Signature
-    ) -> list[torch.Tensor | None]:
-        if (role, index) not in self._signatures:
-            count = len(getattr(self.component, role).shape.mlps[index])
-            self._signatures[role, index] = [
-                self._signature(role, (index, place), signature) for place in range(count)
-            ]
-        return self._signatures[role, index]
+    def _glimpses_of(self, role: Role, glimpse: Glimpsing, index: int) -> list[Glimpse | None]:
+        """Those of a block's MLPs, None of one that cannot be tested; of the last blocks they are kept."""
+        with self._keeping:
+            if (role, index) in self._glimpses:
+                self._glimpses.move_to_end((role, index))
+                return self._glimpses[role, index]
+        count = len(getattr(self.component, role).shape.mlps[index])
+        found = [self._glimpse(role, glimpse, (index, place)) for place in range(count)]
+        with self._keeping:
+            self._glimpses[role, index] = found
+            while len(self._glimpses) > KEPT_GLIMPSES:
+                self._glimpses.popitem(last=False)
+        return found
 
-    def _signature(self, role: Role, place: Place, signature: Signature) -> torch.Tensor | None:
+    def _glimpse(self, role: Role, glimpse: Glimpsing, place: Place) -> Glimpse | None:
         try:
-            return signature(self.get(role, place), self.seed)
+            return glimpse(self.get(role, place))
         except DegenerateError:  # testing the MLP says why
             return None
 
@@ -264,8 +272,8 @@ def tests_of(sides: Sides, i: int, j: int) -> dict[Place, Tested]:
     component = sides.component
     candidate, reference = component.candidate.shape.mlps[i], component.reference.shape.mlps[j]
     pairs = there_and_back(range(len(candidate)), range(len(reference)))
-    if len(reference) > ALL and component.signature is not None:
-        chosen = sides.promising(i, j, component.signature)
+    if len(reference) > ALL and component.glimpse is not None:
+        chosen = sides.promising(i, j, component.glimpse)
         pairs = [pair for pair in pairs if pair in chosen]
     tested = {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs}
     for a, b in _with_joined(sides, i, j):

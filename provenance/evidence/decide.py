@@ -62,17 +62,18 @@ def believed(verdict: Verdict, evidence: Evidence) -> Verdict:
 
 
 def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
-    """Decide over all blocks: by Fisher's combination, and by the strongest block alone.
+    """Decide over all blocks: by their combination (`aggregate`), and by the strongest block alone.
 
     A single block that was taken from the other model is lost among many that were not, so the
     strongest block counts as well, its p-value multiplied by the number of blocks (Bonferroni).
     The smaller of the two p-values counts, doubled (Bonferroni again).
     """
     log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
-    if not log10_ps:
+    combined = aggregate(blocks)
+    if combined is None:
         return "inconclusive"
     strongest = bonferroni(min(log10_ps), len(log10_ps))
-    verdict = decide_p(bonferroni(min(fisher(log10_ps), strongest), 2), threshold)
+    verdict = decide_p(bonferroni(min(combined, strongest), 2), threshold)
     kin = any(shows(b, threshold) for b in blocks)
     return "inconclusive" if kin and verdict == "independent" else verdict
 
@@ -111,9 +112,22 @@ def shows(block: BlockEvidence, threshold: float) -> bool:
 
 
 def aggregate(blocks: Sequence[BlockEvidence]) -> float | None:
-    """Fisher's combination of the blocks that have a p-value, log10; None where none has."""
-    log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
-    return fisher(log10_ps) if log10_ps else None
+    """Fisher's combination of the blocks that have a p-value, log10; None where none has.
+
+    Blocks that repeat each other (`BlockEvidence.counted_with`) count once: the least of their p-values,
+    times their number (Bonferroni). That holds however they depend on each other, as Fisher's method does
+    not.
+    """
+    groups: dict[int, list[float]] = {}
+    for block in blocks:
+        if block.log10_p is not None:
+            groups.setdefault(first_of_its_kind(block), []).append(block.log10_p)
+    return fisher([bonferroni(min(ps), len(ps)) for ps in groups.values()]) if groups else None
+
+
+def first_of_its_kind(block: BlockEvidence) -> int:
+    """The first of the candidate's blocks that this one counts once with: often itself."""
+    return block.candidate_block if block.counted_with is None else block.counted_with
 
 
 def significant(evidence: Evidence, alpha: float) -> tuple[AlignedBlocks, ...]:

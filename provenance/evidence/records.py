@@ -117,6 +117,9 @@ class BlockEvidence:
     untested : tuple of str
         Of a tested block, what should have been tested as well and could not be, and why: statistics of
         several, by name, and MLPs of several.
+    counted_with : int or None
+        The first of the candidate's blocks with which this one counts once, where that is another: the two
+        have one partner, or the blocks or their partners are kin (`provenance.comparison.repeats`).
     """
 
     candidate_block: int
@@ -134,6 +137,7 @@ class BlockEvidence:
     experts: tuple[MLPEvidence, ...] = ()
     matchings: tuple[tuple[int, ...], tuple[int, ...]] | None = field(default=None, repr=False)
     untested: tuple[str, ...] = ()
+    counted_with: int | None = None
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,8 @@ class InputsRecord:
 class Evidence:
     """Everything measured on one (candidate, reference) pair with one statistic.
 
-    ``log10_p`` is Fisher's combination over the tested blocks, None where no block could be tested.
+    ``log10_p`` is Fisher's combination over the tested blocks, of which those that repeat each other count
+    once (`provenance.evidence.decide.aggregate`); None where no block could be tested.
     ``reference`` is the model of the null hypothesis (paper, Theorem 1): its training is assumed
     equivariant under permutations of hidden units; nothing is assumed of the candidate.
     ``cross`` and ``alignment`` are there where every block met every other. ``cross`` is the table of
@@ -305,6 +310,10 @@ def check_values(evidence: Evidence) -> None:
         if block.fits is not None and max(block.fits) > 1:
             raise EvidenceError(f"{where}: a fit is {max(block.fits)}, above 1")
         _check_matchings(block, where)
+        if block.counted_with is not None and not 0 <= block.counted_with < block.candidate_block:
+            raise EvidenceError(
+                f"{where}: counted_with is {block.counted_with}, no block before it"
+            )
 
 
 def _check_numbers(block: BlockEvidence, where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from provenance.evidence.decide import aggregate, shows
+from provenance.evidence.decide import aggregate, first_of_its_kind, shows
 from provenance.evidence.records import INDEXED
 from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import format_p
@@ -109,13 +109,27 @@ def measured_pair(blocks: Sequence[BlockEvidence], claim: Claim, evidence: Evide
         return f"{evidence.statistic}: no block could be tested ({reasons})"
     tested = [b for b in blocks if b.log10_p is not None]
     kin = sum(shows(b, claim.threshold) for b in blocks)
+    once = counted_once(blocks)
     of_all = f" of {len(blocks)}" if len(tested) < len(blocks) else ""
     return (
         f"{evidence.statistic} over {len(tested)}{of_all} block{'s' * (len(blocks) != 1)}: "
         f"p = {format_p(log10_p)} by Fisher (threshold {format_p(math.log10(claim.threshold))}), "
         f"{kin} of {count(len(blocks), 'block')} {'shows' if kin == 1 else 'show'} kinship"
+        + ("" if once is None else f"; {once}")
         + _strongest(tested, log10_p)
     )
+
+
+def counted_once(blocks: Sequence[BlockEvidence]) -> str | None:
+    """Say which blocks count once; None where each counts by itself."""
+    groups: dict[int, list[int]] = {}
+    for block in blocks:
+        if block.log10_p is not None:
+            groups.setdefault(first_of_its_kind(block), []).append(block.candidate_block)
+    several = [group for group in groups.values() if len(group) > 1]
+    if not several:
+        return None
+    return f"{' and '.join(map(listed, several))} count once, as they or their partners repeat"
 
 
 def _strongest(blocks: Sequence[BlockEvidence], log10_p: float) -> str:

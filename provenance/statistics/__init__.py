@@ -21,7 +21,6 @@ from provenance.statistics.registry import (
     Glimpse,
     Glimpsing,
     Preparation,
-    Signature,
     Statistic,
     default_statistic,
 )
@@ -40,7 +39,6 @@ __all__ = [
     "Glimpse",
     "Glimpsing",
     "Preparation",
-    "Signature",
     "Statistic",
     "default_statistic",
 ]

@@ -38,9 +38,6 @@ UNSURE = 0.01
 """Share of the variance that isotropic inputs of the same power would give a unit. A smaller variance is
 computed again from the unit's answers: in the inputs' second moments its digits cancel out."""
 
-SKETCH = 64
-"""Random directions that a signature looks along."""
-
 GLIMPSE = 64
 """Inputs that a glimpse is along."""
 
@@ -264,37 +261,6 @@ def few(side: Directions, *, strongest: bool) -> bool:
         return strongest and len(side.strongest(0.9).live) < FEW
     except DegenerateError:  # testing the MLP says why
         return False
-
-
-def own_likeness(side: Directions) -> torch.Tensor:
-    """How alike gate and up of each unit are, (k,) float32: the absolute cosine of their answers."""
-    if side.basis is None:
-        return (side.gate * side.up).sum(dim=1).abs()
-    return ((side.gate @ (side.basis.T @ side.basis)) * side.up).sum(dim=1).abs()
-
-
-def signature(side: Directions, seed: int) -> torch.Tensor:
-    """Describe a side in a few numbers that no order, scale or sign of its units changes.
-
-    They are the mean squares of gate's and up's directions along `SKETCH` random ones. An MLP and its
-    descendant have similar numbers, and other MLPs do not, once what all have in common is taken out.
-
-    Parameters
-    ----------
-    seed : int
-        Of the random directions, which must be the same for all that are compared.
-
-    Returns
-    -------
-    Tensor
-        (2 SKETCH,) float32, of each half the logarithm.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    along = torch.randn(side.tokens, SKETCH, generator=generator).to(side.gate.device)
-    if side.basis is not None:
-        along = side.basis.T @ along  # (r, SKETCH)
-    squares = [(rows @ along).square().mean(dim=0) for rows in (side.gate, side.up)]
-    return torch.cat(squares).clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def glimpse(side: Directions) -> Glimpse:

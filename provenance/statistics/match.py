@@ -16,36 +16,38 @@ Departures from the paper's text and from its public code:
   parallel and opposed gates are merged (`provenance.statistics._merging`);
 * units that are dead (constant on these inputs) in gate or up are dropped: matched to each other they
   would agree by construction;
-* both sides' units are renumbered at random first, gate and up alike, so that no solver's preference
-  for an index order can look like kinship;
+* both sides' units are ranked in a random order, and the solver sees them in two others, one for the gates
+  and one for the ups: where similarities are equal, nothing that it prefers can look like kinship;
+* where the gates and the ups of one model say the same, strangers would agree: the test is refused;
 * with unequal widths every unit of the narrower side is matched, and gate and up are joined on it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from provenance.assignment.solve import assign_all
 from provenance.errors import DegenerateError
+from provenance.statistics._alike import tested_apart
 from provenance.statistics._directions import (
     Directions,
     directions,
     few,
     glimpse,
     products,
-    signature,
     unit_columns,
 )
 from provenance.statistics.pvalues import LEAST_UNITS, bonferroni, spearman
 from provenance.vocabulary import ROLES
 
-__all__ = ["MatchResult", "cosine", "few", "glimpse", "match", "prepare", "signature"]
+__all__ = ["MatchResult", "cosine", "few", "glimpse", "match", "prepare"]
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from provenance.architecture.units import MLPUnits
@@ -146,14 +148,15 @@ def match(
         What the units answer to the same tokens, or a side that `prepare` has prepared; the widths
         may differ.
     seed : int
-        Of the random renumbering of the units.
+        Of the random orders of the units.
     centred : bool
         Whether similarity is the correlation; else the paper's cosine. Of sides that are not prepared.
 
     Raises
     ------
     DegenerateError
-        If activations are not finite, or fewer than `LEAST_UNITS` units are live on a side.
+        If activations are not finite, if fewer than `LEAST_UNITS` units are live on a side, or if gate and
+        up of too many units of a side say the same and the other units decide nothing.
 
     Notes
     -----
@@ -169,31 +172,37 @@ def match(
         for role, side in zip(ROLES, sides, strict=True)
     )
     _validate(a, b)
+    return tested_apart(a, b, partial(best_match, seed=seed))
+
+
+def best_match(a: Directions, b: Directions, *, seed: int) -> MatchResult:
+    """`match` of two prepared sides, also where gates and ups of one of them say the same."""
     if a.core is None or b.core is None or len(a.live) == len(b.live):
-        return _match(a, b)
-    return _match_of_strongest(a, b)
+        return _match(a, b, seed)
+    return _match_of_strongest(a, b, seed)
 
 
-def _match_of_strongest(a: Directions, b: Directions) -> MatchResult:
+def _match_of_strongest(a: Directions, b: Directions, seed: int) -> MatchResult:
     """The best over several shares of what the units do, corrected for their number (Bonferroni)."""
     results = []
     for share in SHARES:
         sides = a.strongest(share), b.strongest(share)
         if share < 1 and min(len(side.live) for side in sides) < LEAST_UNITS:
             break
-        results.append(_match(*sides))
+        results.append(_match(*sides, seed))
         if results[-1].log10_p < PLAIN:
             break
     best = min(results, key=lambda result: (result.log10_p, -result.correlation))
     return replace(best, log10_p=bonferroni(best.log10_p, len(SHARES)))
 
 
-def _match(a: Directions, b: Directions) -> MatchResult:
-    gate, up = assign_all(products(a, b))
-    result = spearman(gate.partners, up.partners)
-    a_units, b_units = (side.live.cpu().numpy() for side in (a, b))
+def _match(a: Directions, b: Directions, seed: int) -> MatchResult:
+    gate, up = _matchings(a, b, seed)
+    wide = int(len(a.live) <= len(b.live))
+    result = spearman(gate[:, wide], up[:, wide])
+    units = [side.live.cpu().numpy() for side in (a, b)]
     gate_pairs, up_pairs = (
-        np.stack([a_units[x.rows], b_units[x.columns]], axis=1) for x in (gate, up)
+        np.stack([units[0][x[:, 0]], units[1][x[:, 1]]], axis=1) for x in (gate, up)
     )
     return MatchResult(
         statistic="match",
@@ -204,6 +213,26 @@ def _match(a: Directions, b: Directions) -> MatchResult:
         gate_matching=gate_pairs,
         up_matching=up_pairs,
     )
+
+
+def _matchings(a: Directions, b: Directions, seed: int) -> list[NDArray[np.int64]]:
+    """The optimal matchings of gate and of up, (k, 2) int64 each, in the order of the narrower side.
+
+    Each is solved in an order of the units of its own. In one order, equal similarities would be told apart
+    by the same numbers in both: strangers whose units stand several times had 1e-49.
+    """
+    similarities = products(a, b)
+    draws = (np.random.default_rng([seed, len(ROLES) + k]) for k in range(len(similarities)))
+    orders = [
+        [torch.from_numpy(rng.permutation(size)) for size in x.shape]
+        for rng, x in zip(draws, similarities, strict=True)
+    ]
+    found = assign_all([x.reordered(*order) for x, order in zip(similarities, orders, strict=True)])
+    matchings = []
+    for matching, (rows, columns) in zip(found, orders, strict=True):
+        pairs = np.stack([rows.numpy()[matching.rows], columns.numpy()[matching.columns]], axis=1)
+        matchings.append(pairs[pairs[:, int(len(a.live) > len(b.live))].argsort()])
+    return matchings
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

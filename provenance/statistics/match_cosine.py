@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provenance.statistics._directions import Directions, directions, glimpse, signature
+from provenance.statistics._directions import Directions, directions, glimpse
 from provenance.statistics.match import MatchResult, match
 
-__all__ = ["glimpse", "match_cosine", "prepare", "signature"]
+__all__ = ["glimpse", "match_cosine", "prepare"]
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPUnits

@@ -34,7 +34,6 @@ from provenance.statistics._directions import (
     Directions,
     Glimpse,
     directions,
-    own_likeness,
     products,
 )
 from provenance.statistics.match import MatchResult, match
@@ -56,16 +55,6 @@ RARE = -40.0
 
 FLAT = 1e-9
 """Directions with less than this share of the largest one's power are none: rounding, or the mean's."""
-
-ALIKE = 0.7
-"""From here on a unit's gate and up are told as saying the same of tokens."""
-
-MOST_ALIKE = 0.1
-"""Largest share of such units: beyond it gate and up find the same partners in a stranger.
-
-Of three real pretrained models at most 1.2 % of a block's units are (docs/calibration.md). Where gate and
-up are one matrix, or read two or three dimensions alone, it is half of them and more.
-"""
 
 
 def half_whitened(inputs: torch.Tensor) -> torch.Tensor:
@@ -161,7 +150,7 @@ def prepare(side: MLPUnits, role: Role, seed: int) -> Probed:
     Raises
     ------
     DegenerateError
-        As `provenance.statistics.match.match` does, or if too many units' gate and up are alike.
+        As `provenance.statistics.match.match` does.
     """
     first = None
     if isinstance(side, MLPFactors) and len(side.inputs) >= 2 * FIRST:
@@ -191,24 +180,12 @@ _SOME = WeakTensorKeyDictionary()
 
 
 def _prepared(side: MLPUnits, role: Role, seed: int) -> Directions:
-    prepared = directions(_whitened(side), role, seed, centred=True)
-    alike = float((own_likeness(prepared) > ALIKE).float().mean()) if len(prepared.live) else 0.0
-    if alike > MOST_ALIKE:
-        raise DegenerateError(
-            f"gate and up of {alike:.0%} of the {role}'s units say the same of tokens, so that strangers "
-            "would look alike"
-        )
-    return prepared
-
-
-def signature(side: Probed, seed: int) -> torch.Tensor:
-    """Describe a side in a few numbers; see `provenance.statistics._directions.signature`."""
-    return _directions.signature(side.whole, seed)
+    return directions(_whitened(side), role, seed, centred=True)
 
 
 def glimpse(side: Probed) -> Glimpse:
     """The units of a side along a few tokens; see `provenance.statistics._directions.glimpse`."""
-    return _directions.glimpse(side.whole)
+    return _directions.glimpse(side.first or side.whole)
 
 
 def few(side: Probed, *, strongest: bool) -> bool:

@@ -20,12 +20,13 @@ import torch
 
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors
 from provenance.errors import InapplicableError
-from provenance.statistics._directions import Directions, directions, few, glimpse, signature
+from provenance.statistics._alike import require_own_inputs
+from provenance.statistics._directions import Directions, directions, few, glimpse
 from provenance.statistics._merging import merge_units
 from provenance.statistics.match import MatchResult, match
 from provenance.vocabulary import ROLES
 
-__all__ = ["few", "glimpse", "match_weights", "prepare", "signature"]
+__all__ = ["few", "glimpse", "match_weights", "prepare"]
 
 if TYPE_CHECKING:
     from provenance.vocabulary import Role
@@ -39,12 +40,20 @@ def prepare(side: MLPActivations, role: Role, seed: int) -> Directions:
     """Prepare one side of `match_weights`, for a side that meets several others.
 
     Units of one gate are merged, as in `match`.
+
+    Raises
+    ------
+    DegenerateError
+        As `provenance.statistics.match.match` does, or if the units read groups of dimensions.
     """
     merged = None if side.gate is None or side.down is None else merge_units(_isotropic(side))
-    if merged is None or merged.side.gate is None:
-        return directions(side, role, seed, centred=False)
-    rows = MLPActivations(merged.side.gate.weight.T, merged.side.up.weight.T)
+    rows = side
+    if merged is not None and merged.side.gate is not None:
+        rows = MLPActivations(merged.side.gate.weight.T, merged.side.up.weight.T)
     prepared = directions(rows, role, seed, centred=False)
+    require_own_inputs(prepared, role)
+    if merged is None:
+        return prepared
     return replace(prepared, live=merged.units[prepared.live], units=side.up.shape[1])
 
 

@@ -81,13 +81,6 @@ class Preparation(Protocol):
         """Return what the test takes in place of the side."""
 
 
-class Signature(Protocol):
-    """A few numbers of a prepared side that an MLP and its descendant have alike."""
-
-    def __call__(self, side: Any, seed: int) -> torch.Tensor:
-        """Return them, float32 of one axis."""
-
-
 class Glimpse(Protocol):
     """Units along a few inputs, each scaled to length 1: (units, inputs) float32."""
 
@@ -173,11 +166,6 @@ class Statistic:
         prepare: Preparation | None = self._find("prepare")
         return prepare
 
-    def load_signature(self) -> Signature | None:
-        """The module's function ``signature``, None where all pairs of MLPs must be tested."""
-        signature: Signature | None = self._find("signature")
-        return signature
-
     def load_glimpse(self) -> Glimpsing | None:
         """The module's function ``glimpse``, None where it cannot tell which blocks are alike."""
         glimpse: Glimpsing | None = self._find("glimpse")
@@ -228,7 +216,7 @@ _ROWS = (
     ),
     Statistic(
         "generalized",
-        version=1,
+        version=2,
         summary="match of MLPs of any kind, each imitated by a gated one (paper, Algorithm 5)",
         basis="functions",
         null="corrected",
@@ -276,7 +264,7 @@ _ROWS = (
     ),
     Statistic(
         "match_cosine",
-        version=2,
+        version=3,
         summary="match by the paper's cosine, each unit's mean left in",
         basis="activations",
         runs_models=True,

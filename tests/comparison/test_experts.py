@@ -11,15 +11,16 @@ from scipy.stats import binom
 from fixtures import transforms
 from fixtures.models import TINY, save_checkpoint, tiny_llama, tiny_model
 from provenance import compare
-from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors, MLPShape
+from provenance.architecture.units import MLPActivations, MLPShape
 from provenance.capture.units import Shape
 from provenance.comparison.blocks import compare_blocks
 from provenance.comparison.executor import Executor
-from provenance.comparison.experts import PARTNERS
-from provenance.comparison.sides import Component
+from provenance.comparison.experts import PARTNERS, partners
+from provenance.comparison.sides import KEPT_BYTES, Component, Sides
 from provenance.errors import ProvenanceError
 from provenance.evidence.records import Evidence
-from provenance.statistics.match import match, prepare, signature
+from provenance.statistics._directions import Glimpse
+from provenance.statistics.match import glimpse, match, prepare
 from provenance.store.store import Store
 from provenance.vocabulary import InputsSpec
 
@@ -207,7 +208,7 @@ class Descendant(Mixture):
 
 
 def many(candidate, reference, *, choose):
-    part = Component("match", match, candidate, reference, prepare, signature if choose else None)
+    part = Component("match", match, candidate, reference, prepare, glimpse if choose else None)
     return compare_blocks([part], "same-index", 0).blocks[0]
 
 
@@ -230,7 +231,7 @@ def test_the_choice_of_experts_tests_few_and_pays_for_all():
         return tested[-1]
 
     sides = Mixture(1, experts=40), Mixture(2, experts=40)
-    part = Component("match", counted, *sides, prepare, signature)
+    part = Component("match", counted, *sides, prepare, glimpse)
     block = compare_blocks([part], "same-index", 0).blocks[0]
     assert len(tested) == 40 * PARTNERS
     least = min(result.log10_p for result in tested)
@@ -250,23 +251,46 @@ def test_a_plain_expert_among_many_is_told_why():
     assert block.untested == ("expert 3 of the candidate",)
 
 
-def test_a_signature_is_of_the_function_and_not_of_the_order_scale_or_sign():
-    generator = torch.Generator().manual_seed(0)
-    gate, up = (torch.randn(64, 24, generator=generator) for _ in range(2))
-    order = torch.randperm(24, generator=generator)
-    scale = torch.rand(24, generator=generator) + 0.5
-    signs = torch.randn(24, generator=generator).sign()
-    first = prepare(MLPActivations(gate, up), "candidate", 0)
-    other = prepare(MLPActivations(gate[:, order], (up * scale * signs)[:, order]), "reference", 0)
-    assert torch.allclose(signature(first, 5), signature(other, 5), atol=1e-4)
+class Steered(Descendant):
+    """The same, with idle units beside its own that stick out as the expert itself does not."""
+
+    def __init__(self, parent, order, idle, strength=1.0):
+        super().__init__(parent, order)
+        self._idle, self._strength = idle, strength
+        self.shape = Shape(
+            "Mixture",
+            1,
+            {0: tuple(MLPShape(f"expert {e}", UNITS * (1 + idle)) for e in range(len(order)))},
+            {},
+            "float32",
+        )
+
+    def block(self, index, place=0):
+        found = super().block(index, place)
+        sides = []
+        for own in (found.gate, found.up):
+            # answers along which the expert does least: what a mean over its units is steered by
+            least = torch.linalg.svd(own, full_matrices=False).U[:, -self._idle :]
+            idle = least.repeat(1, UNITS) * own.std() * self._strength
+            sides.append(torch.cat([own, idle], dim=1))
+        return MLPActivations(*sides)
 
 
-def test_a_signature_is_the_same_in_factors():
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(96, 16, generator=generator)
-    maps = [LinearMap(torch.randn(24, 16, generator=generator)) for _ in range(2)]
-    factors = MLPFactors(inputs, *maps)
-    whole, parts = (prepare(side, "candidate", 0) for side in (factors.dense(), factors))
-    assert parts.basis is not None
-    assert whole.basis is None
-    assert torch.allclose(signature(whole, 5), signature(parts, 5), atol=1e-4)
+@pytest.mark.parametrize(("idle", "strength"), [(2, 1.0), (2, 30.0), (6, 3.0)])
+def test_idle_units_do_not_steer_the_choice_of_experts(idle, strength):
+    """They did, by the mean over all of an expert's units: the true partner was the least alike."""
+    base = Mixture(1, experts=24)
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(1)).tolist()
+    part = Component("match", match, Steered(base, order, idle, strength), base, prepare, glimpse)
+    sides = Sides(part, 0, KEPT_BYTES)
+    chosen = sides.promising(0, 0, glimpse)
+    assert all((place, partner) in chosen for place, partner in enumerate(order))
+
+
+def test_decoys_of_other_experts_leave_the_true_partner_among_the_chosen():
+    """Idle units of eight others beside an expert's own: it is alike to all nine, to its own in full."""
+    base = [prepare(Mixture(1, experts=24).block(0, e), "reference", 0) for e in range(24)]
+    glimpses = [glimpse(side) for side in base]
+    parts = [glimpses[e] for e in (3, *range(10, 17))]
+    decoyed = Glimpse(*(torch.cat([getattr(g, name) for g in parts]) for name in ("gate", "up")))
+    assert (0, 3) in partners([decoyed], glimpses)

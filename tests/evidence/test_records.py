@@ -192,6 +192,13 @@ def test_blocks_come_back_as_tuples_of_frozen_records(evidence):
     assert isinstance(found.blocks[0], BlockEvidence)
 
 
+@pytest.mark.parametrize("first", [-1, 0, 3])
+def test_a_block_counts_with_one_before_it(fields, first):
+    fields["blocks"][0]["counted_with"] = first
+    line = refusal(json.dumps(fields))
+    assert f"counted_with is {first}, no block before it" in line
+
+
 def test_a_refusal_is_an_error_of_the_users():
     assert issubclass(EvidenceError, ProvenanceError)
 

@@ -100,6 +100,35 @@ def narrower(*log10_ps, units=(48, 64)):
     return evidence(*(block(i, p, units=units) for i, p in enumerate(log10_ps)))
 
 
+# blocks that repeat
+
+
+def repeated(*log10_ps, first=0):
+    """Blocks that all count with the first."""
+    return [
+        replace(block(i, p), counted_with=first if i > first else None)
+        for i, p in enumerate(log10_ps)
+    ]
+
+
+def test_blocks_that_repeat_count_once():
+    found = repeated(*[-1.5] * 16)
+    assert aggregate(found) == pytest.approx(-1.5 + math.log10(16))
+    assert aggregate([block(i, -1.5) for i in range(16)]) < -8
+    assert decide_blocks(found, ALPHA) == "independent"
+    assert aggregate([*found, block(20, -2.0)]) == pytest.approx(
+        fisher([-1.5 + math.log10(16), -2.0])
+    )
+    assert aggregate(found[3:5]) == pytest.approx(-1.5 + math.log10(2))  # whichever are claimed
+
+
+def test_what_counts_once_is_said():
+    made = evidence(*repeated(-0.5, -0.2, None), block(3, -0.3))
+    measured = judge_pair(claim("independent"), made).measured
+    assert "; blocks 0, 1 count once, as they or their partners repeat" in measured
+    assert "count once" not in judge_pair(claim("independent"), evidence(-0.5, -0.2)).measured
+
+
 # decide
 
 

@@ -11,6 +11,7 @@ from provenance.errors import DegenerateError
 from provenance.statistics import REGISTRY
 from provenance.statistics.match import match, prepare
 from provenance.statistics.match_cosine import match_cosine
+from provenance.statistics.match_weights import match_weights
 from provenance.statistics.pvalues import log10_factorial
 from tests.reference import match as reference_match
 
@@ -131,6 +132,41 @@ def test_units_dead_at_the_same_index_in_both_models_are_no_kinship(dead):
 
     assert false_positives(make) <= 0.10
     assert match(*make(0)).live == (36 - dead, 36 - dead)
+
+
+def tied(kind, seed, units=96, width=32):
+    """A gated MLP's rows, as (width, units), many of which are equal."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def rows():
+        noise = torch.randn(units, width, generator=generator)
+        chosen = torch.rand(units, width, generator=generator)
+        return {
+            "twice": noise[: units // 2].repeat(2, 1),
+            "three times": noise[: units // 3].repeat(3, 1),
+            "eight times": noise[: units // 8].repeat(8, 1),
+            "ternary": noise.sign() * (chosen < 0.05) + 1e-9,
+            "signs": noise.sign(),
+            "five rows": noise[:5][chosen.argmax(dim=1) % 5],
+            "rank two": noise[:, :2] @ noise[:2],
+        }[kind].T
+
+    return MLPActivations(rows(), rows())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", ["twice", "three times", "eight times", "ternary", "signs", "five rows", "rank two"]
+)
+def test_strangers_whose_units_are_tied_are_below_a_level_no_more_often(kind):
+    """Units that stand several times had 1e-49: the solver told gates and ups apart by one numbering."""
+    trials = 150
+    found = [
+        match_weights(tied(kind, 2 * i), tied(kind, 2 * i + 1), seed=i).log10_p
+        for i in range(trials)
+    ]
+    assert np.mean(np.array(found) < np.log10(0.05)) <= 0.12  # 99.9 % of Binomial(150, 0.05)
+    assert min(found) > -5
 
 
 def test_units_dead_in_one_projection_alone_are_dropped():

@@ -9,9 +9,11 @@ from scipy import stats
 
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors
 from provenance.errors import DegenerateError
+from provenance.statistics import _alike
 from provenance.statistics import match_tokens as module
+from provenance.statistics._alike import ALIKE, MOST_ALIKE, own_correlation
 from provenance.statistics.match import match
-from provenance.statistics.match_tokens import ALIKE, MOST_ALIKE, glimpse, match_tokens, prepare
+from provenance.statistics.match_tokens import glimpse, match_tokens, prepare
 from provenance.statistics.pvalues import log10_factorial
 from tests import reference
 from tests.reference import match as reference_match
@@ -217,7 +219,7 @@ def test_gates_that_are_ups_would_look_alike_in_strangers_and_are_refused(factor
         match_tokens(*sides)
     with pytest.raises(DegenerateError, match="of the reference's units say the same"):
         match_tokens(model(3), sides[1])
-    monkeypatch.setattr(module, "MOST_ALIKE", 1.0)
+    monkeypatch.setattr(_alike, "share_alike", lambda _side: None)
     pairs = [[alike(UNITS, 2 * i + k, factor) for k in range(2)] for i in range(30)]
     ps = [match_tokens(*pair).log10_p for pair in pairs]
     assert sum(p < np.log10(0.05) for p in ps) > 10  # which is why: 1.5 would be
@@ -226,7 +228,7 @@ def test_gates_that_are_ups_would_look_alike_in_strangers_and_are_refused(factor
 def test_ups_that_are_nearly_gates_are_refused_too():
     side = model(1)
     mixed = side.gate.weight + 0.5 * side.up.weight
-    with pytest.raises(DegenerateError, match="say the same of tokens"):
+    with pytest.raises(DegenerateError, match="say the same"):
         match_tokens(MLPFactors(side.inputs, side.gate, LinearMap(mixed, None)), model(2))
 
 
@@ -234,15 +236,14 @@ def test_units_that_read_two_dimensions_alone_are_refused():
     side = model(1)
     gate, up = side.gate.weight.clone(), side.up.weight.clone()
     gate[:, 2:], up[:, 2:] = 0, 0
-    with pytest.raises(DegenerateError, match="say the same of tokens"):
+    with pytest.raises(DegenerateError, match="say the same"):
         match_tokens(MLPFactors(side.inputs, LinearMap(gate, None), LinearMap(up, None)), model(2))
 
 
 def test_a_few_such_units_are_no_reason():
-    few = int(MOST_ALIKE * UNITS)
-    assert match_tokens(alike(few, 1), model(2)).log10_p > -3
+    assert match_tokens(alike(3, 1), model(2)).log10_p > -3
     with pytest.raises(DegenerateError):
-        match_tokens(alike(few + 1, 1), model(2))
+        match_tokens(alike(int(MOST_ALIKE * UNITS) + 3, 1), model(2))
 
 
 @pytest.mark.parametrize("tokens", [33, 96])
@@ -256,7 +257,7 @@ def test_how_alike_gate_and_up_are_is_the_slow_twins(tokens):
         for unit in range(UNITS)
     ]
     prepared = prepare(side, "candidate", 0).whole
-    found = module.own_likeness(prepared)
+    found = own_correlation(prepared)
     expected = torch.tensor(slow)[prepared.live].float()
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
     assert int((found > ALIKE).sum()) == 4
