@@ -33,16 +33,16 @@ from provenance.errors import DegenerateError
 from provenance.statistics._directions import (
     Directions,
     directions,
-    few,
     glimpse,
     products,
     signature,
+    size,
     unit_columns,
 )
 from provenance.statistics.pvalues import LEAST_UNITS, bonferroni, spearman
 from provenance.vocabulary import ROLES
 
-__all__ = ["MatchResult", "cosine", "few", "glimpse", "match", "prepare", "signature"]
+__all__ = ["MatchResult", "cosine", "glimpse", "match", "prepare", "signature", "size"]
 
 if TYPE_CHECKING:
     import torch

@@ -10,35 +10,49 @@ A few directions rule the embeddings of every model, so that all units answer in
 are *half-whitened*: what their products with each other, K, have above the median is divided out by
 ``(K + median I)^(-1/2)``. That depends on embeddings and norms alone: no idle unit can steer it, and a
 rotation leaves K as it is. Tokens that dwarf the others, or are like many others, count no more than they.
+
+Few of the tokens are asked first. Where gate and up pair all n units alike on these, the other tokens could
+say no more, and are not asked. Strangers get there with a chance of 1/n!, which is added to every p-value.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from provenance.architecture.units import Mixing, MLPFactors
+from provenance.architecture.units import LinearMap, Mixing, MLPFactors
 from provenance.errors import DegenerateError
+from provenance.statistics import _directions
 from provenance.statistics._directions import (
     Directions,
+    Glimpse,
     directions,
-    few,
-    glimpse,
     own_likeness,
-    signature,
+    products,
 )
 from provenance.statistics.match import MatchResult, match
+from provenance.statistics.pvalues import log10_factorial
 from provenance.vocabulary import ROLES
-
-__all__ = ["few", "glimpse", "match_tokens", "prepare", "signature"]
 
 if TYPE_CHECKING:
     from provenance.architecture.units import MLPUnits
     from provenance.vocabulary import Role
 
+FEW = 64
+"""Tokens that are asked first, where there are at least twice as many: of fewer, all are asked at once."""
+
+SAMPLE = 32
+"""Units that are looked at before all are matched on few tokens."""
+
+RARE = -40.0
+"""Few tokens are not asked where strangers pair all units alike with a chance whose log10 is above this."""
 
 FLAT = 1e-9
 """Directions with less than this share of the largest one's power are none: rounding, or the mean's."""
@@ -98,14 +112,52 @@ def _whitened(side: MLPUnits) -> MLPUnits:
     if known is None:
         known = _WHITENED[side.inputs] = whitening(side.inputs)
     inputs, back = known
-    return replace(side, inputs=inputs, mixing=Mixing(side.inputs, back))
+    gate = None if side.gate is None else _float(side.gate)
+    mixing = Mixing(side.inputs, back)
+    return replace(side, inputs=inputs, gate=gate, up=_float(side.up), mixing=mixing)
+
+
+def _float(linear: LinearMap) -> LinearMap:
+    bias = None if linear.bias is None else linear.bias.float()
+    return LinearMap(linear.weight.float(), bias)
 
 
 _WHITENED = WeakTensorKeyDictionary()
 """Half-whitened inputs by the inputs, with the way back: all experts of a block have the same."""
 
 
-def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """One side: what its units answer to few of the tokens, and to all, which is computed when asked for.
+
+    Attributes
+    ----------
+    few : Directions or None
+        On `FEW` of the tokens; None where there are not many more, or not all units are live on them.
+    side : MLPUnits
+        The MLP on all the tokens.
+    role, seed
+        As `prepare` takes them.
+    """
+
+    few: Directions | None
+    side: MLPUnits
+    role: Role
+    seed: int
+
+    @cached_property
+    def whole(self) -> Directions:
+        """On all the tokens.
+
+        Raises
+        ------
+        DegenerateError
+            As `prepare`.
+        """
+        return _prepared(self.side, self.role, self.seed)
+
+
+def prepare(side: MLPUnits, role: Role, seed: int) -> Probed:
     """Prepare one side of `match_tokens`, for a side that meets several others.
 
     Raises
@@ -113,6 +165,34 @@ def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:
     DegenerateError
         As `provenance.statistics.match.match` does, or if too many units' gate and up are alike.
     """
+    few = None
+    if isinstance(side, MLPFactors) and len(side.inputs) >= 2 * FEW:
+        # units are merged by the answers to all tokens: on few of them gates are alike by chance
+        some = replace(side, inputs=_some(side.inputs), down=None)
+        with suppress(DegenerateError):  # all the tokens say whether that is so
+            few = _prepared(some, role, seed)
+        if few is not None and len(few.live) < few.units:
+            few = None
+    probed = Probed(few, side, role, seed)
+    if few is None:
+        probed.whole  # noqa: B018 - refuses what cannot be tested
+    return probed
+
+
+def _some(inputs: torch.Tensor) -> torch.Tensor:
+    """Evenly spaced tokens; the same tensor for all experts of a block, so that it is whitened once."""
+    some = _SOME.get(inputs)
+    if some is None:
+        places = torch.linspace(0, len(inputs) - 1, FEW).long().to(inputs.device)
+        some = _SOME[inputs] = inputs[places]
+    found: torch.Tensor = some
+    return found
+
+
+_SOME = WeakTensorKeyDictionary()
+
+
+def _prepared(side: MLPUnits, role: Role, seed: int) -> Directions:
     prepared = directions(_whitened(side), role, seed, centred=True)
     alike = float((own_likeness(prepared) > ALIKE).float().mean()) if len(prepared.live) else 0.0
     if alike > MOST_ALIKE:
@@ -123,14 +203,30 @@ def prepare(side: MLPUnits, role: Role, seed: int) -> Directions:
     return prepared
 
 
+def signature(side: Probed, seed: int) -> torch.Tensor:
+    """Describe a side in a few numbers; see `provenance.statistics._directions.signature`."""
+    return _directions.signature(side.whole, seed)
+
+
+def glimpse(side: Probed) -> Glimpse:
+    """The units of a side along a few tokens; see `provenance.statistics._directions.glimpse`."""
+    return _directions.glimpse(side.whole)
+
+
+def size(side: Probed, *, strongest: bool) -> int:
+    """How many units a side has; see `provenance.statistics._directions.size`."""
+    known = side.few if side.few is not None and not strongest else side.whole
+    return _directions.size(known, strongest=strongest)
+
+
 def match_tokens(
-    candidate: MLPUnits | Directions, reference: MLPUnits | Directions, *, seed: int = 0
+    candidate: MLPUnits | Probed, reference: MLPUnits | Probed, *, seed: int = 0
 ) -> MatchResult:
     """Test whether two gated MLPs are independent, by their answers to token embeddings.
 
     Parameters
     ----------
-    candidate, reference : MLPUnits or Directions
+    candidate, reference : MLPUnits or Probed
         What the units answer to the embeddings of the same tokens, or a side that `prepare` has prepared.
         Widths and hidden sizes may differ.
     seed : int
@@ -141,8 +237,34 @@ def match_tokens(
     DegenerateError
         As `provenance.statistics.match.match` does.
     """
-    sides = (
-        side if isinstance(side, Directions) else prepare(side, role, seed)
+    a, b = (
+        side if isinstance(side, Probed) else prepare(side, role, seed)
         for role, side in zip(ROLES, (candidate, reference), strict=True)
     )
-    return replace(match(*sides, seed=seed), statistic="match_tokens")
+    chance = -math.inf
+    if a.few is not None and b.few is not None:
+        units = min(len(a.few.live), len(b.few.live))
+        if -log10_factorial(units) < RARE:
+            chance = -log10_factorial(units)
+            result = match(a.few, b.few, seed=seed) if _some_agree(a.few, b.few) else None
+            if result is not None and result.agreeing() == units:
+                return _named(result, chance)
+    return _named(match(a.whole, b.whole, seed=seed), chance)
+
+
+def _some_agree(a: Directions, b: Directions) -> bool:
+    """Whether gate and up find one partner for most of a sample of units, as they do where all agree."""
+    small, large = sorted((a, b), key=lambda side: len(side.live))
+    places = torch.linspace(0, len(small.live) - 1, SAMPLE).long().to(small.gate.device)
+    sample = replace(small, live=small.live[places], gate=small.gate[places], up=small.up[places])
+    gate, up = (one.rows(0, SAMPLE).argmax(dim=1) for one in products(sample, large))
+    return 2 * int((gate == up).sum()) > SAMPLE
+
+
+def _named(result: MatchResult, chance: float) -> MatchResult:
+    """The result as this statistic's, with log10 of a chance added to the p-value."""
+    total = float(np.logaddexp(result.log10_p * _LOG10, chance * _LOG10)) / _LOG10
+    return replace(result, statistic="match_tokens", log10_p=min(0.0, total))
+
+
+_LOG10 = math.log(10)

@@ -20,12 +20,12 @@ import torch
 
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors
 from provenance.errors import InapplicableError
-from provenance.statistics._directions import Directions, directions, few, glimpse, signature
+from provenance.statistics._directions import Directions, directions, glimpse, signature, size
 from provenance.statistics._merging import merge_units
 from provenance.statistics.match import MatchResult, match
 from provenance.vocabulary import ROLES
 
-__all__ = ["few", "glimpse", "match_weights", "prepare", "signature"]
+__all__ = ["glimpse", "match_weights", "prepare", "signature", "size"]
 
 if TYPE_CHECKING:
     from provenance.vocabulary import Role

@@ -107,6 +107,61 @@ def test_a_glimpse_has_a_row_of_length_one_for_each_unit():
             torch.testing.assert_close(rows.norm(dim=1), torch.ones(UNITS))
 
 
+# few tokens first
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Make 24 of 96 tokens few, and the chance of 48 units to be paired alike small enough."""
+    monkeypatch.setattr(module, "FEW", 24)
+
+
+def test_tokens_that_can_say_no_more_are_not_asked(few, monkeypatch):
+    """A copy is told by few of the tokens; strangers, and kin that few do not pair whole, by all."""
+    base = model(1)
+    asked = []
+    whole = module.Probed.whole.func
+    monkeypatch.setattr(module.Probed, "whole", property(lambda s: asked.append(1) or whole(s)))
+    copy = match_tokens(changed(base, rotation(HIDDEN, 3)), base)
+    assert not asked
+    assert copy.log10_p == pytest.approx(np.log10(2) - log10_factorial(UNITS))
+    assert copy.agreeing() == UNITS
+    narrow = match_tokens(changed(base, order=torch.arange(40)), base)
+    assert not asked
+    assert narrow.log10_p == pytest.approx(np.log10(2) - log10_factorial(40))
+    assert match_tokens(noisy(base, 1.7, 9), base).log10_p < -2
+    assert len(asked) == 2
+    assert match_tokens(model(2), base).log10_p > -3
+    assert len(asked) == 4
+
+
+def test_what_few_tokens_cannot_tell_is_as_if_none_were_asked_first(monkeypatch):
+    pairs = [(model(2 * i), model(2 * i + 1)) for i in range(5)] + [
+        (noisy(model(1), 1.7, 9), model(1))
+    ]
+    plain = [match_tokens(*pair).log10_p for pair in pairs]
+    monkeypatch.setattr(module, "FEW", 24)
+    assert [match_tokens(*pair).log10_p for pair in pairs] == pytest.approx(plain)
+
+
+def test_where_few_units_are_paired_alike_by_chance_few_tokens_are_not_enough(few):
+    """34 units leave a chance above 1e-40, which would weigh on every p-value."""
+    base = model(1, units=34)
+    assert match_tokens(base, base).log10_p == pytest.approx(-log10_factorial(34))
+
+
+def test_units_that_few_tokens_leave_dead_are_told_by_all(few):
+    side = model(1)
+    inputs = side.inputs.clone()
+    inputs[torch.linspace(0, TOKENS - 1, 24).long(), :16] = 0
+    gate, up = side.gate.weight.clone(), side.up.weight.clone()
+    for weight in (gate, up):
+        weight[:10, 16:] = 0
+    lit = MLPFactors(inputs, LinearMap(gate), LinearMap(up))
+    found = match_tokens(lit, lit)
+    assert found.live == (UNITS, UNITS)
+
+
 # the null
 
 TRIALS = 300
@@ -200,7 +255,7 @@ def test_how_alike_gate_and_up_are_is_the_slow_twins(tokens):
         abs(stats.pearsonr(dense.gate[:, unit], dense.up[:, unit]).statistic)
         for unit in range(UNITS)
     ]
-    prepared = prepare(side, "candidate", 0)
+    prepared = prepare(side, "candidate", 0).whole
     found = module.own_likeness(prepared)
     expected = torch.tensor(slow)[prepared.live].float()
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
