@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from provenance.capture.units import Shape
     from provenance.statistics import (
         BlockTest,
-        Few,
         Glimpse,
         Glimpsing,
         Preparation,
+        Sizing,
         Statistic,
     )
     from provenance.vocabulary import Role
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     Matchings = tuple[tuple[int, ...], tuple[int, ...]]
 
 LEAST_TOGETHER = 64
-"""MLPs that together have fewer live units are tested together with one more."""
+"""MLPs of fewer units show little by themselves, and are tested together: that of 8 has no p-value below
+1/8!. Where they have fewer together, they are tested with one more."""
 
 KEPT_BYTES = 1 << 30
 """How much memory prepared blocks may take while they wait for other partners."""
@@ -76,7 +77,7 @@ class Component(Generic[Side]):
     reference: Units[Side]
     prepare: Preparation | None = None
     glimpse: Glimpsing | None = None
-    few: Few | None = None
+    size: Sizing | None = None
 
     @classmethod
     def of(
@@ -94,7 +95,7 @@ class Component(Generic[Side]):
             reference,
             prepare or statistic.load_preparation(),
             statistic.load_glimpse(),
-            statistic.load_few(),
+            statistic.load_size(),
         )
 
     @property
@@ -143,7 +144,7 @@ class Sides:
         self._preparing: dict[tuple[Role, Place], Lock] = {}
         self._glimpses: OrderedDict[tuple[Role, int], list[Glimpse | None]] = OrderedDict()
         self._seen: dict[tuple[Role, Place], Seen | None] = {}
-        self._live: dict[tuple[Role, Place], tuple[int, bool]] = {}
+        self._sizes: dict[tuple[Role, Place], int] = {}
         widths = [
             {mlp.units for mlps in shape.mlps.values() for mlp in mlps}
             for shape in component.shapes
@@ -162,10 +163,9 @@ class Sides:
             side = self._read(role, place)
             if self.component.prepare is not None:
                 side = self.component.prepare(side, role, self.seed)
-            few = self.component.few
-            if few is not None and len(self._mlps(role, place[0])) > 1:
-                is_few = few(side, strongest=not self._same_widths)
-                self._live[role, place] = len(side.live), is_few
+            size = self.component.size
+            if size is not None and len(self._mlps(role, place[0])) > 1:
+                self._sizes[role, place] = size(side, strongest=not self._same_widths)
             if (role, place) not in self._seen:
                 self._seen[role, place] = seen(side, self.component.glimpse)
             with self._keeping:
@@ -198,19 +198,16 @@ class Sides:
         That is known of MLPs that were asked for; it depends on one model alone.
         """
         mlps = self._mlps(role, index)
-        if self.component.few is None or len(mlps) < 2:
+        if self.component.size is None or len(mlps) < 2:
             return ()
-        unknown = {at: (0, True) for at, mlp in enumerate(mlps) if mlp.units < LEAST_TOGETHER}
-        known = unknown | {
-            at: self._live[role, (index, at)]
-            for at in range(len(mlps))
-            if (role, (index, at)) in self._live
-        }
-        small = [at for at, (_, is_few) in known.items() if is_few]
-        if not small:
-            return ()
-        others = sorted((live, at) for at, (live, is_few) in known.items() if not is_few)
-        if others and sum(known[at][0] for at in small) < LEAST_TOGETHER:
+        # an MLP as narrow as that may be refused by itself, and have no size
+        sizes = {at: 0 for at, mlp in enumerate(mlps) if mlp.units < LEAST_TOGETHER}
+        for at in range(len(mlps)):
+            if (role, (index, at)) in self._sizes:
+                sizes[at] = self._sizes[role, (index, at)]
+        small = [at for at, size in sizes.items() if size < LEAST_TOGETHER]
+        others = sorted((size, at) for at, size in sizes.items() if size >= LEAST_TOGETHER)
+        if small and others and sum(sizes[at] for at in small) < LEAST_TOGETHER:
             small.append(others[0][1])
         return tuple(sorted(small)) if len(small) > 1 else ()
 

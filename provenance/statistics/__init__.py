@@ -17,10 +17,10 @@ from provenance.statistics.registry import (
     Basis,
     BlockResult,
     BlockTest,
-    Few,
     Glimpse,
     Glimpsing,
     Preparation,
+    Sizing,
     Statistic,
     default_statistic,
 )
@@ -35,10 +35,10 @@ __all__ = [
     "Basis",
     "BlockResult",
     "BlockTest",
-    "Few",
     "Glimpse",
     "Glimpsing",
     "Preparation",
+    "Sizing",
     "Statistic",
     "default_statistic",
 ]

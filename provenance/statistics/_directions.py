@@ -47,9 +47,6 @@ COMFORTABLE = 1e15
 CONSTANT = 1e-6
 """Answers below this share of what independent terms would add up to are a constant's rounding."""
 
-FEW = 64
-"""Units below which an MLP shows little by itself: that of 8 has no p-value below 1/8!."""
-
 MATERIAL = 0.05
 """Largest share of what an MLP adds to the residual stream that units with a constant gate or up may do."""
 
@@ -247,20 +244,18 @@ def products(a: Directions, b: Directions) -> tuple[Products, Products]:
     return of("gate"), of("up")
 
 
-def few(side: Directions, *, strongest: bool) -> bool:
-    """Whether an MLP has so few units that it shows little by itself.
+def size(side: Directions, *, strongest: bool) -> int:
+    """How many units a side has.
 
     Parameters
     ----------
     strongest : bool
         Count those alone that do nine tenths of what the MLP does.
     """
-    if len(side.live) < FEW:
-        return True
     try:
-        return strongest and len(side.strongest(0.9).live) < FEW
+        return len((side.strongest(0.9) if strongest else side).live)
     except DegenerateError:  # testing the MLP says why
-        return False
+        return len(side.live)
 
 
 def glimpse(side: Directions) -> Glimpse:

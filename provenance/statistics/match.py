@@ -37,15 +37,15 @@ from provenance.statistics._alike import tested_apart
 from provenance.statistics._directions import (
     Directions,
     directions,
-    few,
     glimpse,
     products,
+    size,
     unit_columns,
 )
 from provenance.statistics.pvalues import LEAST_UNITS, bonferroni, spearman
 from provenance.vocabulary import ROLES
 
-__all__ = ["MatchResult", "cosine", "few", "glimpse", "match", "prepare"]
+__all__ = ["MatchResult", "cosine", "glimpse", "match", "prepare", "size"]
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

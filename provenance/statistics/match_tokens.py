@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from provenance.architecture.units import Mixing, MLPFactors
+from provenance.architecture.units import LinearMap, Mixing, MLPFactors
 from provenance.errors import DegenerateError
 from provenance.statistics import _directions
 from provenance.statistics._directions import (
@@ -101,7 +101,14 @@ def _whitened(side: MLPUnits) -> MLPUnits:
     if known is None:
         known = _WHITENED[side.inputs] = whitening(side.inputs)
     inputs, back = known
-    return replace(side, inputs=inputs, mixing=Mixing(side.inputs, back))
+    gate = None if side.gate is None else _float(side.gate)
+    mixing = Mixing(side.inputs, back)
+    return replace(side, inputs=inputs, gate=gate, up=_float(side.up), mixing=mixing)
+
+
+def _float(linear: LinearMap) -> LinearMap:
+    bias = None if linear.bias is None else linear.bias.float()
+    return LinearMap(linear.weight.float(), bias)
 
 
 _WHITENED = WeakTensorKeyDictionary()
@@ -188,9 +195,10 @@ def glimpse(side: Probed) -> Glimpse:
     return _directions.glimpse(side.first or side.whole)
 
 
-def few(side: Probed, *, strongest: bool) -> bool:
-    """Whether an MLP has so few units; see `provenance.statistics._directions.few`."""
-    return _directions.few(side.whole, strongest=strongest)
+def size(side: Probed, *, strongest: bool) -> int:
+    """How many units a side has; see `provenance.statistics._directions.size`."""
+    known = side.first if side.first is not None and not strongest else side.whole
+    return _directions.size(known, strongest=strongest)
 
 
 def match_tokens(

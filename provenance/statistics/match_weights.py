@@ -21,12 +21,12 @@ import torch
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors
 from provenance.errors import InapplicableError
 from provenance.statistics._alike import require_own_inputs
-from provenance.statistics._directions import Directions, directions, few, glimpse
+from provenance.statistics._directions import Directions, directions, glimpse, size
 from provenance.statistics._merging import merge_units
 from provenance.statistics.match import MatchResult, match
 from provenance.vocabulary import ROLES
 
-__all__ = ["few", "glimpse", "match_weights", "prepare"]
+__all__ = ["glimpse", "match_weights", "prepare", "size"]
 
 if TYPE_CHECKING:
     from provenance.vocabulary import Role

@@ -97,11 +97,11 @@ class Glimpsing(Protocol):
         """Return the side's units along a few inputs."""
 
 
-class Few(Protocol):
-    """Whether a prepared side has so few units that it shows little by itself."""
+class Sizing(Protocol):
+    """How many units a prepared side has."""
 
-    def __call__(self, side: Any, *, strongest: bool) -> bool:
-        """Return that, of all units or of those that do nine tenths of what the MLP does."""
+    def __call__(self, side: Any, *, strongest: bool) -> int:
+        """Return that, of all live ones or of those that do nine tenths of what the MLP does."""
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,10 @@ class Statistic:
         glimpse: Glimpsing | None = self._find("glimpse")
         return glimpse
 
-    def load_few(self) -> Few | None:
-        """The module's function ``few``, None where MLPs are not tested together."""
-        few: Few | None = self._find("few")
-        return few
+    def load_size(self) -> Sizing | None:
+        """The module's function ``size``, None where MLPs are not tested together."""
+        size: Sizing | None = self._find("size")
+        return size
 
     @property
     def reads_files(self) -> bool:
@@ -273,7 +273,7 @@ _ROWS = (
     ),
     Statistic(
         "match_tokens",
-        version=2,
+        version=3,
         summary="gate matching against up matching, on embeddings of shared tokens; no forward pass",
         basis="embeddings",
         gated=True,

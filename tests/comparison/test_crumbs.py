@@ -14,7 +14,7 @@ from provenance.comparison.blocks import compare_blocks
 from provenance.comparison.sides import Component
 from provenance.errors import DegenerateError
 from provenance.evidence.decide import decide_blocks, is_tested_whole
-from provenance.statistics._directions import few
+from provenance.statistics._directions import size
 from provenance.statistics.match import match, prepare
 from provenance.statistics.pvalues import bonferroni
 
@@ -70,7 +70,7 @@ class Held:
 
 def compared(candidate, reference, test=match):
     sides = Held(candidate), Held(reference)
-    part = Component("match", test, *sides, prepare, few=few)
+    part = Component("match", test, *sides, prepare, size=size)
     return compare_blocks([part], "same-index", 0).blocks[0]
 
 
@@ -161,11 +161,13 @@ def test_joined_mlps_are_paid_for():
         tested.append(match(candidate, reference, seed=seed))
         return tested[-1]
 
-    candidate, reference = ([mlp(s, 40), mlp(s + 1, 40), mlp(s + 2, 140)] for s in (1, 4))
+    candidate, reference = (
+        [mlp(s, 40), mlp(s + 1, 40), mlp(s + 2, 40), mlp(s + 3, 200)] for s in (1, 5)
+    )
     block = compared(candidate, reference, counted)
-    assert len(tested) == 3 * 3 + 3  # the joined against the joined and the large, and the large
+    assert len(tested) == 4 * 4 + 3  # the joined against the joined and the large, and the large
     least = min(result.log10_p for result in tested)
-    assert block.log10_p == pytest.approx(bonferroni(least, 16))
+    assert block.log10_p == pytest.approx(bonferroni(least, 25))
 
 
 def test_strangers_in_crumbs_are_not_called_kin_and_not_independent():
@@ -224,6 +226,6 @@ def test_what_is_no_mlp_is_not_joined():
     assert joined(rows) is None
     sides = Held([mlp(1, 20), mlp(2, 20)]), Held([mlp(3)])
     sides[0].block = lambda index, place: (_ for _ in ()).throw(DegenerateError("damaged"))
-    block = compare_blocks([Component("match", match, *sides, prepare, few=few)], "same-index", 0)
+    block = compare_blocks([Component("match", match, *sides, prepare, size=size)], "same-index", 0)
     assert block.blocks[0].state == "degenerate"
     assert np.isnan(block.blocks[0].log10_p or np.nan)

@@ -165,7 +165,7 @@ def test_activity_is_of_what_the_mlp_is_fed_not_of_the_mixtures_that_units_are_t
     side = mlp(3, bias=True, tokens=HIDDEN)
     fed = side.inputs @ torch.diag(torch.logspace(-1, 1, HIDDEN)) + 0.3
     side = replace(side, inputs=fed)
-    prepared = match_tokens.prepare(side, "candidate", 0)
+    prepared = match_tokens.prepare(side, "candidate", 0).whole
     plain = directions(side, "candidate", 0, centred=True)
     assert prepared.live.tolist() == plain.live.tolist()
     torch.testing.assert_close(
@@ -322,7 +322,8 @@ def test_a_function_written_otherwise_has_the_units_it_had(kind, seed, share):
     found = merged.side.up.weight[cosine.argmax(dim=0)]
     assert cosines(found, base.up).abs().min() > 0.99
     kin = near(base, seed + 5)
-    assert log10_ps(written, kin, name) == pytest.approx(log10_ps(base, kin, name))
+    # few tokens may decide, at a cost of log10(2), or all
+    assert log10_ps(written, kin, name) == pytest.approx(log10_ps(base, kin, name), abs=0.4)
 
 
 @pytest.mark.parametrize("kind", ["silu", "gelu"])
@@ -374,7 +375,7 @@ def test_a_chain_of_idle_units_links_no_gates(opposed):
     assert sorted(merged.units.tolist()) == list(range(UNITS))
     kin = near(base, 4)
     assert log10_ps(chained, kin, "SiLUActivation") == pytest.approx(
-        log10_ps(base, kin, "SiLUActivation")
+        log10_ps(base, kin, "SiLUActivation"), abs=0.4
     )
 
 
