@@ -63,10 +63,7 @@ class Comparison:
 
         Where a statistic has one part, all parts are what is measured anyhow.
         """
-        if inputs.kind == "hidden":
-            statistic = REGISTRY[statistic].on_hidden or statistic
-        if inputs.kind == "tokens":
-            statistic = REGISTRY[statistic].on_tokens or statistic
+        statistic = REGISTRY[statistic].on(inputs.kind)
         if statistic in PAIR_STATISTICS or (extent == "parts" and not REGISTRY[statistic].parts):
             extent = "decided"
         return cls(candidate, reference, inputs, statistic, cross, permutations, extent=extent)

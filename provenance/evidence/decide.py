@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from provenance.evidence.power import shortfall
 from provenance.statistics import PAIR_STATISTICS
 from provenance.statistics.pvalues import bonferroni, fisher
 from provenance.vocabulary import DECIDED
@@ -26,24 +27,24 @@ def decide(evidence: Evidence, threshold: float) -> Verdict:
     """Decide by all the blocks of the evidence, or by the statistic of the whole models."""
     if evidence.statistic not in PAIR_STATISTICS:
         return decide_some(evidence, evidence.blocks, threshold)
-    verdict = decide_p(evidence.log10_p, threshold)
-    if verdict == "independent" and _at_floor(evidence):
-        return "inconclusive"  # no permutation was as extreme: more of them might have said more
-    return verdict
+    return believed(decide_p(evidence.log10_p, threshold), evidence)
 
 
 def decide_some(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
-    """Decide over some blocks of the evidence, as `decide_blocks`, if both models are in their element."""
-    return believed(decide_blocks(blocks, threshold), evidence)
+    """Decide over some blocks of the evidence, as `decide_blocks`, if independence can be believed."""
+    return believed(decide_blocks(blocks, threshold), evidence, blocks)
 
 
-def believed(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """The verdict; of a model that is out of its element no independence is believed.
+def believed(verdict: Verdict, evidence: Evidence, blocks: Sequence[BlockEvidence] = ()) -> Verdict:
+    """The verdict; independence is not believed where a copy could look like a stranger.
 
-    A copy that is not fed as it is used answers noise, and so looks like a stranger.
+    A copy that is not fed as it is used answers noise. One in a disguise passes what the statistic, or
+    what was computed of it on these blocks, does not see through.
     """
-    out = verdict == "independent" and evidence.out_of_element()
-    return "inconclusive" if out else verdict
+    if verdict != "independent":
+        return verdict
+    doubtful = evidence.out_of_element() or shortfall(evidence, blocks) is not None
+    return "inconclusive" if doubtful else verdict
 
 
 def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
@@ -77,12 +78,6 @@ def decide_p(log10_p: float | None, threshold: float) -> Verdict:
     if log10_p < math.log10(threshold):
         return "dependent"
     return "independent" if log10_p >= math.log10(SUSPICION) else "inconclusive"
-
-
-def _at_floor(evidence: Evidence) -> bool:
-    """Whether PERMTEST's p-value is the least that so many permutations can show."""
-    drawn, log10_p = evidence.permutations, evidence.log10_p
-    return drawn is not None and log10_p is not None and log10_p <= -math.log10(drawn + 1) + 1e-9
 
 
 def is_decided(evidence: Evidence) -> bool:

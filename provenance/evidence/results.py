@@ -16,11 +16,20 @@ from provenance._text import without_home
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import aggregate, shows
 from provenance.evidence.records import TYPES, BlockEvidence, Evidence, ModelRecord, check_values
-from provenance.evidence.verdict import Judgement, claimed_blocks
+from provenance.evidence.verdict import Judgement, judged_blocks
 from provenance.statistics.pvalues import holm
 from provenance.suite.claims import Blocks, Claim
 from provenance.suite.yaml12 import Mark
-from provenance.vocabulary import DESCENTS, ROLES, InputsSpec, Role
+from provenance.vocabulary import (
+    AN_ALPHA,
+    DESCENTS,
+    LEAST_ALPHA,
+    LEAST_SHARE,
+    MOST_ALPHA,
+    ROLES,
+    InputsSpec,
+    Role,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,12 +143,12 @@ class ClaimResult:
 
     @property
     def blocks(self) -> tuple[BlockEvidence, ...]:
-        """Evidence of the blocks that are claimed; none where nothing was measured."""
-        return () if self.evidence is None else claimed_blocks(self.claim, self.evidence)
+        """Evidence of the blocks that the claim is judged by; none where nothing was measured."""
+        return () if self.evidence is None else judged_blocks(self.claim, self.evidence)
 
     @property
     def kin(self) -> int:
-        """How many of the claimed blocks show kinship."""
+        """How many of these blocks show kinship."""
         return sum(shows(block, self.claim.threshold) for block in self.blocks)
 
     @property
@@ -223,7 +232,10 @@ class Results:
 
 
 def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> None:
-    """Refuse claims that no suite can make, and p-values above 1."""
+    """Refuse claims that no suite can make, and p-values above 1.
+
+    Who writes results would else be free of what a suite is held to.
+    """
     for suite in results.suites:
         seen: set[str | None] = {None}
         for name, parent in suite.lineage:
@@ -233,11 +245,15 @@ def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> N
     claims = [claim for suite in results.suites for claim in suite.claims]
     for claim in (*claims, *(result.claim for result in results.claims)):
         where = f"damaged at claim {claim.id!r}"
-        if not (0 < claim.alpha < 1 and 0 < claim.threshold < 1):
-            raise damaged(f"{where}: alpha and threshold are above 0 and below 1")
+        if not LEAST_ALPHA <= claim.alpha <= MOST_ALPHA:
+            raise damaged(f"{where}: alpha is {claim.alpha:g}, and not {AN_ALPHA}")
+        if not 0 < claim.threshold <= claim.alpha:
+            raise damaged(f"{where}: a threshold is above 0 and no more than alpha")
         least = claim.blocks.at_least
-        if claim.permutations < 1 or not (least is None or 0 < least <= 1):
-            raise damaged(f"{where}: at_least is a share, and permutations are 1 or more")
+        if claim.permutations < 1 or not (least is None or LEAST_SHARE <= least <= 1):
+            raise damaged(
+                f"{where}: at_least is a share from {LEAST_SHARE:g} to 1, and permutations are 1 or more"
+            )
     for result in results.claims:
         log10_ps = [result.holm, *(control.log10_p for control in result.controls)]
         if any(log10_p is not None and log10_p > 0 for log10_p in log10_ps):
