@@ -83,7 +83,7 @@ PROBE_TOKENS = 256
 DEFAULT_SEQUENCE_LENGTH = 256
 """Token positions in a sequence."""
 DEFAULT_SEED = 0
-"""Seed of the choice of text, of random ids and of the permutations."""
+"""Seed of all random choices. What concerns one pair is drawn from it and both models' digests."""
 
 
 def check_alpha(alpha: float) -> float:

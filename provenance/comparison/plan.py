@@ -237,6 +237,17 @@ WITHOUT_RUN: Mapping[str, StatisticName] = {"hidden": "match_weights", "tokens":
 """Kinds of inputs on which no model is run, and the statistic that each is made for."""
 
 
+def pair_seed(seed: int, candidate: Checkpoint, reference: Checkpoint) -> int:
+    """The seed of all that is drawn at random for one pair, of 48 bits: of both digests and ``seed``.
+
+    So who makes the candidate cannot arrange it for a draw that is known before: another byte in its files
+    gives another one, and a ``seed`` that is kept back leaves all of them unknown. What a model is fed is
+    drawn by ``seed`` alone, since a model is run once for all its partners.
+    """
+    digest = sha256(f"{seed}:{candidate.digest}:{reference.digest}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")  # every reader of JSON has it exactly
+
+
 def sampled(blocks: Sequence[int], number: int, seed: int) -> tuple[int, ...]:
     """One block of each of ``number`` equal stretches of the depth, drawn by the seed.
 

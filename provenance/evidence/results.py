@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 T = TypeVar("T")
 Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
+NEEDED = ("[verdict]", "[null]", "[positive]")
+"""Ends of the names of the tests without which a claim is not known to hold: its verdict and controls."""
 ClaimState = Literal["pass", "warn", "fail", "xfail", "skip", "not run"]
 
 
@@ -109,7 +111,8 @@ class ClaimResult:
     """What became of one claim.
 
     ``judgement`` and ``evidence`` are None where it could not be checked (``error`` says why) or was not
-    run. ``holm`` is the log10 p-value, Holm-adjusted over the claims of the file.
+    run. ``holm`` is the log10 p-value, Holm-adjusted over the claims of the file. ``not_run`` names the
+    tests of the claim that the run left out.
     """
 
     suite: str
@@ -120,6 +123,7 @@ class ClaimResult:
     controls: tuple[ControlResult, ...] = ()
     parts: tuple[PartResult, ...] = ()
     holm: float | None = None
+    not_run: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
@@ -155,8 +159,9 @@ class ClaimResult:
     def state(self) -> ClaimState:
         """What a gate makes of it.
 
-        A false claim fails even where only tests that pass were selected. A claim that is expected to
-        fail may be true of some blocks.
+        A false claim fails even where only tests that pass were selected. One that holds was not run
+        where its verdict, or a control, was not. A claim that is expected to fail may be true of some
+        blocks.
         """
         if not self.parts:
             return "not run" if self.claim.skip is None else "skip"
@@ -169,7 +174,12 @@ class ClaimResult:
             return "xfail"
         if self.judgement is None or self.judgement.state == "fails":
             return "fail" if self.claim.xfail is None else "xfail"
-        return "warn" if self.judgement.state == "warns" else "pass"
+        return self._state_unless_false(self.judgement)
+
+    def _state_unless_false(self, judgement: Judgement) -> ClaimState:
+        if judgement.state == "warns":
+            return "warn"
+        return "not run" if any(test.endswith(NEEDED) for test in self.not_run) else "pass"
 
 
 @dataclass(frozen=True)
@@ -195,11 +205,16 @@ class Results:
 
     @property
     def state(self) -> Literal["pass", "warn", "fail"]:
-        """What a gate makes of the whole; a run that checked nothing fails."""
-        states = {result.state for result in self.claims} - {"not run", "skip"}
-        if "fail" in states or not states:
+        """What a gate makes of the whole: it passes where every claim was run and holds.
+
+        A run that checked nothing fails, and so does one with a suite that could not be read, which makes
+        no claim.
+        """
+        states = {result.state for result in self.claims}
+        unread = any(not suite.claims for suite in self.suites)
+        if unread or "fail" in states or states <= {"not run", "skip"}:
             return "fail"
-        return "warn" if "warn" in states else "pass"
+        return "pass" if states == {"pass"} else "warn"
 
     def to_json(self) -> str:
         """One JSON object; `from_json` gives back equal `Results`."""

@@ -20,6 +20,7 @@ from provenance.evidence.decide import (
 )
 from provenance.evidence.power import shortfall
 from provenance.evidence.wording import (
+    READINGS,
     count,
     listed,
     measured_block,
@@ -196,8 +197,8 @@ _SAMPLED = (
     "of them."
 )
 _KINSHIP = (
-    "One of the two models descends from the other, or both from one ancestor: independently "
-    "trained models agree like this only by a chance of that size."
+    f"Of the two models {READINGS}: independently trained models agree like this only by a chance of "
+    "that size."
 )
 _INDEPENDENCE: dict[Verdict, str] = {
     "independent": "Nothing distinguishes the pair from two independently trained models.",

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from provenance.vocabulary import Role
 
 
+READINGS = (
+    "one descends from the other, or both from one ancestor, or both began with one random draw "
+    "(equal seeds)"
+)
+"""What dependence means: models that began with one random draw are no strangers by the null hypothesis."""
+
+
 def describe(claim: Claim) -> str:
     """The claim as a sentence."""
     if claim.expect == "independent":

@@ -191,7 +191,11 @@ class InputsDocument(StrictMapping):
         DEFAULT_SEQUENCE_LENGTH, ge=2, le=1_000_000, description="Token positions in a sequence."
     )
     seed: int = Field(
-        DEFAULT_SEED, ge=0, lt=2**32, description="Seed of everything that is drawn at random."
+        DEFAULT_SEED,
+        ge=0,
+        lt=2**32,
+        description="Seed of everything that is drawn at random; what concerns one pair alone is drawn "
+        "from both models' digests too.",
     )
 
 

@@ -335,7 +335,7 @@ def test_independence_holds_where_nothing_is_shared():
 def test_independence_fails_where_every_block_is_kin():
     found = judge_pair(claim("independent"), evidence(KIN, KIN))
     assert (found.state, found.verdict) == ("fails", "dependent")
-    assert found.meaning.startswith("The claim of independence is false. One of the two models")
+    assert found.meaning.startswith("The claim of independence is false. Of the two models one")
 
 
 def test_independence_fails_on_one_kin_block_among_many():
