@@ -63,6 +63,13 @@ def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
     return "inconclusive" if kin and verdict == "independent" else verdict
 
 
+def found_nothing(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float) -> bool:
+    """Whether the numbers are those of strangers, whatever they are worth."""
+    if evidence.statistic in PAIR_STATISTICS:
+        return decide_p(evidence.log10_p, threshold) == "independent"
+    return decide_blocks(blocks, threshold) == "independent"
+
+
 def decide_p(log10_p: float | None, threshold: float) -> Verdict:
     """Dependent below the threshold, independent from `SUSPICION` up, else inconclusive.
 

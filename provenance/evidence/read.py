@@ -103,11 +103,14 @@ def _fields(data: bytes) -> dict[str, Any]:
     return fields
 
 
+_ADDED = {"verdict", "meaning", "alpha", "survivors"}
+
+
 def _plain(fields: Mapping[str, Any]) -> str:
     """Evidence as it is kept, also of what the command ``compare`` adds to it."""
     if "verdict" not in fields:
         return json.dumps(fields)
-    kept = {name: fields[name] for name in fields if name not in {"verdict", "alpha", "survivors"}}
+    kept = {name: fields[name] for name in fields if name not in _ADDED}
     if "survivors" in fields:
         names = ("candidate_block", "reference_block", "log10_p")
         units = ("candidate_units", "reference_units")

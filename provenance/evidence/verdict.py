@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Literal
 from provenance.evidence.decide import (
     believed,
     decide,
-    decide_blocks,
     decide_p,
     decide_some,
+    found_nothing,
     shows,
 )
+from provenance.evidence.meaning import BETWEEN, KINSHIP, STRANGERS
 from provenance.evidence.power import shortfall
 from provenance.evidence.wording import (
-    READINGS,
     count,
     listed,
     measured_block,
@@ -93,7 +93,7 @@ def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Ju
     if claim.expect == "independent" and block.log10_p is not None:
         return _independence(verdict, measured, claim, evidence, (block,))
     if verdict == "dependent":
-        return Judgement("holds", verdict, measured, _KINSHIP)
+        return Judgement("holds", verdict, measured, KINSHIP)
     meaning = _UNTESTED if block.log10_p is None else _no_kinship_in_block(claim)
     return Judgement(_required(claim), verdict, measured, meaning)
 
@@ -133,7 +133,7 @@ def _as_suite_says(
     lenient = claim.inconclusive == "warn" and claim.xfail is None
     if not lenient or judgement.state != "fails" or judgement.verdict != "inconclusive":
         return judgement
-    nothing = _found_nothing(evidence, blocks, claim.threshold) and not evidence.out_of_element()
+    nothing = found_nothing(evidence, blocks, claim.threshold) and not evidence.out_of_element()
     if claim.expect in DESCENTS and nothing:
         return judgement
     usual = claim.threshold * max(1.0, DEFAULT_ALPHA / claim.alpha)
@@ -159,7 +159,7 @@ def _judge_over_blocks(
     if verdict != "dependent" or decide(evidence, claim.threshold) != "dependent":
         return _no_kinship(verdict, measured, claim, evidence, blocks)
     objection = _objection(claim, evidence, blocks)
-    return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
+    return Judgement("fails" if objection else "holds", verdict, measured, objection or KINSHIP)
 
 
 def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
@@ -179,7 +179,7 @@ def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
     if verdict != "dependent":
         return _no_kinship(verdict, measured, claim, evidence)
     objection = _objection_to_models(claim, evidence)
-    return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
+    return Judgement("fails" if objection else "holds", verdict, measured, objection or KINSHIP)
 
 
 _AGAINST: tuple[Verdict, ...] = ("independent", "inconclusive", "dependent")
@@ -196,17 +196,10 @@ _SAMPLED = (
     "Only a sample of the blocks was compared, as an audit's screen does, and the claim speaks of all "
     "of them."
 )
-_KINSHIP = (
-    f"Of the two models {READINGS}: independently trained models agree like this only by a chance of "
-    "that size."
-)
 _INDEPENDENCE: dict[Verdict, str] = {
-    "independent": "Nothing distinguishes the pair from two independently trained models.",
-    "dependent": "The claim of independence is false. " + _KINSHIP,
-    "inconclusive": (
-        "The agreement is too strong to be believed of independent models and too weak to prove "
-        "descent: more tokens would decide."
-    ),
+    "independent": STRANGERS,
+    "dependent": "The claim of independence is false. " + KINSHIP,
+    "inconclusive": BETWEEN,
 }
 _NO_KINSHIP: dict[Verdict, str] = {
     "independent": (
@@ -304,16 +297,9 @@ def _no_kinship(
     doubt = None
     if verdict == "inconclusive":
         doubt = out_of_element(claim, evidence)
-        if doubt is None and _found_nothing(evidence, blocks, claim.threshold):
+        if doubt is None and found_nothing(evidence, blocks, claim.threshold):
             doubt = shortfall(evidence, blocks)
     return Judgement("fails", verdict, measured, doubt or _NO_KINSHIP[verdict])
-
-
-def _found_nothing(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float) -> bool:
-    """Whether the numbers are those of strangers, whatever they are worth."""
-    if evidence.statistic in PAIR_STATISTICS:
-        return decide_p(evidence.log10_p, threshold) == "independent"
-    return decide_blocks(blocks, threshold) == "independent"
 
 
 def _no_kinship_in_block(claim: Claim) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provenance.plugin import hookspecs, options
-from provenance.plugin.collected import CollectedSuites, note
+from provenance.plugin.collected import CollectedSuites
 from provenance.plugin.fixtures import provenance
 from provenance.plugin.hub import HubClaims
 from provenance.plugin.outputs import (
@@ -94,7 +94,6 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     from provenance.plugin.collection import SuiteFile
 
     collector: pytest.Collector = SuiteFile.from_parent(parent, path=file_path)
-    note(parent.config, collector.nodeid)
     return collector
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from provenance.plugin import options
+
 if TYPE_CHECKING:
     from xdist.workermanage import WorkerController
 
@@ -30,6 +32,15 @@ def noted(config: pytest.Config) -> tuple[str, ...]:
 
 class CollectedSuites:
     """A plugin object of every process."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> None:
+        """Note a suite that pytest is about to collect, or that ``--lf`` is about to leave out.
+
+        pytest makes a collector of every file beside one that it is given, and does not collect those.
+        """
+        if isinstance(collector, pytest.File) and options.is_suite(collector.path, collector.config):
+            note(collector.config, collector.nodeid)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Tell xdist's controller, which collects nothing."""
