@@ -29,6 +29,8 @@ RELATIONSHIPS: tuple[str, ...] = get_args(Relationship)
 DESCENTS = frozenset(RELATIONSHIPS) - {"independent", "unknown"}
 SHAPE_KEEPING = frozenset({"finetune", "adapter", "quantized", "merge", "permuted", "identical"})
 """Descents that keep the number of blocks and the width of every MLP."""
+COPIES = (SHAPE_KEEPING | {"pruned"}) - {"merge"}
+"""Descents whose blocks all come from the reference: a merge has other parents too."""
 
 StatisticName = Literal[
     "csh",
@@ -57,6 +59,18 @@ BLOCK_LIMIT = 10_000
 
 DEFAULT_ALPHA = 1e-6
 """Significance level of a suite, a comparison and an audit."""
+LEAST_ALPHA = 1e-300
+"""Divided by the number of pairs it must stay a number above 0."""
+MOST_ALPHA = 0.01
+"""At more, strangers would often be called kin: at 0.999 any two models are."""
+AN_ALPHA = (
+    f"a number from {LEAST_ALPHA:g} to {MOST_ALPHA:g}, such as 1e-6 (at more than {MOST_ALPHA:g} too many "
+    "strangers would be called kin)"
+)
+LEAST_SHARE = 0.1
+"""Of a model's blocks that must show a descent: of fewer, a claim about the model says nothing."""
+LEAST_SHARE_OF_COPY = 0.5
+"""The same of a descent that keeps the blocks of its reference, all or those that were not cut out."""
 DECIDED = -20.0
 """log10 p below which a cheap part of a statistic decides a block, so that no dearer one is measured. It is
 far below any threshold of use, so that evidence does not depend on the claim. Where a claim's threshold is
@@ -69,7 +83,21 @@ PROBE_TOKENS = 256
 DEFAULT_SEQUENCE_LENGTH = 256
 """Token positions in a sequence."""
 DEFAULT_SEED = 0
-"""Seed of the choice of text, of random ids and of the permutations."""
+"""Seed of all random choices. What concerns one pair is drawn from it and both models' digests."""
+
+
+def check_alpha(alpha: float) -> float:
+    """Return a significance level that tells strangers from kin.
+
+    Raises
+    ------
+    ProvenanceError
+        If it is no number from `LEAST_ALPHA` to `MOST_ALPHA`.
+    """
+    if not LEAST_ALPHA <= alpha <= MOST_ALPHA:
+        raise ProvenanceError(f"alpha must be {AN_ALPHA}, not {alpha:g}")
+    return alpha
+
 
 Role = Literal["candidate", "reference"]
 ROLES: tuple[Role, Role] = ("candidate", "reference")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from provenance._text import visible
 from provenance.attest._libraries import need
 from provenance.errors import AttestationError, one_line
+from provenance.evidence.tested_with import tested_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,8 @@ RESULT = {"pass": "PASSED", "warn": "WARNED", "fail": "FAILED"}
 class Attested:
     """What a Statement says: ``subjects`` are (name, SHA-256), ``result`` PASSED, WARNED or FAILED.
 
-    The SHA-256 is None of a checkpoint whose folder was not digested.
+    The SHA-256 is None of a checkpoint whose folder was not digested. ``not_run`` are claims, each as
+    ``suite::claim``; ``tested_with`` says of claims what is not usual about their test.
     """
 
     result: str
@@ -40,6 +42,8 @@ class Attested:
     warned: tuple[str, ...]
     failed: tuple[str, ...]
     results_sha256: str | None
+    not_run: tuple[str, ...] = ()
+    tested_with: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def make_statement(results: Results, subjects: Iterable[Subject], url: str | None = None) -> str:
@@ -123,6 +127,8 @@ def read_statement(text: str | bytes) -> Attested:
         warned=_tests_of(predicate, "warnedTests"),
         failed=_tests_of(predicate, "failedTests"),
         results_sha256=next(iter(digests)) if len(digests) == 1 else None,
+        not_run=tuple(_claims_not_run(predicate.get("configuration", []))),
+        tested_with=tuple(_tested_with(predicate.get("configuration", []))),
     )
 
 
@@ -137,6 +143,27 @@ def _results_digests(configuration: Any) -> Iterable[str | None]:
         annotations = _checked(suite, "configuration", dict).get("annotations", {})
         digest = _checked(annotations, "annotations", dict).get("resultsSha256")
         yield None if digest is None else _checked(digest, "resultsSha256", str)
+
+
+def _annotations(configuration: Any) -> Iterable[tuple[str, dict[str, Any]]]:
+    """The name of each suite, and what is noted of it."""
+    for suite in _checked(configuration, "configuration", list):
+        name = _checked(_checked(suite, "configuration", dict).get("name", ""), "name", str)
+        yield visible(name), _checked(suite.get("annotations", {}), "annotations", dict)
+
+
+def _claims_not_run(configuration: Any) -> Iterable[str]:
+    for name, notes in _annotations(configuration):
+        for claim in _checked(notes.get("notRun", []), "notRun", list):
+            yield f"{name}::{visible(_checked(claim, 'notRun', str))}"
+
+
+def _tested_with(configuration: Any) -> Iterable[tuple[str, tuple[str, ...]]]:
+    for name, notes in _annotations(configuration):
+        found = _checked(notes.get("testedWith", {}), "testedWith", dict)
+        for claim, how in found.items():
+            words = (_checked(one, "testedWith", str) for one in _checked(how, "testedWith", list))
+            yield f"{name}::{visible(claim)}", tuple(map(visible, words))
 
 
 def _tests_of(predicate: dict[str, Any], name: str) -> tuple[str, ...]:
@@ -179,18 +206,30 @@ def _predicate(results: Results, url: str | None) -> dict[str, Any]:
 
 
 def _configuration(suite: SuiteRecord, results: Results, digest: str) -> dict[str, Any]:
-    """The suite file, with the digest of what says more and those of the evidence on its claims."""
+    """The suite file, with the digest of what says more, and what there is to say of its claims."""
     evidence = {
         result.claim.id: kept_sha256(result.evidence)
         for result in results.claims
         if result.suite == suite.path and result.evidence is not None
     }
+    how = {
+        result.claim.id: list(words)
+        for result in results.claims
+        if result.suite == suite.path and (words := tested_with(results, result))
+    }
+    not_run = [
+        result.claim.id
+        for result in results.claims
+        if result.suite == suite.path and result.state in {"not run", "skip"}
+    ]
     return {
         "name": suite.path,
         "digest": {"sha256": suite.digest.removeprefix("sha256:")},
         "annotations": {
             "resultsSha256": digest,
             "evidenceSha256": evidence,
+            "notRun": not_run,
+            "testedWith": how,
         },
     }
 

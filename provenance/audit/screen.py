@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance.audit.records import ScreenedBlock
+from provenance.evidence.decide import decide
 from provenance.statistics import PAIR_STATISTICS
 
 if TYPE_CHECKING:
@@ -45,10 +46,12 @@ def screen_of(comparison: Comparison, blocks: int | None) -> Comparison | None:
 def strangers(evidence: Evidence, threshold: float) -> bool:
     """Whether a screen shows nothing: every screened block was tested, and none is below `LEVEL`.
 
-    Nor below the pair's own threshold, should that be greater.
+    Nor below the pair's own threshold, should that be greater. What shows no independence on these blocks
+    shows none by a screen either.
     """
     level = math.log10(max(LEVEL, threshold))
-    return all(b.log10_p is not None and b.log10_p >= level for b in evidence.blocks)
+    nothing = all(b.log10_p is not None and b.log10_p >= level for b in evidence.blocks)
+    return nothing and decide(evidence, threshold) == "independent"
 
 
 def screened_blocks(evidence: Evidence) -> tuple[ScreenedBlock, ...]:

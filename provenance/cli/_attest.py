@@ -130,6 +130,10 @@ def verify(
         )
         counts = ", ".join(f"{len(tests)} {what}" for what, tests in counted)
         click.echo(f"{attested.result}: {counts}")
+        if attested.not_run:
+            click.echo(f"claims that were not run: {', '.join(attested.not_run)}")
+        for claim, how in attested.tested_with:
+            click.echo(f"{claim}: {'; '.join(how)}")
     if attested.result == "FAILED":
         sys.exit(1)
 

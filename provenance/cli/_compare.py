@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from provenance import Evidence, InputsSpec
     from provenance.cli._executor import OpenExecutor
+    from provenance.vocabulary import Verdict
 
 
 @click.command()
@@ -96,13 +97,14 @@ def compare(
         print_evidence(Console(highlight=False), evidence, verdict, alpha)
 
 
-def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]:
+def _as_fields(evidence: Evidence, verdict: Verdict, alpha: float) -> dict[str, Any]:
     """Evidence as JSON values, judged; of the alignment, the pairs that are significant."""
     from provenance.evidence.decide import significant
 
     fields = evidence.to_dict()
     schema = fields.pop("schema")
-    judged = {"schema": schema, "verdict": verdict, **fields, "alpha": alpha}
+    says = _meaning(evidence, verdict, alpha)
+    judged = {"schema": schema, "verdict": verdict, "meaning": says, **fields, "alpha": alpha}
     if evidence.cross:
         aligned = significant(evidence, alpha)
         judged["alignment"] = [[a.candidate_block, a.reference_block, a.log10_p] for a in aligned]
@@ -112,10 +114,10 @@ def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]
     return judged
 
 
-def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: float) -> None:
+def print_evidence(console: Console, evidence: Evidence, verdict: Verdict, alpha: float) -> None:
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
-    from provenance.evidence.decide import is_tested_whole, significant
-    from provenance.evidence.wording import counted_once, tested_in_part, worse_than_guessing
+    from provenance.evidence.decide import significant
+    from provenance.evidence.wording import counted_once
     from provenance.statistics.pvalues import format_p
 
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
@@ -139,18 +141,19 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
         console.print(
             f"block {pair.candidate_block} is block {pair.reference_block}: p = {p}, {units}"
         )
-    partly = [block for block in evidence.blocks if not is_tested_whole(block)]
-    if verdict == "inconclusive" and partly:
-        console.print(tested_in_part(partly))
-    worse = worse_than_guessing(evidence, {role: f"the {role}" for role in ROLES})
-    if worse is not None:
-        console.print(worse)
     once = counted_once(evidence.blocks)
     if once is not None:
         console.print(once)
     over = "over all blocks (Fisher)" if evidence.blocks else "for the models as a whole"
     p = "none" if evidence.log10_p is None else format_p(evidence.log10_p)
     console.print(f"[bold]{verdict}[/bold]: p = {p} {over}, alpha {alpha:g}")
+    console.print(_meaning(evidence, verdict, alpha), markup=False)
+
+
+def _meaning(evidence: Evidence, verdict: Verdict, alpha: float) -> str:
+    from provenance.evidence.meaning import meaning
+
+    return meaning(evidence, verdict, alpha, {role: f"the {role}" for role in ROLES})
 
 
 def _blocks_table(evidence: Evidence) -> Table:

@@ -45,7 +45,8 @@ SEED = click.option(
     "--seed",
     default=DEFAULTS.seed,
     show_default=True,
-    help="Seed of the choice of text, or of random ids.",
+    help="Seed of every random choice, with both models' digests. Choose one that nobody who made a model "
+    "could know.",
 )
 
 

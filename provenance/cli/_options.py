@@ -9,7 +9,7 @@ import click
 
 from provenance import ProvenanceError
 from provenance._text import is_url
-from provenance.vocabulary import DEFAULT_ALPHA, Memory
+from provenance.vocabulary import DEFAULT_ALPHA, MOST_ALPHA, Memory, check_alpha
 
 
 class Place(click.Path):
@@ -35,12 +35,28 @@ JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
 )
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+
+
+class Level(click.ParamType[float]):
+    """A significance level."""
+
+    name = "float"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Return the number, or say why it is none that tells strangers from kin."""
+        number = click.FLOAT.convert(value, param, ctx)
+        try:
+            return check_alpha(number)
+        except ProvenanceError as error:
+            self.fail(str(error), param, ctx)
+
+
 ALPHA = click.option(
     "--alpha",
     default=DEFAULT_ALPHA,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Level(),
     show_default=True,
-    help="p-value below which the models are called dependent.",
+    help=f"p-value below which the models are called dependent, {MOST_ALPHA:g} at the most.",
 )
 
 

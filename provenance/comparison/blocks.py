@@ -30,6 +30,7 @@ from provenance.comparison.sides import (
 )
 from provenance.evidence.records import (
     INDEXED,
+    NOT_MEASURED,
     AlignedBlocks,
     BlockEvidence,
     MLPEvidence,
@@ -165,6 +166,7 @@ class BlockTests:
         self._tell = on_progress or (lambda _done, _total: None)
         self._met: dict[Place, _Meeting] = {}
         self._reasons: dict[str, str] = {}
+        self._undefined: dict[tuple[str, int], str] = {}
         self._least = dict.fromkeys(self.rows, 0.0)
         self._kin: dict[Role, set[Place]] = {role: set() for role in ROLES}
         self._done = self._planned = 0
@@ -288,6 +290,7 @@ class BlockTests:
     def table(self) -> BlockTable:
         """The evidence of every block, by the parts and on the partners that were measured."""
         self._tell(self._done, self._planned)
+        self._undefined = self._never_defined()
         evidence = {pair: self._evidence(*pair) for pair in sorted(self._met)}
         best = [self._best(i, evidence) for i in self.rows]
         met = {b.candidate_block: b.reference_block for b in best if b.log10_p is not None}
@@ -301,6 +304,18 @@ class BlockTests:
         )
         survivors = {pair: met.survivors() for pair, met in self._met.items()}
         return BlockTable(blocks, cross, align(evidence, survivors))
+
+    def _never_defined(self) -> dict[tuple[str, int], str]:
+        """Why a part has no p-value on any partner of a block that it was tried on, by part and block."""
+        tried: dict[tuple[str, int], list[PartEvidence]] = {}
+        for (i, _), met in sorted(self._met.items()):
+            for part, tests in met.tests.items():
+                tried.setdefault((part, i), []).extend(tests.values())
+        return {
+            key: tests[0].reason or ""
+            for key, tests in tried.items()
+            if tests and all(test.log10_p is None for test in tests)
+        }
 
     def _best(self, i: int, evidence: Mapping[Place, BlockEvidence]) -> BlockEvidence:
         """The best of one block's tests, its p-value corrected for the choice."""
@@ -351,11 +366,11 @@ class BlockTests:
         """What two blocks showed by the best pair of their MLPs; the choice of blocks comes on top."""
         met = self._met.get((i, j), _Meeting())
         candidate, reference = self._candidate[i], self._reference[j]
-        tested = {place: self._of_mlps(met, place) for place in met.places()}
+        tested = {place: self._of_mlps(met, place, i) for place in met.places()}
         places = [place for place in tested if tested[place].least is not None]
         if not places:
             place = next(iter(tested), (0, 0))
-            of = tested.get(place) or self._of_mlps(met, place)
+            of = tested.get(place) or self._of_mlps(met, place, i)
             return self._untested(i, j, place, met, of)
         a, b = min(places, key=lambda place: tested[place].strength())
         best = tested[a, b].strongest()
@@ -399,12 +414,13 @@ class BlockTests:
             i, j, None, None, units, first.live, 0, "degenerate", reasons, fits=first.fits
         )
 
-    def _of_mlps(self, met: _Meeting, place: Place) -> _OfMLPs:
+    def _of_mlps(self, met: _Meeting, place: Place, i: int) -> _OfMLPs:
         """What every part showed of two MLPs, or why it was not measured."""
         parts = []
         for part in self.parts:
             measured = met.tests.get(part, {}).get(place)
-            reason = self._reasons.get(part) or self._why_not(met)
+            reason = self._reasons.get(part) or self._undefined.get((part, i))
+            reason = reason or self._why_not(met)
             parts.append(measured or PartEvidence(part, None, None, (0, 0), 0, reason))
         return _OfMLPs(tuple(parts))
 
@@ -412,8 +428,8 @@ class BlockTests:
         if met.strongest is not None:
             log10_p = met.strongest.evidence.log10_p
             if log10_p is not None and log10_p < DECIDED:
-                return f"not measured: {met.strongest.evidence.statistic} decides the block"
-        return "not measured: others are likelier partners"
+                return f"{NOT_MEASURED}{met.strongest.evidence.statistic} decides the block"
+        return f"{NOT_MEASURED}others are likelier partners"
 
     def _expert(
         self,

@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from provenance.architecture.find import with_mlps
+from provenance.comparison.plan import pair_seed
 from provenance.comparison.sides import Component
 from provenance.errors import ArchitectureError, DegenerateError, InputError
 from provenance.statistics import REGISTRY
@@ -125,7 +126,8 @@ class Components:
         except InputError as error:  # other parts may need no tokenizer: on random ids none does
             raise DegenerateError(str(error)) from error
         most = min(max(inputs.tokens, LEAST_TOKENS), PROBE_TOKENS)
-        drawn = draw(second, first, most, inputs.seed)
+        seed = pair_seed(inputs.seed, self.candidate, self.reference)
+        drawn = draw(second, first, most, seed)
         candidate, reference = (
             embed(*side, ids)
             for side, ids in zip(sides, (drawn.candidate, drawn.reference), strict=True)

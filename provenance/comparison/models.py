@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provenance import recipes
+from provenance._text import visible
 from provenance.checkpoints.checkpoint import (
     Checkpoint,
     base_of,
@@ -24,6 +25,7 @@ from provenance.checkpoints.contents import inspect
 from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
 from provenance.checkpoints.safetensors_header import hash_tensors
 from provenance.errors import BundleError, SourceError
+from provenance.evidence.records import ADAPTER
 from provenance.vocabulary import ModelSpec, Stage
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from provenance.checkpoints.formats import Contents
     from provenance.store.store import JSON, Entry, Store
     from provenance.vocabulary import Disguise
+
+
+LONGEST = 200
+"""Characters of a name that a stranger wrote."""
 
 
 class Models:
@@ -204,7 +210,7 @@ class Models:
 
         onto = f"{base.source}, {base.conversion}" if base.conversion else base.source
         made = self._converted(contents, spec, fields, make)
-        says = f"adapter merged into {onto}"
+        says = f"{ADAPTER}{onto}{_other_base(contents, spec, base)}"
         pickled = base.pickle or not file.name.endswith(".safetensors")
         return replace(
             made, conversion=says, pickle=pickled, remote_code=made.remote_code or base.remote_code
@@ -281,3 +287,12 @@ class Models:
         return self.store.get_or_create(
             "checkpoint", fields, build, lambda: self._tell(Stage("wait", subject)), here=here
         )
+
+
+def _other_base(adapter: Contents, spec: ModelSpec, base: Checkpoint) -> str:
+    """Which base an adapter's configuration names, where the suite puts it on one of another name."""
+    named = adapter.config.get("base_model_name_or_path")
+    if spec.base is None or not isinstance(named, str) or not named:
+        return ""
+    known = {base.spec.path, base.spec.repo, base.spec.recipe, base.spec.url, base.source}
+    return "" if named in known else f"; its configuration names {visible(named[:LONGEST])}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from provenance.comparison.plan import captures, refusal, sampled
+from provenance.comparison.plan import captures, pair_seed, refusal, sampled
 from provenance.comparison.records import (
     imitates,
     inputs_record,
@@ -70,7 +70,7 @@ class Pair:
         comparison, candidate, reference = self.comparison, self.candidate, self.reference
         inputs = self._inputs(same_ids=True)
         self.work.tell(Stage("match", self._name))
-        seed = comparison.inputs.seed
+        seed = self._seed
         with self.work.leased() as device:
             given = WholeModels(
                 candidate,
@@ -197,7 +197,7 @@ class Pair:
         pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes, chosen=chosen)
         scope = Scope(
             pairing,
-            comparison.inputs.seed,
+            self._seed,
             comparison.extent,
             self._sampled_rows(shapes, pairing),
             self.work.memory.working // 2,
@@ -257,7 +257,11 @@ class Pair:
             return None
         candidate, reference = (shape.mlps for shape in shapes)
         met = [i for i in sorted(candidate) if pairing != "same-index" or i in reference]
-        return sampled(met, comparison.sample, comparison.inputs.seed)
+        return sampled(met, comparison.sample, self._seed)
+
+    @property
+    def _seed(self) -> int:
+        return pair_seed(self.comparison.inputs.seed, self.candidate, self.reference)
 
     @property
     def _name(self) -> str:

@@ -63,10 +63,7 @@ class Comparison:
 
         Where a statistic has one part, all parts are what is measured anyhow.
         """
-        if inputs.kind == "hidden":
-            statistic = REGISTRY[statistic].on_hidden or statistic
-        if inputs.kind == "tokens":
-            statistic = REGISTRY[statistic].on_tokens or statistic
+        statistic = REGISTRY[statistic].on(inputs.kind)
         if statistic in PAIR_STATISTICS or (extent == "parts" and not REGISTRY[statistic].parts):
             extent = "decided"
         return cls(candidate, reference, inputs, statistic, cross, permutations, extent=extent)
@@ -238,6 +235,17 @@ def refusal(
 
 WITHOUT_RUN: Mapping[str, StatisticName] = {"hidden": "match_weights", "tokens": "match_tokens"}
 """Kinds of inputs on which no model is run, and the statistic that each is made for."""
+
+
+def pair_seed(seed: int, candidate: Checkpoint, reference: Checkpoint) -> int:
+    """The seed of all that is drawn at random for one pair, of 48 bits: of both digests and ``seed``.
+
+    So who makes the candidate cannot arrange it for a draw that is known before: another byte in its files
+    gives another one, and a ``seed`` that is kept back leaves all of them unknown. What a model is fed is
+    drawn by ``seed`` alone, since a model is run once for all its partners.
+    """
+    digest = sha256(f"{seed}:{candidate.digest}:{reference.digest}".encode()).digest()
+    return int.from_bytes(digest[:6], "big")  # every reader of JSON has it exactly
 
 
 def sampled(blocks: Sequence[int], number: int, seed: int) -> tuple[int, ...]:

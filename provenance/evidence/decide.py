@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from provenance.evidence.power import shortfall
 from provenance.statistics import PAIR_STATISTICS
 from provenance.statistics.pvalues import bonferroni, fisher
 from provenance.vocabulary import DECIDED
@@ -26,39 +27,24 @@ def decide(evidence: Evidence, threshold: float) -> Verdict:
     """Decide by all the blocks of the evidence, or by the statistic of the whole models."""
     if evidence.statistic not in PAIR_STATISTICS:
         return decide_some(evidence, evidence.blocks, threshold)
-    verdict = decide_p(evidence.log10_p, threshold)
-    if verdict == "independent" and _at_floor(evidence):
-        return "inconclusive"  # no permutation was as extreme: more of them might have said more
-    return verdict
+    return believed(decide_p(evidence.log10_p, threshold), evidence)
 
 
 def decide_some(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
-    """Decide over some blocks of the evidence, as `decide_blocks`.
+    """Decide over some blocks of the evidence, as `decide_blocks`, if independence can be believed."""
+    return believed(decide_blocks(blocks, threshold), evidence, blocks)
 
-    Of models that are out of their element, or of which not all was tested that should have been, no
-    independence is believed.
+
+def believed(verdict: Verdict, evidence: Evidence, blocks: Sequence[BlockEvidence] = ()) -> Verdict:
+    """The verdict; independence is not believed where a copy could look like a stranger.
+
+    A copy that is not fed as it is used answers noise. One in a disguise passes what the statistic, or
+    what was computed of it on these blocks, does not see through.
     """
-    verdict = decide_blocks(blocks, threshold)
-    if verdict == "independent" and not all(map(is_tested_whole, blocks)):
-        return "inconclusive"
-    return believed(verdict, evidence)
-
-
-def is_tested_whole(block: BlockEvidence) -> bool:
-    """Whether all that applies to a block was tested; one that shows kinship needs no more than that.
-
-    A block of which nothing could be tested says so by itself.
-    """
-    return not block.untested
-
-
-def believed(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """The verdict; of a model that is out of its element no independence is believed.
-
-    A copy that is not fed as it is used answers noise, and so looks like a stranger.
-    """
-    out = verdict == "independent" and evidence.out_of_element()
-    return "inconclusive" if out else verdict
+    if verdict != "independent":
+        return verdict
+    doubtful = evidence.out_of_element() or shortfall(evidence, blocks) is not None
+    return "inconclusive" if doubtful else verdict
 
 
 def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
@@ -78,6 +64,13 @@ def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
     return "inconclusive" if kin and verdict == "independent" else verdict
 
 
+def found_nothing(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float) -> bool:
+    """Whether the numbers are those of strangers, whatever they are worth."""
+    if evidence.statistic in PAIR_STATISTICS:
+        return decide_p(evidence.log10_p, threshold) == "independent"
+    return decide_blocks(blocks, threshold) == "independent"
+
+
 def decide_p(log10_p: float | None, threshold: float) -> Verdict:
     """Dependent below the threshold, independent from `SUSPICION` up, else inconclusive.
 
@@ -93,12 +86,6 @@ def decide_p(log10_p: float | None, threshold: float) -> Verdict:
     if log10_p < math.log10(threshold):
         return "dependent"
     return "independent" if log10_p >= math.log10(SUSPICION) else "inconclusive"
-
-
-def _at_floor(evidence: Evidence) -> bool:
-    """Whether PERMTEST's p-value is the least that so many permutations can show."""
-    drawn, log10_p = evidence.permutations, evidence.log10_p
-    return drawn is not None and log10_p is not None and log10_p <= -math.log10(drawn + 1) + 1e-9
 
 
 def is_decided(evidence: Evidence) -> bool:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.evidence.wording import count
+from provenance.evidence.wording import READINGS, count
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 ORDER: tuple[ClaimState, ...] = ("fail", "warn", "not run", "xfail", "skip", "pass")
 """States of claims, the most urgent first."""
+
+NAMED = 5
+"""Claims that a line names, of those that were not run."""
 
 WORDS: dict[ClaimState, str] = {
     "fail": "false",
@@ -31,7 +34,7 @@ WORDS: dict[ClaimState, str] = {
 
 TITLES = {
     "pass": "every claim that was checked holds",
-    "warn": "there are warnings",
+    "warn": "no claim is newly found false, and not every one was run and holds",
     "fail": "the gate is closed",
 }
 """What a whole run comes to, by its state."""
@@ -55,9 +58,9 @@ FAILURES = {
         FailureKind(
             "false-independence",
             "FalseIndependence",
-            "Models that are claimed to be independent share a lineage.",
-            "Do not release the candidate as independent of the reference: find out how it was made. If "
-            "the descent is meant, claim it with `expect: derived` or a closer kind.",
+            f"Models that are claimed to be independent are not: {READINGS}.",
+            "Do not release the candidate as independent of the reference: find out how it was made, and "
+            "from which seed. If the descent is meant, claim it with `expect: derived` or a closer kind.",
         ),
         FailureKind(
             "no-kinship",
@@ -166,7 +169,7 @@ def verdict_of(result: ClaimResult) -> str:
 
 
 def table_word(result: ClaimResult) -> str:
-    """The outcome in the table at the end of a run: FALSE, WARN or ok.
+    """The outcome in the table at the end of a run: FALSE, WARN, ok, "known failure" or "not run".
 
     A failure of the positive control is left out: several claims share it, and it has a test of its own.
     """
@@ -174,7 +177,18 @@ def table_word(result: ClaimResult) -> str:
     if any(part.outcome == "failed" for part in own):
         return "FALSE"
     warns = result.judgement is not None and result.judgement.state == "warns"
-    return "WARN" if warns else "ok"
+    if warns:
+        return "WARN"
+    return WORDS[result.state] if result.state in {"xfail", "not run", "skip"} else "ok"
+
+
+def left_out(results: Results) -> str | None:
+    """Say which claims a run did not check, or not to the end; None where it checked all."""
+    names = [result.claim.id for result in results.claims if result.state in {"not run", "skip"}]
+    if not names:
+        return None
+    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return f"{len(names)} of {count(len(results.claims), 'claim')} not run: {shown}"
 
 
 def p_value(log10_p: float | None, absent: str = "-") -> str:

@@ -19,7 +19,7 @@ from provenance.evidence.results import (
 from provenance.evidence.verdict import judge_pair
 from provenance.suite.claims import Blocks, Claim
 from provenance.suite.yaml12 import Mark
-from provenance.vocabulary import DEFAULT_ALPHA, InputsSpec
+from provenance.vocabulary import DEFAULT_ALPHA, InputsSpec, check_alpha
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,15 +39,16 @@ def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_AL
         Each is a file of results, a folder with ``results.json``, a file of evidence, or what
         ``provenance compare --json`` printed. Where a suite was run twice, the later run counts.
     alpha : float
-        At which bare evidence is judged, in (0, 1).
+        At which bare evidence is judged; see `provenance.vocabulary.check_alpha`.
 
     Raises
     ------
     ResultsError
         If a file cannot be read, or holds none of these; the message names it.
     ProvenanceError
-        If a file is damaged; the message names it.
+        If a file is damaged; the message names it. If alpha is none.
     """
+    check_alpha(alpha)
     results: list[Results] = []
     bare: dict[str, Evidence] = {}
     for path in paths:
@@ -102,11 +103,14 @@ def _fields(data: bytes) -> dict[str, Any]:
     return fields
 
 
+_ADDED = {"verdict", "meaning", "alpha", "survivors"}
+
+
 def _plain(fields: Mapping[str, Any]) -> str:
     """Evidence as it is kept, also of what the command ``compare`` adds to it."""
     if "verdict" not in fields:
         return json.dumps(fields)
-    kept = {name: fields[name] for name in fields if name not in {"verdict", "alpha", "survivors"}}
+    kept = {name: fields[name] for name in fields if name not in _ADDED}
     if "survivors" in fields:
         names = ("candidate_block", "reference_block", "log10_p")
         units = ("candidate_units", "reference_units")

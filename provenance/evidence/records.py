@@ -26,6 +26,12 @@ MATCHINGS = 256
 WORSE = 1.0
 """A loss so many nats above that of guessing shows a model out of its element, and no untrained one."""
 
+NOT_MEASURED = "not measured: "
+"""Begins the reason of a part that is defined, and was not needed."""
+
+ADAPTER = "adapter merged into "
+"""Begins what a merged adapter's ``conversion`` says."""
+
 BlockState = Literal["tested", "degenerate"]
 INDEXED = frozenset({"same-index", "index-first"})
 """Pairings in which a block meets the one of equal index, whatever else it meets."""

@@ -16,11 +16,20 @@ from provenance._text import without_home
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import aggregate, shows
 from provenance.evidence.records import TYPES, BlockEvidence, Evidence, ModelRecord, check_values
-from provenance.evidence.verdict import Judgement, claimed_blocks
+from provenance.evidence.verdict import Judgement, judged_blocks
 from provenance.statistics.pvalues import holm
 from provenance.suite.claims import Blocks, Claim
 from provenance.suite.yaml12 import Mark
-from provenance.vocabulary import DESCENTS, ROLES, InputsSpec, Role
+from provenance.vocabulary import (
+    AN_ALPHA,
+    DESCENTS,
+    LEAST_ALPHA,
+    LEAST_SHARE,
+    MOST_ALPHA,
+    ROLES,
+    InputsSpec,
+    Role,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +41,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 T = TypeVar("T")
 Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
+NEEDED = ("[verdict]", "[null]", "[positive]")
+"""Ends of the names of the tests without which a claim is not known to hold: its verdict and controls."""
 ClaimState = Literal["pass", "warn", "fail", "xfail", "skip", "not run"]
 
 
@@ -100,7 +111,8 @@ class ClaimResult:
     """What became of one claim.
 
     ``judgement`` and ``evidence`` are None where it could not be checked (``error`` says why) or was not
-    run. ``holm`` is the log10 p-value, Holm-adjusted over the claims of the file.
+    run. ``holm`` is the log10 p-value, Holm-adjusted over the claims of the file. ``not_run`` names the
+    tests of the claim that the run left out.
     """
 
     suite: str
@@ -111,6 +123,7 @@ class ClaimResult:
     controls: tuple[ControlResult, ...] = ()
     parts: tuple[PartResult, ...] = ()
     holm: float | None = None
+    not_run: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
@@ -134,20 +147,21 @@ class ClaimResult:
 
     @property
     def blocks(self) -> tuple[BlockEvidence, ...]:
-        """Evidence of the blocks that are claimed; none where nothing was measured."""
-        return () if self.evidence is None else claimed_blocks(self.claim, self.evidence)
+        """Evidence of the blocks that the claim is judged by; none where nothing was measured."""
+        return () if self.evidence is None else judged_blocks(self.claim, self.evidence)
 
     @property
     def kin(self) -> int:
-        """How many of the claimed blocks show kinship."""
+        """How many of these blocks show kinship."""
         return sum(shows(block, self.claim.threshold) for block in self.blocks)
 
     @property
     def state(self) -> ClaimState:
         """What a gate makes of it.
 
-        A false claim fails even where only tests that pass were selected. A claim that is expected to
-        fail may be true of some blocks.
+        A false claim fails even where only tests that pass were selected. One that holds was not run
+        where its verdict, or a control, was not. A claim that is expected to fail may be true of some
+        blocks.
         """
         if not self.parts:
             return "not run" if self.claim.skip is None else "skip"
@@ -160,7 +174,12 @@ class ClaimResult:
             return "xfail"
         if self.judgement is None or self.judgement.state == "fails":
             return "fail" if self.claim.xfail is None else "xfail"
-        return "warn" if self.judgement.state == "warns" else "pass"
+        return self._state_unless_false(self.judgement)
+
+    def _state_unless_false(self, judgement: Judgement) -> ClaimState:
+        if judgement.state == "warns":
+            return "warn"
+        return "not run" if any(test.endswith(NEEDED) for test in self.not_run) else "pass"
 
 
 @dataclass(frozen=True)
@@ -186,11 +205,16 @@ class Results:
 
     @property
     def state(self) -> Literal["pass", "warn", "fail"]:
-        """What a gate makes of the whole; a run that checked nothing fails."""
-        states = {result.state for result in self.claims} - {"not run", "skip"}
-        if "fail" in states or not states:
+        """What a gate makes of the whole: it passes where every claim was run and holds.
+
+        A run that checked nothing fails, and so does one with a suite that could not be read, which makes
+        no claim.
+        """
+        states = {result.state for result in self.claims}
+        unread = any(not suite.claims for suite in self.suites)
+        if unread or "fail" in states or states <= {"not run", "skip"}:
             return "fail"
-        return "warn" if "warn" in states else "pass"
+        return "pass" if states == {"pass"} else "warn"
 
     def to_json(self) -> str:
         """One JSON object; `from_json` gives back equal `Results`."""
@@ -223,7 +247,10 @@ class Results:
 
 
 def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> None:
-    """Refuse claims that no suite can make, and p-values above 1."""
+    """Refuse claims that no suite can make, and p-values above 1.
+
+    Who writes results would else be free of what a suite is held to.
+    """
     for suite in results.suites:
         seen: set[str | None] = {None}
         for name, parent in suite.lineage:
@@ -233,11 +260,15 @@ def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> N
     claims = [claim for suite in results.suites for claim in suite.claims]
     for claim in (*claims, *(result.claim for result in results.claims)):
         where = f"damaged at claim {claim.id!r}"
-        if not (0 < claim.alpha < 1 and 0 < claim.threshold < 1):
-            raise damaged(f"{where}: alpha and threshold are above 0 and below 1")
+        if not LEAST_ALPHA <= claim.alpha <= MOST_ALPHA:
+            raise damaged(f"{where}: alpha is {claim.alpha:g}, and not {AN_ALPHA}")
+        if not 0 < claim.threshold <= claim.alpha:
+            raise damaged(f"{where}: a threshold is above 0 and no more than alpha")
         least = claim.blocks.at_least
-        if claim.permutations < 1 or not (least is None or 0 < least <= 1):
-            raise damaged(f"{where}: at_least is a share, and permutations are 1 or more")
+        if claim.permutations < 1 or not (least is None or LEAST_SHARE <= least <= 1):
+            raise damaged(
+                f"{where}: at_least is a share from {LEAST_SHARE:g} to 1, and permutations are 1 or more"
+            )
     for result in results.claims:
         log10_ps = [result.holm, *(control.log10_p for control in result.controls)]
         if any(log10_p is not None and log10_p > 0 for log10_p in log10_ps):

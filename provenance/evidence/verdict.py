@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Literal
 from provenance.evidence.decide import (
     believed,
     decide,
-    decide_blocks,
     decide_p,
     decide_some,
-    is_tested_whole,
+    found_nothing,
     shows,
 )
+from provenance.evidence.meaning import BETWEEN, KINSHIP, STRANGERS
+from provenance.evidence.power import shortfall
 from provenance.evidence.wording import (
     count,
     listed,
@@ -28,11 +29,10 @@ from provenance.evidence.wording import (
     out_of_element,
     shape_objection,
     share,
-    tested_in_part,
 )
 from provenance.statistics import PAIR_STATISTICS
 from provenance.statistics.pvalues import bonferroni
-from provenance.vocabulary import DESCENTS, Verdict
+from provenance.vocabulary import DEFAULT_ALPHA, DESCENTS, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,12 +63,24 @@ def claimed_blocks(claim: Claim, evidence: Evidence) -> tuple[BlockEvidence, ...
     return tuple(b for b in evidence.blocks if wanted is None or b.candidate_block in wanted)
 
 
+def judged_blocks(claim: Claim, evidence: Evidence) -> tuple[BlockEvidence, ...]:
+    """Evidence of the blocks that a claim is judged by.
+
+    Independence is of models, so that whatever was tested of them counts. A list leaves out what could
+    not be tested.
+    """
+    if claim.expect != "independent":
+        return claimed_blocks(claim, evidence)
+    claimed = claimed_blocks(claim, evidence)
+    return tuple(b for b in evidence.blocks if b in claimed or b.log10_p is not None)
+
+
 def judge_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
     """Judge the candidate's block ``index``; see `judge_pair` for what holds of all blocks."""
     block = evidence.block(index)
     if block is None:
         return _absent_block(claim, evidence, index)
-    return _as_suite_says(claim, _judge_present(claim, evidence, block))
+    return _as_suite_says(claim, _judge_present(claim, evidence, block), evidence, (block,))
 
 
 def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Judgement:
@@ -78,12 +90,10 @@ def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Ju
         return Judgement("report", verdict, measured, _UNKNOWN)
     if claim.expect == "identical" and _same_checkpoint(evidence):
         return Judgement("holds", "dependent", measured, _IDENTICAL)
-    if claim.expect == "independent" and verdict == "inconclusive" and not is_tested_whole(block):
-        return Judgement("fails", verdict, measured, tested_in_part([block]))
     if claim.expect == "independent" and block.log10_p is not None:
-        return _independence(verdict, measured, claim, evidence)
+        return _independence(verdict, measured, claim, evidence, (block,))
     if verdict == "dependent":
-        return Judgement("holds", verdict, measured, _KINSHIP)
+        return Judgement("holds", verdict, measured, KINSHIP)
     meaning = _UNTESTED if block.log10_p is None else _no_kinship_in_block(claim)
     return Judgement(_required(claim), verdict, measured, meaning)
 
@@ -96,8 +106,8 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
     shapes and digests allow it. What is inconclusive fails, or warns where the claim says so.
     """
     if evidence.statistic in PAIR_STATISTICS:
-        return _as_suite_says(claim, _judge_models(claim, evidence))
-    blocks = claimed_blocks(claim, evidence)
+        return _as_suite_says(claim, _judge_models(claim, evidence), evidence)
+    blocks = judged_blocks(claim, evidence)
     if evidence.sampled and claim.blocks.indices is None:
         verdict = decide_some(evidence, blocks, claim.threshold)
         return Judgement("fails", verdict, measured_pair(blocks, claim, evidence), _SAMPLED)
@@ -106,14 +116,31 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
         meaning = f"The claim names {listed(missing)}, which could not be compared."
         verdict = decide_some(evidence, blocks, claim.threshold)
         return Judgement("fails", verdict, measured_pair(blocks, claim, evidence), meaning)
-    return _as_suite_says(claim, _judge_over_blocks(claim, evidence, blocks))
+    return _as_suite_says(claim, _judge_over_blocks(claim, evidence, blocks), evidence, blocks)
 
 
-def _as_suite_says(claim: Claim, judgement: Judgement) -> Judgement:
-    """Only warn of what is inconclusive, where the claim wants that and is not expected to fail."""
+def _as_suite_says(
+    claim: Claim,
+    judgement: Judgement,
+    evidence: Evidence,
+    blocks: Sequence[BlockEvidence] = (),
+) -> Judgement:
+    """Only warn of what is inconclusive, where the claim wants that and is not expected to fail.
+
+    A claim of descent that nothing speaks for fails, though the statistic shows no independence either. A
+    claim of independence is no less false for an alpha that hardly any kinship stays below.
+    """
     lenient = claim.inconclusive == "warn" and claim.xfail is None
-    inconclusive = judgement.state == "fails" and judgement.verdict == "inconclusive"
-    return replace(judgement, state="warns") if lenient and inconclusive else judgement
+    if not lenient or judgement.state != "fails" or judgement.verdict != "inconclusive":
+        return judgement
+    nothing = found_nothing(evidence, blocks, claim.threshold) and not evidence.out_of_element()
+    if claim.expect in DESCENTS and nothing:
+        return judgement
+    usual = claim.threshold * max(1.0, DEFAULT_ALPHA / claim.alpha)
+    if claim.expect == "independent" and decide(evidence, usual) == "dependent":
+        meaning = f"{judgement.meaning} At alpha {DEFAULT_ALPHA:g} the models are kin."
+        return replace(judgement, meaning=meaning)
+    return replace(judgement, state="warns")
 
 
 def _judge_over_blocks(
@@ -129,10 +156,10 @@ def _judge_over_blocks(
         return _judge_independence(claim, evidence, blocks, measured)
     if claim.expect == "identical" and _same_checkpoint(evidence):
         return Judgement("holds", "dependent", measured, _IDENTICAL)
-    if verdict != "dependent":
-        return _no_kinship(verdict, measured, claim, evidence)
+    if verdict != "dependent" or decide(evidence, claim.threshold) != "dependent":
+        return _no_kinship(verdict, measured, claim, evidence, blocks)
     objection = _objection(claim, evidence, blocks)
-    return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
+    return Judgement("fails" if objection else "holds", verdict, measured, objection or KINSHIP)
 
 
 def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
@@ -152,9 +179,15 @@ def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
     if verdict != "dependent":
         return _no_kinship(verdict, measured, claim, evidence)
     objection = _objection_to_models(claim, evidence)
-    return Judgement("fails" if objection else "holds", verdict, measured, objection or _KINSHIP)
+    return Judgement("fails" if objection else "holds", verdict, measured, objection or KINSHIP)
 
 
+_AGAINST: tuple[Verdict, ...] = ("independent", "inconclusive", "dependent")
+"""The verdicts, the one that speaks most against independence last."""
+_CHOSEN = (
+    "Among as many blocks as were tested, one or another looks like that by chance: over all of them the "
+    "agreement is too weak to prove the claimed descent."
+)
 _UNKNOWN = "Nothing is claimed of this pair."
 _IDENTICAL = "The two have one digest: they are the same checkpoint."
 _UNTESTED = "This block could not be tested, so it neither supports nor refutes the claim."
@@ -163,17 +196,10 @@ _SAMPLED = (
     "Only a sample of the blocks was compared, as an audit's screen does, and the claim speaks of all "
     "of them."
 )
-_KINSHIP = (
-    "One of the two models descends from the other, or both from one ancestor: independently "
-    "trained models agree like this only by a chance of that size."
-)
 _INDEPENDENCE: dict[Verdict, str] = {
-    "independent": "Nothing distinguishes the pair from two independently trained models.",
-    "dependent": "The claim of independence is false. " + _KINSHIP,
-    "inconclusive": (
-        "The agreement is too strong to be believed of independent models and too weak to prove "
-        "descent: more tokens would decide."
-    ),
+    "independent": STRANGERS,
+    "dependent": "The claim of independence is false. " + KINSHIP,
+    "inconclusive": BETWEEN,
 }
 _NO_KINSHIP: dict[Verdict, str] = {
     "independent": (
@@ -202,10 +228,9 @@ def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Ve
     if shows(block, claim.threshold):
         return "dependent"
     # a suspicion is shared among the blocks: of many independent ones, some look a little alike
-    tested = sum(b.log10_p is not None for b in claimed_blocks(claim, evidence))
+    tested = sum(b.log10_p is not None for b in judged_blocks(claim, evidence))
     corrected = bonferroni(block.log10_p, 2 * max(tested, 1))  # as decide_blocks
-    verdict = believed(decide_p(corrected, claim.threshold), evidence)
-    return "inconclusive" if verdict == "independent" and not is_tested_whole(block) else verdict
+    return believed(decide_p(corrected, claim.threshold), evidence, (block,))
 
 
 def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
@@ -218,10 +243,18 @@ def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
 def _judge_independence(
     claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence], measured: str
 ) -> Judgement:
-    verdict = decide_some(evidence, blocks, claim.threshold)
+    named = decide_some(evidence, claimed_blocks(claim, evidence), claim.threshold)
+    verdict = max(decide_some(evidence, blocks, claim.threshold), named, key=_AGAINST.index)
     if _same_checkpoint(evidence):
         meaning = f"The claim of independence is false. {_IDENTICAL}"
         return Judgement("fails", "dependent", measured, meaning)
+    if verdict == "dependent" and named != "dependent":
+        kin = [b.candidate_block for b in blocks if shows(b, claim.threshold)]
+        what = (
+            f"{listed(kin)} show{'s' * (len(kin) == 1)} kinship" if kin else "others show kinship"
+        )
+        meaning = f"The claim names {_only(claim)}, but {what}. {_INDEPENDENCE[verdict]}"
+        return Judgement("fails", verdict, measured, meaning)
     untested = [b.candidate_block for b in blocks if b.log10_p is None]
     if verdict == "independent" and untested:
         meaning = (
@@ -229,25 +262,44 @@ def _judge_independence(
             "`blocks:` leaves blocks out."
         )
         return Judgement("fails", "inconclusive", measured, meaning)
-    partly = [b for b in blocks if not is_tested_whole(b)]
-    if (
-        verdict == "inconclusive"
-        and partly
-        and decide_blocks(blocks, claim.threshold) == "independent"
-    ):
-        return Judgement("fails", verdict, measured, tested_in_part(partly))
-    return _independence(verdict, measured, claim, evidence)
+    return _independence(verdict, measured, claim, evidence, blocks)
 
 
-def _independence(verdict: Verdict, measured: str, claim: Claim, evidence: Evidence) -> Judgement:
+def _only(claim: Claim) -> str:
+    """The blocks that a claim names, in words."""
+    return f"{listed(sorted(claim.blocks.indices or ()))} alone"
+
+
+def _independence(
+    verdict: Verdict,
+    measured: str,
+    claim: Claim,
+    evidence: Evidence,
+    blocks: Sequence[BlockEvidence] = (),
+) -> Judgement:
     state: JudgementState = "holds" if verdict == "independent" else "fails"
-    meaning = None if verdict == "dependent" else out_of_element(claim, evidence)
+    meaning = None
+    if verdict == "inconclusive":
+        meaning = out_of_element(claim, evidence) or shortfall(evidence, blocks)
     return Judgement(state, verdict, measured, meaning or _INDEPENDENCE[verdict])
 
 
-def _no_kinship(verdict: Verdict, measured: str, claim: Claim, evidence: Evidence) -> Judgement:
-    meaning = out_of_element(claim, evidence) or _NO_KINSHIP[verdict]
-    return Judgement("fails", verdict, measured, meaning)
+def _no_kinship(
+    verdict: Verdict,
+    measured: str,
+    claim: Claim,
+    evidence: Evidence,
+    blocks: Sequence[BlockEvidence] = (),
+) -> Judgement:
+    if verdict == "dependent":  # of the blocks that the claim names, and not of all
+        meaning = f"The claim names {_only(claim)}. {_CHOSEN}"
+        return Judgement("fails", "inconclusive", measured, meaning)
+    doubt = None
+    if verdict == "inconclusive":
+        doubt = out_of_element(claim, evidence)
+        if doubt is None and found_nothing(evidence, blocks, claim.threshold):
+            doubt = shortfall(evidence, blocks)
+    return Judgement("fails", verdict, measured, doubt or _NO_KINSHIP[verdict])
 
 
 def _no_kinship_in_block(claim: Claim) -> str:

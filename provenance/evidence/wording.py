@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from provenance.vocabulary import Role
 
 
-TOLD = 3
-"""Of what could not be tested, so many are named."""
+READINGS = (
+    "one descends from the other, or both from one ancestor, or both began with one random draw "
+    "(equal seeds)"
+)
+"""What dependence means: models that began with one random draw are no strangers by the null hypothesis."""
 
 
 def describe(claim: Claim) -> str:
@@ -175,18 +178,6 @@ def worse_than_guessing(evidence: Evidence, names: Mapping[Role, str]) -> str | 
         " ".join(says)
         + " So what its units answer shows no independence. Look whether its tokenizer is "
         "the one that it was trained with, or give a text of its kind."
-    )
-
-
-def tested_in_part(blocks: Sequence[BlockEvidence]) -> str:
-    """Say what of some blocks should have been tested and could not be."""
-    first = blocks[0]
-    told = "; ".join(first.untested[:TOLD])
-    more = len(first.untested) - TOLD
-    return (
-        f"{listed([b.candidate_block for b in blocks]).capitalize()} could be tested in part only, which "
-        f"shows no independence. Not tested in block {first.candidate_block}: {told}"
-        + (f"; and {more} more." if more > 0 else ".")
     )
 
 

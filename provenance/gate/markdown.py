@@ -19,6 +19,7 @@ from provenance.evidence.outcomes import (
     urgent_first,
     verdict_of,
 )
+from provenance.evidence.tested_with import tested_with
 from provenance.evidence.wording import describe
 from provenance.gate.links import Links
 from provenance.statistics.pvalues import format_p
@@ -82,7 +83,7 @@ def summary(results: Results, links: Links | None = None, limit: int = LIMIT) ->
     links = links or Links()
     claims = urgent_first(results)
     head = f"## Lineage: {TITLES[results.state]}\n\n{escape(headline(results))}\n\n"
-    rows = [_row(result, links) for result in claims]
+    rows = [_row(result, tested_with(results, result), links) for result in claims]
     details = [_details(result, links) for result in claims if result.state in _DETAILS]
     room = limit - _size(head + _TABLE) - _size(_left_out(len(rows), len(details), links))
     if room < 0:
@@ -117,12 +118,12 @@ def _left_out(claims: int, details: int, links: Links) -> str:
     )
 
 
-def _row(result: ClaimResult, links: Links) -> str:
+def _row(result: ClaimResult, how: Sequence[str], links: Links) -> str:
     known = result.claim.xfail if result.state == "xfail" else None
     reason = result.claim.skip if result.state == "skip" else known
     cells = (
         f"{ICONS[result.state]} {WORDS[result.state]}" + (f": {escape(reason)}" if reason else ""),
-        escape(describe(result.claim)),
+        escape(describe(result.claim)) + "".join(f"<br>{escape(one)}" for one in how),
         verdict_of(result),
         p_value(result.log10_p),
         f"{result.claim.threshold:.2g}",

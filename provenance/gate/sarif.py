@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from provenance.evidence.outcomes import FAILURES, failure_of, p_value, reasons, verdict_of
+from provenance.evidence.tested_with import tested_with
 from provenance.evidence.wording import describe
 from provenance.gate.links import Links
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from provenance.evidence.outcomes import FailureKind
     from provenance.evidence.results import ClaimResult, Results
 
@@ -37,7 +40,7 @@ def sarif(results: Results, links: Links | None = None) -> str:
     """
     links = links or Links()
     alerts = [
-        _result(result, kind, links)
+        _result(result, kind, tested_with(results, result), links)
         for result in results.claims
         if (kind := failure_of(result)) is not None
     ]
@@ -89,7 +92,9 @@ def _location(path: str, links: Links) -> dict[str, str]:
     return {"uri": quote(links.path(path)), "uriBaseId": "%SRCROOT%"}
 
 
-def _result(result: ClaimResult, kind: FailureKind, links: Links) -> dict[str, Any]:
+def _result(
+    result: ClaimResult, kind: FailureKind, how: Sequence[str], links: Links
+) -> dict[str, Any]:
     mark = result.claim.mark
     region = {
         "startLine": mark.line,
@@ -97,7 +102,8 @@ def _result(result: ClaimResult, kind: FailureKind, links: Links) -> dict[str, A
         "endLine": mark.end_line,
         "endColumn": mark.end_column,
     }
-    text = [f"claimed: {describe(result.claim)}", *reasons(result)]
+    tested = [f"tested: {'; '.join(how)}"] if how else []
+    text = [f"claimed: {describe(result.claim)}", *tested, *reasons(result)]
     known = result.state == "xfail"
     return {
         "ruleId": kind.id,

@@ -17,7 +17,7 @@ from provenance.evidence.records import Evidence
 from provenance.evidence.results import ClaimResult, Results, ResultsError, with_holm
 from provenance.evidence.verdict import judge_pair
 from provenance.evidence.wording import describe
-from provenance.vocabulary import DEFAULT_ALPHA
+from provenance.vocabulary import DEFAULT_ALPHA, check_alpha
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,7 +99,7 @@ def verify(stored: Stored, alpha: float = DEFAULT_ALPHA) -> tuple[Checked, ...]:
     Evidence alone is judged at ``alpha``, and nothing is claimed of it.
     """
     if isinstance(stored.content, Evidence):
-        return (_bare(stored.path, stored.content, alpha),)
+        return (_bare(stored.path, stored.content, check_alpha(alpha)),)
     results = stored.content
     adjusted = with_holm(results.suites, results.claims)
     return (

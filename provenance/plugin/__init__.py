@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from provenance.plugin import hookspecs, options
+from provenance.plugin.collected import CollectedSuites
 from provenance.plugin.fixtures import provenance
 from provenance.plugin.hub import HubClaims
 from provenance.plugin.outputs import (
@@ -61,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "`base` is another word for `reference`.",
     )
     config.pluginmanager.register(HubClaims(), "provenance-hub")
+    config.pluginmanager.register(CollectedSuites(), "provenance-collected")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
         lock.validate(config)
         if options.backend(config) != options.LOCAL:

@@ -6,9 +6,19 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.comparison.plan import controlled, needs
+from provenance.comparison.plan import (
+    ALL_BLOCKS,
+    NULL,
+    POSITIVE,
+    VERDICT,
+    block_part,
+    controlled,
+    needs,
+)
+from provenance.statistics import PAIR_STATISTICS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from provenance.comparison.plan import Needs
@@ -36,6 +46,37 @@ class Case:
     def where(self, folder: Path) -> str:
         """The claim's file and line, relative to a folder."""
         return f"{os.path.relpath(self.path, folder)}:{self.claim.mark.line}"
+
+
+def parts_of(suite: Suite, claim: Claim) -> list[str]:
+    """What is tested of a claim: each block, or all at once where they cannot be counted yet."""
+    if claim.statistic in PAIR_STATISTICS:
+        return [VERDICT]
+    blocks = [block_part(index) for index in _block_indices(suite, claim)]
+    controls = [NULL] if suite.controls and claim.expect == "independent" else []
+    return [*(blocks or [ALL_BLOCKS]), *controls, VERDICT]
+
+
+def _block_indices(suite: Suite, claim: Claim) -> tuple[int, ...]:
+    """Blocks that get a test of their own: named by the claim, or as many as the model has."""
+    if claim.blocks.indices is not None:
+        return claim.blocks.indices
+    spec = suite.models[claim.candidate]
+    if spec.recipe is not None:
+        from provenance.recipes import RECIPES
+
+        recipe = RECIPES.get(spec.recipe)
+        return () if recipe is None else tuple(range(recipe.blocks))
+    from provenance.checkpoints.checkpoint import peek_blocks
+
+    return tuple(range(peek_blocks(spec) or 0))
+
+
+def tests_of(suite: Suite) -> Iterator[tuple[str, str]]:
+    """Every test of a suite: the name of its function, and the part that it checks."""
+    for claim in suite.claims:
+        yield from ((claim.id, part) for part in parts_of(suite, claim))
+    yield from ((name, POSITIVE) for name in control_tests(suite))
 
 
 def tested_claims(suite: Suite) -> dict[str, Claim]:

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from provenance.comparison.plan import ALL_BLOCKS, NULL, POSITIVE, VERDICT, block_part
+from provenance.comparison.plan import POSITIVE, VERDICT
 from provenance.errors import SuiteError
-from provenance.plugin.cases import Case, control_tests
+from provenance.plugin.cases import Case, control_tests, parts_of
 from provenance.plugin.checks import check
-from provenance.statistics import PAIR_STATISTICS
 from provenance.suite.read import load
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def _control_function(collector: SuiteFile, claim: Claim, name: str) -> Callable
 def _claim_function(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
     function = _compiled(collector, claim, claim.id)
     function.__doc__ = f"{claim.candidate} against {claim.reference}: {claim.expect}."
-    marked = _parametrized(function, collector, claim, _parts(collector.suite, claim))
+    marked = _parametrized(function, collector, claim, parts_of(collector.suite, claim))
     marked = pytest.mark.relation(
         kind=claim.expect,
         candidate=claim.candidate,
@@ -120,30 +119,6 @@ def _parameter(case: Case) -> Any:
     if case.part != VERDICT:
         expected = pytest.mark.xfail(reason=reason, strict=False)
     return pytest.param(case, id=case.part, marks=expected)
-
-
-def _parts(suite: Suite, claim: Claim) -> list[str]:
-    """What is tested of a claim: each block, or all at once where they cannot be counted yet."""
-    if claim.statistic in PAIR_STATISTICS:
-        return [VERDICT]
-    blocks = [block_part(index) for index in _block_indices(suite, claim)]
-    controls = [NULL] if suite.controls and claim.expect == "independent" else []
-    return [*(blocks or [ALL_BLOCKS]), *controls, VERDICT]
-
-
-def _block_indices(suite: Suite, claim: Claim) -> tuple[int, ...]:
-    """Blocks that get a test of their own: named by the claim, or as many as the model has."""
-    if claim.blocks.indices is not None:
-        return claim.blocks.indices
-    spec = suite.models[claim.candidate]
-    if spec.recipe is not None:
-        from provenance.recipes import RECIPES
-
-        recipe = RECIPES.get(spec.recipe)
-        return () if recipe is None else tuple(range(recipe.blocks))
-    from provenance.checkpoints.checkpoint import peek_blocks
-
-    return tuple(range(peek_blocks(spec) or 0))
 
 
 def _compiled(collector: SuiteFile, claim: Claim, name: str) -> Callable[..., None]:

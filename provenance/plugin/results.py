@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provenance.plugin import options
+from provenance.plugin.collected import noted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from provenance.evidence.records import Evidence
     from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord
     from provenance.plugin.cases import Case
-    from provenance.suite.claims import Claim
+    from provenance.suite.claims import Claim, Suite
 
 PROPERTY = "provenance-found"
 _ATTACHED = pytest.StashKey[set[tuple[str, str]]]()
@@ -66,6 +68,7 @@ class Gatherer:
         self._parts: dict[tuple[str, str], list[PartResult]] = {}
         self._complaints: list[str] = []
         self._results: Results | None = None
+        self._left: dict[str, dict[str, list[str]]] = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -89,7 +92,7 @@ class Gatherer:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Hand the results to the plugins that write files from them; a complaint fails the run."""
-        if not self._records:
+        if not self._parts:
             return
         self._results = self._gathered()
         answers = self._config.hook.pytest_provenance_results(
@@ -112,10 +115,32 @@ class Gatherer:
         from provenance.comparison.records import versions
         from provenance.evidence.results import Results, SuiteRecord, read_record
 
-        suites = tuple(read_record(SuiteRecord, record) for record in self._records.values())
+        given = dict.fromkeys([*noted(self._config), *self._records])
+        given |= dict.fromkeys(path for path, _ in self._parts)
+        files = {path: _read(self._config.rootpath / path) for path in given}
+        suites = tuple(
+            read_record(SuiteRecord, self._records[path])
+            if path in self._records
+            else _record(path, files[path])
+            for path in given
+        )
+        self._left = {path: self._not_run(path, suite) for path, suite in files.items()}
         claims = tuple(result for suite in suites for result in self._claims_of(suite))
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return Results.gather(suites, claims, versions(), now)
+
+    def _not_run(self, path: str, suite: Suite | None) -> dict[str, list[str]]:
+        """The tests of a suite that were not run, by the names of their functions."""
+        from provenance.plugin.cases import tests_of
+
+        left: dict[str, list[str]] = {}
+        for name, part in () if suite is None else tests_of(suite):
+            # another plugin may have put more into the brackets
+            starts = tuple(f"{path}::{name}[{part}{end}" for end in "]-")
+            ran = self._parts.get((path, name), ())
+            if not any(each.nodeid.startswith(starts) for each in ran):
+                left.setdefault(name, []).append(f"{path}::{name}[{part}]")
+        return left
 
     def _claims_of(self, suite: SuiteRecord) -> Iterator[ClaimResult]:
         from provenance.comparison.plan import controlled
@@ -132,13 +157,38 @@ class Gatherer:
             read_record(ClaimResult, fields)
             for fields in self._claims.get((suite.path, claim.id), ())
         ]
-        parts = list(self._parts.get((suite.path, claim.id), ()))
+        names = [claim.id]
         if controls:
             # a control that could not be measured has no result, and its failure counts all the same
-            parts += self._parts.get((suite.path, control_name(claim.reference)), ())
+            names.append(control_name(claim.reference))
+        parts = [part for name in names for part in self._parts.get((suite.path, name), ())]
+        left = [test for name in names for test in self._left[suite.path].get(name, ())]
         result = next((r for r in results if not r.controls), ClaimResult(suite.path, claim))
         measured = {(c.kind, c.evidence.statistic): c for r in results for c in r.controls}
-        return replace(result, parts=tuple(parts), controls=tuple(measured.values()))
+        return replace(
+            result, parts=tuple(parts), controls=tuple(measured.values()), not_run=tuple(left)
+        )
+
+
+def _read(path: Path) -> Suite | None:
+    """The suite of a file, None where it cannot be read: collecting it has said why."""
+    from provenance.errors import SuiteError
+    from provenance.suite.read import load
+
+    try:
+        return load(path)
+    except SuiteError:
+        return None
+
+
+def _record(path: str, suite: Suite | None) -> SuiteRecord:
+    """The record of a suite of which no test has told; one that cannot be read makes no claim."""
+    from provenance.evidence.results import SuiteRecord
+    from provenance.vocabulary import InputsSpec
+
+    if suite is not None:
+        return SuiteRecord.of(path, suite)
+    return SuiteRecord(path, "none", InputsSpec(), {}, (), controls=False)
 
 
 def _part(report: pytest.TestReport) -> PartResult:

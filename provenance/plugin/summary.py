@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from provenance.evidence.outcomes import p_value, table_word
+from provenance._text import visible
+from provenance.evidence.outcomes import left_out, p_value, table_word
+from provenance.evidence.tested_with import tested_with
 from provenance.evidence.wording import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
     from _pytest.terminal import TerminalReporter
 
@@ -20,18 +24,31 @@ HEADER = ("claim", "verdict", "p (all blocks)", "Holm", "kin blocks", "")
 def write(terminal: TerminalReporter, results: Results, config: pytest.Config) -> None:
     """Print one line for each claim that was checked, or could not be."""
     rows = [
-        (_cells(result, config), table_word(result))
+        (_cells(result, config), table_word(result), tested_with(results, result))
         for result in results.claims
         if result.judgement is not None or result.error is not None
     ]
+    left = left_out(results)
     if not rows:
+        if left is not None:
+            terminal.write_line(f"provenance: {left}")
         return
     terminal.write_sep("=", "lineage")
-    table = [HEADER, *(cells for cells, _ in rows)]
+    table = [HEADER, *(cells for cells, _, _ in rows)]
+    every = {one for one in rows[0][2] if len(rows) > 1 and all(one in how for _, _, how in rows)}
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     terminal.write_line(_line(HEADER, widths), bold=True)
-    for cells, word in rows:
+    for cells, word, how in rows:
         terminal.write_line(_line(cells, widths), red=word == "FALSE", yellow=word == "WARN")
+        _tell(terminal, "  tested: ", [one for one in how if one not in every])
+    _tell(terminal, "every claim tested: ", [one for one in rows[0][2] if one in every])
+    if left is not None:
+        terminal.write_line(left, yellow=True)
+
+
+def _tell(terminal: TerminalReporter, head: str, how: Sequence[str]) -> None:
+    if how:
+        terminal.write_line(f"{head}{visible('; '.join(how))}")
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
@@ -47,5 +64,5 @@ def _cells(result: ClaimResult, config: pytest.Config) -> tuple[str, ...]:
         p_value(result.log10_p),
         p_value(result.holm),
         f"{result.kin} of {len(result.blocks)}" if result.blocks else "-",
-        word if word == "ok" else f"{word:5}  {file}:{result.claim.mark.line}",
+        f"{word:5}  {file}:{result.claim.mark.line}" if word in {"FALSE", "WARN"} else word,
     )

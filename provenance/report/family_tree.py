@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provenance.evidence.wording import READINGS
 from provenance.report.svg import drawing, element, number, text
 from provenance.report.view import Family, Figure, LineageView, Table
 from provenance.statistics.pvalues import format_p
@@ -31,7 +32,7 @@ RELATIONS = {
 }
 LEGEND = (
     ("arrow", "descent: something besides the p-value supports the direction"),
-    ("dashed", "kinship without a direction"),
+    ("dashed", f"kinship without a direction: {READINGS}"),
 )
 
 

@@ -15,6 +15,8 @@ from markupsafe import Markup, escape
 from provenance._text import visible
 from provenance.evidence.families import lineage_graph
 from provenance.evidence.outcomes import STATUSES, outcome_of, status_counts
+from provenance.evidence.tested_with import tested_with
+from provenance.evidence.wording import READINGS
 from provenance.report import calibration
 from provenance.report.charts import qq_plot
 from provenance.report.family_tree import view_lineage
@@ -59,6 +61,7 @@ def render_report(results: Results) -> str:
         .get_template("report.html.jinja")
         .render(
             view=view_report(results),
+            readings=READINGS,
             style=Markup(style),  # noqa: S704 - our own file
             style_hash=b64encode(sha256(style.encode()).digest()).decode(),
         )
@@ -69,7 +72,10 @@ def render_report(results: Results) -> str:
 def view_report(results: Results) -> ReportView:
     """All that the report shows, most urgent claims first."""
     order = list(STATUSES)
-    rows = [(row_of(result, f"c{i}"), result) for i, result in enumerate(results.claims, 1)]
+    rows = [
+        (row_of(result, f"c{i}", tested_with(results, result)), result)
+        for i, result in enumerate(results.claims, 1)
+    ]
     rows.sort(key=lambda entry: order.index(entry[0].status.key))
     statuses = [row.status for row, _ in rows]
     claims = {suite.path: len(suite.claims) for suite in results.suites}

@@ -36,14 +36,15 @@ class Room:
     claims: int
 
 
-def row_of(result: ClaimResult, anchor: str) -> Row:
-    """The line of a claim in the table of claims."""
+def row_of(result: ClaimResult, anchor: str, how: tuple[str, ...] = ()) -> Row:
+    """The line of a claim in the table of claims; ``how`` is what is not usual about its test."""
     claim = result.claim
     nothing = claim.expect == "unknown"
     return Row(
         anchor=anchor,
         status=status_of(result),
         sentence=f"{claim.candidate} and {claim.reference}" if nothing else describe(claim),
+        how=how,
         statistic=claim.statistic,
         expect="nothing" if nothing else claim.expect,
         verdict="not checked" if result.judgement is None else result.judgement.verdict,

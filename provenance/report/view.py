@@ -67,6 +67,7 @@ class Row:
     anchor: str
     status: Status
     sentence: str
+    how: tuple[str, ...]
     statistic: str
     expect: str
     verdict: str

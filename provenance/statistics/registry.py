@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from provenance.vocabulary import Disguise, Role, StatisticName
+    from provenance.vocabulary import Disguise, InputKind, Role, StatisticName
 
 
 class Located(Protocol):
@@ -135,6 +135,10 @@ class Statistic:
         The disguise against which it has power, for the positive control.
     matched : tuple of str
         The two projections whose matchings it compares.
+    withstands_disguise : bool
+        Whether it finds a copy in every disguise that leaves the function alone and costs no training, as
+        far as is known (docs/robustness.md). One that does not shows no independence. Of a combination
+        its parts say it.
     """
 
     name: StatisticName
@@ -151,6 +155,7 @@ class Statistic:
     on_tokens: StatisticName | None = None
     control: Disguise = "all"
     matched: tuple[str, str] = ("gate", "up")
+    withstands_disguise: bool = False
 
     def load(self) -> BlockTest[Any]:
         """Import the module of this name and return its test of two blocks.
@@ -184,6 +189,15 @@ class Statistic:
     def components(self) -> tuple[Statistic, ...]:
         """The statistics to run: its parts, or itself."""
         return tuple(REGISTRY[part] for part in self.parts) or (self,)
+
+    def withstanding(self) -> tuple[Statistic, ...]:
+        """The components that withstand every free disguise; without one it shows no independence."""
+        return tuple(one for one in self.components() if one.withstands_disguise)
+
+    def on(self, kind: InputKind) -> StatisticName:
+        """What is computed in its place on inputs of that kind: itself, but on "hidden" and "tokens"."""
+        replaced = {"hidden": self.on_hidden, "tokens": self.on_tokens}.get(kind)
+        return replaced or self.name
 
     def versions(self) -> dict[str, int]:
         """Versions of all that runs, by name."""
@@ -258,6 +272,7 @@ _ROWS = (
         basis="activations",
         runs_models=True,
         gated=True,
+        withstands_disguise=True,
         on_fingerprints=True,
         on_hidden="match_weights",
         on_tokens="match_tokens",
@@ -277,6 +292,7 @@ _ROWS = (
         summary="gate matching against up matching, on embeddings of shared tokens; no forward pass",
         basis="embeddings",
         gated=True,
+        withstands_disguise=True,
     ),
     Statistic(
         "match_weights",
@@ -307,6 +323,8 @@ BUNDLED = frozenset(row.name for row in _ROWS if row.on_fingerprints)
 """Statistics that need no more of a model than its fingerprint holds."""
 FINGERPRINT_STATISTIC = next(row.name for row in _ROWS if row.on_fingerprints)
 """What is computed where a side is a fingerprint and no statistic is named."""
+WITHSTANDING = tuple(row.name for row in _ROWS if row.withstanding())
+"""Statistics that can show independence: no free disguise is known that defeats them."""
 UNIFORM = frozenset(
     row.name for row in _ROWS if all(part.null == "spearman" for part in row.components())
 )

@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provenance._text import is_url
-from provenance.statistics import DISTANCES, WITHOUT_P
+from provenance.statistics import DISTANCES, REGISTRY, WITHOUT_P, WITHSTANDING
 from provenance.suite.messages import NO_PAIRS, describe
 from provenance.suite.trees import kin, nodes
 from provenance.suite.yaml_limits import find_unprintable, shown
 from provenance.vocabulary import (
+    COPIES,
     DEFAULT_ALPHA,
     DEFAULT_STATISTIC,
+    LEAST_SHARE,
+    LEAST_SHARE_OF_COPY,
     PERMUTATIONS,
 )
 
@@ -40,6 +43,8 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
         yield from _pair_problems(document, ("pairs", i), pair)
     yield from _lineage_problems(document, suite, hints)
     yield from _undecidable(document, suite)
+    yield from _powerless(document, suite)
+    yield from _small_shares(document, suite)
     yield from _undeclared_models(document, suite, hints)
     yield from _repeated_ids(document, suite)
     yield from _all_skipped(document, suite)
@@ -189,9 +194,56 @@ def _undecidable(document: Document, suite: dict[str, Any]) -> Iterator[Problem]
         for name in sorted(named & DISTANCES):
             what = (
                 f"{name} with {drawn} permutations has no p-value below {1 / (drawn + 1):.2g}, and "
-                f"the threshold is {alpha / claims:.2g}: raise alpha, or permutations"
+                f"the threshold is {alpha / claims:.2g}: raise permutations, or alpha"
             )
             yield document.problem(path, what)
+
+
+def _powerless(document: Document, suite: dict[str, Any]) -> Iterator[Problem]:
+    """Find claims of independence by what a copy in a disguise that costs nothing passes."""
+    defaults, inputs = _mapping(suite.get("defaults")), _mapping(suite.get("inputs"))
+    claims: list[tuple[YamlPath, dict[str, Any]]] = [
+        (("pairs", i, "statistic") if "statistic" in pair else ("pairs", i, "expect"), pair)
+        for i, pair in _pairs(suite)
+        if pair.get("expect") == "independent"
+    ]
+    if any(k.expect == "independent" for k in implied_pairs(suite)):
+        claims.append((("lineage",), {}))
+    for path, pair in claims:
+        for name in dict.fromkeys(statistics_of(pair, defaults)):
+            if name not in REGISTRY or name in WITHOUT_P:
+                continue
+            kind = inputs.get("kind")
+            used = REGISTRY[name].on(kind) if kind in ("hidden", "tokens") else name
+            if REGISTRY[used].withstanding():
+                continue
+            how = name if used == name else f"{name} on inputs of kind {kind} is {used}, which"
+            what = (
+                f"{how} finds no copy in a disguise that costs nothing, and so shows no independence: use "
+                f"{', '.join(WITHSTANDING)}, or expect: unknown"
+            )
+            if used != name:
+                what += ", or inputs of another kind"
+            yield document.problem(path, what)
+
+
+def _small_shares(document: Document, suite: dict[str, Any]) -> Iterator[Problem]:
+    """Find copies of which most blocks need not be copied."""
+    defaults = _mapping(suite.get("defaults"))
+    for i, pair in _pairs(suite):
+        given = pair if "blocks" in pair else defaults
+        share = _mapping(given.get("blocks")).get("at_least")
+        kind = pair.get("expect")
+        if not isinstance(kind, str) or kind not in COPIES or not isinstance(share, int | float):
+            continue
+        if LEAST_SHARE <= share < LEAST_SHARE_OF_COPY:
+            what = (
+                f"at_least: {share:g} is too little for {kind}, whose blocks come from the reference: give "
+                f"{LEAST_SHARE_OF_COPY:g} or more, or expect: derived"
+            )
+            yield document.problem(
+                ("pairs", i, "blocks") if "blocks" in pair else ("pairs", i), what
+            )
 
 
 def statistics_of(pair: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:

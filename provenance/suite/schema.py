@@ -21,11 +21,16 @@ from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import TypeAliasType
 
 from provenance.vocabulary import (
+    AN_ALPHA,
     DEFAULT_ALPHA,
     DEFAULT_SEED,
     DEFAULT_SEQUENCE_LENGTH,
     DEFAULT_STATISTIC,
     DEFAULT_TOKENS,
+    LEAST_ALPHA,
+    LEAST_SHARE,
+    LEAST_SHARE_OF_COPY,
+    MOST_ALPHA,
     Dtype,
     Inconclusive,
     InputKind,
@@ -119,12 +124,7 @@ TagName = Annotated[
 Reason = Annotated[str, Field(pattern=r"\S"), AfterValidator(_check_reason)]
 # Not `Literal[1]`, which takes true and 1.0 for 1.
 Version = Annotated[int, Field(ge=1, le=1), WithJsonSchema({"const": 1}), Words("1")]
-# Not less than 1e-300: divided by the number of pairs it must stay a number above 0.
-Alpha = Annotated[
-    float,
-    Field(ge=1e-300, lt=1, allow_inf_nan=False),
-    Words("a number above 0 (1e-300 at the least) and below 1, such as 1e-6"),
-]
+Alpha = Annotated[float, Field(ge=LEAST_ALPHA, le=MOST_ALPHA, allow_inf_nan=False), Words(AN_ALPHA)]
 BlockIndex = Annotated[int, Field(ge=0), Words("a whole number, 0 or more", "a block number")]
 
 
@@ -137,11 +137,12 @@ class StrictMapping(BaseModel):
 class ShareDocument(StrictMapping):
     """A share of the blocks."""
 
-    at_least: Annotated[float, Words("a number above 0 and up to 1, such as 0.9")] = Field(
-        gt=0,
+    at_least: Annotated[float, Words(f"a number from {LEAST_SHARE:g} to 1, such as 0.9")] = Field(
+        ge=LEAST_SHARE,
         le=1,
         allow_inf_nan=False,
-        description="Share of the blocks that must show the claim, above 0 and up to 1.",
+        description=f"Share of the blocks that must show the claim: from {LEAST_SHARE:g} for a merge and "
+        f"for derived, from {LEAST_SHARE_OF_COPY:g} for other descents.",
     )
 
 
@@ -190,7 +191,11 @@ class InputsDocument(StrictMapping):
         DEFAULT_SEQUENCE_LENGTH, ge=2, le=1_000_000, description="Token positions in a sequence."
     )
     seed: int = Field(
-        DEFAULT_SEED, ge=0, lt=2**32, description="Seed of everything that is drawn at random."
+        DEFAULT_SEED,
+        ge=0,
+        lt=2**32,
+        description="Seed of everything that is drawn at random; what concerns one pair alone is drawn "
+        "from both models' digests too.",
     )
 
 
@@ -215,8 +220,8 @@ class Choices(StrictMapping):
     )
     alpha: Alpha | None = Field(
         None,
-        description="Significance level of the file (1e-6, where nothing is said); the threshold "
-        "of a claim is this divided by the number of pairs.",
+        description="Significance level of the file, 0.01 at the most (1e-6, where nothing is said); "
+        "the threshold of a claim is this divided by the number of pairs.",
     )
     blocks: BlocksDocument | None = Field(
         None,

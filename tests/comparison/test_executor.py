@@ -206,3 +206,21 @@ def test_the_language_model_in_a_multimodal_one_is_compared(store, tmp_path):
     assert [block.agreeing for block in found["inside"].blocks] == [64, 64]
     assert found["inside"].log10_p < -100
     assert found["stranger"].log10_p > -3
+
+
+def test_what_is_drawn_for_a_pair_follows_from_the_seed_and_both_digests(store, family):
+    from dataclasses import replace
+
+    from provenance.comparison.plan import pair_seed
+
+    executor = Executor(store)
+    specs = [ModelSpec(path=str(path)) for path in (family.kin, family.other, family.base)]
+    kin, other, base = (executor.checkpoint(spec) for spec in specs)
+    found = [
+        compare(one, family.base, inputs=replace(INPUTS, seed=seed), executor=executor)
+        for one, seed in ((family.kin, 0), (family.kin, 5), (family.other, 0))
+    ]
+    assert [one.inputs.seed for one in found] == [0, 5, 0]
+    wanted = [pair_seed(0, kin, base), pair_seed(5, kin, base), pair_seed(0, other, base)]
+    assert [one.seed for one in found] == wanted
+    assert len(set(wanted)) == 3

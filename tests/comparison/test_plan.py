@@ -21,6 +21,7 @@ from provenance.comparison.plan import (
     comparison,
     needs,
     negative_control,
+    pair_seed,
     positive_control,
     sampled,
 )
@@ -299,3 +300,14 @@ def test_another_seed_draws_another_sample():
     drawn = {sampled(range(32), 3, seed) for seed in range(400)}
     assert {blocks[0] for blocks in drawn} == set(range(10))
     assert {blocks[2] for blocks in drawn} == set(range(21, 32))
+
+
+def one(digest):
+    return SimpleNamespace(digest=f"sha256:{digest}")
+
+
+def test_the_seed_of_a_pair_is_of_both_digests_and_of_the_seed():
+    drawn = {pair_seed(seed, one(a), one(b)) for seed in (0, 1) for a in "xyz" for b in "xyz"}
+    assert len(drawn) == 18  # another for the pair the other way round
+    assert pair_seed(0, one("x"), one("y")) == pair_seed(0, one("x"), one("y"))
+    assert all(0 <= seed < 2**48 for seed in drawn)

@@ -17,9 +17,18 @@ from provenance.evidence.decide import (
     is_decided,
     shows,
 )
-from provenance.evidence.records import WORSE, BlockEvidence, Evidence, InputsRecord, ModelRecord
+from provenance.evidence.records import (
+    NOT_MEASURED,
+    WORSE,
+    BlockEvidence,
+    Evidence,
+    InputsRecord,
+    ModelRecord,
+    PartEvidence,
+)
 from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair
 from provenance.evidence.wording import describe
+from provenance.statistics import PAIR_STATISTICS, REGISTRY, WITHSTANDING
 from provenance.statistics.pvalues import bonferroni, fisher, format_p
 from provenance.suite.claims import Blocks, Claim
 from provenance.suite.read import loads
@@ -354,7 +363,7 @@ def test_independence_holds_where_nothing_is_shared():
 def test_independence_fails_where_every_block_is_kin():
     found = judge_pair(claim("independent"), evidence(KIN, KIN))
     assert (found.state, found.verdict) == ("fails", "dependent")
-    assert found.meaning.startswith("The claim of independence is false. One of the two models")
+    assert found.meaning.startswith("The claim of independence is false. Of the two models one")
 
 
 def test_independence_fails_on_one_kin_block_among_many():
@@ -529,9 +538,117 @@ def test_a_list_fails_on_one_of_its_blocks():
     assert "only 1 of 2 blocks shows it and the claim needs 2" in found.meaning
 
 
-def test_independence_of_a_list_leaves_other_blocks_alone():
+def test_independence_of_a_list_is_judged_by_every_block_that_was_tested():
+    independent = claim("independent", Blocks((2,)))
+    judged = judge_pair(independent, evidence(KIN, KIN, STRANGE))
+    assert (judged.state, judged.verdict) == ("fails", "dependent")
+    assert "The claim names block 2 alone, but blocks 0, 1 show kinship." in judged.meaning
+    assert "2 of 3 blocks show kinship" in judged.measured
+    assert judge_block(independent, evidence(KIN, KIN, STRANGE), 2).state == "holds"
+    assert judge_pair(independent, evidence(STRANGE, SUSPECT, STRANGE)).verdict == "inconclusive"
+    assert judge_pair(independent, evidence(STRANGE, STRANGE, STRANGE)).state == "holds"
+
+
+def test_independence_of_a_list_leaves_out_what_could_not_be_tested():
     independent = claim("independent", Blocks((1, 2)))
-    assert judge_pair(independent, evidence(KIN, STRANGE, STRANGE)).state == "holds"
+    assert judge_pair(independent, evidence(None, STRANGE, STRANGE)).state == "holds"
+    assert judge_pair(independent, evidence(STRANGE, None, STRANGE)).state == "fails"
+
+
+def test_other_blocks_do_not_dilute_what_a_list_shows():
+    many = [STRANGE] * 40
+    listed = claim("independent", Blocks((0,)))
+    assert judge_pair(listed, evidence(SUSPECT, *many)).verdict == "inconclusive"
+
+
+def test_a_sample_counts_for_independence_beyond_the_blocks_that_a_claim_names():
+    found = evidence(KIN, STRANGE, details={"sample": "blocks 0, 1 of 8"})
+    assert judge_pair(claim("independent", Blocks((1,))), found).verdict == "dependent"
+
+
+def test_descent_of_a_list_is_corrected_for_its_choice_among_all_blocks():
+    listed = claim("derived", Blocks((0,)))
+    assert judge_pair(listed, evidence(-6.5, *[STRANGE] * 40)).verdict == "inconclusive"
+    assert "block 0 alone" in judge_pair(listed, evidence(-6.5, *[STRANGE] * 40)).meaning.lower()
+    assert judge_pair(listed, evidence(KIN, *[STRANGE] * 40)).state == "holds"
+
+
+def test_a_tiny_alpha_does_not_turn_kinship_into_a_warning():
+    lenient = replace(
+        claim("independent", threshold=1e-300), alpha=1e-300, inconclusive="warn"
+    )
+    judged = judge_pair(lenient, evidence(-250.0, -250.0))
+    assert (judged.state, judged.verdict) == ("fails", "dependent")
+    judged = judge_pair(lenient, evidence(-120.0))
+    assert (judged.state, judged.verdict) == ("fails", "inconclusive")
+    assert "At alpha 1e-06 the models are kin." in judged.meaning
+    assert judge_pair(lenient, evidence(SUSPECT)).state == "warns"
+    descent = replace(lenient, expect="derived")
+    assert judge_pair(descent, evidence(-120.0)).state == "warns"
+
+
+@pytest.mark.parametrize("statistic", sorted(set(REGISTRY) - set(WITHSTANDING)))
+def test_what_a_free_disguise_defeats_shows_no_independence(statistic):
+    blocks = () if statistic in PAIR_STATISTICS else (STRANGE, STRANGE)
+    found = replace(evidence(*blocks), statistic=statistic, log10_p=STRANGE)
+    assert decide(found, ALPHA) == "inconclusive"
+    judged = judge_pair(claim("independent"), found)
+    assert (judged.state, judged.verdict) == ("fails", "inconclusive")
+    assert "in a disguise that costs nothing" in judged.meaning
+    descent = replace(claim("derived"), inconclusive="warn")
+    assert judge_pair(descent, found).state == "fails"
+    unsure = replace(found, log10_p=SUSPECT)
+    if not blocks:
+        assert judge_pair(descent, unsure).state == "warns"
+
+
+def kinship(*parts_of_blocks):
+    """Evidence by kinship: of each block its parts, by name, each a log10 p or why there is none."""
+    blocks = []
+    for i, parts in enumerate(parts_of_blocks):
+        made = tuple(
+            PartEvidence(name, None, None, (0, 0), 0, found)
+            if isinstance(found, str)
+            else PartEvidence(name, found, 0.1, (64, 64), 1)
+            for name, found in parts.items()
+        )
+        least = min(part.log10_p for part in made if part.log10_p is not None)
+        blocks.append(replace(block(i, least), parts=made))
+    return replace(evidence(*blocks), statistic="kinship")
+
+
+ALL_PARTS = {"match_tokens": -0.3, "match_weights": -0.2, "match": -0.1}
+ELSEWHERE = NOT_MEASURED + "others are likelier partners"
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "independent"),
+        ({"match_tokens": "the two vocabularies share 3 tokens"}, "independent"),
+        ({"match_weights": "hidden sizes differ"}, "independent"),
+        ({"match": ELSEWHERE}, "independent"),
+        ({"match": "2 of the candidate's 64 units vary"}, "inconclusive"),
+        ({"match": "only weight files were read"}, "inconclusive"),
+        ({"match_tokens": "no tokens", "match": "no unit varies"}, "inconclusive"),
+    ],
+)
+def test_independence_needs_every_part_that_withstands_a_disguise(changes, verdict):
+    found = kinship(ALL_PARTS | changes, ALL_PARTS | changes)
+    assert decide(found, ALPHA) == verdict
+    judged = judge_pair(claim("independent"), found)
+    assert judged.verdict == verdict
+    if verdict == "inconclusive":
+        assert "match was not computed on blocks 0, 1" in judged.meaning
+
+
+def test_a_part_that_applies_to_some_blocks_must_be_computed_on_all_of_them():
+    one = ALL_PARTS | {"match_tokens": "gate and up say the same"}
+    judged = judge_pair(claim("independent"), kinship(ALL_PARTS, one))
+    assert judged.verdict == "inconclusive"
+    assert "match_tokens was not computed on block 1 (gate and up" in judged.meaning
+    kin = kinship({**ALL_PARTS, "match_weights": -30.0, "match": "none varies"}, ALL_PARTS)
+    assert decide(kin, ALPHA) == "dependent"
 
 
 @pytest.mark.parametrize(

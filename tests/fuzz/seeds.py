@@ -160,13 +160,13 @@ lineage:
     pruned:
   other:
 defaults:
-  {alpha: 1e-6, statistic: [match, csu], blocks: {at_least: 0.5}, inconclusive: warn,
+  {alpha: 1e-6, statistic: [match, match_tokens], blocks: {at_least: 0.5}, inconclusive: warn,
    permutations: 99, tags: [nightly], exhaustive: true}
 pairs:
 - {candidate: chat, reference: base, expect: finetune, id: one, tags: [a, b], blocks: [0, 1]}
 - {candidate: other, reference: base, expect: independent, xfail: known, blocks: cross}
 - {candidate: tuned, reference: base, expect: unknown, skip: later, statistic: l2, permutations: 19,
-   alpha: 0.5, inconclusive: fail, exhaustive: false}
+   alpha: 0.005, inconclusive: fail, exhaustive: false}
 """
 
 REGISTRY = b"""version: 1

@@ -103,7 +103,9 @@ def test_a_warning_is_told_in_every_output():
     found = results(result(made[0], STRANGERS), result(made[1], BETWEEN))
     assert (found.state, failure_of(found.claims[1]).id) == ("warn", "inconclusive")
     text = summary(found)
-    assert text.startswith("## Lineage: there are warnings\n")
+    assert text.startswith(
+        "## Lineage: no claim is newly found false, and not every one was run and holds\n"
+    )
     assert ":warning: warning | g is independent of b | inconclusive |" in text
     assert text.count("<details>") == 1
     (line,) = commands(found, LINKS)

@@ -28,7 +28,7 @@ def test_the_paper_has_210_pairs_of_21_models_of_which_69_are_kin():
     [
         ("llama3_pruning", {"pruned": 5}),
         ("llama70b", {"derived": 1, "unknown": 5}),
-        ("hybrids", {"derived": 2, "finetune": 1, "pruned": 1, "independent": 3}),
+        ("hybrids", {"derived": 2, "finetune": 1, "pruned": 1, "unknown": 3}),
         ("family", {"derived": 12, "independent": 16}),
     ],
 )

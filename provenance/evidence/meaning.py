@@ -1,0 +1,39 @@
+"""What a verdict on a pair means, for a person who has not read the documentation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provenance.evidence.decide import found_nothing
+from provenance.evidence.power import shortfall
+from provenance.evidence.wording import READINGS, worse_than_guessing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from provenance.evidence.records import Evidence
+    from provenance.vocabulary import Role, Verdict
+
+KINSHIP = (
+    f"Of the two models {READINGS}: independently trained models agree like this only by a chance of "
+    "that size."
+)
+STRANGERS = "Nothing distinguishes the pair from two independently trained models."
+BETWEEN = (
+    "The agreement is too strong to be believed of independent models and too weak to prove "
+    "descent: more tokens would decide."
+)
+
+
+def meaning(
+    evidence: Evidence, verdict: Verdict, threshold: float, names: Mapping[Role, str]
+) -> str:
+    """Say what the verdict on a pair means, of which nothing is claimed; ``names`` are the sides'."""
+    if verdict == "dependent":
+        return KINSHIP
+    if verdict == "independent":
+        return STRANGERS
+    doubt = worse_than_guessing(evidence, names)
+    if doubt is None and found_nothing(evidence, evidence.blocks, threshold):
+        doubt = shortfall(evidence, evidence.blocks)
+    return doubt or BETWEEN

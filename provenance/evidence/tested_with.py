@@ -1,0 +1,79 @@
+"""Says what is not usual about the test of a claim, which may be weaker than the claim reads.
+
+Every output that says whether a claim holds says this beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provenance.evidence.records import ADAPTER
+from provenance.evidence.wording import listed, share
+from provenance.statistics import DISTANCES, REGISTRY
+from provenance.vocabulary import DEFAULT_ALPHA, DEFAULT_STATISTIC, PERMUTATIONS, InputsSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from provenance.evidence.records import Evidence
+    from provenance.evidence.results import ClaimResult, Results
+    from provenance.suite.claims import Claim
+
+_FED = {
+    "random": "on random token ids",
+    "hidden": "by the weights alone (inputs of kind hidden)",
+    "tokens": "on token embeddings, no model run (inputs of kind tokens)",
+}
+
+
+def tested_with(results: Results, result: ClaimResult) -> tuple[str, ...]:
+    """What a claim of a run was tested with, in a few words each; empty where all is as usual."""
+    inputs = next((s.inputs for s in results.suites if s.path == result.suite), InputsSpec())
+    return qualifiers(result.claim, inputs, result.evidence)
+
+
+def qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> tuple[str, ...]:
+    """As `tested_with`, of one claim; without evidence, what the suite says."""
+    return tuple(_qualifiers(claim, inputs, evidence))
+
+
+def _qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> Iterator[str]:
+    used = evidence.statistic if evidence is not None else REGISTRY[claim.statistic].on(inputs.kind)
+    if used != DEFAULT_STATISTIC:
+        yield f"by {used}"
+    if used in DISTANCES and claim.permutations != PERMUTATIONS:
+        yield f"{claim.permutations} permutations"
+    if claim.blocks.indices is not None:
+        yield f"on {listed(sorted(claim.blocks.indices))} alone"
+    if claim.blocks.at_least is not None and claim.expect not in {"independent", "unknown"}:
+        yield f"on {share(claim.blocks.at_least)} of the blocks"
+    yield from _inputs(inputs)
+    if claim.alpha != DEFAULT_ALPHA:
+        yield f"alpha {claim.alpha:g}"
+    if claim.exhaustive:
+        yield "exhaustive"
+    if claim.inconclusive == "warn":
+        yield "warns where inconclusive"
+    if claim.xfail is not None:
+        yield f"known failure: {claim.xfail}"
+    if evidence is not None:
+        yield from _models(claim, evidence)
+
+
+def _inputs(inputs: InputsSpec) -> Iterator[str]:
+    usual = InputsSpec()
+    if inputs.kind != usual.kind:
+        yield _FED[inputs.kind]
+    elif inputs.text != usual.text:
+        yield f"on the text {inputs.text}"
+    if inputs.tokens < usual.tokens and inputs.kind != "hidden":
+        yield f"{inputs.tokens} tokens"
+
+
+def _models(claim: Claim, evidence: Evidence) -> Iterator[str]:
+    sides = ((claim.candidate, evidence.candidate), (claim.reference, evidence.reference))
+    for name, record in sides:
+        if record.claimed is not None:
+            yield f"{name} is a fingerprint: no weights were seen"
+        if record.conversion is not None and record.conversion.startswith(ADAPTER):
+            yield f"{name} is an adapter on {record.conversion.removeprefix(ADAPTER)}"
