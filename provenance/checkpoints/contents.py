@@ -62,9 +62,13 @@ def inspect(place: Path, *, allow_pickle: bool = False) -> Contents:
 
 
 def setting(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
-    """Find the first positive integer under `keys`, also of the text part of a multimodal model."""
+    """Find the first positive integer under `keys`, of the text part of a multimodal model first.
+
+    Of a model with such a part transformers reads that part, whatever stands beside it.
+    """
     text = config.get("text_config")
-    for part in (config, text if isinstance(text, dict) else {}):
+    nested = text if isinstance(text, dict) else {}
+    for part in (nested, config) if "model_type" in nested else (config, nested):
         for key in keys:
             value = part.get(key)
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:

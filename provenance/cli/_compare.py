@@ -13,7 +13,7 @@ from provenance.cli._executor import with_executor
 from provenance.cli._inputs import with_inputs
 from provenance.cli._options import ALPHA, JSON
 from provenance.statistics import REGISTRY
-from provenance.vocabulary import PERMUTATIONS, ROLES
+from provenance.vocabulary import PERMUTATIONS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -115,7 +115,8 @@ def _as_fields(evidence: Evidence, verdict: str, alpha: float) -> dict[str, Any]
 def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: float) -> None:
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
     from provenance.evidence.decide import significant
-    from provenance.evidence.wording import worse_than_guessing
+    from provenance.evidence.doubts import NAMES, doubts
+    from provenance.evidence.wording import not_compared
     from provenance.statistics.pvalues import format_p
 
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
@@ -139,9 +140,10 @@ def print_evidence(console: Console, evidence: Evidence, verdict: str, alpha: fl
         console.print(
             f"block {pair.candidate_block} is block {pair.reference_block}: p = {p}, {units}"
         )
-    worse = worse_than_guessing(evidence, {role: f"the {role}" for role in ROLES})
-    if worse is not None:
-        console.print(worse)
+    for doubt in doubts(evidence):
+        console.print(doubt)
+    if verdict == "independent" and (left := not_compared(evidence, NAMES)):
+        console.print(left)
     over = "over all blocks (Fisher)" if evidence.blocks else "for the models as a whole"
     p = "none" if evidence.log10_p is None else format_p(evidence.log10_p)
     console.print(f"[bold]{verdict}[/bold]: p = {p} {over}, alpha {alpha:g}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from provenance.evidence.doubts import doubts
 from provenance.statistics import PAIR_STATISTICS
 from provenance.statistics.pvalues import bonferroni, fisher
 from provenance.vocabulary import DECIDED
@@ -33,17 +34,16 @@ def decide(evidence: Evidence, threshold: float) -> Verdict:
 
 
 def decide_some(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
-    """Decide over some blocks of the evidence, as `decide_blocks`, if both models are in their element."""
+    """Decide over some blocks of the evidence, as `decide_blocks`; see `believed`."""
     return believed(decide_blocks(blocks, threshold), evidence)
 
 
 def believed(verdict: Verdict, evidence: Evidence) -> Verdict:
-    """The verdict; of a model that is out of its element no independence is believed.
+    """The verdict; independence is not believed of a model that hides most of itself, or is fed noise.
 
-    A copy that is not fed as it is used answers noise, and so looks like a stranger.
+    `provenance.evidence.doubts` says why.
     """
-    out = verdict == "independent" and evidence.out_of_element()
-    return "inconclusive" if out else verdict
+    return "inconclusive" if verdict == "independent" and doubts(evidence) else verdict
 
 
 def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:

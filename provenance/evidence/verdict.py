@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Literal
 from provenance.evidence.decide import believed, decide, decide_p, decide_some, shows
 from provenance.evidence.wording import (
     count,
+    doubted,
     listed,
     measured_block,
     measured_models,
     measured_pair,
-    out_of_element,
+    not_compared,
     shape_objection,
     share,
 )
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from provenance.evidence.records import BlockEvidence, Evidence
     from provenance.suite.claims import Claim
+    from provenance.vocabulary import Role
 
 
 JudgementState = Literal["holds", "warns", "fails", "not required", "report", "not applicable"]
@@ -222,12 +224,15 @@ def _judge_independence(
 
 def _independence(verdict: Verdict, measured: str, claim: Claim, evidence: Evidence) -> Judgement:
     state: JudgementState = "holds" if verdict == "independent" else "fails"
-    meaning = None if verdict == "dependent" else out_of_element(claim, evidence)
+    meaning = None if verdict == "dependent" else doubted(claim, evidence)
+    if verdict == "independent":
+        names: dict[Role, str] = {"candidate": claim.candidate, "reference": claim.reference}
+        meaning = f"{_INDEPENDENCE[verdict]} {not_compared(evidence, names)}".rstrip()
     return Judgement(state, verdict, measured, meaning or _INDEPENDENCE[verdict])
 
 
 def _no_kinship(verdict: Verdict, measured: str, claim: Claim, evidence: Evidence) -> Judgement:
-    meaning = out_of_element(claim, evidence) or _NO_KINSHIP[verdict]
+    meaning = doubted(claim, evidence) or _NO_KINSHIP[verdict]
     return Judgement("fails", verdict, measured, meaning)
 
 
