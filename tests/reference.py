@@ -212,8 +212,8 @@ def own_rows(rows: list[list[float]]) -> list[bool]:
 def drawn_tokens(
     candidate: dict[bytes, int] | None, reference: dict[bytes, int] | None, size: int, seed: int
 ) -> list[tuple[int, int]]:
-    """Ids of shared tokens by the hash of their text, or of their id where nobody has a text."""
-    known = candidate if reference is None else reference
+    """Ids of shared tokens by the hash of their text, or of their id where the reference has no text."""
+    known = reference
     if known is None:
         known = {str(index).encode(): index for index in range(size)}
     pairs = []
@@ -285,3 +285,67 @@ def counted_together(
                 reached[node] = both
     firsts = {i: min(j for j in met if ("c", j) in reached["c", i]) for i in met}
     return {i: first for i, first in firsts.items() if first != i}
+
+
+def coverage_by_hand(model: torch.nn.Module, ids: torch.Tensor) -> tuple[list[float], float, float]:
+    """Of a Llama: the share of each block's MLP, of all MLPs, and of their effect on the predictions.
+
+    The outputs of MLPs are read off their modules, and a model without them is a copy of the model whose
+    MLPs, or blocks, put out constants.
+    """
+    layers = model.model.layers  # type: ignore[union-attr]
+    seen: dict[tuple[str, int], np.ndarray] = {}
+
+    def keep(what: str, index: int):  # type: ignore[no-untyped-def]
+        def hook(_module, args, kwargs, output):  # type: ignore[no-untyped-def]
+            fed = args[0] if args else kwargs["hidden_states"]
+            states = output[0] if isinstance(output, tuple) else output
+            seen[f"{what} in", index] = fed.reshape(-1, fed.shape[-1]).double().numpy()
+            seen[f"{what} out", index] = states.reshape(-1, states.shape[-1]).double().numpy()
+
+        return hook
+
+    hooks = []
+    for i, layer in enumerate(layers):
+        for what, module in (("block", layer), ("mlp", layer.mlp)):
+            hooks.append(module.register_forward_hook(keep(what, i), with_kwargs=True))
+    with torch.no_grad():
+        intact = _predictions(model(input_ids=ids).logits)
+    for hook in hooks:
+        hook.remove()
+    count = len(layers)
+    put_in = [seen["mlp out", i] for i in range(count)]
+    change = [seen["block out", i] - seen["block in", i] for i in range(count)]
+    blocks = [_covered(m, d) for m, d in zip(put_in, change, strict=True)]
+    share = min(sum(blocks) / count, _covered(sum(put_in), sum(change)))
+    without = []
+    for kind in ("mlp", "block"):
+        hooks = []
+        for i, layer in enumerate(layers):
+            mean = torch.from_numpy((put_in if kind == "mlp" else change)[i].mean(axis=0)).float()
+
+            def hook(_module, args, kwargs, output, mean=mean, kind=kind):  # type: ignore[no-untyped-def]
+                fed = args[0] if args else kwargs["hidden_states"]
+                states = torch.zeros_like(fed) + mean if kind == "mlp" else fed + mean
+                return (states, *output[1:]) if isinstance(output, tuple) else states
+
+            module = layer.mlp if kind == "mlp" else layer
+            hooks.append(module.register_forward_hook(hook, with_kwargs=True))
+        with torch.no_grad():
+            without.append(_predictions(model(input_ids=ids).logits))
+        for one in hooks:
+            one.remove()
+    effect = ((intact - without[0]) ** 2).sum() / ((intact - without[1]) ** 2).sum()
+    return blocks, share, min(1.0, float(effect))
+
+
+def _predictions(logits: torch.Tensor) -> np.ndarray:
+    rows = logits[:, -32:].reshape(-1, logits.shape[-1]).double().numpy()
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    return rows - rows.mean(axis=0)
+
+
+def _covered(of_mlps: np.ndarray, change: np.ndarray) -> float:
+    common = np.trace(np.cov(of_mlps.T, change.T)[: of_mlps.shape[1], of_mlps.shape[1] :])
+    spread = np.trace(np.cov(of_mlps.T)) + np.trace(np.cov((change - of_mlps).T))
+    return min(1.0, max(0.0, common) / spread)

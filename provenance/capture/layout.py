@@ -78,12 +78,13 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
     Raises
     ------
     SourceError
-        As `provenance.loading.model.load_skeleton`, or the files hold an MLP in another shape.
+        As `provenance.loading.model.load_skeleton`, or the files hold an MLP in another shape, two tensors
+        for one parameter, or tensors that nothing loads.
     ArchitectureError
         As `provenance.architecture.find.with_mlps`, naming the model.
     """
     from provenance.capture.units import find_in_skeleton
-    from provenance.loading.model import load_skeleton
+    from provenance.loading.model import load_skeleton, refuse_extras
     from provenance.loading.renamings import ParameterIndex
 
     skeleton = load_skeleton(checkpoint)
@@ -94,6 +95,8 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
         return Layout(trace, {}, norms)
     with quiet():
         index = ParameterIndex.of(skeleton, checkpoint.tensors)
+    index.refuse_twins(checkpoint.source)
+    refuse_extras(checkpoint, index.unread)
     stored = {
         name: conversion.sources[0][0]
         for name, conversion in index.conversions.items()

@@ -7,10 +7,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from provenance.capture.file import ActivationWriter, TextSink
+from provenance.capture.coverage import measure_coverage
+from provenance.capture.file import ActivationReader, ActivationWriter, TextSink
 from provenance.capture.forward import Recording, capture
 from provenance.capture.layout import known_layout
 from provenance.capture.loss import LossProbe
+from provenance.capture.power import least_rank
 from provenance.capture.units import ACTIVATIONS, LAYOUT, find_in_skeleton
 from provenance.errors import ProvenanceError
 from provenance.loading.model import is_streamed, load_model, load_skeleton
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from provenance.inputs.tokens import Inputs
     from provenance.vocabulary import Memory
 
-CAPTURE_VERSION = 4
+CAPTURE_VERSION = 5
 """Raised whenever the same model and inputs would give other activations in the store."""
 
 
@@ -50,7 +52,8 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
     """Load a model, run it forward once, leave its activations and its layout in ``folder``.
 
     The file holds what each MLP is fed, a row for each of the inputs' ids. Its units' answers follow from
-    that and from the weight files. Of a text, the layout has the model's loss too.
+    that and from the weight files. The layout has how much of the model its MLPs are, the least effective
+    rank of what they are fed, and of a text the model's loss.
     The model is freed before this returns. Errors name the model.
     """
     how.on_load()
@@ -70,9 +73,16 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
         ) as file:
             sink = TextSink(file, inputs.spec.sequence_length, len(inputs.front))
             capture(model, recording, inputs.sequences(), sink, how.on_progress, room, probe)
+        coverage = measure_coverage(model, trace, inputs.sequences())
     except ProvenanceError as error:
         raise type(error)(f"{checkpoint.source}: {error}") from None
-    layout: dict[str, object] = {"trace": asdict(trace), "dtype": str(dtype).removeprefix("torch.")}
+    reader = ActivationReader(folder / ACTIVATIONS)
+    layout: dict[str, object] = {
+        "trace": asdict(trace),
+        "dtype": str(dtype).removeprefix("torch."),
+        "coverage": asdict(coverage),
+        "rank": least_rank(reader.read(name) for name in recording.widths()),
+    }
     if probe is not None and probe.loss is not None:
         layout["loss"] = asdict(probe.loss)
     (folder / LAYOUT).write_text(json.dumps(layout))

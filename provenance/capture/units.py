@@ -14,6 +14,7 @@ from provenance.architecture.find import with_mlps
 from provenance.architecture.records import Trace, linear_map, projection_weight
 from provenance.architecture.trace import trace
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors, MLPShape
+from provenance.capture.coverage import Coverage
 from provenance.capture.file import ActivationReader
 from provenance.capture.loss import Loss
 from provenance.errors import ArchitectureError
@@ -33,13 +34,17 @@ ACTIVATIONS, LAYOUT = "activations.safetensors", "layout.json"
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model is made of, as evidence records it; ``mlps`` and ``skipped`` by block index."""
+    """What a model is made of, as evidence records it; ``mlps`` and ``skipped`` by block index.
+
+    ``elsewhere`` says which MLPs are not compared besides those of skipped blocks.
+    """
 
     architecture: str
     blocks: int
     mlps: Mapping[int, tuple[MLPShape, ...]]
     skipped: Mapping[int, str]
     dtype: str
+    elsewhere: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, traced: Trace, dtype: str) -> Shape:
@@ -51,7 +56,10 @@ class Shape:
             )
             for block in sorted({record.block for record in traced.mlps})
         }
-        return cls(traced.architecture, traced.blocks, mlps, traced.without(), dtype)
+        refused = [f"{one.path} ({one.reason})" for one in traced.refused if one.block in mlps]
+        elsewhere = (*refused, *(f"the MLPs of {stack}" for stack in traced.elsewhere))
+        skipped = traced.without()
+        return cls(traced.architecture, traced.blocks, mlps, skipped, dtype, elsewhere)
 
 
 class ActivationUnits:
@@ -135,6 +143,18 @@ def read_loss(folder: Path) -> Loss | None:
     """The loss that a capture has taken; None where it has none."""
     fields = json.loads((folder / LAYOUT).read_text()).get("loss")
     return None if fields is None else Loss(fields["nats"], fields["vocabulary"])
+
+
+def read_coverage(folder: Path) -> Coverage:
+    """How much of a model its compared MLPs are, as its capture has found."""
+    fields = json.loads((folder / LAYOUT).read_text())["coverage"]
+    return TypeAdapter(Coverage).validate_python(fields)
+
+
+def read_rank(folder: Path) -> float | None:
+    """The least effective rank of what the MLPs of a capture are fed."""
+    rank = json.loads((folder / LAYOUT).read_text())["rank"]
+    return None if rank is None else float(rank)
 
 
 def find_in_skeleton(checkpoint: Checkpoint, skeleton: PreTrainedModel, *, gated: bool) -> Trace:

@@ -62,9 +62,13 @@ def inspect(place: Path, *, allow_pickle: bool = False) -> Contents:
 
 
 def setting(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
-    """Find the first positive integer under `keys`, also of the text part of a multimodal model."""
+    """Find the first positive integer under `keys`, of the text part of a multimodal model first.
+
+    Of a model with such a part transformers reads that part, whatever stands beside it.
+    """
     text = config.get("text_config")
-    for part in (config, text if isinstance(text, dict) else {}):
+    nested = text if isinstance(text, dict) else {}
+    for part in (nested, config) if "model_type" in nested else (config, nested):
         for key in keys:
             value = part.get(key)
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
@@ -134,7 +138,33 @@ def _tensors(contents: Contents) -> dict[str, StoredTensor]:
                 raise SourceError(f"{file} holds {tensor.name!r}, and so does {other.file.name}")
     if contents.index:
         _refuse_other_tensors(contents, tensors)
+    _refuse_twins(tensors)
     return dict(sorted(tensors.items()))
+
+
+WRAPPERS = frozenset(
+    {"_orig_mod", "backbone", "base_model", "language_model", "model", "module", "transformer"}
+)
+"""What is put in front of a model's names when it is wrapped, or when a head is put on it."""
+
+
+def _refuse_twins(tensors: Mapping[str, StoredTensor]) -> None:
+    """Refuse two tensors whose names differ by wrappers alone: a loader takes one of them, unsaid.
+
+    `provenance.loading.renamings` finds what a family's own renamings bring together.
+    """
+    bare: dict[str, str] = {}
+    for name in tensors:
+        parts = name.split(".")
+        while len(parts) > 1 and parts[0] in WRAPPERS:
+            parts.pop(0)
+        other = bare.setdefault(".".join(parts), name)
+        if other != name:
+            raise SourceError(
+                f"{tensors[name].file} holds {name[:100]!r}, and {tensors[other].file.name} "
+                f"{other[:100]!r}: two tensors for one parameter; remove the one that does not run, or "
+                "save the model again"
+            )
 
 
 def _refuse_other_tensors(contents: Contents, tensors: Mapping[str, StoredTensor]) -> None:

@@ -13,7 +13,7 @@ from provenance.cli._executor import with_executor
 from provenance.cli._inputs import with_inputs
 from provenance.cli._options import ALPHA, JSON
 from provenance.statistics import REGISTRY
-from provenance.vocabulary import PERMUTATIONS, ROLES
+from provenance.vocabulary import PERMUTATIONS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,7 +117,8 @@ def _as_fields(evidence: Evidence, verdict: Verdict, alpha: float) -> dict[str, 
 def print_evidence(console: Console, evidence: Evidence, verdict: Verdict, alpha: float) -> None:
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
     from provenance.evidence.decide import significant
-    from provenance.evidence.wording import counted_once
+    from provenance.evidence.doubts import NAMES
+    from provenance.evidence.wording import counted_once, not_compared
     from provenance.statistics.pvalues import format_p
 
     console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
@@ -144,6 +145,8 @@ def print_evidence(console: Console, evidence: Evidence, verdict: Verdict, alpha
     once = counted_once(evidence.blocks)
     if once is not None:
         console.print(once)
+    if verdict == "independent" and (left := not_compared(evidence, NAMES)):
+        console.print(left)
     over = "over all blocks (Fisher)" if evidence.blocks else "for the models as a whole"
     p = "none" if evidence.log10_p is None else format_p(evidence.log10_p)
     console.print(f"[bold]{verdict}[/bold]: p = {p} {over}, alpha {alpha:g}")
@@ -151,9 +154,10 @@ def print_evidence(console: Console, evidence: Evidence, verdict: Verdict, alpha
 
 
 def _meaning(evidence: Evidence, verdict: Verdict, alpha: float) -> str:
+    from provenance.evidence.doubts import NAMES
     from provenance.evidence.meaning import meaning
 
-    return meaning(evidence, verdict, alpha, {role: f"the {role}" for role in ROLES})
+    return meaning(evidence, verdict, alpha, NAMES)
 
 
 def _blocks_table(evidence: Evidence) -> Table:

@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 class Components:
     """Makes the components of a comparison; what has been opened for one serves the others.
 
-    ``tokens`` are the shared tokens, once MLPs were asked about them.
+    ``tokens`` are the shared tokens, once MLPs were asked about them. ``fed_as`` is a model whose tokens
+    count in the candidate's place, which is then a copy of the reference.
     """
 
     candidate: Checkpoint
     reference: Checkpoint
     comparison: Comparison
     work: PerModel
+    fed_as: Checkpoint | None = None
     tokens: SharedTokens | None = field(default=None, init=False)
     _active: list[ActivationUnits] = field(default_factory=list, init=False)
 
@@ -123,11 +125,15 @@ class Components:
                 second = replace(first, name=self.candidate.source)
             else:
                 second = read_vocabulary(self.candidate, sizes[0])
+            if self.fed_as is not None:
+                second = read_vocabulary(self.fed_as, self.fed_as.vocabulary or sizes[0])
         except InputError as error:  # other parts may need no tokenizer: on random ids none does
             raise DegenerateError(str(error)) from error
         most = min(max(inputs.tokens, LEAST_TOKENS), PROBE_TOKENS)
         seed = pair_seed(inputs.seed, self.candidate, self.reference)
         drawn = draw(second, first, most, seed)
+        if self.fed_as is not None:
+            drawn = replace(drawn, candidate=drawn.reference)
         candidate, reference = (
             embed(*side, ids)
             for side, ids in zip(sides, (drawn.candidate, drawn.reference), strict=True)

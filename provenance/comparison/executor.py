@@ -181,7 +181,8 @@ class Executor:
         fields = self._fields(comparison, candidate, reference)
 
         def measure(folder: Path) -> None:
-            evidence = Pair(comparison, candidate, reference, self.work).measure()
+            fed_as = self._fed_as(comparison, reference)
+            evidence = Pair(comparison, candidate, reference, self.work, fed_as).measure()
             (folder / EVIDENCE).write_text(evidence.to_json())
 
         pair = f"{candidate.source} and {reference.source}"
@@ -203,13 +204,28 @@ class Executor:
         inputs = comparison.inputs
         text = self._text_digest(inputs) if inputs.kind == "text" else None
         distilled = {"distillation": asdict(self.distillation)} if imitates(comparison) else {}
+        fed_as = self._fed_as(comparison, reference)
+        beside: dict[str, JSON] = {}
+        if fed_as is not None:
+            beside = {"fed as": [fed_as.digest, fed_as.tokenizer_digest]}
         return {
+            **beside,
             **distilled,
             **comparison_fields(comparison, candidate, reference),
             "measure": MEASURE_VERSION,
             "text": text,
             "device": self.device,
         }
+
+    def _fed_as(self, comparison: Comparison, reference: Checkpoint) -> Checkpoint | None:
+        """The model beside which the reference is fed, where that makes a difference."""
+        if comparison.fed_as is None:
+            return None
+        model = self.checkpoint(comparison.fed_as)
+        ours, theirs = (
+            (one.tokenizer_digest, one.vocabulary, one.positions) for one in (model, reference)
+        )
+        return None if model.bundle is not None or ours == theirs else model
 
     def _text_digest(self, inputs: InputsSpec) -> str:
         """Digest of the text that will be read, once for all pairs."""

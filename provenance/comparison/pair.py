@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from provenance.comparison.plan import captures, pair_seed, refusal, sampled
 from provenance.comparison.records import (
+    capture_details,
+    coverage_records,
     imitates,
     inputs_record,
-    loss_details,
     model_record,
     sample_details,
     versions,
@@ -40,12 +41,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models that are to be compared, and what that is done with."""
+    """Two models that are to be compared, and what that is done with; see `Comparison` for ``fed_as``."""
 
     comparison: Comparison
     candidate: Checkpoint
     reference: Checkpoint
     work: PerModel
+    fed_as: Checkpoint | None = None
 
     def measure(self) -> Evidence:
         """The evidence.
@@ -104,7 +106,7 @@ class Pair:
 
         comparison, work = self.comparison, self.work
         statistics = REGISTRY[comparison.statistic].components()
-        made = Components(self.candidate, self.reference, comparison, work)
+        made = Components(self.candidate, self.reference, comparison, work, self.fed_as)
         tests: BlockTests | None = None
         inputs: PairInputs | None = None
         entries: dict[tuple[Basis, Role], Entry] = {}
@@ -138,11 +140,12 @@ class Pair:
         details = {
             **tests.details(),
             **({} if settings is None else settings.details()),
-            **loss_details(entries),
+            **capture_details(entries),
         }
         if inputs is not None and made.tokens is not None:
             details["token embeddings"] = made.tokens.words()
-        return self._evidence(tests, shapes, fed, device, details)
+        found = self._evidence(tests, shapes, fed, device, details)
+        return replace(found, coverage=coverage_records(entries))
 
     def _measure_bundles(self) -> Evidence:
         from provenance.comparison.fingerprints import BundlePair
@@ -160,16 +163,18 @@ class Pair:
             tests = self._tests(component.shapes, device)
             tests.measure(component)
         fed = bundles.inputs_record()
-        details = bundles.details() | loss_details(entries)
-        return self._evidence(tests, component.shapes, fed, device, details)
+        details = bundles.details() | capture_details(entries)
+        found = self._evidence(tests, component.shapes, fed, device, details)
+        return replace(found, coverage=coverage_records(entries))
 
     def _inputs(self, *, same_ids: bool = False) -> PairInputs | None:
         """Token ids for both models, or None where no statistic of the comparison runs a model."""
         components = REGISTRY[self.comparison.statistic].components()
         if not any(component.runs_models for component in components):
             return None
-        models = self.candidate, self.reference
-        return self.work.encoded.choose(self.comparison.inputs, *models, same_ids=same_ids)
+        models = self.fed_as or self.candidate, self.reference
+        chosen = self.work.encoded.choose(self.comparison.inputs, *models, same_ids=same_ids)
+        return chosen if self.fed_as is None else chosen.of_reference()
 
     def _entries(self, inputs: PairInputs | None) -> dict[tuple[Basis, Role], Entry]:
         """What the plan asks of either model, computed or found, by the basis and the role it serves."""

@@ -35,7 +35,8 @@ class Comparison:
     """What one piece of evidence is on: two models, what they are fed, one statistic.
 
     ``sample`` is the number of the candidate's blocks that are tested, see `sampled`; None tests all.
-    ``extent`` says how much of the pair is measured, see `provenance.vocabulary.Extent`.
+    ``extent`` says how much of the pair is measured, see `provenance.vocabulary.Extent`. ``fed_as`` is a
+    model in the candidate's place where inputs are chosen: a control is fed what a claim's reference is.
     """
 
     candidate: ModelSpec
@@ -46,6 +47,7 @@ class Comparison:
     permutations: int = PERMUTATIONS
     sample: int | None = None
     extent: Extent = "decided"
+    fed_as: ModelSpec | None = None
 
     @classmethod
     def of(
@@ -172,7 +174,7 @@ def captures(
     planned: list[Capture] = []
     if "activations" in bases:
         planned += [
-            _activations(model, partner, comparison.inputs, gated=statistic.gated)
+            _activations(model, partner, comparison.inputs, gated=statistic.gated, lends=reference)
             for model, partner in ((candidate, reference), (reference, candidate))
             if model.bundle is None
         ]
@@ -187,18 +189,24 @@ def captures(
 
 
 def _activations(
-    model: Checkpoint, partner: Checkpoint, inputs: InputsSpec, *, gated: bool
+    model: Checkpoint,
+    partner: Checkpoint,
+    inputs: InputsSpec,
+    *,
+    gated: bool,
+    lends: Checkpoint,
 ) -> Capture:
     """The capture of a model's activations, as far as it is known before a text is read.
 
     Two tokenizers may turn out to have too little in common, which only the comparison finds: it then
-    captures both models on random ids.
+    captures both models on random ids. ``lends`` is the model whose tokenizer the other may borrow.
     """
     if partner.bundle is not None:
         return Capture(model.spec, inputs, gated, partner=partner.spec, says=partner.digest)
     fitted = inputs.within(model.positions, partner.positions)
     have = [one.tokenizer_digest for one in (model, partner) if one.tokenizer_digest is not None]
-    if fitted.kind == "text" and (len(have) == 2 or (have and _sizes_agree(model, partner))):
+    lent = lends.tokenizer_digest is not None and _sizes_agree(model, partner)
+    if fitted.kind == "text" and (len(have) == 2 or lent):
         if model.tokenizer_digest is not None:
             return Capture(model.spec, fitted, gated)
         return Capture(model.spec, fitted, gated, partner=partner.spec, says=have[0])
@@ -294,12 +302,16 @@ def controlled(claims: Iterable[Claim]) -> dict[str, Claim]:
 
 
 def positive_control(suite: Suite, claim: Claim) -> Comparison:
-    """The comparison that shows whether the claim's statistic sees a disguised copy of its reference."""
+    """The comparison that shows whether the claim's statistic sees a disguised copy of its reference.
+
+    Both are fed what the reference is fed beside the claim's candidate.
+    """
     reference = suite.models[claim.reference]
     disguised = replace(reference, disguised=REGISTRY[claim.statistic].control)
-    return Comparison.of(
+    control = Comparison.of(
         disguised, reference, suite.inputs, claim.statistic, permutations=claim.permutations
     )
+    return replace(control, fed_as=suite.models[claim.candidate])
 
 
 def negative_control(suite: Suite, claim: Claim) -> Comparison:

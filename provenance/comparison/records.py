@@ -9,7 +9,7 @@ from platform import python_version
 from typing import TYPE_CHECKING
 
 from provenance._text import without_home
-from provenance.evidence.records import InputsRecord, ModelRecord
+from provenance.evidence.records import CoverageRecord, InputsRecord, ModelRecord
 from provenance.statistics import DISTANCES, REGISTRY
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
         pickle=checkpoint.pickle,
         remote_code=checkpoint.remote_code,
         claimed=None if bundle is None else bundle.digest,
+        elsewhere=() if shape is None else shape.elsewhere,
     )
 
 
@@ -113,19 +114,42 @@ def inputs_record(
         seed=spec.seed,
         digest=inputs.digest,
         note=None if inputs.note is None else without_home(inputs.note),
+        distinct=inputs.distinct(),
+        asked=asked.kind if asked.kind != spec.kind else None,
+        borrowed=inputs.borrowed,
     )
 
 
-def loss_details(entries: Mapping[tuple[Basis, Role], Entry]) -> dict[str, float | int]:
-    """How well each side reads the text, as its capture says; nothing of a side that read none."""
-    from provenance.capture.units import read_loss
+def capture_details(entries: Mapping[tuple[Basis, Role], Entry]) -> dict[str, float | int]:
+    """What each side's capture says: how well it reads the text, and the rank of what its MLPs are fed."""
+    from provenance.capture.units import read_loss, read_rank
 
     details: dict[str, float | int] = {}
     for (basis, role), entry in entries.items():
         loss = read_loss(entry.path) if basis == "activations" else None
         if loss is not None:
             details |= {f"{role}_loss": loss.nats, f"{role}_vocabulary": loss.vocabulary}
+        rank = read_rank(entry.path) if basis == "activations" else None
+        if rank is not None:
+            details[f"{role}_rank"] = rank
     return details
+
+
+def coverage_records(
+    entries: Mapping[tuple[Basis, Role], Entry],
+) -> dict[Role, CoverageRecord]:
+    """How much of each side was compared, as its capture says; nothing of a side that was not run."""
+    from provenance.capture.units import read_coverage
+
+    found = {
+        role: read_coverage(entry.path)
+        for (basis, role), entry in entries.items()
+        if basis == "activations"
+    }
+    return {
+        role: CoverageRecord(one.share, one.effect, one.blocks, one.reason)
+        for role, one in found.items()
+    }
 
 
 def versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from provenance.evidence.power import shortfall
+from provenance.evidence.doubts import doubts
 from provenance.statistics import PAIR_STATISTICS
 from provenance.statistics.pvalues import bonferroni, fisher
 from provenance.vocabulary import DECIDED
@@ -38,13 +38,11 @@ def decide_some(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: 
 def believed(verdict: Verdict, evidence: Evidence, blocks: Sequence[BlockEvidence] = ()) -> Verdict:
     """The verdict; independence is not believed where a copy could look like a stranger.
 
-    A copy that is not fed as it is used answers noise. One in a disguise passes what the statistic, or
-    what was computed of it on these blocks, does not see through.
+    `provenance.evidence.doubts` says why.
     """
-    if verdict != "independent":
-        return verdict
-    doubtful = evidence.out_of_element() or shortfall(evidence, blocks) is not None
-    return "inconclusive" if doubtful else verdict
+    return (
+        "inconclusive" if verdict == "independent" and doubts(evidence, blocks=blocks) else verdict
+    )
 
 
 def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:

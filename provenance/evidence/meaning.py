@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import found_nothing
-from provenance.evidence.power import shortfall
-from provenance.evidence.wording import READINGS, worse_than_guessing
+from provenance.evidence.doubts import doubts
+from provenance.evidence.wording import READINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,6 @@ def meaning(
         return KINSHIP
     if verdict == "independent":
         return STRANGERS
-    doubt = worse_than_guessing(evidence, names)
-    if doubt is None and found_nothing(evidence, evidence.blocks, threshold):
-        doubt = shortfall(evidence, evidence.blocks)
-    return doubt or BETWEEN
+    if found_nothing(evidence, evidence.blocks, threshold):
+        return " ".join(doubts(evidence, names)) or BETWEEN
+    return BETWEEN

@@ -26,7 +26,7 @@ def shortfall(evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None
 
     Of a combination, a part that runs the models must have been computed: it is defined for any two. A
     part that reads files may apply to no block of a pair, whose tokens differ, for instance. Where it
-    applies, it must have been computed on every block. Of several MLPs of a block, each must have been tested.
+    applies, it must have been computed on every block. Each of a block's MLPs must have been tested.
     """
     row = REGISTRY.get(evidence.statistic)
     strong = () if row is None else row.withstanding()

@@ -151,9 +151,10 @@ class ModelRecord:
     """The model that was measured: where it came from and exactly what it was.
 
     ``skipped`` names the blocks that are not compared, since they have no MLP of the kind that the
-    statistic needs: ``{"2": "MambaMixer"}``. ``digest`` is of configuration and weights as they were read,
-    ``weights_digest`` of the weights alone. ``conversion`` says what a plain checkpoint was made from,
-    where one had to be made. ``pickle`` says whether weights were read from a pickle, ``remote_code``
+    statistic needs: ``{"2": "MambaMixer"}``. ``elsewhere`` says which other MLPs are not: those of
+    another stack, and those that were refused. ``digest`` is of configuration and weights as they were
+    read, ``weights_digest`` of the weights alone. ``conversion`` says what a plain checkpoint was made
+    from, where one had to be made. ``pickle`` says whether weights were read from a pickle, ``remote_code``
     whether the checkpoint's own code was run. ``claimed`` is set for a fingerprint alone, whose weights
     were not seen: the digest of the model, by the fingerprint's maker. ``digest`` is then of the
     fingerprint, and all other fields are the maker's word too.
@@ -171,6 +172,29 @@ class ModelRecord:
     pickle: bool = False
     remote_code: bool = False
     claimed: str | None = None
+    elsewhere: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CoverageRecord:
+    """How much of what a model does comes from the MLPs that were compared, shares from 0 to 1.
+
+    Attributes
+    ----------
+    share : float or None
+        Of what its blocks add to the residual stream.
+    effect : float or None
+        Of what its blocks do to its predictions; None where that was not measured.
+    blocks : tuple of float or None
+        The share of each block; 0 where it has no compared MLP, None where it adds nothing.
+    reason : str or None
+        Why nothing could be measured; None where it was.
+    """
+
+    share: float | None
+    effect: float | None
+    blocks: tuple[float | None, ...] = ()
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +202,10 @@ class InputsRecord:
     """What both models were fed; ``note`` explains a choice made.
 
     ``tokens`` is the number of positions that were compared. ``digest`` is of the token ids. Where the two
-    read a text in different tokens, it is of those of both and of the positions.
+    read a text in different tokens, it is of those of both and of the positions. ``distinct`` counts the
+    different ids at these positions, the candidate's and the reference's. ``asked`` is the kind that was
+    asked for, where another one replaced it. ``borrowed`` says whether the candidate, which has no
+    tokenizer, read the text by the reference's.
     """
 
     kind: InputKind
@@ -188,6 +215,9 @@ class InputsRecord:
     seed: int
     digest: str
     note: str | None = None
+    distinct: tuple[int, int] | None = None
+    asked: InputKind | None = None
+    borrowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,7 +235,9 @@ class Evidence:
     how the MLPs were imitated. ``details["sample"]`` names the tested blocks where only a sample was
     tested; such evidence decides no claim about all blocks. ``details["candidate_loss"]`` is the mean
     next-token loss, in nats, on the first of a text, and ``details["candidate_vocabulary"]`` how many
-    tokens the model chooses among; so for the reference.
+    tokens the model chooses among; so for the reference. ``details["candidate_rank"]`` is the least
+    effective rank of what its MLPs were fed. ``coverage`` has what was compared of each side that was
+    run, by role.
     """
 
     statistic: str
@@ -224,6 +256,7 @@ class Evidence:
     value: float | None = None
     permutations: int | None = None
     details: Mapping[str, float | int | str] = field(default_factory=dict)
+    coverage: Mapping[Role, CoverageRecord] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property
@@ -285,6 +318,7 @@ TYPES = (
     MLPEvidence,
     AlignedBlocks,
     ModelRecord,
+    CoverageRecord,
     InputsRecord,
 )
 """The types that evidence is made of."""
@@ -354,6 +388,10 @@ def _check_whole(evidence: Evidence) -> None:
     if drawn is not None and not 1 <= drawn <= MOST:
         raise EvidenceError(f"{where} permutations: {drawn} is no number of them")
     _check_p(evidence.log10_p, "evidence is damaged")
+    for role, coverage in evidence.coverage.items():
+        shares = (coverage.share, coverage.effect, *coverage.blocks)
+        if any(share is not None and not 0 <= share <= 1 for share in shares):
+            raise EvidenceError(f"{where} coverage of the {role}: a share is from 0 to 1")
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")

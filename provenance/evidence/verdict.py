@@ -18,15 +18,16 @@ from provenance.evidence.decide import (
     found_nothing,
     shows,
 )
+from provenance.evidence.doubts import doubts_of_models
 from provenance.evidence.meaning import BETWEEN, KINSHIP, STRANGERS
-from provenance.evidence.power import shortfall
 from provenance.evidence.wording import (
     count,
+    doubted,
     listed,
     measured_block,
     measured_models,
     measured_pair,
-    out_of_element,
+    not_compared,
     shape_objection,
     share,
 )
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from provenance.evidence.records import BlockEvidence, Evidence
     from provenance.suite.claims import Claim
+    from provenance.vocabulary import Role
 
 
 JudgementState = Literal["holds", "warns", "fails", "not required", "report", "not applicable"]
@@ -133,7 +135,7 @@ def _as_suite_says(
     lenient = claim.inconclusive == "warn" and claim.xfail is None
     if not lenient or judgement.state != "fails" or judgement.verdict != "inconclusive":
         return judgement
-    nothing = found_nothing(evidence, blocks, claim.threshold) and not evidence.out_of_element()
+    nothing = found_nothing(evidence, blocks, claim.threshold) and not doubts_of_models(evidence)
     if claim.expect in DESCENTS and nothing:
         return judgement
     usual = claim.threshold * max(1.0, DEFAULT_ALPHA / claim.alpha)
@@ -279,8 +281,11 @@ def _independence(
 ) -> Judgement:
     state: JudgementState = "holds" if verdict == "independent" else "fails"
     meaning = None
-    if verdict == "inconclusive":
-        meaning = out_of_element(claim, evidence) or shortfall(evidence, blocks)
+    if verdict == "inconclusive" and found_nothing(evidence, blocks, claim.threshold):
+        meaning = doubted(claim, evidence, blocks)
+    if verdict == "independent":
+        names: dict[Role, str] = {"candidate": claim.candidate, "reference": claim.reference}
+        meaning = f"{_INDEPENDENCE[verdict]} {not_compared(evidence, names)}".rstrip()
     return Judgement(state, verdict, measured, meaning or _INDEPENDENCE[verdict])
 
 
@@ -295,10 +300,8 @@ def _no_kinship(
         meaning = f"The claim names {_only(claim)}. {_CHOSEN}"
         return Judgement("fails", "inconclusive", measured, meaning)
     doubt = None
-    if verdict == "inconclusive":
-        doubt = out_of_element(claim, evidence)
-        if doubt is None and found_nothing(evidence, blocks, claim.threshold):
-            doubt = shortfall(evidence, blocks)
+    if verdict == "inconclusive" and found_nothing(evidence, blocks, claim.threshold):
+        doubt = doubted(claim, evidence, blocks)
     return Judgement("fails", verdict, measured, doubt or _NO_KINSHIP[verdict])
 
 

@@ -6,10 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import aggregate, first_of_its_kind, shows
+from provenance.evidence.doubts import covered, doubts
 from provenance.evidence.records import INDEXED
 from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import format_p
-from provenance.vocabulary import SHAPE_KEEPING
+from provenance.vocabulary import ROLES, SHAPE_KEEPING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,28 +158,33 @@ def measured_models(claim: Claim, evidence: Evidence) -> str:
     )
 
 
-def out_of_element(claim: Claim, evidence: Evidence) -> str | None:
-    """Say which model is out of its element on the text, and what that means; None where none is."""
-    return worse_than_guessing(
-        evidence, {"candidate": claim.candidate, "reference": claim.reference}
-    )
+def doubted(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None:
+    """Say why no independence is believed of some blocks; None where nothing speaks against it."""
+    names: Mapping[Role, str] = {"candidate": claim.candidate, "reference": claim.reference}
+    return " ".join(doubts(evidence, names, blocks)) or None
 
 
-def worse_than_guessing(evidence: Evidence, names: Mapping[Role, str]) -> str | None:
-    """As `out_of_element`, with what each side is called."""
-    says = [
-        f"{names[role]} reads the text worse than guessing would: its loss is "
-        f"{evidence.details[f'{role}_loss']:.1f} nats a token, where guessing has "
-        f"{math.log(float(evidence.details[f'{role}_vocabulary'])):.1f}."
-        for role in evidence.out_of_element()
-    ]
-    if not says:
-        return None
-    return (
-        " ".join(says)
-        + " So what its units answer shows no independence. Look whether its tokenizer is "
-        "the one that it was trained with, or give a text of its kind."
-    )
+def not_compared(evidence: Evidence, names: Mapping[Role, str]) -> str:
+    """Say how much of each side was compared, and what was left out; empty where nothing is known."""
+    says = []
+    for role, record in zip(ROLES, (evidence.candidate, evidence.reference), strict=True):
+        share = covered(evidence, role)
+        if record.claimed is not None:
+            says.append(
+                f"How much of {names[role]} was compared is not known: it is a fingerprint."
+            )
+        if share:
+            says.append(f"Of {names[role]}, {share}.")
+        blocks = ", ".join(record.skipped)
+        if blocks:
+            says.append(f"Not compared of {names[role]}: blocks {blocks}, for want of an MLP.")
+        if record.elsewhere:
+            says.append(f"Not compared of {names[role]}: {', '.join(record.elsewhere)}.")
+    if evidence.inputs.kind == "random" and evidence.inputs.asked is None:
+        says.append(
+            "Both were fed random ids, to which a copy with a renumbered vocabulary looks like a stranger."
+        )
+    return " ".join(says)
 
 
 def count(number: int, what: str) -> str:

@@ -54,12 +54,15 @@ class PairInputs:
         Of the candidate's ids and of the reference's, each (common,) int64; None where all are compared.
     note : str or None
         What was chosen, and why, where it is not what was asked.
+    borrowed : bool
+        Whether the candidate read by the reference's tokenizer.
     """
 
     candidate: Inputs
     reference: Inputs
     positions: Positions | None = None
     note: str | None = None
+    borrowed: bool = False
 
     @property
     def spec(self) -> InputsSpec:
@@ -70,6 +73,18 @@ class PairInputs:
     def tokens(self) -> int:
         """How many positions are compared."""
         return len(self.candidate.ids if self.positions is None else self.positions[0])
+
+    def of_reference(self) -> PairInputs:
+        """What the reference is fed and where it is compared, for both."""
+        positions = None if self.positions is None else (self.positions[1], self.positions[1])
+        return replace(self, candidate=self.reference, positions=positions, borrowed=False)
+
+    def distinct(self) -> tuple[int, int]:
+        """How many different ids the candidate and the reference are fed where they are compared."""
+        first, second = self.candidate.ids, self.reference.ids
+        if self.positions is not None:
+            first, second = first[self.positions[0]], second[self.positions[1]]
+        return len(set(first.tolist())), len(set(second.tolist()))
 
     @property
     def digest(self) -> str:
@@ -90,8 +105,9 @@ def choose(
 ) -> PairInputs:
     """Inputs that are legitimate for both models, with a note where they are not what was asked.
 
-    A model reads the text by its own tokenizer, or by the other's where it has none and the vocabularies
-    are of one size. Where the ids differ, positions are compared at which both have a token that ends at
+    A model reads the text by its own tokenizer. A candidate that has none reads it by the reference's,
+    where the vocabularies are of one size; never the other way round, since a tokenizer can know that it
+    is audited. Where the ids differ, positions are compared at which both have a token that ends at
     the same character. Both are fed the same random ids, below both vocabularies, where a tokenizer is
     missing, has ids without an embedding, or does not say where its tokens end. Random ids serve as well
     where fewer than `LEAST_COMMON` positions are common, or less than half of those asked for, if that is
@@ -122,27 +138,25 @@ def _text(
     spec: InputsSpec, candidate: Reader, reference: Reader, notes: list[str], *, same_ids: bool
 ) -> PairInputs | None:
     """The text for both, or None with a note that says why not."""
-    read, other_read = candidate.read or reference.read, reference.read or candidate.read
-    if read is None or other_read is None:
-        notes.append("random ids: neither model has a tokenizer")
+    if reference.read is None:
+        whose = reference.name if candidate.read is not None else "neither model"
+        notes.append(f"random ids: {whose} has {'no' if candidate.read else 'a'} tokenizer")
         return None
-    lacking = next((one for one in (reference, candidate) if one.read is None), None)
-    if lacking is not None and candidate.vocabulary != reference.vocabulary:
-        notes.append(f"random ids: {lacking.name} has no tokenizer and the vocabularies differ")
+    if candidate.read is None and candidate.vocabulary != reference.vocabulary:
+        notes.append(f"random ids: {candidate.name} has no tokenizer and the vocabularies differ")
         return None
     text = source_text(spec)
-    texts = read(text), other_read(text)
+    texts = (candidate.read or reference.read)(text), reference.read(text)
     fed = as_inputs(texts[0], spec, candidate), as_inputs(texts[1], spec, reference)
     if not (has_embeddings(fed[0], candidate) and has_embeddings(fed[1], reference)):
         notes.append(NO_EMBEDDING)
         return None
     if fed[0].ids.equal(fed[1].ids) and not (same_ids and fed[0].front != fed[1].front):
-        if lacking is not None:
-            having = candidate if lacking is reference else reference
+        if candidate.read is None:
             notes.append(
-                f"{lacking.name} has no tokenizer: that of {having.name} was used for both"
+                f"{candidate.name} has no tokenizer: that of {reference.name} was used for both"
             )
-        return PairInputs(*fed)
+        return PairInputs(*fed, borrowed=candidate.read is None)
     positions = None if same_ids else _common(spec, texts, notes)
     if same_ids:
         notes.append(DIFFERENT)

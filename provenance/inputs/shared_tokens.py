@@ -90,11 +90,10 @@ def _common(
         both = candidate.texts.keys() & reference.texts.keys()
         by_text = {text: (candidate.texts[text], reference.texts[text]) for text in both}
         return by_text, "by their text"
-    known = next((side for side in (reference, candidate) if side.texts is not None), None)
     size = min(candidate.size, reference.size)
-    if known is None or known.texts is None:
+    if reference.texts is None:  # what the candidate's tokens stand for is its maker's word
         ids = {str(index).encode(): (index, index) for index in range(size)}
-        return ids, "by id: neither model has a tokenizer"
-    other = candidate if known is reference else reference
-    by_id = {text: (index, index) for text, index in known.texts.items() if index < size}
-    return by_id, f"by id: {other.name} has no tokenizer"
+        lacking = reference.name if candidate.texts is not None else "neither model"
+        return ids, f"by id: {lacking} has {'no' if candidate.texts is not None else 'a'} tokenizer"
+    by_id = {text: (index, index) for text, index in reference.texts.items() if index < size}
+    return by_id, f"by id: {candidate.name} has no tokenizer"

@@ -13,6 +13,7 @@ from provenance.checkpoints.folder import CONFIG
 from provenance.errors import DeviceError, SourceError, one_line
 from provenance.loading.devices import free_bytes
 from provenance.loading.lazy_tensors import LazyTensors
+from provenance.loading.renamings import ParameterIndex
 from provenance.loading.streaming import (
     cast,
     device_map,
@@ -35,6 +36,7 @@ __all__ = [
     "load_model",
     "load_skeleton",
     "quiet",
+    "refuse_extras",
     "refuse_gaps",
 ]
 
@@ -70,7 +72,7 @@ def load_model(
     ------
     SourceError
         The family is unknown or needs code of its own, a library for its quantization is absent,
-        weights are missing, of another shape, or not finite, or transformers cannot load it.
+        weights are missing, of another shape, stored twice, or not finite, or transformers cannot load it.
     DeviceError
         The device is not there, or its memory is too small.
 
@@ -82,12 +84,13 @@ def load_model(
     skeleton = skeleton or load_skeleton(checkpoint)
     try:
         with quiet():
+            ParameterIndex.of(skeleton, checkpoint.tensors).refuse_twins(checkpoint.source)
             if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
                 places = device_map(skeleton, device)
                 return _streamed(checkpoint, places, _dtype(place.type, dtype))
             model, info = _from_pretrained(checkpoint, dtype=_dtype(place.type, dtype))
             refuse_gaps(checkpoint.source, info)
-            _refuse_extras(checkpoint, info["unexpected_keys"])
+            refuse_extras(checkpoint, info["unexpected_keys"])
             model = model.eval().requires_grad_(requires_grad=False).to(place)
             _refuse_nonfinite(checkpoint, model.named_parameters())
     except (SourceError, DeviceError):
@@ -120,7 +123,7 @@ def _streamed(checkpoint: Checkpoint, places: dict[str, str], dtype: Any) -> Pre
     )
     remove_with(model, folder)
     refuse_gaps(checkpoint.source, info)
-    _refuse_extras(checkpoint, info["unexpected_keys"])
+    refuse_extras(checkpoint, info["unexpected_keys"])
     _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
     model = model.eval().requires_grad_(requires_grad=False)
     if dtype != "auto":
@@ -236,7 +239,7 @@ def refuse_gaps(source: str, info: dict[str, Any]) -> None:
         raise SourceError(f"{source}: {_first_three([str(text) for text in info['error_msgs']])}")
 
 
-def _refuse_extras(checkpoint: Checkpoint, names: Iterable[str]) -> None:
+def refuse_extras(checkpoint: Checkpoint, names: Iterable[str]) -> None:
     """Refuse weights that no part of the model reads: they say that it is not what was saved.
 
     A text model is read from the checkpoint of a multimodal one, whose other towers are left out.

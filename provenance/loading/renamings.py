@@ -5,11 +5,13 @@ Only names are read. The result says which stored tensors make a parameter, and 
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
+from provenance.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -76,11 +78,26 @@ def _transforms(kind: Any, model_type: str) -> list[Any]:
 
 @dataclass(eq=False)
 class Conversion:
-    """Stored tensors, each with the pattern that it matched, and the first parameter made of them."""
+    """Stored tensors, each with the pattern that it matched, and the first parameter made of them.
+
+    ``twins`` are pairs of stored names that come to one and the same part of it: transformers takes one of
+    the two, and says nothing.
+    """
 
     target: str
     converter: Any
     sources: list[tuple[str, str]] = field(default_factory=list)
+    twins: list[tuple[str, str]] = field(default_factory=list)
+    _parts: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, pattern: str | None, part: str) -> None:
+        """Take a stored tensor; ``part`` is its name before a converter puts several together."""
+        first = next(iter(self._parts.values()), name)
+        other = self._parts.setdefault(part, name)
+        is_whole = pattern is None and self.sources  # a whole parameter beside the parts of it
+        if other != name or is_whole or (self.sources and self.converter is None):
+            self.twins.append((other if other != name else first, name))
+        self.sources.append((name, pattern or name))
 
     def targets(self) -> Iterable[str]:
         """Names that the checkpoint's tensors become in the model."""
@@ -91,17 +108,22 @@ class Conversion:
 
 @dataclass(frozen=True)
 class ParameterIndex:
-    """Of each parameter its shape, what it is made of, and what it is tied to."""
+    """Of each parameter its shape, what it is made of, and what it is tied to.
+
+    ``unread`` are the stored names that lead to no parameter, and that the family does not expect to.
+    """
 
     shapes: dict[str, tuple[int, ...]]
     conversions: dict[str, Conversion]
     tied: dict[str, str]
+    unread: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, skeleton: Any, stored: Iterable[str]) -> ParameterIndex:
         """Index stored names as ``convert_and_load_state_dict_in_model`` of transformers does."""
         state = skeleton.state_dict()
-        first = _conversions(skeleton, state, stored)
+        names = tuple(stored)
+        first = _conversions(skeleton, state, names)
         every = {
             target: conversion for conversion in first.values() for target in conversion.targets()
         }
@@ -111,7 +133,23 @@ class ParameterIndex:
                 name: conversion for name, conversion in (every | first).items() if name in state
             },
             tied=dict(getattr(skeleton, "all_tied_weights_keys", None) or {}),
+            unread=_unread(skeleton, names, first.values()),
         )
+
+    def refuse_twins(self, source: str) -> None:
+        """Refuse two stored tensors for one parameter: a test could read the one that does not run.
+
+        Raises
+        ------
+        SourceError
+            There are; the message names the model ``source``, both tensors and the parameter.
+        """
+        for name, conversion in sorted(self.conversions.items()):
+            for first, second in conversion.twins:
+                raise SourceError(
+                    f"{source}: two tensors are stored for parameter '{name}': '{first}' and "
+                    f"'{second}'; only one of them runs; remove the other, or save the model again"
+                )
 
     def name_of(self, parameter: str) -> str | None:
         """The parameter itself, or one tied to it, whichever the files have."""
@@ -142,5 +180,16 @@ def _conversions(model: Any, state: dict[str, Any], stored: Iterable[str]) -> di
             target, pattern = rename_source_key(name, [], [], prefix, state)
         if target in state:
             conversion = conversions.setdefault(target, Conversion(target, by_pattern.get(pattern)))
-            conversion.sources.append((name, pattern or name))
+            part, _ = rename_source_key(name, renamings, [], None, None)
+            conversion.add(name, pattern, part.removeprefix(f"{prefix}.") if pattern else target)
     return conversions
+
+
+def _unread(model: Any, names: Iterable[str], conversions: Iterable[Conversion]) -> tuple[str, ...]:
+    read = {name for conversion in conversions for name, _ in conversion.sources}
+    ignored = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    return tuple(
+        name
+        for name in sorted(set(names) - read)
+        if not any(re.search(pattern, name) for pattern in ignored)
+    )

@@ -11,6 +11,8 @@ import shutil
 import sys
 import tempfile
 import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -105,3 +107,47 @@ def cast(model: PreTrainedModel, dtype: torch.dtype) -> None:
 def is_streamed(model: torch.nn.Module) -> bool:
     """Whether a model's blocks are on disk."""
     return DISK in getattr(model, "hf_device_map", {}).values()
+
+
+Change = Callable[[str, torch.Tensor], torch.Tensor]
+
+
+class _Changed(Mapping[str, torch.Tensor]):
+    """Weights of a module by their names, one of them changed when it is read."""
+
+    def __init__(self, weights: Mapping[str, torch.Tensor], parameter: str, change: Change) -> None:
+        self._weights = weights
+        self._parameter = parameter
+        self._change = change
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        weight = self._weights[name]
+        own = name == self._parameter.rpartition(".")[2]
+        return self._change(self._parameter, weight) if own else weight
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+@contextmanager
+def changing(model: torch.nn.Module, parameter: str, change: Change) -> Iterator[None]:
+    """Change a weight of a streamed model whenever it is read from disk, until the ``with`` ends.
+
+    Parameters
+    ----------
+    parameter : str
+        For ``model.get_parameter``; on disk.
+    change : callable
+        Given the parameter's name and its tensor, which it does not write to; returns what stands in.
+    """
+    hook: Any = getattr(model.get_submodule(parameter.rpartition(".")[0]), "_hf_hook")  # noqa: B009
+    holder = next(one for one in getattr(hook, "hooks", (hook,)) if one.weights_map is not None)
+    kept = holder.weights_map
+    holder.weights_map = _Changed(kept, parameter, change)
+    try:
+        yield
+    finally:
+        holder.weights_map = kept

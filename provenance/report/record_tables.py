@@ -11,7 +11,7 @@ from provenance.statistics.pvalues import format_p
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provenance.evidence.records import Evidence, ModelRecord
+    from provenance.evidence.records import CoverageRecord, Evidence, ModelRecord
     from provenance.evidence.results import ClaimResult, Results, SuiteRecord
 
 ALL_WORDS = frozenset({0, 1, 2})
@@ -112,6 +112,7 @@ def _model(record: ModelRecord) -> dict[str, str]:
         "parameters": f"{record.parameters:,}".replace(",", " "),
         "type": record.dtype,
         "blocks without an MLP to compare": skipped or "none",
+        "other MLPs that were not compared": "; ".join(record.elsewhere) or "none",
         "made from": record.conversion or "as it was",
         "read from a pickle": "yes" if record.pickle else "no",
         "its own code was run": "yes" if record.remote_code else "no",
@@ -134,6 +135,11 @@ def _measurement(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     ]
     if inputs.note:
         rows.append(("note on the inputs", inputs.note))
+    if inputs.distinct is not None:
+        rows.append(("different tokens", " and ".join(map(str, inputs.distinct))))
+    rows += [
+        (f"coverage of the {role}", _coverage(record)) for role, record in evidence.coverage.items()
+    ]
     if evidence.value is not None:
         rows.append(("value of the statistic", f"{evidence.value:.8g}"))
     if evidence.permutations is not None:
@@ -143,6 +149,15 @@ def _measurement(evidence: Evidence) -> tuple[tuple[str, str], ...]:
         whole = f"{evidence.log10_p:.6g} (p = {format_p(evidence.log10_p)})"
         rows.append(("log10 p over all blocks", whole))
     return tuple(rows)
+
+
+def _coverage(record: CoverageRecord) -> str:
+    """The shares of a side, in per cent, with those of its blocks."""
+    if record.share is None:
+        return f"not measured: {record.reason}"
+    blocks = " ".join("–" if share is None else f"{share:.0%}" for share in record.blocks)
+    effect = "" if record.effect is None else f", {record.effect:.0%} of their effect"
+    return f"{record.share:.0%} of what the blocks change{effect}; by block: {blocks}"
 
 
 def _plain(value: float | str) -> str:

@@ -255,12 +255,18 @@ def captured(candidate, reference, **inputs):
 
 def test_one_capture_of_a_model_serves_partners_of_all_tokenizers_and_vocabularies():
     model = opened("a")
-    partners = [opened("b"), opened("c", BYTES), opened("d", BYTES, 900), opened("e", None, 300)]
+    partners = [opened("b"), opened("c", BYTES), opened("d", BYTES, 900)]
     found = {captured(model, partner)[0] for partner in partners}
+    found.add(captured(opened("e", None, 300), model)[1])
     assert found == {Capture(model.spec, InputsSpec(), gated=True)}
 
 
-def test_a_model_without_a_tokenizer_borrows_that_of_a_partner_of_its_size():
+def test_no_reference_borrows_the_tokenizer_of_a_candidate():
+    for capture in captured(opened("a", WORDS), opened("bare", None)):
+        assert (capture.inputs.kind, capture.partner) == ("random", None)
+
+
+def test_a_candidate_without_a_tokenizer_borrows_that_of_a_reference_of_its_size():
     bare = opened("bare", None)
     one, other, third = (
         captured(bare, opened(name, tokenizer))[0]

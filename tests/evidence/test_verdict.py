@@ -574,9 +574,7 @@ def test_descent_of_a_list_is_corrected_for_its_choice_among_all_blocks():
 
 
 def test_a_tiny_alpha_does_not_turn_kinship_into_a_warning():
-    lenient = replace(
-        claim("independent", threshold=1e-300), alpha=1e-300, inconclusive="warn"
-    )
+    lenient = replace(claim("independent", threshold=1e-300), alpha=1e-300, inconclusive="warn")
     judged = judge_pair(lenient, evidence(-250.0, -250.0))
     assert (judged.state, judged.verdict) == ("fails", "dependent")
     judged = judge_pair(lenient, evidence(-120.0))

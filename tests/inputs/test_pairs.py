@@ -69,15 +69,28 @@ def test_tokenizers_that_differ_beyond_the_ids_used_are_the_same(text):
     assert (found.spec.kind, found.positions) == ("text", None)
 
 
-@pytest.mark.parametrize("lacking", ["candidate", "reference"])
-def test_one_tokenizer_serves_both_models_of_one_vocabulary(lacking):
-    sides = {"candidate": reader("candidate"), "reference": reader("reference")}
-    sides[lacking] = dataclasses.replace(sides[lacking], read=None)
-    found = choose(SPEC, **sides)
-    having = {"candidate": "reference", "reference": "candidate"}[lacking]
+def test_the_references_tokenizer_serves_a_candidate_of_its_vocabulary():
+    found = choose(SPEC, reader("chat", read=None), reader("base"))
     assert found.candidate.ids.tolist() == by_byte(source_text(SPEC)).ids[:40]
     assert found.candidate.digest == found.reference.digest
-    assert found.note == f"{lacking} has no tokenizer: that of {having} was used for both"
+    assert found.note == "chat has no tokenizer: that of base was used for both"
+    assert found.borrowed
+    assert not choose(SPEC, reader("chat"), reader("base")).borrowed
+
+
+def test_the_candidates_tokenizer_is_never_used_for_the_reference():
+    found = choose(SPEC, reader("chat"), reader("base", read=None))
+    assert (found.spec.kind, found.borrowed) == ("random", False)
+    assert found.note == "random ids: base has no tokenizer"
+
+
+def test_the_different_ids_at_the_compared_positions_are_counted(text):
+    text("aab " * 20)
+    found = choose(SPEC, reader("a"), reader("b", read=by_byte_shifted))
+    assert found.distinct() == (3, 3)
+    fewer = tuple(at[:2] for at in found.positions)
+    assert dataclasses.replace(found, positions=fewer).distinct() == (1, 1)
+    assert dataclasses.replace(found, positions=None).distinct() == (3, 3)
 
 
 # one text in two tokenizations
@@ -179,7 +192,7 @@ def test_the_digest_covers_what_both_are_fed_and_what_is_compared(text):
 
 
 def test_one_tokenizer_does_not_serve_models_of_two_vocabularies():
-    found = choose(SPEC, reader("a", 256), reader("b", 300, read=None))
+    found = choose(SPEC, reader("b", 300, read=None), reader("a", 256))
     assert found.spec.kind == "random"
     assert found.note == "random ids: b has no tokenizer and the vocabularies differ"
 
@@ -212,7 +225,7 @@ def test_the_last_id_of_a_vocabulary_is_not_beyond_it(text):
 
 def test_a_note_says_only_what_was_done(text):
     text("a" * 40)
-    found = choose(SPEC, reader(vocabulary=97), reader(vocabulary=97, read=None))
+    found = choose(SPEC, reader(vocabulary=97, read=None), reader(vocabulary=97))
     assert found.note == "random ids: the tokenizer has ids that a model has no embedding for"
 
 
@@ -296,7 +309,7 @@ def test_a_sequence_is_not_longer_than_all_tokens():
 
 
 def test_two_notes_are_one_line():
-    found = choose(SPEC, reader("a", positions=8), reader("b", 300, read=None))
+    found = choose(SPEC, reader("b", 300, read=None), reader("a", positions=8))
     assert found.note == (
         "sequences of 8, the most that a takes; "
         "random ids: b has no tokenizer and the vocabularies differ"

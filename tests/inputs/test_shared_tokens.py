@@ -41,17 +41,18 @@ def test_texts_that_one_has_alone_are_left_out():
     assert sorted(found.reference) == list(range(40))
 
 
-@pytest.mark.parametrize("lacking", ["candidate", "reference"])
-def test_where_one_has_no_tokenizer_its_ids_are_the_others(lacking):
-    sides = {
-        "candidate": vocabulary("chat", 40, of(*WORDS)),
-        "reference": vocabulary("base", 50, of(*WORDS)),
-    }
-    sides[lacking] = vocabulary("old", sides[lacking].size)
-    found = draw(**sides, most=50, seed=0)
+def test_where_the_candidate_has_no_tokenizer_its_ids_are_the_references():
+    found = draw(vocabulary("old", 70), vocabulary("base", 90, of(*WORDS, first=30)), 50, seed=0)
     assert found.candidate == found.reference
-    assert sorted(found.candidate) == list(range(40))  # the smaller table
-    assert found.note == "by id: old has no tokenizer"
+    assert sorted(found.candidate) == list(range(30, 70))  # of the smaller table, with a text
+
+
+def test_what_the_candidates_tokens_stand_for_says_nothing_of_the_references():
+    few = vocabulary("chat", 40, of(*WORDS[:5]))
+    found = draw(few, vocabulary("base", 50), 50, seed=0)
+    assert found.candidate == found.reference
+    assert sorted(found.candidate) == list(range(40))
+    assert found.note == "by id: base has no tokenizer"
 
 
 def test_without_any_tokenizer_every_id_is_the_same_id():

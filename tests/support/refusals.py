@@ -198,6 +198,12 @@ def _(folder):
         found["lm_head.weight"] = torch.ones(2)
 
 
+@case(FILES, "a parameter under two names")
+def _(folder):
+    with tensors(folder) as found:
+        found[GATE.removeprefix("model.")] = torch.ones_like(found[GATE])
+
+
 @case(FILES, "a shard outside of the folder")
 def _(folder):
     weight_map = shard(folder)

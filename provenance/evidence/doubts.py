@@ -1,0 +1,147 @@
+"""What speaks against believing that nothing was found: what was not compared, and what could tell nothing.
+
+A doubt never touches kinship that was found. A claim of independence with one is inconclusive.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from provenance.evidence.power import shortfall
+from provenance.vocabulary import ROLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from provenance.evidence.records import BlockEvidence, Evidence, InputsRecord
+    from provenance.vocabulary import Role
+
+LEAST_COVERAGE = 0.1
+"""Least share of a model that is compared; three real pretrained models have 0.5 to 0.8."""
+
+LEAST_RANK = 5.0
+"""Least effective rank of what MLPs are fed: 40 and more of real models on a text, 1 to 3 of two tokens."""
+
+BETTER = 0.5
+"""A borrowed tokenizer fits where a text is read better than by guessing, by so many nats a token."""
+
+LEAST_DISTINCT = 16
+"""Fewest different tokens that tell units apart."""
+
+NAMES: Mapping[Role, str] = {"candidate": "the candidate", "reference": "the reference"}
+
+
+def doubts(
+    evidence: Evidence,
+    names: Mapping[Role, str] = NAMES,
+    blocks: Sequence[BlockEvidence] | None = None,
+) -> tuple[str, ...]:
+    """Return why no independence is believed, in sentences; empty where nothing speaks against it.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Of any statistic.
+    names : mapping
+        What each side is called.
+    blocks : sequence of BlockEvidence, optional
+        Those that are judged; all of them by default.
+    """
+    lacking = shortfall(evidence, evidence.blocks if blocks is None else blocks)
+    of_models = doubts_of_models(evidence, names)
+    return of_models if lacking is None else (*of_models, lacking)
+
+
+def doubts_of_models(evidence: Evidence, names: Mapping[Role, str] = NAMES) -> tuple[str, ...]:
+    """Return those that are about the models and what they were fed, whatever was computed of them."""
+    return (
+        *_out_of_element(evidence, names),
+        *_uncovered(evidence, names),
+        *_powerless(evidence, names),
+        *_without_text(evidence.inputs),
+        *_misread(evidence, names),
+    )
+
+
+def _out_of_element(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
+    says = [
+        f"{names[role]} reads the text worse than guessing would: its loss is "
+        f"{evidence.details[f'{role}_loss']:.1f} nats a token, where guessing has "
+        f"{math.log(float(evidence.details[f'{role}_vocabulary'])):.1f}."
+        for role in evidence.out_of_element()
+    ]
+    if says:
+        yield (
+            " ".join(says)
+            + " So what its units answer shows no independence. Look whether its tokenizer is "
+            "the one that it was trained with, or give a text of its kind."
+        )
+
+
+def _uncovered(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
+    for role in ROLES:
+        coverage = evidence.coverage.get(role)
+        if coverage is None:
+            continue
+        if coverage.reason is not None:
+            yield (
+                f"How much of {names[role]} was compared could not be measured ({coverage.reason}), so "
+                "nothing that was found shows independence."
+            )
+        elif min(share for share in (coverage.share, coverage.effect, 1.0) if share is not None) < (
+            LEAST_COVERAGE
+        ):
+            yield (
+                f"Most of {names[role]} was not compared: {covered(evidence, role)}. At least "
+                f"{LEAST_COVERAGE:.0%} of each is needed: what does the rest was not looked at."
+            )
+
+
+def covered(evidence: Evidence, role: Role) -> str:
+    """Say what share of a side the compared MLPs are; empty where that was not measured."""
+    coverage = evidence.coverage.get(role)
+    if coverage is None or coverage.share is None:
+        return ""
+    says = f"the compared MLPs make {coverage.share:.0%} of what its blocks change"
+    if coverage.effect is not None:
+        says += f" and {coverage.effect:.0%} of their effect on its predictions"
+    return says
+
+
+def _powerless(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
+    distinct = evidence.inputs.distinct or (LEAST_DISTINCT, LEAST_DISTINCT)
+    for role, number in zip(ROLES, distinct, strict=True):
+        rank = evidence.details.get(f"{role}_rank")
+        if number < LEAST_DISTINCT:
+            what = f"{number} different token{'s' * (number != 1)}"
+            yield _POWERLESS.format(what=what, name=names[role], least=LEAST_DISTINCT)
+        elif isinstance(rank, float) and rank < LEAST_RANK:
+            what = f"inputs of effective rank {rank:.1f}"
+            yield _POWERLESS.format(what=what, name=names[role], least=f"{LEAST_RANK:.0f}")
+
+
+_POWERLESS = (
+    "{name} was fed {what}, which cannot tell its units apart, so nothing could be found: at least {least} "
+    "are needed. Give a text of more kinds of words, and more tokens."
+)
+
+
+def _without_text(inputs: InputsRecord) -> Iterator[str]:
+    if inputs.kind == "random" and inputs.asked == "text":
+        yield (
+            f"The two were not fed one text ({inputs.note}): to random ids a copy whose vocabulary was "
+            "renumbered answers like a stranger. Give each model its tokenizer, or ask for random ids."
+        )
+
+
+def _misread(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
+    loss = evidence.details.get("candidate_loss")
+    vocabulary = evidence.details.get("candidate_vocabulary")
+    guessing = math.log(vocabulary) if isinstance(vocabulary, int) and vocabulary >= 1 else 0.0
+    fits = isinstance(loss, float) and loss < guessing - BETTER
+    if evidence.inputs.borrowed and not fits:
+        yield (
+            f"{names['candidate']} has no tokenizer, and by that of {names['reference']} it reads the "
+            "text no better than by guessing: its vocabulary may be another one. Give it its tokenizer."
+        )

@@ -1,0 +1,116 @@
+"""What speaks against believing in independence, on evidence made by hand."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from provenance.evidence.decide import decide
+from provenance.evidence.doubts import LEAST_COVERAGE, LEAST_DISTINCT, LEAST_RANK, doubts
+from provenance.evidence.records import CoverageRecord, Evidence, EvidenceError
+from provenance.evidence.verdict import judge_block, judge_pair
+from tests.evidence.test_verdict import ALPHA, KIN, STRANGE, claim, evidence
+
+FULL = CoverageRecord(0.7, 0.9, (0.7, 0.7))
+
+
+def covered(role="candidate", **changes):
+    return {"coverage": {"candidate": FULL, "reference": FULL} | {role: replace(FULL, **changes)}}
+
+
+def fed(**changes):
+    return {"inputs": replace(evidence(STRANGE).inputs, **changes)}
+
+
+def ranked(rank):
+    return {"details": {"candidate_rank": rank}}
+
+
+def borrowed(loss):
+    return {
+        **fed(borrowed=True, kind="text"),
+        "details": {"candidate_loss": loss, "candidate_vocabulary": 1000},
+    }
+
+
+DOUBTFUL = [
+    (
+        covered(share=LEAST_COVERAGE - 0.01),
+        "Most of chat was not compared: the compared MLPs make 9% of",
+    ),
+    (covered(effect=0.0), "and 0% of their effect on its predictions"),
+    (covered("reference", share=0.0), "Most of base was not compared"),
+    (covered(share=None, effect=None, reason="KeyError: x"), "could not be measured (KeyError: x)"),
+    (fed(distinct=(LEAST_DISTINCT - 1, 90)), "chat was fed 15 different tokens, which cannot tell"),
+    (fed(distinct=(90, 1)), "base was fed 1 different token, which"),
+    (ranked(LEAST_RANK - 0.1), "chat was fed inputs of effective rank 4.9, which"),
+    (
+        fed(kind="random", asked="text", note="random ids: why"),
+        "not fed one text (random ids: why)",
+    ),
+    (borrowed(math.log(1000) - 0.4), "no better than by guessing"),
+    ({**fed(borrowed=True, kind="text"), "details": {}}, "no better than by guessing"),
+]
+BELIEVED = [
+    covered(share=LEAST_COVERAGE, effect=LEAST_COVERAGE),
+    covered(effect=None),
+    fed(distinct=(LEAST_DISTINCT, LEAST_DISTINCT)),
+    ranked(LEAST_RANK),
+    fed(kind="random"),
+    borrowed(math.log(1000) - 0.6),
+    {},
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), DOUBTFUL)
+def test_a_doubt_makes_independence_inconclusive_and_is_said(changes, says):
+    found = replace(evidence(STRANGE, STRANGE), **changes)
+    assert decide(found, ALPHA) == "inconclusive"
+    for judged in (
+        judge_pair(claim("independent"), found),
+        judge_block(claim("independent"), found, 0),
+    ):
+        assert (judged.state, judged.verdict) == ("fails", "inconclusive")
+        assert says in judged.meaning
+    assert says in judge_pair(claim("finetune"), found).meaning
+
+
+@pytest.mark.parametrize("changes", [changes for changes, _ in DOUBTFUL])
+def test_kinship_that_was_found_is_never_doubted(changes):
+    found = replace(evidence(KIN, KIN), **changes)
+    assert doubts(found)
+    assert decide(found, ALPHA) == "dependent"
+    assert judge_pair(claim("derived"), found).state == "holds"
+
+
+@pytest.mark.parametrize("changes", BELIEVED)
+def test_at_the_floors_nothing_speaks_against_it(changes):
+    found = replace(evidence(STRANGE, STRANGE), **changes)
+    assert not doubts(found)
+    assert judge_pair(claim("independent"), found).state == "holds"
+
+
+def test_independence_says_how_much_was_compared_and_what_was_not():
+    found = replace(evidence(STRANGE, STRANGE), **covered(share=0.55))
+    base = replace(found.reference, skipped={"2": "MambaMixer"}, elsewhere=("the MLPs of encoder",))
+    says = judge_pair(claim("independent"), replace(found, reference=base)).meaning
+    assert "Of chat, the compared MLPs make 55% of what its blocks change and 90% of" in says
+    assert "Not compared of base: blocks 2, for want of an MLP." in says
+    assert "Not compared of base: the MLPs of encoder." in says
+
+
+def test_random_ids_that_were_asked_for_are_a_risk_that_is_said():
+    found = replace(evidence(STRANGE), **fed(kind="random"))
+    assert "renumbered vocabulary" in judge_pair(claim("independent"), found).meaning
+
+
+def test_coverage_survives_being_written_and_read():
+    found = replace(evidence(STRANGE), **covered(blocks=(0.5, None)))
+    assert Evidence.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_is_from_0_to_1(share):
+    found = replace(evidence(STRANGE), **covered(blocks=(share,)))
+    with pytest.raises(EvidenceError, match="coverage of the candidate: a share is from 0 to 1"):
+        Evidence.from_json(found.to_json())
