@@ -39,7 +39,9 @@ class CollectedSuites:
 
         pytest makes a collector of every file beside one that it is given, and does not collect those.
         """
-        if isinstance(collector, pytest.File) and options.is_suite(collector.path, collector.config):
+        if isinstance(collector, pytest.File) and options.is_suite(
+            collector.path, collector.config
+        ):
             note(collector.config, collector.nodeid)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
