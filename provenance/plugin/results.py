@@ -133,13 +133,17 @@ class Gatherer:
         """The tests of a suite that were not run, by the names of their functions."""
         from provenance.plugin.cases import tests_of
 
+        ran: dict[str, list[str]] = {}
+        for parts in self._parts.values():
+            for each in parts:
+                ran.setdefault(each.nodeid.partition("[")[0], []).append(each.nodeid)
         left: dict[str, list[str]] = {}
         for name, part in () if suite is None else tests_of(suite):
+            test = f"{path}::{name}"
             # another plugin may have put more into the brackets
-            starts = tuple(f"{path}::{name}[{part}{end}" for end in "]-")
-            ran = self._parts.get((path, name), ())
-            if not any(each.nodeid.startswith(starts) for each in ran):
-                left.setdefault(name, []).append(f"{path}::{name}[{part}]")
+            starts = tuple(f"{test}[{part}{end}" for end in "]-")
+            if not any(nodeid.startswith(starts) for nodeid in ran.get(test, ())):
+                left.setdefault(name, []).append(f"{test}[{part}]")
         return left
 
     def _claims_of(self, suite: SuiteRecord) -> Iterator[ClaimResult]:

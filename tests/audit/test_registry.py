@@ -7,7 +7,7 @@ import pytest
 from provenance.audit import folder, load_registry
 from provenance.checkpoints.folder import listing
 from provenance.errors import ProvenanceError, SourceError, SuiteError
-from provenance.vocabulary import InputsSpec, ModelSpec
+from provenance.vocabulary import AN_ALPHA, InputsSpec, ModelSpec
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_all_mistakes_of_a_registry_are_said_at_once(write):
         (6, "unknown key 'pth'"),
         (
             7,
-            "alpha must be a number above 0 (1e-300 at the least) and below 1, such as 1e-6, not 2",
+            f"alpha must be {AN_ALPHA}, not 2",
         ),
         (9, "pair must be a list of two names of models, such as [chat, base], not a list"),
         (10, "missing key 'reason'"),
