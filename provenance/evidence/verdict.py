@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from provenance.evidence.decide import (
     believed,
     decide,
+    decide_blocks,
     decide_p,
     decide_some,
     found_nothing,
@@ -245,8 +246,9 @@ def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
 def _judge_independence(
     claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence], measured: str
 ) -> Judgement:
-    named = decide_some(evidence, claimed_blocks(claim, evidence), claim.threshold)
-    verdict = max(decide_some(evidence, blocks, claim.threshold), named, key=_AGAINST.index)
+    claimed = claimed_blocks(claim, evidence)
+    named = decide_some(evidence, claimed, claim.threshold)
+    verdict = max(decide_blocks(blocks, claim.threshold), named, key=_AGAINST.index)
     if _same_checkpoint(evidence):
         meaning = f"The claim of independence is false. {_IDENTICAL}"
         return Judgement("fails", "dependent", measured, meaning)
@@ -264,7 +266,7 @@ def _judge_independence(
             "`blocks:` leaves blocks out."
         )
         return Judgement("fails", "inconclusive", measured, meaning)
-    return _independence(verdict, measured, claim, evidence, blocks)
+    return _independence(verdict, measured, claim, evidence, claimed)
 
 
 def _only(claim: Claim) -> str:
