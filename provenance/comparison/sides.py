@@ -132,7 +132,8 @@ class Sides:
             if self.component.prepare is not None:
                 side = self.component.prepare(side, role, self.seed)
             if (role, place) not in self._seen:
-                self._seen[role, place] = seen(side, self.component.glimpse)
+                mlps = len(getattr(self.component, role).shape.mlps[place[0]])
+                self._seen[role, place] = seen(side, self.component.glimpse, mlps)
             with self._keeping:
                 self._keep((role, place), side, nbytes(side))
         return side
