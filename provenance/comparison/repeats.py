@@ -53,10 +53,11 @@ class Seen(NamedTuple):
     up: torch.Tensor
 
 
-def seen(side: object, glimpse: Glimpsing | None) -> Seen | None:
+def seen(side: object, glimpse: Glimpsing | None, mlps: int = 1) -> Seen | None:
     """What of an MLP tells whether another is kin to it; None where it has no unit, or is not finite.
 
-    Of a test that matches no gates, the two halves of the inputs stand for gate and up.
+    Of a test that matches no gates, the two halves of the inputs stand for gate and up. ``mlps`` is how
+    many the block has.
     """
     rows: Sequence[torch.Tensor]
     if glimpse is not None:
@@ -66,7 +67,7 @@ def seen(side: object, glimpse: Glimpsing | None) -> Seen | None:
         rows = _halves(side)
     if not rows or not len(rows[0]) or not all(bool(torch.isfinite(x).all()) for x in rows):
         return None
-    gate, up = (_thinned(x).half().cpu() for x in rows)
+    gate, up = (_thinned(x, MOST // mlps).half().cpu() for x in rows)
     return Seen(gate, up)
 
 
@@ -145,13 +146,13 @@ def _joined(mlps: Sequence[Seen]) -> Seen:
     gate, up = (
         torch.cat([getattr(mlp, name)[:, :width] for mlp in mlps]) for name in ("gate", "up")
     )
-    return Seen(_thinned(gate), _thinned(up))
+    return Seen(gate, up)
 
 
-def _thinned(rows: torch.Tensor) -> torch.Tensor:
-    if len(rows) <= MOST:
+def _thinned(rows: torch.Tensor, most: int) -> torch.Tensor:
+    if len(rows) <= most:
         return rows
-    return rows[torch.linspace(0, len(rows) - 1, MOST).long().to(rows.device)]
+    return rows[torch.linspace(0, len(rows) - 1, max(1, most)).long().to(rows.device)]
 
 
 def _halves(side: object) -> Sequence[torch.Tensor]:

@@ -167,7 +167,8 @@ class Sides:
             if size is not None and len(self._mlps(role, place[0])) > 1:
                 self._sizes[role, place] = size(side, strongest=not self._same_widths)
             if (role, place) not in self._seen:
-                self._seen[role, place] = seen(side, self.component.glimpse)
+                mlps = len(getattr(self.component, role).shape.mlps[place[0]])
+                self._seen[role, place] = seen(side, self.component.glimpse, mlps)
             with self._keeping:
                 self._keep((role, place), side, nbytes(side))
         return side
