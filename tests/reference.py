@@ -335,7 +335,8 @@ def coverage_by_hand(model: torch.nn.Module, ids: torch.Tensor) -> tuple[list[fl
             without.append(_predictions(model(input_ids=ids).logits))
         for one in hooks:
             one.remove()
-    effect = ((intact - without[0]) ** 2).sum() / ((intact - without[1]) ** 2).sum()
+    most = max(((intact - without[1]) ** 2).sum(), 0.25 * (intact**2).sum())
+    effect = ((intact - without[0]) ** 2).sum() / most
     return blocks, share, min(1.0, float(effect))
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from provenance.architecture.records import MLPRecord, Trace
 
+COVERAGE_VERSION = 1
+"""Raised whenever the same model and inputs would give another coverage, or rank, in the store."""
+
 POSITIONS = 64
 """Most positions of a sequence that coverage is measured on."""
 
@@ -33,6 +36,9 @@ SEQUENCES = 2
 
 PREDICTED = 32
 """Last positions of a sequence whose predictions are looked at: logits take most of the memory."""
+
+LEAST_MOVED = 0.25
+"""Whole blocks count as if they moved predictions by this share of their mean square, at the least."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class Coverage:
         the other is taken over all blocks at once, so that blocks that do little count little.
     effect : float or None
         How far the predictions move where the compared MLPs put out their mean, against how far they move
-        where whole blocks do. None where the model puts out no logits.
+        where whole blocks do, or a quarter of their own mean square if that is more. None where the model
+        puts out no logits.
     blocks : tuple of float or None
         The share of each block, in order; 0 where it has no compared MLP, None where it changes nothing.
     reason : str or None
@@ -130,7 +137,9 @@ def _effect(
 ) -> float | None:
     if less is None or least is None:
         return None
-    most = float((intact - least).square().sum(dtype=torch.float64))
+    # blocks that hardly move the predictions are not where the model does its work
+    whole = LEAST_MOVED * float(intact.square().sum(dtype=torch.float64))
+    most = max(whole, float((intact - least).square().sum(dtype=torch.float64)))
     moved = float((intact - less).square().sum(dtype=torch.float64))
     return min(1.0, moved / most) if most > 0 else 0.0
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from provenance.inputs.tokens import Inputs
     from provenance.vocabulary import Memory
 
-CAPTURE_VERSION = 5
+CAPTURE_VERSION = 4
 """Raised whenever the same model and inputs would give other activations in the store."""
 
 

@@ -96,6 +96,7 @@ class PerModel:
 
     def activations(self, checkpoint: Checkpoint, inputs: Inputs, *, gated: bool) -> Entry:
         """A model's activations on these inputs: one load and one forward pass, ever."""
+        from provenance.capture.coverage import COVERAGE_VERSION
         from provenance.capture.run import CAPTURE_VERSION, Capturing, capture_to
 
         def run(folder: Path, device: str) -> None:
@@ -108,7 +109,11 @@ class PerModel:
             )
             capture_to(folder, checkpoint, inputs, how)
 
-        fields: dict[str, JSON] = {"version": CAPTURE_VERSION, "inputs": inputs.digest}
+        fields: dict[str, JSON] = {
+            "version": CAPTURE_VERSION,
+            "coverage": COVERAGE_VERSION,
+            "inputs": inputs.digest,
+        }
         return self._entry("activations", checkpoint, fields, run)
 
     def proxies(self, checkpoint: Checkpoint, settings: DistillSettings, seed: int) -> Entry:

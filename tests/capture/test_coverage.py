@@ -81,6 +81,17 @@ def test_blocks_that_do_little_do_not_hide_that_others_do_the_work():
     assert less(found) < LEAST_COVERAGE
 
 
+def test_blocks_that_hardly_move_the_predictions_are_not_the_model():
+    """As where another list of blocks does the work: here the embedding does all of it."""
+    model = tiny_llama(num_hidden_layers=3)
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.data *= 0.01
+        layer.mlp.down_proj.weight.data *= 0.01
+    found = covered(model)
+    assert found.share > 2 * LEAST_COVERAGE
+    assert found.effect < LEAST_COVERAGE / 10
+
+
 def test_a_term_that_the_rest_of_a_block_takes_away_again_counts_for_nothing():
     """Two equal experts, one negated, of which only one counts as compared."""
     from transformers import MixtralConfig

@@ -508,7 +508,7 @@ def _(folder):
 
 def text(spec, other):
     executor = Executor(Store(Path(tempfile.mkdtemp(dir=Path(spec.path).parent))), "cpu")
-    compare(spec, other, inputs=InputsSpec(tokens=256), executor=executor)
+    compare(other, spec, inputs=InputsSpec(tokens=256), executor=executor)
 
 
 @case(RUNS, "a tokenizer that cannot be read", text)
