@@ -29,7 +29,7 @@ from provenance.audit import (
 from provenance.audit.screen import LEAST_BLOCKS, LEVEL, SAMPLE, screen_of, strangers
 from provenance.cli import main
 from provenance.cluster.local import run_here
-from provenance.comparison.plan import Comparison, sampled
+from provenance.comparison.plan import Comparison, pair_seed, sampled
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import decide_blocks
 from provenance.evidence.records import BlockEvidence
@@ -39,8 +39,7 @@ from provenance.vocabulary import InputsSpec, ModelSpec
 pytestmark = pytest.mark.slow
 
 BLOCKS = 9
-SCREENED = sampled(range(BLOCKS), SAMPLE, 0)
-HIDDEN = min(set(range(BLOCKS)) - set(SCREENED))
+
 INPUTS = "inputs: {tokens: 512, sequence_length: 64}"
 
 
@@ -50,12 +49,24 @@ def deep(tmp_path_factory, tiny_tokenizer):
     root = tmp_path_factory.mktemp("deep")
     shape = {"vocab_size": len(tiny_tokenizer), "num_hidden_layers": BLOCKS}
     models = {name: tiny_llama(seed, **shape) for seed, name in enumerate(("one", "two", "three"))}
-    models["thief"] = transplant_mlp(models["two"], models["one"], [HIDDEN])
-    models["clumsy"] = transplant_mlp(models["two"], models["one"], [SCREENED[1]])
     paths = {
         name: save_checkpoint(model, root / name, tiny_tokenizer) for name, model in models.items()
     }
+    # which blocks are looked at follows from the weights: try one block after the other
+    for name, seen in (("thief", False), ("clumsy", True)):
+        for block in range(BLOCKS):
+            taken = transplant_mlp(models["two"], models["one"], [block])
+            paths[name] = save_checkpoint(taken, root / f"{name}{block}", tiny_tokenizer)
+            if (block in screened(paths[name], paths["one"])) == seen:
+                break
     return SimpleNamespace(**paths)
+
+
+def screened(candidate, reference):
+    """The blocks that a screen looks at."""
+    executor = Executor(Store(Path(reference).parent / "store"))
+    pair = [executor.checkpoint(ModelSpec(path=str(path))) for path in (candidate, reference)]
+    return sampled(range(BLOCKS), SAMPLE, pair_seed(0, *pair))
 
 
 @pytest.fixture
@@ -121,7 +132,8 @@ def test_a_model_that_is_added_costs_one_forward_pass_and_a_matching_with_each_o
 def test_strangers_are_called_so_by_a_few_blocks_and_the_audit_says_which(audit, deep):
     pair = only(audit(a=deep.one, b=deep.two))
     assert (pair.verdict, pair.known) == ("independent", False)
-    assert [block.candidate_block for block in pair.screened] == list(SCREENED)
+    wanted = screened(deep.two, deep.one)
+    assert [block.candidate_block for block in pair.screened] == list(wanted)
     # of strangers any partner may be the best
     assert {block.reference_block for block in pair.screened} <= set(range(BLOCKS))
     assert all(block.log10_p >= math.log10(LEVEL) for block in pair.screened)
@@ -165,7 +177,8 @@ def test_a_block_for_each_block_is_screened_against_all_of_a_deeper_reference(
 ):
     other = tiny_checkpoint(8, num_hidden_layers=BLOCKS + 2)
     pair = only(audit(a=other, b=deep.one))
-    assert [block.candidate_block for block in pair.screened] == list(SCREENED)
+    wanted = screened(deep.one, other)
+    assert [block.candidate_block for block in pair.screened] == list(wanted)
 
 
 def test_what_is_said_of_whole_models_and_of_shallow_ones_has_no_screen():
@@ -195,7 +208,7 @@ log10_ps = st.lists(st.floats(-30, 0), min_size=SAMPLE + 1, max_size=12)
 
 def evidence_of(values):
     blocks = tuple(BlockEvidence(i, i, p, 0.0, (8, 8), (8, 8), 0) for i, p in enumerate(values))
-    return SimpleNamespace(blocks=blocks)
+    return SimpleNamespace(blocks=blocks, statistic="match", out_of_element=tuple)
 
 
 @given(log10_ps, st.integers(0, 5), st.sampled_from([1e-6, 1e-3, 0.2, 0.9]))
@@ -209,10 +222,18 @@ def test_a_screen_that_shows_nothing_would_be_called_independent_by_itself(value
 
 
 def test_a_screened_block_that_could_not_be_tested_has_all_blocks_compared():
-    blocks = evidence_of([-0.1, -0.2, -0.3]).blocks
-    assert strangers(SimpleNamespace(blocks=blocks), 1e-6)
+    found = evidence_of([-0.1, -0.2, -0.3])
+    blocks = found.blocks
+    assert strangers(found, 1e-6)
     dead = replace(blocks[0], log10_p=None, correlation=None, state="degenerate", reason="dead")
-    assert not strangers(SimpleNamespace(blocks=(dead, *blocks[1:])), 1e-6)
+    found.blocks = (dead, *blocks[1:])
+    assert not strangers(found, 1e-6)
+
+
+def test_a_statistic_that_a_disguise_defeats_shows_nothing_by_a_screen():
+    found = evidence_of([-0.1, -0.2, -0.3])
+    found.statistic = "csu"
+    assert not strangers(found, 1e-6)
 
 
 # no kinship is lost by a screen
@@ -248,11 +269,12 @@ def test_weights_that_were_kin_under_other_names_are_measured_in_full(audit, dee
         connection.execute(sqlalchemy.text("DELETE FROM provenance_evidence"))
     engine.dispose()
     pairs = audit(x=deep.one, y=deep.three, z=deep.thief).pairs
-    assert {(p.candidate, p.reference): (p.verdict, bool(p.screened)) for p in pairs} == {
-        ("y", "x"): ("independent", True),
-        ("z", "y"): ("independent", True),
-        ("z", "x"): ("dependent", False),
+    assert {(p.candidate, p.reference): p.verdict for p in pairs} == {
+        ("y", "x"): "independent",
+        ("z", "y"): "independent",
+        ("z", "x"): "dependent",
     }
+    assert [p.screened for p in pairs if p.verdict == "dependent"] == [()]
 
 
 # what is kept and told
@@ -278,10 +300,11 @@ def test_results_say_of_a_screened_pair_what_was_compared(audit, deep):
     found = audit(a=deep.one, b=deep.two)
     text = audit_results(found, audit.registry).to_json()
     (result,) = Results.from_json(text).claims
-    assert result.claim.blocks.indices == SCREENED
-    assert result.evidence.details["sample"] == "blocks {}, {}, {} of 9".format(*SCREENED)
+    wanted = screened(deep.two, deep.one)
+    assert result.claim.blocks.indices == wanted
+    assert result.evidence.details["sample"] == "blocks {}, {}, {} of 9".format(*wanted)
     assert result.judgement.verdict == "independent"
-    assert result.judgement.meaning.startswith(f"Screened: only block {SCREENED[0]} (p = ")
+    assert result.judgement.meaning.startswith(f"Screened: only block {wanted[0]} (p = ")
     assert (result.state, result.log10_p) == ("pass", only(found).log10_p)
 
 
@@ -337,7 +360,7 @@ def test_the_command_says_what_was_screened_and_exhaustive_finds_what_it_missed(
     found = json.loads(run("--json")[1])
     assert (found["screened"], found["exhaustive"]) == (1, False)
     (pair,) = found["pairs"]
-    assert [block["candidate_block"] for block in pair["screened"]] == list(SCREENED)
+    assert len(pair["screened"]) == SAMPLE
     assert all(block["log10_p"] >= math.log10(LEVEL) for block in pair["screened"])
     code, out = run("--exhaustive", "--fail-on", "new-kin")
     assert code == 1

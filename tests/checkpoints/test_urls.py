@@ -105,7 +105,8 @@ def test_an_adapter_at_a_url_on_a_base_at_a_url(executor, kept, memory, base, tm
     for file in (tmp_path / "adapter").iterdir():
         memory.pipe_file(f"/adapter/{file.name}", file.read_bytes())
     found = executor.checkpoint(ModelSpec(url="memory://adapter", base=kept))
-    assert found.conversion == f"adapter merged into {kept}"
+    says = f"adapter merged into {kept}; its configuration names {base}"
+    assert found.conversion == says
 
 
 def test_a_pickle_at_a_url_needs_leave_as_anywhere(executor, memory, base):

@@ -125,7 +125,8 @@ def test_the_base_of_a_spec_wins(executor, adapter, base, tmp_path, named):
     refused(executor, spec_of(adapter), "its base cannot be had: there is no folder")
     given = str(moved) if named == "text" else spec_of(moved)
     found = executor.checkpoint(spec_of(adapter, base=given))
-    assert found.conversion == f"adapter merged into path:{moved}"
+    says = f"adapter merged into path:{moved}; its configuration names {base}"
+    assert found.conversion == says
 
 
 def test_a_base_beside_the_adapter_is_found(executor, adapter, base):

@@ -163,9 +163,14 @@ def test_the_summary_is_appended_with_links_to_the_line(gate, github):
     assert text.startswith("# of another command\n## Lineage: the gate is closed\n")
     row = next(line for line in text.splitlines() if line.startswith("| :x:"))
     url = f"https://github.com/acme/models/blob/1f2e3d/{gate.root.name}/a.suite.yaml#L9"
-    assert row.startswith("| :x: false | kin is independent of base | dependent |")
+    assert row.startswith(
+        "| :x: false | kin is independent of base<br>by match<br>512 tokens | dependent |"
+    )
     assert f"[a.suite.yaml:9]({url})" in row
-    assert "| :white_check_mark: holds | other is independent of base |" in text
+    assert (
+        "| :white_check_mark: holds | other is independent of base<br>by match<br>512 tokens |"
+        in text
+    )
 
 
 def test_what_the_step_wrote_before_counts_towards_the_limit(gate, github):

@@ -514,11 +514,11 @@ def test_controls_stand_beside_the_claims(pytester, write, run):
     assert "failed" not in result.parseoutcomes()
 
 
-def test_independence_is_not_believed_of_a_test_without_power(pytester, write, run):
-    path = write(OTHER + ", statistic: csu")
+def test_a_control_says_that_a_test_has_no_power(pytester, write, run):
+    path = write(KIN + ", statistic: csu")
     path.write_text(path.read_text().replace("version: 1", "version: 1\ncontrols: true", 1))
-    result = run("-k", "verdict or positive")
-    result.assert_outcomes(failed=2)
+    result = run("-k", "positive")
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
             "E *control   a disguised copy of base is dependent on it, by csu",
@@ -538,7 +538,7 @@ def test_a_list_of_statistics_is_as_many_claims(write, run):
 
 @pytest.mark.parametrize("statistic", ["l2", "csu_all"])
 def test_statistics_of_whole_models_make_one_test(write, run, statistic):
-    how = f", statistic: {statistic}, alpha: 0.06, permutations: 39"
+    how = f", statistic: {statistic}, alpha: 0.01, permutations: 119"
     write(KIN + how)
     run("-v").stdout.fnmatch_lines(["a.suite.yaml::kin-vs-base[[]verdict[]] PASSED*"])
 
@@ -548,7 +548,7 @@ def test_a_statistic_that_could_never_decide_is_a_mistake(write, run):
     result = run()
     result.stdout.fnmatch_lines(
         [
-            "a.suite.yaml:11:*l2 with 99 permutations has no p-value below 0.01*raise alpha*",
+            "a.suite.yaml:11:*l2 with 99 permutations has no p-value below 0.01*raise permutations*",
             "a.suite.yaml:12:*jsd has no p-value and decides no claim*",
         ]
     )
@@ -594,8 +594,8 @@ models:
   gated: {{path: {family.gated}}}
 pairs:
   - {{candidate: kin, reference: base, expect: finetune}}
-  - {{candidate: other, reference: base, expect: independent}}
-  - {{candidate: base, reference: gated, expect: independent}}
+  - {{candidate: other, reference: base, expect: unknown}}
+  - {{candidate: base, reference: gated, expect: unknown}}
 """
 
 
@@ -616,8 +616,7 @@ def test_models_with_plain_mlps_are_judged_and_controlled(
             "kin is a fine-tune of base *dependent * 2 of 2 * ok",
         ]
     )
-    # two blocks against two are too few for the null control
-    assert result.parseoutcomes() == {"passed": 11, "skipped": 2}
+    assert result.parseoutcomes() == {"passed": 11}
 
 
 # models from the hub
