@@ -350,3 +350,17 @@ def _covered(of_mlps: np.ndarray, change: np.ndarray) -> float:
     common = np.trace(np.cov(of_mlps.T, change.T)[: of_mlps.shape[1], of_mlps.shape[1] :])
     spread = np.trace(np.cov(of_mlps.T)) + np.trace(np.cov((change - of_mlps).T))
     return min(1.0, max(0.0, common) / spread)
+
+
+def loud_inputs(inputs: np.ndarray, gate: np.ndarray, up: np.ndarray, limit: float) -> np.ndarray:
+    """Inputs whose answers have a mean square above so many medians, once louder ones are gone."""
+    loud = np.zeros(len(inputs), dtype=bool)
+    for _ in range(3):
+        about = inputs.astype(float) - inputs[~loud].astype(float).mean(axis=0)
+        found = loud.copy()
+        for rows in (gate, up):
+            answers = about @ (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(float).T
+            energy = (answers**2).mean(axis=1)
+            found |= energy > limit * np.median(energy)
+        loud = found
+    return loud

@@ -21,6 +21,7 @@ from provenance.errors import DegenerateError
 from provenance.statistics._activity import Core, activity_of, share_of
 from provenance.statistics._merging import merge_units
 from provenance.statistics._moments import moments, places
+from provenance.statistics._outliers import without_loud
 from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ def directions(
     if not (centred and isinstance(side, MLPFactors)):
         return replace(_answers(side.dense(), role, rng, centred=centred)[0], signed=signed)
     lengths = _checked_lengths(side, role)
+    if side.mixing is None:  # else it was done before they were mixed
+        side = without_loud(side, role, seed)
     merged = merge_units(side)
     if merged is None:
         prepared, activity = _of_factors(side, lengths, role, rng)

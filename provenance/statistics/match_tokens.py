@@ -36,6 +36,7 @@ from provenance.statistics._directions import (
     directions,
     products,
 )
+from provenance.statistics._outliers import without_loud
 from provenance.statistics.match import MatchResult, match
 from provenance.statistics.pvalues import log10_factorial
 from provenance.vocabulary import ROLES
@@ -187,6 +188,8 @@ _SOME = WeakTensorKeyDictionary()
 
 
 def _prepared(side: MLPUnits, role: Role, seed: int) -> Directions:
+    if isinstance(side, MLPFactors) and side.gate is not None:
+        side = without_loud(side, role, seed)
     return directions(_whitened(side), role, seed, centred=True)
 
 
