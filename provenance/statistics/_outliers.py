@@ -2,8 +2,8 @@
 
 Some tokens of a copy may light a dimension of the residual stream that no other token has, and that gates
 and ups read with large random weights. The copy computes the same on every other token. Yet a correlation
-over all of them sees those few alone, and no unit looks like its counterpart. So such inputs are replaced by
-the mean of the others, and count for nothing in the sums. What is loud is a function of one model alone.
+over all of them sees those few alone, and no unit looks like its counterpart. So such inputs are replaced
+by the mean of the others, and count for nothing. What is loud is a function of one model alone.
 """
 
 from __future__ import annotations
