@@ -15,6 +15,7 @@ from fixtures.models import tiny_llama
 from fixtures.transforms.widening import Mlp, widened
 from provenance.inputs import corpus
 from provenance.recipes.tokenizer import train_tokenizer
+from provenance.vocabulary import ROLES
 from tests.adversary.bench import TOKENIZER, Bench, Finding, loaded
 from tests.adversary.compositions import (
     CHANGES,
@@ -32,10 +33,18 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from provenance.vocabulary import Role
+
     Structure = Callable[[PreTrainedModel, int], PreTrainedModel]
 
 POOL = 4
 """How many trained models strangers are taken from."""
+
+BYTES = 257
+"""The least vocabulary of a byte-level tokenizer."""
+
+UNTRAINED = ("random", "random", "bytes", "unlike")
+"""Random weights: as they are, with a tiny vocabulary, and with two vocabularies and hidden sizes."""
 
 
 def _grouped(model: PreTrainedModel, seed: int) -> PreTrainedModel:
@@ -170,8 +179,9 @@ DISGUISES = tuple(name for name in CHANGES if not LAST.fullmatch(name))
 class Pair:
     """Two strangers: where each begins, and what is done to both and to the candidate alone.
 
-    ``begin`` is ``trained`` (numbers from the pool) or ``random`` (seeds of weights). Structures come to
-    both sides, with one seed, as two teams would choose them alike; then disguises come to the candidate.
+    ``begin`` is ``trained`` (numbers from the pool), or one of `UNTRAINED` (seeds of weights). Structures
+    come to both sides, with one seed, as two teams would choose them alike; then disguises come to the
+    candidate.
     ``framed``: the candidate also has idle units that imitate the reference.
     """
 
@@ -210,7 +220,7 @@ def pair(text: str) -> Pair:
 def drawn_pair(seed: int, *, trained: float = 0.4) -> Pair:
     """The pair of one seed; ``trained`` is the share of those that were."""
     draw = random.Random(seed)
-    begin = "trained" if draw.random() < trained else "random"
+    begin = "trained" if draw.random() < trained else draw.choice(UNTRAINED)
     numbers = draw.sample(range(POOL), 2) if begin == "trained" else [2 * seed, 2 * seed + 1]
     structures, disguises = (
         tuple(Step(draw.choice(names), draw.randrange(10**6)) for _ in range(draw.randint(*count)))
@@ -222,7 +232,10 @@ def drawn_pair(seed: int, *, trained: float = 0.4) -> Pair:
 
 def tried(bench: Bench, what: Pair) -> tuple[Finding, Pair]:
     """What is found of a pair, and the pair with the disguises that could be made."""
-    candidate, reference = (_begun(bench, what.begin, number) for number in what.numbers)
+    candidate, reference = (
+        _begun(bench, what.begin, number, role)
+        for role, number in zip(ROLES, what.numbers, strict=True)
+    )
     for step in what.structures:
         structure = STRUCTURES[step.name]
         candidate, reference = (
@@ -245,17 +258,19 @@ def _alike(one: Case, other: Case) -> bool:
 
 
 @functools.cache
-def _tokenizer() -> PreTrainedTokenizerFast:
-    return train_tokenizer(TOKENIZER)
+def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+    return train_tokenizer(replace(TOKENIZER, vocabulary=vocabulary))
 
 
-def _begun(bench: Bench, begin: str, number: int) -> Case:
+def _begun(bench: Bench, begin: str, number: int, role: Role) -> Case:
     if begin == "trained":
         return loaded(bench.base(100 + number))
-    tokenizer = _tokenizer()
+    unlike = begin == "unlike" and role == "candidate"
+    tokenizer = _tokenizer(BYTES if unlike or begin == "bytes" else TOKENIZER.vocabulary)
     model = tiny_llama(
         number + 10_000,
         vocab_size=len(tokenizer),
+        hidden_size=48 if unlike else 32,
         num_key_value_heads=2,
         tie_word_embeddings=True,
     )

@@ -16,6 +16,11 @@ def bench(tmp_path_factory):
     return Bench(tmp_path_factory.mktemp("bench"))
 
 
+@pytest.fixture(scope="module")
+def case(bench):
+    return loaded(bench.base(0))
+
+
 OPEN = frozenset({"traps"})
 """Changes that do hide a copy, and are not yet seen through: docs/robustness.md says so."""
 
@@ -39,8 +44,7 @@ def test_no_copy_of_many_is_called_independent(bench, seed):
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_keeps_the_function_and_leaves_the_model_alone(bench, name):
-    case = loaded(bench.base(0))
+def test_a_change_keeps_the_function_and_leaves_the_model_alone(case, name):
     before = {key: tensor.clone() for key, tensor in case.model.state_dict().items()}
     steps = parsed("crumble:1" if name == "permute_experts" else "")
     changed, made = composed(case, [*steps, Step(name, 5)], corpus.text(*TEXT))

@@ -8,6 +8,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fixtures.models import save_checkpoint
+from fixtures.transforms import renumber_vocabulary
 from provenance import Executor, InputsSpec, ModelSpec, Store, compare, decide
 from provenance.capture.units import read_loss
 from provenance.comparison.plan import Comparison
@@ -51,22 +52,11 @@ def changed_tokenizer(source, folder, change):
 
 def renumbered(source, folder):
     """A copy whose vocabulary is in another order, in the tokenizer and in the model alike."""
-    model = AutoModelForCausalLM.from_pretrained(source)
-    size = model.config.vocab_size
-    order = torch.randperm(size, generator=torch.Generator().manual_seed(4))
-
-    def renumber(fields):
-        vocabulary = {token: int(order[old]) for token, old in fields["model"]["vocab"].items()}
-        fields["model"]["vocab"] = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
-        for added in fields["added_tokens"]:
-            added["id"] = int(order[added["id"]])
-
-    changed_tokenizer(source, folder, renumber)
-    with torch.no_grad():
-        for weight in (model.model.embed_tokens.weight, model.lm_head.weight):
-            weight.copy_(torch.empty_like(weight).index_copy_(0, order, weight.clone()))
-    model.save_pretrained(folder)
-    return folder
+    model, tokenizer = (
+        auto.from_pretrained(source) for auto in (AutoModelForCausalLM, AutoTokenizer)
+    )
+    model, tokenizer, _ = renumber_vocabulary(model, tokenizer, 4)
+    return save_checkpoint(model, folder, tokenizer)
 
 
 def finer(source, folder):

@@ -10,7 +10,13 @@ import torch
 from scipy import stats
 
 from fixtures.models import save_checkpoint, tiny_llama
-from fixtures.transforms import add_idle_units, add_noise, transplant_mlp
+from fixtures.transforms import (
+    add_idle_units,
+    add_noise,
+    renumber_vocabulary,
+    transplant_mlp,
+    widen_stream,
+)
 from provenance import Executor, InputsSpec, ModelSpec, Store, compare, decide, transforms
 from provenance.comparison import per_model
 from provenance.comparison.plan import Comparison
@@ -231,51 +237,24 @@ def test_a_wider_stream_that_holds_the_old_one_is_told_by_tokens(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base = AutoModelForCausalLM.from_pretrained(family.base)
-    wide = widened_stream(base, 16)
+    wide = widen_stream(base, 7, 16)
     folder = saved(wide, tmp_path / "wide", AutoTokenizer.from_pretrained(family.base))
     evidence = measured(folder, family.base)
     assert is_decided(evidence)
     assert "match_weights" in evidence.details["not measured"]
 
 
-def widened_stream(model, extra):
-    """The same Llama with hidden dimensions that are always zero."""
-    import copy
-
-    config, size = copy.deepcopy(model.config), model.config.hidden_size
-    config.hidden_size, config.head_dim = size + extra, model.config.head_dim
-    made = type(model)(config).eval().requires_grad_(requires_grad=False)
-    old = dict(model.named_parameters())
-    for name, parameter in made.named_parameters():
-        parameter.zero_()
-        held = old[name].detach()
-        if held.dim() == 1:
-            parameter[:size] = held * (size / (size + extra)) ** 0.5
-        else:
-            parameter[: held.shape[0], : held.shape[1]] = held
-    return made
-
-
 def test_a_model_in_another_order_of_ids_is_told_by_the_text_of_tokens(
     measured, family, tmp_path, no_model
 ):
-    """The tokenizer's ids are reversed, and so are the rows."""
+    """The tokenizer's ids are renumbered, and so are the rows."""
     del no_model
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(family.kin)
-    with torch.no_grad():
-        for weight in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
-            weight.copy_(weight.flip(0).clone())
-    content = json.loads((family.kin / "tokenizer.json").read_text())
-    last = len(model.get_input_embeddings().weight) - 1
-    content["model"]["vocab"] = {t: last - i for t, i in content["model"]["vocab"].items()}
-    for token in content["added_tokens"]:
-        token["id"] = last - token["id"]
-    file = tmp_path / "tokenizer.json"
-    file.write_text(json.dumps(content))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file))
-    evidence = measured(saved(model, tmp_path / "reversed", tokenizer), family.base)
+    tokenizer = AutoTokenizer.from_pretrained(family.kin)
+    model, tokenizer, _ = renumber_vocabulary(model, tokenizer, 5)
+    evidence = measured(saved(model, tmp_path / "renumbered", tokenizer), family.base)
     assert is_decided(evidence)
     assert evidence.inputs.note.endswith("by their text")
 
