@@ -32,8 +32,6 @@ TOLERANCE = torch.finfo(torch.float32).eps ** (1 / 3)
 MOST = 12
 """Most times as many units as there were: more take long."""
 
-TRAPS = 12
-
 
 @dataclass(frozen=True)
 class Case:
@@ -97,12 +95,14 @@ def _renumber(case: Case, seed: int) -> Case:
 
 
 def _set_traps(case: Case, seed: int) -> Case:
-    """The rarest tokens of the text that everybody knows, and others of them by the seed."""
+    """Some of the rarest tokens of the text that everybody knows; they are loud, or not much louder."""
+    draw = random.Random(seed)
+    traps, strength = draw.choice([4, 12, 24]), draw.choice([0.1, 0.3, 1.0, 3.0, 100.0])
     counts = encode(case.tokenizer, corpus.for_tokens("stdlib", 4096, 0))[:4096].bincount()
     there = (counts > 0).nonzero()[:, 0]
-    rare = there[counts[there].argsort(stable=True)][: 4 * TRAPS]
-    chosen = rare[torch.randperm(len(rare), generator=_generator(seed))[:TRAPS]]
-    model = transforms.set_traps(case.model, seed, chosen.tolist())
+    rare = there[counts[there].argsort(stable=True)][: 2 * traps]
+    chosen = rare[torch.randperm(len(rare), generator=_generator(seed))[:traps]]
+    model = transforms.set_traps(case.model, seed, chosen.tolist(), strength=strength)
     old = {int(new): at for at, new in enumerate(case.order.tolist())}
     return dataclasses.replace(
         case, model=model, traps=case.traps | {old[int(token)] for token in chosen}

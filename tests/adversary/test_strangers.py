@@ -31,7 +31,7 @@ def are_strangers(bench, pairs):
 
 
 def test_strangers_are_called_kin_no_oftener_than_by_chance(bench):
-    are_strangers(bench, [drawn_pair(seed, trained=0) for seed in range(12)])
+    are_strangers(bench, [drawn_pair(seed, trained=0) for seed in range(8)])
 
 
 @pytest.mark.extended
