@@ -135,7 +135,7 @@ def _compare(
     kin = [text["centred"], *(p for name, p in probed.items() if name == "match_tokens")]
     if ours.member.hidden == theirs.member.hidden:
         sides = ours.moments["weights"][i], theirs.moments["weights"][j]
-        rows = match_by_all(*sides, seed, ("cosine",))["cosine"]
+        rows = match_by_all(*sides, seed, ("cosine",), unsigned=("cosine",))["cosine"]
         keep("match_weights", rows)
         kin.append(rows)
     # a part that is not defined, for other hidden sizes, is paid for all the same

@@ -107,9 +107,13 @@ def similarities(a: Moments, b: Moments, projection: str) -> dict[str, torch.Ten
 
 
 def match_by_all(
-    a: Moments, b: Moments, seed: int, names: tuple[str, ...] = SIMILARITIES
+    a: Moments,
+    b: Moments,
+    seed: int,
+    names: tuple[str, ...] = SIMILARITIES,
+    unsigned: tuple[str, ...] = ("centred",),
 ) -> dict[str, float]:
-    """Return log10 p of `match` by each similarity.
+    """Return log10 p of `match` by each similarity, and the gate's sign left open by those in ``unsigned``.
 
     "centred" is `provenance.statistics.match`, renumbering included; "cosine" is `match_cosine`;
     "Euclidean" is the squared distance, `up` signed, as in the paper's public code.
@@ -123,6 +127,7 @@ def match_by_all(
     for name in names:
         gate, up = (pairs[projection][name][orders[0]][:, orders[1]] for projection in PROJECTIONS)
         up = up.abs() if name in ABSOLUTE else up
+        gate = gate.abs() if name in unsigned else gate
         found[name] = spearman(assign(gate).partners, assign(up).partners).log10_p
     return found
 

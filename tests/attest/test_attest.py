@@ -384,7 +384,8 @@ def test_from_the_command_line(attested, keys, family, pytester, command):
     code, said, _ = command(
         *check, "--results", out / "a.results.json", "--model", f"kin={family.kin}"
     )
-    assert (code, said.splitlines()[-1]) == (0, "PASSED: 22 passed, 0 warned, 0 failed")
+    assert code == 0
+    assert "PASSED: 22 passed, 0 warned, 0 failed" in said.splitlines()
     assert json.loads(command(*check, "--json")[1])["result"] == "PASSED"
     code, _, said = command(*check, "--model", f"kin={family.other}")
     assert code == 2

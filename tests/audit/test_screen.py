@@ -208,7 +208,15 @@ log10_ps = st.lists(st.floats(-30, 0), min_size=SAMPLE + 1, max_size=12)
 
 def evidence_of(values):
     blocks = tuple(BlockEvidence(i, i, p, 0.0, (8, 8), (8, 8), 0) for i, p in enumerate(values))
-    return SimpleNamespace(blocks=blocks, statistic="match", out_of_element=tuple)
+    inputs = SimpleNamespace(distinct=None, kind="text", borrowed=False)
+    return SimpleNamespace(
+        blocks=blocks,
+        statistic="match",
+        out_of_element=tuple,
+        coverage={},
+        details={},
+        inputs=inputs,
+    )
 
 
 @given(log10_ps, st.integers(0, 5), st.sampled_from([1e-6, 1e-3, 0.2, 0.9]))

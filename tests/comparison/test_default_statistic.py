@@ -9,6 +9,7 @@ from fixtures.transforms import transplant_mlp
 from provenance import Executor, ModelSpec, Store, compare, decide
 from provenance.audit import History, audit_registry, load_registry
 from provenance.cli import main
+from provenance.evidence.decide import decide_blocks
 from provenance.statistics import default_statistic
 
 
@@ -52,7 +53,7 @@ def test_a_transplanted_mlp_is_dependent_whoever_asks(pytester, folder, tmp_path
     assert [entry["kind"] for entry in store.journal()].count("evidence") == 1
 
     alone = compare(chat, base, statistic="match", executor=Executor(store))
-    assert decide(alone, 1e-6) == "independent"
+    assert decide_blocks(alone.blocks, 1e-6) == "independent"
 
 
 def test_of_a_fingerprint_it_is_what_that_carries():

@@ -43,7 +43,7 @@ WEIGHTS = safetensors({"model.layers.0.mlp.up_proj.weight": (8, 4), "lm_head.wei
 
 
 def bundle(sketch: int | None = 8) -> bytes:
-    """A fingerprint of one MLP of 9 units, each of which answers along an axis of its own."""
+    """A fingerprint of one MLP of 9 units, gate and up of each answer along axes of their own."""
     units, tokens = 9, 16
     columns = tokens if sketch is None else sketch
     digest = "sha256:" + "ab" * 32
@@ -76,13 +76,19 @@ def bundle(sketch: int | None = 8) -> bytes:
         "conversion": None,
         "schema": 1,
     }
-    rows = b"".join(
-        struct.pack(f"<{columns}e", *(float(column == unit % columns) for column in range(columns)))
-        for unit in range(units)
+    gate, up = (
+        b"".join(
+            struct.pack(
+                f"<{columns}e",
+                *(float(column == (unit + turn) % columns) for column in range(columns)),
+            )
+            for unit in range(units)
+        )
+        for turn in range(2)
     )
     parts = {
-        "0.0.gate": ("F16", [units, columns], rows),
-        "0.0.up": ("F16", [units, columns], rows),
+        "0.0.gate": ("F16", [units, columns], gate),
+        "0.0.up": ("F16", [units, columns], up),
         "0.0.live": ("I64", [units], struct.pack(f"<{units}q", *range(units))),
         "0.0.share": ("F32", [units], struct.pack(f"<{units}f", *[1 / units] * units)),
     }
