@@ -175,7 +175,7 @@ def _of_factors(
     if len(side.inputs) > GAIN * side.inputs.shape[1]:
         return _in_factors(side, lengths, rng)
     prepared, scaled = _answers(side.dense(), role, rng, centred=True)
-    mixing = side.mixing
+    mixing, activation = side.mixing, side.activation  # not the side: its weights may go
     sampled = places(len(side.inputs)).to(prepared.live.device)
     means = None if mixing is None else _centres(side, mixing.fed.float().mean(dim=0))
 
@@ -188,7 +188,7 @@ def _of_factors(
                 (x.rows * x.lengths) @ back + mean[prepared.live, None]
                 for x, mean in zip(scaled, means, strict=True)
             ]
-        return activity_of((answers[0].T, answers[1].T), side.activation)
+        return activity_of((answers[0].T, answers[1].T), activation)
 
     return prepared, activity
 
@@ -347,7 +347,7 @@ def _in_factors(
     gate, up = (
         w.index_select(0, chosen).div_(x[:, None]) for w, x in zip(weights, kept, strict=True)
     )
-    basis, fed = known.basis, moments(side.fed)
+    basis, fed, activation = known.basis, moments(side.fed), side.activation
     means = [x[chosen] for x in _centres(side, fed.mean)]
 
     def activity() -> torch.Tensor:
@@ -356,7 +356,7 @@ def _in_factors(
             (sampled @ rows.T) * length + mean
             for rows, length, mean in zip((gate, up), kept, means, strict=True)
         )
-        return activity_of((gates, ups), side.activation)
+        return activity_of((gates, ups), activation)
 
     return Directions(len(weights[0]), len(basis), chosen, gate, up, basis), activity
 
