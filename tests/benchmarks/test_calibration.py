@@ -8,9 +8,11 @@ from scipy import stats
 
 from benchmarks import _null, _power, _table
 from benchmarks._page import BEGIN, END
+from benchmarks._tokens import Embedded, p_values
 from benchmarks._zoo import SMALL, Zoo, members
 from benchmarks.calibration import measure, page, restore, save, write
-from provenance import Executor, InputsSpec, Store, compare
+from provenance import Executor, InputsSpec, ModelSpec, Store, compare
+from provenance.comparison.plan import pair_seed
 from provenance.recipes.steps import load
 
 pytestmark = pytest.mark.slow
@@ -121,17 +123,17 @@ def test_token_embeddings_see_what_weights_do_and_a_rotation_too(rows):
 
 def test_tokens_are_answered_here_as_in_a_comparison_of_the_package(measured, folder, tmp_path):
     paths = [Zoo(folder, SMALL).member(member) for member in measured.zoo[:2]]
-    seed = 1  # of the pair of the first two models
+    executor = Executor(Store(tmp_path / "store"), "cpu")
     evidence = compare(
         *paths,
-        inputs=InputsSpec(kind="tokens", tokens=64, seed=seed),
+        inputs=InputsSpec(kind="tokens", tokens=64),
         cross=True,
         exhaustive=True,
-        executor=Executor(Store(tmp_path), "cpu"),
+        executor=executor,
     )
-    found = {
-        t[2:4]: t[4] for t in measured.null.blocks["match_tokens, 64 tokens"] if t[:2] == (0, 1)
-    }
+    pair = [executor.checkpoint(ModelSpec(path=str(path))) for path in paths]
+    models = [Embedded(path, tmp_path / "scratch") for path in paths]
+    found = p_values(*models, 64, pair_seed(0, *pair))
     blocks = range(SMALL.blocks)
     assert [[found[i, j] for j in blocks] for i in blocks] == [list(row) for row in evidence.cross]
 
