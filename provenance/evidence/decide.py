@@ -103,16 +103,18 @@ def aggregate(blocks: Sequence[BlockEvidence]) -> float | None:
     times their number (Bonferroni). That holds however they depend on each other, as Fisher's method does
     not.
     """
-    groups: dict[int, list[float]] = {}
+    ps = [[b.log10_p for b in group if b.log10_p is not None] for group in counted_groups(blocks)]
+    return fisher([bonferroni(min(group), len(group)) for group in ps]) if ps else None
+
+
+def counted_groups(blocks: Sequence[BlockEvidence]) -> list[list[BlockEvidence]]:
+    """The tested blocks, those together that count once: most are alone."""
+    groups: dict[int, list[BlockEvidence]] = {}
     for block in blocks:
         if block.log10_p is not None:
-            groups.setdefault(first_of_its_kind(block), []).append(block.log10_p)
-    return fisher([bonferroni(min(ps), len(ps)) for ps in groups.values()]) if groups else None
-
-
-def first_of_its_kind(block: BlockEvidence) -> int:
-    """The first of the candidate's blocks that this one counts once with: often itself."""
-    return block.candidate_block if block.counted_with is None else block.counted_with
+            first = block.candidate_block if block.counted_with is None else block.counted_with
+            groups.setdefault(first, []).append(block)
+    return list(groups.values())
 
 
 def significant(evidence: Evidence, alpha: float) -> tuple[AlignedBlocks, ...]:

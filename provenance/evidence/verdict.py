@@ -28,6 +28,7 @@ from provenance.evidence.wording import (
     measured_block,
     measured_models,
     measured_pair,
+    names_of,
     not_compared,
     shape_objection,
     share,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
     from provenance.evidence.records import BlockEvidence, Evidence
     from provenance.suite.claims import Claim
-    from provenance.vocabulary import Role
 
 
 JudgementState = Literal["holds", "warns", "fails", "not required", "report", "not applicable"]
@@ -282,12 +282,9 @@ def _independence(
     blocks: Sequence[BlockEvidence] = (),
 ) -> Judgement:
     state: JudgementState = "holds" if verdict == "independent" else "fails"
-    meaning = None
-    if verdict == "inconclusive" and found_nothing(evidence, blocks, claim.threshold):
-        meaning = doubted(claim, evidence, blocks)
+    meaning = _doubt(verdict, claim, evidence, blocks)
     if verdict == "independent":
-        names: dict[Role, str] = {"candidate": claim.candidate, "reference": claim.reference}
-        meaning = f"{_INDEPENDENCE[verdict]} {not_compared(evidence, names)}".rstrip()
+        meaning = f"{_INDEPENDENCE[verdict]} {not_compared(evidence, names_of(claim))}".rstrip()
     return Judgement(state, verdict, measured, meaning or _INDEPENDENCE[verdict])
 
 
@@ -301,10 +298,17 @@ def _no_kinship(
     if verdict == "dependent":  # of the blocks that the claim names, and not of all
         meaning = f"The claim names {_only(claim)}. {_CHOSEN}"
         return Judgement("fails", "inconclusive", measured, meaning)
-    doubt = None
-    if verdict == "inconclusive" and found_nothing(evidence, blocks, claim.threshold):
-        doubt = doubted(claim, evidence, blocks)
+    doubt = _doubt(verdict, claim, evidence, blocks)
     return Judgement("fails", verdict, measured, doubt or _NO_KINSHIP[verdict])
+
+
+def _doubt(
+    verdict: Verdict, claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
+) -> str | None:
+    """Why nothing that was found is not believed; None where the numbers alone are inconclusive."""
+    if verdict == "inconclusive" and found_nothing(evidence, blocks, claim.threshold):
+        return doubted(claim, evidence, blocks)
+    return None
 
 
 def _no_kinship_in_block(claim: Claim) -> str:

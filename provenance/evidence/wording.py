@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from provenance.evidence.decide import aggregate, first_of_its_kind, shows
+from provenance.evidence.decide import aggregate, counted_groups, shows
 from provenance.evidence.doubts import covered, doubts
 from provenance.evidence.records import INDEXED
 from provenance.statistics import REGISTRY
@@ -126,11 +126,8 @@ def measured_pair(blocks: Sequence[BlockEvidence], claim: Claim, evidence: Evide
 
 def counted_once(blocks: Sequence[BlockEvidence]) -> str | None:
     """Say which blocks count once; None where each counts by itself."""
-    groups: dict[int, list[int]] = {}
-    for block in blocks:
-        if block.log10_p is not None:
-            groups.setdefault(first_of_its_kind(block), []).append(block.candidate_block)
-    several = [group for group in groups.values() if len(group) > 1]
+    groups = [[block.candidate_block for block in group] for group in counted_groups(blocks)]
+    several = [group for group in groups if len(group) > 1]
     if not several:
         return None
     return f"{' and '.join(map(listed, several))} count once, as they or their partners repeat"
@@ -160,8 +157,12 @@ def measured_models(claim: Claim, evidence: Evidence) -> str:
 
 def doubted(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None:
     """Say why no independence is believed of some blocks; None where nothing speaks against it."""
-    names: Mapping[Role, str] = {"candidate": claim.candidate, "reference": claim.reference}
-    return " ".join(doubts(evidence, names, blocks)) or None
+    return " ".join(doubts(evidence, names_of(claim), blocks)) or None
+
+
+def names_of(claim: Claim) -> Mapping[Role, str]:
+    """What a suite calls the two models of a claim."""
+    return {"candidate": claim.candidate, "reference": claim.reference}
 
 
 def not_compared(evidence: Evidence, names: Mapping[Role, str]) -> str:
