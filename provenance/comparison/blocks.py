@@ -358,7 +358,8 @@ class BlockTests:
             together = {at for meeting in meetings for at in meeting.together(which)}
             if together:
                 untested.append(
-                    f"{len(together)} MLPs of the {ROLES[which]} but together, of too few units each"
+                    f"{len(together)} MLPs of the {ROLES[which]} but together: "
+                    "they have few units, or share the work of units"
                 )
         return tuple(untested)
 
@@ -522,7 +523,7 @@ class _Meeting:
         return found
 
     def together(self, which: int) -> set[int]:
-        """Places of the MLPs of one side that were tested as one, since some have few units."""
+        """Places of the MLPs of one side that were tested as one."""
         return {at for members in self.members.values() for at in members[which]}
 
     def survivors(self) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -14,11 +15,13 @@ from provenance.comparison.experts import ALL, partners
 from provenance.comparison.repeats import Seen, seen
 from provenance.errors import DegenerateError, InapplicableError
 from provenance.evidence.records import MATCHINGS, PartEvidence
+from provenance.statistics._sharing import sharing, sketch
 from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
     from numpy.typing import NDArray
 
     from provenance.architecture.units import MLPShape
@@ -46,8 +49,8 @@ KEPT_GLIMPSES = 8
 """Blocks whose glimpses are kept: those that are tested side by side."""
 
 Place = tuple[int, int]
-"""A block, and the place of an MLP among those of the block. One place behind the last are the MLPs of few
-units, joined to one."""
+"""A block, and the place of an MLP among those of the block. One place behind the last are those that are
+tested together, joined to one."""
 
 Side = TypeVar("Side")
 Side_co = TypeVar("Side_co", covariant=True)
@@ -145,6 +148,8 @@ class Sides:
         self._glimpses: OrderedDict[tuple[Role, int], list[Glimpse | None]] = OrderedDict()
         self._seen: dict[tuple[Role, Place], Seen | None] = {}
         self._sizes: dict[tuple[Role, Place], int] = {}
+        self._sketches: dict[tuple[Role, int], dict[int, torch.Tensor]] = {}
+        self._sharing: dict[tuple[Role, int], frozenset[int]] = {}
         widths = [
             {mlp.units for mlps in shape.mlps.values() for mlp in mlps}
             for shape in component.shapes
@@ -161,6 +166,7 @@ class Sides:
                     self._kept.move_to_end((role, place))
                     return self._kept[role, place][0]
             side = self._read(role, place)
+            self._sketch(role, place, side)
             if self.component.prepare is not None:
                 side = self.component.prepare(side, role, self.seed)
             size = self.component.size
@@ -184,23 +190,25 @@ class Sides:
             return units.block(*place)
         side = joined([units.block(place[0], member) for member in members])
         if side is None:
-            raise DegenerateError("its MLPs of few units cannot be tested together")
+            raise DegenerateError("its MLPs cannot be tested together")
         return side
 
     def members(self, role: Role, place: Place) -> tuple[int, ...]:
         """The places of the MLPs that are joined at a place behind the last; none at another."""
         mlps = self._mlps(role, place[0])
-        return self.few(role, place[0]) if place[1] == len(mlps) else ()
+        return self.together(role, place[0]) if place[1] == len(mlps) else ()
 
-    def few(self, role: Role, index: int) -> tuple[int, ...]:
+    def together(self, role: Role, index: int) -> tuple[int, ...]:
         """The MLPs of a block that show little by themselves, by their places: they are tested as one.
 
-        Where all of them together have too few units as well, the smallest of the others is one of them.
-        That is known of MLPs that were asked for; it depends on one model alone.
+        They have few units, or share the work of units. Where all of them together have too few units as
+        well, the smallest of the others is one of them. That is known of MLPs that were asked for; it
+        depends on one model alone.
         """
         mlps = self._mlps(role, index)
         if self.component.size is None or len(mlps) < 2:
             return ()
+        sharing = self._sharing_of(role, index)
         # an MLP as narrow as that may be refused by itself, and have no size
         sizes = {at: 0 for at, mlp in enumerate(mlps) if mlp.units < LEAST_TOGETHER}
         for at in range(len(mlps)):
@@ -210,7 +218,32 @@ class Sides:
         others = sorted((size, at) for at, size in sizes.items() if size >= LEAST_TOGETHER)
         if small and others and sum(sizes[at] for at in small) < LEAST_TOGETHER:
             small.append(others[0][1])
-        return tuple(sorted(small)) if len(small) > 1 else ()
+        joined_ones = {*small, *sharing}
+        return tuple(sorted(joined_ones)) if len(joined_ones) > 1 else ()
+
+    def _sketch(self, role: Role, place: Place, side: Any) -> None:
+        """Keep what tells later whether an MLP shares its units' work with others of its block."""
+        alone = len(self._mlps(role, place[0])) <= max(1, place[1])  # one MLP, or several joined
+        if self.component.size is None or alone:
+            return
+        found = sketch(side)
+        with self._keeping:
+            if found is not None and (role, place[0]) not in self._sharing:
+                self._sketches.setdefault((role, place[0]), {})[place[1]] = found
+
+    def _sharing_of(self, role: Role, index: int) -> frozenset[int]:
+        """The MLPs of a block that share the work of units."""
+        with self._keeping:
+            deciding = self._preparing.setdefault((role, (index, -1)), Lock())
+        with deciding:
+            if (role, index) not in self._sharing:
+                units: Units[Any] = getattr(self.component, role)
+                with self._keeping:
+                    sketches = self._sketches.pop((role, index), {})
+                found = sharing(sketches, partial(units.block, index))
+                with self._keeping:
+                    self._sharing[role, index] = found
+            return self._sharing[role, index]
 
     def seen(self, role: Role) -> dict[int, list[Seen]]:
         """What was seen of the blocks of one model whose MLPs were tested so far."""
@@ -280,14 +313,14 @@ def tests_of(sides: Sides, i: int, j: int) -> dict[Place, Tested]:
 
 
 def _with_joined(sides: Sides, i: int, j: int) -> list[tuple[int, int]]:
-    """The pairs of MLPs of which one side or both are MLPs of few units, joined."""
-    few = [sides.few(role, index) for role, index in zip(ROLES, (i, j), strict=True)]
-    if not any(few):
+    """The pairs of MLPs of which one side or both are joined ones."""
+    together = [sides.together(role, index) for role, index in zip(ROLES, (i, j), strict=True)]
+    if not any(together):
         return []
     counts = [len(shape.mlps[at]) for shape, at in zip(sides.component.shapes, (i, j), strict=True)]
     rows, columns = (
         [*(at for at in range(count) if at not in small), *([count] if small else [])]
-        for small, count in zip(few, counts, strict=True)
+        for small, count in zip(together, counts, strict=True)
     )
     return [(a, b) for a, b in there_and_back(rows, columns) if a == counts[0] or b == counts[1]]
 

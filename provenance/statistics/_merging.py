@@ -76,7 +76,7 @@ def merge_units(side: MLPFactors) -> Merged | None:
     """
     if side.gate is None or side.down is None or not _some_are_near(side.inputs, side.gate):
         return None
-    work = _Work.of(side, side.down().float())
+    work = Work.of(side, side.down().float())
     order = work.added.argsort(descending=True)
     order = order[work.added[order] > IDLE * work.added.max()]
     leaders = _leaders(side, order)
@@ -95,7 +95,7 @@ def merge_units(side: MLPFactors) -> Merged | None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class Work:
     """What the units of an MLP do on some of its inputs.
 
     Attributes
@@ -115,7 +115,7 @@ class _Work:
     added: torch.Tensor
 
     @classmethod
-    def of(cls, side: MLPFactors, down: torch.Tensor) -> _Work:
+    def of(cls, side: MLPFactors, down: torch.Tensor) -> Work:
         gate, up = sampled_answers(side)
         shapes = beyond(gate, activation_of(side.activation))
         added = (shapes * up.double()).square().mean(dim=0) * down.double().square().sum(dim=1)
@@ -142,7 +142,7 @@ class _UnitGroup:
 
 
 def _summed(
-    side: MLPFactors, work: _Work, leader: torch.Tensor, members: torch.Tensor
+    side: MLPFactors, work: Work, leader: torch.Tensor, members: torch.Tensor
 ) -> _UnitGroup:
     """The units that the sum of ``d u^T`` over the units around a leader is made of."""
     part = _UnitGroup.of(side, work.down, members)
@@ -173,9 +173,7 @@ def _summed(
     )
 
 
-def _middle(
-    gates: LinearMap, work: _Work, leader: torch.Tensor, members: torch.Tensor
-) -> LinearMap:
+def _middle(gates: LinearMap, work: Work, leader: torch.Tensor, members: torch.Tensor) -> LinearMap:
     """The mean of gates that are near a leader, of its sign and length, by what their units add."""
     alike = work.answers[:, leader] @ work.answers[:, members]  # (members,)
     lengths = work.answers[:, members].norm(dim=0).clamp_min(torch.finfo(torch.float32).tiny)

@@ -59,20 +59,25 @@ def loud_inputs(side: MLPFactors, rng: np.random.Generator) -> torch.Tensor:
     assert side.gate is not None
     inputs = side.inputs.float()
     loud = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
-    weights = [one.weight.float() for one in (side.gate, side.up)]
-    signs = torch.from_numpy(rng.choice([-1.0, 1.0], (MIXTURES, len(weights[0])))).float()
+    signs = torch.from_numpy(rng.choice([-1.0, 1.0], (MIXTURES, len(side.up.weight)))).float()
     signs = signs.to(inputs.device)
+    mixtures = [_mixed(one.weight.float(), signs) for one in (side.gate, side.up)]
     for _ in range(ROUNDS):
         quiet = ~loud
         about = inputs - inputs[quiet].mean(dim=0)
         found = torch.zeros_like(loud)
-        for weight in weights:
-            norms = weight.norm(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-            energy = (about @ (signs @ (weight / norms)).T).square().mean(dim=1)
-            found |= (
-                energy > LOUD * energy.median()
-            )  # of all, so that half of them are kept at least
+        for mixed in mixtures:
+            energy = (about @ mixed.T).square().mean(dim=1)
+            # the median of all, so that half of them are kept at least
+            found |= energy > LOUD * energy.median()
         if bool((found <= loud).all()):
             break
         loud |= found
     return loud
+
+
+def _mixed(weight: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:
+    """Sums of a weight's rows, each scaled to length 1, with the signs, (mixtures, units)."""
+    norms = weight.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+    mixed: torch.Tensor = (signs / norms) @ weight
+    return mixed

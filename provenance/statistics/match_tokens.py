@@ -189,7 +189,7 @@ _SOME = WeakTensorKeyDictionary()
 
 def _prepared(side: MLPUnits, role: Role, seed: int) -> Directions:
     if isinstance(side, MLPFactors) and side.gate is not None:
-        side = without_loud(side, role, seed)
+        side = without_loud(replace(side, gate=_float(side.gate), up=_float(side.up)), role, seed)
     return directions(_whitened(side), role, seed, centred=True)
 
 

@@ -172,11 +172,12 @@ def test_joined_mlps_are_paid_for():
 
 def test_strangers_in_crumbs_are_not_called_kin_and_not_independent():
     found = 0
+    why = "10 MLPs of the candidate but together: they have few units, or share the work of units"
     for seed in range(60):
         candidate = crumbled(mlp(2 * seed + 50), [8] * 10)
         block = compared(candidate, [mlp(2 * seed + 51)])
         found += block.log10_p < -1
-        assert block.untested == ("10 MLPs of the candidate but together, of too few units each",)
+        assert block.untested == (why,)
     assert found <= 14  # P(more | 0.1) < 0.001
 
 
@@ -229,3 +230,51 @@ def test_what_is_no_mlp_is_not_joined():
     block = compare_blocks([Component("match", match, *sides, prepare, size=size)], "same-index", 0)
     assert block.blocks[0].state == "degenerate"
     assert np.isnan(block.blocks[0].log10_p or np.nan)
+
+
+def halved(side, sizes, apart=30.0, seed=3):
+    """An MLP's units split in two, all halves in random order, so many in each of several MLPs."""
+    noise = apart * draw(*side.up.weight.shape, seed=seed)
+    halves = [
+        replace(side, up=LinearMap(up))
+        for up in (side.up.weight / 2 + noise, side.up.weight / 2 - noise)
+    ]
+    return crumbled(joined(halves), sizes)
+
+
+@pytest.mark.parametrize("sizes", [[UNITS] * 2, [40, 120], [UNITS, 64, 16], [40] * 4])
+@pytest.mark.parametrize("beside", [0, 2])
+def test_halves_in_two_mlps_are_whole_again(sizes, beside):
+    base = mlp(1)
+    candidate = halved(near(base, 5), sizes) + [mlp(40 + at, 2 * UNITS) for at in range(beside)]
+    block = compared(candidate, [base])
+    assert block.mlps[0].endswith("MLPs joined")
+    assert block.log10_p < -80
+    assert compared([base], candidate).log10_p == pytest.approx(block.log10_p)
+
+
+def test_halves_of_unequal_weight_leave_no_independence():
+    one, other = halved(near(mlp(1), 5), [UNITS] * 2)
+    halves = [of(one, torch.arange(UNITS), out=3), other]
+    block = compared(halves, [mlp(1)])
+    assert block.log10_p < -6 or block.untested
+
+
+def test_halves_are_found_beside_many_units_that_do_nothing():
+    base = mlp(1)
+    candidate = [
+        joined([half, of(mlp(20 + at, 10 * UNITS), torch.arange(10 * UNITS), out=0)])
+        for at, half in enumerate(halved(near(base, 5), [UNITS] * 2))
+    ]
+    block = compared(candidate, [base])
+    assert block.mlps[0] == "2 MLPs joined"
+    assert block.log10_p < -80
+
+
+def test_experts_that_are_copies_or_strangers_share_nothing():
+    base = mlp(1)
+    flipped = replace(
+        base, up=LinearMap(-base.up.weight), down=lambda: -base.down(), gate=base.gate
+    )
+    candidates = ([base, base, near(base, 5)], [base, flipped], [mlp(2), mlp(3), mlp(4)])
+    assert all(not compared(x, [mlp(9)]).untested for x in candidates)
