@@ -7,7 +7,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -31,13 +31,19 @@ CONFIDENCE = 0.95
 class Asked:
     """What is measured: a reading of the probe here, or a statistic of the package; how many tokens.
 
-    ``every`` is the step from one block to the next; ``seed`` draws the tokens.
+    ``every`` is the step from one block to the next; ``seed`` draws the tokens. A statistic of the package
+    that runs models reads a text or random ids, as ``inputs`` says.
     """
 
     statistic: str
     tokens: int
     every: int = 1
     seed: int = 0
+    inputs: Literal["random", "text"] = "random"
+
+    def __str__(self) -> str:
+        on_text = " of text" if self.inputs == "text" else ""
+        return f"{self.statistic}, {self.tokens} tokens{on_text}"
 
 
 def p_table(candidate: Path, reference: Path, asked: Asked) -> NDArray[np.float64]:
@@ -72,7 +78,7 @@ def _on_tokens(candidate: Path, reference: Path, asked: Asked) -> NDArray[np.flo
 
 
 def _by_package(candidate: Path, reference: Path, asked: Asked) -> NDArray[np.float64]:
-    inputs = InputsSpec(kind="random", tokens=asked.tokens, seed=asked.seed)
+    inputs = InputsSpec(kind=asked.inputs, tokens=asked.tokens, seed=asked.seed)
     with tempfile.TemporaryDirectory() as scratch:
         evidence = compare(
             str(candidate),
@@ -97,13 +103,13 @@ def measure(
     found: dict[str, list[float]] = {}
     for what, (candidate, reference) in itertools.product(asked, pairs):
         name = f"{candidate.name}-{reference.name}-{what.statistic}"
-        file = kept / f"{name}-{what.tokens}-every-{what.every}-seed-{what.seed}.json"
+        name += f"-{what.tokens}-every-{what.every}-seed-{what.seed}"
+        file = kept / (f"{name}-text.json" if what.inputs == "text" else f"{name}.json")
         if not file.exists():
             report(file.stem)
             file.write_text(json.dumps(p_table(candidate, reference, what).tolist()))
         cells = np.array(json.loads(file.read_text())).ravel()
-        key = f"{what.statistic}, {what.tokens} tokens"
-        found.setdefault(key, []).extend(cells[np.isfinite(cells)].tolist())
+        found.setdefault(str(what), []).extend(cells[np.isfinite(cells)].tolist())
     return found
 
 

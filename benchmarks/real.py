@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _calibrate(given: argparse.Namespace) -> None:
     folder: Path = given.folder
     asked = [
-        _real_null.Asked(statistic, tokens, given.every, seed)
+        _real_null.Asked(statistic, tokens, given.every, seed, given.inputs)
         for statistic, tokens, seed in itertools.product(
             given.statistic, given.tokens, range(given.draws if given.command == "null" else 1)
         )
@@ -155,6 +155,10 @@ def _parser() -> argparse.ArgumentParser:
         made[name].add_argument(
             "--every", type=int, default=3, help="of how many blocks one is taken"
         )
+    made["null"].add_argument(
+        "--inputs", choices=["random", "text"], default="random", help="what models are run on"
+    )
+    made["power"].set_defaults(inputs="random")
     made["null"].add_argument("--draws", type=int, default=1, help="draws of tokens")
     made["power"].add_argument("--noise", nargs="*", type=float, default=[1.0, 2.0, 4.0])
     return parser

@@ -83,6 +83,8 @@ PROBE_TOKENS = 256
 DEFAULT_SEQUENCE_LENGTH = 256
 """Token positions in a sequence."""
 DEFAULT_SEED = 0
+SEEDS = 2**32
+"""Seeds are below it."""
 """Seed of all random choices. What concerns one pair is drawn from it and both models' digests."""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from provenance import InputsSpec
+from provenance.vocabulary import SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ LENGTH = click.option(
 SEED = click.option(
     "--seed",
     default=DEFAULTS.seed,
+    type=click.IntRange(0, SEEDS - 1),
     show_default=True,
     help="Seed of every random choice, with both models' digests. Choose one that nobody who made a model "
     "could know.",

@@ -17,9 +17,9 @@ import pytest
 
 from provenance.comparison.plan import POSITIVE, VERDICT
 from provenance.errors import SuiteError
+from provenance.plugin import options
 from provenance.plugin.cases import Case, control_tests, parts_of
 from provenance.plugin.checks import check
-from provenance.suite.read import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class SuiteFile(pytest.Module):
     def suite(self) -> Suite:
         """The parsed file; all its mistakes become one collection error."""
         try:
-            return load(self.path)
+            return options.read_suite(self.path, self.config)
         except SuiteError as error:
             raise self.CollectError(_relative(str(error), self.path, self.nodeid)) from None
 

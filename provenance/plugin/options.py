@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+from dataclasses import replace
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 from provenance._text import is_url
+from provenance.vocabulary import SEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from provenance.comparison.executor import Executor
     from provenance.store.store import Store
+    from provenance.suite.claims import Suite
     from provenance.vocabulary import Memory, Stage
 
 GLOBS = "provenance_suites"
@@ -65,6 +69,13 @@ def add(parser: pytest.Parser) -> None:
         metavar="SIZE",
         help="a model whose weights take more than this is run block by block from disk (default: "
         "what the machine, or the GPU, has free besides the working memory)",
+    )
+    group.addoption(
+        "--provenance-seed",
+        metavar="N",
+        type=_seed,
+        help="seed of everything that is drawn at random, in place of the suites' own: one that nobody who "
+        "made a model could know",
     )
     _add_outputs(group)
     parser.addini(
@@ -120,6 +131,28 @@ def _add_outputs(group: pytest.OptionGroup) -> None:
         action="store_true",
         help="write the lock file instead: pin what this run finds (default file: provenance.lock)",
     )
+
+
+def _seed(text: str) -> int:
+    seed = int(text) if text.isdecimal() else SEEDS
+    if seed >= SEEDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: write a whole number below {SEEDS}")
+    return seed
+
+
+def read_suite(path: Path, config: pytest.Config) -> Suite:
+    """Read a suite file, with the seed that ``--provenance-seed`` names.
+
+    Raises
+    ------
+    SuiteError
+        If the file has mistakes.
+    """
+    from provenance.suite.read import load
+
+    suite = load(path)
+    seed: int | None = config.getoption("--provenance-seed")
+    return suite if seed is None else replace(suite, inputs=replace(suite.inputs, seed=seed))
 
 
 def globs(config: pytest.Config) -> list[str]:

@@ -130,7 +130,6 @@ def plan_of(config: pytest.Config, ids: Iterable[str]) -> Plan:
     """The comparisons that tests with these ids need, in their order, controls included."""
     from provenance.comparison.plan import Plan, needs
     from provenance.plugin.cases import tested_claims
-    from provenance.suite.read import load
 
     suites: dict[str, tuple[Suite, dict[str, Claim]]] = {}
 
@@ -140,7 +139,7 @@ def plan_of(config: pytest.Config, ids: Iterable[str]) -> Plan:
             if not options.is_suite(path, config):
                 continue
             if path not in suites:
-                suite = load(config.rootpath / path)
+                suite = options.read_suite(config.rootpath / path, config)
                 suites[path] = suite, tested_claims(suite)
             name, _, part = test.partition("[")
             suite, claims = suites[path]

@@ -117,7 +117,7 @@ class Gatherer:
 
         given = dict.fromkeys([*noted(self._config), *self._records])
         given |= dict.fromkeys(path for path, _ in self._parts)
-        files = {path: _read(self._config.rootpath / path) for path in given}
+        files = {path: _read(self._config.rootpath / path, self._config) for path in given}
         suites = tuple(
             read_record(SuiteRecord, self._records[path])
             if path in self._records
@@ -174,13 +174,12 @@ class Gatherer:
         )
 
 
-def _read(path: Path) -> Suite | None:
+def _read(path: Path, config: pytest.Config) -> Suite | None:
     """The suite of a file, None where it cannot be read: collecting it has said why."""
     from provenance.errors import SuiteError
-    from provenance.suite.read import load
 
     try:
-        return load(path)
+        return options.read_suite(path, config)
     except SuiteError:
         return None
 

@@ -31,6 +31,7 @@ from provenance.vocabulary import (
     LEAST_SHARE,
     LEAST_SHARE_OF_COPY,
     MOST_ALPHA,
+    SEEDS,
     Dtype,
     Inconclusive,
     InputKind,
@@ -193,7 +194,7 @@ class InputsDocument(StrictMapping):
     seed: int = Field(
         DEFAULT_SEED,
         ge=0,
-        lt=2**32,
+        lt=SEEDS,
         description="Seed of everything that is drawn at random; what concerns one pair alone is drawn "
         "from both models' digests too.",
     )

@@ -168,7 +168,9 @@ CHANGES: Mapping[str, Change] = {
     "renumber": _renumber,
     # more units
     "duplicate": _of_model(lambda m, s: transforms.duplicate_units(m)),
-    "split": _of_model(transforms.split_units),
+    "split": _of_model(
+        lambda m, s: transforms.split_units(m, s, scale=random.Random(s).choice([3.0, 10.0, 30.0]))
+    ),
     "zero_units": _idle("zero"),
     "dead_units": _idle("dead"),
     "random_units": _idle("random"),

@@ -1,8 +1,11 @@
 """No composition of changes that keep the function makes a copy independent."""
 
+import dataclasses
+
 import pytest
 import torch
 
+from fixtures import transforms
 from provenance.inputs import corpus
 from tests.adversary.bench import Bench, loaded
 from tests.adversary.compositions import CHANGES, TEXT, Step, composed, drawn, parsed, written
@@ -29,6 +32,13 @@ def is_no_stranger(bench, what):
 @pytest.mark.parametrize("seed", range(20))
 def test_a_copy_is_not_called_independent(bench, seed):
     is_no_stranger(bench, drawn_attempt(seed, ("silu",)))
+
+
+@pytest.mark.parametrize("scale", [3.0, 30.0])
+def test_halves_in_two_experts_of_the_same_width_are_found(bench, case, scale):
+    halves = transforms.crumble(transforms.split_units(case.model, 1, scale=scale), 2, 1)
+    finding = bench.found(dataclasses.replace(case, model=halves), bench.base(0))
+    assert finding.verdict == "dependent"
 
 
 @pytest.mark.extended

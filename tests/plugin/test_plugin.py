@@ -309,6 +309,26 @@ def test_a_size_that_is_none_is_a_usage_error_of_one_line(pytester, option):
     result.stderr.fnmatch_lines(["ERROR: 'lots' is no size in bytes: write 2GiB, or 512MB"])
 
 
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "workers"])
+def test_a_seed_of_the_auditor_takes_the_place_of_the_suites_own(write, run, pytester, workers):
+    write(KIN)
+    run("--provenance-evidence=kept", "--provenance-seed=271828", *workers).assert_outcomes(
+        passed=4
+    )
+    folder = pytester.path / "kept"
+    (evidence,) = folder.rglob("kin-vs-base.json")
+    assert json.loads(evidence.read_text())["inputs"]["seed"] == 271828
+    suites = json.loads((folder / "results.json").read_text())["suites"]
+    assert [suite["inputs"]["seed"] for suite in suites] == [271828]
+
+
+@pytest.mark.parametrize("seed", ["-1", "x", "4294967296", "1.5"])
+def test_a_seed_that_is_none_is_a_usage_error(pytester, seed):
+    result = pytester.runpytest_inprocess(f"--provenance-seed={seed}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*'{seed}' is no seed: write a whole number below 4294967296"])
+
+
 def test_a_model_that_cannot_be_had_fails_its_own_claims_alone(write, run):
     write("candidate: gone, reference: base, expect: derived", KIN)
     result = run()

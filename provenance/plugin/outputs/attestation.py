@@ -35,9 +35,11 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
 def _statement(config: pytest.Config, results: Results) -> str:
     from provenance.attest import make_statement, subjects_of
     from provenance.comparison.executor import Executor
-    from provenance.suite.read import load
 
-    suites = {suite.path: load(config.rootpath / suite.path) for suite in results.suites}
+    suites = {
+        path: options.read_suite(config.rootpath / path, config)
+        for path in (suite.path for suite in results.suites)
+    }
     executor = Executor(options.store_of(config))
     return make_statement(results, subjects_of(results, suites, executor.checkpoint), _run_url())
 
