@@ -16,7 +16,7 @@ from provenance.architecture.records import linear_map
 from provenance.architecture.units import PROJECTIONS, MLPActivations, MLPFactors
 from provenance.capture.forward import Recording, answers_name, run_batch
 from provenance.capture.units import Shape
-from provenance.comparison.blocks import BlockTable, compare_blocks
+from provenance.comparison.blocks import compare_blocks
 from provenance.comparison.sides import Component
 from provenance.errors import InputError
 from provenance.statistics import REGISTRY
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from provenance.architecture.records import Trace
     from provenance.architecture.units import MLPUnits
+    from provenance.comparison.table import BlockTable
     from provenance.evidence.records import Pairing
 
 

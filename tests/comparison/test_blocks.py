@@ -6,8 +6,9 @@ import torch
 
 from provenance.architecture.units import MLPActivations, MLPShape
 from provenance.capture.units import Shape
-from provenance.comparison.blocks import BlockTests, Scope, align, compare_blocks
+from provenance.comparison.blocks import BlockTests, Scope, compare_blocks
 from provenance.comparison.sides import Component
+from provenance.comparison.table import align
 from provenance.evidence.records import BlockEvidence
 from provenance.statistics._directions import glimpse
 from provenance.statistics.match import match, prepare
@@ -198,7 +199,7 @@ def test_the_levels_of_all_partners_of_a_block_add_up_to_its_own(pairing, blocks
     candidate = Stack(*"abcdefghij").shape
     tests = BlockTests(["match"], (candidate, shape), Scope(pairing, 0))
     met = [i] if pairing == "same-index" else range(blocks)
-    assert sum(1 / tests._choices(i, j) for j in met) == pytest.approx(1)
+    assert sum(1 / tests.choices.of_blocks(i, j) for j in met) == pytest.approx(1)
 
 
 def test_what_is_measured_is_what_is_undecided_and_the_rest_says_why():
