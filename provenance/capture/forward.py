@@ -18,7 +18,13 @@ import torch
 
 from provenance.architecture.records import linear_map
 from provenance.architecture.units import PROJECTIONS
-from provenance.errors import ArchitectureError, DegenerateError, DeviceError
+from provenance.errors import (
+    ArchitectureError,
+    DegenerateError,
+    DeviceError,
+    ProvenanceError,
+    one_line,
+)
 from provenance.loading.devices import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -229,7 +235,8 @@ def run_batch(
     DegenerateError
         At the first NaN or infinity.
     ArchitectureError
-        If an MLP runs twice, or never, or on other positions than the tokens'.
+        If the model's own code fails, or an MLP runs twice, or never, or on other positions than the
+        tokens'.
     """
     architecture = recorded.trace.architecture
     fed = _fed(recorded.trace)
@@ -259,7 +266,8 @@ def run_batch(
     watching = nullcontext() if probe is None else probe.watching()
     with recording(model, recorded, receive), watching, torch.inference_mode():
         try:
-            output = model(**arguments, use_cache=False)
+            with _explaining(architecture):
+                output = model(**arguments, use_cache=False)
         except _PassComplete:
             return
         if probe is not None and not wanted:
@@ -269,6 +277,21 @@ def run_batch(
     raise ArchitectureError(
         f"{architecture}: the MLPs of blocks {missed} did not run in a forward pass"
     )
+
+
+@contextmanager
+def _explaining(architecture: str) -> Iterator[None]:
+    """Say in one line what a family's own code could not do, on whatever a configuration says."""
+    try:
+        yield
+    except (ProvenanceError, _PassComplete, OSError):  # a disk that is full is no fault of the code
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise ArchitectureError(
+            f"{architecture}: its forward pass fails ({type(error).__name__}: {one_line(error)})"
+        ) from error
 
 
 def _fed(trace: Trace) -> dict[str, list[tuple[int, int, MLPRecord]]]:

@@ -12,6 +12,7 @@ from provenance.architecture.trace import build_on_meta
 from provenance.checkpoints.folder import CONFIG
 from provenance.errors import DeviceError, SourceError, one_line
 from provenance.loading.devices import free_bytes
+from provenance.loading.experts import run_one_by_one
 from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.renamings import ParameterIndex
 from provenance.loading.streaming import (
@@ -93,6 +94,7 @@ def load_model(
             refuse_extras(checkpoint, info["unexpected_keys"])
             model = model.eval().requires_grad_(requires_grad=False).to(place)
             _refuse_nonfinite(checkpoint, model.named_parameters())
+            run_one_by_one(model)
     except (SourceError, DeviceError):
         raise
     # the loaders of some 200 families raise whatever a wrong configuration leads them to
@@ -126,6 +128,7 @@ def _streamed(checkpoint: Checkpoint, places: dict[str, str], dtype: Any) -> Pre
     refuse_extras(checkpoint, info["unexpected_keys"])
     _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
     model = model.eval().requires_grad_(requires_grad=False)
+    run_one_by_one(model)
     if dtype != "auto":
         cast(model, dtype)
     return model

@@ -125,6 +125,17 @@ def test_every_expert_answers_every_token():
             assert torch.allclose(sink.joined(f"{block}.{expert}.up"), up, atol=1e-5)
 
 
+def test_what_a_familys_own_code_cannot_do_is_one_line(model, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("strides should be\n multiple of 16 bytes")
+
+    recorded = fed(model)
+    monkeypatch.setattr(model.model.layers[1].self_attn, "forward", fails)
+    message = r"its forward pass fails \(RuntimeError: strides should be multiple of 16 bytes\)"
+    with pytest.raises(ArchitectureError, match=message):
+        capture(model, recorded, [torch.arange(8)], Kept())
+
+
 def test_a_module_that_runs_on_other_positions_is_refused(model):
     def doubled(_module, args):
         return (torch.cat([args[0], args[0]], dim=1),)

@@ -18,14 +18,20 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    PreTrainedTokenizerFast,
+)
 
 from provenance.checkpoints.checkpoint import open_checkpoint
 from provenance.checkpoints.contents import inspect
 from provenance.errors import DeviceError, InputError, SourceError
 from provenance.loading.model import load_model, load_skeleton, quiet
 from provenance.loading.tokenizer import encode, load_tokenizer
-from provenance.vocabulary import ModelSpec
+from provenance.vocabulary import Memory, ModelSpec
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +131,29 @@ def test_shards_are_loaded(tmp_path, original):
     assert all(
         torch.equal(a, b) for a, b in zip(model.parameters(), whole.parameters(), strict=True)
     )
+
+
+@pytest.mark.parametrize(("units", "hidden"), [(101, 32), (24, 33), (102, 32)])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_experts_of_any_width_are_run(tmp_path, units, hidden, streamed):
+    torch.manual_seed(0)
+    config = MixtralConfig(
+        hidden_size=hidden,
+        intermediate_size=units,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        head_dim=8,
+        num_local_experts=4,
+        vocab_size=64,
+    )
+    original = AutoModelForCausalLM.from_config(config).eval()
+    original.save_pretrained(tmp_path)
+    memory = Memory(resident=1) if streamed else None
+    model = load_model(opened(tmp_path), "cpu", memory=memory)
+    original.set_experts_implementation("eager")
+    ids = torch.arange(16)[None]
+    torch.testing.assert_close(model(ids).logits, original(ids).logits)
 
 
 def test_missing_weights_are_named_three_at_most(folder):
