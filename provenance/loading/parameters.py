@@ -31,11 +31,16 @@ if TYPE_CHECKING:
     from provenance.loading.renamings import Conversion, NameRules
 
 
+KEPT = 2
+"""Conversions whose results are kept."""
+
+
 class ModelTensors:
     """The parameters of a checkpoint's model by the model's names, each as transformers would load it.
 
-    The result of the last conversion is kept, since all experts of a block ask for the same tensor. So a
-    returned tensor must not be written to. Nothing else is kept.
+    The results of the last two conversions are kept, since all experts of a block ask for the same two
+    tensors in turn: of gate and up, and of down. So a returned tensor must not be written to. Nothing else
+    is kept.
 
     Parameters
     ----------
@@ -60,7 +65,7 @@ class ModelTensors:
         self._skeleton = skeleton
         self._stored = stored or {}
         self._converting = Lock()  # a conversion takes much memory: one at a time
-        self._last: tuple[Conversion | None, dict[str, torch.Tensor]] = (None, {})
+        self._last: list[tuple[Conversion, dict[str, torch.Tensor]]] = []
 
     def read(self, parameter: str) -> torch.Tensor:
         """The parameter, in its stored dtype, on the CPU.
@@ -178,10 +183,13 @@ class ModelTensors:
         """The parameters that come of stored tensors, by the model's names."""
         if conversion.converter is None:
             return {conversion.target: self._tensors[conversion.sources[0][0]]}
-        if self._last[0] is not conversion:
-            self._last = (None, {})  # let go of the old one before there is a new one
-            self._last = (conversion, self._converted(conversion))
-        return self._last[1]
+        for kept, made in self._last:
+            if kept is conversion:
+                return made
+        del self._last[: len(self._last) + 1 - KEPT]  # the oldest goes before there is a new one
+        made = self._converted(conversion)
+        self._last.append((conversion, made))
+        return made
 
     def _converted(self, conversion: Conversion) -> dict[str, torch.Tensor]:
         # a converter is used up by what is added to it

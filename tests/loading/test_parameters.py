@@ -133,10 +133,13 @@ def test_mixtral_is_stored_expert_by_expert_and_read_fused(tmp_path):
     assert ModelTensors(checkpoint)(FUSED).shape == (12, 128, 32)
 
 
-def test_what_was_converted_is_kept_until_another_is(tmp_path):
+def test_what_was_converted_is_kept_until_two_others_are(tmp_path):
     tensors = ModelTensors(saved(tiny("mixtral"), tmp_path))
     first = tensors(FUSED)
+    down = tensors(FUSED.replace("gate_up", "down"))
     assert tensors(FUSED) is first
+    assert tensors(FUSED.replace("gate_up", "down")) is down
+    tensors(FUSED.replace("layers.0", "layers.1").replace("gate_up", "down"))
     tensors(FUSED.replace("layers.0", "layers.1"))
     again = tensors(FUSED)
     assert again is not first
