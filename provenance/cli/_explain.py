@@ -13,6 +13,7 @@ from rich.table import Table
 
 import provenance
 from provenance import ProvenanceError
+from provenance.cli._files import RESULTS
 from provenance.cli._options import JSON
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ LAST_RUN = Path("d/provenance/results.json")
 @click.option(
     "--results",
     "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=RESULTS,
     help="Results of a run [default: those of pytest's last run on NODE_ID's file, in its cache].",
 )
 @JSON
@@ -45,7 +46,7 @@ def explain(node_id: str, file: Path | None, as_json: bool) -> None:  # noqa: FB
     typed, separator, test = node_id.partition("::")
     root, name = _root(typed)
     path = file or root.cache / LAST_RUN
-    results = provenance.read_results([path]) if path.is_file() else None
+    results = provenance.read_results([path]) if file or path.is_file() else None
     name = _known(results, (name, typed)) if separator else typed
     suite = _suite(root.folder / name, name)
     explanation = provenance.explain(f"{name}{separator}{test}", results, *suite)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 import provenance
+from provenance.cli._files import OUTPUT, write
 from provenance.cli._options import JSON
 
 
@@ -53,11 +54,12 @@ def _count(number: int, noun: str) -> str:
 
 
 @click.command()
-def schema() -> None:
+@OUTPUT
+def schema(output: Path) -> None:
     """Print the JSON Schema of suites, for editors."""
     from provenance.suite.schema import json_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    write(output, json.dumps(json_schema(), indent=2) + "\n")
 
 
 suite.add_command(schema)
