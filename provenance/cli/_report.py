@@ -62,7 +62,7 @@ def report(files: tuple[Path, ...], output: Path, alpha: float, as_json: bool) -
 def graph(files: tuple[Path, ...], kind: Any, output: Path, alpha: float, as_json: bool) -> None:  # noqa: FBT001
     """Print which models in FILES are kin, and the direction of descent where something supports it.
 
-    FILES are what the command report takes.
+    FILES are what the command report takes. A direction that is only claimed is drawn dashed.
     """
     from provenance.evidence.family_formats import format_lineage
 
