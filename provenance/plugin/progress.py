@@ -6,11 +6,14 @@ neither do xdist's workers, which have no terminal.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
+from provenance._pace import Pace
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import pytest
     from _pytest.capture import CaptureManager
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 REDRAW_SECONDS = 0.1
 VERBS = {
     "audit": "computing ahead:",
-    "make": "training",
+    "make": "making",
+    "convert": "converting",
     "download": "downloading",
     "load": "loading",
     "capture": "running",
@@ -33,23 +37,28 @@ VERBS = {
 
 
 class Progress:
-    """Callable that takes each `Stage` of an `Executor`."""
+    """Callable that takes each `Stage` of an `Executor`.
 
-    def __init__(self, config: pytest.Config) -> None:
+    ``nodeids`` are of all tests of the run: a terminal says at which of them it is, by claims.
+    """
+
+    def __init__(self, config: pytest.Config, nodeids: Iterable[str] = ()) -> None:
         plugins = config.pluginmanager
         self._terminal: TerminalReporter | None = plugins.getplugin("terminalreporter")
         self._capture: CaptureManager | None = plugins.getplugin("capturemanager")
         if config.get_verbosity() < 0:
             self._terminal = None
-        self._current: tuple[str, str] | None = None
+        self._pace = Pace()
+        self._claims = {
+            claim: i for i, claim in enumerate(dict.fromkeys(map(_claim_of, nodeids)), 1)
+        }
         self._drawn = 0.0
 
     def __call__(self, stage: Stage) -> None:
         """Show the stage where there is a terminal to show it on."""
         if self._terminal is None:
             return
-        begins = (stage.action, stage.subject) != self._current
-        self._current = (stage.action, stage.subject)
+        begins = self._pace.see(stage)
         now = time.monotonic()
         if begins or (self._terminal.isatty and now - self._drawn > REDRAW_SECONDS):
             self._drawn = now
@@ -57,14 +66,20 @@ class Progress:
 
     def clear(self) -> None:
         """Erase the redrawn line, so that pytest's own output continues in its place."""
-        terminal, self._current = self._terminal, None
+        terminal = self._terminal
+        self._pace.forget()
         if terminal is not None and self._drawn and terminal.isatty:
             self._drawn = 0.0
             self._uncaptured(lambda: terminal.rewrite("", erase=True))
 
     def _write(self, terminal: TerminalReporter, stage: Stage) -> None:
-        count = f" {stage.done}/{stage.total}" if stage.total and terminal.isatty else ""
-        line = f"  provenance: {VERBS[stage.action]} {stage.subject}{count}"
+        claim = self._claims.get(_claim_of(os.environ.get("PYTEST_CURRENT_TEST", "")))
+        if claim is not None:
+            self._pace.place = (claim, len(self._claims))
+        line = f"  provenance: {VERBS[stage.action]} {stage.subject}"
+        if terminal.isatty:
+            # a narrow terminal has no room for long names, and it is the numbers that change
+            line = f"  provenance: {self._pace.text()}: {line.partition(': ')[2]}"
 
         def write() -> None:
             terminal.ensure_newline()
@@ -83,3 +98,8 @@ class Progress:
             write()
             assert self._terminal is not None
             self._terminal.flush()
+
+
+def _claim_of(nodeid: str) -> str:
+    """The claim that a test is a part of; pytest names the current one with its phase behind it."""
+    return nodeid.partition(" (")[0].partition("[")[0]
