@@ -12,8 +12,8 @@ import click
 
 import provenance
 from provenance import ProvenanceError
-from provenance.cli._files import FILE, OUTPUT, RESULTS, write
-from provenance.cli._options import JSON, QUIET, STORE
+from provenance.cli._files import RESULTS, write
+from provenance.cli._options import FILE, JSON, OUTPUT, QUIET, STORE
 from provenance.cli._progress import progress
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from provenance.cli._files import OUTPUT, write
+from provenance.cli._options import OUTPUT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,8 @@ def completion(context: Context, shell: str, output: Path) -> None:
     zsh   _provenance, in a folder of $fpath
     fish  ~/.config/fish/completions/provenance.fish
     """  # noqa: D301 - the character is click's mark of lines that stay as they are
+    from provenance.cli._files import write  # what completes models needs none of it
+
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"this version of click completes nothing in {shell}")

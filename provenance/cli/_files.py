@@ -11,8 +11,6 @@ import click
 from provenance import ProvenanceError
 from provenance.store.files import write_whole
 
-FILE = click.Path(dir_okay=False, path_type=Path)
-
 
 class ResultsFile(click.Path):
     """Results of a run: their file, or the folder that a run kept them in."""
@@ -28,9 +26,6 @@ class ResultsFile(click.Path):
 
 
 RESULTS = ResultsFile()
-OUTPUT = click.option(
-    "-o", "--output", type=FILE, default="-", help="Where to write [default: stdout]."
-)
 
 
 def is_stdout(path: Path) -> bool:

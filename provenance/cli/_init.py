@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from provenance import ProvenanceError
-from provenance.cli._files import OUTPUT, is_stdout, write
-from provenance.cli._options import JSON, QUIET
+from provenance.cli._files import is_stdout, write
+from provenance.cli._options import JSON, OUTPUT, QUIET
 from provenance.cli._progress import progress
 from provenance.vocabulary import Stage
 

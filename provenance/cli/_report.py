@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 import provenance
-from provenance.cli._files import FILE, OUTPUT, is_stdout, write
-from provenance.cli._options import ALPHA, JSON
+from provenance.cli._files import is_stdout, write
+from provenance.cli._options import ALPHA, FILE, JSON, OUTPUT
 
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 import provenance
-from provenance.cli._files import OUTPUT, write
-from provenance.cli._options import JSON
+from provenance.cli._files import write
+from provenance.cli._options import JSON, OUTPUT
 
 
 @click.group()

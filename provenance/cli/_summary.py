@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 import provenance
-from provenance.cli._files import OUTPUT, RESULTS, write
+from provenance.cli._files import RESULTS, write
+from provenance.cli._options import OUTPUT
 
 if TYPE_CHECKING:
     from pathlib import Path
