@@ -6,8 +6,9 @@ import logging
 import sys
 import warnings
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,7 @@ def quiet() -> Iterator[None]:
             logger.setLevel(logging.CRITICAL + 1)
         if "transformers" in sys.modules:
             _hide_bars(restore)
+        _hide_plain_bars(restore)
         warnings.simplefilter("ignore")
         yield
 
@@ -46,3 +48,22 @@ def _hide_bars(restore: ExitStack) -> None:
         restore.callback(disable_progress_bars)
     restore.callback(bars.enable_progress_bar)
     bars.disable_progress_bar()
+
+
+def _hide_plain_bars(restore: ExitStack) -> None:
+    """Hide the bars that libraries draw with tqdm itself, such as those of a GGUF file's tensors.
+
+    A bar with a file of its own draws on no terminal, and stays.
+    """
+    from tqdm.std import tqdm  # type: ignore[import-untyped]
+
+    drawn = tqdm.__init__
+
+    @wraps(drawn)
+    def hidden(self: Any, *arguments: Any, **settings: Any) -> None:
+        if settings.get("file") in {None, sys.stdout, sys.stderr}:
+            settings["disable"] = True
+        drawn(self, *arguments, **settings)
+
+    restore.callback(setattr, tqdm, "__init__", drawn)
+    tqdm.__init__ = hidden

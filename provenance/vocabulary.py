@@ -267,7 +267,7 @@ class DistillSettings:
 
 
 Action = Literal[
-    "audit", "make", "download", "load", "capture", "distil", "sketch", "match", "wait"
+    "audit", "make", "convert", "download", "load", "capture", "distil", "sketch", "match", "wait"
 ]
 
 

@@ -5,6 +5,7 @@ https://cyclonedx.org/capabilities/mlbom/
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
@@ -12,12 +13,15 @@ from uuid import NAMESPACE_URL, uuid5
 from provenance.attest._libraries import need
 from provenance.attest.statement import kept_sha256
 from provenance.errors import AttestationError
+from provenance.evidence.families import lineage_graph
 from provenance.evidence.results import descent
 from provenance.evidence.wording import describe
 from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import DESCENTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from provenance.evidence.records import ModelRecord
     from provenance.evidence.results import ClaimResult, Results
 
@@ -25,10 +29,11 @@ if TYPE_CHECKING:
 def bill_of_materials(results: Results) -> str:
     """Make a CycloneDX 1.6 document, as JSON, of the models of a run.
 
-    A model's ``pedigree.ancestors`` are the references of its claims of descent that held. Where a
-    lineage was declared and the two are no ancestor and descendant in it, or the two are the same
-    checkpoint, the other is among ``pedigree.variants``. What failed, was inconclusive or was not
-    claimed is not in it.
+    A model's ``pedigree.ancestors`` are the references of its claims of descent that held, each with a
+    property that says whether anything but the claim supports the direction. Where a lineage was
+    declared and the two are no ancestor and descendant in it, or the two are the same checkpoint, the
+    other is among ``pedigree.variants``. What failed, was inconclusive or was not claimed is not in it.
+    Dependencies, which have no such property, are drawn only where something measured supports them.
 
     Raises
     ------
@@ -46,12 +51,14 @@ def bill_of_materials(results: Results) -> str:
     bom.metadata.timestamp = _time(results.created)
     bom.metadata.tools.components.add(_tool(results))
     components = {model: _component(model[0], record) for model, record in models.items()}
+    shapes = _shapes(results)
+    held = {model: _held(results, model, shapes) for model in models}
     for model, component in components.items():
-        component.pedigree = _pedigree(results, _held(results, model))
+        component.pedigree = _pedigree(held[model])
         bom.components.add(component)
     for model, component in components.items():
-        held = [result for result in _held(results, model) if descent(results, result) is not None]
-        above = [components[reference] for _, reference in map(_roles, held)]
+        measured = [each.result for each in held[model] if each.shape]
+        above = [components[reference] for _, reference in map(_roles, measured)]
         bom.register_dependency(component, above)
     made = output.make_outputter(bom, schema.OutputFormat.JSON, schema.SchemaVersion.V1_6)
     text = str(made.output_as_string(indent=2))
@@ -75,6 +82,8 @@ def _time(created: str) -> datetime:
 
 # a name is a suite's own: in another suite it may be another checkpoint's
 _Model = tuple[str, str]
+_Edge = tuple[str, str]
+"""Digests of the parent and of the child."""
 
 
 def _roles(result: ClaimResult) -> dict[_Model, ModelRecord]:
@@ -86,34 +95,72 @@ def _models(results: Results) -> dict[_Model, ModelRecord]:
     return {model: record for r in results.claims for model, record in _roles(r).items()}
 
 
-def _held(results: Results, candidate: _Model) -> list[ClaimResult]:
-    return [
-        result
-        for result in results.claims
-        if candidate in list(_roles(result))[:1]
-        and result.claim.expect in DESCENTS
-        and result.state == "pass"
-        and result.judgement is not None
-        and result.judgement.state == "holds"
-    ]
+@dataclass(frozen=True)
+class _Held:
+    """A claim of descent that held: whether it has a direction, and which shape supports that."""
+
+    result: ClaimResult
+    directed: bool
+    shape: str
+
+    @property
+    def direction(self) -> str | None:
+        """What supports the direction; None where the claim has none."""
+        return (self.shape or "claimed, not measured") if self.directed else None
 
 
-def _pedigree(results: Results, held: list[ClaimResult]) -> Any:
+def _held(results: Results, candidate: _Model, shapes: Mapping[_Edge, str]) -> list[_Held]:
+    held = []
+    for result in results.claims:
+        claims = result.claim.expect in DESCENTS and result.state == "pass"
+        holds = result.judgement is not None and result.judgement.state == "holds"
+        if claims and holds and candidate in list(_roles(result))[:1]:
+            directed = descent(results, result) is not None
+            digests = [digest for _, digest in _roles(result)]
+            shape = shapes.get((digests[-1], digests[0]), "") if directed else ""
+            held.append(_Held(result, directed, shape))
+    return held
+
+
+def _shapes(results: Results) -> dict[_Edge, str]:
+    """What was measured of directions of descent."""
+    lineage = lineage_graph(results)
+    digests = [model.digest for model in lineage.models]
+    return {
+        (digests[kin.a], digests[kin.b]): " ".join(kin.support)
+        for kin in lineage.kinships
+        if kin.directed and not kin.claimed
+    }
+
+
+def _pedigree(held: list[_Held]) -> Any:
     if not held:
         return None
     related: dict[bool, list[Any]] = {True: [], False: []}
-    for result in held:
-        related[descent(results, result) is not None].append(_kin(result))
+    for each in held:
+        related[each.directed].append(_kin(each))
     return need("cyclonedx.model.component").Pedigree(
-        ancestors=related[True],
-        variants=related[False],
-        notes="Shown by the weights, not only declared: " + "; ".join(map(_evidence_note, held)),
+        ancestors=related[True], variants=related[False], notes=_notes(held)
     )
 
 
-def _evidence_note(result: ClaimResult) -> str:
-    p = "" if result.log10_p is None else f", p = {format_p(result.log10_p)}"
-    return describe(result.claim) + p
+def _notes(held: list[_Held]) -> str:
+    """What the weights showed of each claim, by what supports its direction."""
+    kinds = {
+        "a reduced shape supports the direction": [each for each in held if each.shape],
+        "the direction is as claimed": [e for e in held if e.directed and not e.shape],
+        "no direction is claimed": [each for each in held if not each.directed],
+    }
+    return ". ".join(
+        f"Kinship is shown by the weights, and {kind}: {'; '.join(map(_evidence_note, some))}"
+        for kind, some in kinds.items()
+        if some
+    )
+
+
+def _evidence_note(held: _Held) -> str:
+    p = "" if held.result.log10_p is None else f", p = {format_p(held.result.log10_p)}"
+    return describe(held.result.claim) + p
 
 
 def _tool(results: Results) -> Any:
@@ -145,8 +192,9 @@ def _component(name: str, record: ModelRecord) -> Any:
     )
 
 
-def _kin(result: ClaimResult) -> Any:
+def _kin(held: _Held) -> Any:
     """The reference of a claim, with what shows it to be kin."""
+    result = held.result
     assert result.evidence is not None
     kin = _component(result.claim.reference, result.evidence.reference)
     kin.bom_ref.value += f"#{result.suite}:{result.claim.id}"
@@ -155,6 +203,7 @@ def _kin(result: ClaimResult) -> Any:
             {
                 "provenance:claim": result.claim.id,
                 "provenance:expect": result.claim.expect,
+                "provenance:direction": held.direction,
                 "provenance:log10_p": None if result.log10_p is None else f"{result.log10_p:.6g}",
                 "provenance:evidenceSha256": kept_sha256(result.evidence),
             }

@@ -12,8 +12,8 @@ import click
 
 import provenance
 from provenance import ProvenanceError
-from provenance.cli._files import FILE, OUTPUT, write
-from provenance.cli._options import JSON, QUIET, STORE
+from provenance.cli._files import RESULTS, write
+from provenance.cli._options import FILE, JSON, OUTPUT, QUIET, STORE
 from provenance.cli._progress import progress
 
 
@@ -26,7 +26,7 @@ def attest() -> None:
 
 
 @attest.command()
-@click.argument("results", type=FILE)
+@click.argument("results", type=RESULTS)
 @click.option(
     "--model",
     "models",
@@ -46,7 +46,7 @@ def make(
     quiet: bool,  # noqa: FBT001
     output: Path,
 ) -> None:
-    """Write the attestation of RESULTS, a file that a run left in its folder of evidence.
+    """Write the attestation of RESULTS (results.json, or the folder that holds it).
 
     A model that no --model names is attested by the digest in the evidence, which is not that of model
     signing.
@@ -88,7 +88,7 @@ def sign(statement: Path, key: Path, password: str | None, output: Path) -> None
 @attest.command()
 @click.argument("envelope", type=FILE)
 @click.option("--key", type=FILE, required=True, help="Public key, PEM.")
-@click.option("--results", type=FILE, help="Results that the Statement must be of.")
+@click.option("--results", type=RESULTS, help="Results that the Statement must be of.")
 @click.option(
     "--model",
     "models",
@@ -139,13 +139,16 @@ def verify(
 
 
 @click.command()
-@click.argument("results", type=FILE)
+@click.argument("results", type=RESULTS)
 @OUTPUT
 def bom(results: Path, output: Path) -> None:
-    """Write a CycloneDX bill of materials of the models of RESULTS, with the pedigree that held."""
+    """Write a CycloneDX bill of materials of the models of RESULTS, with the pedigree that held.
+
+    RESULTS is results.json, or the folder that holds it.
+    """
     from provenance.attest import bill_of_materials
 
-    write(output, bill_of_materials(provenance.Results.from_json(_read(results))))
+    write(output, bill_of_materials(provenance.read_results([results])))
 
 
 def _named(argument: str, what: str) -> tuple[str, str]:

@@ -14,8 +14,8 @@ from rich.text import Text
 
 import provenance
 from provenance.cli._executor import with_executor
-from provenance.cli._files import FILE, expect_writable, write
-from provenance.cli._options import JSON
+from provenance.cli._files import expect_writable, write
+from provenance.cli._options import FILE, JSON
 
 if TYPE_CHECKING:
     from provenance.audit import Audit, AuditedPair, Outlook, Registry

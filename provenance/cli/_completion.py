@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from provenance.cli._options import OUTPUT
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from click import Context, Parameter
 
 VARIABLE = "_PROVENANCE_COMPLETE"
@@ -16,20 +20,25 @@ SHELLS = ("bash", "zsh", "fish")
 
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
+@OUTPUT
 @click.pass_context
-def completion(context: Context, shell: str) -> None:
-    r"""Print a script that completes commands, options and recipes in SHELL.
+def completion(context: Context, shell: str, output: Path) -> None:
+    """Print a script that completes commands, options and recipes in SHELL.
+
+    Write it with -o where the shell looks for it:
 
     \b
-    bash: provenance completion bash > ~/.local/share/bash-completion/completions/provenance
-    zsh:  provenance completion zsh > a file _provenance in a folder of $fpath
-    fish: provenance completion fish > ~/.config/fish/completions/provenance.fish
-    """
+    bash  ~/.local/share/bash-completion/completions/provenance
+    zsh   _provenance, in a folder of $fpath
+    fish  ~/.config/fish/completions/provenance.fish
+    """  # noqa: D301 - the character is click's mark of lines that stay as they are
+    from provenance.cli._files import write  # what completes models needs none of it
+
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"this version of click completes nothing in {shell}")
     script = kind(context.find_root().command, {}, "provenance", VARIABLE).source()
-    click.echo(script)
+    write(output, script + "\n")
 
 
 def complete_model(

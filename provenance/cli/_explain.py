@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,19 @@ from rich.table import Table
 
 import provenance
 from provenance import ProvenanceError
+from provenance.cli._files import RESULTS
 from provenance.cli._options import JSON
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from provenance import Results
     from provenance.evidence.results import SuiteRecord
     from provenance.gate.explain import Explanation
+    from provenance.gate.pytest_root import PytestRoot
 
-LAST_RUN = Path(".pytest_cache/d/provenance/results.json")
+LAST_RUN = Path("d/provenance/results.json")
+"""Where pytest's cache has what the plugin keeps."""
 
 
 @click.command()
@@ -27,8 +33,8 @@ LAST_RUN = Path(".pytest_cache/d/provenance/results.json")
 @click.option(
     "--results",
     "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Results of a run [default: those of pytest's last run, in its cache].",
+    type=RESULTS,
+    help="Results of a run [default: those of pytest's last run on NODE_ID's file, in its cache].",
 )
 @JSON
 def explain(node_id: str, file: Path | None, as_json: bool) -> None:  # noqa: FBT001
@@ -37,32 +43,44 @@ def explain(node_id: str, file: Path | None, as_json: bool) -> None:  # noqa: FB
     NODE_ID is as pytest prints it, such as "suites/my.suite.yaml::chat-vs-base[block2]"; without the
     part in brackets the whole claim is explained. Nothing is run.
     """
-    root = _root()
-    results = _results(file, root)
-    explanation = provenance.explain(node_id, results, *_suite(node_id, root))
+    typed, separator, test = node_id.partition("::")
+    root, name = _root(typed)
+    path = file or root.cache / LAST_RUN
+    results = provenance.read_results([path]) if file or path.is_file() else None
+    name = _known(results, (name, typed)) if separator else typed
+    suite = _suite(root.folder / name, name)
+    explanation = provenance.explain(f"{name}{separator}{test}", results, *suite)
     if as_json:
         click.echo(json.dumps(explanation.as_fields(), allow_nan=False))
     else:
         _print(Console(highlight=False, markup=False, soft_wrap=True), explanation)
 
 
-def _root() -> Path:
-    """The nearest folder upwards that pytest has run in, else this one: ids are relative to it."""
+def _root(name: str) -> tuple[PytestRoot, str]:
+    """Pytest's root for a suite, and the suite's path there.
+
+    A path is sought from here upwards, since pytest prints paths that are relative to its root.
+    """
+    from provenance.gate.pytest_root import pytest_root
+
     here = Path.cwd()
-    return next((path for path in (here, *here.parents) if (path / LAST_RUN).is_file()), here)
+    folders = (folder for folder in (here, *here.parents) if (folder / name).is_file())
+    folder = next(folders, here)
+    file = Path(os.path.abspath(folder / name))  # noqa: PTH100 - pytest follows no links
+    root = pytest_root(folder, file if file.parent.is_dir() else None, os.environ)
+    return root, Path(os.path.relpath(file, root.folder)).as_posix()
 
 
-def _results(file: Path | None, root: Path) -> Results | None:
-    path = file or root / LAST_RUN
-    return provenance.read_results([path]) if path.is_file() else None
+def _known(results: Results | None, names: Sequence[str]) -> str:
+    """The first of the names that the results know, else the first."""
+    known = {suite.path for suite in results.suites} if results else set()
+    return next((name for name in names if name in known), names[0])
 
 
-def _suite(node_id: str, root: Path) -> tuple[SuiteRecord | None, str]:
+def _suite(path: Path, name: str) -> tuple[SuiteRecord | None, str]:
     """The suite as it is now, and its text; None where it is not there or has mistakes."""
     from provenance.evidence.results import SuiteRecord
 
-    name = node_id.partition("::")[0]
-    path = root / name
     if not path.is_file():
         return None, ""
     try:

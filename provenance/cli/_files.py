@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 from provenance import ProvenanceError
 from provenance.store.files import write_whole
 
-FILE = click.Path(dir_okay=False, path_type=Path)
-OUTPUT = click.option(
-    "-o", "--output", type=FILE, default="-", help="Where to write [default: stdout]."
-)
+
+class ResultsFile(click.Path):
+    """Results of a run: their file, or the folder that a run kept them in."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the path of the file."""
+        from provenance.evidence.read import results_file
+
+        return results_file(Path(os.fsdecode(super().convert(value, param, ctx))))
+
+
+RESULTS = ResultsFile()
 
 
 def is_stdout(path: Path) -> bool:

@@ -9,9 +9,8 @@ import click
 import provenance
 from provenance.cli._completion import complete_model
 from provenance.cli._executor import with_executor
-from provenance.cli._files import FILE
 from provenance.cli._inputs import with_inputs
-from provenance.cli._options import JSON
+from provenance.cli._options import FILE, JSON
 from provenance.vocabulary import SKETCH
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from provenance import ProvenanceError
-from provenance.cli._files import FILE, is_stdout, write
-from provenance.cli._options import JSON, QUIET
+from provenance.cli._files import is_stdout, write
+from provenance.cli._options import JSON, OUTPUT, QUIET
 from provenance.cli._progress import progress
 from provenance.vocabulary import Stage
 
@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("init")
 @click.argument("models", nargs=-1, required=True)
-@click.option(
-    "-o",
-    "--output",
-    type=FILE,
-    default="-",
-    help="Suite file to write [default: stdout].",
-)
+@OUTPUT
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @QUIET
 @JSON

@@ -28,6 +28,10 @@ STORE = click.option(
     help="Folder, or URL such as s3://BUCKET/PREFIX, that keeps activations and evidence "
     "[default: $PROVENANCE_STORE or the user's cache].",
 )
+FILE = click.Path(dir_okay=False, path_type=Path)
+OUTPUT = click.option(
+    "-o", "--output", type=FILE, default="-", help="Where to write [default: stdout]."
+)
 DEVICE = click.option(
     "--device", default="auto", help="auto, cpu, cuda or cuda:N.", show_default=True
 )

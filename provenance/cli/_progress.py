@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provenance._pace import Pace
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rich.progress import ProgressColumn, Task, TaskID
 
     from provenance.vocabulary import Stage
 
@@ -16,33 +20,27 @@ if TYPE_CHECKING:
 class progress:  # noqa: N801 - used as a context manager only
     """A function that takes each `Stage` of an executor; it does nothing where ``quiet``.
 
-    On a terminal it redraws one line, with a bar where the total is known. In the log of a CI system it
+    On a terminal it redraws one line: the stage, a bar, and the time. In the log of a CI system it
     writes a line for each stage, and elsewhere nothing.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-        )
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
         console = Console(stderr=True)
         self._shows = console.is_terminal and not quiet
         self._logs = bool(os.environ.get("CI")) and not console.is_terminal and not quiet
+        self._pace = Pace()
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            _pace_column(self._pace),
             console=console,
             transient=True,
         )
-        self._task = self._bar.add_task("", visible=False)
-        self._current: tuple[str, str] | None = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> Callable[[Stage], None]:
         if self._shows:
@@ -54,13 +52,27 @@ class progress:  # noqa: N801 - used as a context manager only
             self._bar.stop()
 
     def _tell(self, stage: Stage) -> None:
-        begins = self._current != (stage.action, stage.subject)
-        self._current = (stage.action, stage.subject)
+        begins = self._pace.see(stage)
         line = f"{stage.action} {stage.subject}"
-        if self._shows:
-            total = stage.total or None  # None: a bar that only moves
-            self._bar.update(
-                self._task, description=line, completed=stage.done, total=total, visible=True
-            )
-        elif self._logs and begins:
+        if self._logs and begins:
             click.echo(f"provenance: {line}", err=True)
+        if not self._shows:
+            return
+        total = stage.total or None  # None: a bar that only moves
+        if begins and self._task is not None:
+            self._bar.remove_task(self._task)
+        if begins or self._task is None:  # a task whose total is known never forgets it
+            self._task = self._bar.add_task(line, total=total)
+        self._bar.update(self._task, completed=stage.done, total=total)
+
+
+def _pace_column(pace: Pace) -> ProgressColumn:
+    """The column that says how far the work is, and for how long it takes, as it is drawn."""
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class PaceColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:  # noqa: ARG002 - the pace knows more than the task
+            return Text(pace.text())
+
+    return PaceColumn()

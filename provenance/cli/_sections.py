@@ -39,7 +39,7 @@ class LazyCommands(MutableMapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._loaded:
             module = import_module(f"{__package__}.{self._modules[name]}")
-            self._loaded[name] = getattr(module, name)
+            self._loaded[name] = _summarized(getattr(module, name))
         return self._loaded[name]
 
     def __setitem__(self, name: str, command: click.Command) -> None:
@@ -61,6 +61,14 @@ class LazyCommands(MutableMapping[str, click.Command]):
         return len(self._modules)
 
 
+def _summarized(command: click.Command) -> click.Command:
+    """Give a command, and those in it, their whole first sentence as summary: click cuts it."""
+    command.short_help = command.get_short_help_str(limit=len(command.help or ""))
+    for below in getattr(command, "commands", {}).values():
+        _summarized(below)
+    return command
+
+
 class Sections(click.Group):
     """A group whose help lists its commands in sections."""
 
@@ -70,8 +78,7 @@ class Sections(click.Group):
         others = tuple(name for name in self.list_commands(ctx) if name not in named)
         for title, names in {**SECTIONS, OTHERS: others}.items():
             commands = [(name, self.commands[name]) for name in names if name in self.commands]
-            width = formatter.width - 6 - max((len(name) for name, _ in commands), default=0)
-            rows = [(name, command.get_short_help_str(width)) for name, command in commands]
+            rows = [(name, command.get_short_help_str()) for name, command in commands]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import provenance
+from provenance.cli._files import RESULTS, write
+from provenance.cli._options import OUTPUT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
-@click.argument("results", type=click.Path(exists=True, path_type=Path))
-def summary(results: Path) -> None:
+@click.argument("results", type=RESULTS)
+@OUTPUT
+def summary(results: Path, output: Path) -> None:
     """Print RESULTS (results.json, or the folder that holds it) as Markdown.
 
     For GitLab's comments, wikis and mails. Where the variables of GitHub Actions are set, lines of YAML
@@ -23,4 +29,4 @@ def summary(results: Path) -> None:
 
     run = provenance.read_results([results])
     links = Links.of_github(os.environ)
-    click.echo(markdown_summary(run, links), nl=False)
+    write(output, markdown_summary(run, links))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from provenance.checkpoints.formats import Contents
     from provenance.store.store import JSON, Entry, Store
-    from provenance.vocabulary import Disguise
+    from provenance.vocabulary import Action, Disguise
 
 
 LONGEST = 200
@@ -153,7 +153,7 @@ class Models:
             download(remote, folder, lambda i, n: self._tell(Stage("download", spec.source, i, n)))
 
         # whoever needs it elsewhere can fetch it there
-        return self._kept(spec.source, fields, make, here=True).path
+        return self._kept(spec.source, fields, make, action="download", here=True).path
 
     def _made(self, name: str) -> Entry:
         """A recipe's checkpoint folder, made by this process if by none before."""
@@ -270,7 +270,8 @@ class Models:
             "tokenizer": tokenizer_digest(contents.folder, self.store.sha256),
             **fields,
         }
-        return self._open(inspect(self._kept(spec.source, key, make).path), spec)
+        kept = self._kept(spec.source, key, make, action="convert")
+        return self._open(inspect(kept.path), spec)
 
     def _kept(
         self,
@@ -278,10 +279,11 @@ class Models:
         fields: Mapping[str, JSON],
         make: Callable[[Path], None],
         *,
+        action: Action = "make",
         here: bool = False,
     ) -> Entry:
         def build(folder: Path) -> None:
-            self._tell(Stage("make", subject))
+            self._tell(Stage(action, subject))
             make(folder)
 
         return self.store.get_or_create(

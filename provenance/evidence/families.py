@@ -1,7 +1,8 @@
 """Who is kin to whom, and who descends from whom, from all the evidence of some results.
 
 A p-value knows no direction: kinship is mutual. An edge is given one only where something besides the
-p-value supports it, and says what: a claim of descent that held, or a shape that was reduced.
+p-value supports it, and says what: a shape that was reduced, or nothing but a claim of descent that held.
+Only the first is measured, and so the second is marked.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Kinship:
         Whether something supports a direction.
     relation : str or None
         The kind of descent that was claimed and held.
+    claimed : bool
+        Where ``directed``, whether a claim alone says so: nothing that was measured supports the direction.
     support : tuple of str
         What supports the direction, in sentences.
     claims : tuple of str
@@ -71,6 +74,7 @@ class Kinship:
     b: int
     log10_p: float
     directed: bool = False
+    claimed: bool = False
     relation: Relationship | None = None
     support: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
@@ -210,7 +214,17 @@ def _kinship(sightings: Sequence[_Sighting], place: Mapping[str, int]) -> Kinshi
     ]
     relation = relations[0] if declared else None
     steps = min((sighting.steps for sighting in kin if sighting.steps is not None), default=1)
-    return Kinship(a, b, strongest, True, relation, support, claims, steps=steps)  # noqa: FBT003
+    return Kinship(
+        a,
+        b,
+        strongest,
+        directed=True,
+        claimed=(a, b) not in shapes,
+        relation=relation,
+        support=support,
+        claims=claims,
+        steps=steps,
+    )
 
 
 def _votes(

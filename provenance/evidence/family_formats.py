@@ -26,7 +26,8 @@ def format_lineage(lineage: Lineage, kind: Format) -> str:
         Of `provenance.evidence.families.lineage_graph`.
     kind : str
         "json": everything. "dot" and "mermaid": the spanning structure, an arrow from parent to child
-        where something supports it, a dashed line where nothing does.
+        where something measured supports it, a dashed arrow where a claim alone does, a dashed line
+        where nothing does.
 
     References
     ----------
@@ -41,7 +42,13 @@ def format_lineage(lineage: Lineage, kind: Format) -> str:
 
 def edge_words(kin: Kinship) -> str:
     """What stands on an edge: the relation that was claimed, and the p-value."""
-    return f"{kin.relation or 'kin'}, p = {format_p(kin.log10_p)}"
+    relation = f"claimed {kin.relation}" if kin.claimed else kin.relation or "kin"
+    return f"{relation}, p = {format_p(kin.log10_p)}"
+
+
+def _styled(kin: Kinship, whole: str, claimed: str, line: str) -> str:
+    """How an edge is drawn: by what supports its direction, if anything does."""
+    return line if not kin.directed else claimed if kin.claimed else whole
 
 
 def _dot(lineage: Lineage) -> list[str]:
@@ -49,7 +56,7 @@ def _dot(lineage: Lineage) -> list[str]:
     lines += [f"  n{i} [label={_quoted(m.label)}];" for i, m in enumerate(lineage.models)]
     for kin in lineage.kinships:
         if kin.drawn:
-            style = "" if kin.directed else ", dir=none, style=dashed"
+            style = _styled(kin, "", ", style=dashed", ", dir=none, style=dashed")
             lines.append(f"  n{kin.a} -> n{kin.b} [label={_quoted(edge_words(kin))}{style}];")
     return [*lines, "}"]
 
@@ -65,7 +72,7 @@ def _mermaid(lineage: Lineage) -> list[str]:
     lines += [f'  n{i}["{_entities(m.label)}"]' for i, m in enumerate(lineage.models)]
     for kin in lineage.kinships:
         if kin.drawn:
-            arrow = "-->" if kin.directed else "-.-"
+            arrow = _styled(kin, "-->", "-.->", "-.-")
             lines.append(f'  n{kin.a} {arrow}|"{_entities(edge_words(kin))}"| n{kin.b}')
     return lines
 

@@ -52,8 +52,7 @@ def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_AL
     results: list[Results] = []
     bare: dict[str, Evidence] = {}
     for path in paths:
-        file = Path(path)
-        content = read_file(file / RESULTS if file.is_dir() else file)
+        content = read_file(results_file(Path(path)))
         if isinstance(content, Results):
             results.append(content)
         else:
@@ -63,6 +62,11 @@ def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_AL
     if not results:
         raise ResultsError("no results and no evidence were given: name a file, or a folder")
     return _joined(results)
+
+
+def results_file(path: Path) -> Path:
+    """The file that a path names: of a folder, the results that a run kept there."""
+    return path / RESULTS if path.is_dir() else path
 
 
 def read_file(file: Path) -> Results | Evidence:

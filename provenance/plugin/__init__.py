@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from xdist.remote import Producer
     from xdist.scheduler import Scheduling
+    from xdist.workermanage import WorkerController
 
 __all__ = ["provenance"]
 
@@ -95,6 +96,20 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
     collector: pytest.Collector = SuiteFile.from_parent(parent, path=file_path)
     return collector
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Show what workers are at, where there is a terminal that is not quiet."""
+    plugins, config = node.config.pluginmanager, node.config
+    terminal = plugins.getplugin("terminalreporter")
+    if terminal is None or config.get_verbosity() < 0 or plugins.hasplugin("provenance-relay"):
+        return
+    from provenance.plugin.relay import Relay
+
+    relay = Relay(terminal)
+    plugins.register(relay, "provenance-relay")
+    relay.pytest_configure_node(node)  # pluggy called this hook before it knew of the relay
 
 
 @pytest.hookimpl(optionalhook=True)

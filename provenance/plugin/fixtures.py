@@ -30,8 +30,9 @@ def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> I
     """
     from provenance.plugin.progress import Progress
 
-    progress = Progress(pytestconfig)
+    nodeids = [item.nodeid for item in request.session.items]
+    progress = Progress(pytestconfig, nodeids)
     executor = options.executor_of(pytestconfig, progress)
-    remember_failures(executor, pytestconfig, [item.nodeid for item in request.session.items])
+    remember_failures(executor, pytestconfig, nodeids)
     yield executor
     progress.clear()

@@ -1,4 +1,7 @@
-"""Draws families: a tree a family, one row a model, an arrow only where something supports it."""
+"""Draws families: a tree a family, one row a model, an arrow only where something supports it.
+
+Where a claim alone does, the arrow is a broken one.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,8 @@ RELATIONS = {
     "derived": "descendant",
 }
 LEGEND = (
-    ("arrow", "descent: something besides the p-value supports the direction"),
+    ("arrow", "descent: a shape that was reduced supports the direction"),
+    ("claimed", "descent as it was claimed: nothing measured supports the direction"),
     ("dashed", f"kinship without a direction: {READINGS}"),
 )
 
@@ -80,10 +84,15 @@ def _family(index: int, family: Sequence[int], lineage: Lineage) -> Family:
         shapes.append(element("circle", cx=x, cy=y, r=5, class_="model"))
         shapes.append(text(x + 13, y + 5, _short(lineage.models[branch.model].label), "name"))
         shapes.append(text(x + 13, y + 20, note, "note"))
-    kinds = {b.kin.directed for b in branches if b.kin is not None}
-    legend = tuple(entry for entry in LEGEND if (entry[0] == "arrow") in kinds)
+    kinds = {_kind(b.kin) for b in branches if b.kin is not None}
+    legend = tuple(entry for entry in LEGEND if entry[0] in kinds)
     figure = Figure(drawing(f"family-{index}", size, words, *shapes), title, legend)
     return Family(figure, title)
+
+
+def _kind(kin: Kinship) -> str:
+    """Which entry of the legend says how a kinship is drawn."""
+    return "dashed" if not kin.directed else "claimed" if kin.claimed else "arrow"
 
 
 def _place(branch: _Branch) -> tuple[float, float]:
@@ -131,8 +140,7 @@ def _link(branch: _Branch, rows: dict[int, _Branch]) -> list[Markup]:
         return []
     (x1, y1), (x2, y2) = _place(rows[branch.above]), _place(branch)
     path = f"M{number(x1)} {number(y1 + 7)}V{number(y2)}H{number(x2 - 8)}"
-    kind = "arrow" if branch.kin.directed else "dashed"
-    shapes = [element("path", d=path, class_=f"link {kind}")]
+    shapes = [element("path", d=path, class_=f"link {_kind(branch.kin)}")]
     if branch.kin.directed:
         down = branch.kin.b == branch.model
         tip = (
@@ -158,8 +166,10 @@ def _note(branch: _Branch, lineage: Lineage, rows: dict[int, _Branch]) -> str:
         kinship = f"{word} of {above}"
     else:
         kinship = f"{above} is a {word} of it"
+    if branch.kin.claimed:
+        kinship += ", as claimed"
     others = [
-        _short(lineage.models[kin.a].label)
+        _short(lineage.models[kin.a].label) + (" (as claimed)" if kin.claimed else "")
         for kin in lineage.kinships
         if kin.directed
         and kin.b == branch.model

@@ -296,11 +296,30 @@ def test_the_pedigree_of_a_model_is_what_held(attested):
     # cousins of the lineage: kin, and neither the other's ancestor
     assert [part["name"] for part in found["short"]["pedigree"]["variants"]] == ["kin"]
     assert "pedigree" not in found["other"]
+    notes = found["short"]["pedigree"]["notes"]
+    assert "and a reduced shape supports the direction: short is derived from base" in notes
+    assert "and no direction is claimed: short is derived from kin" in notes
+
+
+def test_a_direction_that_nothing_measured_is_marked_as_claimed(attested):
+    _, _, results = attested(KNOWN)
+    found = components(bill_of_materials(results))
+    directions = {
+        name: {p["name"]: p["value"] for p in ancestor["properties"]}["provenance:direction"]
+        for name in ("kin", "short")
+        for ancestor in found[name]["pedigree"]["ancestors"]
+    }
+    assert directions["kin"] == "claimed, not measured"
+    assert "Its shape is a reduced one: short has 2 blocks where base has 3." in directions["short"]
+    (variant,) = found["short"]["pedigree"]["variants"]
+    assert "provenance:direction" not in {p["name"] for p in variant["properties"]}
+    assert "and the direction is as claimed: kin is a " in found["kin"]["pedigree"]["notes"]
+    # dependencies are drawn as arrows, and have no place for such a mark
     depends = {
-        d["ref"].partition("@")[0]: d
+        d["ref"].partition("@")[0]: [ref.partition("@")[0] for ref in d.get("dependsOn", ())]
         for d in json.loads(bill_of_materials(results))["dependencies"]
     }
-    assert [ref.partition("@")[0] for ref in depends["kin"]["dependsOn"]] == ["base"]
+    assert (depends["kin"], depends["short"]) == ([], ["base"])
 
 
 def test_a_false_claim_is_no_pedigree(attested):

@@ -18,12 +18,25 @@ WITHOUT_JSON = {
     "provenance attest sign",  # likewise
     "provenance bom",  # likewise
     "provenance completion",  # a script
-    "provenance graph",  # in a format of its own, JSON among them
     "provenance demo",  # likewise
     "provenance schema",  # JSON already
     "provenance summary",  # Markdown of what is JSON
     "provenance suite schema",
 }
+DOCUMENTS = {
+    "provenance attest make",
+    "provenance attest sign",
+    "provenance bom",
+    "provenance completion",
+    "provenance fingerprint",
+    "provenance graph",
+    "provenance init",
+    "provenance report",
+    "provenance schema",
+    "provenance suite schema",
+    "provenance summary",
+}
+"""Commands that make one document, which is written where -o says."""
 
 
 def answers(*words, shell="bash"):
@@ -116,6 +129,36 @@ def test_every_command_that_runs_models_can_be_quiet(words):
     flags = {flag for param in dict(commands())[words].params for flag in param.opts}
     if "--memory" in flags:
         assert {"-q", "--quiet", "--store", "--device"} <= flags
+
+
+@pytest.mark.parametrize("words", [words for words, _ in commands()])
+def test_every_command_that_makes_a_document_says_where_to_in_one_way(words):
+    flags = {flag for param in dict(commands())[words].params for flag in param.opts}
+    assert ({"-o", "--output"} <= flags) == (words in DOCUMENTS)
+    assert ("-o" in flags) == ("--output" in flags)
+
+
+@pytest.mark.parametrize(
+    "words", ["", "attest", "suite", "store", *(words for words, _ in commands())]
+)
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_help_text_is_whole(words, width, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    with pytest.raises(SystemExit) as stop:
+        main([*words.split()[words.startswith("provenance") :], "--help"])
+    out = capfd.readouterr().out
+    assert stop.value.code == 0
+    assert "\\b" not in out
+    assert "\b" not in out
+    listed = out.partition("Start here:")[0]
+    assert "..." not in listed.partition("Options:")[2]
+
+
+def test_a_shell_that_tells_what_a_command_does_has_the_whole_sentence():
+    cut = [text for kind, *text in answers("attest", "", shell="zsh") if "..." in "".join(text)]
+    assert cut == []
+    lines = [kind for kind, *_ in answers("attest", "", shell="zsh")]
+    assert "Check the signature of ENVELOPE" in lines
 
 
 def test_the_help_teaches_and_groups_every_command(capfd):

@@ -282,6 +282,15 @@ def test_gguf_is_dequantized(executor, tmp_path, kind, error, given):
     load_model(found, "cpu")
 
 
+def test_a_gguf_file_is_converted_and_draws_no_bar_of_its_own(tmp_path, capfd):
+    file = write_gguf(tiny_llama(0), tmp_path / "tiny.gguf")
+    stages = []
+    capfd.readouterr()
+    Executor(Store(tmp_path / "store"), on_stage=stages.append).checkpoint(spec_of(file))
+    assert {stage.action for stage in stages} == {"convert"}
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_lies_beside_a_gguf_file_is_not_taken_into_account(executor, tmp_path):
     file = write_gguf(tiny_llama(0), tmp_path / "tiny.gguf")
     first = executor.checkpoint(spec_of(file))

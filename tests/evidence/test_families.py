@@ -9,6 +9,8 @@ import pytest
 
 from provenance.evidence.families import lineage_graph
 from provenance.evidence.family_formats import format_lineage
+from provenance.report.family_tree import view_lineage
+from provenance.statistics.pvalues import format_p
 from tests.support import synthetic
 from tests.support.synthetic import claimed, kin, results, strangers
 
@@ -70,6 +72,69 @@ def test_a_reduced_shape_supports_a_direction():
     (found,) = lineage.kinships
     assert lineage.models[found.a].label == "big"
     assert found.support == ("Its shape is a reduced one: small has 3 blocks where big has 4.",)
+
+
+SMALL, BIG = synthetic.model("small", blocks=3), synthetic.model("big", blocks=4)
+
+
+@pytest.mark.parametrize(
+    ("made", "edge", "dot", "mermaid"),
+    [
+        (  # a claim alone
+            [claimed(kin("chat", "base"), "finetune")],
+            ("base", "chat", True, True),
+            '"claimed finetune, p = {p}", style=dashed];',
+            '-.->|"claimed finetune, p = {p}"|',
+        ),
+        (  # a shape alone
+            [claimed(kin(SMALL, BIG, 3), "unknown")],
+            ("big", "small", True, False),
+            '"kin, p = {p}"];',
+            '-->|"kin, p = {p}"|',
+        ),
+        (  # both
+            [claimed(kin(SMALL, BIG, 3), "pruned")],
+            ("big", "small", True, False),
+            '"pruned, p = {p}"];',
+            '-->|"pruned, p = {p}"|',
+        ),
+        (  # a claim that the shapes do not support: what is wider may have been widened
+            [claimed(kin(BIG, SMALL, 3), "derived")],
+            ("small", "big", True, True),
+            '"claimed derived, p = {p}", style=dashed];',
+            '-.->|"claimed derived, p = {p}"|',
+        ),
+        (  # a copy
+            [claimed(kin("copy", "base"), "identical")],
+            ("copy", "base", False, False),
+            '"kin, p = {p}", dir=none, style=dashed];',
+            '-.-|"kin, p = {p}"|',
+        ),
+        (  # claims of both directions
+            [claimed(kin("a", "b"), "finetune"), claimed(kin("b", "a"), "finetune", 2)],
+            ("a", "b", False, False),
+            '"kin, p = {p}", dir=none, style=dashed];',
+            '-.-|"kin, p = {p}"|',
+        ),
+    ],
+)
+def test_a_direction_that_nothing_measured_is_marked_as_claimed(made, edge, dot, mermaid):
+    lineage = lineage_graph(results(*made))
+    labels = [model.label for model in lineage.models]
+    (found,) = lineage.kinships
+    assert (labels[found.a], labels[found.b], found.directed, found.claimed) == edge
+    (kinship,) = json.loads(format_lineage(lineage, "json"))["kinships"]
+    assert (kinship["directed"], kinship["claimed"]) == edge[2:]
+    p = format_p(found.log10_p)
+    edge = format_lineage(lineage, "dot").splitlines()[-2]
+    assert edge.endswith(f"[label={dot}".replace("{p}", p))
+    assert mermaid.replace("{p}", p) in format_lineage(lineage, "mermaid")
+    (family,) = view_lineage(lineage).families
+    assert ("as claimed" in family.figure.drawing) == found.claimed
+    kind = "claimed" if found.claimed else "arrow" if found.directed else "dashed"
+    assert [mark for mark, _ in family.figure.legend] == [kind]
+    assert f'class="link {kind}"' in family.figure.drawing
+    assert ('class="head"' in family.figure.drawing) == found.directed
 
 
 def test_kin_of_kin_that_are_strangers_are_told():

@@ -1,6 +1,8 @@
 """`provenance explain`: what a test claims, what was measured last, what it means, what to do."""
 
 import json
+import os
+from dataclasses import replace
 
 import pytest
 
@@ -121,13 +123,46 @@ def test_a_suite_that_changed_since_is_noted(ran, run):
     assert "Then the claim was independent; now it is finetune." in notes
 
 
-@pytest.mark.slow
-def test_a_folder_below_finds_the_run(ran, run, monkeypatch):
-    ran()
-    below = ran.file.parent / "below"
-    below.mkdir()
-    monkeypatch.chdir(below)
-    assert told(run, "a.suite.yaml::kin-vs-base")["state"] == "fail"
+def ran_in(folder, created):
+    """A run of elsewhere: its folder keeps results that know no suite but its own."""
+    cache = folder / ".pytest_cache/d/provenance"
+    cache.mkdir(parents=True)
+    (cache / "results.json").write_text(replace(small(), created=created).to_json())
+
+
+@pytest.mark.parametrize(
+    ("configured", "invoked", "here", "typed"),
+    [
+        ("pytest.ini", ".", ".", "sub/a.suite.yaml"),
+        ("pytest.ini", ".", "below", "sub/a.suite.yaml"),  # as pytest printed it
+        ("pytest.ini", ".", "sub", "a.suite.yaml"),  # as pytest would take it
+        ("sub/pytest.ini", ".", ".", "sub/a.suite.yaml"),
+        (None, ".", ".", "sub/a.suite.yaml"),
+        (None, ".", "below", "sub/a.suite.yaml"),
+        (None, "sub", "sub", "a.suite.yaml"),
+        (None, "below", "below", "../sub/a.suite.yaml"),
+    ],
+)
+def test_the_last_run_is_of_the_root_that_pytest_has_for_the_file(
+    pytester, run, monkeypatch, configured, invoked, here, typed
+):
+    top = pytester.path / "top"
+    for name in ("sub", "below"):
+        (top / name).mkdir(parents=True)
+    if configured:
+        (top / configured).write_text("[pytest]\n")
+    (top / "sub/a.suite.yaml").write_text(TEXT.format(base="gone", kin="away", expect="finetune"))
+    ran_in(pytester.path, "2026-01-01T00:00:00+00:00")  # as in the home folder, or in /
+    monkeypatch.chdir(top / invoked)
+    suite = os.path.relpath(top / "sub/a.suite.yaml")
+    assert told(run, f"{suite}::kin-vs-base")["state"] == "not run"
+    pytester.runpytest(suite)
+    monkeypatch.chdir(top / here)
+    found = told(run, f"{typed}::kin-vs-base[verdict]")
+    assert (found["outcome"], found["line"], len(found["excerpt"])) == ("failed", 8, 3)
+    (top / "sub/a.suite.yaml").unlink()
+    if here == invoked:
+        assert told(run, f"{typed}::kin-vs-base[verdict]")["outcome"] == "failed"
 
 
 def test_results_of_elsewhere_need_no_suite(run, tmp_path, monkeypatch):

@@ -451,6 +451,23 @@ def test_progress_is_shown_in_logs_and_not_under_quiet(write, pytester, tmp_path
     quiet.stdout.no_fnmatch_line("*provenance: loading*")
 
 
+@pytest.mark.parametrize("verbosity", [(), ("-v",)])
+def test_progress_of_workers_is_shown_and_not_under_quiet(write, pytester, tmp_path, verbosity):
+    write(KIN + ", statistic: match")
+    store = f"--provenance-store={tmp_path / 'a'}"
+    loud = pytester.runpytest_subprocess("-n", "2", store, *verbosity)
+    loud.stdout.fnmatch_lines(
+        ["  provenance: [[]gw?] loading path:*kin", "  provenance: [[]gw?] matching *kin*"]
+    )
+    lines = [line for line in loud.stdout.lines if "provenance: [gw" in line]
+    assert all(line.startswith("  provenance: [gw") for line in lines)
+    assert len([line for line in lines if "loading" in line]) == 2
+    quiet = pytester.runpytest_subprocess(
+        "-n", "2", "-q", f"--provenance-store={tmp_path / 'b'}", *verbosity[:0]
+    )
+    quiet.stdout.no_fnmatch_line("*provenance: *loading*")
+
+
 TOKENS = ("inputs: {{tokens: 512, sequence_length: 64}}", "inputs: {{kind: tokens}}")
 
 

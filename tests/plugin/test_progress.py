@@ -1,11 +1,22 @@
 """What the command line tells while something takes long."""
 
+import io
 import re
+import time
+from importlib import import_module
+from types import SimpleNamespace
+from typing import get_args
 
 import pytest
+from tqdm import tqdm
 
+from provenance._pace import Pace, clock_of
+from provenance._quiet import quiet
 from provenance.cli._progress import progress
-from provenance.vocabulary import Stage
+from provenance.plugin.progress import VERBS, Progress
+from provenance.vocabulary import Action, Stage
+
+NODES = ["a.suite.yaml::x[block0]", "a.suite.yaml::x[verdict]", "a.suite.yaml::y", "t.py::test_z"]
 
 STAGES = [Stage("load", "path:[red]x"), *(Stage("match", "a against b", i, 4) for i in range(5))]
 
@@ -30,6 +41,91 @@ def test_a_terminal_shows_a_bar_and_takes_it_away_again(terminal, capsys):
     assert "match a against b" in shown.err
     assert "4/4" in shown.err
     assert shown.err.rstrip().endswith("\x1b[2K") or "\x1b[1A\x1b[2K" in shown.err
+
+
+def test_a_total_that_is_unknown_is_none_that_is_made_up(terminal, capsys):
+    with progress() as told:
+        told(Stage("match", "a against b", 4, 4))
+        told(Stage("load", "path:x"))  # the bar before had a total
+        time.sleep(0.3)
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    loading = drawn[drawn.index("load path:x") :]
+    assert "/" not in loading
+    assert "0:00" in loading
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.4, "0:00"), (7, "0:07"), (750, "12:30"), (3723, "1:02:03"), (90000, "25:00:00")],
+)
+def test_a_duration_is_short(seconds, words):
+    assert clock_of(seconds) == words
+
+
+def test_the_pace_says_which_part_how_far_how_long_and_how_much_longer():
+    clock = Clock()
+    pace = Pace(clock)
+    assert pace.text() == ""
+    assert pace.see(Stage("audit", "a and b", 2, 12))
+    assert pace.text() == "2/12, 0:00"
+    assert pace.see(Stage("load", "a"))
+    assert pace.text() == "3 of 12, 0:00"
+    clock.now = 5
+    assert pace.see(Stage("match", "a against b", 4, 16))  # some were known already
+    assert not pace.see(Stage("match", "a against b", 4, 16))
+    assert pace.text() == "3 of 12, 4/16, 0:05"
+    clock.now = 11
+    assert not pace.see(Stage("match", "a against b", 7, 16))
+    assert pace.text() == "3 of 12, 7/16, 0:11, about 0:18 left"
+    pace.see(Stage("match", "a against b", 16, 16))
+    assert pace.text() == "3 of 12, 16/16, 0:11"
+    pace.see(Stage("audit", "the plan", 12, 12))
+    assert pace.place == (12, 12)
+    pace.forget()
+    assert (pace.text(), pace.see(Stage("audit", "the plan", 12, 12))) == ("", True)
+
+
+def test_a_terminal_of_pytest_says_at_which_claim_it_is(pytestconfig, monkeypatch):
+    shown, drawn = Progress(pytestconfig, NODES), []
+    terminal = SimpleNamespace(
+        isatty=True,
+        ensure_newline=lambda: None,
+        rewrite=lambda line, erase: drawn.append(line),
+        flush=lambda: None,
+        _tw=SimpleNamespace(fullwidth=60),
+    )
+    monkeypatch.setattr(shown, "_terminal", terminal)
+    monkeypatch.setenv("PYTEST_CURRENT_TEST", f"{NODES[2]} (setup)")
+    shown(Stage("match", "a against b", 1, 4))
+    assert drawn == ["  provenance: 2 of 3, 1/4, 0:00: matching a against b"]
+    monkeypatch.setenv("PYTEST_CURRENT_TEST", "elsewhere.py::test_x (call)")
+    shown(Stage("convert", "x.gguf"))
+    assert drawn[-1].endswith(": converting x.gguf")
+
+
+def test_every_action_has_a_verb():
+    assert set(VERBS) == set(get_args(Action))
+
+
+@pytest.mark.parametrize("module", ["tqdm.auto", "tqdm", "huggingface_hub.utils"])
+@pytest.mark.parametrize("where", [{}, {"file": None}, {"disable": False}])
+def test_a_library_draws_no_bar_while_it_loads(module, where, capfd):
+    with quiet(), quiet():
+        assert list(import_module(module).tqdm(range(3), desc="tensors", **where)) == [0, 1, 2]
+    assert capfd.readouterr() == ("", "")
+    own = io.StringIO()
+    with quiet():
+        list(tqdm(range(3), file=own, desc="tensors"))
+    assert "tensors" in own.getvalue()  # such as what a download is told by
+    list(tqdm(range(3), desc="tensors"))
+    assert "tensors" in capfd.readouterr().err
 
 
 def test_colours_respect_no_color(terminal, capsys, monkeypatch):

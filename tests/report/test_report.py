@@ -267,6 +267,32 @@ def test_what_should_be_uniform_is_told_from_what_is_corrected(every):
     assert of_independence([chosen, imitated]) == ()
 
 
+def test_a_link_in_a_long_report_leads_to_its_own_claim():
+    page = render_report(synthetic.large(pairs=40, blocks=4))
+    ids = [attributes["id"] for _, attributes in Reader(page).found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', page)
+    claims = [(anchor, words) for anchor, words in links if anchor.startswith("c")]
+    articles = dict(
+        re.findall(r'<article id="([^"]+)".*?<span class="claim">([^<]+)</span>', page, re.DOTALL)
+    )
+    assert {anchor for anchor, _ in links} <= set(ids)
+    assert len(articles) == 40
+    assert all(articles[anchor] == words for anchor, words in claims if anchor in articles)
+    assert {anchor for anchor, _ in claims} >= set(articles)
+
+
+def test_nothing_moves_what_a_link_has_scrolled_to(page):
+    """Heights that are guessed until a part is near, and a scroll that takes its time, both would."""
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    screen = style.partition("@media print")[0]
+    assert "content-visibility" not in screen
+    assert "contain-intrinsic-size" not in screen
+    assert "scroll-behavior" not in screen
+    assert "<script" not in page
+    assert "loading=" not in page
+
+
 def test_a_large_report_stays_small_and_says_what_it_does_not_draw():
     results = synthetic.large(pairs=210, blocks=32)
     assert len(render_report(results)) < 15e6

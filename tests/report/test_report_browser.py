@@ -71,6 +71,28 @@ def test_a_phone_has_no_sideways_scroll(open_page):
     assert page.evaluate("document.documentElement.scrollWidth") == 320
 
 
+@pytest.mark.parametrize("claim", [0, 7, 20, 33, 39])
+@pytest.mark.parametrize("how", ["click", "address"])
+def test_a_link_in_a_long_report_lands_on_its_claim(browser, tmp_path, claim, how):
+    path = tmp_path / "long.html"
+    path.write_text(render_report(synthetic.large(pairs=40, blocks=8)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1200, "height": 800})
+    page.goto(path.as_uri())
+    anchor = page.locator("#claims tbody a").nth(claim).get_attribute("href")
+    if how == "click":
+        page.locator("#claims tbody a").nth(claim).click()
+    else:
+        page.goto("about:blank")
+        page.goto(path.as_uri() + anchor)
+    page.wait_for_timeout(1000)  # for whatever still moves
+    top, end = page.evaluate(
+        f"[document.querySelector('{anchor}').getBoundingClientRect().top,"
+        " document.documentElement.scrollHeight - innerHeight - scrollY]"
+    )
+    page.close()
+    assert 0 <= top < 40 or end < 1
+
+
 def test_a_script_is_text(open_page):
     page = open_page()
     assert page.evaluate("document.querySelectorAll('script').length") == 0
