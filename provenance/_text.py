@@ -44,12 +44,24 @@ def visible(text: str, keep: str = "") -> str:
     )
 
 
+def expanded(path: str) -> str:
+    """Put a home folder in place of a leading ``~``; a path without one stays. Never raises."""
+    try:
+        return os.path.expanduser(path)  # noqa: PTH111  Path's raises where there is no such user
+    except ValueError:  # no user's name has such characters
+        return path
+
+
+def home_folder() -> str | None:
+    """The user's home folder; None where there is none, as of a container's user without a name."""
+    home = Path(expanded("~"))
+    return str(home) if home.is_absolute() and home != Path(home.anchor) else None
+
+
 def without_home(text: str) -> str:
     """The text with every path below the user's home folder shortened to ``~``."""
-    home = str(Path.home())
-    if home == Path(home).anchor:
-        return text
-    return text.replace(home + os.sep, "~" + os.sep)
+    home = home_folder()
+    return text if home is None else text.replace(home + os.sep, "~" + os.sep)
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import provenance
 from provenance.cli._completion import complete_model
 from provenance.cli._executor import with_executor
+from provenance.cli._expect import EXPECT, as_fields, claim_of, holds, judged, sentence
 from provenance.cli._inputs import with_inputs
 from provenance.cli._options import ALPHA, JSON
 from provenance.statistics import REGISTRY
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from provenance import Evidence, InputsSpec
     from provenance.cli._executor import OpenExecutor
-    from provenance.vocabulary import Verdict
+    from provenance.vocabulary import Extent, Verdict
 
 
 @click.command()
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Measure every part of the statistic on every pair of blocks, though less decides them.",
 )
+@EXPECT
 @with_inputs
 @ALPHA
 @with_executor
@@ -64,37 +65,49 @@ def compare(
     blocks: str,
     permutations: int,
     exhaustive: bool,  # noqa: FBT001
+    expect: Any,
     inputs: InputsSpec,
     alpha: float,
     open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
-) -> None:
+) -> int:
     """Compare CANDIDATE with REFERENCE, block by block.
 
     Each is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model)
     or a recipe (quickstart/base). Either may be a fingerprint (base.safetensors): then both are compared on
-    the fingerprint's inputs. The exit code is 0 whatever the verdict.
+    the fingerprint's inputs. The exit code is 0 whatever the verdict, unless --expect claims something.
     """
+    from provenance.comparison.executor import as_spec
+    from provenance.comparison.plan import Comparison, extent
     from provenance.evidence.decide import decide
+    from provenance.statistics import default_statistic
 
+    specs = as_spec(candidate), as_spec(reference)
+    cross, statistic = blocks == "cross", statistic or default_statistic(*specs)
+    claim = None
+    how: Extent = "all" if exhaustive else "decided"
+    if expect is not None:  # the test of a suite would measure the same
+        claim = claim_of(expect, statistic, alpha, cross=cross, exhaustive=exhaustive)
+        how = extent(claim)
+    comparison = Comparison.of(
+        *specs, inputs, statistic, cross=cross, permutations=permutations, extent=how
+    )
     with open_executor() as executor:
-        evidence = provenance.compare(
-            candidate,
-            reference,
-            inputs=inputs,
-            statistic=statistic,
-            cross=blocks == "cross",
-            permutations=permutations,
-            exhaustive=exhaustive,
-            executor=executor,
-        )
+        evidence = executor.evidence(comparison)
     verdict = decide(evidence, alpha)
+    result = None if claim is None else judged(claim, evidence)
     if as_json:
-        click.echo(json.dumps(_as_fields(evidence, verdict, alpha), allow_nan=False))
+        expected = {} if result is None else {"expected": as_fields(result)}
+        fields = {**_as_fields(evidence, verdict, alpha), **expected}
+        click.echo(json.dumps(fields, allow_nan=False))
     else:
         from rich.console import Console
 
-        print_evidence(Console(highlight=False), evidence, verdict, alpha)
+        console = Console(highlight=False)
+        print_evidence(console, evidence, verdict, alpha)
+        if result is not None:
+            console.print(sentence(result), markup=False)
+    return int(result is not None and not holds(result))
 
 
 def _as_fields(evidence: Evidence, verdict: Verdict, alpha: float) -> dict[str, Any]:

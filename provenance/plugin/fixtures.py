@@ -28,10 +28,14 @@ def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> I
             evidence = compare("./checkpoints/ours", "org/theirs@1f2e3d", executor=provenance)
             assert evidence.log10_p > -3
     """
+    from provenance.errors import ProvenanceError
     from provenance.plugin.progress import Progress
 
     progress = Progress(pytestconfig)
-    executor = options.executor_of(pytestconfig, progress)
+    try:
+        executor = options.executor_of(pytestconfig, progress)
+    except ProvenanceError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     remember_failures(executor, pytestconfig, [item.nodeid for item in request.session.items])
     yield executor
     progress.clear()
