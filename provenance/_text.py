@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+LONGEST_FILE_NAME = 140
+"""Bytes: the least that a file system in use takes (eCryptfs; others take 255)."""
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -62,6 +65,24 @@ def without_home(text: str) -> str:
     """The text with every path below the user's home folder shortened to ``~``."""
     home = home_folder()
     return text if home is None else text.replace(home + os.sep, "~" + os.sep)
+
+
+def file_name(name: str, suffix: str = "") -> str:
+    """The name of a file for a name of any length: a long one is cut, and has a digest of the whole.
+
+    Examples
+    --------
+    >>> file_name("chat-vs-base", ".json")
+    'chat-vs-base.json'
+    >>> len(file_name("c" * 300, ".json"))
+    140
+    """
+    whole = f"{name}{suffix}"
+    if len(os.fsencode(whole)) <= LONGEST_FILE_NAME:
+        return whole
+    end = f"-{sha256(os.fsencode(name)).hexdigest()[:16]}{suffix}"
+    kept = os.fsencode(name)[: LONGEST_FILE_NAME - len(end)].decode(errors="ignore")
+    return f"{kept}{end}"
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from provenance import ProvenanceError
-from provenance.store.files import write_whole
+from provenance.store.files import write_output
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 OUTPUT = click.option(
@@ -51,10 +51,7 @@ def write(path: Path, text: str) -> None:
         return
     expect_writable(path)
     try:
-        if _is_plain(path):
-            write_whole(path, text, mode=0o644)
-        else:
-            path.write_text(text, encoding="utf-8")
+        write_output(path.resolve() if path.is_symlink() else path, text)
     except OSError as error:
         raise ProvenanceError(f"{path} cannot be written: {error.strerror or error}") from None
 

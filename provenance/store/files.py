@@ -78,6 +78,20 @@ def write_whole(
         temporary.unlink(missing_ok=True)
 
 
+def write_output(path: Path, text: str) -> None:
+    """Write a file that a person named: whole, or to the device or the pipe that is there.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+    else:
+        write_whole(path, text, mode=0o644)
+
+
 def make_folder(folder: Path, mode: int = 0o700) -> None:
     """Make a folder and the missing ones above it, all of one mode: by default for the owner alone.
 
