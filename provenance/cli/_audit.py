@@ -170,7 +170,7 @@ def _print(to: Console, report: Audit, registry: Registry) -> None:
         to.print(Text(line), soft_wrap=True)
     for name, error in unreadable.items():
         to.print(Text(_plain(f"cannot read: {name}: {error}")), soft_wrap=True)
-    if console.is_terminal and shown:
+    if to.is_terminal and shown:
         print_table(to, _table(shown))
     elif shown:
         for pair in shown:

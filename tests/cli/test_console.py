@@ -139,3 +139,17 @@ def test_verify_shows_brackets_and_numbers_as_they_are(called, family, tmp_path)
     assert p_value(evidence.log10_p) in out
     assert called("verify", kept.name, width=300, store=False)[1].count("[red]") == 1
     assert "path:run[/x] against" in called("verify", kept.name, width=300, store=False)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [80, 40, 24])
+def test_audit_cuts_no_number_on_a_terminal(called, family, monkeypatch, tmp_path, width):
+    for name in ("kin[/final]", "base"):
+        shutil.copytree(getattr(family, name.partition("[")[0]), tmp_path / "models" / name)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    how = ("--history", tmp_path / "history.sqlite", "-q")
+    code, out = called("audit", tmp_path / "models", *how, width=width)
+    assert code == 0
+    assert "…" not in out
+    assert re.search(r"\d\.\de-\d{3}\b", out)
