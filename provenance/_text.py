@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+LONGEST_FILE_NAME = 140
+"""Bytes: the least that a file system in use takes (eCryptfs; others take 255)."""
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -44,12 +47,42 @@ def visible(text: str, keep: str = "") -> str:
     )
 
 
+def expanded(path: str) -> str:
+    """Put a home folder in place of a leading ``~``; a path without one stays. Never raises."""
+    try:
+        return os.path.expanduser(path)  # noqa: PTH111  Path's raises where there is no such user
+    except ValueError:  # no user's name has such characters
+        return path
+
+
+def home_folder() -> str | None:
+    """The user's home folder; None where there is none, as of a container's user without a name."""
+    home = Path(expanded("~"))
+    return str(home) if home.is_absolute() and home != Path(home.anchor) else None
+
+
 def without_home(text: str) -> str:
     """The text with every path below the user's home folder shortened to ``~``."""
-    home = str(Path.home())
-    if home == Path(home).anchor:
-        return text
-    return text.replace(home + os.sep, "~" + os.sep)
+    home = home_folder()
+    return text if home is None else text.replace(home + os.sep, "~" + os.sep)
+
+
+def file_name(name: str, suffix: str = "") -> str:
+    """The name of a file for a name of any length: a long one is cut, and has a digest of the whole.
+
+    Examples
+    --------
+    >>> file_name("chat-vs-base", ".json")
+    'chat-vs-base.json'
+    >>> len(file_name("c" * 300, ".json"))
+    140
+    """
+    whole = f"{name}{suffix}"
+    if len(os.fsencode(whole)) <= LONGEST_FILE_NAME:
+        return whole
+    end = f"-{sha256(os.fsencode(name)).hexdigest()[:16]}{suffix}"
+    kept = os.fsencode(name)[: LONGEST_FILE_NAME - len(end)].decode(errors="ignore")
+    return f"{kept}{end}"
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

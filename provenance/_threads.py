@@ -9,9 +9,11 @@ import os
 import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from threading import RLock
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,8 +22,27 @@ if TYPE_CHECKING:
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Where Linux says how much processor time a container may use."""
 
+Arguments = ParamSpec("Arguments")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+_turn = RLock()
+
+
+def in_turn(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let one thread of this process at a time call a function, or any other that is so decorated.
+
+    Work on a model uses all cores by itself, and changes what a process has one of: the number of torch's
+    threads, warnings, half-imported libraries (transformers' lazy imports fail in two threads at once). So
+    callers' threads take turns. The threads of `spread` call nothing that is decorated.
+    """
+
+    @wraps(function)
+    def taking_turns(*arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+        with _turn:
+            return function(*arguments, **options)
+
+    return taking_turns
 
 
 def usable_cores() -> int:

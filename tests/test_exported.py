@@ -202,7 +202,17 @@ def test_the_help_of_a_command_loads_what_it_is_made_of_alone(name):
 
 def test_the_help_of_compare_loads_no_other_command():
     loaded = loaded_by_the_command(["compare", "--help"])
-    own = {"_compare", "_completion", "_executor", "_inputs", "_options", "_progress", "_sections"}
+    own = {
+        "_compare",
+        "_completion",
+        "_console",
+        "_executor",
+        "_expect",
+        "_inputs",
+        "_options",
+        "_progress",
+    }
+    own |= {"_sections"}
     names = {name.rpartition(".")[2] for name in loaded if name.startswith("provenance.cli.")}
     assert names == own
     assert not {name for name in loaded if name.startswith(("rich", "importlib.metadata"))}

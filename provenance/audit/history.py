@@ -19,9 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import platformdirs
-
-from provenance._text import is_url
+from provenance._text import expanded, is_url
 from provenance.audit.records import (
     AuditedModel,
     AuditedPair,
@@ -31,7 +29,7 @@ from provenance.audit.records import (
 )
 from provenance.errors import ProvenanceError, extra
 from provenance.evidence.records import Evidence, EvidenceError
-from provenance.store.files import make_folder
+from provenance.store.files import make_folder, user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -312,7 +310,12 @@ class History:
 
 def default_path() -> str:
     """The SQLite file that is the history where none is named."""
-    return str(Path(platformdirs.user_data_dir("pytest-provenance")) / "history.sqlite")
+    folder = user_folder("data")
+    if folder is None:
+        raise HistoryError(
+            "there is no home folder to keep the history in: set PROVENANCE_HISTORY to a file"
+        )
+    return str(folder / "history.sqlite")
 
 
 def _url(text: str) -> URL:
@@ -320,7 +323,7 @@ def _url(text: str) -> URL:
 
     if is_url(text):
         return make_url(text)
-    return URL.create("sqlite", database=os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
+    return URL.create("sqlite", database=os.path.abspath(expanded(text)))  # noqa: PTH100
 
 
 def _engine(url: URL, *, read_only: bool) -> Engine:

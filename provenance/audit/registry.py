@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provenance._text import expanded
 from provenance.audit.folder import models_in
 from provenance.errors import ProvenanceError, SuiteError
 from provenance.statistics import DISTANCES, WITHOUT_P, default_statistic
@@ -94,7 +95,7 @@ def load_registry(path: str | PathLike[str]) -> Registry:
     ProvenanceError
         A folder that cannot be read, or fewer than two models.
     """
-    path = Path(os.path.normpath(Path(path).expanduser().absolute()))
+    path = Path(os.path.abspath(expanded(os.fspath(path))))  # noqa: PTH100 - resolve() follows links
     registry = _of_folder(path) if path.is_dir() else _of_file(path)
     if len(registry.models) < 2:
         number = "one model" if registry.models else "no model"
@@ -149,7 +150,7 @@ def _of_suite(text: str, path: Path, raw: dict[str, Any]) -> Registry:
 def _registry(document: RegistryDocument, path: Path) -> Registry:
     models = models_of(document.models, path.parent)
     if document.folder is not None:
-        folder = Path(absolute(os.path.expanduser(document.folder), path.parent))  # noqa: PTH111 - never raises
+        folder = Path(absolute(document.folder, path.parent))
         in_folder = models_in(folder)
         both = sorted(in_folder.keys() & models.keys())
         if both:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from provenance._text import expanded
 from provenance.checkpoints.contents import BLOCK_KEYS, has_code, setting
 from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
 from provenance.checkpoints.folder import (
@@ -28,7 +29,7 @@ from provenance.checkpoints.folder import (
 )
 from provenance.checkpoints.formats import Contents, no_weights
 from provenance.checkpoints.hub import cached_snapshot, fetch
-from provenance.checkpoints.parse import expanded, parse
+from provenance.checkpoints.parse import parse
 from provenance.checkpoints.safetensors_header import hash_tensors
 from provenance.errors import BundleError, SourceError
 from provenance.vocabulary import BLOCK_LIMIT, ModelSpec
@@ -214,7 +215,7 @@ def base_of(adapter: Contents, spec: ModelSpec, recipes: Collection[str]) -> Mod
     beside = adapter.folder / name
     if os.path.isdir(beside) and not os.path.isdir(name):  # noqa: PTH112  never raises
         return ModelSpec(path=str(beside))
-    base = parse(name)
+    base = parse(name, typed=False)
     if base.path is None and base.repo is None:
         raise SourceError(f"{file} names {name!r}; give the base as base:")
     return replace(base, revision=revision) if base.repo and isinstance(revision, str) else base

@@ -22,6 +22,7 @@ from provenance.checkpoints.folder import (
     listing,
     read_object,
 )
+from provenance.checkpoints.meant import advice
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
@@ -125,7 +126,9 @@ def detect_format(place: Path, *, allow_pickle: bool) -> Contents:
     if place.suffix == ".gguf" and place.is_file():
         return _gguf(place.parent, [place.name])
     if not place.is_dir():
-        what = "is a file; give the folder that it is in" if place.exists() else "is not there"
+        what = "is a file; give the folder that it is in"
+        if not place.exists():
+            what = f"is not there{advice(place)}"
         raise SourceError(f"the folder {place} {what}")
     names = listing(place)
     if SINGLE in names or INDEX in names:

@@ -105,6 +105,7 @@ def fetch(
     ----------
     .. [1] https://huggingface.co/docs/huggingface_hub/guides/download
     """
+    _expect_cache(spec)
     cached = cached_snapshot(spec)
     torn = [] if cached is None else _torn(cached)
     whole = cached if cached is not None and not torn and _is_whole(cached, spec) else None
@@ -143,6 +144,7 @@ def read_texts(
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
+    _expect_cache(spec)
     commit, listed = _list_files(spec, endpoint)
     files = {}
     for name in set(names) & set(listed):
@@ -153,6 +155,16 @@ def read_texts(
                 path = hf_hub_download(**where, endpoint=endpoint, library_name="provenance")
                 files[name] = Path(path)
     return commit, files
+
+
+def _expect_cache(spec: ModelSpec) -> None:
+    """Refuse a cache below a home folder that is not there: a folder named "~" would be made here."""
+    from huggingface_hub import constants
+
+    if str(constants.HF_HUB_CACHE).startswith("~"):
+        raise SourceError(
+            f"{spec.source}: there is no home folder to keep what the hub gives in: set HF_HOME to a folder"
+        )
 
 
 def _check(spec: ModelSpec, folder: Path) -> None:

@@ -6,10 +6,11 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from provenance._text import closest
+from provenance._text import closest, expanded
 from provenance.checkpoints.folder import SINGLE
 from provenance.checkpoints.formats import ADAPTER
 from provenance.checkpoints.hub import is_repo_id, is_revision
+from provenance.checkpoints.meant import hub_name, is_plainly_path, meant_model, meant_path
 from provenance.errors import SourceError
 from provenance.vocabulary import FINGERPRINT_SUFFIX, ModelSpec
 
@@ -24,12 +25,13 @@ FORMS = (
 )
 
 
-def parse(text: str, recipes: Collection[str] = ()) -> ModelSpec:
+def parse(text: str, recipes: Collection[str] = (), *, typed: bool = True) -> ModelSpec:
     """Find the model that a person means by `text`.
 
     In this order: a URL, by its ``://``; the prefixes ``recipe:``, ``path:``, ``repo:`` and ``hf:``;
     a folder that exists; a recipe's name; what can only be a path; a hub id with an optional
-    ``@revision``.
+    ``@revision``. What has the form of a hub id is a mistyped path where its first part is a folder
+    here, or where something here has nearly its name.
 
     Parameters
     ----------
@@ -37,6 +39,8 @@ def parse(text: str, recipes: Collection[str] = ()) -> ModelSpec:
         What was typed.
     recipes : collection of str
         The names of all recipes.
+    typed : bool
+        Whether a person typed it here, so that it may be a mistyped path.
 
     Raises
     ------
@@ -49,6 +53,9 @@ def parse(text: str, recipes: Collection[str] = ()) -> ModelSpec:
     'repo:org/name@main'
     """
     text = text.strip()
+    hub = hub_name(text)
+    if hub is not None and not os.path.lexists(text):
+        raise SourceError(f"{text!r} is on the hub: write {hub}")
     if _URL.fullmatch(text):
         return ModelSpec(url=text)
     prefix, colon, rest = text.partition(":")
@@ -59,15 +66,30 @@ def parse(text: str, recipes: Collection[str] = ()) -> ModelSpec:
         return _path(text)
     if text in recipes:
         return ModelSpec(recipe=text)
-    return _guess(text, recipes)
+    return _guess(text, recipes, typed=typed)
 
 
-def _guess(text: str, recipes: Collection[str]) -> ModelSpec:
+def _guess(text: str, recipes: Collection[str], *, typed: bool) -> ModelSpec:
     if _looks_like_path(text):
         return _path(text)
     if _namespace(text) in {_namespace(name) for name in recipes} - {None}:
         return _recipe(text, recipes)
+    if typed:
+        _refuse_typo(text)
     return _repo(text)
+
+
+def _refuse_typo(text: str) -> None:
+    """Refuse what has the form of a hub id, and is a path with a typo by all that is here."""
+    folder, slash, name = text.partition("/")
+    if "@" in text:  # no path is meant with a revision
+        return
+    hub = f"write repo:{text} if the hub's is meant" if is_repo_id(text) else FORMS
+    near = meant_model(text)
+    if near is not None:
+        raise SourceError(f"there is no folder {text!r}; did you mean {near!r}? {hub}")
+    if slash and is_repo_id(text) and os.path.isdir(folder):  # noqa: PTH112  never raises
+        raise SourceError(f"there is no {name!r} in the folder {folder!r}; {hub}")
 
 
 def _looks_like_path(text: str) -> bool:
@@ -75,14 +97,6 @@ def _looks_like_path(text: str) -> bool:
         return True
     # A revision may have slashes of its own: org/name@refs/pr/1.
     return text.partition("@")[0].count("/") > 1 or os.path.isfile(text)  # noqa: PTH113  never raises
-
-
-def expanded(text: str) -> str:
-    """Put a home folder in place of ``~``; never raises."""
-    try:
-        return os.path.expanduser(text)  # noqa: PTH111  Path's raises where there is no such user
-    except ValueError:  # no user's name has such characters
-        return text
 
 
 def _namespace(name: str) -> str | None:
@@ -98,7 +112,11 @@ def _path(text: str) -> ModelSpec:
     if os.path.isfile(folder):  # noqa: PTH113  never raises
         home = os.path.dirname(folder) or "."  # noqa: PTH120
         raise SourceError(f"{text!r} is a file; give the folder that it is in: {home}")
-    raise SourceError(f"there is no folder {text!r}")
+    near = meant_path(folder)
+    hint = "" if near is None else f"; did you mean {near!r}?"
+    if not hint and text.count("/") == 1 and not is_plainly_path(text) and is_repo_id(text):
+        hint = f"; a repository of the hub is repo:{text}"
+    raise SourceError(f"there is no folder {text!r}{hint}")
 
 
 def _is_model_file(file: str) -> bool:
@@ -119,6 +137,8 @@ def _recipe(name: str, recipes: Collection[str]) -> ModelSpec:
 
 
 def _repo(text: str) -> ModelSpec:
+    if is_plainly_path(text):
+        raise SourceError(f"{text!r} is a path and no repository: write path:{text}")
     name, at, revision = text.partition("@")
     if not is_repo_id(name) or (at and not is_revision(revision)):
         raise SourceError(f"{text!r} names no model; {FORMS}")

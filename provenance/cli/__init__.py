@@ -7,7 +7,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -51,12 +54,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(str(error))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in UNWRITABLE or error.filename is not None:
+            raise
+        _drop_output()
+        _complain(f"the output cannot be written: {error.strerror}")
     sys.exit(code if isinstance(code, int) else 0)
 
 
+UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Errors of a stream that takes no more: a full disk, a quota, a limit of size, a broken disk."""
+
+
 def _complain(message: str) -> None:
-    click.echo(f"provenance: {message}", err=True)
+    with suppress(OSError):  # stderr may lie on the disk that is full
+        click.echo(f"provenance: {message}", err=True)
     sys.exit(2)
+
+
+def _drop_output() -> None:
+    """Send the rest of stdout nowhere: what is buffered would be written again at the exit."""
+    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 COMMANDS = {

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 import provenance
+from provenance.cli._console import console, print_table
 from provenance.cli._executor import with_executor
 from provenance.cli._files import expect_writable, write
 from provenance.cli._options import FILE, JSON
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from provenance.audit import Audit, AuditedPair, Outlook, Registry
     from provenance.cli._executor import OpenExecutor
 
@@ -123,7 +125,7 @@ def audit(
     if as_json:
         click.echo(report.to_json())
     else:
-        _print(Console(highlight=False), report, loaded)
+        _print(console(), report, loaded)
     kinds = frozenset(CHANGE_KINDS) if fail_on_change else fail_on
     return int(any(change.kind in kinds for change in report.changes))
 
@@ -154,7 +156,7 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _print(console: Console, report: Audit, registry: Registry) -> None:
+def _print(to: Console, report: Audit, registry: Registry) -> None:
     unreadable = {model.name: model.error for model in report.models if model.error is not None}
     judged = [pair for pair in report.pairs if not pair.names & unreadable.keys()]
     shown = [pair for pair in judged if pair.verdict != "independent"]
@@ -165,28 +167,28 @@ def _print(console: Console, report: Audit, registry: Registry) -> None:
         f"{_plain(report.name)}: {size} at {level}",
         f"{report.measured} measured, {report.known} known; {report.failed} could not be judged",
     ):
-        console.print(Text(line), soft_wrap=True)
+        to.print(Text(line), soft_wrap=True)
     for name, error in unreadable.items():
-        console.print(Text(_plain(f"cannot read: {name}: {error}")), soft_wrap=True)
-    if console.is_terminal and shown:
-        console.print(_table(shown))
+        to.print(Text(_plain(f"cannot read: {name}: {error}")), soft_wrap=True)
+    if to.is_terminal and shown:
+        print_table(to, _table(shown))
     elif shown:
         for pair in shown:
-            console.print(Text(_line(pair)), soft_wrap=True)
+            to.print(Text(_line(pair)), soft_wrap=True)
     independent = len(judged) - len(shown)
-    console.print(Text(f"independent: {independent} of {len(report.pairs)} pairs"), soft_wrap=True)
+    to.print(Text(f"independent: {independent} of {len(report.pairs)} pairs"), soft_wrap=True)
     if report.screened:
         line = f"{report.screened} of these by a few of their blocks; --exhaustive compares all"
-        console.print(Text(line), soft_wrap=True)
+        to.print(Text(line), soft_wrap=True)
     used = [registry.statistic_of(pair.candidate, pair.reference) for pair in report.pairs]
     by_fingerprint = [statistic for statistic in used if statistic != registry.statistic]
     if by_fingerprint:
         line = f"{len(by_fingerprint)} pairs by {by_fingerprint[0]}, all that a fingerprint carries"
-        console.print(Text(line), soft_wrap=True)
+        to.print(Text(line), soft_wrap=True)
     for first, second, reason in report.ignored:
         ignored = f"ignored: {first} and {second}: {reason}"
-        console.print(Text(_plain(ignored)), soft_wrap=True)
-    _print_changes(console, report)
+        to.print(Text(_plain(ignored)), soft_wrap=True)
+    _print_changes(to, report)
 
 
 def _table(pairs: list[AuditedPair]) -> Table:
@@ -214,14 +216,14 @@ def _p(pair: AuditedPair) -> str:
     return p_value(pair.log10_p, "none")
 
 
-def _print_changes(console: Console, report: Audit) -> None:
+def _print_changes(to: Console, report: Audit) -> None:
     if report.since is None:
         line = f"run {report.run} is the first complete one: later runs are compared with it"
     elif report.changes:
         line = f"changes since run {report.since} ({report.since_created}):"
     else:
         line = f"no change since run {report.since} ({report.since_created})"
-    console.print(Text(line, style="bold"), soft_wrap=True)
+    to.print(Text(line, style="bold"), soft_wrap=True)
     for change in report.changes:
         names = " and ".join(change.names)
-        console.print(Text(_plain(f"{change.kind}: {names}: {change.detail}")), soft_wrap=True)
+        to.print(Text(_plain(f"{change.kind}: {names}: {change.detail}")), soft_wrap=True)

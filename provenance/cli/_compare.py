@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import provenance
+from provenance._text import visible
 from provenance.cli._completion import complete_model
+from provenance.cli._console import console, print_table, say
 from provenance.cli._executor import with_executor
+from provenance.cli._expect import EXPECT, as_fields, claim_of, holds, judged, sentence
 from provenance.cli._inputs import with_inputs
 from provenance.cli._options import ALPHA, JSON
 from provenance.statistics import REGISTRY
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from provenance import Evidence, InputsSpec
     from provenance.cli._executor import OpenExecutor
-    from provenance.vocabulary import Verdict
+    from provenance.vocabulary import Extent, Verdict
 
 
 @click.command()
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Measure every part of the statistic on every pair of blocks, though less decides them.",
 )
+@EXPECT
 @with_inputs
 @ALPHA
 @with_executor
@@ -64,37 +67,47 @@ def compare(
     blocks: str,
     permutations: int,
     exhaustive: bool,  # noqa: FBT001
+    expect: Any,
     inputs: InputsSpec,
     alpha: float,
     open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
-) -> None:
+) -> int:
     """Compare CANDIDATE with REFERENCE, block by block.
 
     Each is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model)
     or a recipe (quickstart/base). Either may be a fingerprint (base.safetensors): then both are compared on
-    the fingerprint's inputs. The exit code is 0 whatever the verdict.
+    the fingerprint's inputs. The exit code is 0 whatever the verdict, unless --expect claims something.
     """
+    from provenance.comparison.executor import as_spec
+    from provenance.comparison.plan import Comparison, extent
     from provenance.evidence.decide import decide
+    from provenance.statistics import default_statistic
 
+    specs = as_spec(candidate), as_spec(reference)
+    cross, statistic = blocks == "cross", statistic or default_statistic(*specs)
+    claim = None
+    how: Extent = "all" if exhaustive else "decided"
+    if expect is not None:  # the test of a suite would measure the same
+        claim = claim_of(expect, statistic, alpha, cross=cross, exhaustive=exhaustive)
+        how = extent(claim)
+    comparison = Comparison.of(
+        *specs, inputs, statistic, cross=cross, permutations=permutations, extent=how
+    )
     with open_executor() as executor:
-        evidence = provenance.compare(
-            candidate,
-            reference,
-            inputs=inputs,
-            statistic=statistic,
-            cross=blocks == "cross",
-            permutations=permutations,
-            exhaustive=exhaustive,
-            executor=executor,
-        )
+        evidence = executor.evidence(comparison)
     verdict = decide(evidence, alpha)
+    result = None if claim is None else judged(claim, evidence)
     if as_json:
-        click.echo(json.dumps(_as_fields(evidence, verdict, alpha), allow_nan=False))
+        expected = {} if result is None else {"expected": as_fields(result)}
+        fields = {**_as_fields(evidence, verdict, alpha), **expected}
+        click.echo(json.dumps(fields, allow_nan=False))
     else:
-        from rich.console import Console
-
-        print_evidence(Console(highlight=False), evidence, verdict, alpha)
+        to = console()
+        print_evidence(to, evidence, verdict, alpha)
+        if result is not None:
+            say(to, sentence(result))
+    return int(result is not None and not holds(result))
 
 
 def _as_fields(evidence: Evidence, verdict: Verdict, alpha: float) -> dict[str, Any]:
@@ -114,16 +127,18 @@ def _as_fields(evidence: Evidence, verdict: Verdict, alpha: float) -> dict[str, 
     return judged
 
 
-def print_evidence(console: Console, evidence: Evidence, verdict: Verdict, alpha: float) -> None:
+def print_evidence(to: Console, evidence: Evidence, verdict: Verdict, alpha: float) -> None:
     """Print evidence as a table of blocks, or of what a statistic of whole models found."""
+    from rich.text import Text
+
     from provenance.evidence.decide import significant
     from provenance.evidence.doubts import NAMES
     from provenance.evidence.wording import counted_once, not_compared
     from provenance.statistics.pvalues import format_p
 
-    console.print(_blocks_table(evidence) if evidence.blocks else _models_table(evidence))
+    print_table(to, _blocks_table(evidence) if evidence.blocks else _models_table(evidence))
     for index, what in evidence.candidate.skipped.items():
-        console.print(f"block {index} of the candidate has no MLP: {what}")
+        say(to, f"block {index} of the candidate has no MLP: {what}")
     inputs = evidence.inputs
     fed = {"random": "random ids", "hidden": "no text", "tokens": "both vocabularies"}.get(
         inputs.kind, inputs.text
@@ -132,25 +147,27 @@ def print_evidence(console: Console, evidence: Evidence, verdict: Verdict, alpha
     statistic = evidence.statistic
     if any(model.claimed is not None for model in (evidence.candidate, evidence.reference)):
         statistic += ", all that a fingerprint carries"
-    console.print(f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {statistic}")
+    say(to, f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {statistic}")
     for name in ("measured", "not measured"):
         if name in evidence.details:
-            console.print(f"{name}: {evidence.details[name]}")
+            say(to, f"{name}: {evidence.details[name]}")
     for pair in significant(evidence, alpha):
         p = format_p(pair.log10_p)
         units = f"{len(pair.candidate_units)} units in common"
-        console.print(
-            f"block {pair.candidate_block} is block {pair.reference_block}: p = {p}, {units}"
+        say(
+            to,
+            f"block {pair.candidate_block} is block {pair.reference_block}: p = {p}, {units}",
         )
     once = counted_once(evidence.blocks)
     if once is not None:
-        console.print(once)
+        say(to, once)
     if verdict == "independent" and (left := not_compared(evidence, NAMES)):
-        console.print(left)
+        say(to, left)
     over = "over all blocks (Fisher)" if evidence.blocks else "for the models as a whole"
     p = "none" if evidence.log10_p is None else format_p(evidence.log10_p)
-    console.print(f"[bold]{verdict}[/bold]: p = {p} {over}, alpha {alpha:g}")
-    console.print(_meaning(evidence, verdict, alpha), markup=False)
+    line = Text.assemble((verdict, "bold"), f": p = {p} {over}, alpha {alpha:g}")
+    to.print(line)
+    say(to, _meaning(evidence, verdict, alpha))
 
 
 def _meaning(evidence: Evidence, verdict: Verdict, alpha: float) -> str:
@@ -201,4 +218,4 @@ def _models_table(evidence: Evidence) -> Table:
 
 
 def _title(evidence: Evidence) -> str:
-    return f"{evidence.candidate.source} against {evidence.reference.source}"
+    return visible(f"{evidence.candidate.source} against {evidence.reference.source}")

@@ -7,14 +7,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 import provenance
+from provenance.cli._console import console
 from provenance.cli._options import DEVICE, JSON, STORE
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rich.console import Console
 
     from provenance.doctor import Check
 
@@ -35,16 +37,16 @@ def doctor(device: str, store: Path | str | None, as_json: bool) -> int:  # noqa
         worst = next(state for state in ("problem", "warning", "ok") if state in states)
         click.echo(json.dumps({"state": worst, "checks": [asdict(check) for check in checks]}))
     else:
-        console = Console(highlight=False)
+        to = console()
         for check in checks:
-            _print(console, check)
+            _print(to, check)
     return int("problem" in states)
 
 
-def _print(console: Console, check: Check) -> None:
+def _print(to: Console, check: Check) -> None:
     line = Text.assemble(
         (f"{check.state:8}", STYLES[check.state]), f" {check.name:12} {check.detail}"
     )
-    console.print(line, soft_wrap=True)
+    to.print(line, soft_wrap=True)
     if check.remedy is not None:
-        console.print(Text(f"{'':22}{check.remedy}"), soft_wrap=True)
+        to.print(Text(f"{'':22}{check.remedy}"), soft_wrap=True)

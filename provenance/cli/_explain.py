@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 import provenance
 from provenance import ProvenanceError
+from provenance.cli._console import console, print_table, say
 from provenance.cli._files import RESULTS
 from provenance.cli._options import JSON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import Console
 
     from provenance import Results
     from provenance.evidence.results import SuiteRecord
@@ -53,7 +55,7 @@ def explain(node_id: str, file: Path | None, as_json: bool) -> None:  # noqa: FB
     if as_json:
         click.echo(json.dumps(explanation.as_fields(), allow_nan=False))
     else:
-        _print(Console(highlight=False, markup=False, soft_wrap=True), explanation)
+        _print(console(soft_wrap=True), explanation)
 
 
 def _root(name: str) -> tuple[PytestRoot, str]:
@@ -91,28 +93,28 @@ def _suite(path: Path, name: str) -> tuple[SuiteRecord | None, str]:
     return SuiteRecord.of(name, suite), path.read_text("utf-8-sig")
 
 
-def _print(console: Console, explanation: Explanation) -> None:
-    console.print(f"{explanation.nodeid}: {explanation.state}", style="bold")
-    console.print(f"\nclaimed    {explanation.claims} ({explanation.where})")
+def _print(to: Console, explanation: Explanation) -> None:
+    say(to, f"{explanation.nodeid}: {explanation.state}", style="bold")
+    say(to, f"\nclaimed    {explanation.claims} ({explanation.where})")
     for number, line in explanation.excerpt:
         mark = ">" if number == explanation.line else " "
-        console.print(f"         {mark} {number:4} | {line}")
-    console.print(f"tests      {explanation.tests}")
+        say(to, f"         {mark} {number:4} | {line}")
+    say(to, f"tests      {explanation.tests}")
     for line in explanation.measured:
-        console.print(f"measured   {line}")
+        say(to, f"measured   {line}")
     if explanation.meaning:
-        console.print(f"meaning    {explanation.meaning}")
+        say(to, f"meaning    {explanation.meaning}")
     if explanation.outcome:
-        console.print(f"outcome    {explanation.outcome}")
-    console.print(f"threshold  {explanation.threshold}")
+        say(to, f"outcome    {explanation.outcome}")
+    say(to, f"threshold  {explanation.threshold}")
     if explanation.blocks:
-        console.print(_blocks(explanation))
+        print_table(to, _blocks(explanation))
     for line in explanation.plan:
-        console.print(f"would run  {line}")
+        say(to, f"would run  {line}")
     for line in explanation.next_steps:
-        console.print(f"next       {line}")
+        say(to, f"next       {line}")
     for line in explanation.notes:
-        console.print(f"note       {line}")
+        say(to, f"note       {line}")
 
 
 def _blocks(explanation: Explanation) -> Table:

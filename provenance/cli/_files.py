@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from provenance import ProvenanceError
-from provenance.store.files import write_whole
+from provenance.store.files import write_output
 
 
 class ResultsFile(click.Path):
@@ -63,10 +63,7 @@ def write(path: Path, text: str) -> None:
         return
     expect_writable(path)
     try:
-        if _is_plain(path):
-            write_whole(path, text, mode=0o644)
-        else:
-            path.write_text(text, encoding="utf-8")
+        write_output(path.resolve() if path.is_symlink() else path, text)
     except OSError as error:
         raise ProvenanceError(f"{path} cannot be written: {error.strerror or error}") from None
 

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 import provenance
+from provenance._text import visible
+from provenance.cli._console import console, print_table, say
 from provenance.cli._options import ALPHA, DEVICE, JSON, QUIET, STORE
 from provenance.cli._progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import Console
 
     from provenance.gate.verify import Checked, Stored
 
@@ -86,7 +88,7 @@ def verify(
         rows = [check.as_fields() for check in checked]
         click.echo(json.dumps({"checked": rows, "stands": _all_stand(checked)}, allow_nan=False))
     else:
-        _print(Console(highlight=False, soft_wrap=True), checked)
+        _print(console(soft_wrap=True), checked)
     if not _all_stand(checked):
         sys.exit(1)
 
@@ -106,7 +108,7 @@ def _named(text: str, stored: Sequence[Stored]) -> tuple[str, str]:
     return name, model
 
 
-def _print(console: Console, checked: Sequence[Checked]) -> None:
+def _print(to: Console, checked: Sequence[Checked]) -> None:
     from provenance.evidence.outcomes import p_value
     from provenance.gate.verify import CANNOT_SHOW
 
@@ -117,9 +119,9 @@ def _print(console: Console, checked: Sequence[Checked]) -> None:
     for check in checked:
         state = "does not follow" if check.complaints else check.state
         cells = (check.says, check.verdict, p_value(check.log10_p), state, check.where)
-        table.add_row(*map(escape, cells), style=None if check.stands else "red")
-    console.print(table)
+        table.add_row(*map(visible, cells), style=None if check.stands else "red")
+    print_table(to, table)
     for check in checked:
         for line in check.complaints:
-            console.print(f"{check.where}: {line}", markup=False)
-    console.print(CANNOT_SHOW, markup=False)
+            say(to, f"{check.where}: {line}")
+    say(to, CANNOT_SHOW)

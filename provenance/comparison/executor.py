@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from provenance import recipes
 from provenance._text import without_home
+from provenance._threads import in_turn
 from provenance.checkpoints.checkpoint import parse
 from provenance.comparison.models import Models
 from provenance.comparison.pair import Pair
@@ -53,6 +54,8 @@ EVIDENCE = "evidence.json"
 class Executor:
     """Gets evidence, computing only what the store does not hold.
 
+    Threads may share one, or have one each: they take turns, since one comparison uses all cores.
+
     Parameters
     ----------
     store : Store
@@ -85,6 +88,7 @@ class Executor:
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
         self._texts: dict[InputsSpec, str] = {}
 
+    @in_turn
     def checkpoint(self, spec: ModelSpec) -> Checkpoint:
         """Verified local files of a model: made, downloaded or found.
 
@@ -104,25 +108,33 @@ class Executor:
             One line: what was wrong with which model, and what to do.
         """
         if comparison not in self._evidence:
-            try:
-                self._evidence[comparison] = self._stored_evidence(comparison)
-            except ProvenanceError as error:
-                # a pair's many tests ask for the same evidence: what cannot be had is tried once
-                release_frames(error)
-                self._evidence[comparison] = error
-            except KeyboardInterrupt as error:
-                release_frames(error)  # a notebook keeps it
-                raise
+            self._get(comparison)
         evidence = self._evidence[comparison]
         if isinstance(evidence, ProvenanceError):
             raise evidence
         return evidence
 
+    @in_turn
+    def _get(self, comparison: Comparison) -> None:
+        if comparison in self._evidence:  # another thread had its turn
+            return
+        try:
+            self._evidence[comparison] = self._stored_evidence(comparison)
+        except ProvenanceError as error:
+            # a pair's many tests ask for the same evidence: what cannot be had is tried once
+            release_frames(error)
+            self._evidence[comparison] = error
+        except KeyboardInterrupt as error:
+            release_frames(error)  # a notebook keeps it
+            raise
+
+    @in_turn
     def has(self, comparison: Comparison) -> bool:
         """Whether the store holds the evidence; opens both models, and runs none."""
         fields = self._fields(comparison, *self._pair(comparison))
         return self.store.get("evidence", fields) is not None
 
+    @in_turn
     def ensure(self, comparison: Comparison) -> None:
         """Compute evidence into the store, and keep none of it in this process; raises as `evidence`."""
         self._stored_evidence(comparison)
@@ -131,6 +143,7 @@ class Executor:
         """Take over the error that another process met: `evidence` raises it, and does not try again."""
         self._evidence.setdefault(comparison, error)
 
+    @in_turn
     def captures(self, comparison: Comparison) -> tuple[Capture, ...]:
         """What must be computed of either model before the two are compared; opens them, runs none.
 
@@ -141,6 +154,7 @@ class Executor:
             return ()
         return captures(comparison, *self._pair(comparison))
 
+    @in_turn
     def capture(self, capture: Capture) -> None:
         """Compute into the store what a comparison needs of one model.
 
@@ -155,6 +169,7 @@ class Executor:
     def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
         return self.checkpoint(comparison.candidate), self.checkpoint(comparison.reference)
 
+    @in_turn
     def dependencies(self, comparison: Comparison) -> dict[str, JSON]:
         """All that evidence depends on, save where the models lie and the device.
 

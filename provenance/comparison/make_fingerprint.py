@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provenance._text import visible, without_home
+from provenance._threads import in_turn
 from provenance.checkpoints.fingerprint_file import (
     MATRIX_LIMIT,
     TEXT_LIMIT,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 LEAST_SKETCH = 8
 
 
+@in_turn
 def fingerprint(
     model: str | PathLike[str] | ModelSpec,
     file: str | PathLike[str],

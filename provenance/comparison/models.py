@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provenance import recipes
-from provenance._text import visible
+from provenance._text import expanded, visible
 from provenance.checkpoints.checkpoint import (
     Checkpoint,
     base_of,
@@ -134,7 +134,7 @@ class Models:
         if spec.recipe is not None:
             return self._made(spec.recipe).path, spec
         if spec.path is not None:
-            return Path(spec.path).expanduser(), spec
+            return Path(expanded(spec.path)), spec
         if spec.url is not None:
             return self._fetched(spec), spec
         self._tell(Stage("download", spec.source))

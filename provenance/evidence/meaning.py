@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from provenance.evidence.records import Evidence
     from provenance.vocabulary import Role, Verdict
 
+IN_SHORT: dict[Verdict, str] = {
+    "dependent": "These two are kin.",
+    "independent": "These two show no kinship.",
+    "inconclusive": "Whether these two are kin stays open.",
+}
 KINSHIP = (
     f"Of the two models {READINGS}: independently trained models agree like this only by a chance of "
     "that size."
@@ -29,6 +34,12 @@ def meaning(
     evidence: Evidence, verdict: Verdict, threshold: float, names: Mapping[Role, str]
 ) -> str:
     """Say what the verdict on a pair means, of which nothing is claimed; ``names`` are the sides'."""
+    return f"{IN_SHORT[verdict]} {_reason(evidence, verdict, threshold, names)}"
+
+
+def _reason(
+    evidence: Evidence, verdict: Verdict, threshold: float, names: Mapping[Role, str]
+) -> str:
     if verdict == "dependent":
         return KINSHIP
     if verdict == "independent":

@@ -124,7 +124,7 @@ def _kind(result: ClaimResult) -> str:
     if judgement is None:
         return "not-checked"
     if judgement.state in {"fails", "warns"}:
-        return _false(result.claim.expect, judgement.verdict)
+        return false_kind(result.claim.expect, judgement.verdict)
     failed = {control.kind for control in result.controls if control.holds is False}
     if "positive" in failed:
         return "control-without-power"
@@ -135,7 +135,8 @@ def _kind(result: ClaimResult) -> str:
     return "not-checked"
 
 
-def _false(expect: str, verdict: str) -> str:
+def false_kind(expect: str, verdict: str) -> str:
+    """The id of the kind of failure of a claim that was judged and does not hold."""
     if verdict == "inconclusive":
         return "inconclusive"
     if expect == "independent":  # independent and yet false: a block that it names was not there

@@ -10,6 +10,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from provenance._text import file_name
 from provenance.evidence.decide import decide
 from provenance.evidence.null_control import null_control
 from provenance.evidence.read import read_file
@@ -241,7 +242,7 @@ def _is_of(
         return (then.candidate, then.reference, then.statistic) == mine
     if evidence.statistic != claim.statistic:
         return False
-    if path.replace("\\", "/").rpartition("/")[2] == f"{claim.id}.json":
+    if path.replace("\\", "/").rpartition("/")[2] == file_name(claim.id, ".json"):
         return True
     sources = suite.models[claim.candidate].source, suite.models[claim.reference].source
     return all(

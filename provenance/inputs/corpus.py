@@ -13,6 +13,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provenance._text import expanded
 from provenance.errors import InputError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def file_text(path: str | Path, characters: int, *, or_less: bool = False) -> st
         If the file is missing, unreadable, not UTF-8, or shorter.
     """
     try:
-        with Path(path).open(encoding="utf-8") as file:
+        with Path(expanded(str(path))).open(encoding="utf-8") as file:
             return _take([file.read(max(characters, 0))], characters, f"text file {path}", or_less)
     except FileNotFoundError:
         raise InputError(

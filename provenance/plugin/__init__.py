@@ -31,6 +31,7 @@ from provenance.plugin.precompute import Precompute
 from provenance.plugin.results import Gatherer
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from xdist.remote import Producer
@@ -41,6 +42,8 @@ __all__ = ["provenance"]
 
 OUTPUTS = (results_json, attestation, report, junit, github, sarif, lock)
 """What writes something from the results of a run; each implements `pytest_provenance_results`."""
+
+_DISTRIBUTION_GIVEN = pytest.StashKey[bool]()
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -112,10 +115,19 @@ def pytest_configure_node(node: WorkerController) -> None:
     relay.pytest_configure_node(node)  # pluggy called this hook before it knew of the relay
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """Note whether ``--dist`` was given, or ``-d``: xdist fills it in here where it was not."""
+    option = config.option
+    given = getattr(option, "dist", "no") != "no" or getattr(option, "distload", False)
+    config.stash[_DISTRIBUTION_GIVEN] = given
+    return (yield)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
-    """Keep the tests of a pair on one worker where a run is of suites alone."""
-    if not options.only_suites(config):
+    """Keep the tests of a pair on one worker, where a run is of suites and asks for nothing else."""
+    if config.stash.get(_DISTRIBUTION_GIVEN, False) or not options.only_suites(config):
         return None
     from provenance.plugin.scheduling import PairScheduling
 

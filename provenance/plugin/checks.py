@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from provenance._text import without_home
+from provenance._text import file_name, without_home
 from provenance.comparison.plan import VERDICT, block_of
 from provenance.errors import ProvenanceError, ProvenanceWarning
 from provenance.evidence.decide import decide
@@ -184,8 +184,8 @@ def _keep(request: pytest.FixtureRequest, case: Case, evidence: Evidence) -> Pat
     folder = options.evidence_folder(request.config)
     if folder is None:
         return None
-    suite = re.sub(r"[^A-Za-z0-9._-]+", "-", case.nodeid)
-    path = folder / suite / f"{case.claim.id}.json"
+    suite = file_name(re.sub(r"[^A-Za-z0-9._-]+", "-", case.nodeid))
+    path = folder / suite / file_name(case.claim.id, ".json")
     complaints = list(write(path, evidence.to_json() + "\n"))
     if complaints:
         _fail(complaints[0])

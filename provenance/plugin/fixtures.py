@@ -28,11 +28,15 @@ def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> I
             evidence = compare("./checkpoints/ours", "org/theirs@1f2e3d", executor=provenance)
             assert evidence.log10_p > -3
     """
+    from provenance.errors import ProvenanceError
     from provenance.plugin.progress import Progress
 
     nodeids = [item.nodeid for item in request.session.items]
     progress = Progress(pytestconfig, nodeids)
-    executor = options.executor_of(pytestconfig, progress)
+    try:
+        executor = options.executor_of(pytestconfig, progress)
+    except ProvenanceError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     remember_failures(executor, pytestconfig, nodeids)
     yield executor
     progress.clear()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
-from provenance._text import is_url
+from provenance._text import expanded, is_url
 from provenance.vocabulary import SEEDS
 
 if TYPE_CHECKING:
@@ -213,10 +213,10 @@ def lock_file(config: pytest.Config) -> Path | None:
     """The lock file of this run, by the options, else by the ini value; None where there is none."""
     chosen: str | None = config.getoption("--provenance-lock")
     if chosen is not None:
-        return config.invocation_params.dir / chosen
+        return config.invocation_params.dir / expanded(chosen)
     named: str = config.getini(LOCK)
     if named:
-        return config.rootpath / named
+        return config.rootpath / expanded(named)
     return config.rootpath / "provenance.lock" if updates_lock(config) else None
 
 
@@ -260,7 +260,7 @@ def validate(config: pytest.Config) -> None:
 
 def _path(config: pytest.Config, name: str) -> Path | None:
     chosen = _option(config, name)
-    return None if chosen is None else config.invocation_params.dir / chosen
+    return None if chosen is None else config.invocation_params.dir / expanded(chosen)
 
 
 def _option(config: pytest.Config, name: str) -> str | None:

@@ -9,11 +9,26 @@ import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+NAME = "pytest-provenance"
+
+
+def user_folder(kind: Literal["cache", "data"]) -> Path | None:
+    """Where this user's files of a kind are kept; None where the user has no home folder."""
+    import platformdirs
+
+    find = {"cache": platformdirs.user_cache_dir, "data": platformdirs.user_data_dir}[kind]
+    try:
+        folder = Path(find(NAME))
+    except RuntimeError:
+        return None
+    return folder if folder.is_absolute() else None  # older versions answer "~/.cache"
 
 
 def write_whole(
@@ -61,6 +76,20 @@ def write_whole(
             temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a file that a person named: whole, or to the device or the pipe that is there.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+    else:
+        write_whole(path, text, mode=0o644)
 
 
 def make_folder(folder: Path, mode: int = 0o700) -> None:

@@ -24,10 +24,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import platformdirs
 from filelock import Timeout
 
-from provenance._text import is_url
+from provenance._text import expanded, is_url
 from provenance.errors import StoreError
 from provenance.store.entry import (
     JSON,
@@ -41,7 +40,7 @@ from provenance.store.entry import (
     seal,
     trusted_entry,
 )
-from provenance.store.files import file_sha256, file_state, folder_bytes
+from provenance.store.files import file_sha256, file_state, folder_bytes, user_folder
 from provenance.store.folder import StoreFolder
 from provenance.store.notes import FolderNotes, SharedNotes
 from provenance.store.objects import Objects
@@ -58,8 +57,6 @@ Kind = Literal["activations", "checkpoint", "evidence", "hashes", "layouts", "pr
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SHARED: tuple[Kind, ...] = ("activations", "checkpoint", "evidence", "layouts", "proxies")
 """Kinds that other machines can use; hashes are of files of this machine."""
-
-NAME = "pytest-provenance"
 
 # Folders that this process knows to equal the entries at the URL.
 _agreed: set[Path] = set()
@@ -81,7 +78,8 @@ class Store:
     Raises
     ------
     StoreError
-        If it is a URL that cannot hold a store, or that has credentials in it.
+        If it is a URL that cannot hold a store, or that has credentials in it; or none is named, and
+        the user has no home folder.
 
     Notes
     -----
@@ -108,7 +106,7 @@ class Store:
         place: str | os.PathLike[str] | None = None,
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
-        named = place or os.environ.get("PROVENANCE_STORE") or platformdirs.user_cache_dir(NAME)
+        named = place or os.environ.get("PROVENANCE_STORE") or _user_cache("PROVENANCE_STORE")
         self._objects = Objects(named) if isinstance(named, str) and is_url(named) else None
         self.url = None if self._objects is None else self._objects.url
         self.root = _absolute(named if self.url is None else _cache_of(self.url, cache))
@@ -381,11 +379,25 @@ class Store:
 
 
 def _absolute(folder: str | os.PathLike[str]) -> Path:
-    return Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100 - resolve() follows links
+    named = expanded(os.fspath(folder))
+    if named.partition(os.sep)[0] == "~":
+        raise _homeless("PROVENANCE_STORE")
+    return Path(os.path.abspath(named))  # noqa: PTH100 - resolve() follows links
+
+
+def _user_cache(variable: str) -> Path:
+    folder = user_folder("cache")
+    if folder is None:
+        raise _homeless(variable)
+    return folder
+
+
+def _homeless(variable: str) -> StoreError:
+    return StoreError(f"there is no home folder to keep the store in: set {variable} to a folder")
 
 
 def _cache_of(url: str, cache: str | os.PathLike[str] | None) -> Path:
     """Return the folder on this machine of a store at a URL."""
     named = cache or os.environ.get("PROVENANCE_STORE_CACHE")
-    below = Path(named) if named else Path(platformdirs.user_cache_dir(NAME)) / "shared"
+    below = Path(named) if named else _user_cache("PROVENANCE_STORE_CACHE") / "shared"
     return below / hashlib.sha256(url.encode()).hexdigest()[:16]

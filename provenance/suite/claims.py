@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from provenance._text import expanded
 from provenance.statistics import default_statistic
 from provenance.suite.trees import nodes
 from provenance.suite.yaml12 import Mark  # noqa: TC001 - part of the public dataclasses
@@ -161,9 +162,9 @@ def _model(model: ModelDocument, folder: Path) -> ModelSpec:
 
 
 def absolute(path: str, folder: Path) -> str:
-    """Make a path absolute that a file in ``folder`` names."""
+    """Make a path absolute that a file in ``folder`` names; ``~`` is the home folder."""
     # Lexically: whether the file is there, and what it links to, is seen where it is opened.
-    return os.path.normpath(folder / path)
+    return os.path.normpath(folder / expanded(path))
 
 
 def _statistics(pair: PairDocument, suite: SuiteDocument) -> list[StatisticName]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provenance._text import is_url
+from provenance.checkpoints.meant import hub_name, is_plainly_path
 from provenance.statistics import DISTANCES, REGISTRY, WITHOUT_P, WITHSTANDING
 from provenance.suite.messages import NO_PAIRS, describe
 from provenance.suite.trees import kin, nodes
@@ -112,14 +113,33 @@ def _model_problems(document: Document, path: YamlPath, model: Any) -> Iterator[
     if "revision" in model and "repo" not in model:
         what = "'revision' belongs to a repo: remove it, or give repo"
         yield document.key_problem((*path, "revision"), what)
-    if is_url(str(model.get("path", ""))):
-        what = f"path is a URL: write url: {shown(str(model['path']))}"
-        yield document.key_problem((*path, "path"), what)
+    for key in ("path", "repo", "url"):
+        misplaced = _of_another_key(key, model.get(key))
+        if misplaced is not None:
+            yield document.key_problem((*path, key), misplaced)
     if "recipe" in model:
         for key in ("base", "allow_pickle", "trust_remote_code"):
             if key in model:
                 what = f"{key!r} has no use for a recipe: remove it"
                 yield document.key_problem((*path, key), what)
+
+
+def _of_another_key(key: str, value: Any) -> str | None:
+    """Say which key a model's source belongs under; None where it may stand as it is."""
+    if not isinstance(value, str):
+        return None
+    hub, at, revision = (hub_name(value) or "").partition("@")
+    if hub:
+        pinned = f", revision: {shown(revision)}" if at else ""
+        return f"{key} is an address of the hub: write repo: {shown(hub)}{pinned}"
+    if key == "path" and is_url(value):
+        return f"path is a URL: write url: {shown(value)}"
+    if key == "repo" and is_plainly_path(value):
+        return f"repo is a path: write path: {shown(value)}"
+    if key == "repo" and "@" in value:
+        name, _, revision = value.partition("@")
+        return f"repo holds a revision: write repo: {shown(name)}, revision: {shown(revision or 'main')}"
+    return None
 
 
 def _base_problems(document: Document, models: dict[str, Any]) -> Iterator[Problem]:

@@ -185,7 +185,7 @@ class InputsDocument(StrictMapping):
     ] = Field(
         "stdlib",
         description="stdlib: sources of Python's standard library. topics: prose of Python's "
-        "manual. Else a UTF-8 file, relative to the suite.",
+        "manual. Else a UTF-8 file, relative to the suite; ~ is the home folder.",
     )
     tokens: int = Field(DEFAULT_TOKENS, ge=16, le=10_000_000, description="Token positions in all.")
     sequence_length: int = Field(
@@ -265,7 +265,7 @@ class ModelDocument(StrictMapping):
     path: Annotated[Written, Words("a folder or file, as a text")] | None = Field(
         None,
         description="A folder of a checkpoint or of an adapter, a GGUF file, or a fingerprint, "
-        "relative to the suite.",
+        "relative to the suite; ~ is the home folder.",
     )
     repo: Annotated[Written, Words("a repository of the hub, such as org/name")] | None = Field(
         None, description="A repository of the Hugging Face hub, such as meta-llama/Llama-2-7b-hf."

@@ -56,6 +56,51 @@ def test_the_exit_code_is_0_whatever_the_verdict(run, family, candidate, verdict
     assert f"{verdict}: p = " in out
 
 
+@pytest.mark.parametrize(
+    ("candidate", "expect", "failure"),
+    [
+        ("kin", "finetune", None),
+        ("kin", "derived", None),
+        ("base", "identical", None),
+        ("other", "independent", None),
+        ("kin", "independent", "false-independence"),
+        ("kin", "identical", "other-kinship"),
+        ("base", "finetune", "other-kinship"),
+        ("short", "permuted", "other-kinship"),
+        ("other", "merge", "no-kinship"),
+    ],
+)
+def test_what_is_expected_decides_the_exit_code(run, family, candidate, expect, failure):
+    arguments = ["compare", getattr(family, candidate), family.base, *QUICK, "--expect", expect]
+    code, out, _ = run(*arguments)
+    last = " ".join(out.split()).partition("does not hold (" if failure else "holds: ")[2]
+    assert code == (0 if failure is None else 1)
+    assert last.startswith("the candidate is " if failure is None else f"{failure}): the candidate")
+    code, out, _ = run(*arguments, "--json")
+    found = json.loads(out)["expected"]
+    assert code == (0 if failure is None else 1)
+    assert (found["relation"], found["holds"]) == (expect, failure is None)
+    assert found.get("failure") == failure
+
+
+def test_a_claim_that_is_not_decided_does_not_hold(run, family):
+    how = ("--alpha", "1e-300", "--expect", "derived")
+    code, out, _ = run("compare", family.kin, family.base, *QUICK, *how)
+    assert code == 1
+    assert "does not hold (inconclusive): the candidate is derived from the reference." in " ".join(
+        out.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("candidate", "says"),
+    [("kin", "These two are kin."), ("other", "These two show no kinship.")],
+)
+def test_a_sentence_says_what_the_verdict_is(run, family, candidate, says):
+    out = run("compare", getattr(family, candidate), family.base, *QUICK)[1]
+    assert says in " ".join(out.split())
+
+
 def test_blocks_against_blocks_name_the_pairs_and_the_units_that_survived(run, family):
     arguments = ["compare", family.short, family.base, *QUICK, "--blocks", "cross", "--json"]
     found = json.loads(run(*arguments)[1])
@@ -143,6 +188,7 @@ def test_the_seed_is_recorded_and_changes_the_inputs(run, family):
         (["compare", "{base}", "{base}", "--device", "tpu"], "auto, cpu, cuda or cuda:N"),
         (["compare", "{base}", "{base}", "--inputs", "./no.txt"], "no.txt"),
         (["compare", "{base}", "{base}", "--statistic", "magic"], "magic"),
+        (["compare", "{base}", "{base}", "--expect", "unknown"], "--expect"),
         (["compare", "{broken}", "{base}"], "model.layers.1.mlp.up_proj.weight"),
         (["comprae"], "comprae"),
         (["compare", "--bogus"], "--bogus"),

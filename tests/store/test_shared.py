@@ -682,9 +682,7 @@ def test_a_url_is_named_by_the_environment_and_kept_below_the_cache(monkeypatch,
     assert Store("s3://bucket/prefix").root == store.root
     assert Store("s3://bucket/other").root != store.root
     monkeypatch.delenv("PROVENANCE_STORE_CACHE")
-    monkeypatch.setattr(
-        "provenance.store.store.platformdirs.user_cache_dir", lambda name: str(tmp_path / name)
-    )
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
     assert Store().root.parent == tmp_path / "pytest-provenance" / "shared"
 
 

@@ -630,9 +630,7 @@ def test_the_environment_names_the_folder(monkeypatch, tmp_path):
 
 def test_the_folder_is_the_users_cache_by_default(monkeypatch, tmp_path):
     monkeypatch.delenv("PROVENANCE_STORE", raising=False)
-    monkeypatch.setattr(
-        "provenance.store.store.platformdirs.user_cache_dir", lambda name: str(tmp_path / name)
-    )
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
     assert Store().root == tmp_path / "pytest-provenance"
 
 

@@ -315,6 +315,22 @@ def test_inputs_on_which_no_model_is_run_have_a_kind(kind):
         ("{path: ''}", "2:23: path must be"),
         ("x", "2:16: model 'base' must be a mapping such as {repo: org/name}"),
         ("{path: 's3://b/x'}", "2:17: path is a URL: write url: 's3://b/x'"),
+        ("{path: 'hf://b/x'}", "2:17: path is an address of the hub: write repo: 'b/x'"),
+        ("{url: 'hf://b/x'}", "2:17: url is an address of the hub: write repo: 'b/x'"),
+        (
+            "{url: 'https://huggingface.co/b/x/tree/v1'}",
+            "2:17: url is an address of the hub: write repo: 'b/x', revision: 'v1'",
+        ),
+        (
+            "{repo: 'https://huggingface.co/b/x'}",
+            "2:17: repo is an address of the hub: write repo: 'b/x'",
+        ),
+        ("{repo: ./x}", "2:17: repo is a path: write path: './x'"),
+        ("{repo: ~/x}", "2:17: repo is a path: write path: '~/x'"),
+        (
+            "{repo: b/x@v1}",
+            "2:17: repo holds a revision: write repo: 'b/x', revision: 'v1'",
+        ),
         ("{url: x}", "2:22: url must be an address such as s3://bucket/model, not the text 'x'"),
         ("{url: 's3://b/x', repo: a}", "2:17: model 'base' comes from repo and url: keep one"),
         ("{path: a, allow_pickle: yes}", "2:40: allow_pickle must be true or false, not the text"),

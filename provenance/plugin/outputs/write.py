@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 def write(path: Path, text: str) -> Iterable[str]:
-    """Write a whole file.
+    """Write a whole file, or to the device or the pipe that is there.
 
     Returns
     -------
     iterable of str
         Complaints: why it could not be written.
     """
-    from provenance.store.files import write_whole
+    from provenance.store.files import write_output
 
     try:
-        write_whole(path, text, mode=0o644)
+        write_output(path, text)
     except OSError as error:
         return [f"provenance: {path} cannot be written: {error.strerror or error}"]
     return []
