@@ -404,6 +404,16 @@ class IgnoreDocument(StrictMapping):
     reason: Annotated[Reason, Words('a text, such as reason: "a mirror"')]
 
 
+_AN_ALLOWED = 'a mapping such as {model: chat, reason: "not released yet"}'
+
+
+class AllowDocument(StrictMapping):
+    """A model of a registry whose pairs need not be judged, and why."""
+
+    model: Annotated[Written, Words("the name of a model")]
+    reason: Annotated[Reason, Words('a text, such as reason: "not released yet"')]
+
+
 class RegistryDocument(StrictMapping):
     """Models, every pair of which is judged by an audit."""
 
@@ -417,6 +427,10 @@ class RegistryDocument(StrictMapping):
     ignore: Annotated[
         list[Annotated[IgnoreDocument, Words(_AN_IGNORED, "an ignored pair")]],
         Words(f"a list of pairs, each {_AN_IGNORED}"),
+    ] = Field(default_factory=list)
+    allow: Annotated[
+        list[Annotated[AllowDocument, Words(_AN_ALLOWED, "an allowed model")]],
+        Words(f"a list of models, each {_AN_ALLOWED}"),
     ] = Field(default_factory=list)
 
 
