@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 
 JudgementState = Literal["holds", "warns", "fails", "not required", "report", "not applicable"]
+Shortfall = Literal["refuted", "other-kinship", "too-few-blocks", "inconclusive", "not-checked"]
+"""In what way a claim does not hold: a refuted one is false, of the others that is not known."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,29 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
         verdict = decide_some(evidence, blocks, claim.threshold)
         return Judgement("fails", verdict, measured_pair(blocks, claim, evidence), meaning)
     return _as_suite_says(claim, _judge_over_blocks(claim, evidence, blocks), evidence, blocks)
+
+
+def shortfall(claim: Claim, evidence: Evidence, verdict: Verdict) -> Shortfall:
+    """Say in what way a claim that was judged with this verdict does not hold."""
+    if claim.expect == "independent" and verdict == "dependent":
+        return "refuted"
+    if not _was_checked(claim, evidence):
+        return "not-checked"
+    if verdict == "dependent":
+        objection = _objection_to_models(claim, evidence)
+        return "too-few-blocks" if objection is None else "other-kinship"
+    return "refuted" if verdict == "independent" else "inconclusive"
+
+
+def _was_checked(claim: Claim, evidence: Evidence) -> bool:
+    """Whether all was compared that the claim speaks of, or could be."""
+    if evidence.statistic in PAIR_STATISTICS:
+        return evidence.log10_p is not None
+    blocks = judged_blocks(claim, evidence)
+    whole = claim.blocks.indices is not None or not evidence.sampled
+    return (
+        whole and any(b.log10_p is not None for b in blocks) and not _missing_blocks(claim, blocks)
+    )
 
 
 def _as_suite_says(

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from provenance._text import closest
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import shows
-from provenance.evidence.outcomes import CONTROL_MEANINGS, WORDS, failure_of, p_equation, p_value
+from provenance.evidence.failures import failure_of
+from provenance.evidence.outcomes import (
+    CONTROL_MEANINGS,
+    OUTCOMES,
+    outcome_of,
+    p_equation,
+    p_value,
+)
 from provenance.evidence.verdict import judge_block, judge_pair
 from provenance.evidence.wording import describe
 
@@ -76,8 +83,9 @@ class BlockRow:
 class Explanation:
     """What there is to say of one test.
 
-    ``state`` is "not run" where nothing is known of a run; ``measured`` and ``meaning`` are then empty,
-    and ``plan`` says what would be run. ``excerpt`` has lines of YAML with their numbers.
+    ``state`` is the word of an `Outcome`: "not run" where nothing is known of a run. ``measured`` and
+    ``meaning`` are then empty, and ``plan`` says what would be run. ``excerpt`` has lines of YAML with
+    their numbers.
     """
 
     nodeid: str
@@ -139,7 +147,7 @@ def explain(
         line=claim.mark.line,
         tests=_tests(node, claim),
         threshold=_threshold(claim, len(known.claims) if known else 1),
-        state="not run" if current is None else current.state,
+        state=(OUTCOMES["not-run"] if current is None else outcome_of(current)).word,
         outcome=_outcome(node, current),
         measured=measured,
         meaning=meaning,
@@ -291,7 +299,7 @@ def _next(node: NodeId, result: ClaimResult | None) -> tuple[str, ...]:
         return (kind.remedy, f"Run it again: {run}")
     if result.state == "pass":
         return (f"Nothing: the claim holds, p = {p_value(result.log10_p)}.",)
-    return (f"The claim is {WORDS[result.state]}. Run it: {run}",)
+    return (f"The claim is {outcome_of(result).word}. Run it: {run}",)
 
 
 def _notes(

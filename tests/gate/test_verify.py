@@ -263,7 +263,7 @@ def test_results_are_summarised_on_stdout(run, tmp_path, monkeypatch):
     (tmp_path / "results.json").write_text(small().to_json())
     code, out, err = run("summary", tmp_path)
     assert (code, err) == (0, "")
-    assert out.startswith("## Lineage: the gate is closed\n\n6 claims: 4 false")
+    assert out.startswith("## Lineage: the gate is closed\n\n6 claims: 2 false, 1 inconclusive")
     assert run("summary", tmp_path / "results.json")[1] == out
     (tmp_path / "results.json").write_text("{}")
     code, out, err = run("summary", tmp_path)
