@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provenance.plugin import hookspecs, options
+from provenance.plugin import folding, hookspecs, options
 from provenance.plugin.collected import CollectedSuites
 from provenance.plugin.fixtures import provenance
 from provenance.plugin.hub import HubClaims
@@ -31,6 +31,7 @@ from provenance.plugin.precompute import Precompute
 from provenance.plugin.results import Gatherer
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from xdist.remote import Producer
@@ -70,6 +71,9 @@ def pytest_configure(config: pytest.Config) -> None:
                 Precompute(options.backend(config)), "provenance-precompute"
             )
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")
+        folds = folding.Folding(config)
+        config.pluginmanager.register(folds, "provenance-folding")
+        config.pluginmanager.register(folding.Unfolding(folds), "provenance-unfolding")
         for output in OUTPUTS:
             config.pluginmanager.register(output, output.__name__)
 
@@ -85,6 +89,16 @@ def _register_recipes(config: pytest.Config) -> None:
             register(recipes)
         except ValueError as error:
             raise pytest.UsageError(f"pytest_provenance_recipes: {error}") from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the report of a test that failed begin with what was measured."""
+    report = yield
+    folding.retell(item, report)
+    return report
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -1,0 +1,106 @@
+"""One failure to read of a claim: its verdict's, into which those of its blocks are folded.
+
+A block's test fails by itself, for ``--lf`` and for JUnit, and has its line in the short summary. Among the
+failures it is shown only where the claim's verdict has not failed, or was not run.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from provenance.plugin import options
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from _pytest.terminal import TerminalReporter
+
+HEADLINE = pytest.StashKey[str]()
+"""What a test measured, in one line: the short summary begins with it."""
+_BLOCK = re.compile(r"\[block(\d+|s)(?=[\]-])")
+_SEPARATOR = ", "
+
+
+def retell(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Put the headline of a test that failed before its message; the failure itself is as it was."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    headline = item.stash.get(HEADLINE, None)
+    if crash is not None and headline is not None and report.failed:
+        crash.message = f"{headline}\n{crash.message.removeprefix('Failed: ')}"
+
+
+def fitted(headline: str, width: int) -> str:
+    """A headline of numbers without the parts that do not fit: a number is left out, and never cut.
+
+    Other words are left to pytest, which cuts them.
+    """
+    if not headline.startswith("p = "):
+        return headline
+    parts = headline.split(_SEPARATOR)
+    while len(parts) > 1 and len(_SEPARATOR.join(parts)) > width:
+        parts.pop()
+    shown = _SEPARATOR.join(parts)
+    return shown if len(shown) <= width else shown.removeprefix("p = ")
+
+
+class Folding:
+    """A plugin object of the session that reports to the user."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._all: list[Any] = []
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> Generator[None]:
+        """Fold blocks away while pytest shows the failures, and fit the headlines to the terminal."""
+        self._all = failed = terminalreporter.stats.get("failed", [])
+        shown = _unfolded([each.nodeid for each in failed if self._is_ours(each)])
+        for report in failed:
+            if self._is_ours(report):
+                _fit(report, terminalreporter)
+        if failed:
+            terminalreporter.stats["failed"] = [
+                each for each in failed if not self._is_ours(each) or each.nodeid in shown
+            ]
+        try:
+            return (yield)
+        finally:
+            self.unfold(terminalreporter)
+
+    def unfold(self, terminalreporter: TerminalReporter) -> None:
+        """Give back the failures that were folded away."""
+        if self._all:
+            terminalreporter.stats["failed"] = self._all
+
+    def _is_ours(self, report: Any) -> bool:
+        path = str(getattr(report, "nodeid", "")).partition("::")[0]
+        return options.is_suite(path, self._config)
+
+
+class Unfolding:
+    """A plugin object whose turn is after pytest has shown the failures, and before its short summary."""
+
+    def __init__(self, folding: Folding) -> None:
+        self._folding = folding
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        """Give back what was folded away: the short summary has a line for each."""
+        self._folding.unfold(terminalreporter)
+
+
+def _unfolded(nodeids: Sequence[str]) -> set[str]:
+    """The failures that are shown: all but those of blocks whose verdict has failed too."""
+    failed = set(nodeids)
+    return {nodeid for nodeid in failed if _BLOCK.sub("[verdict", nodeid) not in failed - {nodeid}}
+
+
+def _fit(report: Any, terminal: TerminalReporter) -> None:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None:
+        return
+    headline, newline, rest = crash.message.partition("\n")
+    room = terminal._tw.fullwidth - len(f"FAILED {report.nodeid} - ")  # noqa: SLF001 - as pytest
+    crash.message = f"{fitted(headline, room)}{newline}{rest}"
