@@ -115,7 +115,7 @@ def _print(console: Console, checked: Sequence[Checked]) -> None:
         # a path is worth nothing without its end
         table.add_column(name, justify="right" if name == "p" else "left", overflow="fold")
     for check in checked:
-        state = "does not follow" if check.complaints else check.state
+        state = "does not follow" if check.complaints else check.outcome or check.state
         cells = (check.says, check.verdict, p_value(check.log10_p), state, check.where)
         table.add_row(*map(escape, cells), style=None if check.stands else "red")
     console.print(table)

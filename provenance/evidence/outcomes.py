@@ -147,6 +147,14 @@ def headline_of(outcomes: Sequence[Outcome]) -> str:
     return f"{whole}: {'; '.join(filter(None, (closed, others)))}"
 
 
+def title(results: Results) -> str:
+    """What the whole run comes to."""
+    idle = all(not outcome_of(result).fails for result in results.claims)
+    if results.state == "fail" and idle and all(suite.claims for suite in results.suites):
+        return "nothing was checked"
+    return TITLES[results.state]
+
+
 def verdict_of(result: ClaimResult) -> str:
     """The verdict in a word."""
     if result.judgement is not None:

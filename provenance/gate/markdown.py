@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from provenance.evidence.failures import failure_of, reasons
 from provenance.evidence.outcomes import (
-    TITLES,
     headline,
     outcome_of,
     p_value,
+    title,
     urgent_first,
     verdict_of,
 )
@@ -73,7 +73,7 @@ def summary(results: Results, links: Links | None = None, limit: int = LIMIT) ->
     """
     links = links or Links()
     claims = urgent_first(results)
-    head = f"## Lineage: {TITLES[results.state]}\n\n{escape(headline(results))}\n\n"
+    head = f"## Lineage: {title(results)}\n\n{escape(headline(results))}\n\n"
     rows = [_row(result, tested_with(results, result), links) for result in claims]
     details = [_details(result, links) for result in claims if result.state in _DETAILS]
     room = limit - _size(head + _TABLE) - _size(_left_out(len(rows), len(details), links))

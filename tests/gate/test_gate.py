@@ -80,6 +80,8 @@ def test_the_headline_counts_the_claims():
         "6 claims: 2 false, 1 inconclusive, 1 not checked (exit status 1); 1 known failure, 1 holds"
     )
     assert "1 not run" in headline(without_run(small(), 0))
+    idle = results(*(replace(small().claims[2], parts=()),))
+    assert summary(idle).startswith("## Lineage: nothing was checked\n\n1 claim: 1 not run\n")
     unread = replace(small().suites[0], claims=(), path="b.suite.yaml")
     told = headline(replace(small(), suites=(*small().suites, unread)))
     assert told.startswith("1 suite could not be read; 6 claims: ")

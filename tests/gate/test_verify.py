@@ -62,6 +62,8 @@ def test_results_that_were_not_changed_stand():
     found = verify(stored(small()))
     assert [one.complaints for one in found] == [()] * 6
     assert [one.state for one in found] == ["fail", "fail", "pass", "xfail", "fail", "fail"]
+    words = ["false", "false", "holds", "known failure", "not checked", "inconclusive"]
+    assert [one.outcome for one in found] == words
 
 
 def control(kind, evidence, *, holds):
@@ -138,6 +140,7 @@ def test_evidence_is_judged_by_the_suite_of_today(suite):
     for content, path in ((results(one), "results.json"), (one.evidence, "other.json")):
         (found,) = verify_by_suite([stored(content, path)], today)
         assert (found.state, found.verdict, found.stands) == ("fail", "dependent", False)
+        assert found.outcome == "false"
     today = suite("- {candidate: a, reference: b, expect: derived}\n")
     assert [found.state for found in verify_by_suite([stored(one.evidence, "x")], today)] == [
         "pass"
