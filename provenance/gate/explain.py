@@ -146,7 +146,7 @@ def explain(
         excerpt=_excerpt(claim, text),
         line=claim.mark.line,
         tests=_tests(node, claim),
-        threshold=_threshold(claim, len(known.claims) if known else 1),
+        threshold=_threshold(node, claim, len(known.claims) if known else 1),
         state=(OUTCOMES["not-run"] if current is None else outcome_of(current)).word,
         outcome=_outcome(node, current),
         measured=measured,
@@ -213,11 +213,16 @@ def _tests(node: NodeId, claim: Claim) -> str:
     return f"block {node.part.removeprefix('block')} of {claim.candidate} alone"
 
 
-def _threshold(claim: Claim, claims: int) -> str:
+def _threshold(node: NodeId, claim: Claim, claims: int) -> str:
+    index = re.fullmatch(r"block(\d+)", node.part or "")
+    alpha, threshold = claim.alpha, claim.threshold
+    if index is not None:
+        alpha = dict(claim.block_alphas).get(int(index[1]), alpha)
+        threshold = claim.thresholds.of(int(index[1]))
     if claims == 1:
-        return f"{claim.threshold:.2g}: alpha {claim.alpha:g}, and the file makes one claim"
+        return f"{threshold:.2g}: alpha {alpha:g}, and the file makes one claim"
     return (
-        f"{claim.threshold:.2g}: alpha {claim.alpha:g} divided by the {claims} claims of the file "
+        f"{threshold:.2g}: alpha {alpha:g} divided by the {claims} claims of the file "
         "(Bonferroni), whichever of them are run, so that the chance of any false alarm in it is at "
         "most alpha"
     )
@@ -268,7 +273,7 @@ def _rows(result: ClaimResult) -> tuple[BlockRow, ...]:
             block.reference_block,
             block.correlation,
             block.log10_p,
-            None if block.log10_p is None else shows(block, result.claim.threshold),
+            None if block.log10_p is None else shows(block, result.claim.thresholds),
             block.reason,
         )
         for block in result.blocks

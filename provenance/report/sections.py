@@ -72,7 +72,7 @@ def section_of(result: ClaimResult, row: Row, room: Room) -> Section:
         meaning="" if judgement is None else judgement.meaning,
         notes=_notes(result),
         plot=_plot(row.anchor, claim, blocks) if blocks else None,
-        blocks=() if evidence is None else tables.of_blocks(evidence, blocks, claim.threshold),
+        blocks=() if evidence is None else tables.of_blocks(evidence, blocks, claim.thresholds),
         heat=None if evidence is None else heat_of(f"{row.anchor}-x", evidence, claim.threshold),
         panels=_panels(row.anchor, evidence, blocks, room.scatters),
         matched=sum(bool(block.matchings) for block in blocks),
@@ -114,7 +114,11 @@ def _plot(anchor: str, claim: Claim, blocks: tuple[BlockEvidence, ...]) -> Figur
         Point(
             block.candidate_block,
             block.log10_p,
-            "none" if block.log10_p is None else "kin" if shows(block, claim.threshold) else "free",
+            "none"
+            if block.log10_p is None
+            else "kin"
+            if shows(block, claim.thresholds)
+            else "free",
         )
         for block in blocks
     ]

@@ -17,6 +17,7 @@ from provenance.vocabulary import (
     ModelSpec,
     Relationship,
     StatisticName,
+    Thresholds,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from provenance.suite.yaml12 import Document
 
 _T = TypeVar("_T")
+WHOLE = "default"
+"""Key of an alpha by blocks: of the pair as a whole, and of the blocks that are not named."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Claim:
     of claims in the file (Bonferroni), so that no selection of tests changes it. ``mark`` is the position
     of the value of ``expect``, or of the candidate in the lineage. ``inconclusive`` says whether a claim
     that cannot be decided warns or fails. ``exhaustive`` has every part of the statistic measured on every
-    pair of blocks.
+    pair of blocks. ``block_alphas`` holds the blocks with an alpha of their own, in the order of their
+    indices.
     """
 
     id: str
@@ -72,6 +76,13 @@ class Claim:
     permutations: int = PERMUTATIONS
     inconclusive: Inconclusive = "fail"
     exhaustive: bool = False
+    block_alphas: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The claim's threshold, and those of blocks with an alpha of their own, divided as it is."""
+        share = self.threshold / self.alpha
+        return Thresholds(self.threshold, {i: alpha * share for i, alpha in self.block_alphas})
 
 
 @dataclass(frozen=True)
@@ -179,7 +190,7 @@ def _claim(
     from provenance.suite.rules import claim_id
 
     defaults = suite.defaults
-    alpha = _first(pair.alpha, defaults.alpha, DEFAULT_ALPHA)
+    alpha = _first(whole_alpha(pair.alpha), defaults.alpha, DEFAULT_ALPHA)
     name = claim_id(pair.candidate, pair.reference, pair.id)
     return Claim(
         id=name if len(_statistics(pair, suite)) == 1 else f"{name}-{statistic}",
@@ -197,7 +208,19 @@ def _claim(
         permutations=_first(pair.permutations, defaults.permutations, PERMUTATIONS),
         inconclusive=_first(pair.inconclusive, defaults.inconclusive, "fail"),
         exhaustive=_first(pair.exhaustive, defaults.exhaustive, False),  # noqa: FBT003
+        block_alphas=_block_alphas(pair.alpha),
     )
+
+
+def whole_alpha(alpha: Any) -> Any:
+    """Return the alpha of a pair as a whole; None where a mapping has only those of blocks."""
+    return alpha.get(WHOLE) if isinstance(alpha, dict) else alpha
+
+
+def _block_alphas(alpha: Any) -> tuple[tuple[int, float], ...]:
+    if not isinstance(alpha, dict):
+        return ()
+    return tuple(sorted((int(name), level) for name, level in alpha.items() if name != WHOLE))
 
 
 def _first(own: _T | None, default: _T | None, otherwise: _T) -> _T:

@@ -62,7 +62,7 @@ VERBATIM = frozenset(
 REGISTRY_VERBATIM = VERBATIM | {"folder", "pair"}
 """The same keys of a registry."""
 
-UNION_TAGS = ("<all>", "<list>", "<share>", "<one>", "<several>")
+UNION_TAGS = ("<all>", "<list>", "<share>", "<one>", "<several>", "<level>", "<levels>")
 _AS_WRITTEN = ["string", "number", "boolean"]
 
 
@@ -125,7 +125,32 @@ TagName = Annotated[
 Reason = Annotated[str, Field(pattern=r"\S"), AfterValidator(_check_reason)]
 # Not `Literal[1]`, which takes true and 1.0 for 1.
 Version = Annotated[int, Field(ge=1, le=1), WithJsonSchema({"const": 1}), Words("1")]
-Alpha = Annotated[float, Field(ge=LEAST_ALPHA, le=MOST_ALPHA, allow_inf_nan=False), Words(AN_ALPHA)]
+_Level = Annotated[float, Field(ge=LEAST_ALPHA, le=MOST_ALPHA, allow_inf_nan=False)]
+Alpha = Annotated[_Level, Words(AN_ALPHA)]
+BLOCK_ALPHA_PATTERN = r"^(default|0|[1-9][0-9]{0,3})$"
+AlphasDocument = Annotated[
+    Annotated[Alpha, Tag("<level>")]
+    | Annotated[
+        dict[str, Annotated[_Level, Words(AN_ALPHA, "alpha of {key}")]],
+        Field(min_length=1),
+        WithJsonSchema(
+            {
+                "type": "object",
+                "minProperties": 1,
+                "patternProperties": {
+                    BLOCK_ALPHA_PATTERN: {
+                        "type": "number",
+                        "minimum": LEAST_ALPHA,
+                        "maximum": MOST_ALPHA,
+                    }
+                },
+                "additionalProperties": False,
+            }
+        ),
+        Tag("<levels>"),
+    ],
+    Discriminator(lambda value: "<levels>" if isinstance(value, dict) else "<level>"),
+]
 BlockIndex = Annotated[int, Field(ge=0), Words("a whole number, 0 or more", "a block number")]
 
 
@@ -319,6 +344,12 @@ class PairDocument(Choices):
     expect: Relationship = Field(
         description="What the candidate is to the reference. independent: trained from another "
         "start. derived: a descendant of any kind. unknown: report, claim nothing."
+    )
+    alpha: AlphasDocument | None = Field(  # type: ignore[assignment]
+        None,
+        description="Significance level of the claim, 0.01 at the most; its threshold is this divided by "
+        "the number of pairs. A mapping such as {0: 1e-9, default: 1e-6} has one for each block that it "
+        "names.",
     )
     id: Annotated[Name, Words(A_NAME)] | None = Field(
         None, description="Name of the tests; <candidate>-vs-<reference>, where nothing is said."
