@@ -63,8 +63,8 @@ def verify(
     """Check stored evidence again, without the models.
 
     FILES are evidence, results.json, or folders of them. Every claim is judged again, and compared
-    with what was recorded. Exits 0 where both agree and every claim holds, 1 where one does not, 2
-    where a file cannot be read. It cannot show that the numbers were measured.
+    with what was recorded. Exits 0 where both agree and every claim holds, 1 where one does not or
+    nothing was judged, 2 where a file cannot be read. It cannot show that the numbers were measured.
     """
     from provenance.comparison.executor import as_spec
     from provenance.gate.verify import read_stored, verify_by_suite, verify_model
@@ -92,7 +92,12 @@ def verify(
 
 
 def _all_stand(checked: Sequence[Checked]) -> bool:
-    return all(check.stands for check in checked)
+    return not _nothing(checked) and all(check.stands for check in checked)
+
+
+def _nothing(checked: Sequence[Checked]) -> bool:
+    """Whether there is nothing that was judged: what confirms nothing must not pass."""
+    return all(check.state in {"skip", "not run"} for check in checked)
 
 
 def _named(text: str, stored: Sequence[Stored]) -> tuple[str, str]:
@@ -122,4 +127,8 @@ def _print(console: Console, checked: Sequence[Checked]) -> None:
     for check in checked:
         for line in check.complaints:
             console.print(f"{check.where}: {line}", markup=False)
+    if _nothing(checked):
+        console.print(
+            "nothing was checked: no claim was run, and there is no evidence", style="bold red"
+        )
     console.print(CANNOT_SHOW, markup=False)

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest._io.wcwidth import wcswidth
 
 from provenance.plugin import options
 
@@ -101,6 +102,6 @@ def _fit(report: Any, terminal: TerminalReporter) -> None:
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is None:
         return
-    headline, newline, rest = crash.message.partition("\n")
-    room = terminal._tw.fullwidth - len(f"FAILED {report.nodeid} - ")  # noqa: SLF001 - as pytest
-    crash.message = f"{fitted(headline, room)}{newline}{rest}"
+    headline, _, _ = crash.message.partition("\n")  # a CI system is shown all lines of a message
+    room = terminal._tw.fullwidth - wcswidth(f"FAILED {report.nodeid} - ")  # noqa: SLF001 - as pytest
+    crash.message = fitted(headline, room)

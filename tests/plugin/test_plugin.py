@@ -735,6 +735,21 @@ def test_a_false_claim_is_one_failure_to_read_and_a_line_for_each_block(
     assert sorted(len(text.splitlines()) == 1 for text in told) == [False, True, True, True]
 
 
+def test_a_ci_system_is_shown_one_line_for_each_failure_too(write, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("CI", "true")
+    write(FALSE + ", id: ours")
+    result = run("-vv")
+    result.stdout.fnmatch_lines(
+        [
+            "FAILED a.suite.yaml::ours[[]block2[]] - p = *, dependent",
+            "FAILED a.suite.yaml::ours[[]verdict[]] - p = *, 3 of 3 kin, false",
+            "=* 4 failed in *",
+        ],
+        consecutive=True,
+    )
+
+
 def test_a_block_is_shown_where_its_verdict_was_not_run_or_holds(write, run):
     write(FALSE + ", id: ours", KIN)
     alone = run("a.suite.yaml::ours[block1]")
