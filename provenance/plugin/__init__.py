@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
                 Precompute(options.backend(config)), "provenance-precompute"
             )
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")
-        folds = folding.Folding(config)
+        folds = folding.Folding()
         config.pluginmanager.register(folds, "provenance-folding")
         config.pluginmanager.register(folding.Unfolding(folds), "provenance-unfolding")
         for output in OUTPUTS:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _pytest._io.wcwidth import wcswidth
 
-from provenance.plugin import options
-
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
@@ -23,14 +21,20 @@ HEADLINE = pytest.StashKey[str]()
 """What a test measured, in one line: the short summary begins with it."""
 _BLOCK = re.compile(r"\[block(\d+|s)(?=[\]-])")
 _SEPARATOR = ", "
+_TOLD = "provenance_headline"
 
 
 def retell(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Put the headline of a test that failed before its message; the failure itself is as it was."""
+    """Put the headline of a test that failed before its message; the failure itself is as it was.
+
+    What a report has as attributes crosses from xdist's workers. One without a headline failed in another
+    way, such as a bug, and is never folded away.
+    """
     crash = getattr(report.longrepr, "reprcrash", None)
     headline = item.stash.get(HEADLINE, None)
     if crash is not None and headline is not None and report.failed:
         crash.message = f"{headline}\n{crash.message.removeprefix('Failed: ')}"
+        setattr(report, _TOLD, headline)
 
 
 def fitted(headline: str, width: int) -> str:
@@ -50,21 +54,22 @@ def fitted(headline: str, width: int) -> str:
 class Folding:
     """A plugin object of the session that reports to the user."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
+    def __init__(self) -> None:
         self._all: list[Any] = []
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> Generator[None]:
         """Fold blocks away while pytest shows the failures, and fit the headlines to the terminal."""
         self._all = failed = terminalreporter.stats.get("failed", [])
-        shown = _unfolded([each.nodeid for each in failed if self._is_ours(each)])
-        for report in failed:
-            if self._is_ours(report):
-                _fit(report, terminalreporter)
+        told = [report for report in failed if hasattr(report, _TOLD)]
+        folded = _folded([report.nodeid for report in told])
+        for report in told:
+            _fit(report, terminalreporter)
         if failed:
             terminalreporter.stats["failed"] = [
-                each for each in failed if not self._is_ours(each) or each.nodeid in shown
+                report
+                for report in failed
+                if not hasattr(report, _TOLD) or report.nodeid not in folded
             ]
         try:
             return (yield)
@@ -75,10 +80,6 @@ class Folding:
         """Give back the failures that were folded away."""
         if self._all:
             terminalreporter.stats["failed"] = self._all
-
-    def _is_ours(self, report: Any) -> bool:
-        path = str(getattr(report, "nodeid", "")).partition("::")[0]
-        return options.is_suite(path, self._config)
 
 
 class Unfolding:
@@ -92,16 +93,13 @@ class Unfolding:
         self._folding.unfold(terminalreporter)
 
 
-def _unfolded(nodeids: Sequence[str]) -> set[str]:
-    """The failures that are shown: all but those of blocks whose verdict has failed too."""
+def _folded(nodeids: Sequence[str]) -> set[str]:
+    """The failures that are not shown by themselves: those of blocks whose verdict has failed too."""
     failed = set(nodeids)
-    return {nodeid for nodeid in failed if _BLOCK.sub("[verdict", nodeid) not in failed - {nodeid}}
+    return {nodeid for nodeid in failed if _BLOCK.sub("[verdict", nodeid) in failed - {nodeid}}
 
 
 def _fit(report: Any, terminal: TerminalReporter) -> None:
-    crash = getattr(report.longrepr, "reprcrash", None)
-    if crash is None:
-        return
-    headline, _, _ = crash.message.partition("\n")  # a CI system is shown all lines of a message
     room = terminal._tw.fullwidth - wcswidth(f"FAILED {report.nodeid} - ")  # noqa: SLF001 - as pytest
-    crash.message = fitted(headline, room)
+    # the headline alone: a CI system is shown all lines of a message
+    report.longrepr.reprcrash.message = fitted(getattr(report, _TOLD), room)

@@ -761,6 +761,18 @@ def test_a_block_is_shown_where_its_verdict_was_not_run_or_holds(write, run):
     assert failures_of(first)[1] == ["ours[block0]"]
 
 
+def test_a_block_that_fails_in_another_way_is_not_folded_away(write, run, pytester):
+    pytester.makeconftest(
+        "import pytest\n"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_runtest_call(item):\n"
+        "    if item.name.endswith('[block1]'):\n"
+        "        raise RuntimeError('a bug')\n"
+    )
+    write(FALSE + ", id: ours")
+    assert failures_of(run())[1] == ["ours[block1]", "ours[verdict]"]
+
+
 def test_a_foreign_test_that_fails_is_shown_as_pytest_shows_it(write, run, pytester):
     write(FALSE + ", id: ours")
     pytester.makepyfile(test_mine="def test_mine():\n    assert 1 == 2\n")
