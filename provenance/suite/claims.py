@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from provenance.statistics import default_statistic
+from provenance.suite.alphas import block_alphas, whole_alpha
 from provenance.suite.trees import nodes
 from provenance.suite.yaml12 import Mark  # noqa: TC001 - part of the public dataclasses
 from provenance.vocabulary import (
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from provenance.suite.yaml12 import Document
 
 _T = TypeVar("_T")
-WHOLE = "default"
-"""Key of an alpha by blocks: of the pair as a whole, and of the blocks that are not named."""
 
 
 @dataclass(frozen=True)
@@ -208,19 +207,8 @@ def _claim(
         permutations=_first(pair.permutations, defaults.permutations, PERMUTATIONS),
         inconclusive=_first(pair.inconclusive, defaults.inconclusive, "fail"),
         exhaustive=_first(pair.exhaustive, defaults.exhaustive, False),  # noqa: FBT003
-        block_alphas=_block_alphas(pair.alpha),
+        block_alphas=block_alphas(pair.alpha),
     )
-
-
-def whole_alpha(alpha: Any) -> Any:
-    """Return the alpha of a pair as a whole; None where a mapping has only those of blocks."""
-    return alpha.get(WHOLE) if isinstance(alpha, dict) else alpha
-
-
-def _block_alphas(alpha: Any) -> tuple[tuple[int, float], ...]:
-    if not isinstance(alpha, dict):
-        return ()
-    return tuple(sorted((int(name), level) for name, level in alpha.items() if name != WHOLE))
 
 
 def _first(own: _T | None, default: _T | None, otherwise: _T) -> _T:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from provenance._text import is_url
 from provenance.statistics import DISTANCES, PAIR_STATISTICS, REGISTRY, WITHOUT_P, WITHSTANDING
-from provenance.suite.claims import WHOLE, whole_alpha
+from provenance.suite.alphas import BLOCK_ALPHA_PATTERN, WHOLE, whole_alpha
 from provenance.suite.messages import NO_PAIRS, describe
-from provenance.suite.schema import BLOCK_ALPHA_PATTERN
 from provenance.suite.trees import kin, nodes
 from provenance.suite.yaml_limits import find_unprintable, shown
 from provenance.vocabulary import (

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import TypeAliasType
 
+from provenance.suite.alphas import BLOCK_ALPHA_PATTERN
 from provenance.vocabulary import (
     AN_ALPHA,
     DEFAULT_ALPHA,
@@ -127,7 +128,6 @@ Reason = Annotated[str, Field(pattern=r"\S"), AfterValidator(_check_reason)]
 Version = Annotated[int, Field(ge=1, le=1), WithJsonSchema({"const": 1}), Words("1")]
 _Level = Annotated[float, Field(ge=LEAST_ALPHA, le=MOST_ALPHA, allow_inf_nan=False)]
 Alpha = Annotated[_Level, Words(AN_ALPHA)]
-BLOCK_ALPHA_PATTERN = r"^(default|0|[1-9][0-9]{0,3})$"
 AlphasDocument = Annotated[
     Annotated[Alpha, Tag("<level>")]
     | Annotated[
