@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from provenance.evidence.decide import shows
 from provenance.evidence.failures import shortfall_of
 from provenance.evidence.outcomes import OUTCOMES, p_equation, p_value
+from provenance.evidence.verdict import judge_block
 from provenance.evidence.wording import count, describe
+from provenance.statistics import PAIR_STATISTICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,13 +44,24 @@ def claim_headline(result: ClaimResult) -> str:
 
 def block_table(result: ClaimResult) -> Iterator[str]:
     """The blocks that a claim is judged by, a line each, behind a head; nothing where there are none."""
-    rows = [HEAD, *(_row(block, result.claim.thresholds) for block in result.blocks)]
+    tested = (_row(block, result.claim.thresholds) for block in result.blocks)
+    rows = [HEAD, *tested, *_absent(result)]
     if len(rows) == 1:
         return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for i, row in enumerate(rows):
         cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         yield f"{'' if i else 'blocks':8}  {cells}".rstrip()
+
+
+def _absent(result: ClaimResult) -> Iterator[tuple[str, ...]]:
+    """The blocks that a claim names and that were not compared, each with the reason."""
+    claim, evidence = result.claim, result.evidence
+    if evidence is None or evidence.statistic in PAIR_STATISTICS:
+        return
+    named = {*(claim.blocks.indices or ()), *dict(claim.block_alphas)}
+    for index in sorted(named - {block.candidate_block for block in result.blocks}):
+        yield str(index), "-", "-", "-", judge_block(claim, evidence, index).measured
 
 
 def _row(block: BlockEvidence, threshold: Threshold) -> tuple[str, ...]:

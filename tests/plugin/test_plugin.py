@@ -192,7 +192,7 @@ def test_tests_are_selected_as_any_others(write, run, arguments, tests):
 def test_a_colour_does_not_depend_on_what_else_was_selected(write, run):
     write(FALSE, KIN + ", id: a", KIN + ", id: b")
     whole, alone = run(), run("a.suite.yaml::kin-vs-base[block1]")
-    threshold = re.compile(r"block 1: .*threshold 3\.3e-7")
+    threshold = re.compile(r"kinship .*threshold 3\.3e-7")
     assert threshold.search(whole.stdout.str())
     assert threshold.search(alone.stdout.str())
 
