@@ -6,6 +6,7 @@ it is fed (`InputsSpec`), and what is claimed of a pair (`Relationship`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - part of a public dataclass
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
@@ -99,6 +100,32 @@ def check_alpha(alpha: float) -> float:
     if not LEAST_ALPHA <= alpha <= MOST_ALPHA:
         raise ProvenanceError(f"alpha must be {AN_ALPHA}, not {alpha:g}")
     return alpha
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The threshold of a pair as a whole, and of its blocks: that of the pair, or one of their ``own``."""
+
+    whole: float
+    own: Mapping[int, float]
+
+    def of(self, block: int) -> float:
+        """The threshold of the candidate's block with this index."""
+        return self.own.get(block, self.whole)
+
+    @property
+    def least(self) -> float:
+        """The lowest of them."""
+        return min(self.whole, *self.own.values()) if self.own else self.whole
+
+
+Threshold = float | Thresholds
+"""A p-value, in (0, 1): one for all, or some blocks with their own."""
+
+
+def whole(threshold: Threshold) -> float:
+    """Return the threshold of the pair as a whole."""
+    return threshold.whole if isinstance(threshold, Thresholds) else threshold
 
 
 Role = Literal["candidate", "reference"]

@@ -76,6 +76,13 @@ class AuditedPair:
         """The names of both, without an order."""
         return frozenset((self.candidate, self.reference))
 
+    @property
+    def judged(self) -> bool:
+        """Whether it has a verdict that something was measured for: kin by digest need no p-value."""
+        return self.verdict == "dependent" or (
+            self.verdict is not None and self.log10_p is not None
+        )
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -103,7 +110,8 @@ class Audit:
 
     ``since`` is the last complete run before it, with ``since_created``; None at the first, which has no
     changes. ``evidence`` is by `AuditedPair.key`. ``ignored`` lists pairs that were not judged, each as
-    (name, name, reason). ``exhaustive`` says that no pair was screened.
+    (name, name, reason). ``exhaustive`` says that no pair was screened. ``allowed`` names the models whose
+    pairs need not be judged.
     """
 
     name: str
@@ -121,6 +129,7 @@ class Audit:
     changes: tuple[Change, ...]
     evidence: dict[str, Evidence]
     exhaustive: bool = False
+    allowed: tuple[str, ...] = ()
 
     @property
     def measured(self) -> int:
@@ -140,7 +149,19 @@ class Audit:
     @property
     def failed(self) -> int:
         """Pairs that could not be judged."""
-        return sum(pair.error is not None for pair in self.pairs)
+        return sum(not pair.judged for pair in self.pairs)
+
+    @property
+    def unjudged(self) -> tuple[AuditedPair, ...]:
+        """Pairs that could not be judged, though no name allows that."""
+        return tuple(
+            pair for pair in self.pairs if not pair.judged and pair.names.isdisjoint(self.allowed)
+        )
+
+    @property
+    def complete(self) -> bool:
+        """Whether every pair was judged that must be, and at least one was."""
+        return not self.unjudged and any(pair.judged for pair in self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the evidence."""
@@ -156,6 +177,9 @@ class Audit:
             "measured": self.measured,
             "known": self.known,
             "failed": self.failed,
+            "unjudged": [[pair.candidate, pair.reference] for pair in self.unjudged],
+            "allowed": list(self.allowed),
+            "complete": self.complete,
             "screened": self.screened,
             "exhaustive": self.exhaustive,
             "since": self.since,

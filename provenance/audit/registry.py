@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from provenance._text import expanded
+from provenance._text import closest, expanded
 from provenance.audit.folder import models_in
 from provenance.errors import ProvenanceError, SuiteError
 from provenance.statistics import DISTANCES, WITHOUT_P, default_statistic
@@ -25,7 +25,7 @@ from provenance.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from os import PathLike
 
     from provenance.errors import Problem
@@ -44,6 +44,7 @@ class Registry:
 
     ``path`` is absolute. ``ignored`` holds the reasons of pairs that are not judged, by their two names;
     ``marks`` where models are declared. ``alpha`` is divided by the number of pairs that are judged.
+    ``allowed`` holds the reasons why no pair of a model need be judged, by the model's name.
     ``exhaustive`` has every block of every pair compared, without a screen.
     """
 
@@ -56,6 +57,24 @@ class Registry:
     marks: Mapping[str, Mark] = field(default_factory=dict)
     digest: str = ""
     exhaustive: bool = False
+    allowed: Mapping[str, str] = field(default_factory=dict)
+
+    def allowing(self, names: Iterable[str], reason: str) -> Registry:
+        """Return the registry that allows that the pairs of these models are not judged.
+
+        Raises
+        ------
+        ProvenanceError
+            If a name is none of its models: a mistyped name would allow nothing.
+        """
+        given = dict.fromkeys(names, reason)
+        for name in given.keys() - self.models.keys():
+            near = closest(name, list(self.models))
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ProvenanceError(
+                f"{self.path}: allow: names {name!r}, which is no model of the registry{hint}"
+            )
+        return replace(self, allowed={**self.allowed, **given})
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every pair once, as (candidate, reference): the reference is the one that is declared first.
@@ -160,7 +179,7 @@ def _registry(document: RegistryDocument, path: Path) -> Registry:
         models = {**models, **in_folder}
     ignored = {frozenset(entry.pair): " ".join(entry.reason.split()) for entry in document.ignore}
     _check_ignored(ignored, models, path)
-    return Registry(
+    registry = Registry(
         path=path,
         models=models,
         inputs=inputs_of(document.inputs, path.parent),
@@ -169,6 +188,9 @@ def _registry(document: RegistryDocument, path: Path) -> Registry:
         ignored=ignored,
         exhaustive=document.exhaustive,
     )
+    for entry in document.allow:
+        registry = registry.allowing([entry.model], " ".join(entry.reason.split()))
+    return registry
 
 
 def _check_ignored(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def audit_results(audit: Audit, registry: Registry) -> Results:
     """Make results in which each pair is a claim ``unknown`` with its evidence.
 
-    A pair that could not be judged has failed, with its reason; an ignored pair is skipped. The claim of a
+    A pair that could not be judged has failed, with its reason; one that is ignored, or that need not be
+    judged, is skipped. The claim of a
     screened pair covers the screened blocks alone, and its judgement says so.
     """
     claims = [
@@ -64,6 +65,10 @@ def _judged(pair: AuditedPair, audit: Audit, registry: Registry) -> ClaimResult:
     evidence = audit.evidence.get(pair.key or "")
     blocks = tuple(block.candidate_block for block in pair.screened)
     claim = _claim(pair.candidate, pair.reference, registry, blocks)
+    allowed = [registry.allowed[name] for name in sorted(pair.names & registry.allowed.keys())]
+    if allowed and not pair.judged:
+        skip = f"not judged, which is allowed ({allowed[0]}): {pair.error or 'nothing could be tested'}"
+        return ClaimResult(path, replace(claim, skip=skip))
     if evidence is None:
         part = PartResult(f"{path}::{claim.id}", "failed", 0.0, pair.error)
         return ClaimResult(path, claim, error=pair.error, parts=(part,))

@@ -120,6 +120,7 @@ def audit_registry(
         changes=() if before is None else changes(before, now),
         evidence=judge.evidence,
         exhaustive=registry.exhaustive,
+        allowed=tuple(sorted(registry.allowed)),
     )
 
 

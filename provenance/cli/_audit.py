@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from provenance.audit import Audit, AuditedPair, Outlook, Registry
     from provenance.cli._executor import OpenExecutor
 
+MOST = 3
+"""Pairs that the line on those that could not be judged names."""
 STYLES = {"dependent": "bold red", "inconclusive": "yellow", "independent": "green"}
 
 
@@ -55,6 +57,13 @@ class ChangeKinds(click.ParamType[frozenset[str]]):
     "--name",
     help="What the registry is called in the history, where its path is not always the same "
     "[default: its absolute path, with ~ for the home folder].",
+)
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="MODEL",
+    help="Do not fail because pairs of this model could not be judged. Repeatable.",
 )
 @click.option("--fail-on-change", is_flag=True, help="Exit with 1 if anything changed.")
 @click.option(
@@ -90,6 +99,7 @@ def audit(
     registry: Path,
     url: str | None,
     name: str | None,
+    allowed: tuple[str, ...],
     fail_on_change: bool,  # noqa: FBT001
     fail_on: frozenset[str],
     results: Path | None,
@@ -102,11 +112,12 @@ def audit(
     """Judge every pair of REGISTRY: a registry file, a suite, or a folder of checkpoints.
 
     Pairs in the history are not measured again: only new or changed weights cost anything. The output
-    says what changed since the last complete run.
+    says what changed since the last complete run. Exits 1 where a pair could not be judged.
     """
     from provenance.audit import CHANGE_KINDS, History, audit_results, foresee
 
     loaded = provenance.load_registry(registry)
+    loaded = loaded.allowing(allowed, "--allow")
     loaded = replace(loaded, exhaustive=loaded.exhaustive or exhaustive)
     if results is not None:
         expect_writable(results)
@@ -127,7 +138,8 @@ def audit(
     else:
         _print(console(), report, loaded)
     kinds = frozenset(CHANGE_KINDS) if fail_on_change else fail_on
-    return int(any(change.kind in kinds for change in report.changes))
+    changed = any(change.kind in kinds for change in report.changes)
+    return int(changed or not report.complete)
 
 
 def _print_outlook(outlook: Outlook, *, as_json: bool) -> None:
@@ -189,6 +201,20 @@ def _print(to: Console, report: Audit, registry: Registry) -> None:
         ignored = f"ignored: {first} and {second}: {reason}"
         to.print(Text(_plain(ignored)), soft_wrap=True)
     _print_changes(to, report)
+    if not report.complete:
+        to.print(Text(_incomplete(report), style="bold red"), soft_wrap=True)
+
+
+def _incomplete(report: Audit) -> str:
+    """Say why a night fails although nothing need have changed."""
+    if not any(pair.judged for pair in report.pairs):
+        return f"no pair was judged: {len(report.pairs)} of {len(report.pairs)} could not be"
+    names = [f"{_plain(pair.candidate)} and {_plain(pair.reference)}" for pair in report.unjudged]
+    more = f", and {len(names) - MOST} more" if len(names) > MOST else ""
+    return (
+        f"{len(names)} of {len(report.pairs)} pairs could not be judged: {'; '.join(names[:MOST])}{more} "
+        "(--allow MODEL allows it)"
+    )
 
 
 def _table(pairs: list[AuditedPair]) -> Table:

@@ -76,10 +76,9 @@ def sentence(result: ClaimResult) -> str:
 
 
 def _failure(result: ClaimResult) -> dict[str, str]:
-    from provenance.evidence.outcomes import false_kind
+    from provenance.evidence.failures import shortfall_of
 
     judgement = result.judgement
     if judgement is None or holds(result):
         return {}
-    kind = false_kind(result.claim.expect, judgement.verdict)
-    return {"failure": kind, "why": judgement.meaning}
+    return {"failure": shortfall_of(result).id, "why": judgement.meaning}

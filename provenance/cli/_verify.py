@@ -65,8 +65,8 @@ def verify(
     """Check stored evidence again, without the models.
 
     FILES are evidence, results.json, or folders of them. Every claim is judged again, and compared
-    with what was recorded. Exits 0 where both agree and every claim holds, 1 where one does not, 2
-    where a file cannot be read. It cannot show that the numbers were measured.
+    with what was recorded. Exits 0 where both agree and every claim holds, 1 where one does not or
+    nothing was judged, 2 where a file cannot be read. It cannot show that the numbers were measured.
     """
     from provenance.comparison.executor import as_spec
     from provenance.gate.verify import read_stored, verify_by_suite, verify_model
@@ -94,7 +94,12 @@ def verify(
 
 
 def _all_stand(checked: Sequence[Checked]) -> bool:
-    return all(check.stands for check in checked)
+    return not _nothing(checked) and all(check.stands for check in checked)
+
+
+def _nothing(checked: Sequence[Checked]) -> bool:
+    """Whether there is nothing that was judged: what confirms nothing must not pass."""
+    return all(check.state in {"skip", "not run"} for check in checked)
 
 
 def _named(text: str, stored: Sequence[Stored]) -> tuple[str, str]:
@@ -117,11 +122,15 @@ def _print(to: Console, checked: Sequence[Checked]) -> None:
         # a path is worth nothing without its end
         table.add_column(name, justify="right" if name == "p" else "left", overflow="fold")
     for check in checked:
-        state = "does not follow" if check.complaints else check.state
+        state = "does not follow" if check.complaints else check.outcome or check.state
         cells = (check.says, check.verdict, p_value(check.log10_p), state, check.where)
         table.add_row(*map(visible, cells), style=None if check.stands else "red")
     print_table(to, table)
     for check in checked:
         for line in check.complaints:
             say(to, f"{check.where}: {line}")
+    if _nothing(checked):
+        to.print(
+            "nothing was checked: no claim was run, and there is no evidence", style="bold red"
+        )
     say(to, CANNOT_SHOW)

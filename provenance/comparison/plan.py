@@ -291,7 +291,7 @@ def extent(claim: Claim) -> Extent:
     """
     if claim.exhaustive:
         return "all"
-    strict = claim.threshold < 10.0**DECIDED
+    strict = claim.thresholds.least < 10.0**DECIDED
     return "parts" if claim.expect == "independent" or strict else "decided"
 
 

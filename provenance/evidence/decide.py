@@ -11,26 +11,28 @@ from typing import TYPE_CHECKING
 from provenance.evidence.doubts import doubts
 from provenance.statistics import PAIR_STATISTICS
 from provenance.statistics.pvalues import bonferroni, fisher
-from provenance.vocabulary import DECIDED
+from provenance.vocabulary import DECIDED, Thresholds, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provenance.evidence.records import AlignedBlocks, BlockEvidence, Evidence
-    from provenance.vocabulary import Verdict
+    from provenance.vocabulary import Threshold, Verdict
 
 SUSPICION = 1e-3
 """A p-value below this and not below the threshold is neither: inconclusive."""
 
 
-def decide(evidence: Evidence, threshold: float) -> Verdict:
+def decide(evidence: Evidence, threshold: Threshold) -> Verdict:
     """Decide by all the blocks of the evidence, or by the statistic of the whole models."""
     if evidence.statistic not in PAIR_STATISTICS:
         return decide_some(evidence, evidence.blocks, threshold)
-    return believed(decide_p(evidence.log10_p, threshold), evidence)
+    return believed(decide_p(evidence.log10_p, whole(threshold)), evidence)
 
 
-def decide_some(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
+def decide_some(
+    evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: Threshold
+) -> Verdict:
     """Decide over some blocks of the evidence, as `decide_blocks`, if independence can be believed."""
     return believed(decide_blocks(blocks, threshold), evidence, blocks)
 
@@ -45,27 +47,30 @@ def believed(verdict: Verdict, evidence: Evidence, blocks: Sequence[BlockEvidenc
     )
 
 
-def decide_blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Verdict:
+def decide_blocks(blocks: Sequence[BlockEvidence], threshold: Threshold) -> Verdict:
     """Decide over all blocks: by their combination (`aggregate`), and by the strongest block alone.
 
     A single block that was taken from the other model is lost among many that were not, so the
     strongest block counts as well, its p-value multiplied by the number of blocks (Bonferroni).
-    The smaller of the two p-values counts, doubled (Bonferroni again).
+    The smaller of the two p-values counts, doubled (Bonferroni again). A block's own threshold decides of
+    that block alone.
     """
     log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
     combined = aggregate(blocks)
     if combined is None:
         return "inconclusive"
     strongest = bonferroni(min(log10_ps), len(log10_ps))
-    verdict = decide_p(bonferroni(min(combined, strongest), 2), threshold)
+    verdict = decide_p(bonferroni(min(combined, strongest), 2), whole(threshold))
     kin = any(shows(b, threshold) for b in blocks)
     return "inconclusive" if kin and verdict == "independent" else verdict
 
 
-def found_nothing(evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float) -> bool:
+def found_nothing(
+    evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: Threshold
+) -> bool:
     """Whether the numbers are those of strangers, whatever they are worth."""
     if evidence.statistic in PAIR_STATISTICS:
-        return decide_p(evidence.log10_p, threshold) == "independent"
+        return decide_p(evidence.log10_p, whole(threshold)) == "independent"
     return decide_blocks(blocks, threshold) == "independent"
 
 
@@ -91,9 +96,10 @@ def is_decided(evidence: Evidence) -> bool:
     return all(b.log10_p is not None and b.log10_p < DECIDED for b in evidence.blocks)
 
 
-def shows(block: BlockEvidence, threshold: float) -> bool:
-    """Whether the block shows kinship."""
-    return block.log10_p is not None and block.log10_p < math.log10(threshold)
+def shows(block: BlockEvidence, threshold: Threshold) -> bool:
+    """Whether the block shows kinship, at its own threshold where it has one."""
+    level = threshold.of(block.candidate_block) if isinstance(threshold, Thresholds) else threshold
+    return block.log10_p is not None and block.log10_p < math.log10(level)
 
 
 def aggregate(blocks: Sequence[BlockEvidence]) -> float | None:

@@ -255,7 +255,7 @@ def _reduced(sighting: _Sighting) -> str | None:
     if sighting.result.claim.expect == "derived" and sighting.steps is None:
         return None  # cousins, by the lineage that is declared: both have it from their ancestor
     candidate, reference = sighting.evidence.candidate, sighting.evidence.reference
-    kin = [b for b in sighting.evidence.blocks if shows(b, sighting.result.claim.threshold)]
+    kin = [b for b in sighting.evidence.blocks if shows(b, sighting.result.claim.thresholds)]
     sizes = {(candidate.blocks, reference.blocks), *(block.units for block in kin)}
     if not kin or any(size > reference_size for size, reference_size in sizes):
         return None

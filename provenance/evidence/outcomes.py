@@ -1,4 +1,4 @@
-"""Outcomes in words: what became of a claim, of a control and of a run, and why a gate stops.
+"""Outcomes in words: what became of a claim, of a control and of a run, and what a gate makes of it.
 
 Every output takes its words from here: the terminal, Markdown, SARIF, JUnit, the report, `explain`.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from provenance.evidence.wording import READINGS, count
+from provenance.evidence.failures import failure_of
+from provenance.evidence.wording import count
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
@@ -17,20 +18,65 @@ if TYPE_CHECKING:
 
     from provenance.evidence.results import ClaimResult, ClaimState, Results
 
-ORDER: tuple[ClaimState, ...] = ("fail", "warn", "not run", "xfail", "skip", "pass")
-"""States of claims, the most urgent first."""
-
 NAMED = 5
 """Claims that a line names, of those that were not run."""
+Tone = Literal["bad", "doubt", "good", "plain"]
 
-WORDS: dict[ClaimState, str] = {
-    "fail": "false",
-    "warn": "warning",
-    "not run": "not run",
-    "xfail": "known failure",
-    "skip": "skipped",
-    "pass": "holds",
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a claim, in one word, and how several are ``counted``.
+
+    ``exit_status`` is that of a run of pytest in which it is the worst. ``mark`` says it without colour,
+    ``icon`` on GitHub.
+    """
+
+    key: str
+    word: str
+    counted: str
+    exit_status: int
+    tone: Tone
+    mark: str
+    icon: str
+
+    @property
+    def fails(self) -> bool:
+        """Whether a gate stops at it."""
+        return self.exit_status != 0
+
+    def number(self, how_many: int) -> str:
+        """Return a number of claims with this outcome, in words."""
+        return f"{how_many} {self.word if how_many == 1 else self.counted}"
+
+
+_BAD: tuple[Tone, str, str] = ("bad", "✗", ":x:")
+_OPEN: tuple[Tone, str, str] = ("doubt", "?", ":x:")
+_IDLE: tuple[Tone, str, str] = ("plain", "–", ":heavy_minus_sign:")
+
+OUTCOMES = {
+    outcome.key: outcome
+    for outcome in (
+        Outcome("false", "false", "false", 1, *_BAD),
+        Outcome("other-kinship", "other kinship", "other kinship", 1, *_BAD),
+        Outcome("too-few-blocks", "too few blocks", "too few blocks", 1, *_BAD),
+        Outcome("control-failed", "control failed", "control failed", 1, *_BAD),
+        Outcome("inconclusive", "inconclusive", "inconclusive", 1, *_OPEN),
+        Outcome("not-checked", "not checked", "not checked", 1, *_OPEN),
+        Outcome("unexpected-pass", "unexpected pass", "unexpected passes", 1, *_OPEN),
+        Outcome("warned", "warned", "warned", 0, "doubt", "!", ":warning:"),
+        Outcome("not-run", "not run", "not run", 0, *_IDLE),
+        Outcome(
+            "known", "known failure", "known failures", 0, "doubt", "≈", ":large_orange_diamond:"
+        ),
+        Outcome("skipped", "skipped", "skipped", 0, *_IDLE),
+        Outcome("measured", "measured", "measured", 0, "plain", "=", ":information_source:"),
+        Outcome("holds", "holds", "hold", 0, "good", "✓", ":white_check_mark:"),
+    )
 }
+"""Every outcome by its key, the most urgent first. "false" is what was refuted, and nothing else."""
+
+ALWAYS = ("false", "inconclusive", "not-checked", "holds")
+"""Outcomes that a report counts though no claim has them."""
 
 TITLES = {
     "pass": "every claim that was checked holds",
@@ -39,126 +85,74 @@ TITLES = {
 }
 """What a whole run comes to, by its state."""
 
-
-@dataclass(frozen=True)
-class FailureKind:
-    """One way for a claim not to hold; ``remedy`` says what to do next."""
-
-    id: str
-    name: str
-    summary: str
-    remedy: str
-
-
-_MORE_TOKENS = "Raise `inputs: tokens` in the suite and run it again."
-
-FAILURES = {
-    kind.id: kind
-    for kind in (
-        FailureKind(
-            "false-independence",
-            "FalseIndependence",
-            f"Models that are claimed to be independent are not: {READINGS}.",
-            "Do not release the candidate as independent of the reference: find out how it was made, and "
-            "from which seed. If the descent is meant, claim it with `expect: derived` or a closer kind.",
-        ),
-        FailureKind(
-            "no-kinship",
-            "NoKinship",
-            "The claimed descent is not there: the models look independently trained.",
-            "Check that both models are the ones that are meant, and the right revisions. If they are, "
-            "the claim is not true of them: correct `expect`.",
-        ),
-        FailureKind(
-            "other-kinship",
-            "OtherKinship",
-            "The models are kin, but not in the way that is claimed.",
-            "Read what was measured: the shapes, the digests or the number of kin blocks speak against "
-            "this kind of descent. `expect: derived` claims kinship of any kind.",
-        ),
-        FailureKind(
-            "inconclusive",
-            "Inconclusive",
-            "The evidence is too weak to prove the claim and too strong to refute it.",
-            _MORE_TOKENS,
-        ),
-        FailureKind(
-            "not-checked",
-            "NotChecked",
-            "The claim could not be checked.",
-            "Mend what the message names (a path, a revision, access, memory), and run it again: a claim "
-            "that was not checked is not known to hold.",
-        ),
-        FailureKind(
-            "control-without-power",
-            "ControlWithoutPower",
-            "The test does not find a disguised copy of the reference, so its independence means nothing.",
-            "Use another statistic, or more tokens, until the positive control is found dependent.",
-        ),
-        FailureKind(
-            "control-not-null",
-            "ControlNotNull",
-            "Blocks that do not correspond look dependent: no dependence of this pair can be believed.",
-            "Use another statistic or other inputs: on this pair small p-values come too easily.",
-        ),
-        FailureKind(
-            "unexpected-pass",
-            "UnexpectedPass",
-            "A claim that the suite calls a known failure holds.",
-            "Take `xfail` off the claim.",
-        ),
-    )
+_OF_STATE: dict[ClaimState, str] = {
+    "warn": "warned",
+    "not run": "not-run",
+    "xfail": "known",
+    "skip": "skipped",
 }
-"""Every kind of failure, by its id."""
 
 
-def failure_of(result: ClaimResult) -> FailureKind | None:
-    """Say what stops a gate at a claim, or would; None where nothing does."""
-    if result.state in {"pass", "skip", "not run"}:
-        return None
-    return FAILURES[_kind(result)]
-
-
-def _kind(result: ClaimResult) -> str:
-    judgement = result.judgement
-    if judgement is None:
-        return "not-checked"
-    if judgement.state in {"fails", "warns"}:
-        return false_kind(result.claim.expect, judgement.verdict)
-    failed = {control.kind for control in result.controls if control.holds is False}
-    if "positive" in failed:
-        return "control-without-power"
-    if "null" in failed:
-        return "control-not-null"
-    if any(part.outcome == "xpassed" for part in result.parts):
-        return "unexpected-pass"
-    return "not-checked"
-
-
-def false_kind(expect: str, verdict: str) -> str:
-    """The id of the kind of failure of a claim that was judged and does not hold."""
-    if verdict == "inconclusive":
-        return "inconclusive"
-    if expect == "independent":  # independent and yet false: a block that it names was not there
-        return "false-independence" if verdict == "dependent" else "not-checked"
-    return "no-kinship" if verdict == "independent" else "other-kinship"
+def outcome_of(result: ClaimResult) -> Outcome:
+    """What became of one claim."""
+    kind = failure_of(result)
+    if result.state == "fail" and kind is not None:
+        return OUTCOMES[kind.outcome]
+    done = "measured" if result.claim.expect == "unknown" else "holds"
+    return OUTCOMES[_OF_STATE.get(result.state, done)]
 
 
 def urgent_first(results: Results) -> tuple[ClaimResult, ...]:
     """The claims, the most urgent first, else in the order of their files."""
-    return tuple(sorted(results.claims, key=lambda result: ORDER.index(result.state)))
+    order = list(OUTCOMES)
+    return tuple(sorted(results.claims, key=lambda result: order.index(outcome_of(result).key)))
 
 
-def state_counts(results: Results) -> dict[ClaimState, int]:
-    """How many claims are in each state, the most urgent first, without zeros."""
-    states = [result.state for result in results.claims]
-    return {state: states.count(state) for state in ORDER if state in states}
+def counts(outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, int], ...]:
+    """How many of each, the most urgent first, without zeros."""
+    numbers = Counter(outcome.key for outcome in outcomes)
+    return tuple((outcome, numbers[key]) for key, outcome in OUTCOMES.items() if numbers[key])
+
+
+def shown_counts(outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, int], ...]:
+    """The same with the zeros of `ALWAYS`, where anything is claimed."""
+    found = {outcome.key: number for outcome, number in counts(outcomes)}
+    if set(found) != {"measured"}:
+        found = dict.fromkeys(ALWAYS, 0) | found
+    return tuple((outcome, found[key]) for key, outcome in OUTCOMES.items() if key in found)
 
 
 def headline(results: Results) -> str:
-    """The whole run in one line."""
-    parts = [f"{number} {WORDS[state]}" for state, number in state_counts(results).items()]
-    return f"{count(len(results.claims), 'claim')}: {', '.join(parts)}" if parts else "no claims"
+    """The whole run in one line: every claim counted once, and what gives pytest's exit status."""
+    unread = sum(not suite.claims for suite in results.suites)
+    said = headline_of([outcome_of(result) for result in results.claims])
+    return f"{count(unread, 'suite')} could not be read; {said}" if unread else said
+
+
+def headline_of(outcomes: Sequence[Outcome]) -> str:
+    """The counts of all outcomes in one line; those that fail first, with their exit status."""
+    whole, found = count(len(outcomes), "claim"), counts(outcomes)
+    if not found:
+        return "no claims"
+    if len(found) == 1 and found[0][0].key == "holds":
+        return "the one claim holds" if len(outcomes) == 1 else f"all {whole} hold"
+    if len(found) == 1 and found[0][0].key == "measured":
+        return f"nothing is claimed; {count(len(outcomes), 'pair')} measured"
+    failed, others = (
+        ", ".join(outcome.number(number) for outcome, number in found if outcome.fails is fails)
+        for fails in (True, False)
+    )
+    worst = max(outcome.exit_status for outcome, _ in found)
+    closed = f"{failed} (exit status {worst})" if failed else ""
+    return f"{whole}: {'; '.join(filter(None, (closed, others)))}"
+
+
+def title(results: Results) -> str:
+    """What the whole run comes to."""
+    idle = all(not outcome_of(result).fails for result in results.claims)
+    if results.state == "fail" and idle and all(suite.claims for suite in results.suites):
+        return "nothing was checked"
+    return TITLES[results.state]
 
 
 def verdict_of(result: ClaimResult) -> str:
@@ -166,21 +160,7 @@ def verdict_of(result: ClaimResult) -> str:
     if result.judgement is not None:
         return result.judgement.verdict
     idle = result.error is None and result.state in {"not run", "skip"}
-    return WORDS[result.state] if idle else "not checked"
-
-
-def table_word(result: ClaimResult) -> str:
-    """The outcome in the table at the end of a run: FALSE, WARN, ok, "known failure" or "not run".
-
-    A failure of the positive control is left out: several claims share it, and it has a test of its own.
-    """
-    own = (part for part in result.parts if not part.nodeid.endswith("[positive]"))
-    if any(part.outcome == "failed" for part in own):
-        return "FALSE"
-    warns = result.judgement is not None and result.judgement.state == "warns"
-    if warns:
-        return "WARN"
-    return WORDS[result.state] if result.state in {"xfail", "not run", "skip"} else "ok"
+    return OUTCOMES[_OF_STATE[result.state] if idle else "not-checked"].word
 
 
 def left_out(results: Results) -> str | None:
@@ -202,21 +182,6 @@ def p_equation(log10_p: float | None) -> str:
     return "no p-value" if log10_p is None else f"p = {format_p(log10_p)}"
 
 
-def reasons(result: ClaimResult) -> tuple[str, ...]:
-    """Why the claim does not hold, a sentence or two each: measured, meaning, controls, errors."""
-    judgement = result.judgement
-    if judgement is None:
-        return (f"could not be checked: {result.error or _first_failure(result)}",)
-    if judgement.state in {"fails", "warns"}:
-        return (judgement.measured, judgement.meaning)
-    failed = (part.message for part in result.parts if part.outcome in {"failed", "xpassed"})
-    return tuple(message for message in failed if message)
-
-
-def _first_failure(result: ClaimResult) -> str:
-    return next((part.message for part in result.parts if part.message), "no reason was given")
-
-
 CONTROL_OUTCOMES = {
     True: "as it must be",
     False: "not as it must be: what this claim measured cannot be relied on",
@@ -228,84 +193,4 @@ CONTROL_MEANINGS = {
     True: "The control holds.",
     False: "The control fails: do not believe what the statistic says of this pair.",
     None: "There was too little to tell.",
-}
-
-
-@dataclass(frozen=True)
-class Status:
-    """What became of a claim. ``mark`` says it without colour, ``word`` without either."""
-
-    key: str
-    mark: str
-    word: str
-
-
-STATUSES = {
-    "false": Status("false", "✗", "false"),
-    "failed": Status("failed", "✗", "failed"),
-    "warned": Status("warned", "!", "warned"),
-    "known": Status("known", "≈", "known to be false"),
-    "skipped": Status("skipped", "–", "not checked"),
-    "measured": Status("measured", "=", "measured"),
-    "held": Status("held", "✓", "holds"),
-}
-"""By urgency."""
-
-COUNTED = {
-    "held": "held",
-    "false": "false",
-    "failed": "failed",
-    "warned": "warned",
-    "known": "known to be false",
-    "skipped": "not checked",
-    "measured": "measured, nothing claimed",
-}
-ALWAYS = ("held", "false", "warned", "skipped")
-
-
-def status_of(result: ClaimResult) -> Status:
-    """What became of one claim."""
-    simple = {"warn": "warned", "xfail": "known", "skip": "skipped", "not run": "skipped"}
-    state = result.state
-    if state in simple:
-        return STATUSES[simple[state]]
-    if state == "fail":
-        false = result.judgement is not None and result.judgement.state == "fails"
-        return STATUSES["false" if false else "failed"]
-    return STATUSES["measured" if result.claim.expect == "unknown" else "held"]
-
-
-def status_counts(statuses: Sequence[Status]) -> tuple[tuple[str, int, str], ...]:
-    """How many of each: key, number, word; the usual four always."""
-    numbers = Counter(status.key for status in statuses)
-    if set(numbers) == {"measured"}:
-        return (("measured", numbers["measured"], COUNTED["measured"]),)
-    return tuple(
-        (key, numbers[key], word) for key, word in COUNTED.items() if numbers[key] or key in ALWAYS
-    )
-
-
-def outcome_of(statuses: Sequence[Status]) -> str:
-    """The outcome of the whole in one sentence."""
-    numbers = Counter(status.key for status in statuses)
-    measured, held = numbers["measured"], numbers["held"]
-    claimed = len(statuses) - measured
-    if claimed == numbers["skipped"]:
-        if not measured:
-            return "Nothing was checked."
-        pairs = "1 pair was" if measured == 1 else f"{measured} pairs were"
-        return f"Nothing is claimed; {pairs} measured."
-    whole = count(claimed, "claim")
-    for key, (one, more) in _WRONG.items():
-        if numbers[key]:
-            return f"{numbers[key]} of {whole} {one if numbers[key] == 1 else more}."
-    if held == claimed:
-        return "The one claim holds." if claimed == 1 else f"All {claimed} claims hold."
-    return f"{held} of {whole} {'holds' if held == 1 else 'hold'}; none is newly found false."
-
-
-_WRONG = {
-    "false": ("is false", "are false"),
-    "failed": ("failed", "failed"),
-    "warned": ("is in doubt", "are in doubt"),
 }

@@ -153,7 +153,7 @@ class ClaimResult:
     @property
     def kin(self) -> int:
         """How many of these blocks show kinship."""
-        return sum(shows(block, self.claim.threshold) for block in self.blocks)
+        return sum(shows(block, self.claim.thresholds) for block in self.blocks)
 
     @property
     def state(self) -> ClaimState:
@@ -259,20 +259,25 @@ def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> N
             seen.add(name)
     claims = [claim for suite in results.suites for claim in suite.claims]
     for claim in (*claims, *(result.claim for result in results.claims)):
-        where = f"damaged at claim {claim.id!r}"
-        if not LEAST_ALPHA <= claim.alpha <= MOST_ALPHA:
-            raise damaged(f"{where}: alpha is {claim.alpha:g}, and not {AN_ALPHA}")
-        if not 0 < claim.threshold <= claim.alpha:
-            raise damaged(f"{where}: a threshold is above 0 and no more than alpha")
-        least = claim.blocks.at_least
-        if claim.permutations < 1 or not (least is None or LEAST_SHARE <= least <= 1):
-            raise damaged(
-                f"{where}: at_least is a share from {LEAST_SHARE:g} to 1, and permutations are 1 or more"
-            )
+        _check_claim(claim, damaged)
     for result in results.claims:
         log10_ps = [result.holm, *(control.log10_p for control in result.controls)]
         if any(log10_p is not None and log10_p > 0 for log10_p in log10_ps):
             raise damaged(f"damaged at claim {result.claim.id!r}: a log10 p-value is above 0")
+
+
+def _check_claim(claim: Claim, damaged: Callable[[str], ResultsError]) -> None:
+    where = f"damaged at claim {claim.id!r}"
+    for alpha in (claim.alpha, *dict(claim.block_alphas).values()):
+        if not LEAST_ALPHA <= alpha <= MOST_ALPHA:
+            raise damaged(f"{where}: alpha is {alpha:g}, and not {AN_ALPHA}")
+    if not 0 < claim.threshold <= claim.alpha:
+        raise damaged(f"{where}: a threshold is above 0 and no more than alpha")
+    least = claim.blocks.at_least
+    if claim.permutations < 1 or not (least is None or LEAST_SHARE <= least <= 1):
+        raise damaged(
+            f"{where}: at_least is a share from {LEAST_SHARE:g} to 1, and permutations are 1 or more"
+        )
 
 
 def descent(results: Results, result: ClaimResult) -> int | None:

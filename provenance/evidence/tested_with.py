@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provenance.evidence.records import ADAPTER
-from provenance.evidence.wording import listed, share
+from provenance.evidence.wording import blocks_by_alpha, listed, share
 from provenance.statistics import DISTANCES, REGISTRY
 from provenance.vocabulary import DEFAULT_ALPHA, DEFAULT_STATISTIC, PERMUTATIONS, InputsSpec
 
@@ -48,8 +48,7 @@ def _qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> 
     if claim.blocks.at_least is not None and claim.expect not in {"independent", "unknown"}:
         yield f"on {share(claim.blocks.at_least)} of the blocks"
     yield from _inputs(inputs)
-    if claim.alpha != DEFAULT_ALPHA:
-        yield f"alpha {claim.alpha:g}"
+    yield from _alphas(claim)
     if claim.exhaustive:
         yield "exhaustive"
     if claim.inconclusive == "warn":
@@ -58,6 +57,13 @@ def _qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> 
         yield f"known failure: {claim.xfail}"
     if evidence is not None:
         yield from _models(claim, evidence)
+
+
+def _alphas(claim: Claim) -> Iterator[str]:
+    if claim.alpha != DEFAULT_ALPHA:
+        yield f"alpha {claim.alpha:g}"
+    for level, blocks in blocks_by_alpha(claim):
+        yield f"alpha {level:g} on {listed(blocks)}"
 
 
 def _inputs(inputs: InputsSpec) -> Iterator[str]:

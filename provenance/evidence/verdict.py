@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 
 JudgementState = Literal["holds", "warns", "fails", "not required", "report", "not applicable"]
+Shortfall = Literal["refuted", "other-kinship", "too-few-blocks", "inconclusive", "not-checked"]
+"""In what way a claim does not hold: a refuted one is false, of the others that is not known."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,37 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
         return _as_suite_says(claim, _judge_models(claim, evidence), evidence)
     blocks = judged_blocks(claim, evidence)
     if evidence.sampled and claim.blocks.indices is None:
-        verdict = decide_some(evidence, blocks, claim.threshold)
+        verdict = decide_some(evidence, blocks, claim.thresholds)
         return Judgement("fails", verdict, measured_pair(blocks, claim, evidence), _SAMPLED)
     missing = _missing_blocks(claim, blocks)
     if missing:
         meaning = f"The claim names {listed(missing)}, which could not be compared."
-        verdict = decide_some(evidence, blocks, claim.threshold)
+        verdict = decide_some(evidence, blocks, claim.thresholds)
         return Judgement("fails", verdict, measured_pair(blocks, claim, evidence), meaning)
     return _as_suite_says(claim, _judge_over_blocks(claim, evidence, blocks), evidence, blocks)
+
+
+def shortfall(claim: Claim, evidence: Evidence, verdict: Verdict) -> Shortfall:
+    """Say in what way a claim that was judged with this verdict does not hold."""
+    if claim.expect == "independent" and verdict == "dependent":
+        return "refuted"
+    if not _was_checked(claim, evidence):
+        return "not-checked"
+    if verdict == "dependent":
+        objection = _objection_to_models(claim, evidence)
+        return "too-few-blocks" if objection is None else "other-kinship"
+    return "refuted" if verdict == "independent" else "inconclusive"
+
+
+def _was_checked(claim: Claim, evidence: Evidence) -> bool:
+    """Whether all was compared that the claim speaks of, or could be."""
+    if evidence.statistic in PAIR_STATISTICS:
+        return evidence.log10_p is not None
+    blocks = judged_blocks(claim, evidence)
+    whole = claim.blocks.indices is not None or not evidence.sampled
+    return (
+        whole and any(b.log10_p is not None for b in blocks) and not _missing_blocks(claim, blocks)
+    )
 
 
 def _as_suite_says(
@@ -136,7 +161,7 @@ def _as_suite_says(
     lenient = claim.inconclusive == "warn" and claim.xfail is None
     if not lenient or judgement.state != "fails" or judgement.verdict != "inconclusive":
         return judgement
-    nothing = found_nothing(evidence, blocks, claim.threshold) and not doubts_of_models(evidence)
+    nothing = found_nothing(evidence, blocks, claim.thresholds) and not doubts_of_models(evidence)
     if claim.expect in DESCENTS and nothing:
         return judgement
     usual = claim.threshold * max(1.0, DEFAULT_ALPHA / claim.alpha)
@@ -149,7 +174,7 @@ def _as_suite_says(
 def _judge_over_blocks(
     claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
 ) -> Judgement:
-    verdict = decide_some(evidence, blocks, claim.threshold)
+    verdict = decide_some(evidence, blocks, claim.thresholds)
     measured = measured_pair(blocks, claim, evidence)
     if not any(b.log10_p is not None for b in blocks):
         return Judgement("fails", verdict, measured, _UNCHECKED)
@@ -159,7 +184,7 @@ def _judge_over_blocks(
         return _judge_independence(claim, evidence, blocks, measured)
     if claim.expect == "identical" and _same_checkpoint(evidence):
         return Judgement("holds", "dependent", measured, _IDENTICAL)
-    if verdict != "dependent" or decide(evidence, claim.threshold) != "dependent":
+    if verdict != "dependent" or decide(evidence, claim.thresholds) != "dependent":
         return _no_kinship(verdict, measured, claim, evidence, blocks)
     objection = _objection(claim, evidence, blocks)
     return Judgement("fails" if objection else "holds", verdict, measured, objection or KINSHIP)
@@ -167,7 +192,7 @@ def _judge_over_blocks(
 
 def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
     """Judge a claim by a statistic of the whole models."""
-    verdict = decide(evidence, claim.threshold)
+    verdict = decide(evidence, claim.thresholds)
     measured = measured_models(claim, evidence)
     if claim.expect == "unknown":
         return Judgement("report", verdict, measured, _UNKNOWN)
@@ -228,32 +253,35 @@ def _required(claim: Claim) -> JudgementState:
 def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Verdict:
     if block.log10_p is None:
         return "inconclusive"
-    if shows(block, claim.threshold):
+    if shows(block, claim.thresholds):
         return "dependent"
     # a suspicion is shared among the blocks: of many independent ones, some look a little alike
     tested = sum(b.log10_p is not None for b in judged_blocks(claim, evidence))
     corrected = bonferroni(block.log10_p, 2 * max(tested, 1))  # as decide_blocks
-    return believed(decide_p(corrected, claim.threshold), evidence, (block,))
+    return believed(
+        decide_p(corrected, claim.thresholds.of(block.candidate_block)), evidence, (block,)
+    )
 
 
 def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
     """Blocks that the claim names and that were not compared."""
     if not any(b.log10_p is not None for b in blocks):
         return []  # none could be: that is what there is to say
-    return sorted(set(claim.blocks.indices or ()) - {b.candidate_block for b in blocks})
+    named = {*(claim.blocks.indices or ()), *(index for index, _ in claim.block_alphas)}
+    return sorted(named - {b.candidate_block for b in blocks})
 
 
 def _judge_independence(
     claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence], measured: str
 ) -> Judgement:
     claimed = claimed_blocks(claim, evidence)
-    named = decide_some(evidence, claimed, claim.threshold)
-    verdict = max(decide_blocks(blocks, claim.threshold), named, key=_AGAINST.index)
+    named = decide_some(evidence, claimed, claim.thresholds)
+    verdict = max(decide_blocks(blocks, claim.thresholds), named, key=_AGAINST.index)
     if _same_checkpoint(evidence):
         meaning = f"The claim of independence is false. {_IDENTICAL}"
         return Judgement("fails", "dependent", measured, meaning)
     if verdict == "dependent" and named != "dependent":
-        kin = [b.candidate_block for b in blocks if shows(b, claim.threshold)]
+        kin = [b.candidate_block for b in blocks if shows(b, claim.thresholds)]
         what = (
             f"{listed(kin)} show{'s' * (len(kin) == 1)} kinship" if kin else "others show kinship"
         )
@@ -306,7 +334,7 @@ def _doubt(
     verdict: Verdict, claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
 ) -> str | None:
     """Why nothing that was found is not believed; None where the numbers alone are inconclusive."""
-    if verdict == "inconclusive" and found_nothing(evidence, blocks, claim.threshold):
+    if verdict == "inconclusive" and found_nothing(evidence, blocks, claim.thresholds):
         return doubted(claim, evidence, blocks)
     return None
 
@@ -351,7 +379,7 @@ def _objection(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
     objection = _objection_to_models(claim, evidence)
     if objection is not None:
         return objection
-    kin = sum(shows(b, claim.threshold) for b in blocks)
+    kin = sum(shows(b, claim.thresholds) for b in blocks)
     needed = max(1, math.ceil((claim.blocks.at_least or 1.0) * len(blocks) - 1e-9))
     if kin < needed:
         return (

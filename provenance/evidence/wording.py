@@ -13,7 +13,7 @@ from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import ROLES, SHAPE_KEEPING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from provenance.evidence.records import BlockEvidence, Evidence
     from provenance.suite.claims import Claim
@@ -99,9 +99,10 @@ def measured_block(block: BlockEvidence, claim: Claim, evidence: Evidence) -> st
             f"{block.agreeing} of {min(block.live)} units of the imitations (fits {fits}) matched "
             "alike by gate and by down"
         )
+    level = claim.thresholds.of(block.candidate_block)
     return (
         f"{where}: {evidence.statistic} correlation {block.correlation:+.3f}, "
-        f"p = {format_p(block.log10_p)} (threshold {format_p(math.log10(claim.threshold))}), {alike}"
+        f"p = {format_p(block.log10_p)} (threshold {format_p(math.log10(level))}), {alike}"
     )
 
 
@@ -112,7 +113,7 @@ def measured_pair(blocks: Sequence[BlockEvidence], claim: Claim, evidence: Evide
         reasons = "; ".join(dict.fromkeys(b.reason for b in blocks if b.reason)) or "no block"
         return f"{evidence.statistic}: no block could be tested ({reasons})"
     tested = [b for b in blocks if b.log10_p is not None]
-    kin = sum(shows(b, claim.threshold) for b in blocks)
+    kin = sum(shows(b, claim.thresholds) for b in blocks)
     once = counted_once(blocks)
     of_all = f" of {len(blocks)}" if len(tested) < len(blocks) else ""
     return (
@@ -186,6 +187,12 @@ def not_compared(evidence: Evidence, names: Mapping[Role, str]) -> str:
             "Both were fed random ids, to which a copy with a renumbered vocabulary looks like a stranger."
         )
     return " ".join(says)
+
+
+def blocks_by_alpha(claim: Claim) -> Iterator[tuple[float, list[int]]]:
+    """The blocks with an alpha of their own, those together that share one, the lowest alpha first."""
+    for level in sorted({level for _, level in claim.block_alphas}):
+        yield level, [index for index, own in claim.block_alphas if own == level]
 
 
 def count(number: int, what: str) -> str:

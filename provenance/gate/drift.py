@@ -99,10 +99,18 @@ def _changes(old: Pinned, new: Pinned) -> Iterator[str]:
         if was != is_:
             same = False
             yield f"has {what} {is_}, pinned {was}"
+    for index in sorted({*old.alphas, *new.alphas}):
+        was, is_ = old.alphas.get(index), new.alphas.get(index)
+        if was != is_:
+            yield f"has {_alpha(is_)} for block {index}, pinned {_alpha(was)}"
     if (old.verdict, old.state) != (new.verdict, new.state):
         yield f"is {new.verdict} ({new.state}), pinned {old.verdict} ({old.state})"
     if same:  # another model or input has other p-values, which goes without saying
         yield from _p_values(old, new)
+
+
+def _alpha(alpha: float | None) -> str:
+    return "no alpha of its own" if alpha is None else f"alpha {alpha:g}"
 
 
 def _model(role: str, old: PinnedModel, new: PinnedModel) -> str | None:

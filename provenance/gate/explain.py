@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from provenance._text import closest
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import shows
-from provenance.evidence.outcomes import CONTROL_MEANINGS, WORDS, failure_of, p_equation, p_value
+from provenance.evidence.failures import failure_of
+from provenance.evidence.outcomes import (
+    CONTROL_MEANINGS,
+    OUTCOMES,
+    outcome_of,
+    p_equation,
+    p_value,
+)
 from provenance.evidence.verdict import judge_block, judge_pair
 from provenance.evidence.wording import describe
 
@@ -76,8 +83,9 @@ class BlockRow:
 class Explanation:
     """What there is to say of one test.
 
-    ``state`` is "not run" where nothing is known of a run; ``measured`` and ``meaning`` are then empty,
-    and ``plan`` says what would be run. ``excerpt`` has lines of YAML with their numbers.
+    ``state`` is the word of an `Outcome`: "not run" where nothing is known of a run. ``measured`` and
+    ``meaning`` are then empty, and ``plan`` says what would be run. ``excerpt`` has lines of YAML with
+    their numbers.
     """
 
     nodeid: str
@@ -138,8 +146,8 @@ def explain(
         excerpt=_excerpt(claim, text),
         line=claim.mark.line,
         tests=_tests(node, claim),
-        threshold=_threshold(claim, len(known.claims) if known else 1),
-        state="not run" if current is None else current.state,
+        threshold=_threshold(node, claim, len(known.claims) if known else 1),
+        state=(OUTCOMES["not-run"] if current is None else outcome_of(current)).word,
         outcome=_outcome(node, current),
         measured=measured,
         meaning=meaning,
@@ -205,11 +213,16 @@ def _tests(node: NodeId, claim: Claim) -> str:
     return f"block {node.part.removeprefix('block')} of {claim.candidate} alone"
 
 
-def _threshold(claim: Claim, claims: int) -> str:
+def _threshold(node: NodeId, claim: Claim, claims: int) -> str:
+    index = re.fullmatch(r"block(\d+)", node.part or "")
+    alpha, threshold = claim.alpha, claim.threshold
+    if index is not None:
+        alpha = dict(claim.block_alphas).get(int(index[1]), alpha)
+        threshold = claim.thresholds.of(int(index[1]))
     if claims == 1:
-        return f"{claim.threshold:.2g}: alpha {claim.alpha:g}, and the file makes one claim"
+        return f"{threshold:.2g}: alpha {alpha:g}, and the file makes one claim"
     return (
-        f"{claim.threshold:.2g}: alpha {claim.alpha:g} divided by the {claims} claims of the file "
+        f"{threshold:.2g}: alpha {alpha:g} divided by the {claims} claims of the file "
         "(Bonferroni), whichever of them are run, so that the chance of any false alarm in it is at "
         "most alpha"
     )
@@ -260,7 +273,7 @@ def _rows(result: ClaimResult) -> tuple[BlockRow, ...]:
             block.reference_block,
             block.correlation,
             block.log10_p,
-            None if block.log10_p is None else shows(block, result.claim.threshold),
+            None if block.log10_p is None else shows(block, result.claim.thresholds),
             block.reason,
         )
         for block in result.blocks
@@ -291,7 +304,7 @@ def _next(node: NodeId, result: ClaimResult | None) -> tuple[str, ...]:
         return (kind.remedy, f"Run it again: {run}")
     if result.state == "pass":
         return (f"Nothing: the claim holds, p = {p_value(result.log10_p)}.",)
-    return (f"The claim is {WORDS[result.state]}. Run it: {run}",)
+    return (f"The claim is {outcome_of(result).word}. Run it: {run}",)
 
 
 def _notes(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.outcomes import failure_of, reasons, urgent_first
+from provenance.evidence.failures import failure_of, reasons
+from provenance.evidence.outcomes import urgent_first
 from provenance.evidence.wording import describe
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ MOST = 10
 
 
 def commands(results: Results, links: Links) -> tuple[str, ...]:
-    """Workflow commands, a line each: an error for each false claim, a warning for each that warns.
+    """Workflow commands, a line each: an error for each claim that fails, a warning for each that warns.
 
     At most `MOST` of a kind; one line more says how many there are besides.
     """

@@ -57,7 +57,8 @@ class Pinned:
     """One claim as it was found.
 
     ``log10_p`` is None where there is no p-value; ``blocks`` are the log10 p-values of the claimed
-    blocks by index, None where a block could not be tested.
+    blocks by index, None where a block could not be tested. ``alphas`` are those of blocks with one of
+    their own.
     """
 
     suite: str
@@ -72,6 +73,7 @@ class Pinned:
     reference: PinnedModel
     log10_p: float | None = None
     blocks: Mapping[int, float | None] = field(default_factory=dict)
+    alphas: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -113,6 +115,7 @@ def _pinned(result: ClaimResult) -> Pinned:
         **{role: _model(name, record) for role, name, record in result.sides},
         log10_p=_rounded(result.log10_p),
         blocks={block.candidate_block: _rounded(block.log10_p) for block in result.blocks},
+        alphas=dict(claim.block_alphas),
     )
 
 
@@ -175,6 +178,8 @@ def _fields(claim: Pinned) -> dict[str, Any]:
             str(index): NOT_TESTED if log10_p is None else log10_p
             for index, log10_p in sorted(claim.blocks.items())
         }
+    if claim.alphas:
+        fields["alphas"] = {str(index): alpha for index, alpha in claim.alphas.items()}
     for role in ("candidate", "reference"):
         model: PinnedModel = getattr(claim, role)
         fields[role] = {"name": model.name, "source": model.source, "digest": model.digest}

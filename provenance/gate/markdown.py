@@ -9,13 +9,12 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from provenance.evidence.failures import failure_of, reasons
 from provenance.evidence.outcomes import (
-    TITLES,
-    WORDS,
-    failure_of,
     headline,
+    outcome_of,
     p_value,
-    reasons,
+    title,
     urgent_first,
     verdict_of,
 )
@@ -27,21 +26,13 @@ from provenance.statistics.pvalues import format_p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence.results import ClaimResult, ClaimState, Results
+    from provenance.evidence.results import ClaimResult, Results
 
 LIMIT = 1024 * 1024
 """Bytes of a step's summary: GitHub drops a longer one whole.
 
 https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 """
-ICONS: dict[ClaimState, str] = {
-    "fail": ":x:",
-    "warn": ":warning:",
-    "not run": ":heavy_minus_sign:",
-    "xfail": ":large_orange_diamond:",
-    "skip": ":heavy_minus_sign:",
-    "pass": ":white_check_mark:",
-}
 _BREAKS = "&#8203;"  # a space without width keeps a mention or an address from becoming a link
 _TABLE = "| | claim | verdict | p | threshold | where |\n| --- | --- | --- | ---: | ---: | --- |\n"
 _DETAILS = ("fail", "warn")
@@ -82,7 +73,7 @@ def summary(results: Results, links: Links | None = None, limit: int = LIMIT) ->
     """
     links = links or Links()
     claims = urgent_first(results)
-    head = f"## Lineage: {TITLES[results.state]}\n\n{escape(headline(results))}\n\n"
+    head = f"## Lineage: {title(results)}\n\n{escape(headline(results))}\n\n"
     rows = [_row(result, tested_with(results, result), links) for result in claims]
     details = [_details(result, links) for result in claims if result.state in _DETAILS]
     room = limit - _size(head + _TABLE) - _size(_left_out(len(rows), len(details), links))
@@ -121,8 +112,9 @@ def _left_out(claims: int, details: int, links: Links) -> str:
 def _row(result: ClaimResult, how: Sequence[str], links: Links) -> str:
     known = result.claim.xfail if result.state == "xfail" else None
     reason = result.claim.skip if result.state == "skip" else known
+    outcome = outcome_of(result)
     cells = (
-        f"{ICONS[result.state]} {WORDS[result.state]}" + (f": {escape(reason)}" if reason else ""),
+        f"{outcome.icon} {outcome.word}" + (f": {escape(reason)}" if reason else ""),
         escape(describe(result.claim)) + "".join(f"<br>{escape(one)}" for one in how),
         verdict_of(result),
         p_value(result.log10_p),
@@ -141,7 +133,7 @@ def _where(result: ClaimResult, links: Links) -> str:
 def _details(result: ClaimResult, links: Links) -> str:
     kind = failure_of(result)
     lines = [
-        f"<details><summary>{ICONS[result.state]} {_inert(_clean(describe(result.claim)))}</summary>",
+        f"<details><summary>{outcome_of(result).icon} {_inert(_clean(describe(result.claim)))}</summary>",
         "",
         f"Claimed at {_where(result, links)}.",
         *(f"\n{escape(reason)}" for reason in reasons(result)),

@@ -13,7 +13,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from provenance.evidence.outcomes import FAILURES, failure_of, p_value, reasons, verdict_of
+from provenance.evidence.failures import FAILURES, failure_of, reasons
+from provenance.evidence.outcomes import outcome_of, p_value, verdict_of
 from provenance.evidence.tested_with import tested_with
 from provenance.evidence.wording import describe
 from provenance.gate.links import Links
@@ -21,7 +22,7 @@ from provenance.gate.links import Links
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence.outcomes import FailureKind
+    from provenance.evidence.failures import FailureKind
     from provenance.evidence.results import ClaimResult, Results
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -141,6 +142,7 @@ def _properties(result: ClaimResult) -> dict[str, Any]:
     properties: dict[str, Any] = {
         "claim": result.claim.id,
         "expect": result.claim.expect,
+        "outcome": outcome_of(result).word,
         "verdict": verdict_of(result),
         "p": p_value(result.log10_p),
         "threshold": result.claim.threshold,

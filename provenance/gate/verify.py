@@ -13,9 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from provenance._text import file_name
 from provenance.evidence.decide import decide
 from provenance.evidence.null_control import null_control
+from provenance.evidence.outcomes import OUTCOMES, outcome_of, verdict_of
 from provenance.evidence.read import read_file
 from provenance.evidence.records import Evidence
-from provenance.evidence.results import ClaimResult, Results, ResultsError, with_holm
+from provenance.evidence.results import (
+    ClaimResult,
+    PartResult,
+    Results,
+    ResultsError,
+    with_holm,
+)
 from provenance.evidence.verdict import judge_pair
 from provenance.evidence.wording import describe
 from provenance.vocabulary import DEFAULT_ALPHA, check_alpha
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.evidence.records import ModelRecord
-    from provenance.evidence.results import ControlResult, SuiteRecord
+    from provenance.evidence.results import ClaimState, ControlResult, Outcome, SuiteRecord
     from provenance.suite.claims import Claim, Suite
 
 TOLERANCE = 1e-6
@@ -40,8 +47,9 @@ CANNOT_SHOW = (
 class Checked:
     """What became of one claim, or of one piece of evidence that no claim is known of.
 
-    ``state`` says what a gate makes of it; "judged" where nothing is claimed. ``complaints`` say what
-    was recorded otherwise than it is judged now, a line each.
+    ``state`` says what a gate makes of it; "judged" where nothing is claimed. ``outcome`` is the word of
+    `provenance.evidence.outcomes` for a claim. ``complaints`` say what was recorded otherwise than it is
+    judged now, a line each.
     """
 
     where: str
@@ -50,6 +58,7 @@ class Checked:
     verdict: str
     log10_p: float | None
     complaints: tuple[str, ...] = ()
+    outcome: str = ""
 
     @property
     def stands(self) -> bool:
@@ -117,7 +126,8 @@ def _bare(where: str, evidence: Evidence, alpha: float) -> Checked:
     if evidence.sampled:
         says += f" ({evidence.details['sample']})"
     verdict = decide(evidence, alpha)
-    return Checked(where, says, "judged", verdict, evidence.log10_p)
+    measured = OUTCOMES["measured"].word
+    return Checked(where, says, "judged", verdict, evidence.log10_p, outcome=measured)
 
 
 def _suites(path: str, results: Results) -> Iterator[Checked]:
@@ -144,9 +154,14 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
     ]
     if not _same(result.holm, again.holm):
         lines.append(f"holm is {result.holm}, but {again.holm} follows")
-    verdict = result.judgement.verdict if result.judgement else "not checked"
     return Checked(
-        where, describe(result.claim), result.state, verdict, result.log10_p, tuple(lines)
+        where,
+        describe(result.claim),
+        result.state,
+        verdict_of(result),
+        result.log10_p,
+        tuple(lines),
+        outcome_of(result).word,
     )
 
 
@@ -215,22 +230,22 @@ def _by_claim(stored: Sequence[Stored], suite: Suite, claim: Claim) -> Checked:
     for file in stored:
         for result, evidence in file.pairs():
             if _is_of(claim, suite, result, evidence, file.path):
-                judged = judge_pair(claim, evidence)
-                known = ClaimResult(str(suite.path), claim, judged, evidence)
-                return Checked(
-                    where,
-                    f"{describe(claim)} ({file.path})",
-                    _state(claim, judged.state),
-                    judged.verdict,
-                    known.log10_p,
-                )
-    return Checked(where, describe(claim), "skip" if claim.skip else "fail", "no evidence", None)
+                return _judged(where, file.path, suite, claim, evidence)
+    outcome = OUTCOMES["skipped" if claim.skip else "not-checked"].word
+    state: ClaimState = "skip" if claim.skip else "fail"
+    return Checked(where, describe(claim), state, "no evidence", None, outcome=outcome)
 
 
-def _state(claim: Claim, state: str) -> Any:
-    if state == "fails":
-        return "fail" if claim.xfail is None else "xfail"
-    return "warn" if state == "warns" else "pass"
+def _judged(where: str, path: str, suite: Suite, claim: Claim, evidence: Evidence) -> Checked:
+    """A claim of today as a run would judge it that measured this evidence."""
+    judged = judge_pair(claim, evidence)
+    known = ClaimResult(str(suite.path), claim, judged, evidence)
+    failed: Outcome = "failed" if claim.xfail is None else "xfailed"
+    part = PartResult(where, failed if judged.state == "fails" else "passed", 0.0)
+    known = replace(known, parts=(part,))
+    says = f"{describe(claim)} ({path})"
+    word = outcome_of(known).word
+    return Checked(where, says, known.state, judged.verdict, known.log10_p, outcome=word)
 
 
 def _is_of(

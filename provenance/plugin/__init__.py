@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provenance.plugin import hookspecs, options
+from provenance.plugin import folding, hookspecs, options
 from provenance.plugin.collected import CollectedSuites
 from provenance.plugin.fixtures import provenance
 from provenance.plugin.hub import HubClaims
@@ -74,6 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
                 Precompute(options.backend(config)), "provenance-precompute"
             )
         config.pluginmanager.register(Gatherer(config), "provenance-gatherer")
+        folds = folding.Folding()
+        config.pluginmanager.register(folds, "provenance-folding")
+        config.pluginmanager.register(folding.Unfolding(folds), "provenance-unfolding")
         for output in OUTPUTS:
             config.pluginmanager.register(output, output.__name__)
 
@@ -89,6 +92,16 @@ def _register_recipes(config: pytest.Config) -> None:
             register(recipes)
         except ValueError as error:
             raise pytest.UsageError(f"pytest_provenance_recipes: {error}") from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the report of a test that failed begin with what was measured."""
+    report = yield
+    folding.retell(item, report)
+    return report
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from provenance._text import file_name, without_home
-from provenance.comparison.plan import VERDICT, block_of
+from provenance.comparison.plan import NULL, VERDICT, block_of
 from provenance.errors import ProvenanceError, ProvenanceWarning
 from provenance.evidence.decide import decide
 from provenance.evidence.null_control import null_control
@@ -17,6 +17,13 @@ from provenance.evidence.results import ClaimResult, ControlResult
 from provenance.evidence.verdict import Judgement, judge_block
 from provenance.evidence.wording import describe
 from provenance.plugin import options
+from provenance.plugin.folding import HEADLINE
+from provenance.plugin.messages import (
+    block_headline,
+    blocks_message,
+    claim_headline,
+    claim_message,
+)
 from provenance.plugin.outputs import junit
 from provenance.plugin.outputs.write import write
 from provenance.plugin.results import attach, judged
@@ -29,7 +36,6 @@ if TYPE_CHECKING:
     from provenance.comparison.plan import Comparison
     from provenance.evidence.records import Evidence
     from provenance.plugin.cases import Case
-    from provenance.suite.claims import Claim
 
 
 def check(request: pytest.FixtureRequest, provenance: Executor, case: Case) -> None:
@@ -58,7 +64,7 @@ def _check_pair(
     except ProvenanceError as error:
         reason = without_home(str(error))
         _publish(request, case, ClaimResult(case.nodeid, case.claim, error=reason))
-        _fail(f"claimed   {describe(case.claim)} ({where})\ncould not be checked: {reason}")
+        _fail_unchecked(request, case, where, reason)
     finally:
         _clear(provenance)
     result = judged(request.config, case, evidence)
@@ -66,7 +72,7 @@ def _check_pair(
     if null_evidence is not None:
         _check_null(request, case, null_evidence)
     else:
-        _act(case.claim, where, _judgements(case, result))
+        _act(request, case, where, result)
 
 
 def _check_positive(
@@ -81,7 +87,8 @@ def _check_positive(
     try:
         evidence = provenance.evidence(control)
     except ProvenanceError as error:
-        _fail(f"{says}\ncould not be checked: {without_home(str(error))}")
+        reason = without_home(str(error))
+        _fail(request, f"not checked: {reason}", f"{says}\ncould not be checked: {reason}")
     finally:
         _clear(provenance)
     verdict = decide(evidence, claim.threshold)
@@ -92,11 +99,13 @@ def _check_positive(
     )
     if verdict != "dependent":
         _fail(
+            request,
+            f"p = {format_p(evidence.log10_p or 0.0)}, no power",
             f"{says}\n"
             f"measured  {verdict}, p = {format_p(evidence.log10_p or 0.0)} "
             f"(threshold {claim.threshold:.2g})\n"
             f"meaning   The test has no power on this model, so that nothing it finds independent is "
-            "to be believed: a claim of independence is inconclusive."
+            "to be believed: a claim of independence is inconclusive.",
         )
 
 
@@ -109,11 +118,13 @@ def _check_null(request: pytest.FixtureRequest, case: Case, evidence: Evidence) 
         pytest.skip(f"{control.count} blocks against others: too few to test their p-values")
     if not control.holds:
         _fail(
+            request,
+            f"p = {format_p(control.log10_p)}, not uniform",
             f"control   blocks of {case.claim.candidate} and {case.claim.reference} that do not "
             f"correspond look independent ({case.where(request.config.invocation_params.dir)})\n"
             f"measured  their {control.count} p-values are smaller than uniform ones: "
             f"p = {format_p(control.log10_p)} by Kolmogorov-Smirnov\n"
-            "meaning   On this pair small p-values come too easily: do not believe a dependence."
+            "meaning   On this pair small p-values come too easily: do not believe a dependence.",
         )
 
 
@@ -151,16 +162,15 @@ def _judgements(case: Case, result: ClaimResult) -> list[Judgement]:
     return [judge_block(claim, evidence, block.candidate_block) for block in result.blocks]
 
 
-def _act(claim: Claim, where: str, judgements: list[Judgement]) -> None:
+def _act(request: pytest.FixtureRequest, case: Case, where: str, result: ClaimResult) -> None:
     __tracebackhide__ = True
+    claim, judgements = case.claim, _judgements(case, result)
     failures = [j for j in judgements if j.state == "fails"]
+    if failures and case.part == VERDICT:
+        _fail(request, claim_headline(result), claim_message(result, where))
     if failures:
-        measured = "\n          ".join(j.measured for j in failures)
-        _fail(
-            f"claimed   {describe(claim)} ({where})\n"
-            f"measured  {measured}\n"
-            f"meaning   {failures[0].meaning}"
-        )
+        headline = block_headline(result, block_of(case.part), failures)
+        _fail(request, headline, blocks_message(failures, len(judgements), where), alone=False)
     warned = [j for j in judgements if j.state == "warns"]
     if warned:
         measured = "; ".join(j.measured for j in warned)
@@ -173,10 +183,25 @@ def _act(claim: Claim, where: str, judgements: list[Judgement]) -> None:
         pytest.xfail(f"{judgements[0].measured}. {judgements[0].meaning}")
 
 
-def _fail(text: str) -> NoReturn:
+def _fail_unchecked(
+    request: pytest.FixtureRequest, case: Case, where: str, reason: str
+) -> NoReturn:
     __tracebackhide__ = True
+    headline = f"not checked: {reason}"
+    if case.part in {VERDICT, NULL}:
+        text = f"claimed   {describe(case.claim)} ({where})\ncould not be checked: {reason}"
+        _fail(request, headline, text)
+    _fail(request, headline, f"could not be checked: {reason} ({where})", alone=False)
+
+
+def _fail(
+    request: pytest.FixtureRequest, headline: str, text: str, *, alone: bool = True
+) -> NoReturn:
+    """Fail; a text that does not stand ``alone``, as a block's, has no line of YAML above it."""
+    __tracebackhide__ = True
+    request.node.stash[HEADLINE] = headline
     # from None: what was raised before is our own, and its frames tell the user nothing
-    raise pytest.fail.Exception(text) from None
+    raise pytest.fail.Exception(text, pytrace=alone) from None
 
 
 def _keep(request: pytest.FixtureRequest, case: Case, evidence: Evidence) -> Path | None:
@@ -188,5 +213,5 @@ def _keep(request: pytest.FixtureRequest, case: Case, evidence: Evidence) -> Pat
     path = folder / suite / file_name(case.claim.id, ".json")
     complaints = list(write(path, evidence.to_json() + "\n"))
     if complaints:
-        _fail(complaints[0])
+        _fail(request, complaints[0], complaints[0])
     return path

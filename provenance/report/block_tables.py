@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from provenance.evidence.records import BlockEvidence, Evidence
+    from provenance.vocabulary import Threshold
 
 
 def of_blocks(
-    evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: float
+    evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: Threshold
 ) -> tuple[Table, ...]:
     """The blocks of a claim; where there are several statistics or experts, a table of each."""
     if not blocks:
@@ -38,7 +39,7 @@ def _whole(evidence: Evidence) -> Table:
     return Table(caption, ("quantity", "value"), tuple(rows))
 
 
-def _blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Table:
+def _blocks(blocks: Sequence[BlockEvidence], threshold: Threshold) -> Table:
     columns = {
         "block": [str(b.candidate_block) for b in blocks],
         "of the reference": [str(b.reference_block) for b in blocks],
@@ -60,7 +61,7 @@ def _blocks(blocks: Sequence[BlockEvidence], threshold: float) -> Table:
     return Table("Blocks", tuple(columns), rows, words)
 
 
-def _shows(block: BlockEvidence, threshold: float) -> str:
+def _shows(block: BlockEvidence, threshold: Threshold) -> str:
     if block.log10_p is None:
         return "no test"
     return "kinship" if shows(block, threshold) else "no kinship"

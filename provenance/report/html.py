@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from provenance._text import visible
 from provenance.evidence.families import lineage_graph
-from provenance.evidence.outcomes import STATUSES, outcome_of, status_counts
+from provenance.evidence.outcomes import OUTCOMES, headline, shown_counts
 from provenance.evidence.tested_with import tested_with
 from provenance.evidence.wording import READINGS
 from provenance.report import calibration
@@ -36,8 +36,6 @@ SCATTERS = 1400
 FEWEST = 3
 NAMED = 3
 """False claims that are named above the table."""
-
-URGENT = frozenset({"false", "failed", "warned"})
 
 
 def render_report(results: Results) -> str:
@@ -71,25 +69,25 @@ def render_report(results: Results) -> str:
 
 def view_report(results: Results) -> ReportView:
     """All that the report shows, most urgent claims first."""
-    order = list(STATUSES)
+    order = list(OUTCOMES)
     rows = [
         (row_of(result, f"c{i}", tested_with(results, result)), result)
         for i, result in enumerate(results.claims, 1)
     ]
-    rows.sort(key=lambda entry: order.index(entry[0].status.key))
-    statuses = [row.status for row, _ in rows]
+    rows.sort(key=lambda entry: order.index(entry[0].outcome.key))
     claims = {suite.path: len(suite.claims) for suite in results.suites}
     room = max(FEWEST, SCATTERS // max(1, len(results.claims)))
-    title = outcome_of(statuses)
+    said = headline(results)
+    title = f"{said[0].upper()}{said[1:]}."
     shown = tuple(row for row, _ in rows)
     return ReportView(
         title=title,
         outcome=title,
-        key=_key(shown),
-        urgent=tuple(row for row in shown if row.status.key in URGENT)[:NAMED],
+        tone=_tone(shown),
+        urgent=tuple(row for row in shown if _is_urgent(row))[:NAMED],
         created=_spoken_date(results.created),
         suites=tuple(suite.path for suite in results.suites if suite.digest != "none"),
-        counts=status_counts(statuses),
+        counts=shown_counts([row.outcome for row in shown]),
         rows=shown,
         claimed=any(result.claim.expect != "unknown" for result in results.claims),
         lineage=view_lineage(lineage_graph(results)),
@@ -101,9 +99,13 @@ def view_report(results: Results) -> ReportView:
     )
 
 
-def _key(rows: Sequence[Row]) -> str:
-    """What colours the outcome: the most urgent status, but for claims that hold."""
-    return rows[0].status.key if rows else "skipped"
+def _tone(rows: Sequence[Row]) -> str:
+    """What colours the headline: the most urgent outcome."""
+    return rows[0].outcome.tone if rows else OUTCOMES["skipped"].tone
+
+
+def _is_urgent(row: Row) -> bool:
+    return row.outcome.fails or row.outcome.key == "warned"
 
 
 def _calibration(results: Results) -> tuple[Figure, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from provenance.evidence.wording import blocks_by_alpha, listed
 from provenance.report.view import Table
 from provenance.statistics.pvalues import format_p
 
@@ -89,6 +90,9 @@ def _judged(result: ClaimResult, claims: int) -> Table:
         ("threshold", f"{claim.threshold:.3g} = {how}"),
         ("blocks", which),
     ]
+    for level, blocks in blocks_by_alpha(claim):
+        own = claim.thresholds.of(blocks[0])
+        rows.append((f"threshold of {listed(blocks)}", f"{own:.3g}, of alpha {level:g}"))
     if result.log10_p is not None:
         rows.append(("log10 p of the claim", f"{result.log10_p:.6g}"))
     if result.holm is not None:

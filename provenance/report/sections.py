@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import shows
-from provenance.evidence.outcomes import CONTROL_OUTCOMES, STATUSES, p_equation, p_value, status_of
+from provenance.evidence.outcomes import (
+    CONTROL_OUTCOMES,
+    OUTCOMES,
+    outcome_of,
+    p_equation,
+    p_value,
+    verdict_of,
+)
 from provenance.evidence.wording import describe
 from provenance.report import block_tables as tables
 from provenance.report.charts import Point, p_values, scatter
@@ -42,12 +49,12 @@ def row_of(result: ClaimResult, anchor: str, how: tuple[str, ...] = ()) -> Row:
     nothing = claim.expect == "unknown"
     return Row(
         anchor=anchor,
-        status=status_of(result),
+        outcome=outcome_of(result),
         sentence=f"{claim.candidate} and {claim.reference}" if nothing else describe(claim),
         how=how,
         statistic=claim.statistic,
         expect="nothing" if nothing else claim.expect,
-        verdict="not checked" if result.judgement is None else result.judgement.verdict,
+        verdict=verdict_of(result),
         p=p_value(result.log10_p, "–"),
         holm=p_value(result.holm, "–"),
         kin=f"{result.kin} of {len(result.blocks)}" if result.blocks else "–",
@@ -65,7 +72,7 @@ def section_of(result: ClaimResult, row: Row, room: Room) -> Section:
         meaning="" if judgement is None else judgement.meaning,
         notes=_notes(result),
         plot=_plot(row.anchor, claim, blocks) if blocks else None,
-        blocks=() if evidence is None else tables.of_blocks(evidence, blocks, claim.threshold),
+        blocks=() if evidence is None else tables.of_blocks(evidence, blocks, claim.thresholds),
         heat=None if evidence is None else heat_of(f"{row.anchor}-x", evidence, claim.threshold),
         panels=_panels(row.anchor, evidence, blocks, room.scatters),
         matched=sum(bool(block.matchings) for block in blocks),
@@ -87,7 +94,7 @@ def _notes(result: ClaimResult) -> tuple[str, ...]:
         notes.append("None of its tests was selected in this run.")
     if claim.xfail is not None:
         notes.append(f"Known, and accepted by the suite: {claim.xfail}")
-    elif status_of(result).key == "failed":
+    elif _failed_otherwise(result):
         notes += [
             f"{part.nodeid}: {part.message or part.outcome}"
             for part in result.parts
@@ -96,12 +103,22 @@ def _notes(result: ClaimResult) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _failed_otherwise(result: ClaimResult) -> bool:
+    """Whether it failed, and not for what was judged of it."""
+    judged = result.judgement is not None and result.judgement.state == "fails"
+    return result.state == "fail" and not judged
+
+
 def _plot(anchor: str, claim: Claim, blocks: tuple[BlockEvidence, ...]) -> Figure:
     points = [
         Point(
             block.candidate_block,
             block.log10_p,
-            "none" if block.log10_p is None else "kin" if shows(block, claim.threshold) else "free",
+            "none"
+            if block.log10_p is None
+            else "kin"
+            if shows(block, claim.thresholds)
+            else "free",
         )
         for block in blocks
     ]
@@ -147,7 +164,7 @@ def _matchings(key: str, block: BlockEvidence, names: tuple[str, str]) -> Figure
 
 
 def _control(key: str, control: ControlResult, claim: Claim) -> ControlView:
-    known = {True: "held", False: "false", None: "measured"}[control.holds]
+    known = OUTCOMES[{True: "holds", False: "control-failed", None: "measured"}[control.holds]]
     outcome = CONTROL_OUTCOMES[control.holds]
     p = p_equation(control.log10_p)
     evidence = control.evidence
@@ -155,11 +172,11 @@ def _control(key: str, control: ControlResult, claim: Claim) -> ControlView:
         title = f"Positive control: a disguised copy of {claim.reference} is dependent on it"
         shown = tables.of_blocks(evidence, evidence.blocks, claim.threshold)
         table = shown[0] if shown else None
-        return ControlView(known, STATUSES[known].mark, title, f"{outcome} ({p})", None, table)
+        return ControlView(known.tone, known.mark, title, f"{outcome} ({p})", None, table)
     title = (
         f"Null control: blocks of {claim.candidate} and {claim.reference} that do not correspond "
         f"look independent, by {evidence.statistic}"
     )
     heat = heat_of(key, evidence, claim.threshold)
     outcome = f"{outcome} (uniformity of the p-values off the map: {p})"
-    return ControlView(known, STATUSES[known].mark, title, outcome, heat, None)
+    return ControlView(known.tone, known.mark, title, outcome, heat, None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from provenance.evidence.outcomes import Status
+    from provenance.evidence.outcomes import Outcome
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Heat:
 
 @dataclass(frozen=True)
 class ControlView:
-    """One control of a claim; ``key`` and ``mark`` are as of a `Status`."""
+    """One control of a claim; ``tone`` and ``mark`` are as of an `Outcome`."""
 
-    key: str
+    tone: str
     mark: str
     title: str
     outcome: str
@@ -65,7 +65,7 @@ class Row:
     """One line of the table of claims."""
 
     anchor: str
-    status: Status
+    outcome: Outcome
     sentence: str
     how: tuple[str, ...]
     statistic: str
@@ -118,11 +118,11 @@ class ReportView:
 
     title: str
     outcome: str
-    key: str
+    tone: str
     urgent: tuple[Row, ...]
     created: str
     suites: tuple[str, ...]
-    counts: tuple[tuple[str, int, str], ...]
+    counts: tuple[tuple[Outcome, int], ...]
     rows: tuple[Row, ...]
     claimed: bool
     lineage: LineageView

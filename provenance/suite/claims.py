@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from provenance._text import expanded
 from provenance.statistics import default_statistic
+from provenance.suite.alphas import block_alphas, whole_alpha
 from provenance.suite.trees import nodes
 from provenance.suite.yaml12 import Mark  # noqa: TC001 - part of the public dataclasses
 from provenance.vocabulary import (
@@ -18,6 +19,7 @@ from provenance.vocabulary import (
     ModelSpec,
     Relationship,
     StatisticName,
+    Thresholds,
 )
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ class Claim:
     of claims in the file (Bonferroni), so that no selection of tests changes it. ``mark`` is the position
     of the value of ``expect``, or of the candidate in the lineage. ``inconclusive`` says whether a claim
     that cannot be decided warns or fails. ``exhaustive`` has every part of the statistic measured on every
-    pair of blocks.
+    pair of blocks. ``block_alphas`` holds the blocks with an alpha of their own, in the order of their
+    indices.
     """
 
     id: str
@@ -73,6 +76,13 @@ class Claim:
     permutations: int = PERMUTATIONS
     inconclusive: Inconclusive = "fail"
     exhaustive: bool = False
+    block_alphas: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The claim's threshold, and those of blocks with an alpha of their own, divided as it is."""
+        share = self.threshold / self.alpha
+        return Thresholds(self.threshold, {i: alpha * share for i, alpha in self.block_alphas})
 
 
 @dataclass(frozen=True)
@@ -180,7 +190,7 @@ def _claim(
     from provenance.suite.rules import claim_id
 
     defaults = suite.defaults
-    alpha = _first(pair.alpha, defaults.alpha, DEFAULT_ALPHA)
+    alpha = _first(whole_alpha(pair.alpha), defaults.alpha, DEFAULT_ALPHA)
     name = claim_id(pair.candidate, pair.reference, pair.id)
     return Claim(
         id=name if len(_statistics(pair, suite)) == 1 else f"{name}-{statistic}",
@@ -198,6 +208,7 @@ def _claim(
         permutations=_first(pair.permutations, defaults.permutations, PERMUTATIONS),
         inconclusive=_first(pair.inconclusive, defaults.inconclusive, "fail"),
         exhaustive=_first(pair.exhaustive, defaults.exhaustive, False),  # noqa: FBT003
+        block_alphas=block_alphas(pair.alpha),
     )
 
 

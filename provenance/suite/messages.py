@@ -118,11 +118,11 @@ def _empty_paths(value: Any, path: YamlPath = ()) -> Iterator[YamlPath]:
 
 
 def _yaml_path(loc: tuple[str | int, ...]) -> YamlPath:
-    """Drop the branch of the union `blocks` or `statistic` from a location of pydantic."""
+    """Drop the branch of the union `alpha`, `blocks` or `statistic` from a location of pydantic."""
     return tuple(
         part
         for i, part in enumerate(loc)
-        if not (part in schema.UNION_TAGS and i and loc[i - 1] in {"blocks", "statistic"})
+        if not (part in schema.UNION_TAGS and i and loc[i - 1] in {"alpha", "blocks", "statistic"})
     )
 
 

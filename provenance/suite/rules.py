@@ -5,11 +5,13 @@ They work on raw data, even where it is wrong, so that one run shows all mistake
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from provenance._text import is_url
 from provenance.checkpoints.meant import hub_name, is_plainly_path
-from provenance.statistics import DISTANCES, REGISTRY, WITHOUT_P, WITHSTANDING
+from provenance.statistics import DISTANCES, PAIR_STATISTICS, REGISTRY, WITHOUT_P, WITHSTANDING
+from provenance.suite.alphas import BLOCK_ALPHA_PATTERN, WHOLE, whole_alpha
 from provenance.suite.messages import NO_PAIRS, describe
 from provenance.suite.trees import kin, nodes
 from provenance.suite.yaml_limits import find_unprintable, shown
@@ -42,6 +44,7 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
     yield from _repeated_blocks(document, ("defaults", "blocks"), suite.get("defaults"))
     for i, pair in _pairs(suite):
         yield from _pair_problems(document, ("pairs", i), pair)
+        yield from _alpha_problems(document, ("pairs", i), pair, _mapping(suite.get("defaults")))
     yield from _lineage_problems(document, suite, hints)
     yield from _undecidable(document, suite)
     yield from _powerless(document, suite)
@@ -175,6 +178,27 @@ def _pair_problems(document: Document, path: YamlPath, pair: dict[str, Any]) -> 
             yield document.problem((*path, "statistic", i), what)
 
 
+def _alpha_problems(
+    document: Document, path: YamlPath, pair: dict[str, Any], defaults: dict[str, Any]
+) -> Iterator[Problem]:
+    """Find blocks with an alpha of their own that are no blocks, or that the claim does not test."""
+    blocks, levels = pair.get("blocks", defaults.get("blocks")), _mapping(pair.get("alpha"))
+    for name in (name for name in levels if name != WHOLE):
+        if re.fullmatch(BLOCK_ALPHA_PATTERN, name) is None:
+            what = (
+                f"alpha has the key {shown(name)}: write a block number such as 0, or {WHOLE}, the alpha "
+                "of the claim as a whole and of all other blocks"
+            )
+            yield document.key_problem((*path, "alpha", name), what)
+        elif isinstance(blocks, list) and name not in map(str, blocks):
+            what = f"alpha names block {name}, which is not among the claim's blocks"
+            yield document.key_problem((*path, "alpha", name), what)
+    whole = [name for name in statistics_of(pair, defaults) if name in PAIR_STATISTICS]
+    if levels.keys() - {WHOLE} and whole:
+        what = f"{whole[0]} compares whole models: give one alpha, since no block has a p-value"
+        yield document.problem((*path, "alpha"), what)
+
+
 def _repeated_blocks(document: Document, path: YamlPath, part: Any) -> Iterator[Problem]:
     blocks = _mapping(part).get("blocks")
     if not isinstance(blocks, list):
@@ -207,7 +231,8 @@ def _undecidable(document: Document, suite: dict[str, Any]) -> Iterator[Problem]
         for name in sorted(named & WITHOUT_P):
             what = f"{name} has no p-value and decides no claim: use it with expect: unknown"
             yield document.problem(path, what)
-        alpha = pair.get("alpha", defaults.get("alpha", DEFAULT_ALPHA))
+        own = whole_alpha(pair.get("alpha"))
+        alpha = defaults.get("alpha", DEFAULT_ALPHA) if own is None else own
         drawn = pair.get("permutations", defaults.get("permutations", PERMUTATIONS))
         if type(alpha) is not float or type(drawn) is not int or alpha / claims > 1 / (drawn + 1):
             continue

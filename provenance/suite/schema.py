@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 from typing_extensions import TypeAliasType
 
+from provenance.suite.alphas import BLOCK_ALPHA_PATTERN
 from provenance.vocabulary import (
     AN_ALPHA,
     DEFAULT_ALPHA,
@@ -62,7 +63,7 @@ VERBATIM = frozenset(
 REGISTRY_VERBATIM = VERBATIM | {"folder", "pair"}
 """The same keys of a registry."""
 
-UNION_TAGS = ("<all>", "<list>", "<share>", "<one>", "<several>")
+UNION_TAGS = ("<all>", "<list>", "<share>", "<one>", "<several>", "<level>", "<levels>")
 _AS_WRITTEN = ["string", "number", "boolean"]
 
 
@@ -125,7 +126,31 @@ TagName = Annotated[
 Reason = Annotated[str, Field(pattern=r"\S"), AfterValidator(_check_reason)]
 # Not `Literal[1]`, which takes true and 1.0 for 1.
 Version = Annotated[int, Field(ge=1, le=1), WithJsonSchema({"const": 1}), Words("1")]
-Alpha = Annotated[float, Field(ge=LEAST_ALPHA, le=MOST_ALPHA, allow_inf_nan=False), Words(AN_ALPHA)]
+_Level = Annotated[float, Field(ge=LEAST_ALPHA, le=MOST_ALPHA, allow_inf_nan=False)]
+Alpha = Annotated[_Level, Words(AN_ALPHA)]
+AlphasDocument = Annotated[
+    Annotated[Alpha, Tag("<level>")]
+    | Annotated[
+        dict[str, Annotated[_Level, Words(AN_ALPHA, "alpha of {key}")]],
+        Field(min_length=1),
+        WithJsonSchema(
+            {
+                "type": "object",
+                "minProperties": 1,
+                "patternProperties": {
+                    BLOCK_ALPHA_PATTERN: {
+                        "type": "number",
+                        "minimum": LEAST_ALPHA,
+                        "maximum": MOST_ALPHA,
+                    }
+                },
+                "additionalProperties": False,
+            }
+        ),
+        Tag("<levels>"),
+    ],
+    Discriminator(lambda value: "<levels>" if isinstance(value, dict) else "<level>"),
+]
 BlockIndex = Annotated[int, Field(ge=0), Words("a whole number, 0 or more", "a block number")]
 
 
@@ -320,6 +345,12 @@ class PairDocument(Choices):
         description="What the candidate is to the reference. independent: trained from another "
         "start. derived: a descendant of any kind. unknown: report, claim nothing."
     )
+    alpha: AlphasDocument | None = Field(  # type: ignore[assignment]
+        None,
+        description="Significance level of the claim, 0.01 at the most; its threshold is this divided by "
+        "the number of pairs. A mapping such as {0: 1e-9, default: 1e-6} has one for each block that it "
+        "names.",
+    )
     id: Annotated[Name, Words(A_NAME)] | None = Field(
         None, description="Name of the tests; <candidate>-vs-<reference>, where nothing is said."
     )
@@ -404,6 +435,16 @@ class IgnoreDocument(StrictMapping):
     reason: Annotated[Reason, Words('a text, such as reason: "a mirror"')]
 
 
+_AN_ALLOWED = 'a mapping such as {model: chat, reason: "not released yet"}'
+
+
+class AllowDocument(StrictMapping):
+    """A model of a registry whose pairs need not be judged, and why."""
+
+    model: Annotated[Written, Words("the name of a model")]
+    reason: Annotated[Reason, Words('a text, such as reason: "not released yet"')]
+
+
 class RegistryDocument(StrictMapping):
     """Models, every pair of which is judged by an audit."""
 
@@ -417,6 +458,10 @@ class RegistryDocument(StrictMapping):
     ignore: Annotated[
         list[Annotated[IgnoreDocument, Words(_AN_IGNORED, "an ignored pair")]],
         Words(f"a list of pairs, each {_AN_IGNORED}"),
+    ] = Field(default_factory=list)
+    allow: Annotated[
+        list[Annotated[AllowDocument, Words(_AN_ALLOWED, "an allowed model")]],
+        Words(f"a list of models, each {_AN_ALLOWED}"),
     ] = Field(default_factory=list)
 
 

@@ -485,6 +485,7 @@ def test_the_registry_of_the_page_can_be_read(tmp_path, folder):
     found = load_registry(path)
     assert {"base", "chat", "a", "chat-mirror"} <= set(found.models)
     assert found.ignored == {frozenset({"chat", "chat-mirror"}): "a mirror of ours"}
+    assert found.allowed == {"chat": "not there before its release"}
 
 
 def test_the_program_of_the_page_runs(tmp_path, monkeypatch, tiny_checkpoint, capfd, shared_store):
@@ -520,3 +521,17 @@ def test_neighbouring_pairs_share_a_model(registry):
     pairs = load_registry(registry).pairs()
     assert len({frozenset(pair) for pair in pairs}) == len(pairs) == 6
     assert all(set(one) & set(two) for one, two in pairwise(pairs))
+
+
+@pytest.mark.parametrize(
+    ("pair", "judged"),
+    [
+        (AuditedPair("a", "b", "independent", -0.3), True),
+        (AuditedPair("a", "b", "inconclusive", -4.0), True),
+        (AuditedPair("a", "b", "dependent"), True),  # one digest, of which no block was tested
+        (AuditedPair("a", "b", "inconclusive"), False),  # no block could be tested
+        (AuditedPair("a", "b", error="a cannot be read"), False),
+    ],
+)
+def test_a_pair_is_judged_where_something_was_measured(pair, judged):
+    assert pair.judged is judged

@@ -138,6 +138,8 @@ def test_all_mistakes_of_a_registry_are_said_at_once(write):
             "version: 1\nfolder: .\nignore: [{pair: [[], b]}]",
             "a name in a pair must be the name of a",
         ),
+        ("version: 1\nallow: [{reason: x}]", "missing key 'model': add model, the name of a model"),
+        ("version: 1\nallow: [a]", "an allowed model must be a mapping such as {model: chat"),
         ("version: 1\nignore: [{reason: x}]", "missing key 'pair': add pair, a list of two names"),
     ],
 )
@@ -157,6 +159,10 @@ def test_a_mistake_is_said_at_its_line(write, text, words):
         (
             "models: {a: {path: x}, b: {path: y}}\nignore: [{pair: [a, b], reason: mirror}]",
             "every pair is ignored",
+        ),
+        (
+            "models: {a: {path: x}, b: {path: y}}\nallow: [{model: bb, reason: later}]",
+            "allow: names 'bb', which is no model of the registry",
         ),
         ("models: {m: {path: x}}\nfolder: .", "'m' is declared under models: and lies in"),
         ("folder: ./none", "cannot be read"),

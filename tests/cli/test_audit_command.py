@@ -121,6 +121,66 @@ def test_a_model_that_cannot_be_read_is_said_once_and_not_of_each_pair(run, regi
     assert lines[4] == "independent: 0 of 3 pairs"
 
 
+THREE = "  a: {path: models/a}\n  b: {path: models/b}\n  gone: {path: ./gone}\n"
+TWO = "  a: {path: models/a}\n  gone: {path: ./gone}\n"
+ALLOW = "allow: [{model: gone, reason: not released}]\n"
+
+
+@pytest.mark.parametrize(
+    ("models", "more", "options", "code", "words"),
+    [
+        (THREE, "", [], 1, "2 of 3 pairs could not be judged: gone and b; gone and a (--allow"),
+        (THREE, "", ["--fail-on-change"], 1, "2 of 3 pairs could not be judged"),
+        (THREE, "", ["--fail-on", "new-kin"], 1, "2 of 3 pairs could not be judged"),
+        (THREE, "", ["--allow", "a"], 1, "1 of 3 pairs could not be judged: gone and b"),
+        (THREE, "", ["--allow", "gone"], 0, ""),
+        (THREE, ALLOW, [], 0, ""),
+        (TWO, "", ["--allow", "gone"], 1, "no pair was judged: 1 of 1 could not be"),
+        (TWO, ALLOW, ["--fail-on-change"], 1, "no pair was judged"),
+        (
+            THREE,
+            "ignore:\n- {pair: [gone, a], reason: x}\n- {pair: [gone, b], reason: x}\n",
+            [],
+            0,
+            "",
+        ),
+    ],
+)
+def test_what_could_not_be_judged_fails_every_night_unless_it_is_allowed_by_name(
+    run, registry, models, more, options, code, words
+):
+    head = registry.read_text().replace("folder: models\n", "models:\n")
+    registry.write_text(head + models + more)
+    for _ in range(2):
+        found, out, _ = run(registry, *options)
+        assert found == code
+        assert words in out.splitlines()[-1]
+    told = json.loads(run(registry, "--json", *options)[1])
+    assert told["complete"] is (code == 0)
+
+
+def test_models_that_cannot_be_compared_fail_a_night(run, registry, plain_family):
+    shutil.copytree(plain_family.base, registry.parent / "models" / "d")
+    code, out, _ = run(registry)
+    assert code == 1
+    assert out.splitlines()[-1].startswith("3 of 6 pairs could not be judged: d and ")
+    assert run(registry, "--allow", "d")[0] == 0
+
+
+def test_a_name_that_is_allowed_must_be_a_models(run, registry):
+    code, _, err = run(registry, "--allow", "bb")
+    assert code == 2
+    assert "allow: names 'bb', which is no model of the registry" in err
+
+
+def test_what_is_allowed_is_no_failure_in_the_results(run, registry, tmp_path):
+    (registry.parent / "models" / "c" / "model.safetensors").write_bytes(b"torn")
+    for allowed, state in ([], "fail"), (["--allow", "c"], "warn"):
+        run(registry, "--results", tmp_path / "results.json", *allowed)
+        found = Results.from_json((tmp_path / "results.json").read_text())
+        assert found.state == state
+
+
 def test_results_are_written_for_a_report(run, registry, tmp_path):
     run(registry, "--results", tmp_path / "results.json")
     found = Results.from_json((tmp_path / "results.json").read_text())

@@ -81,4 +81,4 @@ def test_pytest_writes_the_report_also_where_a_claim_is_false(pytester, family, 
     )
     assert run.ret == pytest.ExitCode.TESTS_FAILED
     page = pytester.path.joinpath("to", "out.html").read_text("utf-8")
-    assert "1 of 1 claim is false." in page
+    assert "1 claim: 1 false (exit status 1)." in page

@@ -26,14 +26,15 @@ from provenance.evidence.records import (
     ModelRecord,
     PartEvidence,
 )
-from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair
+from provenance.evidence.tested_with import qualifiers
+from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair, shortfall
 from provenance.evidence.wording import describe
 from provenance.statistics import PAIR_STATISTICS, REGISTRY, WITHSTANDING
 from provenance.statistics.pvalues import bonferroni, fisher, format_p
 from provenance.suite.claims import Blocks, Claim
 from provenance.suite.read import loads
 from provenance.suite.yaml12 import Mark
-from provenance.vocabulary import DECIDED, DESCENTS, RELATIONSHIPS, SHAPE_KEEPING
+from provenance.vocabulary import DECIDED, DESCENTS, RELATIONSHIPS, SHAPE_KEEPING, InputsSpec
 
 ALPHA = 1e-6
 KIN, STRANGE, SUSPECT = -50.0, -0.3, -5.0
@@ -1012,3 +1013,64 @@ def test_a_claim_is_a_sentence(expect, sentence):
 
 def test_every_relationship_has_a_sentence_of_its_own():
     assert len({describe(claim(expect)) for expect in RELATIONSHIPS}) == len(RELATIONSHIPS)
+
+
+# an alpha for each block
+
+
+def leveled(expect, *alphas, **changes):
+    return replace(claim(expect, **changes), block_alphas=alphas)
+
+
+@pytest.mark.parametrize(
+    ("alphas", "found", "states", "whole"),
+    [
+        ((), (-20.0, -20.0), ("holds", "holds"), "holds"),
+        (((0, 1e-30),), (-20.0, -20.0), ("fails", "holds"), "fails"),
+        (((1, 1e-30),), (-20.0, -20.0), ("holds", "fails"), "fails"),
+        (((0, 1e-30),), (-40.0, -20.0), ("holds", "holds"), "holds"),
+        (((0, 0.01),), (-4.0, -50.0), ("holds", "holds"), "holds"),
+        (((1, 0.01),), (-4.0, -50.0), ("fails", "holds"), "fails"),
+    ],
+)
+def test_a_block_shows_a_descent_at_its_own_alpha(alphas, found, states, whole):
+    one, on = leveled("finetune", *alphas), evidence(*found)
+    assert tuple(judge_block(one, on, i).state for i in range(2)) == states
+    assert judge_pair(one, on).state == whole
+
+
+def test_the_threshold_of_a_block_is_said_beside_its_p_value():
+    one = leveled("finetune", (0, 1e-30), threshold=1e-6)
+    on = evidence(-20.0, -20.0)
+    assert "(threshold 1.0e-30)" in judge_block(one, on, 0).measured
+    assert "(threshold 1.0e-6)" in judge_block(one, on, 1).measured
+    assert "1 of 2 blocks shows kinship" in judge_pair(one, on).measured
+
+
+def test_no_alpha_of_a_block_hides_kinship_from_a_claim_of_independence():
+    one = leveled("independent", *((i, 1e-300) for i in range(4)))
+    assert judge_pair(one, evidence(-50.0, -0.3, -0.2, -0.1)).verdict == "dependent"
+    lax = leveled("independent", (0, 0.01))
+    suspect = evidence(-2.5, -0.3, -0.2, -0.1)
+    assert judge_pair(claim("independent"), suspect).state == "holds"
+    assert (judge_pair(lax, suspect).state, judge_block(lax, suspect, 0).state) == (
+        "fails",
+        "fails",
+    )
+
+
+@pytest.mark.parametrize("expect", ["finetune", "independent"])
+def test_an_alpha_of_a_block_that_is_not_there_leaves_the_claim_unchecked(expect):
+    found = evidence(KIN, KIN) if expect == "finetune" else evidence(STRANGE, STRANGE)
+    judged = judge_pair(leveled(expect, (7, 1e-9)), found)
+    assert (judged.state, "block 7, which could not be compared" in judged.meaning) == (
+        "fails",
+        True,
+    )
+    assert shortfall(leveled(expect, (7, 1e-9)), found, judged.verdict) == "not-checked"
+
+
+def test_what_stands_beside_a_claim_names_the_alphas_of_its_blocks():
+    one = leveled("finetune", (0, 1e-9), (2, 1e-9), (3, 1e-8))
+    told = qualifiers(one, InputsSpec(), None)
+    assert told[1:] == ("alpha 1e-09 on blocks 0, 2", "alpha 1e-08 on block 3")

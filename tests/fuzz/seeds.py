@@ -169,7 +169,8 @@ defaults:
   {alpha: 1e-6, statistic: [match, match_tokens], blocks: {at_least: 0.5}, inconclusive: warn,
    permutations: 99, tags: [nightly], exhaustive: true}
 pairs:
-- {candidate: chat, reference: base, expect: finetune, id: one, tags: [a, b], blocks: [0, 1]}
+- {candidate: chat, reference: base, expect: finetune, id: one, tags: [a, b], blocks: [0, 1],
+   alpha: {0: 1e-9, default: 1e-6}}
 - {candidate: other, reference: base, expect: independent, xfail: known, blocks: cross}
 - {candidate: tuned, reference: base, expect: unknown, skip: later, statistic: l2, permutations: 19,
    alpha: 0.005, inconclusive: fail, exhaustive: false}
@@ -187,6 +188,7 @@ models:
   c: {repo: acme/c, revision: main, blocks: 2, trust_remote_code: true}
   d: {url: "s3://bucket/d"}
 ignore: [{pair: [a, b], reason: x}]
+allow: [{model: c, reason: x}]
 """
 
 SEEDS = {

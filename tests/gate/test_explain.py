@@ -75,7 +75,7 @@ def test_a_run_is_explained_from_pytests_cache(ran, run):
     ran()
     code, out, err = run("a.suite.yaml::kin-vs-base[block1]")
     assert (code, err) == (0, "")
-    assert "a.suite.yaml::kin-vs-base[block1]: fail\n" in out
+    assert "a.suite.yaml::kin-vs-base[block1]: false\n" in out
     assert "claimed    kin is independent of base (a.suite.yaml:8)\n" in out
     assert ">    8 |   - {candidate: kin, reference: base, expect: independent}\n" in out
     assert "tests      block 1 of kin alone\n" in out
@@ -91,11 +91,11 @@ def test_a_run_is_explained_from_pytests_cache(ran, run):
 def test_json_holds_the_same(ran, run):
     ran()
     found = told(run, "a.suite.yaml::kin-vs-base[verdict]")
-    assert (found["state"], found["outcome"], found["line"]) == ("fail", "failed", 8)
+    assert (found["state"], found["outcome"], found["line"]) == ("false", "failed", 8)
     assert [row["block"] for row in found["blocks"]] == [0, 1, 2]
     assert all(row["kin"] for row in found["blocks"])
     found = told(run, "a.suite.yaml::base-vs-kin")
-    assert (found["state"], found["outcome"]) == ("pass", "passed")
+    assert (found["state"], found["outcome"]) == ("holds", "passed")
     assert found["next_steps"][0].startswith("Nothing: the claim holds, p = ")
 
 
@@ -169,7 +169,7 @@ def test_results_of_elsewhere_need_no_suite(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results.json").write_text(small().to_json())
     found = told(run, f"{SUITE}::f-vs-b[verdict]", "--results", "results.json")
-    assert (found["state"], found["excerpt"]) == ("fail", [])
+    assert (found["state"], found["excerpt"]) == ("not checked", [])
     assert found["measured"] == ["could not be checked: the folder is not there"]
 
 

@@ -8,7 +8,8 @@ import jsonschema
 import pytest
 from markdown_it import MarkdownIt
 
-from provenance.evidence.outcomes import FAILURES, failure_of, headline, state_counts
+from provenance.evidence.failures import FAILURES, failure_of
+from provenance.evidence.outcomes import OUTCOMES, headline, outcome_of
 from provenance.evidence.results import ControlResult, PartResult
 from provenance.gate.github import commands
 from provenance.gate.links import Links
@@ -75,8 +76,76 @@ def test_a_known_failure_that_holds_is_named():
 
 
 def test_the_headline_counts_the_claims():
-    assert headline(small()) == "6 claims: 4 false, 1 known failure, 1 holds"
-    assert state_counts(without_run(small(), 0))["not run"] == 1
+    assert headline(small()) == (
+        "6 claims: 2 false, 1 inconclusive, 1 not checked (exit status 1); 1 known failure, 1 holds"
+    )
+    assert "1 not run" in headline(without_run(small(), 0))
+    idle = results(*(replace(small().claims[2], parts=()),))
+    assert summary(idle).startswith("## Lineage: nothing was checked\n\n1 claim: 1 not run\n")
+    unread = replace(small().suites[0], claims=(), path="b.suite.yaml")
+    told = headline(replace(small(), suites=(*small().suites, unread)))
+    assert told.startswith("1 suite could not be read; 6 claims: ")
+
+
+FATES = {
+    "independent-kin": ("expect: independent", KIN, "false", "false-independence"),
+    "independent-between": ("expect: independent", BETWEEN, "inconclusive", "inconclusive"),
+    "independent-absent-block": (
+        "expect: independent, blocks: [0, 1, 7]",
+        STRANGERS,
+        "not-checked",
+        "not-checked",
+    ),
+    "independent-kin-and-absent-block": (
+        "expect: independent, blocks: [0, 7]",
+        KIN,
+        "false",
+        "false-independence",
+    ),
+    "finetune-strangers": ("expect: finetune", STRANGERS, "false", "no-kinship"),
+    "finetune-between": ("expect: finetune", BETWEEN, "inconclusive", "inconclusive"),
+    "finetune-absent-block": ("expect: finetune, blocks: [7]", KIN, "not-checked", "not-checked"),
+    "finetune-strangers-absent-block": (
+        "expect: finetune, blocks: [0, 7]",
+        STRANGERS,
+        "not-checked",
+        "not-checked",
+    ),
+    "finetune-few-blocks": ("expect: finetune", (0.99, 0.0), "too-few-blocks", "too-few-blocks"),
+    "identical-kin": ("expect: identical", KIN, "other-kinship", "other-kinship"),
+    "warned": ("expect: independent, inconclusive: warn", BETWEEN, "warned", "inconclusive"),
+    "known": ("expect: independent, xfail: so it is", KIN, "known", "false-independence"),
+    "holds": ("expect: finetune", KIN, "holds", None),
+    "measured": ("expect: unknown", KIN, "measured", None),
+    "missing": ("expect: finetune", None, "not-checked", "not-checked"),
+}
+
+
+@pytest.mark.parametrize(("says", "found", "key", "kind"), FATES.values(), ids=FATES)
+def test_every_output_says_one_word_and_false_of_what_was_refuted_alone(says, found, key, kind):
+    (claim,) = claims(f"- {{candidate: a, reference: b, {says}}}\n")
+    run = results(result(claim, found, error=None if found else "the folder is not there"))
+    (one,) = run.claims
+    outcome = outcome_of(one)
+    failure = failure_of(one)
+    assert (outcome.key, failure and failure.id) == (key, kind)
+    assert outcome.fails is (run.state == "fail")
+    assert f"| {outcome.icon} {outcome.word} |" in summary(run) or key == "known"
+    assert ("false" in headline(run)) is (key == "false")
+    for alert in json.loads(sarif(run))["runs"][0]["results"]:
+        assert (alert["ruleId"], alert["properties"]["outcome"]) == (kind, outcome.word)
+    if failure is not None and one.state == "fail":
+        assert failure.outcome == key
+
+
+def test_every_outcome_is_documented_with_its_exit_status():
+    table = (DOCS / "gate.md").read_text("utf-8").partition("## Three states")[0]
+    rows = re.findall(r"^\| ([\w ]+) \|.*\| (\d) \|$", table, re.MULTILINE)
+    assert rows == [(one.word, str(one.exit_status)) for one in OUTCOMES.values()]
+
+
+def test_every_failure_has_an_outcome_that_fails():
+    assert all(OUTCOMES[kind.outcome].fails for kind in FAILURES.values())
 
 
 # Markdown
@@ -107,7 +176,7 @@ def test_a_warning_is_told_in_every_output():
         "## Lineage: no claim is newly found false, and not every one was run and holds\n"
     )
     told = "g is independent of b<br>by match<br>512 tokens<br>warns where inconclusive"
-    assert f":warning: warning | {told} | inconclusive |" in text
+    assert f":warning: warned | {told} | inconclusive |" in text
     assert text.count("<details>") == 1
     (line,) = commands(found, LINKS)
     assert line.startswith("::warning file=suites/a.suite.yaml,line=13,")
@@ -278,5 +347,5 @@ def test_what_holds_is_no_alert():
 
 def test_every_rule_is_documented_and_no_other():
     page = (DOCS / "gate.md").read_text("utf-8")
-    table = page.partition("| rule | what is false |\n")[2].partition("\n\n")[0]
+    table = page.partition("| rule | what does not hold |\n")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(FAILURES)

@@ -175,6 +175,18 @@ def test_a_new_claim_is_drift_and_moves_thresholds_once(lock):
     ]
 
 
+def test_another_alpha_of_a_block_is_drift(found, lock):
+    first, *others = found.claims
+    own = replace(first.claim, block_alphas=((0, 1e-3),))
+    after = replace(found, claims=(replace(first, claim=own), *others))
+    (told,) = drift(lock, after)
+    assert told.text == "has alpha 0.001 for block 0, pinned no alpha of its own"
+    pinned = merge(lock, after)
+    assert "[claim.alphas]\n0 = 0.001\n" in dump(pinned)
+    assert load(dump(pinned).encode()) == pinned
+    assert drift(pinned, after) == ()
+
+
 def test_a_claim_that_is_made_no_more_is_drift(found, lock):
     (claim,) = claims(PAIR)
     now = results(result(replace(claim, threshold=found.claims[0].claim.threshold), KIN))

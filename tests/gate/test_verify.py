@@ -62,6 +62,8 @@ def test_results_that_were_not_changed_stand():
     found = verify(stored(small()))
     assert [one.complaints for one in found] == [()] * 6
     assert [one.state for one in found] == ["fail", "fail", "pass", "xfail", "fail", "fail"]
+    words = ["false", "false", "holds", "known failure", "not checked", "inconclusive"]
+    assert [one.outcome for one in found] == words
 
 
 def control(kind, evidence, *, holds):
@@ -138,6 +140,7 @@ def test_evidence_is_judged_by_the_suite_of_today(suite):
     for content, path in ((results(one), "results.json"), (one.evidence, "other.json")):
         (found,) = verify_by_suite([stored(content, path)], today)
         assert (found.state, found.verdict, found.stands) == ("fail", "dependent", False)
+        assert found.outcome == "false"
     today = suite("- {candidate: a, reference: b, expect: derived}\n")
     assert [found.state for found in verify_by_suite([stored(one.evidence, "x")], today)] == [
         "pass"
@@ -263,7 +266,7 @@ def test_results_are_summarised_on_stdout(run, tmp_path, monkeypatch):
     (tmp_path / "results.json").write_text(small().to_json())
     code, out, err = run("summary", tmp_path)
     assert (code, err) == (0, "")
-    assert out.startswith("## Lineage: the gate is closed\n\n6 claims: 4 false")
+    assert out.startswith("## Lineage: the gate is closed\n\n6 claims: 2 false, 1 inconclusive")
     assert run("summary", tmp_path / "results.json")[1] == out
     (tmp_path / "results.json").write_text("{}")
     code, out, err = run("summary", tmp_path)

@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -63,8 +64,8 @@ def test_true_claims_pass_with_one_test_a_block_and_one_for_the_verdict(write, r
             "a.suite.yaml::other-vs-base[[]verdict[]] PASSED*",
             "*= lineage =*",
             "claim * verdict * p (all blocks) * Holm * kin blocks",
-            "kin is a fine-tune of base *dependent * 3 of 3 * ok",
-            "other is independent of base * independent * 0 of 3 * ok",
+            "kin is a fine-tune of base *dependent * 3 of 3 * holds",
+            "other is independent of base * independent * 0 of 3 * holds",
         ]
     )
 
@@ -76,11 +77,14 @@ def test_a_false_claim_says_what_was_claimed_measured_and_meant_and_nothing_of_o
     result.stdout.fnmatch_lines(
         [
             "E *Failed: claimed   kin is independent of base (a.suite.yaml:12)",
-            "E * measured  block 0: kinship correlation +*, p = * (threshold 5.0e-7), * of 64 units*",
+            "E * measured  kinship over 3 blocks: p = * (threshold 5.0e-7), 3 of 3 blocks show kinship*",
             "E * meaning   The claim of independence is false. *descends*",
+            "E   blocks    block  of reference  correlation  p*",
+            "E             0      0             +* shows kinship",
+            "E             2      2             +* shows kinship",
             "a.suite.yaml:12: Failed",
-            "FAILED a.suite.yaml::ours[[]block0[]] - *",
-            "FAILED a.suite.yaml::ours[[]verdict[]] - *",
+            "FAILED a.suite.yaml::ours[[]block0[]] - p = *, dependent",
+            "FAILED a.suite.yaml::ours[[]verdict[]] - p = *, 3 of 3 kin, false",
         ]
     )
     assert "provenance/" not in result.stdout.str()
@@ -105,7 +109,7 @@ def test_a_false_lineage_fails_at_the_line_of_the_model_that_is_misplaced(pytest
         [
             "other is derived from base *independent *FALSE  a.suite.yaml:12",
             "short is independent of base *dependent *FALSE  a.suite.yaml:13",
-            "short is independent of other *independent * ok",
+            "short is independent of other *independent * holds",
         ]
     )
 
@@ -120,7 +124,7 @@ def test_what_is_inconclusive_warns_at_its_line_where_the_suite_says_so(write, r
     result.stdout.fnmatch_lines(
         [
             "*a.suite.yaml:11: ProvenanceWarning: kin is a fine-tune of base: *threshold*too weak*",
-            "kin is a fine-tune of base *inconclusive *WARN   a.suite.yaml:11",
+            "kin is a fine-tune of base *inconclusive *warned  a.suite.yaml:11",
         ]
     )
 
@@ -188,7 +192,7 @@ def test_tests_are_selected_as_any_others(write, run, arguments, tests):
 def test_a_colour_does_not_depend_on_what_else_was_selected(write, run):
     write(FALSE, KIN + ", id: a", KIN + ", id: b")
     whole, alone = run(), run("a.suite.yaml::kin-vs-base[block1]")
-    threshold = re.compile(r"block 1: .*threshold 3\.3e-7")
+    threshold = re.compile(r"kinship .*threshold 3\.3e-7")
     assert threshold.search(whole.stdout.str())
     assert threshold.search(alone.stdout.str())
 
@@ -219,7 +223,7 @@ def test_workers_give_the_same_verdicts_and_compute_each_thing_once(write, pytes
     result = pytester.runpytest_subprocess("-n2", f"--provenance-store={store}")
     result.assert_outcomes(passed=8, failed=4)
     result.stdout.fnmatch_lines(
-        ["kin is a fine-tune of base *3 of 3*ok", "*FALSE  a.suite.yaml:13"]
+        ["kin is a fine-tune of base *3 of 3*holds", "*FALSE  a.suite.yaml:13"]
     )
     kinds = [entry["kind"] for entry in Store(store).journal()]
     assert kinds.count("activations") == 3
@@ -339,7 +343,9 @@ def test_a_model_that_cannot_be_had_fails_its_own_claims_alone(write, run):
             "E *could not be checked: *gone*",
         ]
     )
-    result.stdout.fnmatch_lines(["gone is derived from base *not checked*FALSE*"])
+    result.stdout.fnmatch_lines(
+        ["gone is derived from base *not checked *not checked  a.suite.yaml:11"]
+    )
     assert "Traceback" not in result.stdout.str()
 
 
@@ -378,7 +384,7 @@ def test_models_that_are_refused_fail_their_own_pairs_and_the_others_are_judged(
             "E *could not be checked: *adapter has adapter_config.json but no adapter_model*",
             "E *could not be checked: *'odd' needs code of its own*trust_remote_code: true*",
             "E *could not be checked: there is nothing at memory://nowhere; check the address",
-            "kin is derived from base *dependent * 3 of 3 * ok",
+            "kin is derived from base *dependent * 3 of 3 * holds",
         ]
     )
     assert "Traceback" not in result.stdout.str()
@@ -650,7 +656,7 @@ def test_models_with_plain_mlps_are_judged_and_controlled(
             "*base-vs-gated[[]verdict[]] PASSED*",
             "*control-gated[[]positive[]] PASSED*",
             "*control-base[[]positive[]] PASSED*",
-            "kin is a fine-tune of base *dependent * 2 of 2 * ok",
+            "kin is a fine-tune of base *dependent * 2 of 2 * holds",
         ]
     )
     assert result.parseoutcomes() == {"passed": 11}
@@ -689,3 +695,120 @@ def test_the_mark_hub_of_anyone_else_means_what_they_say(pytester, run):
     pytester.makeini("[pytest]\nmarkers = hub")
     pytester.makepyfile("import pytest\n@pytest.mark.hub\ndef test_theirs(): pass")
     run().assert_outcomes(passed=1)
+
+
+# one failure to read
+
+
+def failures_of(result):
+    """What stands between the failures' title and the table, and the titles in it."""
+    text = result.stdout.str()
+    shown = text.partition("= FAILURES =")[2].partition("= lineage =")[0]
+    return shown, re.findall(r"^_+ (.+?) _+$", shown, re.MULTILINE)
+
+
+def short_summary(result):
+    lines = result.stdout.str().partition("short test summary info")[2].splitlines()
+    return [line for line in lines if line.startswith("FAILED ")]
+
+
+@pytest.mark.parametrize(
+    ("pair", "verdict", "blocks"),
+    [
+        (FALSE + ", id: ours", "p = *, 3 of 3 kin, false", "p = *, dependent"),
+        (
+            "candidate: other, reference: base, expect: finetune, id: ours",
+            "p = *, 0 of 3 kin, false",
+            "p = *, independent",
+        ),
+        (
+            "candidate: broken, reference: base, expect: derived, id: ours",
+            "not checked: *",
+            "not checked: *",
+        ),
+    ],
+    ids=["kin", "strangers", "broken"],
+)
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["here", "xdist"])
+def test_a_false_claim_is_one_failure_to_read_and_a_line_for_each_block(
+    write, run, pytester, monkeypatch, pair, verdict, blocks, workers
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("CI", raising=False)
+    write(pair)
+    result = run(*workers, "--junit-xml=out.xml")
+    result.assert_outcomes(failed=4)
+    assert failures_of(result)[1] == ["ours[verdict]"]
+    lines = short_summary(result)
+    assert len(lines) == 4
+    assert all(len(line) <= 80 for line in lines)
+    result.stdout.fnmatch_lines(
+        [
+            *[f"FAILED a.suite.yaml::ours[[]block{i}[]] - {blocks}" for i in range(3)],
+            f"FAILED a.suite.yaml::ours[[]verdict[]] - {verdict}",
+        ]
+    )
+    told = [e.text for e in ET.parse(pytester.path / "out.xml").iter("failure")]
+    assert sorted(len(text.splitlines()) == 1 for text in told) == [False, True, True, True]
+
+
+def test_a_ci_system_is_shown_one_line_for_each_failure_too(write, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("CI", "true")
+    write(FALSE + ", id: ours")
+    result = run("-vv")
+    result.stdout.fnmatch_lines(
+        [
+            "FAILED a.suite.yaml::ours[[]block2[]] - p = *, dependent",
+            "FAILED a.suite.yaml::ours[[]verdict[]] - p = *, 3 of 3 kin, false",
+            "=* 4 failed in *",
+        ],
+        consecutive=True,
+    )
+
+
+def test_a_block_is_shown_where_its_verdict_was_not_run_or_holds(write, run):
+    write(FALSE + ", id: ours", KIN)
+    alone = run("a.suite.yaml::ours[block1]")
+    shown, titles = failures_of(alone)
+    assert titles == ["ours[block1]"]
+    (line,) = [line for line in shown.splitlines() if "block 1: kinship correlation" in line]
+    assert line.endswith("(a.suite.yaml:11)")
+    first = run("-x")
+    assert failures_of(first)[1] == ["ours[block0]"]
+
+
+def test_a_block_that_fails_in_another_way_is_not_folded_away(write, run, pytester):
+    pytester.makeconftest(
+        "import pytest\n"
+        "@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_runtest_call(item):\n"
+        "    if item.name.endswith('[block1]'):\n"
+        "        raise RuntimeError('a bug')\n"
+    )
+    write(FALSE + ", id: ours")
+    assert failures_of(run())[1] == ["ours[block1]", "ours[verdict]"]
+
+
+def test_a_foreign_test_that_fails_is_shown_as_pytest_shows_it(write, run, pytester):
+    write(FALSE + ", id: ours")
+    pytester.makepyfile(test_mine="def test_mine():\n    assert 1 == 2\n")
+    result = run()
+    assert failures_of(result)[1] == ["ours[verdict]", "test_mine"]
+    assert "FAILED test_mine.py::test_mine - assert 1 == 2" in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("headline", "width", "shown"),
+    [
+        ("p = 5.7e-3296, 4 of 4 kin, false", 40, "p = 5.7e-3296, 4 of 4 kin, false"),
+        ("p = 5.7e-3296, 4 of 4 kin, false", 31, "p = 5.7e-3296, 4 of 4 kin"),
+        ("p = 5.7e-3296, 4 of 4 kin, false", 24, "p = 5.7e-3296"),
+        ("p = 5.7e-3296, 4 of 4 kin, false", 12, "5.7e-3296"),
+        ("not checked: no such folder, no", 10, "not checked: no such folder, no"),
+    ],
+)
+def test_a_headline_is_fitted_without_cutting_a_number(headline, width, shown):
+    from provenance.plugin.folding import fitted
+
+    assert fitted(headline, width) == shown

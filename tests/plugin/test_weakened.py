@@ -108,9 +108,9 @@ def test_terminal_summary_and_attestation_say_what_was_not_usual(write, run, mon
     how = "by match; on block 1 alone; alpha 0.001; exhaustive"
     result.stdout.fnmatch_lines(
         [
-            "kin is a fine-tune of base *ok",
+            "kin is a fine-tune of base *holds",
             f"  tested: {how}",
-            "other is independent of base *ok",
+            "other is independent of base *holds",
             "  tested: warns where inconclusive",
             "every claim tested: on random token ids; 512 tokens",
         ]

@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from provenance.evidence.outcomes import outcome_of, status_of
+from provenance.evidence.outcomes import OUTCOMES, headline_of, outcome_of
+from provenance.evidence.results import ControlResult
 from provenance.report import render_report
 from provenance.report.calibration import of_controls, of_independence, quantiles
 from provenance.report.charts import Cells, Point, heat_map, p_values, qq_plot, scatter, shade
@@ -61,17 +62,19 @@ def read(page):
 
 def test_the_most_urgent_claims_come_first(every):
     view = view_report(every)
-    keys = [row.status.key for row in view.rows]
-    assert keys == ["false", "failed", "known", "skipped", "held", "held"]
-    assert view.outcome == "1 of 6 claims is false."
-    counted = {word: number for _, number, word in view.counts}
+    keys = [row.outcome.key for row in view.rows]
+    assert keys == ["false", "not-checked", "known", "skipped", "holds", "holds"]
+    assert view.outcome == (
+        "6 claims: 1 false, 1 not checked (exit status 1); 1 known failure, 1 skipped, 2 hold."
+    )
+    counted = {outcome.word: number for outcome, number in view.counts}
     assert counted == {
-        "held": 2,
         "false": 1,
-        "failed": 1,
-        "warned": 0,
-        "known to be false": 1,
+        "inconclusive": 0,
         "not checked": 1,
+        "known failure": 1,
+        "skipped": 1,
+        "holds": 2,
     }
     first = view.rows[0]
     assert (first.sentence, first.expect, first.verdict, first.kin, first.where) == (
@@ -141,7 +144,7 @@ def test_of_bare_evidence_nothing_is_claimed():
 
     found = {"a.json": synthetic.kin("a", "b"), "b.json": synthetic.strangers("a", "c")}
     view = view_report(results_of_evidence(found))
-    assert view.outcome == "Nothing is claimed; 2 pairs were measured."
+    assert view.outcome == "Nothing is claimed; 2 pairs measured."
     assert [row.where for row in view.rows] == ["a.json", "b.json"]
     assert [row.verdict for row in view.rows] == ["dependent", "independent"]
 
@@ -149,27 +152,30 @@ def test_of_bare_evidence_nothing_is_claimed():
 @pytest.mark.parametrize(
     ("fates", "said"),
     [
-        (["held"], "The one claim holds."),
-        (["held", "held"], "All 2 claims hold."),
-        (["held", "skipped"], "1 of 2 claims holds; none is newly found false."),
-        (["held", "failed"], "1 of 2 claims failed."),
-        (["warned", "warned"], "2 of 2 claims are in doubt."),
-        (["skipped"], "Nothing was checked."),
-        ([], "Nothing was checked."),
-        (["measured"], "Nothing is claimed; 1 pair was measured."),
+        (["holds"], "the one claim holds"),
+        (["holds", "holds"], "all 2 claims hold"),
+        (["holds", "skipped"], "2 claims: 1 skipped, 1 holds"),
+        (["holds", "inconclusive"], "2 claims: 1 inconclusive (exit status 1); 1 holds"),
+        (["warned", "warned"], "2 claims: 2 warned"),
+        (["skipped"], "1 claim: 1 skipped"),
+        ([], "no claims"),
+        (["measured"], "nothing is claimed; 1 pair measured"),
+        (
+            ["not-checked", *["false"] * 7, *["inconclusive"] * 2],
+            "10 claims: 7 false, 2 inconclusive, 1 not checked (exit status 1)",
+        ),
     ],
 )
-def test_the_outcome_is_one_sentence(fates, said):
-    from provenance.evidence.outcomes import STATUSES
-
-    assert outcome_of([STATUSES[fate] for fate in fates]) == said
+def test_the_headline_counts_every_claim_once(fates, said):
+    assert headline_of([OUTCOMES[fate] for fate in fates]) == said
 
 
 def test_a_control_that_fails_is_told_though_the_claim_is_not_false():
     held = synthetic.claimed(synthetic.strangers("a", "b"), "independent")
     part = replace(held.parts[0], nodeid="a[null]", outcome="failed", message="not uniform")
-    failed = replace(held, parts=(*held.parts, part))
-    assert status_of(failed).key == "failed"
+    control = ControlResult("null", False, -9.0, synthetic.crossed("a", "b"))  # noqa: FBT003
+    failed = replace(held, parts=(*held.parts, part), controls=(control,))
+    assert outcome_of(failed).key == "control-failed"
     (section,) = view_report(synthetic.results(failed)).sections
     assert section.notes == ("a[null]: not uniform",)
 

@@ -84,6 +84,26 @@ def test_defaults_hold_where_a_pair_says_nothing():
     assert (second.alpha, second.blocks, second.tags) == (0.005, Blocks(), ())
 
 
+@pytest.mark.parametrize(
+    ("keys", "alpha", "own"),
+    [
+        ("alpha: {0: 1e-9, default: 1e-5}", 1e-5, ((0, 1e-9),)),
+        ("alpha: {11: 1e-8, 2: 1e-9}", 1e-4, ((2, 1e-9), (11, 1e-8))),
+        ("alpha: {default: 1e-5}", 1e-5, ()),
+        ("alpha: {'1': 0.01}, blocks: [0, 1]", 1e-4, ((1, 0.01),)),
+        ("alpha: {0: 1e-9}, statistic: [match, csu]", 1e-4, ((0, 1e-9),)),
+    ],
+)
+def test_blocks_of_a_claim_can_have_an_alpha_of_their_own(keys, alpha, own):
+    found = loads("defaults: {alpha: 1e-4}\n" + pair(keys))
+    for claim in found.claims:
+        assert (claim.alpha, claim.block_alphas) == (alpha, own)
+        number = len(found.claims)
+        for index, level in own:
+            assert claim.thresholds.of(index) == pytest.approx(level / number)
+        assert claim.thresholds.of(500) == claim.threshold == alpha / number
+
+
 def test_the_threshold_is_alpha_over_the_pairs_of_the_file_skipped_ones_too():
     text = GOOD + '  - {candidate: base, reference: chat, expect: unknown, skip: "slow"}\n'
     assert [claim.threshold for claim in loads(text).claims] == [5e-7, 5e-7]
@@ -224,6 +244,19 @@ def test_only_version_1_is_read(version):
         ("alpha: 1e-320", "a number from 1e-300 to 0.01"),
         ("alpha: '1e-6'", "not the text '1e-6'"),
         ("alpha: true", "not true"),
+        ("alpha: {}", "not an empty mapping"),
+        ("alpha: [1e-6]", "not a list"),
+        ("alpha: {x: 1e-6}", "alpha has the key 'x': write a block number such as 0, or default"),
+        ("alpha: {-1: 1e-6}", "alpha has the key '-1'"),
+        ("alpha: {1.5: 1e-6}", "alpha has the key '1.5'"),
+        ("alpha: {00: 1e-6}", "alpha has the key '00'"),
+        ("alpha: {0: 2}", "alpha of '0' must be a number from 1e-300 to 0.01"),
+        ("alpha: {0: {1: 1e-6}}", "alpha of '0' must be a number .*, not a mapping"),
+        ("alpha: {default: no}", "alpha of 'default' must be a number .*, not the text 'no'"),
+        ("alpha: {0: 1e-6, 0: 1e-7}", "duplicate key '0'"),
+        ("alpha: {0: }", "key '0' has no value"),
+        ("alpha: {3: 1e-6}, blocks: [0, 1]", "alpha names block 3, which is not among the claim's"),
+        ("alpha: {0: 1e-6}, statistic: csu_all", "csu_all compares whole models: give one alpha"),
         ("blocks: {at_least: 0}", "at_least must be a number from 0.1 to 1, such as 0.9"),
         ("blocks: {at_least: 1.1}", "not 1.1"),
         ("blocks: {at_least: .nan}", "not nan"),
@@ -880,3 +913,14 @@ def test_a_model_of_a_lineage_may_have_the_name_of_a_key():
 def test_a_lineage_that_no_statistic_could_decide_is_refused():
     defaults = "defaults: {statistic: l2}\n"
     assert any("raise permutations, or alpha" in m for m in mistakes(TWO_TREES + defaults))
+
+
+def test_blocks_have_an_alpha_of_their_own_in_a_pair_alone():
+    found = mistake("defaults: {alpha: {0: 1e-9}}\n" + GOOD)
+    assert found.startswith("1:19: alpha must be a number from 1e-300 to 0.01")
+    assert found.endswith("not a mapping")
+
+
+def test_a_wrong_alpha_of_a_block_is_told_at_its_line():
+    text = GOOD.rstrip().removesuffix("}") + ",\n     alpha: {default: 1e-6,\n       7: 5}}\n"
+    assert mistake(text).startswith("6:11: alpha of '7' must be")

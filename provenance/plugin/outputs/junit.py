@@ -68,7 +68,7 @@ def describe(node: pytest.Item, result: ClaimResult, kept: Path | None) -> None:
 
 
 def _claim(result: ClaimResult) -> dict[str, str]:
-    from provenance.evidence.outcomes import p_value, verdict_of
+    from provenance.evidence.outcomes import outcome_of, p_value, verdict_of
     from provenance.evidence.wording import describe as sentence
 
     claim = result.claim
@@ -79,6 +79,7 @@ def _claim(result: ClaimResult) -> dict[str, str]:
         "line": str(claim.mark.line),
         "expect": claim.expect,
         "statistic": claim.statistic,
+        "outcome": outcome_of(result).word,
         "verdict": verdict_of(result),
         "threshold": f"{claim.threshold:.6g}",
     }
