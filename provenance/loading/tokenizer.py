@@ -106,8 +106,8 @@ def _explain(error: Exception, checkpoint: Checkpoint) -> InputError:
     settings = checkpoint.folder / TOKENIZER_CONFIG
     try:
         own_code = settings.is_file() and read_object(settings).get("auto_map")
-    except SourceError as fault:
-        return InputError(f"{name}: {fault}")
+    except SourceError as unreadable:
+        return InputError(f"{name}: {unreadable}")
     if own_code and not checkpoint.remote_code:
         return InputError(
             f"{name}: its tokenizer needs code of its own; if you trust its maker, set "

@@ -1,6 +1,7 @@
 """The language model inside a multimodal one is read as the text model that it was made from."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -116,6 +117,23 @@ def test_a_configuration_without_a_part_for_text_is_one_of_a_language_model_too(
     checkpoint = executor.checkpoint(ModelSpec(path=str(whole)))
     assert (checkpoint.blocks, checkpoint.vocabulary) == (4, 128)
     found = compare(whole, text, inputs=RANDOM, executor=executor)
+    assert found.log10_p < -50
+
+
+@pytest.mark.parametrize("model_type", ["llava", "llava_next", "mistral3", "qwen2_vl"])
+def test_files_under_either_names_are_the_same_model(model_type, tmp_path):
+    """transformers saves the names of its first versions (``language_model.model``), and reads both."""
+    whole = multimodal(model_type)
+    (folder,) = saved(tmp_path, whole=whole)
+    shutil.copytree(folder, tmp_path / "new")
+    names = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
+    assert names.keys() != load_file(folder / "model.safetensors").keys()
+    save_file(names, tmp_path / "new" / "model.safetensors", {"format": "pt"})
+    executor = Executor(Store(tmp_path / "store"))
+    for place in (folder, tmp_path / "new"):
+        model = load_model(executor.checkpoint(ModelSpec(path=str(place))), "cpu")
+        assert all(torch.equal(names[name], found) for name, found in model.state_dict().items())
+    found = compare(folder, tmp_path / "new", statistic="match_weights", executor=executor)
     assert found.log10_p < -50
 
 
