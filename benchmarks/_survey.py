@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from benchmarks._tiny import FLAGS, tiny
 from provenance._quiet import quiet
+from provenance.architecture.auto_class import auto_class
 from provenance.architecture.trace import probe, trace, trace_config
 from provenance.errors import ArchitectureError
 from tests.support.verification import verify
@@ -142,7 +142,8 @@ def _alike(model_type: str, seen: Trace) -> bool:
 
 def _random(model_type: str) -> torch.nn.Module:
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(tiny(model_type), dtype=torch.float32).eval()
+    config = tiny(model_type)
+    model = auto_class(config).from_config(config, dtype=torch.float32).eval()
     if sum(parameter.numel() for parameter in model.parameters()) < LARGEST:
         for parameter in model.parameters():  # biases and norms too
             torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.1)

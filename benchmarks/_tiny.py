@@ -67,6 +67,15 @@ def _shrunk(kind: type[PretrainedConfig], more: Mapping[str, Any]) -> Pretrained
     return kind(**{**fields, **more})
 
 
+_SECTIONS = {
+    "rope_parameters": {
+        "rope_type": "default",
+        "rope_theta": 10_000.0,
+        "mrope_section": [4, 2, 2],
+    }
+}
+"""Of the 8 frequencies of a small head, those that turn with time, height and width."""
+
 OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "axk2": {"num_key_value_heads": HEADS},
     "bailing_hybrid": {"n_group": 1, "num_local_experts": 16, "num_key_value_heads": HEADS},
@@ -74,6 +83,7 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "blt_local_decoder": {"vocab_size": 260},
     "blt_local_encoder": {"vocab_size": 260},
     "blt_patcher": {"vocab_size": 260},
+    "chameleon": {"vocabulary_map": {"<image>": 5}},
     "cohere_compass_text": {
         "rope_parameters": {
             kind: {"rope_type": "default", "rope_theta": 10_000.0}
@@ -90,6 +100,11 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
             "moe_top_k": 2,
         },
     },
+    "cosmos3_edge_text": _SECTIONS,
+    "deepseek_ocr2_text": {
+        "mlp_layer_types": ["dense", "sparse"] * 2,
+        "num_experts_per_tok": 2,
+    },
     "deepseek_v2": {"num_experts_per_tok": 2},
     "deepseek_v32": {"num_key_value_heads": HEADS},
     "dots1": {
@@ -103,15 +118,30 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "dots3_note_text": {"num_key_value_heads": HEADS},
     "gemma3n_text": {"num_kv_shared_layers": 0, "num_hidden_layers": 5},
     "gemma4_assistant": {"hidden_size_per_layer_input": 0},
+    "glm4v_moe_text": {
+        "rope_parameters": {
+            **_SECTIONS["rope_parameters"],
+            "mrope_section": [2, 1, 1],
+            "partial_rotary_factor": 0.5,
+        }
+    },
+    "glm4v_text": _SECTIONS,
     "glm_moe_dsa": {"num_key_value_heads": HEADS},
+    "glm_ocr_text": _SECTIONS,
     "gpt_neo": {"attention_types": [[["global"], LAYERS]]},
     "hunyuan_v1_dense": {"head_dim": 16},
     "hunyuan_v1_moe": {"head_dim": 16},
+    "granite4_vision": {"deepstack_layer_map": [[0, 0]], "downsample_rate": "1/2"},
+    "hunyuan_vl_text": {"head_dim": 16},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "longcat_flash": {"head_dim": 8, "zero_expert_num": 2, "n_routed_experts": HEADS},
     "mamba2": {"num_heads": 8, "head_dim": 16},
     "ministral": {"head_dim": 16},
     "nemotron": {"num_key_value_heads": 2},
+    "paddleocr_vl_text": _SECTIONS,
+    "qwen2_5_omni_text": _SECTIONS,
+    "qwen2_5_vl_text": _SECTIONS,
+    "qwen2_vl_text": _SECTIONS,
     "qwen4_exp_text": {
         "indexer_n_heads": 2,
         "indexer_kv_heads": 1,
@@ -122,6 +152,7 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
         "split_ngram_parts": 8,
     },
     "reformer": {"is_decoder": True, "axial_pos_embds": False},
+    "step3p5": {"sliding_window": 8},
     "xmod": {"default_language": "en_XX"},
     "zamba": {"num_hidden_layers": 12, "attention_hidden_size": 2 * WIDTH},
     "zamba2": {"num_hidden_layers": 54, "attention_hidden_size": 2 * WIDTH},

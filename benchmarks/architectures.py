@@ -1,6 +1,7 @@
-"""Trace the blocks of every causal architecture of the installed transformers, and write a page.
+"""Trace the blocks of every architecture of the installed transformers, and write a page.
 
 ``python -m benchmarks.architectures --output docs/architectures.md``
+``python -m benchmarks.architectures --multimodal --output docs/multimodal.md``
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+)
 
 from benchmarks._survey import Outcome, Place, Summary, survey
 
@@ -28,6 +33,12 @@ TOLERANCE = 1e-4
 def names() -> list[str]:
     """Every model type that the installed transformers can build a causal language model of."""
     return sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def multimodal_names() -> list[str]:
+    """Every type of models of images or sounds and text that has no causal language model of its own."""
+    every = {*MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, *MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES}
+    return sorted(every - set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
 
 
 def kind(found: Summary) -> str:
@@ -49,20 +60,21 @@ def _is_fused(place: Place) -> bool:
     return place.gate.endswith("]") and place.gate.partition("[")[0] == place.up.partition("[")[0]
 
 
-def page(outcomes: Sequence[Outcome], seconds: float) -> str:
+def page(outcomes: Sequence[Outcome], seconds: float, *, multimodal: bool = False) -> str:
     """Return the page."""
     known = [outcome for outcome in outcomes if outcome.summary is not None]
     unknown = [outcome for outcome in outcomes if outcome.summary is None]
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("transformers", "torch"))
     parts = [
-        HEAD.format(
-            command=COMMAND,
+        (MULTIMODAL_HEAD if multimodal else HEAD).format(
+            command=MULTIMODAL_COMMAND if multimodal else COMMAND,
             versions=versions,
             count=len(outcomes),
             minutes=seconds / 60,
             full=sum(isinstance(outcome.full, Summary) for outcome in outcomes),
             small=sum(isinstance(outcome.small, Summary) for outcome in outcomes),
             checked=_checked(outcomes),
+            read=_read(outcomes),
         ),
         _table(("what a block has", "types"), _kinds(known)),
         "## Types\n\n" + READING,
@@ -70,7 +82,7 @@ def page(outcomes: Sequence[Outcome], seconds: float) -> str:
             ("type", "kind", "blocks", "gate × up → down, or up → down", "small"),
             [_row(outcome) for outcome in known],
         ),
-        "## Not built\n\n" + UNBUILT,
+        "## Not built\n\n" + (UNREAD if multimodal else UNBUILT),
         _table(("type", "full-size", "small"), [_failed(outcome) for outcome in unknown]),
         "## Default configurations that cannot be traced\n\n" + BROKEN,
         _table(
@@ -101,6 +113,29 @@ This command makes the page:
   with random weights; {minutes:.0f} minutes on one core
 * {checked}"""
 
+MULTIMODAL_COMMAND = "python -m benchmarks.architectures --multimodal --output docs/multimodal.md"
+MULTIMODAL_HEAD = """# Multimodal architectures
+
+This page lists what the language models inside of multimodal models hold, and where gate, up and down lie.
+The towers for images and sounds are loaded, and no token goes through them. Types that transformers has a
+causal language model of are in [Architectures](architectures.md). This command makes the page:
+
+<!-- not run: it takes a quarter of an hour; tests/docs/test_architectures_page.py makes a part -->
+```console
+{command}
+```
+
+* {versions}
+* {read}
+* {full} of {count} types were traced in their default size without weights, {small} in a small size
+  with random weights; {minutes:.0f} minutes on one core
+* {checked}"""
+
+UNREAD = (
+    "These types are not read. Some encode their text, and some run with an image alone. Of some neither\n"
+    "the default configuration nor a small one gives a model."
+)
+
 READING = """Paths are within a block:
 
 * `[:I]` and `[I:]` are the first and the second half of a fused projection's channels.
@@ -128,6 +163,18 @@ def _checked(outcomes: Sequence[Outcome]) -> str:
         f"  with the forward pass. The largest relative difference is {worst:.0e}.\n"
         f"* {sum(check.alike for check in checks)} of {len(checks)} small models give the same records "
         "without their weights"
+    )
+
+
+def _read(outcomes: Sequence[Outcome]) -> str:
+    """Say how many types are read, of images and of all."""
+    read = {o.model_type for o in outcomes if o.summary is not None and o.summary.with_mlp}
+    every = {outcome.model_type for outcome in outcomes}
+    images = every & set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+    own = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.keys() & MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return (
+        f"{len(read)} of these {len(every)} types are read; of {len(images)} for images and text "
+        f"{len(read & images)}, and {len(own)} more\n  have a causal language model of their own"
     )
 
 
@@ -202,14 +249,19 @@ def main(arguments: list[str] | None = None) -> None:
     """Trace every architecture and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("docs/architectures.md"))
-    parser.add_argument("--types", nargs="*", default=names(), help="model types; all by default")
+    parser.add_argument("--types", nargs="*", help="model types; all by default")
+    parser.add_argument(
+        "--multimodal", action="store_true", help="types without a causal model of their own"
+    )
     parser.add_argument("--seconds", type=float, default=120, help="the longest for one type")
     given = parser.parse_args(arguments)
     begun, outcomes = time.monotonic(), []
-    for model_type in given.types:
+    types = multimodal_names() if given.multimodal else names()
+    for model_type in types if given.types is None else given.types:
         outcomes.append(survey(model_type, given.seconds))
         _report(outcomes[-1])
-    given.output.write_text(page(outcomes, time.monotonic() - begun), encoding="utf-8")
+    text = page(outcomes, time.monotonic() - begun, multimodal=given.multimodal)
+    given.output.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -105,13 +105,36 @@ def _units(mlps: Sequence[_LocatedMLP]) -> int:
 
 
 def largest_list(model: nn.Module) -> str:
-    """Return the path of the list of modules with most parameters: the blocks, whatever they hold."""
+    """Return the path of the list of modules with most parameters: the blocks, whatever they hold.
+
+    It is sought next to the embedding of tokens first, since the towers of a multimodal model can be
+    larger than its language model.
+    """
     sizes = {
         name: sum(parameter.numel() for parameter in module.parameters())
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.ModuleList) and len(module)
     }
-    return max(sizes, key=lambda name: sizes[name], default="")
+    home = _embedding_path(model)
+    while home and not any(_holds(home, name) for name in sizes):
+        home = home.rpartition(".")[0]
+    near = [name for name in sizes if not home or _holds(home, name)]
+    return max(near, key=lambda name: sizes[name], default="")
+
+
+def _embedding_path(model: nn.Module) -> str:
+    """Where the embedding of tokens is; empty where the model does not say."""
+    table = input_embedding(model)
+    return next((name for name, module in model.named_modules() if module is table), "")
+
+
+def input_embedding(model: nn.Module) -> Any:
+    """The module that embeds tokens; None where the model does not say."""
+    try:
+        return getattr(model, "get_input_embeddings", lambda: None)()
+    # NotImplementedError of transformers; a checkpoint's own code raises anything
+    except Exception:  # noqa: BLE001
+        return None
 
 
 def _of_one_width(mlps: Sequence[_LocatedMLP], widths: Mapping[str, int]) -> list[_LocatedMLP]:

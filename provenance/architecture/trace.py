@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from provenance._quiet import quiet
-from provenance.architecture.collect import assemble
+from provenance.architecture.auto_class import auto_class
+from provenance.architecture.collect import assemble, input_embedding
 from provenance.architecture.dataflow import Dataflow, whole
 from provenance.architecture.meta_device import MetaAnswers
 from provenance.architecture.records import Embedding
@@ -69,14 +70,13 @@ def skeleton(config: PretrainedConfig) -> PreTrainedModel:
 
 
 def build_on_meta(config: PretrainedConfig, *, trusted: bool = False) -> PreTrainedModel:
-    """Build a causal language model without numbers; ``trusted`` lets the checkpoint's own code run.
+    """Build a language model without numbers; ``trusted`` lets the checkpoint's own code run.
 
     What goes wrong raises whatever the family's code does.
     """
-    from transformers import AutoModelForCausalLM
-
+    loader = auto_class(config)
     with quiet(), torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+        model: PreTrainedModel = loader.from_config(config, trust_remote_code=trusted)
     if not all(parameter.is_meta for parameter in model.parameters()):
         model = model.to(
             "meta"
@@ -122,12 +122,7 @@ def trace(model: nn.Module) -> Trace:
 
 def _embedding(model: nn.Module, flow: Dataflow, hidden: int) -> Embedding | None:
     """Where the rows of tokens are, None where no table of them leads to the hidden states."""
-    try:
-        table: Any = getattr(model, "get_input_embeddings", lambda: None)()
-    # NotImplementedError of transformers; a checkpoint's own code raises anything
-    except Exception:  # noqa: BLE001
-        return None
-    weight: Any = getattr(table, "weight", None)
+    weight: Any = getattr(input_embedding(model), "weight", None)
     names = [name for name, parameter in model.named_parameters() if parameter is weight]
     if not names or weight.dim() != 2:
         return None

@@ -9,7 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from provenance.checkpoints.folder import ADAPTER_CONFIG, CONFIG, listing
-from provenance.checkpoints.formats import PICKLE, PICKLE_INDEX, SPLIT_GGUF
+from provenance.checkpoints.formats import SPLIT_GGUF, ggufs
+from provenance.checkpoints.pickles import pickles
 from provenance.errors import SourceError
 from provenance.vocabulary import ModelSpec
 
@@ -57,14 +58,13 @@ def _models(folder: Path, root: Path, above: frozenset[str]) -> Iterator[tuple[s
             continue
         if inner.is_dir():
             yield from _models(inner, root, above | {real})
-        elif name.endswith(".gguf") and _is_whole_or_first(name):
+        elif name in ggufs(names) and _is_whole_or_first(name):
             yield _named(inner, root)
 
 
 def _is_checkpoint(names: list[str]) -> bool:
     weights = any(name.endswith(".safetensors") for name in names)
-    pickles = PICKLE in names or PICKLE_INDEX in names
-    return ADAPTER_CONFIG in names or (CONFIG in names and (weights or pickles))
+    return ADAPTER_CONFIG in names or (CONFIG in names and (weights or bool(pickles(names))))
 
 
 def _is_whole_or_first(name: str) -> bool:

@@ -96,7 +96,7 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
     with quiet():
         index = ParameterIndex.of(skeleton, checkpoint.tensors)
     index.refuse_twins(checkpoint.source)
-    refuse_extras(checkpoint, index.unread)
+    refuse_extras(checkpoint, skeleton, index.unread)
     stored = {
         name: conversion.sources[0][0]
         for name, conversion in index.conversions.items()

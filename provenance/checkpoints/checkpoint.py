@@ -22,10 +22,10 @@ from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
 from provenance.checkpoints.folder import (
     ADAPTER_CONFIG,
     CONFIG,
-    TOKENIZER_FILES,
     contained,
     listing,
     read_object,
+    tokenizer_files,
 )
 from provenance.checkpoints.formats import Contents, no_weights
 from provenance.checkpoints.hub import cached_snapshot, fetch
@@ -183,9 +183,7 @@ def open_checkpoint(
 
 def tokenizer_digest(folder: Path, sha256: Callable[[Path], str]) -> str | None:
     """Digest the tokenizer's files in a folder; None where there are none."""
-    files = {
-        name: contained(folder, name) for name in TOKENIZER_FILES if os.path.lexists(folder / name)
-    }
+    files = {name: contained(folder, name) for name in tokenizer_files(folder)}
     return _digest(_hashes(files, sha256)) if files else None
 
 

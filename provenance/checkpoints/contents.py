@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,17 @@ from provenance.checkpoints.folder import (
     CONFIG,
     INDEX,
     SINGLE,
+    TOKENIZER_CONFIG,
     contained,
     read_object,
 )
-from provenance.checkpoints.formats import Contents, detect_format
+from provenance.checkpoints.formats import OWN_CONVERTERS, Contents, detect_format
 from provenance.checkpoints.safetensors_header import PLAIN, StoredTensor, stored_tensors
 from provenance.errors import SourceError
 from provenance.vocabulary import BLOCK_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
@@ -84,7 +86,7 @@ def has_code(folder: Path, config: Mapping[str, Any]) -> bool:
     SourceError
         The code is to come from another repository, or is not in the folder.
     """
-    tokenizer = folder / "tokenizer_config.json"
+    tokenizer = folder / TOKENIZER_CONFIG
     settings = read_object(contained(folder, tokenizer.name)) if os.path.lexists(tokenizer) else {}
     classes = [*_classes(config.get("auto_map")), *_classes(settings.get("auto_map"))]
     for name in classes:
@@ -115,6 +117,7 @@ def _config(folder: Path) -> dict[str, Any]:
         raise SourceError(f"{file} has no 'model_type'; save the model again with transformers")
     if (setting(config, BLOCK_KEYS) or 0) > BLOCK_LIMIT:
         raise SourceError(f"{file} claims more than {BLOCK_LIMIT:,} blocks; no model has so many")
+    _refuse_dtype(config, file)
     # transformers would load other files than those that are digested
     other = config.get("transformers_weights")
     usual = SINGLE if os.path.lexists(folder / SINGLE) else INDEX
@@ -128,6 +131,23 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
+DTYPE = re.compile(r"(torch\.)?(auto|bool|double|float|half|b?float16|u?int\d+|float\d+(_\w+)?)")
+
+
+def _refuse_dtype(config: Mapping[str, Any], file: Path) -> None:
+    """Refuse a type of numbers that torch does not have, in the model's part or in a nested one."""
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key in ("dtype", "torch_dtype"):
+            value = part.get(key)
+            if isinstance(value, dict) or value is None:
+                continue
+            if not isinstance(value, str) or not DTYPE.fullmatch(value):
+                raise SourceError(
+                    f"{file} has {key} {str(value)[:50]!r}, which is no type of torch; write float32, "
+                    "bfloat16 or float16"
+                )
+
+
 def _tensors(contents: Contents) -> dict[str, StoredTensor]:
     """Every tensor that a loader would read, by name, sorted."""
     tensors: dict[str, StoredTensor] = {}
@@ -138,6 +158,7 @@ def _tensors(contents: Contents) -> dict[str, StoredTensor]:
                 raise SourceError(f"{file} holds {tensor.name!r}, and so does {other.file.name}")
     if contents.index:
         _refuse_other_tensors(contents, tensors)
+    refuse_other_names(tensors, contents.files[0])
     _refuse_twins(tensors)
     return dict(sorted(tensors.items()))
 
@@ -167,6 +188,24 @@ def _refuse_twins(tensors: Mapping[str, StoredTensor]) -> None:
             )
 
 
+def refuse_other_names(names: Collection[str], file: Path) -> None:
+    """Refuse weights of Meta's and Mistral's own format, which transformers has other names for.
+
+    Raises
+    ------
+    SourceError
+        The file holds such.
+    """
+    if set(names) >= OWN_NAMES:
+        raise SourceError(
+            f"{file} has the names of Meta's and Mistral's own format ({min(OWN_NAMES)}); convert it "
+            f"with {OWN_CONVERTERS}"
+        )
+
+
+OWN_NAMES = frozenset({"layers.0.attention.wq.weight", "layers.0.feed_forward.w1.weight"})
+
+
 def _refuse_other_tensors(contents: Contents, tensors: Mapping[str, StoredTensor]) -> None:
     """Refuse an index that is of other tensors than its files: half of a save, or a forgery."""
     for name, shard in sorted(contents.index.items()):
@@ -190,6 +229,7 @@ def _quantization(
     """The method by which the weights are quantized; refuse what the configuration and they disagree on."""
     packed = [tensor for tensor in tensors.values() if _is_packed(tensor)]
     settings = config.get("quantization_config")
+    _refuse_mlx(folder, config, packed)
     if settings is None:
         for tensor in packed:
             if tensor.name.endswith("weight"):
@@ -210,6 +250,18 @@ def _quantization(
             "remove 'quantization_config' from it"
         )
     return method
+
+
+def _refuse_mlx(folder: Path, config: Mapping[str, Any], packed: list[StoredTensor]) -> None:
+    """Refuse what MLX quantized: it says so under a key of its own, and names no method."""
+    settings = config.get("quantization") or config.get("quantization_config")
+    if not isinstance(settings, dict) or "group_size" not in settings:
+        return
+    if "quant_method" not in settings and any(tensor.dtype == "U32" for tensor in packed):
+        raise SourceError(
+            f"{folder} is quantized by MLX to {settings.get('bits')} bits, which only MLX reads: give the "
+            "model before it was quantized, or what mlx_lm.convert --dequantize makes of it"
+        )
 
 
 def _is_packed(tensor: StoredTensor) -> bool:

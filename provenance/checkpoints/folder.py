@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -14,19 +15,22 @@ CONFIG = "config.json"
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER_CONFIG = "adapter_config.json"
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+VOCABULARIES = (*SENTENCEPIECE, TOKENIZER, "vocab.json", "vocab.txt")
+"""Files of which a tokenizer has one at least, unless its ids are bytes or it has code of its own."""
 TOKENIZER_FILES = (
     "added_tokens.json",
     "merges.txt",
-    "sentencepiece.bpe.model",
     "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
+    TOKENIZER_CONFIG,
+    *VOCABULARIES,
 )
+OF_BYTES = frozenset({"ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer"})
+"""Tokenizers that have no vocabulary: their ids are bytes or characters."""
 
+BYTE_ORDER_MARK = "\ufeff"
 CONFIG_LIMIT = 10 * 2**20
 INDEX_LIMIT = 100 * 2**20
 
@@ -45,7 +49,13 @@ def read_object(file: Path, limit: int = CONFIG_LIMIT) -> dict[str, Any]:
             raise SourceError(f"{file} is not a regular file")
         if about.st_size > limit:
             raise SourceError(f"{file} is {about.st_size:,} bytes; more than {limit:,} is refused")
-        value = json.loads(file.read_bytes())
+        text = file.read_bytes().decode("utf-8")
+        if text.startswith(BYTE_ORDER_MARK):
+            raise SourceError(
+                f"{file} begins with a byte order mark, which transformers does not read; save it as "
+                "UTF-8 without one"
+            )
+        value = json.loads(text)
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -55,6 +65,21 @@ def read_object(file: Path, limit: int = CONFIG_LIMIT) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise SourceError(f"{file} holds a JSON {type(value).__name__}, not an object")
     return value
+
+
+def tokenizer_files(folder: Path) -> list[str]:
+    """The files of the tokenizer in ``folder``; none where they are files around one that is not there."""
+    names = [name for name in TOKENIZER_FILES if os.path.lexists(folder / name)]
+    has_one = not set(names).isdisjoint(VOCABULARIES) or _needs_no_vocabulary(folder)
+    return names if has_one else []
+
+
+def _needs_no_vocabulary(folder: Path) -> bool:
+    try:
+        settings = read_object(contained(folder, TOKENIZER_CONFIG))
+    except SourceError:
+        return False
+    return bool(settings.get("auto_map")) or str(settings.get("tokenizer_class")) in OF_BYTES
 
 
 def listing(folder: Path) -> list[str]:

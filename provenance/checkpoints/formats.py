@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
 from provenance.checkpoints.folder import (
@@ -23,6 +24,13 @@ from provenance.checkpoints.folder import (
     read_object,
 )
 from provenance.checkpoints.meant import advice
+from provenance.checkpoints.pickles import (
+    ADAPTER_PICKLE,
+    PICKLE_INDEX,
+    REMEDY,
+    choose_pickles,
+    pickles,
+)
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
@@ -35,14 +43,12 @@ Format = Literal["plain", "quantized", "adapter", "gguf", "pickle"]
 """What a folder holds. All but "plain" must be converted before they are loaded."""
 
 ADAPTER = "adapter_model.safetensors"
-ADAPTER_PICKLE = "adapter_model.bin"
-PICKLE = "pytorch_model.bin"
-PICKLE_INDEX = "pytorch_model.bin.index.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-PICKLE_REMEDY = "pickle can run code; convert it to safetensors"
 # Repositories keep other copies of the same weights: in the maker's format, or in subfolders.
 UNWANTED = ("*/*", "consolidated*")
-SPLIT_GGUF = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
+SPLIT_GGUF = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+_BESIDE_GGUF = re.compile(r"mmproj|imatrix", re.IGNORECASE)
+"""In the names of GGUF files that hold no language model: projectors of images, means of activations."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +105,24 @@ def wanted(names: list[str], *, allow_pickle: bool, trust_remote_code: bool) -> 
         return [*common, ADAPTER_CONFIG, INDEX, "*.safetensors"]
     if ADAPTER_CONFIG in names and (ADAPTER in names or allow_pickle):
         return [*common, ADAPTER_CONFIG, ADAPTER if ADAPTER in names else ADAPTER_PICKLE]
-    gguf = [name for name in names if name.endswith(".gguf")]
+    gguf = ggufs(names)
     if len(gguf) == 1:
         return gguf
-    if allow_pickle and (PICKLE in names or PICKLE_INDEX in names):
-        return [*common, PICKLE_INDEX, "pytorch_model*.bin"]
-    return None
+    files = _wanted_pickles(names) if allow_pickle else []
+    return [*common, *files] if files else None
+
+
+def _wanted_pickles(names: list[str]) -> list[str]:
+    if PICKLE_INDEX in names:
+        return [PICKLE_INDEX, "pytorch_model*.bin"]
+    return [] if _foreign(names) else list(choose_pickles(names)[0])
+
+
+def unwanted(chosen: list[str]) -> list[str]:
+    """The patterns of files that are not downloaded, whatever pattern of ``chosen`` they match."""
+    return [
+        pattern for pattern in UNWANTED if not any(fnmatchcase(name, pattern) for name in chosen)
+    ]
 
 
 def detect_format(place: Path, *, allow_pickle: bool) -> Contents:
@@ -123,7 +141,7 @@ def detect_format(place: Path, *, allow_pickle: bool) -> Contents:
         Nothing that can be loaded is there, or several things could be meant; an index is not sound; a
         file is missing, leads out of the folder, or is a pickle without leave.
     """
-    if place.suffix == ".gguf" and place.is_file():
+    if is_gguf(place.name) and place.is_file():
         return _gguf(place.parent, [place.name])
     if not place.is_dir():
         what = "is a file; give the folder that it is in"
@@ -135,10 +153,10 @@ def detect_format(place: Path, *, allow_pickle: bool) -> Contents:
         return _plain(place, names)
     if ADAPTER_CONFIG in names:
         return _adapter(place, names, allow_pickle=allow_pickle)
-    gguf = [name for name in names if name.endswith(".gguf")]
+    gguf = ggufs(names)
     if gguf:
         return _gguf(place, gguf)
-    if allow_pickle and (PICKLE in names or PICKLE_INDEX in names):
+    if allow_pickle and pickles(names) and not _foreign(names):
         return _pickle(place, names)
     raise SourceError(f"{place} {no_weights(names)}")
 
@@ -168,19 +186,33 @@ def _plain(folder: Path, names: list[str]) -> Contents:
     for name in sorted(set(index.values())):
         # transformers hands a shard of any other name to torch.load
         if not name.endswith(".safetensors"):
-            raise SourceError(f"{folder / INDEX} lists {name!r}: {PICKLE_REMEDY}")
+            raise SourceError(f"{folder / INDEX} lists {name!r}: {REMEDY}")
     return Contents("plain", folder, _files(folder, index.values()), index)
 
 
 def _pickle(folder: Path, names: list[str]) -> Contents:
     if PICKLE_INDEX not in names:
-        return Contents("pickle", folder, (contained(folder, PICKLE),))
+        files, reason = choose_pickles(names)
+        if reason:
+            raise SourceError(f"{folder} {reason}")
+        return Contents("pickle", folder, _files(folder, files))
     index = read_weight_map(contained(folder, PICKLE_INDEX), CONFIG_LIMIT)
     return Contents("pickle", folder, _files(folder, index.values()), index)
 
 
 def _files(folder: Path, names: Iterable[str]) -> tuple[Path, ...]:
     return tuple(contained(folder, name) for name in sorted(set(names)))
+
+
+def is_gguf(name: str) -> bool:
+    """Whether a file's name is that of a GGUF file."""
+    return name.lower().endswith(".gguf")
+
+
+def ggufs(names: list[str]) -> list[str]:
+    """The GGUF files that can be language models; the others only where there is none."""
+    found = [name for name in names if is_gguf(name)]
+    return [name for name in found if not _BESIDE_GGUF.search(name)] or found
 
 
 def _gguf(folder: Path, names: list[str]) -> Contents:
@@ -209,18 +241,59 @@ def _adapter(folder: Path, names: list[str], *, allow_pickle: bool) -> Contents:
     raise SourceError(f"{folder} has {ADAPTER_CONFIG} but no {ADAPTER}; save the adapter again")
 
 
+OWN_CONVERTERS = (
+    "convert_llama_weights_to_hf.py or convert_mistral_weights_to_hf.py of transformers"
+)
+FOREIGN = (
+    ("params.json", "is in Meta's or Mistral's own format", OWN_CONVERTERS),
+    ("zero_to_fp32.py", "is a checkpoint of DeepSpeed", "the zero_to_fp32.py that lies in it"),
+    (".metadata", "is a distributed checkpoint of torch", "`accelerate merge-weights`"),
+    ("tf_model.h5", "has weights of TensorFlow", "transformers 4 (from_tf=True)"),
+    ("flax_model.msgpack", "has weights of Flax", "transformers 4 (from_flax=True)"),
+)
+"""Files of other formats, what a folder with one is, and what converts it."""
+
+
+def _foreign(names: list[str]) -> str:
+    """Say which other format the weights are in: a predicate; empty where pickles can be read."""
+    if CONFIG in names and pickles(names):
+        return ""
+    for marker, what, converter in FOREIGN:
+        if marker in names:
+            return f"{what} ({marker}); convert it with {converter}"
+    return ""
+
+
 def no_weights(names: list[str]) -> str:
     """Say why a folder or repository with the files `names` has nothing to load: a predicate."""
-    gguf = [name for name in names if name.endswith(".gguf")]
+    gguf = ggufs(names)
     if gguf:
         return f"has {len(gguf)} GGUF files; download one, and give it as path: ({gguf[0]})"
     if ADAPTER_CONFIG in names:
         return f"has {ADAPTER_CONFIG} but no {ADAPTER}; save the adapter again"
+    return (
+        _foreign(names)
+        or _other_safetensors(names)
+        or _pickles_alone(names)
+        or f"has no weights: neither {SINGLE} nor {INDEX}; download or save it again"
+    )
+
+
+def _other_safetensors(names: list[str]) -> str:
     shards = [name for name in names if name.endswith(".safetensors")]
+    if len(shards) == 1 and not SHARD.search(shards[0]):
+        return f"has {shards[0]} but no {SINGLE}; rename it if it is the whole model"
     if shards:
         return f"has {shards[0]} but neither {SINGLE} nor {INDEX}; download or save it again"
-    pickles = [name for name in names if name.endswith(PICKLES)]
-    if pickles:
-        leave = "or set allow_pickle: true on this model"
-        return f"has its weights as pickle only ({pickles[0]}): {PICKLE_REMEDY}, {leave}"
-    return f"has no weights: neither {SINGLE} nor {INDEX}; download or save it again"
+    return ""
+
+
+def _pickles_alone(names: list[str]) -> str:
+    found = pickles(names)
+    if not found:
+        return ""
+    reason = "" if PICKLE_INDEX in names else choose_pickles(names)[1]
+    if reason:
+        return f"{reason}; {REMEDY}"
+    leave = "set allow_pickle: true on this model"
+    return f"has its weights as pickle only ({found[0]}): {REMEDY}, or {leave}"

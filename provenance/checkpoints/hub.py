@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from provenance._quiet import quiet
 from provenance.checkpoints.contents import has_code
 from provenance.checkpoints.folder import CONFIG, listing, read_object
-from provenance.checkpoints.formats import UNWANTED, detect_format, no_weights, wanted
+from provenance.checkpoints.formats import detect_format, no_weights, unwanted, wanted
 from provenance.checkpoints.safetensors_header import stored_tensors
 from provenance.errors import SourceError, one_line
 from provenance.store.files import file_sha256
@@ -250,7 +250,7 @@ def _download(
             spec.repo or "",
             revision=spec.revision,  # by its name, so that the cache can find it again without a network
             allow_patterns=patterns,
-            ignore_patterns=list(UNWANTED),
+            ignore_patterns=unwanted(patterns),
             tqdm_class=_meter(progress),
             endpoint=endpoint,
             library_name="provenance",

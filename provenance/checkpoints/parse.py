@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provenance._text import closest, expanded
 from provenance.checkpoints.folder import SINGLE
-from provenance.checkpoints.formats import ADAPTER
+from provenance.checkpoints.formats import ADAPTER, SHARD, is_gguf
 from provenance.checkpoints.hub import is_repo_id, is_revision
 from provenance.checkpoints.meant import hub_name, is_plainly_path, meant_model, meant_path
 from provenance.errors import SourceError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 _URL = re.compile(r"[a-z][a-z0-9]*://\S+", re.ASCII)
-SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 FORMS = (
     "write a folder (./model), a hub repository (org/name or org/name@revision), a URL "
     "(s3://bucket/model), or a recipe"
@@ -123,7 +122,7 @@ def _is_model_file(file: str) -> bool:
     """Whether a file can stand for a model: weights that lie in no folder, or a fingerprint."""
     if file.endswith(FINGERPRINT_SUFFIX):
         return os.path.basename(file) not in {SINGLE, ADAPTER} and not SHARD.search(file)  # noqa: PTH119
-    return file.endswith(".gguf")
+    return is_gguf(file)
 
 
 def _recipe(name: str, recipes: Collection[str]) -> ModelSpec:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from provenance.checkpoints.folder import INDEX
-from provenance.checkpoints.formats import UNWANTED, no_weights, read_weight_map, wanted
+from provenance.checkpoints.formats import no_weights, read_weight_map, unwanted, wanted
 from provenance.errors import SourceError
 from provenance.store.objects import BACKENDS, backend_message, check_url, file_system
 
@@ -112,8 +112,8 @@ def _name(path: str) -> str:
 
 
 def _is_chosen(name: str, patterns: list[str]) -> bool:
-    unwanted = any(fnmatchcase(name, pattern) for pattern in UNWANTED)
-    return not unwanted and any(fnmatchcase(name, pattern) for pattern in patterns)
+    is_left = any(fnmatchcase(name, pattern) for pattern in unwanted(patterns))
+    return not is_left and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _state(entry: dict[str, Any]) -> str:

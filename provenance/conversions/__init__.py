@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from provenance._quiet import quiet
-from provenance.checkpoints.folder import TOKENIZER_FILES, contained
+from provenance.checkpoints.folder import contained, tokenizer_files
 from provenance.errors import DeviceError, ProvenanceError, SourceError, extra, one_line
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def copy_tokenizer(origin: Path, folder: Path) -> bool:
     """Copy the files of a tokenizer; False where there are none."""
     import shutil
 
-    names = [name for name in TOKENIZER_FILES if (origin / name).is_file()]
+    names = tokenizer_files(origin)
     for name in names:
         shutil.copyfile(contained(origin, name), folder / name)
     return bool(names)

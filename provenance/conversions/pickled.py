@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+from provenance.checkpoints.contents import refuse_other_names
 from provenance.checkpoints.folder import CONFIG, INDEX, SINGLE, contained
 from provenance.conversions import copy_tokenizer, translated
 from provenance.errors import SourceError
@@ -34,7 +35,9 @@ def convert_pickle(contents: Contents, folder: Path, source: str) -> None:
     with translated(source, "converting its pickle"):
         for number, file in enumerate(contents.files, 1):
             name = SINGLE if total == 1 else f"model-{number:05}-of-{total:05}.safetensors"
-            weight_map |= dict.fromkeys(unpickle(file, folder / name), name)
+            names = unpickle(file, folder / name)
+            refuse_other_names(names, file)
+            weight_map |= dict.fromkeys(names, name)
     if total > 1:
         (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     shutil.copyfile(contained(contents.folder, CONFIG), folder / CONFIG)
@@ -99,6 +102,7 @@ def _torn(file: Path, error: Exception) -> SourceError:
 def _tensors(content: Any, file: Path) -> Mapping[str, Tensor]:
     import torch
 
+    content = _state(content)
     if not isinstance(content, dict) or not content:
         raise SourceError(f"{file} holds no tensors by name; save the model's state_dict")
     for name, tensor in content.items():
@@ -109,6 +113,19 @@ def _tensors(content: Any, file: Path) -> Mapping[str, Tensor]:
         if tensor.layout != torch.strided or tensor.is_meta or _is_expanded(tensor):
             raise SourceError(f"{file}: {name[:100]!r} claims more than the file has of it")
     return content
+
+
+STATES = ("state_dict", "model_state_dict", "model", "module", "state")
+"""Under which of these keys trainers save the weights, beside steps and optimizers."""
+
+
+def _state(content: Any) -> Any:
+    """The weights in what a trainer saved; itself where it is of tensors alone."""
+    import torch
+
+    if not isinstance(content, dict) or any(isinstance(v, torch.Tensor) for v in content.values()):
+        return content
+    return next((content[key] for key in STATES if isinstance(content.get(key), dict)), content)
 
 
 def _is_expanded(tensor: Tensor) -> bool:

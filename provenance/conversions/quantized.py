@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from provenance.architecture.auto_class import auto_class
 from provenance.conversions import copy_tokenizer, need, translated
+from provenance.conversions.scaled_fp8 import OF_ACTIVATIONS, dequantize_fp8, is_scaled_fp8
 from provenance.errors import SourceError
-from provenance.loading.model import refuse_gaps
+from provenance.loading.model import read_config, refuse_gaps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     import torch
@@ -50,6 +53,10 @@ def dequantize(original: Checkpoint, method: str, folder: Path, device: str) -> 
         The method is unknown, its library is absent, tensors are missing, or a weight cannot be
         dequantized.
     """
+    if is_scaled_fp8(original, method):
+        with translated(original.source, f"dequantizing it ({method})"):
+            dequantize_fp8(original, folder)
+        return
     kind = _known(original, method)
     if method in EXTRAS:
         name = EXTRAS[method]
@@ -79,15 +86,13 @@ def _known(original: Checkpoint, method: str) -> Any:
 
 
 def _loaded(original: Checkpoint, kind: Any, device: str) -> Any:
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    config = AutoConfig.from_pretrained(original.folder, local_files_only=True)
+    config = read_config(original)
     if "dequantize" in inspect.signature(kind.__init__).parameters:
         config.quantization_config = {
             **original.config["quantization_config"],
             "dequantize": True,
         }
-    model, info = AutoModelForCausalLM.from_pretrained(
+    model, info = auto_class(config).from_pretrained(
         original.folder,
         config=config,
         dtype=original.spec.dtype or "auto",
@@ -99,20 +104,36 @@ def _loaded(original: Checkpoint, kind: Any, device: str) -> Any:
         output_loading_info=True,
     )
     refuse_gaps(original.source, info)
+    _refuse_unread(original.source, info["unexpected_keys"])
     if getattr(model, "hf_quantizer", None) is not None:
         with suppress(NotImplementedError):  # else each weight is read back by itself
             model.dequantize()
     return model.eval()
 
 
+_SCALE = re.compile(r"(scale|zero|absmax)\w*$")
+
+
+def _refuse_unread(source: str, names: Iterable[str]) -> None:
+    """Refuse scales of weights that transformers only logs that it left unread."""
+    unread = [
+        name for name in sorted(names) if _SCALE.search(name) and not OF_ACTIVATIONS.search(name)
+    ]
+    if unread:
+        more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+        raise SourceError(
+            f"{source}: transformers leaves {unread[0]}{more} unread, and its weights are nothing without; "
+            "give the model before it was quantized"
+        )
+
+
 def _plain_skeleton(original: Checkpoint) -> Any:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(original.folder, local_files_only=True)
+    config = read_config(original)
     del config.quantization_config
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        return auto_class(config).from_config(config, trust_remote_code=False)
 
 
 def _fill(plain: Any, loaded: Any, source: str) -> None:

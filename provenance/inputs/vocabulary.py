@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from provenance.checkpoints.folder import contained
+from provenance.checkpoints.folder import TOKENIZER, contained
 from provenance.errors import InputError, one_line
 from provenance.loading.tokenizer import load_tokenizer
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from provenance.checkpoints.checkpoint import Checkpoint
 
-TOKENIZER = "tokenizer.json"
 _SPECIAL = re.compile(r"<.+>|\[.+\]", re.DOTALL)
 """How tokens are spelled that stand for no text: ``<unused7>``, ``[MASK]``."""
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")

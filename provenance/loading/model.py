@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from provenance._quiet import quiet
+from provenance.architecture.auto_class import auto_class
 from provenance.architecture.trace import build_on_meta
 from provenance.checkpoints.folder import CONFIG
 from provenance.errors import DeviceError, SourceError, one_line
@@ -49,7 +50,7 @@ def load_model(
     memory: Memory | None = None,
     skeleton: PreTrainedModel | None = None,
 ) -> PreTrainedModel:
-    """Load a causal language model, in evaluation mode and without gradients.
+    """Load a causal or multimodal language model, in evaluation mode and without gradients.
 
     No pickle is read, no network is asked, and the checkpoint's own code runs only if it was opened as
     trusted. A weight that the checkpoint lacks is an error; transformers fills it with random numbers and
@@ -91,7 +92,7 @@ def load_model(
                 return _streamed(checkpoint, places, _dtype(place.type, dtype))
             model, info = _from_pretrained(checkpoint, dtype=_dtype(place.type, dtype))
             refuse_gaps(checkpoint.source, info)
-            refuse_extras(checkpoint, info["unexpected_keys"])
+            refuse_extras(checkpoint, model, info["unexpected_keys"])
             model = model.eval().requires_grad_(requires_grad=False).to(place)
             _refuse_nonfinite(checkpoint, model.named_parameters())
             run_one_by_one(model)
@@ -125,7 +126,7 @@ def _streamed(checkpoint: Checkpoint, places: dict[str, str], dtype: Any) -> Pre
     )
     remove_with(model, folder)
     refuse_gaps(checkpoint.source, info)
-    refuse_extras(checkpoint, info["unexpected_keys"])
+    refuse_extras(checkpoint, model, info["unexpected_keys"])
     _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
     model = model.eval().requires_grad_(requires_grad=False)
     run_one_by_one(model)
@@ -145,20 +146,24 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     """
     _refuse_unknown_family(checkpoint)
     _refuse_hollow(checkpoint)
-    from transformers import AutoConfig
-
-    trusted = checkpoint.remote_code
     try:
         with quiet(), torch.device("meta"):
-            config = AutoConfig.from_pretrained(
-                checkpoint.folder, local_files_only=True, trust_remote_code=trusted
-            )
-        model = build_on_meta(config, trusted=trusted)
+            config = read_config(checkpoint)
+        model = build_on_meta(config, trusted=checkpoint.remote_code)
     # as in load_model: a wrong configuration raises anything
     except Exception as error:
         raise _explain(error, checkpoint, "meta") from error
     _refuse_oversized(checkpoint, model)
     return model
+
+
+def read_config(checkpoint: Checkpoint) -> Any:
+    """The configuration as transformers understands it; what goes wrong raises whatever that does."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(
+        checkpoint.folder, local_files_only=True, trust_remote_code=checkpoint.remote_code
+    )
 
 
 def _device(name: str) -> Any:
@@ -201,9 +206,7 @@ def _refuse_unknown_family(checkpoint: Checkpoint) -> None:
 def _from_pretrained(
     checkpoint: Checkpoint, **options: Any
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    from transformers import AutoModelForCausalLM
-
-    model, info = AutoModelForCausalLM.from_pretrained(
+    model, info = auto_class(read_config(checkpoint)).from_pretrained(
         checkpoint.folder,
         **options,
         use_safetensors=True,
@@ -242,12 +245,14 @@ def refuse_gaps(source: str, info: dict[str, Any]) -> None:
         raise SourceError(f"{source}: {_first_three([str(text) for text in info['error_msgs']])}")
 
 
-def refuse_extras(checkpoint: Checkpoint, names: Iterable[str]) -> None:
+def refuse_extras(checkpoint: Checkpoint, model: PreTrainedModel, names: Iterable[str]) -> None:
     """Refuse weights that no part of the model reads: they say that it is not what was saved.
 
-    A text model is read from the checkpoint of a multimodal one, whose other towers are left out.
+    Where transformers reads a text model alone from the checkpoint of a multimodal one, the other towers
+    are left out.
     """
-    if isinstance(checkpoint.config.get("text_config"), dict):
+    is_nested = isinstance(checkpoint.config.get("text_config"), dict)
+    if is_nested and model.config.model_type != checkpoint.model_type:
         return
     extra = [name for name in sorted(names) if not _HARMLESS.search(name)]
     if extra:
@@ -329,8 +334,8 @@ def _explain(error: Exception, checkpoint: Checkpoint, device: str) -> SourceErr
         )
     if "Unrecognized configuration class" in text:
         return SourceError(
-            f"{checkpoint.source}: {checkpoint.model_type!r} is not a causal language model; "
-            "only those can be loaded"
+            f"{checkpoint.source}: {checkpoint.model_type!r} is not a causal language model, "
+            "and none is inside of it; only those can be loaded"
         )
     return SourceError(
         f"{checkpoint.source}: transformers cannot load it ({type(error).__name__}: {text})"

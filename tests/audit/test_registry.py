@@ -191,17 +191,20 @@ def test_what_is_no_checkpoint_is_left_alone(tmp_path):
     checkpoint(tmp_path / "b" / "checkpoint-500")  # inside of a checkpoint
     checkpoint(tmp_path / ".trash" / "c")
     checkpoint(tmp_path / "notes", "README.md", "config.json")
-    checkpoint(tmp_path / "gguf", "one.gguf", "two.gguf")
+    checkpoint(tmp_path / "gguf", "one.gguf", "two.GGUF", "mmproj-one.gguf")
+    checkpoint(tmp_path / "team" / "trained", "config.json", "last.ckpt", "optimizer.pt")
+    checkpoint(tmp_path / "team" / "training", "config.json", "optimizer.pt")
     checkpoint(tmp_path / "split", "m-00001-of-00002.gguf", "m-00002-of-00002.gguf")
     found = load_registry(tmp_path)
     assert list(found.models) == [
         "b",
         "gguf/one.gguf",
-        "gguf/two.gguf",
+        "gguf/two.GGUF",
         "split/m-00001-of-00002.gguf",
         "team/a",
         "team/adapter",
         "team/pickled",
+        "team/trained",
     ]
     assert found.models["team/a"] == ModelSpec(path=str(tmp_path / "team" / "a"))
 

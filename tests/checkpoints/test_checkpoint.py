@@ -372,6 +372,34 @@ def test_an_adapter_beside_a_model(folder):
     refused(folder, "has an adapter .* beside its weights")
 
 
+BOM = "\ufeff"
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (f"{BOM}{{}}".encode(), "config.json begins with a byte order mark, .* save it as UTF-8"),
+        (f"{BOM}{{}}".encode("utf-16-le"), "config.json is not valid JSON"),
+        (b'{"model_type": "llama", "torch_dtype": "bf16"}', "has torch_dtype 'bf16', which is no"),
+        (b'{"model_type": "llama", "dtype": 16}', "has dtype '16', which is no type of torch"),
+        (
+            b'{"model_type": "llava", "text_config": {"dtype": "fp16"}}',
+            "has dtype 'fp16', which is no type of torch; write float32, bfloat16 or float16",
+        ),
+    ],
+    ids=range(5),
+)
+def test_a_configuration_that_transformers_does_not_read(folder, content, match):
+    (folder / "config.json").write_bytes(content)
+    refused(folder, match)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "torch.bfloat16", "float8_e4m3fn", "auto", None])
+def test_a_type_of_numbers_that_torch_has(folder, dtype):
+    write_config(folder, torch_dtype=dtype)
+    inspect(folder)
+
+
 def test_no_weights(folder):
     (folder / "model.safetensors").unlink()
     refused(folder, "has no weights")
@@ -836,9 +864,12 @@ def test_what_the_hub_has_unsound_is_downloaded_once(large):
         (["adapter_config.json", "adapter_model.safetensors"], ["adapter_model.safetensors"]),
         (["x.gguf", "config.json"], ["x.gguf"]),
         (["config.json", "pytorch_model.bin"], ["pytorch_model.bin"]),
+        (["config.json", "model.pt", "optimizer.pt"], ["model.pt"]),
+        (["config.json", "consolidated.00.pth"], ["consolidated.00.pth"]),
+        (["a.GGUF", "mmproj-a.gguf"], ["a.GGUF"]),
         (["config.json", "model.safetensors", "pytorch_model.bin", "x.py"], ["model.safetensors"]),
     ],
-    ids=["adapter", "gguf", "pickle", "safetensors"],
+    ids=["adapter", "gguf", "pickle", "model.pt", "consolidated", "projector", "safetensors"],
 )
 def test_of_any_form_only_what_is_needed_is_downloaded(hub, files, wanted):
     hub.files = {

@@ -378,6 +378,40 @@ def test_shards_of_a_pickle_and_tensors_that_share_memory(executor, pickled):
     assert found.digest == whole.digest
 
 
+@pytest.mark.parametrize(
+    ("name", "wrap"),
+    [
+        ("model.pt", lambda tensors: tensors),
+        ("consolidated.00.pth", lambda tensors: tensors),
+        ("pytorch_model-00001-of-00001.bin", lambda tensors: tensors),
+        ("last.ckpt", lambda tensors: {"epoch": 3, "state_dict": tensors, "optimizer": [{}]}),
+        ("step-9.pth", lambda tensors: {"model": tensors, "step": 9}),
+    ],
+    ids=range(5),
+)
+def test_a_pickle_under_another_name_is_the_same_model(executor, pickled, name, wrap):
+    whole = executor.checkpoint(spec_of(pickled, allow_pickle=True))
+    (pickled / "pytorch_model.bin").unlink()
+    torch.save(wrap(load_file(pickled.parent / WEIGHTS)), pickled / name)
+    torch.save({"lr": 1}, pickled / "optimizer.pt")
+    found = Executor(Store(pickled.parent / "other")).checkpoint(
+        spec_of(pickled, allow_pickle=True)
+    )
+    assert (found.digest, found.pickle) == (whole.digest, True)
+
+
+@pytest.mark.parametrize("form", ["pickle", "safetensors"])
+def test_names_of_another_format_are_called_so(executor, pickled, form):
+    tensors = {f"layers.0.{n}.weight": torch.ones(2) for n in ("attention.wq", "feed_forward.w1")}
+    (pickled / "pytorch_model.bin").unlink()
+    if form == "pickle":
+        torch.save(tensors, pickled / "consolidated.00.pth")
+    else:
+        save_file(tensors, pickled / WEIGHTS)
+    match = r"has the names of Meta's and Mistral's own format .* convert_llama_weights_to_hf"
+    refused(executor, spec_of(pickled, allow_pickle=True), match)
+
+
 class Payload:
     """A pickle that, if it is run, leaves a file behind."""
 
@@ -472,6 +506,35 @@ def quantized_fp8(base, folder):
     return folder
 
 
+def scaled_fp8(base, folder, *, method="fp8", per="tensor", dtype=torch.float32):
+    """What AutoFP8, FBGEMM and ModelOpt write: float8 with ``weight_scale``, and scales of activations."""
+    shutil.copytree(base, folder)
+    tensors = load_file(folder / WEIGHTS)
+    for name in [name for name in tensors if "proj.weight" in name]:
+        weight = tensors[name]
+        rows = weight.abs().amax(1, keepdim=True) / 448
+        scale = {
+            "tensor": rows.max(),
+            "one": rows.max().reshape(1),
+            "row": rows,
+            "vector": rows[:, 0],
+            "block": torch.full([-(-n // 16) for n in weight.shape], float(rows.max())),
+        }[per]
+        divisor = rows if per in {"row", "vector"} else rows.max()
+        tensors[name] = (weight / divisor).to(torch.float8_e4m3fn)
+        tensors[f"{name}_scale"] = scale.to(dtype).contiguous()
+        tensors[name.replace("weight", "input_scale")] = torch.tensor(0.02)
+    tensors["model.layers.0.self_attn.k_scale"] = torch.tensor(0.5)
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    settings = {
+        "quant_method": method,
+        "activation_scheme": "static",
+        "weight_block_size": [16, 16],
+    }
+    change_config(folder, dtype="float32", quantization_config=settings)
+    return folder
+
+
 def quantized_compressed(base, folder):
     """What compressed-tensors writes as int-quantized: int8 with a scale for each row."""
     pytest.importorskip("compressed_tensors")
@@ -499,6 +562,12 @@ QUANTIZED = {
     "bnb8": (lambda base, folder: quantized_bnb(base, folder, 8), 0.01),
     "fp8": (quantized_fp8, 0.04),
     "compressed": (quantized_compressed, 0.01),
+    "autofp8": (scaled_fp8, 0.04),
+    "autofp8 bfloat16": (lambda b, f: scaled_fp8(b, f, per="one", dtype=torch.bfloat16), 0.04),
+    "fbgemm": (lambda b, f: scaled_fp8(b, f, method="fbgemm_fp8", per="row"), 0.04),
+    "vectors": (lambda b, f: scaled_fp8(b, f, per="vector"), 0.04),
+    "blocks": (lambda b, f: scaled_fp8(b, f, per="block"), 0.04),
+    "modelopt": (lambda b, f: scaled_fp8(b, f, method="modelopt"), 0.04),
 }
 
 
@@ -521,6 +590,47 @@ def test_quantized_weights_are_had_back(executor, base, tmp_path, kind):
             spec_of(folder), spec_of(base), inputs=inputs, statistic=statistic, executor=executor
         )
         assert evidence.log10_p < -30
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({f"{GATE}_scale": None}, rf"holds {GATE} in F8_E4M3, but no {GATE}_scale; download it"),
+        (
+            {f"{GATE}_scale": torch.ones(3)},
+            rf"{GATE}_scale is \[3\], which fits no weight of \[\d+, \d+\]",
+        ),
+    ],
+    ids=["absent", "of another shape"],
+)
+def test_a_scale_that_does_not_fit_its_weight(executor, base, tmp_path, change, match):
+    folder = scaled_fp8(base, tmp_path / "fp8")
+    tensors = load_file(folder / WEIGHTS) | change
+    kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    save_file(kept, folder / WEIGHTS, {"format": "pt"})
+    refused(executor, spec_of(folder), match)
+
+
+@pytest.mark.parametrize("name", ["weight_scales", "weight_zero_point", "scale_2"])
+def test_scales_that_transformers_leaves_unread_are_named(executor, base, tmp_path, name):
+    folder = quantized_fp8(base, tmp_path / "fp8")
+    tensors = load_file(folder / WEIGHTS)
+    extra = f"model.layers.0.mlp.gate_proj.{name}"
+    save_file(tensors | {extra: torch.ones(1)}, folder / WEIGHTS, {"format": "pt"})
+    refused(executor, spec_of(folder), rf"transformers leaves {extra} unread, and its weights are")
+
+
+@pytest.mark.parametrize("keys", [["quantization"], ["quantization", "quantization_config"]])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_what_mlx_quantized_is_called_by_its_name(executor, base, keys, bits):
+    tensors = load_file(base / WEIGHTS)
+    rows, columns = tensors[GATE].shape
+    tensors[GATE] = torch.zeros(rows, columns * bits // 32, dtype=torch.uint32)
+    for name in ("scales", "biases"):
+        tensors[GATE.replace("weight", name)] = torch.ones(rows, 1)
+    save_file(tensors, base / WEIGHTS, {"format": "mlx"})
+    change_config(base, **{key: {"group_size": 32, "bits": bits} for key in keys})
+    refused(executor, spec_of(base), f"is quantized by MLX to {bits} bits, which only MLX reads")
 
 
 @pytest.mark.parametrize("method", ["fp8", "mxfp4", "bitsandbytes", "gptq", "made-up"])

@@ -6,10 +6,11 @@ from importlib import metadata
 import pytest
 
 from benchmarks._survey import Checked, Outcome, Summary, survey
-from benchmarks.architectures import kind, main, names, page
+from benchmarks.architectures import kind, main, multimodal_names, names, page
 from tests.support.places import DOCS
 
 PAGE = (DOCS / "architectures.md").read_text("utf-8")
+MULTIMODAL = (DOCS / "multimodal.md").read_text("utf-8")
 
 
 def stated_version(text):
@@ -24,15 +25,18 @@ def listed(text):
     )
 
 
-def test_the_page_has_every_model_type_of_its_transformers():
-    if stated_version(PAGE) != metadata.version("transformers"):
-        pytest.skip(f"the page was made with transformers {stated_version(PAGE)}: make it again")
-    assert listed(PAGE) == names(), "python -m benchmarks.architectures makes the page again"
+@pytest.mark.parametrize(("text", "types"), [(PAGE, names), (MULTIMODAL, multimodal_names)])
+def test_a_page_has_every_model_type_of_its_transformers(text, types):
+    if stated_version(text) != metadata.version("transformers"):
+        pytest.skip(f"the page was made with transformers {stated_version(text)}: make it again")
+    assert listed(text) == types(), "python -m benchmarks.architectures makes the page again"
 
 
 def test_no_small_model_of_the_page_differs_from_its_forward_pass():
     assert "differ by" not in PAGE
     assert PAGE.count(" agree |") > 150
+    assert "differ by" not in MULTIMODAL
+    assert MULTIMODAL.count(" agree |") > 50
 
 
 @pytest.mark.slow

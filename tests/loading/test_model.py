@@ -28,6 +28,8 @@ from transformers import (
 
 from provenance.checkpoints.checkpoint import open_checkpoint
 from provenance.checkpoints.contents import inspect
+from provenance.checkpoints.folder import TOKENIZER_FILES
+from provenance.conversions import copy_tokenizer
 from provenance.errors import DeviceError, InputError, SourceError
 from provenance.loading.model import load_model, load_skeleton, quiet
 from provenance.loading.tokenizer import encode, load_tokenizer
@@ -401,6 +403,116 @@ def test_a_broken_tokenizer_is_one_line(worded, content):
     with pytest.raises(InputError, match="the tokenizer cannot be loaded") as caught:
         load_tokenizer(opened(worded))
     assert "\n" not in str(caught.value)
+
+
+SETTINGS = '{"tokenizer_class": "LlamaTokenizer"}'
+
+
+def bare(folder, **files):
+    """A folder with these files of a tokenizer and no others."""
+    for name in TOKENIZER_FILES:
+        (folder / name).unlink(missing_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return opened(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model"])
+@pytest.mark.parametrize(
+    ("absent", "command"),
+    [
+        ({"sentencepiece"}, "pip install sentencepiece, or"),
+        ({"google.protobuf"}, "pip install protobuf, or"),
+        ({"sentencepiece", "google.protobuf"}, "pip install sentencepiece protobuf, or"),
+    ],
+)
+def test_a_sentencepiece_model_alone_needs_its_library(folder, monkeypatch, name, absent, command):
+    monkeypatch.setattr(
+        "provenance.loading.tokenizer.find_spec", lambda module: None if module in absent else 1
+    )
+    checkpoint = bare(folder, **{name: b"\n\x0e\n\x05<unk>"})
+    with pytest.raises(InputError, match=rf"SentencePiece model alone \({name}\): {command}"):
+        load_tokenizer(checkpoint)
+
+
+def test_a_vocabulary_of_tiktoken_under_the_same_name_is_not_said_to_be_one(folder, monkeypatch):
+    monkeypatch.setattr("provenance.loading.tokenizer.find_spec", lambda _module: None)
+    checkpoint = bare(folder, **{"tokenizer.model": "IQ== 0\n", "tokenizer_config.json": SETTINGS})
+    with pytest.raises(InputError, match="tiktoken"):
+        load_tokenizer(checkpoint)
+
+
+def test_a_fast_tokenizer_beside_a_sentencepiece_model_needs_no_library(worded, monkeypatch):
+    monkeypatch.setattr("provenance.loading.tokenizer.find_spec", lambda _module: None)
+    (worded / "tokenizer.model").write_bytes(b"\n\x0e\n\x05<unk>")
+    assert encode(load_tokenizer(opened(worded)), "one two").ids == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"tokenizer_config.json": SETTINGS},
+        {"special_tokens_map.json": "{}"},
+        {"added_tokens.json": "{}", "tokenizer_config.json": SETTINGS},
+        {"merges.txt": "a b"},
+    ],
+    ids=range(4),
+)
+def test_files_around_a_vocabulary_that_is_not_there_are_no_tokenizer(folder, tmp_path, files):
+    checkpoint = bare(folder, **files)
+    assert checkpoint.tokenizer_digest is None
+    assert load_tokenizer(checkpoint) is None
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    assert not copy_tokenizer(folder, copy)
+    assert list(copy.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["ByT5Tokenizer", "CanineTokenizer"])
+def test_a_tokenizer_of_bytes_needs_no_vocabulary(folder, name):
+    settings = json.dumps({"tokenizer_class": name})
+    checkpoint = bare(folder, **{"tokenizer_config.json": settings})
+    assert len(encode(load_tokenizer(checkpoint), "abc").ids) == 3
+
+
+@pytest.mark.parametrize("vocabulary", ["qwen.tiktoken", "tokenizer.model", "words.bin"])
+def test_a_tokenizer_with_code_of_its_own_says_what_allows_it(folder, vocabulary):
+    settings = {"auto_map": {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}}
+    code = "class OwnTokenizer: pass"
+    checkpoint = bare(
+        folder,
+        **{
+            "tokenizer_config.json": json.dumps(settings),
+            "tokenization_own.py": code,
+            vocabulary: "IQ== 0\n",
+        },
+    )
+    with pytest.raises(
+        InputError, match=r"code of its own; .* set trust_remote_code: true on this"
+    ):
+        load_tokenizer(checkpoint)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_settings_of_a_tokenizer_in_another_encoding_are_named(worded, encoding):
+    (worded / "tokenizer_config.json").write_text(SETTINGS, encoding=encoding)
+    with pytest.raises(
+        InputError, match=r"tokenizer_config\.json (begins with a byte|is not valid)"
+    ):
+        load_tokenizer(opened(worded))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "\ufeff{}"])
+def test_settings_alone_that_cannot_be_read_are_no_tokenizer(folder, content):
+    assert bare(folder, **{"tokenizer_config.json": content}).tokenizer_digest is None
+
+
+def test_a_configuration_that_cannot_be_read_is_not_the_tokenizers_fault(worded):
+    config = json.loads((worded / "config.json").read_text())
+    checkpoint = opened(worded)
+    (worded / "config.json").write_text(json.dumps(config | {"hidden_size": "wide"}))
+    with pytest.raises(InputError, match=r"config\.json cannot be read \(.*hidden_size"):
+        load_tokenizer(checkpoint)
 
 
 def test_code_of_a_tokenizer_is_never_run(worded, tmp_path):

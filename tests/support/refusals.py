@@ -29,6 +29,7 @@ from tests.support.hub_server import COMMIT, serve
 
 WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
 GATE = "model.layers.0.mlp.gate_proj.weight"
+UP = "model.layers.0.mlp.up_proj.weight"
 INPUTS = InputsSpec("random", tokens=256, sequence_length=64)
 
 HEAD = """\
@@ -283,6 +284,29 @@ def _(folder):
     change(folder, model_type="t5")
 
 
+@case(SHAPES, "Meta's or Mistral's own format")
+def _(folder):
+    (folder / "config.json").rename(folder / "params.json")
+    (folder / WEIGHTS).rename(folder / "consolidated.00.pth")
+
+
+@case(SHAPES, "weights under the names of such a format")
+def _(folder):
+    names = ("layers.0.attention.wq.weight", "layers.0.feed_forward.w1.weight")
+    save_file({name: torch.ones(2) for name in names}, folder / WEIGHTS)
+
+
+@case(SHAPES, "a byte order mark in the configuration")
+def _(folder):
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text, encoding="utf-8-sig")
+
+
+@case(SHAPES, "a type of numbers that torch does not have")
+def _(folder):
+    change(folder, dtype="bf16")
+
+
 TRUST = "Pickles and code"
 
 
@@ -299,6 +323,19 @@ class Payload:
 @case(TRUST, "pickled weights alone")
 def _(folder):
     pickled(folder)
+
+
+@case(TRUST, "one of several shards of a pickle, without an index, under `allow_pickle: true`")
+def _(folder):
+    (folder / WEIGHTS).rename(folder / "pytorch_model-00001-of-00002.bin")
+    return ModelSpec(path=str(folder), allow_pickle=True)
+
+
+@case(TRUST, "several pickles, under `allow_pickle: true`")
+def _(folder):
+    (folder / WEIGHTS).rename(folder / "last.ckpt")
+    (folder / "best.ckpt").touch()
+    return ModelSpec(path=str(folder), allow_pickle=True)
 
 
 @case(TRUST, "a pickled file in the index")
@@ -409,6 +446,22 @@ def _(folder):
     change(folder, quantization_config={"quant_method": "gptq", "bits": 4})
 
 
+@case(FORMS, "weights that MLX quantized")
+def _(folder):
+    with tensors(folder) as found:
+        found[GATE] = found[GATE].to(torch.uint32)
+    change(folder, quantization={"group_size": 64, "bits": 4})
+
+
+@case(FORMS, "a float8 weight without its scale")
+def _(folder):
+    with tensors(folder) as found:
+        found[GATE] = found[GATE].to(torch.float8_e4m3fn)
+        found[UP] = found[GATE].clone()
+        found[f"{UP}_scale"] = torch.ones(1)
+    change(folder, quantization_config={"quant_method": "fp8"})
+
+
 @case(FORMS, "an unknown method of quantization")
 def _(folder):
     with tensors(folder) as found:
@@ -514,6 +567,24 @@ def text(spec, other):
 @case(RUNS, "a tokenizer that cannot be read", text)
 def _(folder):
     (folder / "tokenizer.json").write_text("{")
+
+
+def without_sentencepiece(spec, other):
+    with mock.patch("provenance.loading.tokenizer.find_spec", return_value=None):
+        text(spec, other)
+
+
+@case(RUNS, "a SentencePiece model alone, without `sentencepiece`", without_sentencepiece)
+def _(folder):
+    (folder / "tokenizer.json").unlink(missing_ok=True)
+    (folder / "tokenizer.model").write_bytes(b"\n\x0e\n\x05<unk>")
+
+
+@case(RUNS, "a tokenizer that needs code of its own", text)
+def _(folder):
+    (folder / "tokenizer.json").unlink(missing_ok=True)
+    settings = {"auto_map": {"AutoTokenizer": ["own.OwnTokenizer", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
 
 
 def notes(home):
