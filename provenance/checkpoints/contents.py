@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,10 @@ WRAPPERS = frozenset(
     {"_orig_mod", "backbone", "base_model", "language_model", "model", "module", "transformer"}
 )
 """What is put in front of a model's names when it is wrapped, or when a head is put on it."""
+
+
+BUFFERS = re.compile(r"(inv_freq|position_ids|masked_bias|attn\.bias|attention\.bias)$")
+"""Names of what older versions of transformers saved of positions and masks: no weights."""
 
 
 def _refuse_twins(tensors: Mapping[str, StoredTensor]) -> None:

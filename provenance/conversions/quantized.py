@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from provenance.conversions import copy_tokenizer, need, translated
 from provenance.errors import SourceError
+from provenance.loading.configuration import read_configuration
 from provenance.loading.model import refuse_gaps
 
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ def _known(original: Checkpoint, method: str) -> Any:
 
 
 def _loaded(original: Checkpoint, kind: Any, device: str) -> Any:
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(original.folder, local_files_only=True)
+    config = read_configuration(original)
     if "dequantize" in inspect.signature(kind.__init__).parameters:
         config.quantization_config = {
             **original.config["quantization_config"],
@@ -107,9 +108,9 @@ def _loaded(original: Checkpoint, kind: Any, device: str) -> Any:
 
 def _plain_skeleton(original: Checkpoint) -> Any:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(original.folder, local_files_only=True)
+    config: Any = read_configuration(original)
     del config.quantization_config
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config, trust_remote_code=False)

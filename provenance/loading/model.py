@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from provenance._quiet import quiet
 from provenance.architecture.trace import build_on_meta
+from provenance.checkpoints.contents import BUFFERS
 from provenance.checkpoints.folder import CONFIG
 from provenance.errors import DeviceError, SourceError, one_line
+from provenance.loading.configuration import read_configuration
 from provenance.loading.devices import free_bytes
 from provenance.loading.experts import run_one_by_one
 from provenance.loading.lazy_tensors import LazyTensors
@@ -145,15 +146,10 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     """
     _refuse_unknown_family(checkpoint)
     _refuse_hollow(checkpoint)
-    from transformers import AutoConfig
-
-    trusted = checkpoint.remote_code
     try:
-        with quiet(), torch.device("meta"):
-            config = AutoConfig.from_pretrained(
-                checkpoint.folder, local_files_only=True, trust_remote_code=trusted
-            )
-        model = build_on_meta(config, trusted=trusted)
+        with torch.device("meta"):
+            config = read_configuration(checkpoint)
+        model = build_on_meta(config, trusted=checkpoint.remote_code)
     # as in load_model: a wrong configuration raises anything
     except Exception as error:
         raise _explain(error, checkpoint, "meta") from error
@@ -205,6 +201,7 @@ def _from_pretrained(
 
     model, info = AutoModelForCausalLM.from_pretrained(
         checkpoint.folder,
+        config=read_configuration(checkpoint),
         **options,
         use_safetensors=True,
         trust_remote_code=checkpoint.remote_code,
@@ -249,17 +246,13 @@ def refuse_extras(checkpoint: Checkpoint, names: Iterable[str]) -> None:
     """
     if isinstance(checkpoint.config.get("text_config"), dict):
         return
-    extra = [name for name in sorted(names) if not _HARMLESS.search(name)]
+    extra = [name for name in sorted(names) if not BUFFERS.search(name)]
     if extra:
         file = checkpoint.tensors[extra[0]].file if extra[0] in checkpoint.tensors else CONFIG
         raise SourceError(
             f"{checkpoint.source}: {file} has weights that the configuration has no place for: "
             f"{_first_three(extra)}; is {CONFIG} the one that was saved with them?"
         )
-
-
-# what older versions of transformers saved of positions and masks
-_HARMLESS = re.compile(r"(inv_freq|position_ids|masked_bias|attn\.bias|attention\.bias)$")
 
 
 def _refuse_hollow(checkpoint: Checkpoint) -> None:
