@@ -84,6 +84,7 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
         As `provenance.architecture.find.with_mlps`, naming the model.
     """
     from provenance.capture.units import find_in_skeleton
+    from provenance.loading.heads import Heads
     from provenance.loading.model import load_skeleton, refuse_extras
     from provenance.loading.renamings import ParameterIndex
 
@@ -96,7 +97,7 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
     with quiet():
         index = ParameterIndex.of(skeleton, checkpoint.tensors)
     index.refuse_twins(checkpoint.source)
-    refuse_extras(checkpoint, index.unread)
+    refuse_extras(checkpoint, index.unread, Heads.of(skeleton))
     stored = {
         name: conversion.sources[0][0]
         for name, conversion in index.conversions.items()

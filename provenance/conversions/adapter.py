@@ -50,7 +50,7 @@ def merge_adapter(
         some, or is of a kind that has no merged contents.
     """
     need("peft", "peft", f"{source} is an adapter, and merging it")
-    model = load_model(base, "cpu", dtype or _most_common_dtype(base))
+    model = load_model(base, "cpu", dtype or _most_common_dtype(base), head=False)
     with (
         tempfile.TemporaryDirectory() as alone,
         translated(source, f"merging it into {base.source}"),

@@ -14,6 +14,7 @@ from provenance.errors import DeviceError, SourceError, one_line
 from provenance.loading.configuration import read_configuration
 from provenance.loading.devices import free_bytes
 from provenance.loading.experts import run_one_by_one
+from provenance.loading.heads import Heads
 from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.renamings import ParameterIndex
 from provenance.loading.streaming import (
@@ -49,6 +50,8 @@ def load_model(
     dtype: Dtype | None = None,
     memory: Memory | None = None,
     skeleton: PreTrainedModel | None = None,
+    *,
+    head: bool = True,
 ) -> PreTrainedModel:
     """Load a causal language model, in evaluation mode and without gradients.
 
@@ -69,6 +72,8 @@ def load_model(
         be called by the model alone. None: it is loaded whatever it takes.
     skeleton : PreTrainedModel, optional
         What `load_skeleton` made of the checkpoint; None: it is built.
+    head : bool
+        Whether the head of the language model is needed. Else `NoHead` stands where it was not saved.
 
     Raises
     ------
@@ -89,10 +94,9 @@ def load_model(
             ParameterIndex.of(skeleton, checkpoint.tensors).refuse_twins(checkpoint.source)
             if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
                 places = device_map(skeleton, device)
-                return _streamed(checkpoint, places, _dtype(place.type, dtype))
+                return _streamed(checkpoint, places, _dtype(place.type, dtype), head=head)
             model, info = _from_pretrained(checkpoint, dtype=_dtype(place.type, dtype))
-            refuse_gaps(checkpoint.source, info)
-            refuse_extras(checkpoint, info["unexpected_keys"])
+            _refuse_others(checkpoint, model, info, head=head)
             model = model.eval().requires_grad_(requires_grad=False).to(place)
             _refuse_nonfinite(checkpoint, model.named_parameters())
             run_one_by_one(model)
@@ -117,7 +121,9 @@ def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memor
     return weights > limit
 
 
-def _streamed(checkpoint: Checkpoint, places: dict[str, str], dtype: Any) -> PreTrainedModel:
+def _streamed(
+    checkpoint: Checkpoint, places: dict[str, str], dtype: Any, *, head: bool
+) -> PreTrainedModel:
     """A model whose blocks are read when they are called; ``places`` is from `device_map`."""
     return_freed_memory()
     folder = scratch_folder()
@@ -125,8 +131,7 @@ def _streamed(checkpoint: Checkpoint, places: dict[str, str], dtype: Any) -> Pre
         checkpoint, dtype="auto", device_map=places, offload_folder=folder
     )
     remove_with(model, folder)
-    refuse_gaps(checkpoint.source, info)
-    refuse_extras(checkpoint, info["unexpected_keys"])
+    _refuse_others(checkpoint, model, info, head=head)
     _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
     model = model.eval().requires_grad_(requires_grad=False)
     run_one_by_one(model)
@@ -213,6 +218,23 @@ def _from_pretrained(
     return model, info
 
 
+def _refuse_others(
+    checkpoint: Checkpoint, model: PreTrainedModel, info: dict[str, Any], *, head: bool
+) -> None:
+    """Refuse gaps and extras; take away a head that was not saved, where none is needed."""
+    heads = Heads.of(model)
+    gaps = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
+    if not head and heads.without_own(model, gaps):
+        info = {**info, "missing_keys": (), "mismatched_keys": ()}
+    elif gaps and all(map(heads.is_own, gaps)):
+        raise SourceError(
+            f"{checkpoint.source}: it was saved without the head of its language model "
+            f"({_first_three(sorted(gaps))}), which is needed here: use a statistic of blocks, as kinship"
+        )
+    refuse_gaps(checkpoint.source, info)
+    refuse_extras(checkpoint, info["unexpected_keys"], heads)
+
+
 def refuse_gaps(source: str, info: dict[str, Any]) -> None:
     """Refuse what transformers only logs: it has put random numbers where a tensor did not fit.
 
@@ -239,14 +261,17 @@ def refuse_gaps(source: str, info: dict[str, Any]) -> None:
         raise SourceError(f"{source}: {_first_three([str(text) for text in info['error_msgs']])}")
 
 
-def refuse_extras(checkpoint: Checkpoint, names: Iterable[str]) -> None:
+def refuse_extras(checkpoint: Checkpoint, names: Iterable[str], heads: Heads) -> None:
     """Refuse weights that no part of the model reads: they say that it is not what was saved.
 
-    A text model is read from the checkpoint of a multimodal one, whose other towers are left out.
+    Heads that were put on the model are left out. A text model is read from the checkpoint of a multimodal
+    one, whose other towers are left out.
     """
     if isinstance(checkpoint.config.get("text_config"), dict):
         return
-    extra = [name for name in sorted(names) if not BUFFERS.search(name)]
+    extra = [
+        name for name in sorted(names) if not BUFFERS.search(name) and not heads.is_other(name)
+    ]
     if extra:
         file = checkpoint.tensors[extra[0]].file if extra[0] in checkpoint.tensors else CONFIG
         raise SourceError(
