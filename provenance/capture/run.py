@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provenance.capture.coverage import measure_coverage
 from provenance.capture.file import ActivationReader, ActivationWriter, TextSink
@@ -68,9 +68,9 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
     recording = Recording(trace, by_input=True)
     dtype = next(model.parameters()).dtype
     room = how.batch_bytes(streamed=is_streamed(model))
-    head = model.get_output_embeddings() if inputs.spec.kind == "text" else None
-    has_head = head is not None and not isinstance(head, NoHead)
-    probe = LossProbe(head, len(inputs.front)) if has_head else None
+    head: Any = model.get_output_embeddings() if inputs.spec.kind == "text" else None
+    is_absent = head is None or isinstance(head, NoHead)
+    probe = None if is_absent else LossProbe(head, len(inputs.front))
     try:
         with ActivationWriter(
             folder / ACTIVATIONS, recording.widths(), len(inputs.ids), dtype

@@ -16,6 +16,7 @@ from provenance.checkpoints.folder import (
     read_object,
 )
 from provenance.checkpoints.formats import Contents, detect_format
+from provenance.checkpoints.prefixes import plain_names
 from provenance.checkpoints.safetensors_header import PLAIN, StoredTensor, stored_tensors
 from provenance.errors import SourceError
 from provenance.vocabulary import BLOCK_LIMIT
@@ -52,6 +53,9 @@ def inspect(place: Path, *, allow_pickle: bool = False) -> Contents:
         return replace(contents, config=read_object(contained(contents.folder, name)))
     config = _config(contents.folder)
     tensors = _tensors(contents)
+    plain = plain_names(tensors, config)
+    if any(stored != name for stored, name in plain.items()):
+        return replace(contents, format="wrapped", config=config, tensors=tensors, plain=plain)
     method = _quantization(contents.folder, config, tensors)
     return replace(
         contents,
