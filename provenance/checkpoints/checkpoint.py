@@ -215,13 +215,13 @@ def base_of(adapter: Contents, spec: ModelSpec, recipes: Collection[str]) -> Mod
     file = adapter.folder / ADAPTER_CONFIG
     name, revision = adapter.config.get("base_model_name_or_path"), adapter.config.get("revision")
     if not isinstance(name, str) or not name:
-        raise SourceError(f"{file} names no base; give it as base:")
+        raise SourceError(f"{file} names no base")
     beside = adapter.folder / name
     if os.path.isdir(beside) and not os.path.isdir(name):  # noqa: PTH112  never raises
         return ModelSpec(path=str(beside))
     base = parse(name)
     if base.path is None and base.repo is None:
-        raise SourceError(f"{file} names {name!r}; give the base as base:")
+        raise SourceError(f"{file} names {name!r}, which is no folder or repository")
     return replace(base, revision=revision) if base.repo and isinstance(revision, str) else base
 
 

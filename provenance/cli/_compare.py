@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import provenance
+from provenance.cli._base import BASE, on_base
 from provenance.cli._completion import complete_model
 from provenance.cli._executor import with_executor
 from provenance.cli._inputs import with_inputs
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Measure every part of the statistic on every pair of blocks, though less decides them.",
 )
+@BASE
 @with_inputs
 @ALPHA
 @with_executor
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 def compare(
     candidate: str,
     reference: str,
+    base: str | None,
     statistic: Any,
     blocks: str,
     permutations: int,
@@ -79,8 +82,7 @@ def compare(
 
     with open_executor() as executor:
         evidence = provenance.compare(
-            candidate,
-            reference,
+            *on_base((candidate, reference), base),
             inputs=inputs,
             statistic=statistic,
             cross=blocks == "cross",

@@ -222,7 +222,8 @@ class Models:
         try:
             base = self.checkpoint(base_of(contents, spec, recipes.RECIPES))
         except SourceError as error:
-            raise SourceError(f"{spec.source}: its base cannot be had: {error}") from error
+            other = "" if spec.base else "; give it with base: in a suite, or with --base"
+            raise SourceError(f"{spec.source}: its base cannot be had: {error}{other}") from error
         (file,) = contents.files
         fields: dict[str, JSON] = {
             "base": base.digest,
