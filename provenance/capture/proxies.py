@@ -55,7 +55,7 @@ def distil_to(folder: Path, checkpoint: Checkpoint, how: Imitation) -> None:
     this returns. Errors name the model.
     """
     how.on_load()
-    model = load_model(checkpoint, how.device, checkpoint.spec.dtype)
+    model = load_model(checkpoint, how.device, checkpoint.spec.dtype, head=False)
     try:
         with quiet():
             functions = find_functions(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provenance.capture.coverage import measure_coverage
 from provenance.capture.file import ActivationReader, ActivationWriter, TextSink
@@ -15,6 +15,7 @@ from provenance.capture.loss import LossProbe
 from provenance.capture.power import least_rank
 from provenance.capture.units import ACTIVATIONS, LAYOUT, find_in_skeleton
 from provenance.errors import ProvenanceError
+from provenance.loading.heads import NoHead
 from provenance.loading.model import is_streamed, load_model, load_skeleton
 
 if TYPE_CHECKING:
@@ -61,12 +62,15 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
     skeleton = load_skeleton(checkpoint)
     known = known_layout(checkpoint)
     trace = known.trace if known else find_in_skeleton(checkpoint, skeleton, gated=how.gated)
-    model = load_model(checkpoint, how.device, checkpoint.spec.dtype, how.memory, skeleton)
+    model = load_model(
+        checkpoint, how.device, checkpoint.spec.dtype, how.memory, skeleton, head=False
+    )
     recording = Recording(trace, by_input=True)
     dtype = next(model.parameters()).dtype
     room = how.batch_bytes(streamed=is_streamed(model))
-    head = model.get_output_embeddings() if inputs.spec.kind == "text" else None
-    probe = None if head is None else LossProbe(head, len(inputs.front))
+    head: Any = model.get_output_embeddings() if inputs.spec.kind == "text" else None
+    is_absent = head is None or isinstance(head, NoHead)
+    probe = None if is_absent else LossProbe(head, len(inputs.front))
     try:
         with ActivationWriter(
             folder / ACTIVATIONS, recording.widths(), len(inputs.ids), dtype

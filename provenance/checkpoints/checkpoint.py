@@ -92,6 +92,8 @@ class Checkpoint:
     bundle : Fingerprint or None
         The fingerprint, if this is a bundle and no checkpoint. Then ``folder`` is the file, both digests
         are of its bytes, and there are no weights.
+    hashes : Mapping
+        The SHA-256 of each tensor's bytes, by name.
     """
 
     spec: ModelSpec
@@ -107,6 +109,7 @@ class Checkpoint:
     pickle: bool = False
     remote_code: bool = False
     bundle: Fingerprint | None = field(default=None, hash=False)
+    hashes: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     @property
     def model_type(self) -> str:
@@ -166,7 +169,8 @@ def open_checkpoint(
     if contents.format not in {"plain", "quantized"}:
         raise SourceError(f"{folder} {no_weights(listing(folder))}")
     code = _code(folder, config, sha256) if spec.trust_remote_code else {}
-    weights = _weights_digest(tensors, tensor_hashes)
+    hashes = _hashes_of_tensors(tensors, tensor_hashes)
+    weights = _weights_digest(tensors, hashes)
     return Checkpoint(
         spec=spec,
         source=spec.source,
@@ -178,6 +182,7 @@ def open_checkpoint(
         parameters=sum(tensor.elements for tensor in tensors.values()),
         tensors=tensors,
         remote_code=bool(code),
+        hashes=hashes,
     )
 
 
@@ -209,13 +214,13 @@ def base_of(adapter: Contents, spec: ModelSpec, recipes: Collection[str]) -> Mod
     file = adapter.folder / ADAPTER_CONFIG
     name, revision = adapter.config.get("base_model_name_or_path"), adapter.config.get("revision")
     if not isinstance(name, str) or not name:
-        raise SourceError(f"{file} names no base; give it as base:")
+        raise SourceError(f"{file} names no base")
     beside = adapter.folder / name
     if os.path.isdir(beside) and not os.path.isdir(name):  # noqa: PTH112  never raises
         return ModelSpec(path=str(beside))
     base = parse(name, typed=False)
     if base.path is None and base.repo is None:
-        raise SourceError(f"{file} names {name!r}; give the base as base:")
+        raise SourceError(f"{file} names {name!r}, which is no folder or repository")
     return replace(base, revision=revision) if base.repo and isinstance(revision, str) else base
 
 
@@ -226,16 +231,16 @@ def _hashes(files: Mapping[str, Path], sha256: Callable[[Path], str]) -> dict[st
         raise SourceError(f"{error.filename} cannot be read: {error.strerror or error}") from error
 
 
-def _weights_digest(
+def _hashes_of_tensors(
     tensors: Mapping[str, StoredTensor], hashes: Callable[[Path], Mapping[str, str]]
-) -> str:
-    files = sorted({tensor.file for tensor in tensors.values()})
-    hashed = {file: hashes(file) for file in files}
+) -> dict[str, str]:
+    hashed = {file: hashes(file) for file in sorted({one.file for one in tensors.values()})}
+    return {name: hashed[tensor.file][name] for name, tensor in tensors.items()}
+
+
+def _weights_digest(tensors: Mapping[str, StoredTensor], hashes: Mapping[str, str]) -> str:
     return _digest(
-        {
-            name: [tensor.dtype, list(tensor.shape), hashed[tensor.file][name]]
-            for name, tensor in tensors.items()
-        }
+        {name: [tensor.dtype, list(tensor.shape), hashes[name]] for name, tensor in tensors.items()}
     )
 
 

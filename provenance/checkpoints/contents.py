@@ -17,6 +17,7 @@ from provenance.checkpoints.folder import (
     read_object,
 )
 from provenance.checkpoints.formats import OWN_CONVERTERS, Contents, detect_format
+from provenance.checkpoints.prefixes import plain_names
 from provenance.checkpoints.safetensors_header import PLAIN, StoredTensor, stored_tensors
 from provenance.errors import SourceError
 from provenance.vocabulary import BLOCK_LIMIT
@@ -53,6 +54,9 @@ def inspect(place: Path, *, allow_pickle: bool = False) -> Contents:
         return replace(contents, config=read_object(contained(contents.folder, name)))
     config = _config(contents.folder)
     tensors = _tensors(contents)
+    plain = plain_names(tensors, config)
+    if any(stored != name for stored, name in plain.items()):
+        return replace(contents, format="wrapped", config=config, tensors=tensors, plain=plain)
     method = _quantization(contents.folder, config, tensors)
     return replace(
         contents,
@@ -167,6 +171,10 @@ WRAPPERS = frozenset(
     {"_orig_mod", "backbone", "base_model", "language_model", "model", "module", "transformer"}
 )
 """What is put in front of a model's names when it is wrapped, or when a head is put on it."""
+
+
+BUFFERS = re.compile(r"(inv_freq|position_ids|masked_bias|attn\.bias|attention\.bias)$")
+"""Names of what older versions of transformers saved of positions and masks: no weights."""
 
 
 def _refuse_twins(tensors: Mapping[str, StoredTensor]) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from provenance.checkpoints.safetensors_header import StoredTensor
 
-Format = Literal["plain", "quantized", "adapter", "gguf", "pickle"]
+Format = Literal["plain", "quantized", "wrapped", "adapter", "gguf", "pickle"]
 """What a folder holds. All but "plain" must be converted before they are loaded."""
 
 ADAPTER = "adapter_model.safetensors"
@@ -58,7 +58,7 @@ class Contents:
     Attributes
     ----------
     format : Format
-        A quantized checkpoint is "plain" until it is inspected.
+        A quantized checkpoint, or a wrapped model's, is "plain" until it is inspected.
     folder : pathlib.Path
         Where the files are.
     files : tuple of pathlib.Path
@@ -71,6 +71,8 @@ class Contents:
         What the headers say of each tensor, by name, sorted; empty unless plain or quantized.
     method : str or None
         The quantization's ``quant_method``.
+    plain : Mapping
+        Of a wrapped model's checkpoint, the model's own name of every tensor by its stored name.
     """
 
     format: Format
@@ -80,6 +82,7 @@ class Contents:
     config: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, StoredTensor] = field(default_factory=dict)
     method: str | None = None
+    plain: Mapping[str, str] = field(default_factory=dict)
 
 
 def wanted(names: list[str], *, allow_pickle: bool, trust_remote_code: bool) -> list[str] | None:

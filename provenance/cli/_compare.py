@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provenance._text import visible
+from provenance.cli._base import BASE, on_base
 from provenance.cli._completion import complete_model
 from provenance.cli._console import console, print_table, say
 from provenance.cli._executor import with_executor
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     help="Measure every part of the statistic on every pair of blocks, though less decides them.",
 )
 @EXPECT
+@BASE
 @with_inputs
 @ALPHA
 @with_executor
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 def compare(
     candidate: str,
     reference: str,
+    base: str | None,
     statistic: Any,
     blocks: str,
     permutations: int,
@@ -79,20 +82,19 @@ def compare(
     or a recipe (quickstart/base). Either may be a fingerprint (base.safetensors): then both are compared on
     the fingerprint's inputs. The exit code is 0 whatever the verdict, unless --expect claims something.
     """
-    from provenance.comparison.executor import as_spec
     from provenance.comparison.plan import Comparison, extent
     from provenance.evidence.decide import decide
     from provenance.statistics import default_statistic
 
-    specs = as_spec(candidate), as_spec(reference)
-    cross, statistic = blocks == "cross", statistic or default_statistic(*specs)
+    ours, theirs = on_base((candidate, reference), base)
+    cross, statistic = blocks == "cross", statistic or default_statistic(ours, theirs)
     claim = None
     how: Extent = "all" if exhaustive else "decided"
     if expect is not None:  # the test of a suite would measure the same
         claim = claim_of(expect, statistic, alpha, cross=cross, exhaustive=exhaustive)
         how = extent(claim)
     comparison = Comparison.of(
-        *specs, inputs, statistic, cross=cross, permutations=permutations, extent=how
+        ours, theirs, inputs, statistic, cross=cross, permutations=permutations, extent=how
     )
     with open_executor() as executor:
         evidence = executor.evidence(comparison)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 import provenance
+from provenance.cli._base import BASE, on_base
 from provenance.cli._completion import complete_model
 from provenance.cli._executor import with_executor
 from provenance.cli._inputs import with_inputs
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     help="With --inputs random, draw ids below this bound, for models with another tokenizer "
     "[default: the model's own].",
 )
+@BASE
 @with_inputs
 @with_executor
 @JSON
@@ -55,6 +57,7 @@ def fingerprint(
     whole: bool,  # noqa: FBT001
     name: str | None,
     vocabulary: int | None,
+    base: str | None,
     inputs: InputsSpec,
     open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
@@ -64,9 +67,10 @@ def fingerprint(
     The file holds digests, and a sketch of what each unit of each MLP answers to public inputs. It holds
     no weights. MODEL is what `compare` takes.
     """
+    (spec,) = on_base((model,), base)
     with open_executor() as executor:
         made = provenance.fingerprint(
-            model,
+            spec,
             output,
             inputs=inputs,
             vocabulary=vocabulary,

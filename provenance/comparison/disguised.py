@@ -43,7 +43,8 @@ def save_disguised(checkpoint: Checkpoint, folder: Path, disguise: Disguise = "a
     from provenance.transforms import permute_residual_stream
 
     with quiet():
-        disguised = _other_units(load_model(checkpoint, "cpu", checkpoint.spec.dtype))
+        model = load_model(checkpoint, "cpu", checkpoint.spec.dtype, head=False)
+        disguised = _other_units(model)
         if disguise == "all":
             disguised = _if_known(permute_residual_stream, disguised)
         disguised.save_pretrained(folder)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from provenance.store.store import JSON
     from provenance.vocabulary import StatisticName
 
-MEASURE_VERSION = 4
+MEASURE_VERSION = 5
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
 
 EVIDENCE = "evidence.json"

@@ -23,6 +23,7 @@ from provenance.checkpoints.checkpoint import (
 )
 from provenance.checkpoints.contents import inspect
 from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
+from provenance.checkpoints.prefixes import taken_away
 from provenance.checkpoints.safetensors_header import hash_tensors
 from provenance.errors import BundleError, SourceError
 from provenance.evidence.records import ADAPTER
@@ -87,6 +88,11 @@ class Models:
         contents = inspect(place, allow_pickle=spec.allow_pickle)
         if spec.base is not None and contents.format != "adapter":
             raise SourceError(f"{spec.source} is no adapter, so that it has no base; remove base:")
+        if contents.format == "wrapped":
+            return self._from_wrapped(contents, spec)
+        return self._opened_as(contents, spec)
+
+    def _opened_as(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
         openers = {
             "plain": self._open,
             "adapter": self._from_adapter,
@@ -95,6 +101,28 @@ class Models:
             "quantized": self._from_quantized,
         }
         return openers[contents.format](contents, spec)
+
+    def _from_wrapped(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
+        """A wrapped or compiled model's checkpoint, under the names of the model."""
+
+        def make(folder: Path) -> None:
+            from provenance.conversions.wrapped import unwrap
+
+            unwrap(contents, folder)
+
+        fields: dict[str, JSON] = {
+            "conversion": "wrapped",
+            "config": lasting_digest(contents.config),
+            "weights": {file.name: self.store.sha256(file) for file in contents.files},
+            "tokenizer": tokenizer_digest(contents.folder, self.store.sha256),
+            "code": {
+                file.name: self.store.sha256(file) for file in sorted(contents.folder.glob("*.py"))
+            },
+        }
+        made = self._opened_as(inspect(self._kept(spec.source, fields, make).path), spec)
+        parts = ", ".join(visible(part[:LONGEST]) for part in taken_away(contents.plain))
+        says = f"read without {parts} in the names of its tensors"
+        return replace(made, conversion=f"{says}, {made.conversion}" if made.conversion else says)
 
     def _open(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
         return open_checkpoint(contents, spec, self.store.sha256, self._tensor_hashes)
@@ -194,7 +222,8 @@ class Models:
         try:
             base = self.checkpoint(base_of(contents, spec, recipes.RECIPES))
         except SourceError as error:
-            raise SourceError(f"{spec.source}: its base cannot be had: {error}") from error
+            other = "" if spec.base else "; give it with base: in a suite, or with --base"
+            raise SourceError(f"{spec.source}: its base cannot be had: {error}{other}") from error
         (file,) = contents.files
         fields: dict[str, JSON] = {
             "base": base.digest,
@@ -237,7 +266,9 @@ class Models:
             "weights": {file.name: self.store.sha256(file) for file in contents.files},
         }
         made = self._converted(contents, spec, fields, make)
-        return replace(made, conversion="converted from a pickle", pickle=True)
+        says = "converted from a pickle"
+        says = f"{says}, {made.conversion}" if made.conversion else says
+        return replace(made, conversion=says, pickle=True)
 
     def _from_quantized(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
         original = self._open(contents, spec)
@@ -271,7 +302,10 @@ class Models:
             **fields,
         }
         kept = self._kept(spec.source, key, make, action="convert")
-        return self._open(inspect(kept.path), spec)
+        made = inspect(kept.path)
+        if made.format == "wrapped":
+            return self._from_wrapped(made, spec)
+        return self._open(made, spec)
 
     def _kept(
         self,

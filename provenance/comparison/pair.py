@@ -19,6 +19,7 @@ from provenance.comparison.records import (
     sample_details,
     versions,
 )
+from provenance.comparison.same_weights import compare_weights
 from provenance.errors import DegenerateError
 from provenance.evidence.decide import aggregate
 from provenance.evidence.records import Evidence, InputsRecord, Pairing
@@ -63,8 +64,10 @@ class Pair:
         if self.candidate.bundle or self.reference.bundle:
             return self._measure_bundles()
         if self.comparison.statistic in PAIR_STATISTICS:
-            return self._measure_models()
-        return self._measure_blocks()
+            found = self._measure_models()
+        else:
+            found = self._measure_blocks()
+        return replace(found, weights=compare_weights(self.candidate, self.reference))
 
     def _measure_models(self) -> Evidence:
         from provenance.comparison.whole_models import WholeModels, measure_pair

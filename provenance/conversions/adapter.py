@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
+from safetensors.torch import load_file, save_file
+
 from provenance.checkpoints.folder import ADAPTER_CONFIG
 from provenance.checkpoints.formats import ADAPTER
 from provenance.conversions import copy_tokenizer, need, translated
+from provenance.conversions.adapter_names import grow_vocabulary, named_for, settings_for
 from provenance.conversions.pickled import unpickle
 from provenance.errors import SourceError
 from provenance.loading.model import load_model
@@ -50,14 +54,15 @@ def merge_adapter(
         some, or is of a kind that has no merged contents.
     """
     need("peft", "peft", f"{source} is an adapter, and merging it")
-    model = load_model(base, "cpu", dtype or _most_common_dtype(base))
+    model = load_model(base, "cpu", dtype or _most_common_dtype(base), head=False)
     with (
         tempfile.TemporaryDirectory() as alone,
         translated(source, f"merging it into {base.source}"),
     ):
-        _isolate(contents, Path(alone))
+        _isolate(contents, Path(alone), model)
+        tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
         merged = _merged(model, Path(alone), source)
-        _untie(merged)
+        _settle_head(merged, tied=tied)
         merged.save_pretrained(folder)
     if not copy_tokenizer(contents.folder, folder):
         copy_tokenizer(base.folder, folder)
@@ -70,14 +75,17 @@ def _most_common_dtype(base: Checkpoint) -> Dtype:
     return DTYPES.get(counts.most_common(1)[0][0], "float32") if counts else "float32"
 
 
-def _isolate(contents: Contents, alone: Path) -> None:
-    """Put the adapter's two files where peft finds nothing else to load, and no pickle."""
-    shutil.copyfile(contents.folder / ADAPTER_CONFIG, alone / ADAPTER_CONFIG)
+def _isolate(contents: Contents, alone: Path, model: PreTrainedModel) -> None:
+    """Put the adapter where peft finds nothing else to load, and no pickle, under the model's own names."""
     (file,) = contents.files
-    if file.name == ADAPTER:
-        (alone / ADAPTER).symlink_to(file.resolve())
-    else:
-        unpickle(file, alone / ADAPTER)
+    if file.name != ADAPTER:
+        unpickle(file, alone / "unpickled")
+        file = alone / "unpickled"
+    tensors = named_for(model, load_file(file))
+    grow_vocabulary(model, tensors)
+    save_file(tensors, alone / ADAPTER)
+    config = settings_for(model, contents.config)
+    (alone / ADAPTER_CONFIG).write_text(json.dumps(config))
 
 
 def _merged(model: PreTrainedModel, alone: Path, source: str) -> PreTrainedModel:
@@ -99,12 +107,29 @@ def _merged(model: PreTrainedModel, alone: Path, source: str) -> PreTrainedModel
                 f"{f' and {len(names) - 1} more' if len(names) > 1 else ''}; "
                 "is this the base that it was trained on?"
             )
+    _part(tuned)
     return cast("PreTrainedModel", tuned.merge_and_unload(safe_merge=True))
 
 
-def _untie(model: PreTrainedModel) -> None:
-    """Keep a head that the adapter has changed apart from the embedding it was tied to."""
-    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    if head is not None and cast("Any", head).weight is not cast("Any", embedding).weight:
-        model.config.get_text_config().tie_word_embeddings = False
-        model.config.tie_word_embeddings = False
+def _part(model: torch.nn.Module) -> None:
+    """Give every module weights of its own, so that a merge changes no tied or replicated one."""
+    seen: set[int] = set()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen:
+                own = torch.nn.Parameter(parameter.detach().clone(), requires_grad=False)
+                module.register_parameter(name, own)
+            else:
+                seen.add(id(parameter))
+
+
+def _settle_head(model: PreTrainedModel, *, tied: bool) -> None:
+    """Untie a head that the adapter has changed from its embedding; tie one again that it has not."""
+    head: Any = model.get_output_embeddings()
+    embedding: Any = model.get_input_embeddings()
+    if isinstance(getattr(head, "weight", None), torch.nn.Parameter):
+        tied = tied and torch.equal(head.weight, embedding.weight)
+        if tied:
+            head.weight = embedding.weight
+        model.config.get_text_config().tie_word_embeddings = tied
+        model.config.tie_word_embeddings = tied

@@ -11,7 +11,8 @@ from provenance.architecture.auto_class import auto_class
 from provenance.conversions import copy_tokenizer, need, translated
 from provenance.conversions.scaled_fp8 import OF_ACTIVATIONS, dequantize_fp8, is_scaled_fp8
 from provenance.errors import SourceError
-from provenance.loading.model import read_config, refuse_gaps
+from provenance.loading.configuration import read_configuration
+from provenance.loading.model import refuse_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,7 +87,7 @@ def _known(original: Checkpoint, method: str) -> Any:
 
 
 def _loaded(original: Checkpoint, kind: Any, device: str) -> Any:
-    config = read_config(original)
+    config = read_configuration(original)
     if "dequantize" in inspect.signature(kind.__init__).parameters:
         config.quantization_config = {
             **original.config["quantization_config"],
@@ -130,7 +131,7 @@ def _refuse_unread(source: str, names: Iterable[str]) -> None:
 def _plain_skeleton(original: Checkpoint) -> Any:
     import torch
 
-    config = read_config(original)
+    config: Any = read_configuration(original)
     del config.quantization_config
     with torch.device("meta"):
         return auto_class(config).from_config(config, trust_remote_code=False)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
+from provenance.evidence.weights import WeightsRecord
 from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role
 
 SCHEMA = 1
@@ -237,7 +238,8 @@ class Evidence:
     next-token loss, in nats, on the first of a text, and ``details["candidate_vocabulary"]`` how many
     tokens the model chooses among; so for the reference. ``details["candidate_rank"]`` is the least
     effective rank of what its MLPs were fed. ``coverage`` has what was compared of each side that was
-    run, by role.
+    run, by role. ``weights`` says whether the two hold the same numbers; None of fingerprints, and in
+    evidence of older versions.
     """
 
     statistic: str
@@ -257,6 +259,7 @@ class Evidence:
     permutations: int | None = None
     details: Mapping[str, float | int | str] = field(default_factory=dict)
     coverage: Mapping[Role, CoverageRecord] = field(default_factory=dict)
+    weights: WeightsRecord | None = None
     schema: int = SCHEMA
 
     @property
@@ -320,6 +323,7 @@ TYPES = (
     ModelRecord,
     CoverageRecord,
     InputsRecord,
+    WeightsRecord,
 )
 """The types that evidence is made of."""
 

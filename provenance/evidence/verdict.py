@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from provenance.checkpoints.folder import CONFIG
 from provenance.evidence.decide import (
     believed,
     decide,
@@ -21,6 +22,7 @@ from provenance.evidence.decide import (
 )
 from provenance.evidence.doubts import doubts_of_models
 from provenance.evidence.meaning import BETWEEN, KINSHIP, STRANGERS
+from provenance.evidence.weights import WeightsRecord
 from provenance.evidence.wording import (
     count,
     doubted,
@@ -93,8 +95,8 @@ def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Ju
     verdict = _block_verdict(block, claim, evidence)
     if claim.expect == "unknown":
         return Judgement("report", verdict, measured, _UNKNOWN)
-    if claim.expect == "identical" and _same_checkpoint(evidence):
-        return Judgement("holds", "dependent", measured, _IDENTICAL)
+    if claim.expect == "identical" and _identical(evidence):
+        return Judgement("holds", "dependent", measured, _sameness(evidence))
     if claim.expect == "independent" and block.log10_p is not None:
         return _independence(verdict, measured, claim, evidence, (block,))
     if verdict == "dependent":
@@ -182,8 +184,8 @@ def _judge_over_blocks(
         return Judgement("report", verdict, measured, _UNKNOWN)
     if claim.expect == "independent":
         return _judge_independence(claim, evidence, blocks, measured)
-    if claim.expect == "identical" and _same_checkpoint(evidence):
-        return Judgement("holds", "dependent", measured, _IDENTICAL)
+    if claim.expect == "identical" and _identical(evidence):
+        return Judgement("holds", "dependent", measured, _sameness(evidence))
     if verdict != "dependent" or decide(evidence, claim.thresholds) != "dependent":
         return _no_kinship(verdict, measured, claim, evidence, blocks)
     objection = _objection(claim, evidence, blocks)
@@ -196,8 +198,8 @@ def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
     measured = measured_models(claim, evidence)
     if claim.expect == "unknown":
         return Judgement("report", verdict, measured, _UNKNOWN)
-    if claim.expect == "identical" and _same_checkpoint(evidence):
-        return Judgement("holds", "dependent", measured, _IDENTICAL)
+    if claim.expect == "identical" and _identical(evidence):
+        return Judgement("holds", "dependent", measured, _sameness(evidence))
     if evidence.log10_p is None:
         return Judgement(
             "fails", verdict, measured, "A statistic without a p-value decides nothing."
@@ -244,6 +246,28 @@ def _same_checkpoint(evidence: Evidence) -> bool:
     return candidate.digest == reference.digest and candidate.claimed is None
 
 
+def _identical(evidence: Evidence) -> bool:
+    weights = evidence.weights
+    return _same_checkpoint(evidence) or (weights is not None and weights.identical)
+
+
+def _sameness(evidence: Evidence) -> str:
+    """That the two have the same weights, in a sentence; empty where they have not."""
+    if _same_checkpoint(evidence):
+        return _IDENTICAL
+    if evidence.weights is not None:
+        return evidence.weights.words()
+    ours, theirs = evidence.candidate.weights_digest, evidence.reference.weights_digest
+    is_same = ours is not None and ours == theirs  # evidence of older versions has no more
+    return WeightsRecord("same", settings=(CONFIG,)).words() if is_same else ""
+
+
+def _is_narrowed(claim: Claim, evidence: Evidence) -> bool:
+    """Whether weights were rounded to fewer bits, which a quantized copy may be."""
+    weights = evidence.weights
+    return claim.expect == "quantized" and weights is not None and weights.relation == "rounded"
+
+
 def _required(claim: Claim) -> JudgementState:
     """What it is for one block not to show a claim."""
     descent = claim.expect in DESCENTS
@@ -277,8 +301,9 @@ def _judge_independence(
     claimed = claimed_blocks(claim, evidence)
     named = decide_some(evidence, claimed, claim.thresholds)
     verdict = max(decide_blocks(blocks, claim.thresholds), named, key=_AGAINST.index)
-    if _same_checkpoint(evidence):
-        meaning = f"The claim of independence is false. {_IDENTICAL}"
+    sameness = _sameness(evidence)
+    if sameness:
+        meaning = f"The claim of independence is false. {sameness}"
         return Judgement("fails", "dependent", measured, meaning)
     if verdict == "dependent" and named != "dependent":
         kin = [b.candidate_block for b in blocks if shows(b, claim.thresholds)]
@@ -392,8 +417,11 @@ def _objection(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
 
 def _objection_to_models(claim: Claim, evidence: Evidence) -> str | None:
     """Why what the models are speaks against the claim: their digests, their shapes."""
+    sameness = _sameness(evidence)
     if claim.expect == "identical":
-        return "The two are kin, but their digests differ: they are not the same checkpoint."
-    if claim.expect != "derived" and _same_checkpoint(evidence):
-        return f"{_IDENTICAL} `identical` or `derived` would hold, {claim.expect!r} does not."
+        why = sameness or "The two are kin, but their weights differ."
+        return f"{why} They are not the same model."
+    if claim.expect != "derived" and sameness and not _is_narrowed(claim, evidence):
+        holds = "`identical` or `derived`" if _identical(evidence) else "`derived`"
+        return f"{sameness} {holds} would hold, {claim.expect!r} does not."
     return shape_objection(claim, evidence)

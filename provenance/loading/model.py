@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,10 +9,13 @@ import torch
 from provenance._quiet import quiet
 from provenance.architecture.auto_class import auto_class
 from provenance.architecture.trace import build_on_meta
+from provenance.checkpoints.contents import BUFFERS
 from provenance.checkpoints.folder import CONFIG
 from provenance.errors import DeviceError, SourceError, one_line
+from provenance.loading.configuration import read_configuration
 from provenance.loading.devices import free_bytes
 from provenance.loading.experts import run_one_by_one
+from provenance.loading.heads import Heads
 from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.renamings import ParameterIndex
 from provenance.loading.streaming import (
@@ -49,6 +51,8 @@ def load_model(
     dtype: Dtype | None = None,
     memory: Memory | None = None,
     skeleton: PreTrainedModel | None = None,
+    *,
+    head: bool = True,
 ) -> PreTrainedModel:
     """Load a causal or multimodal language model, in evaluation mode and without gradients.
 
@@ -69,6 +73,8 @@ def load_model(
         be called by the model alone. None: it is loaded whatever it takes.
     skeleton : PreTrainedModel, optional
         What `load_skeleton` made of the checkpoint; None: it is built.
+    head : bool
+        Whether the head of the language model is needed. Else `NoHead` stands where it was not saved.
 
     Raises
     ------
@@ -89,10 +95,9 @@ def load_model(
             ParameterIndex.of(skeleton, checkpoint.tensors).refuse_twins(checkpoint.source)
             if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
                 places = device_map(skeleton, device)
-                return _streamed(checkpoint, places, _dtype(place.type, dtype))
+                return _streamed(checkpoint, places, _dtype(place.type, dtype), head=head)
             model, info = _from_pretrained(checkpoint, dtype=_dtype(place.type, dtype))
-            refuse_gaps(checkpoint.source, info)
-            refuse_extras(checkpoint, model, info["unexpected_keys"])
+            _refuse_others(checkpoint, model, info, head=head)
             model = model.eval().requires_grad_(requires_grad=False).to(place)
             _refuse_nonfinite(checkpoint, model.named_parameters())
             run_one_by_one(model)
@@ -117,7 +122,9 @@ def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memor
     return weights > limit
 
 
-def _streamed(checkpoint: Checkpoint, places: dict[str, str], dtype: Any) -> PreTrainedModel:
+def _streamed(
+    checkpoint: Checkpoint, places: dict[str, str], dtype: Any, *, head: bool
+) -> PreTrainedModel:
     """A model whose blocks are read when they are called; ``places`` is from `device_map`."""
     return_freed_memory()
     folder = scratch_folder()
@@ -125,8 +132,7 @@ def _streamed(checkpoint: Checkpoint, places: dict[str, str], dtype: Any) -> Pre
         checkpoint, dtype="auto", device_map=places, offload_folder=folder
     )
     remove_with(model, folder)
-    refuse_gaps(checkpoint.source, info)
-    refuse_extras(checkpoint, model, info["unexpected_keys"])
+    _refuse_others(checkpoint, model, info, head=head)
     _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
     model = model.eval().requires_grad_(requires_grad=False)
     run_one_by_one(model)
@@ -147,23 +153,14 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     _refuse_unknown_family(checkpoint)
     _refuse_hollow(checkpoint)
     try:
-        with quiet(), torch.device("meta"):
-            config = read_config(checkpoint)
+        with torch.device("meta"):
+            config = read_configuration(checkpoint)
         model = build_on_meta(config, trusted=checkpoint.remote_code)
     # as in load_model: a wrong configuration raises anything
     except Exception as error:
         raise _explain(error, checkpoint, "meta") from error
     _refuse_oversized(checkpoint, model)
     return model
-
-
-def read_config(checkpoint: Checkpoint) -> Any:
-    """The configuration as transformers understands it; what goes wrong raises whatever that does."""
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(
-        checkpoint.folder, local_files_only=True, trust_remote_code=checkpoint.remote_code
-    )
 
 
 def _device(name: str) -> Any:
@@ -206,8 +203,10 @@ def _refuse_unknown_family(checkpoint: Checkpoint) -> None:
 def _from_pretrained(
     checkpoint: Checkpoint, **options: Any
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    model, info = auto_class(read_config(checkpoint)).from_pretrained(
+    config = read_configuration(checkpoint)
+    model, info = auto_class(config).from_pretrained(
         checkpoint.folder,
+        config=config,
         **options,
         use_safetensors=True,
         trust_remote_code=checkpoint.remote_code,
@@ -217,6 +216,23 @@ def _from_pretrained(
         output_loading_info=True,
     )
     return model, info
+
+
+def _refuse_others(
+    checkpoint: Checkpoint, model: PreTrainedModel, info: dict[str, Any], *, head: bool
+) -> None:
+    """Refuse gaps and extras; take away a head that was not saved, where none is needed."""
+    heads = Heads.of(model)
+    gaps = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
+    if not head and heads.without_own(model, gaps):
+        info = {**info, "missing_keys": (), "mismatched_keys": ()}
+    elif gaps and all(map(heads.is_own, gaps)):
+        raise SourceError(
+            f"{checkpoint.source}: it was saved without the head of its language model "
+            f"({_first_three(sorted(gaps))}), which is needed here: use a statistic of blocks, as kinship"
+        )
+    refuse_gaps(checkpoint.source, info)
+    refuse_extras(checkpoint, model, info["unexpected_keys"])
 
 
 def refuse_gaps(source: str, info: dict[str, Any]) -> None:
@@ -248,23 +264,22 @@ def refuse_gaps(source: str, info: dict[str, Any]) -> None:
 def refuse_extras(checkpoint: Checkpoint, model: PreTrainedModel, names: Iterable[str]) -> None:
     """Refuse weights that no part of the model reads: they say that it is not what was saved.
 
-    Where transformers reads a text model alone from the checkpoint of a multimodal one, the other towers
-    are left out.
+    Heads that were put on the model are left out. Where transformers reads a text model alone from the
+    checkpoint of a multimodal one, so are the other towers.
     """
     is_nested = isinstance(checkpoint.config.get("text_config"), dict)
     if is_nested and model.config.model_type != checkpoint.model_type:
         return
-    extra = [name for name in sorted(names) if not _HARMLESS.search(name)]
+    heads = Heads.of(model)
+    extra = [
+        name for name in sorted(names) if not BUFFERS.search(name) and not heads.is_other(name)
+    ]
     if extra:
         file = checkpoint.tensors[extra[0]].file if extra[0] in checkpoint.tensors else CONFIG
         raise SourceError(
             f"{checkpoint.source}: {file} has weights that the configuration has no place for: "
             f"{_first_three(extra)}; is {CONFIG} the one that was saved with them?"
         )
-
-
-# what older versions of transformers saved of positions and masks
-_HARMLESS = re.compile(r"(inv_freq|position_ids|masked_bias|attn\.bias|attention\.bias)$")
 
 
 def _refuse_hollow(checkpoint: Checkpoint) -> None:

@@ -123,11 +123,11 @@ def _explain(error: Exception, checkpoint: Checkpoint) -> InputError:
 
 def _fault_of_config(checkpoint: Checkpoint) -> str:
     """What transformers finds wrong with the model's configuration, which it reads for a tokenizer too."""
-    from provenance.loading.model import read_config
+    from provenance.loading.configuration import read_configuration
 
     try:
         with quiet():
-            read_config(checkpoint)
+            read_configuration(checkpoint)
     # a wrong configuration raises anything
     except Exception as error:  # noqa: BLE001
         return one_line(error)

@@ -138,7 +138,7 @@ def test_a_base_beside_the_adapter_is_found(executor, adapter, base):
 @pytest.mark.parametrize("named", [None, "", 3, "recipe:quickstart/base", "s3://bucket/x"])
 def test_what_an_adapters_maker_may_not_name_as_base(executor, adapter, named):
     change_config(adapter, "adapter_config.json", base_model_name_or_path=named)
-    refused(executor, spec_of(adapter), r"adapter_config\.json names .*as base:")
+    refused(executor, spec_of(adapter), r"adapter_config\.json names .*with base:")
 
 
 def test_an_adapter_on_itself(executor, adapter):

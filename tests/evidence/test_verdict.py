@@ -28,6 +28,7 @@ from provenance.evidence.records import (
 )
 from provenance.evidence.tested_with import qualifiers
 from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair, shortfall
+from provenance.evidence.weights import WeightsRecord
 from provenance.evidence.wording import describe
 from provenance.statistics import PAIR_STATISTICS, REGISTRY, WITHSTANDING
 from provenance.statistics.pvalues import bonferroni, fisher, format_p
@@ -897,7 +898,7 @@ def test_identical_holds_by_the_digest_where_a_test_is_too_weak():
 def test_identical_fails_on_kin_of_another_digest():
     found = judge_pair(claim("identical"), evidence(KIN, KIN))
     assert (found.state, found.verdict) == ("fails", "dependent")
-    assert "their digests differ" in found.meaning
+    assert "their weights differ. They are not the same model" in found.meaning
 
 
 def test_identical_fails_on_strangers():
@@ -921,6 +922,79 @@ def test_a_copy_is_never_independent(log10_p):
     found = judge_pair(claim("independent"), copy(log10_p, log10_p))
     assert (found.state, found.verdict) == ("fails", "dependent")
     assert "they are the same checkpoint" in found.meaning
+
+
+SAME = WeightsRecord("same")
+ROUNDED = WeightsRecord("rounded", ("bfloat16",))
+
+
+def alike(weights, *log10_ps):
+    """Evidence on two checkpoints of other digests, by what became of the weights."""
+    return evidence(*(log10_ps or (KIN, KIN)), weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("expect", "weights", "state", "words"),
+    [
+        *[
+            (kind, SAME, "fails", "same weights, tensor by tensor. `identical` or `derived` would")
+            for kind in sorted(DESCENTS - {"identical", "derived"})
+        ],
+        *[
+            (
+                kind,
+                ROUNDED,
+                "fails",
+                "No weight was trained: both hold the same numbers in bfloat16. `derived` would",
+            )
+            for kind in sorted(DESCENTS - {"identical", "derived", "quantized"})
+        ],
+        ("quantized", ROUNDED, "holds", "one descends"),
+        ("derived", SAME, "holds", "one descends"),
+        ("identical", SAME, "holds", "tensor by tensor"),
+        (
+            "identical",
+            ROUNDED,
+            "fails",
+            "the same numbers in bfloat16. They are not the same model",
+        ),
+        (
+            "identical",
+            WeightsRecord("same", settings=("rope_parameters",)),
+            "fails",
+            "same weights; the configurations differ in rope_parameters. They are not",
+        ),
+        (
+            "identical",
+            WeightsRecord("same", alone=("lm_head.weight",)),
+            "fails",
+            "same weights; one alone has lm_head.weight.",
+        ),
+        ("identical", WeightsRecord("other"), "fails", "their weights differ"),
+        ("finetune", WeightsRecord("other"), "holds", "one descends"),
+        ("independent", SAME, "fails", "The claim of independence is false. The two have the same"),
+    ],
+)
+def test_the_same_weights_are_no_descent_under_any_configuration(expect, weights, state, words):
+    found = judge_pair(claim(expect), alike(weights))
+    assert found.state == state
+    assert words in found.meaning
+
+
+def test_the_same_weights_are_identical_where_a_test_is_too_weak():
+    found = alike(SAME, KIN, SUSPECT, None)
+    assert [judge_block(claim("identical"), found, i).state for i in range(3)] == ["holds"] * 3
+    assert judge_pair(claim("identical"), found).state == "holds"
+    assert judge_pair(claim("independent"), alike(SAME, STRANGE, STRANGE)).state == "fails"
+
+
+def test_evidence_of_older_versions_knows_the_same_weights_by_their_digest():
+    ours, theirs = (replace(model(name, 1), weights_digest="sha256:w") for name in "ab")
+    found = evidence(KIN, candidate=ours, reference=theirs)
+    assert judge_pair(claim("finetune"), found).state == "fails"
+    assert (
+        "the configurations differ in config.json" in judge_pair(claim("identical"), found).meaning
+    )
 
 
 # the threshold
