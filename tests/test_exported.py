@@ -203,6 +203,7 @@ def test_the_help_of_a_command_loads_what_it_is_made_of_alone(name):
 def test_the_help_of_compare_loads_no_other_command():
     loaded = loaded_by_the_command(["compare", "--help"])
     own = {
+        "_base",
         "_compare",
         "_completion",
         "_console",

@@ -131,7 +131,7 @@ def test_what_is_made_of_results_tells_no_secret(home, tmp_path, ours):
 def test_an_audit_tells_no_secret(home, tmp_path, ours):
     out = tmp_path / "out"
     told = {
-        "printed": ours("provenance.cli", "audit", "a.suite.yaml"),
+        "printed": ours("provenance.cli", "audit", "a.suite.yaml", code=1),  # a model is gone
         "as json": ours("provenance.cli", "audit", "models", "--json"),
         "planned": ours("provenance.cli", "audit", "models", "--dry-run"),
     }

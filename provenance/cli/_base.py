@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from provenance.cli._completion import complete_model
-from provenance.comparison.executor import as_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +26,7 @@ BASE = click.option(
 def on_base(models: Sequence[str], base: str | None) -> list[ModelSpec]:
     """The models' specs, with a base for the adapters; the first is taken for one where no folder is."""
     from provenance.checkpoints.folder import ADAPTER_CONFIG
+    from provenance.comparison.executor import as_spec
 
     specs = [as_spec(model) for model in models]
     if base is None:

@@ -155,8 +155,8 @@ def test_a_block_without_an_mlp_is_skipped_by_name(measure, tmp_path, monkeypatc
     from fixtures.pairs import tiny_gpt2
     from provenance.capture import proxies
 
-    def load(checkpoint, *options):
-        model = original(checkpoint, *options)
+    def load(checkpoint, *arguments, **options):
+        model = original(checkpoint, *arguments, **options)
         if checkpoint.source.endswith("holed"):
             model.transformer.h[0].mlp = torch.nn.Identity()
         return model

@@ -139,7 +139,8 @@ def test_an_error_is_kept_and_the_models_are_not(
 
 
 def test_an_error_that_is_a_bug_keeps_its_frames_for_who_debugs_it(family, tmp_path, monkeypatch):
-    monkeypatch.setattr(FORWARD, failing(FORWARD, RuntimeError, "a bug"))
+    ours = "provenance.capture.run.measure_coverage"
+    monkeypatch.setattr(ours, failing(ours, RuntimeError, "a bug"))
     with pytest.raises(RuntimeError, match="a bug") as kept:
         Executor(Store(tmp_path), "cpu").evidence(of(family))
     frames = [entry.frame for entry in kept.traceback]

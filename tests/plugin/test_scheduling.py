@@ -85,4 +85,4 @@ def test_each_worker_runs_a_whole_suite_where_that_is_asked_for(pytester, family
     how = ("--tx", "2*popen", "--dist", "each", f"--provenance-store={shared_store}")
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *how)
     result.assert_outcomes(passed=8)
-    result.stdout.fnmatch_lines(["kin is a fine-tune of base *dependent * 3 of 3 * ok"])
+    result.stdout.fnmatch_lines(["kin is a fine-tune of base *dependent * 3 of 3 * holds"])
