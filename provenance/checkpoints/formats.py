@@ -161,7 +161,18 @@ def detect_format(place: Path, *, allow_pickle: bool) -> Contents:
         return _gguf(place, gguf)
     if allow_pickle and pickles(names) and not _foreign(names):
         return _pickle(place, names)
-    raise SourceError(f"{place} {no_weights(names)}")
+    raise SourceError(f"{place} {_below(place) or no_weights(names)}")
+
+
+def _below(place: Path) -> str:
+    """Say which folders in one have what it lacks, as of a trainer or of several adapters: a predicate."""
+    wanted = {ADAPTER_CONFIG, SINGLE, INDEX}
+    found = sorted({file.parent for file in place.glob("*/*") if file.name in wanted})
+    if not found:
+        return ""
+    what = "an adapter" if (found[0] / ADAPTER_CONFIG).is_file() else "a model"
+    many = f"{len(found)} folders in it have" if len(found) > 1 else "a folder in it has"
+    return f"has no weights, but {many}: {found[0].name} has {what}; give path: {found[0]}"
 
 
 def read_weight_map(file: Path, limit: int = INDEX_LIMIT) -> dict[str, str]:

@@ -85,6 +85,31 @@ def test_another_format_is_called_by_its_name(tmp_path, names, match, allowed):
     assert wanted(names, allow_pickle=allowed, trust_remote_code=False) is None
 
 
+@pytest.mark.parametrize(
+    ("names", "match"),
+    [
+        (
+            ["README.md", "adapter/adapter_config.json"],
+            "a folder in it has: adapter has an adapter",
+        ),
+        (
+            ["a/adapter_config.json", "a/adapter_model.safetensors", "b/adapter_config.json"],
+            r"2 folders in it have: a has an adapter; give path: .*/a$",
+        ),
+        (["config.json", "checkpoint-500/model.safetensors"], "checkpoint-500 has a model"),
+        (["checkpoint-10/model.safetensors.index.json"], "checkpoint-10 has a model"),
+        (["a/b/model.safetensors"], "has no weights: neither"),
+        (["a/README.md"], "has no weights: neither"),
+    ],
+)
+def test_what_lies_in_a_folder_below_is_named(tmp_path, names, match):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(SourceError, match=match):
+        detect_format(tmp_path, allow_pickle=False)
+
+
 def test_what_tensorflow_left_beside_a_pickle_is_in_nobodys_way():
     assert "allow_pickle: true" in no_weights(["config.json", "pytorch_model.bin", "tf_model.h5"])
 
