@@ -102,6 +102,7 @@ def test_a_terminal_of_pytest_says_at_which_claim_it_is(pytestconfig, monkeypatc
         _tw=SimpleNamespace(fullwidth=60),
     )
     monkeypatch.setattr(shown, "_terminal", terminal)
+    monkeypatch.setattr(shown, "_notes", None)  # as in a run without workers
     monkeypatch.setenv("PYTEST_CURRENT_TEST", f"{NODES[2]} (setup)")
     shown(Stage("match", "a against b", 1, 4))
     assert drawn == ["  provenance: 2 of 3, 1/4, 0:00: matching a against b"]
