@@ -22,8 +22,9 @@ from provenance.statistics._moments import moments
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-SHARE = 1 / 32
-"""An MLP shares its units' work with others if this share of those that add anything does."""
+SHARE = 1 / 4
+"""An MLP shares its units' work with others if this share of those that add anything does. Of experts that
+were trained side by side, for short, up to 11 of 96 units have a gate that is near another's."""
 
 COPY = 0.5
 """Two units of one gate are copies if what they add is as like as this: halves that hide what they make up
