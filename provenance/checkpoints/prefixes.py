@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 MARKS = frozenset(
     {
@@ -48,12 +48,15 @@ def plain_names(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, st
     nested = any(isinstance(part, dict) and "model_type" in part for part in config.values())
     is_usual = not nested and "auto_map" not in config
     marks = MARKS if is_usual else MARKS - {"module"}
-    bare = {
-        name: ".".join(part for part in name.split(".") if part not in marks) for name in stored
-    }
+    bare = {name: without_marks(name, marks) for name in stored}
     plain = _without_outer(bare) if is_usual else bare
     is_sound = len(set(plain.values())) == len(stored) and all(plain.values())
     return plain if is_sound else {name: name for name in stored}
+
+
+def without_marks(name: str, marks: Collection[str] = MARKS) -> str:
+    """The name without the parts that wrappers put there."""
+    return ".".join(part for part in name.split(".") if part not in marks)
 
 
 def _without_outer(names: dict[str, str]) -> dict[str, str]:

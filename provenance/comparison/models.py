@@ -122,7 +122,7 @@ class Models:
         made = self._opened_as(inspect(self._kept(spec.source, fields, make).path), spec)
         parts = ", ".join(visible(part[:LONGEST]) for part in taken_away(contents.plain))
         says = f"read without {parts} in the names of its tensors"
-        return replace(made, conversion=f"{says}, {made.conversion}" if made.conversion else says)
+        return replace(made, conversion=_after(says, made))
 
     def _open(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
         return open_checkpoint(contents, spec, self.store.sha256, self._tensor_hashes)
@@ -266,9 +266,7 @@ class Models:
             "weights": {file.name: self.store.sha256(file) for file in contents.files},
         }
         made = self._converted(contents, spec, fields, make)
-        says = "converted from a pickle"
-        says = f"{says}, {made.conversion}" if made.conversion else says
-        return replace(made, conversion=says, pickle=True)
+        return replace(made, conversion=_after("converted from a pickle", made), pickle=True)
 
     def _from_quantized(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
         original = self._open(contents, spec)
@@ -332,3 +330,8 @@ def _other_base(adapter: Contents, spec: ModelSpec, base: Checkpoint) -> str:
         return ""
     known = {base.spec.path, base.spec.repo, base.spec.recipe, base.spec.url, base.source}
     return "" if named in known else f"; its configuration names {visible(named[:LONGEST])}"
+
+
+def _after(says: str, made: Checkpoint) -> str:
+    """What a conversion says of itself, before those that came after it."""
+    return f"{says}, {made.conversion}" if made.conversion else says

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from provenance.checkpoints.prefixes import MARKS
+from provenance.checkpoints.prefixes import without_marks
 from provenance.loading.heads import Heads
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def named_for(
     heads, there = Heads.of(model), dict(model.named_children())
     named = {}
     for name, tensor in tensors.items():
-        bare = _bare(NAMED.sub(r"\1", name)).removeprefix(PREFIX)
+        bare = without_marks(NAMED.sub(r"\1", name)).removeprefix(PREFIX)
         inner = _inside(model, bare)
         if inner.partition(".")[0] in there:
             named[PREFIX + inner] = tensor
@@ -63,7 +63,7 @@ def settings_for(model: PreTrainedModel, config: Mapping[str, Any]) -> dict[str,
         settings["task_type"] = "CAUSAL_LM"
     for key in ("target_modules", "modules_to_save"):
         if isinstance(settings.get(key), list):
-            settings[key] = [_bare(str(name)) for name in settings[key]]
+            settings[key] = [without_marks(str(name)) for name in settings[key]]
     saved = settings.get("modules_to_save")
     if isinstance(saved, list):
         there = {part for name, _ in model.named_modules() for part in name.split(".")}
@@ -99,10 +99,6 @@ def _rows(model: PreTrainedModel, name: str, tensor: torch.Tensor) -> int:
         return tensor.shape[1]
     is_narrow = "lora_A" in path or "lora_embedding_B" in path
     return 0 if is_narrow else tensor.shape[0]
-
-
-def _bare(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part not in MARKS)
 
 
 def _inside(model: PreTrainedModel, name: str) -> str:

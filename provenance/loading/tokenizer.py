@@ -126,8 +126,7 @@ def _fault_of_config(checkpoint: Checkpoint) -> str:
     from provenance.loading.configuration import read_configuration
 
     try:
-        with quiet():
-            read_configuration(checkpoint)
+        read_configuration(checkpoint)
     # a wrong configuration raises anything
     except Exception as error:  # noqa: BLE001
         return one_line(error)
