@@ -23,10 +23,19 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
+AROUND = (
+    # a CI system's log is told of progress, and GitHub of failures
+    *("CI", "BUILD_NUMBER"),
+    *("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "GITHUB_SERVER_URL"),
+    # what a user set for terminals of his own
+    *("FORCE_COLOR", "NO_COLOR", "PY_COLORS", "COLUMNS"),
+)
+
+
 @pytest.fixture(autouse=True)
-def not_on_github(monkeypatch):
-    """Where this repository's own CI runs on GitHub, runs inside tests tell it nothing."""
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "GITHUB_SERVER_URL"):
+def wherever_tests_run(monkeypatch):
+    """Let no test depend on the CI system or the terminal around it."""
+    for name in AROUND:
         monkeypatch.delenv(name, raising=False)
 
 

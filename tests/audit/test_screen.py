@@ -335,9 +335,8 @@ def test_a_claim_of_a_suite_is_never_settled_by_a_screen(audit, deep, tmp_path):
 
 
 @pytest.fixture
-def run(capfd, shared_store, tmp_path, audit, deep, monkeypatch):
+def run(capfd, shared_store, tmp_path, audit, deep):
     """Run the command on a stranger and a thief; (exit code, stdout)."""
-    monkeypatch.delenv("CI", raising=False)
     audit(a=deep.one, b=deep.thief)
     (tmp_path / "h.sqlite").unlink()
 

@@ -16,9 +16,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def run(capfd, shared_store, monkeypatch, tmp_path):
+def run(capfd, shared_store, tmp_path):
     """Run the command in this process; (exit code, stdout, stderr)."""
-    monkeypatch.delenv("CI", raising=False)
 
     def run(*arguments):
         where = ["--store", str(shared_store), "--history", str(tmp_path / "h.sqlite")]
@@ -262,8 +261,7 @@ def test_a_terminal_has_a_table(registry, tmp_path, shared_store):
     read, write = pty.openpty()
     command = [sys.executable, "-m", "provenance.cli", "audit", str(registry), "-q"]
     command += ["--store", str(shared_store), "--history", str(tmp_path / "h.sqlite")]
-    kept = {key: value for key, value in os.environ.items() if key != "CI"}
-    environment = kept | {"TERM": "xterm", "COLUMNS": "100", "NO_COLOR": "1"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "NO_COLOR": "1"}
     process = subprocess.Popen(command, stdout=write, env=environment)
     os.close(write)
     shown = b""

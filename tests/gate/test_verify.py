@@ -34,9 +34,8 @@ def measured(family, shared_store):
 
 
 @pytest.fixture
-def run(capfd, monkeypatch):
+def run(capfd):
     """Run the command in this process; (exit code, stdout, stderr)."""
-    monkeypatch.delenv("CI", raising=False)
 
     def run(*arguments):
         with pytest.raises(SystemExit) as stop:

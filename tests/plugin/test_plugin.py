@@ -734,7 +734,6 @@ def test_a_false_claim_is_one_failure_to_read_and_a_line_for_each_block(
     write, run, pytester, monkeypatch, pair, verdict, blocks, workers
 ):
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.delenv("CI", raising=False)
     write(pair)
     result = run(*workers, "--junit-xml=out.xml")
     result.assert_outcomes(failed=4)

@@ -31,7 +31,6 @@ def tell(**how):
 def terminal(monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich's word for a terminal
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delenv("CI", raising=False)
 
 
 def test_a_terminal_shows_a_bar_and_takes_it_away_again(terminal, capsys):
@@ -151,14 +150,11 @@ def test_quiet_is_quiet_on_a_terminal_and_in_a_log(terminal, capsys, monkeypatch
 
 def test_a_log_of_a_ci_system_has_a_line_a_stage(capsys, monkeypatch):
     monkeypatch.setenv("CI", "true")
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
     tell()
     lines = capsys.readouterr().err.splitlines()
     assert lines == ["provenance: load path:[red]x", "provenance: match a against b"]
 
 
-def test_a_pipe_has_nothing(capsys, monkeypatch):
-    for name in ("CI", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_pipe_has_nothing(capsys):
     tell()
     assert capsys.readouterr().err == ""
