@@ -72,6 +72,8 @@ LEAST_SHARE = 0.1
 """Of a model's blocks that must show a descent: of fewer, a claim about the model says nothing."""
 LEAST_SHARE_OF_COPY = 0.5
 """The same of a descent that keeps the blocks of its reference, all or those that were not cut out."""
+Controls = Literal["all", "power", "none"]
+"""Which controls a suite has: "power" alone is part of every comparison that finds nothing."""
 DECIDED = -20.0
 """log10 p below which a cheap part of a statistic decides a block, so that no dearer one is measured. It is
 far below any threshold of use, so that evidence does not depend on the claim. Where a claim's threshold is

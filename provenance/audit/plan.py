@@ -27,7 +27,7 @@ def comparison_of(registry: Registry, candidate: str, reference: str) -> Compari
     """The comparison of all blocks of two models of a registry, by their names."""
     models = registry.models[candidate], registry.models[reference]
     statistic = registry.statistic_of(candidate, reference)
-    return Comparison.of(*models, registry.inputs, statistic)
+    return Comparison.of(*models, registry.inputs, statistic, control=registry.control)
 
 
 @functools.cache  # they are read from the disk, and do not change while this runs

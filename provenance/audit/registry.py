@@ -45,7 +45,8 @@ class Registry:
     ``path`` is absolute. ``ignored`` holds the reasons of pairs that are not judged, by their two names;
     ``marks`` where models are declared. ``alpha`` is divided by the number of pairs that are judged.
     ``allowed`` holds the reasons why no pair of a model need be judged, by the model's name.
-    ``exhaustive`` has every block of every pair compared, without a screen.
+    ``exhaustive`` has every block of every pair compared, without a screen. ``control`` says whether the
+    power control is run where nothing is found.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Registry:
     marks: Mapping[str, Mark] = field(default_factory=dict)
     digest: str = ""
     exhaustive: bool = False
+    control: bool = True
     allowed: Mapping[str, str] = field(default_factory=dict)
 
     def allowing(self, names: Iterable[str], reason: str) -> Registry:
@@ -163,6 +165,7 @@ def _of_suite(text: str, path: Path, raw: dict[str, Any]) -> Registry:
         inputs=suite.inputs,
         statistic=able[0] if able else DEFAULT_STATISTIC,
         alpha=defaults.get("alpha", DEFAULT_ALPHA),
+        control=suite.controls != "none",
     )
 
 
@@ -187,6 +190,7 @@ def _registry(document: RegistryDocument, path: Path) -> Registry:
         alpha=document.alpha,
         ignored=ignored,
         exhaustive=document.exhaustive,
+        control=document.control,
     )
     for entry in document.allow:
         registry = registry.allowing([entry.model], " ".join(entry.reason.split()))

@@ -15,7 +15,7 @@ import provenance
 from provenance.cli._console import console, print_table
 from provenance.cli._executor import with_executor
 from provenance.cli._files import expect_writable, write
-from provenance.cli._options import FILE, JSON
+from provenance.cli._options import CONTROL, FILE, JSON
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,6 +93,7 @@ class ChangeKinds(click.ParamType[frozenset[str]]):
     show_default=True,
     help="Where pairs are measured: local, or on a Ray cluster (ray, HOST:PORT or ray://HOST:PORT).",
 )
+@CONTROL
 @with_executor
 @JSON
 def audit(
@@ -106,6 +107,7 @@ def audit(
     exhaustive: bool,  # noqa: FBT001
     dry_run: bool,  # noqa: FBT001
     backend: str,
+    control: bool,  # noqa: FBT001
     open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
 ) -> int:
@@ -118,7 +120,11 @@ def audit(
 
     loaded = provenance.load_registry(registry)
     loaded = loaded.allowing(allowed, "--allow")
-    loaded = replace(loaded, exhaustive=loaded.exhaustive or exhaustive)
+    loaded = replace(
+        loaded,
+        exhaustive=loaded.exhaustive or exhaustive,
+        control=loaded.control and control,
+    )
     if results is not None:
         expect_writable(results)
     with History(url, read_only=dry_run) as history, open_executor() as executor:

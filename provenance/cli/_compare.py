@@ -14,7 +14,7 @@ from provenance.cli._console import console, print_table, say
 from provenance.cli._executor import with_executor
 from provenance.cli._expect import EXPECT, as_fields, claim_of, holds, judged, sentence
 from provenance.cli._inputs import with_inputs
-from provenance.cli._options import ALPHA, JSON
+from provenance.cli._options import ALPHA, CONTROL, JSON
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import PERMUTATIONS
 
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 @BASE
 @with_inputs
 @ALPHA
+@CONTROL
 @with_executor
 @JSON
 def compare(
@@ -73,6 +74,7 @@ def compare(
     expect: Any,
     inputs: InputsSpec,
     alpha: float,
+    control: bool,  # noqa: FBT001
     open_executor: OpenExecutor,
     as_json: bool,  # noqa: FBT001
 ) -> int:
@@ -94,7 +96,14 @@ def compare(
         claim = claim_of(expect, statistic, alpha, cross=cross, exhaustive=exhaustive)
         how = extent(claim)
     comparison = Comparison.of(
-        ours, theirs, inputs, statistic, cross=cross, permutations=permutations, extent=how
+        ours,
+        theirs,
+        inputs,
+        statistic,
+        cross=cross,
+        permutations=permutations,
+        extent=how,
+        control=control,
     )
     with open_executor() as executor:
         evidence = executor.evidence(comparison)

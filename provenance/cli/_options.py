@@ -64,6 +64,15 @@ ALPHA = click.option(
 )
 
 
+CONTROL = click.option(
+    "--control/--no-control",
+    default=True,
+    show_default=True,
+    help="Where nothing is found, test blocks of either model against disguised copies of themselves: a "
+    "test that does not find them could not have found a copy.",
+)
+
+
 class Bytes(click.ParamType[int]):
     """A number of bytes, such as 2GiB."""
 

@@ -15,6 +15,8 @@ from provenance._threads import spread
 from provenance.comparison.choices import Choices
 from provenance.comparison.likeness import BEST, likeliest
 from provenance.comparison.meeting import Meeting
+from provenance.comparison.plan import sampled
+from provenance.comparison.power import BLOCKS, power_of
 from provenance.comparison.repeats import kin_blocks
 from provenance.comparison.sides import (
     KEPT_BYTES,
@@ -27,6 +29,7 @@ from provenance.comparison.sides import (
 )
 from provenance.comparison.table import BlockTable, Findings
 from provenance.evidence.records import INDEXED, Pairing
+from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import bonferroni
 from provenance.vocabulary import DECIDED, ROLES
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from provenance.capture.units import Shape
+    from provenance.comparison.meeting import Members
+    from provenance.evidence.records import PowerRecord
     from provenance.vocabulary import Extent, Role
 
     OnProgress = Callable[[int, int], None]
@@ -67,6 +72,8 @@ class Scope:
         fit is read and prepared again.
     threads : int, optional
         At most so many pairs are tested at once; as many as there are cores to use by default.
+    control : bool
+        Whether the power control is run where a block is left in doubt, see `provenance.comparison.power`.
     """
 
     pairing: Pairing
@@ -75,6 +82,7 @@ class Scope:
     rows: Collection[int] | None = None
     kept_bytes: int = KEPT_BYTES
     threads: int | None = None
+    control: bool = False
 
     @property
     def stops(self) -> bool:
@@ -145,6 +153,7 @@ class BlockTests:
         self._least = dict.fromkeys(self.rows, 0.0)
         self._kin: dict[Role, set[Place]] = {role: set() for role in ROLES}
         self._done = self._planned = 0
+        self.power: dict[Role, PowerRecord] = {}
 
     def undecided(self) -> list[int]:
         """The candidate's blocks of which nothing yet is decided."""
@@ -186,6 +195,8 @@ class BlockTests:
             if self.undecided():  # where each block decides by itself, repeats decide nothing
                 for role in ROLES:
                     self._kin[role] |= kin_blocks(sides.seen(role), self.scope.threads)
+                if self.scope.control:
+                    self._run_control(sides)
         finally:
             sides.let_go()
 
@@ -206,6 +217,32 @@ class BlockTests:
             likely = (self.columns[place] for place in order)
             jobs.append([(i, j) for j in likely if not self._has(part, (i, j))][:BEST])
         self._run(sides, jobs)
+
+    def _run_control(self, sides: Sides) -> None:
+        """Look whether this part would find a copy of either side, where no part before it did."""
+        part = sides.component.statistic
+        if not REGISTRY[part].withstands_disguise:
+            return
+        left = set(self.undecided())
+        partners: dict[int, int] = {}
+        for i, j in self._met:
+            if i in left and self._shows_p(part, (i, j)):
+                partners.setdefault(i, j)
+        drawn = sampled(sorted(partners), BLOCKS, self.scope.seed)
+        for at, role in enumerate(ROLES):
+            known = self.power.get(role)
+            if known is not None and known.found:
+                continue
+            prices = {(i, partners[i])[at]: self._price(i, partners[i], members=()) for i in drawn}
+            record = power_of(sides, role, prices, self.scope.threads) if prices else None
+            if record is not None and (known is None or record.log10_p < known.log10_p):
+                self.power[role] = record
+
+    def _shows_p(self, part: str, pair: Place) -> bool:
+        """Whether a part was defined on a pair of blocks."""
+        return self._has(part, pair) and any(
+            test.log10_p is not None for test in self._met[pair].tests[part].values()
+        )
 
     def _has(self, part: str, pair: Place) -> bool:
         return pair in self._met and part in self._met[pair].tests
@@ -242,9 +279,12 @@ class BlockTests:
         """The least log10 p-value of tests of two blocks, corrected for all that might be tested."""
         found = [test for test in tested if test.evidence.log10_p is not None]
         least = min((test.evidence.log10_p or 0.0 for test in found), default=0.0)
-        members = [test.members for test in found]
+        return bonferroni(least, self._price(i, j, [test.members for test in found]))
+
+    def _price(self, i: int, j: int, members: Iterable[Members]) -> int:
+        """For how many tests a p-value of two blocks is corrected: all that might be made."""
         mlps = self.choices.of_mlps(i, j, members)
-        return bonferroni(least, len(self.parts) * mlps * self.choices.of_blocks(i, j))
+        return len(self.parts) * mlps * self.choices.of_blocks(i, j)
 
     def table(self) -> BlockTable:
         """The evidence of every block, by the parts and on the partners that were measured."""

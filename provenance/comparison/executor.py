@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from provenance.store.store import JSON
     from provenance.vocabulary import StatisticName
 
-MEASURE_VERSION = 5
+MEASURE_VERSION = 6
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
 
 EVIDENCE = "evidence.json"
@@ -259,6 +259,7 @@ def compare(
     cross: bool = False,
     permutations: int = PERMUTATIONS,
     exhaustive: bool = False,
+    control: bool = True,
     executor: Executor | None = None,
 ) -> Evidence:
     """Measure one pair of models.
@@ -282,6 +283,9 @@ def compare(
         Measure every part of the statistic on every pair of blocks that may meet. Else what a cheap part
         decides is not measured by a dearer one, and only the likeliest partners of a block are tested;
         the correction is for all of them in either case.
+    control : bool
+        Where nothing is found, test some blocks of either model against disguised copies of themselves
+        (`Evidence.power`): a test that does not find them could not have found a copy.
     executor : Executor, optional
         Where and with which store to run; all defaults otherwise.
 
@@ -309,6 +313,7 @@ def compare(
         cross=cross,
         permutations=permutations,
         extent="all" if exhaustive else "decided",
+        control=control,
     )
     return (executor or Executor()).evidence(comparison)
 

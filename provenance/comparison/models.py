@@ -207,7 +207,7 @@ class Models:
         if original.bundle is not None:
             raise BundleError(
                 f"{original.source} is a fingerprint: it has no weights to make a disguised copy of, so "
-                "that independence of it has no positive control: set controls: false, or use the model"
+                "that independence of it has no positive control: set controls: power, or use the model"
             )
         fields: dict[str, JSON] = {"disguise": DISGUISE_VERSION, "of": original.digest}
         if disguise != "all":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from provenance.comparison.plan import captures, pair_seed, refusal, sampled
 from provenance.comparison.records import (
     capture_details,
+    control_details,
     coverage_records,
     imitates,
     inputs_record,
@@ -210,6 +211,7 @@ class Pair:
             self._sampled_rows(shapes, pairing),
             self.work.memory.working // 2,
             None if device == "cpu" else 1,  # one GPU does one thing at a time
+            comparison.control and comparison.extent != "files",
         )
         return BlockTests(
             [one.name for one in components],
@@ -253,7 +255,12 @@ class Pair:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             cross=table.cross,
             alignment=table.alignment,
-            details={**details, **sample_details(rows, shapes[0])},
+            details={
+                **details,
+                **sample_details(rows, shapes[0]),
+                **control_details(self.comparison),
+            },
+            power=tests.power,
         )
 
     def _sampled_rows(

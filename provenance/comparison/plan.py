@@ -37,6 +37,8 @@ class Comparison:
     ``sample`` is the number of the candidate's blocks that are tested, see `sampled`; None tests all.
     ``extent`` says how much of the pair is measured, see `provenance.vocabulary.Extent`. ``fed_as`` is a
     model in the candidate's place where inputs are chosen: a control is fed what a claim's reference is.
+    ``control`` says whether the power control is run where nothing is found, see
+    `provenance.comparison.power`.
     """
 
     candidate: ModelSpec
@@ -48,6 +50,7 @@ class Comparison:
     sample: int | None = None
     extent: Extent = "decided"
     fed_as: ModelSpec | None = None
+    control: bool = True
 
     @classmethod
     def of(
@@ -60,6 +63,7 @@ class Comparison:
         cross: bool = False,
         permutations: int = PERMUTATIONS,
         extent: Extent = "decided",
+        control: bool = True,
     ) -> Comparison:
         """A comparison; on inputs "hidden" and "tokens" a statistic of weights replaces its own.
 
@@ -68,7 +72,16 @@ class Comparison:
         statistic = REGISTRY[statistic].on(inputs.kind)
         if statistic in PAIR_STATISTICS or (extent == "parts" and not REGISTRY[statistic].parts):
             extent = "decided"
-        return cls(candidate, reference, inputs, statistic, cross, permutations, extent=extent)
+        return cls(
+            candidate,
+            reference,
+            inputs,
+            statistic,
+            cross,
+            permutations,
+            extent=extent,
+            control=control,
+        )
 
     def of_files(self) -> Comparison | None:
         """The same by the parts that read weight files alone, which may decide all; None where none may."""
@@ -126,7 +139,7 @@ def needs(suite: Suite, claim: Claim, part: str) -> Needs:
         return Needs()
     if part == POSITIVE:
         return Needs(positive=positive_control(suite, claim))
-    with_control = part == VERDICT and suite.controls and claim.expect == "independent"
+    with_control = part == VERDICT and suite.controls == "all" and claim.expect == "independent"
     return Needs(
         comparison(suite, claim),
         negative_control(suite, claim) if part == NULL else None,
@@ -281,6 +294,7 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         cross=claim.blocks.cross,
         permutations=claim.permutations,
         extent=extent(claim),
+        control=suite.controls != "none",
     )
 
 
@@ -320,4 +334,6 @@ def negative_control(suite: Suite, claim: Claim) -> Comparison:
     # a combination of statistics has p-values that are no smaller than uniform, but not uniform; of its
     # parts the last is defined for any two models, whose tokens and hidden sizes may differ
     statistic = REGISTRY[claim.statistic].components()[-1].name
-    return Comparison.of(candidate, reference, suite.inputs, statistic, cross=True, extent="all")
+    return Comparison.of(
+        candidate, reference, suite.inputs, statistic, cross=True, extent="all", control=False
+    )

@@ -9,7 +9,7 @@ from platform import python_version
 from typing import TYPE_CHECKING
 
 from provenance._text import without_home
-from provenance.evidence.records import CoverageRecord, InputsRecord, ModelRecord
+from provenance.evidence.records import POWER_CONTROL, CoverageRecord, InputsRecord, ModelRecord
 from provenance.statistics import DISTANCES, REGISTRY
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ def comparison_fields(
     """All of a comparison, and of its models, that evidence depends on."""
     statistic = comparison.statistic
     sample: dict[str, JSON] = {} if comparison.sample is None else {"sample": comparison.sample}
+    control: dict[str, JSON] = {} if comparison.control else {"control": False}
     return {
         **sample,
+        **control,
         "statistic": statistic,
         "versions": REGISTRY[statistic].versions(),
         "cross": comparison.cross,
@@ -62,6 +64,11 @@ def sample_details(rows: tuple[int, ...] | None, candidate: Shape) -> dict[str, 
     if rows is None:
         return {}
     return {"sample": f"blocks {', '.join(map(str, rows))} of {candidate.blocks}"}
+
+
+def control_details(comparison: Comparison) -> dict[str, str]:
+    """What evidence says of a power control that was turned off; nothing where it was not."""
+    return {} if comparison.control else {POWER_CONTROL: "turned off"}
 
 
 def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:

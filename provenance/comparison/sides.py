@@ -165,7 +165,7 @@ class Sides:
                 if (role, place) in self._kept:
                     self._kept.move_to_end((role, place))
                     return self._kept[role, place][0]
-            side = self._read(role, place)
+            side = self.read(role, place)
             self._sketch(role, place, side)
             if self.component.prepare is not None:
                 side = self.component.prepare(side, role, self.seed)
@@ -183,7 +183,8 @@ class Sides:
         units: Units[Any] = getattr(self.component, role)
         return units.shape.mlps[index]
 
-    def _read(self, role: Role, place: Place) -> Any:
+    def read(self, role: Role, place: Place) -> Any:
+        """The MLP of one model, as it is before it is prepared; raises `DegenerateError` of several."""
         units: Units[Any] = getattr(self.component, role)
         members = self.members(role, place)
         if not members:

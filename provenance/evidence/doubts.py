@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from provenance.evidence.power import shortfall
+from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def doubts_of_models(evidence: Evidence, names: Mapping[Role, str] = NAMES) -> t
         *_out_of_element(evidence, names),
         *_uncovered(evidence, names),
         *_powerless(evidence, names),
+        *_unfound(evidence, names),
         *_without_text(evidence.inputs),
         *_misread(evidence, names),
     )
@@ -125,6 +127,18 @@ _POWERLESS = (
     "{name} was fed {what}, which cannot tell its units apart, so nothing could be found: at least {least} "
     "are needed. Give a text of more kinds of words, and more tokens."
 )
+
+
+def _unfound(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
+    for role, control in evidence.power.items():
+        if not control.found:
+            why = "" if control.reason is None else f" ({control.reason})"
+            yield (
+                f"A copy of {names[role]} in disguise would not have been found: p = "
+                f"{format_p(control.log10_p)} by {control.statistic} over {len(control.blocks)} of its "
+                f"blocks{why}. So that nothing was found shows no independence. Use more tokens, another "
+                "text, or another statistic."
+            )
 
 
 def _without_text(inputs: InputsRecord) -> Iterator[str]:

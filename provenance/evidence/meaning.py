@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import found_nothing
 from provenance.evidence.doubts import doubts
-from provenance.evidence.wording import READINGS
+from provenance.evidence.wording import READINGS, control_of_power
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ def _reason(
     if verdict == "dependent":
         return KINSHIP
     if verdict == "independent":
-        return STRANGERS
+        return f"{STRANGERS} {control_of_power(evidence, names)}".rstrip()
     if found_nothing(evidence, evidence.blocks, threshold):
         return " ".join(doubts(evidence, names)) or BETWEEN
     return BETWEEN

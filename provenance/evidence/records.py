@@ -15,7 +15,7 @@ from typing import Any, Literal
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
 from provenance.evidence.weights import WeightsRecord
-from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role
+from provenance.vocabulary import BLOCK_LIMIT, DEFAULT_ALPHA, ROLES, InputKind, Role
 
 SCHEMA = 1
 LEAST = -1e15
@@ -29,6 +29,9 @@ WORSE = 1.0
 
 NOT_MEASURED = "not measured: "
 """Begins the reason of a part that is defined, and was not needed."""
+
+POWER_CONTROL = "power control"
+"""The detail that says that it was turned off."""
 
 ADAPTER = "adapter merged into "
 """Begins what a merged adapter's ``conversion`` says."""
@@ -199,6 +202,33 @@ class CoverageRecord:
 
 
 @dataclass(frozen=True)
+class PowerRecord:
+    """Whether the test would have found a copy of one side: its power control.
+
+    Attributes
+    ----------
+    statistic : str
+        The part that was tried.
+    blocks : tuple of int
+        The side's blocks that were tested against copies of themselves.
+    log10_p : float
+        Fisher's combination over these blocks, each corrected as those of the pair are.
+    reason : str or None
+        Why no block could be tested; None where one could.
+    """
+
+    statistic: str
+    blocks: tuple[int, ...]
+    log10_p: float
+    reason: str | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether the copy was found, at the usual threshold of a claim."""
+        return self.log10_p < math.log10(DEFAULT_ALPHA)
+
+
+@dataclass(frozen=True)
 class InputsRecord:
     """What both models were fed; ``note`` explains a choice made.
 
@@ -238,8 +268,9 @@ class Evidence:
     next-token loss, in nats, on the first of a text, and ``details["candidate_vocabulary"]`` how many
     tokens the model chooses among; so for the reference. ``details["candidate_rank"]`` is the least
     effective rank of what its MLPs were fed. ``coverage`` has what was compared of each side that was
-    run, by role. ``weights`` says whether the two hold the same numbers; None of fingerprints, and in
-    evidence of older versions.
+    run, by role. ``power`` has what became of copies of each side where a block was left in doubt, by role;
+    nothing where no power control was run. ``weights`` says whether the two hold the same numbers; None of
+    fingerprints, and in evidence of older versions.
     """
 
     statistic: str
@@ -259,6 +290,7 @@ class Evidence:
     permutations: int | None = None
     details: Mapping[str, float | int | str] = field(default_factory=dict)
     coverage: Mapping[Role, CoverageRecord] = field(default_factory=dict)
+    power: Mapping[Role, PowerRecord] = field(default_factory=dict)
     weights: WeightsRecord | None = None
     schema: int = SCHEMA
 
@@ -322,6 +354,7 @@ TYPES = (
     AlignedBlocks,
     ModelRecord,
     CoverageRecord,
+    PowerRecord,
     InputsRecord,
     WeightsRecord,
 )
@@ -396,6 +429,8 @@ def _check_whole(evidence: Evidence) -> None:
         shares = (coverage.share, coverage.effect, *coverage.blocks)
         if any(share is not None and not 0 <= share <= 1 for share in shares):
             raise EvidenceError(f"{where} coverage of the {role}: a share is from 0 to 1")
+    for role, control in evidence.power.items():
+        _check_p(control.log10_p, f"{where} power of the {role}")
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")

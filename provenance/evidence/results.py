@@ -76,7 +76,7 @@ class SuiteRecord:
             inputs=replace(suite.inputs, text=without_home(suite.inputs.text)),
             models={name: without_home(spec.source) for name, spec in suite.models.items()},
             claims=suite.claims,
-            controls=suite.controls,
+            controls=suite.controls == "all",
             lineage=suite.lineage,
         )
 

@@ -24,6 +24,7 @@ from provenance.evidence.doubts import doubts_of_models
 from provenance.evidence.meaning import BETWEEN, KINSHIP, STRANGERS
 from provenance.evidence.weights import WeightsRecord
 from provenance.evidence.wording import (
+    control_of_power,
     count,
     doubted,
     listed,
@@ -337,7 +338,9 @@ def _independence(
     state: JudgementState = "holds" if verdict == "independent" else "fails"
     meaning = _doubt(verdict, claim, evidence, blocks)
     if verdict == "independent":
-        meaning = f"{_INDEPENDENCE[verdict]} {not_compared(evidence, names_of(claim))}".rstrip()
+        names = names_of(claim)
+        beside = (control_of_power(evidence, names), not_compared(evidence, names))
+        meaning = " ".join(filter(None, (_INDEPENDENCE[verdict], *beside)))
     return Judgement(state, verdict, measured, meaning or _INDEPENDENCE[verdict])
 
 

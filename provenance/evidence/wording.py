@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import aggregate, counted_groups, shows
 from provenance.evidence.doubts import covered, doubts
-from provenance.evidence.records import INDEXED
+from provenance.evidence.records import INDEXED, POWER_CONTROL
 from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import ROLES, SHAPE_KEEPING
@@ -187,6 +187,18 @@ def not_compared(evidence: Evidence, names: Mapping[Role, str]) -> str:
             "Both were fed random ids, to which a copy with a renumbered vocabulary looks like a stranger."
         )
     return " ".join(says)
+
+
+def control_of_power(evidence: Evidence, names: Mapping[Role, str]) -> str:
+    """Say what became of copies of either side; empty where no power control was run."""
+    if POWER_CONTROL in evidence.details:
+        return "No power control was run: it is turned off."
+    told = [
+        f"one of {names[role]} (p = {format_p(control.log10_p)} by {control.statistic})"
+        for role, control in evidence.power.items()
+        if control.found
+    ]
+    return f"Power control: copies in disguise are found, {' and '.join(told)}." if told else ""
 
 
 def blocks_by_alpha(claim: Claim) -> Iterator[tuple[float, list[int]]]:

@@ -53,7 +53,7 @@ def parts_of(suite: Suite, claim: Claim) -> list[str]:
     if claim.statistic in PAIR_STATISTICS:
         return [VERDICT]
     blocks = [block_part(index) for index in _block_indices(suite, claim)]
-    controls = [NULL] if suite.controls and claim.expect == "independent" else []
+    controls = [NULL] if suite.controls == "all" and claim.expect == "independent" else []
     return [*(blocks or [ALL_BLOCKS]), *controls, VERDICT]
 
 
@@ -86,7 +86,7 @@ def tested_claims(suite: Suite) -> dict[str, Claim]:
 
 def control_tests(suite: Suite) -> dict[str, Claim]:
     """The claims whose references have a test function for their positive control, by its name."""
-    controls = controlled(suite.claims) if suite.controls else {}
+    controls = controlled(suite.claims) if suite.controls == "all" else {}
     return {control_name(reference): claim for reference, claim in controls.items()}
 
 

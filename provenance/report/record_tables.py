@@ -12,7 +12,7 @@ from provenance.statistics.pvalues import format_p
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provenance.evidence.records import CoverageRecord, Evidence, ModelRecord
+    from provenance.evidence.records import CoverageRecord, Evidence, ModelRecord, PowerRecord
     from provenance.evidence.results import ClaimResult, Results, SuiteRecord
 
 ALL_WORDS = frozenset({0, 1, 2})
@@ -144,6 +144,9 @@ def _measurement(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     rows += [
         (f"coverage of the {role}", _coverage(record)) for role, record in evidence.coverage.items()
     ]
+    rows += [
+        (f"power control of the {role}", _power(record)) for role, record in evidence.power.items()
+    ]
     if evidence.value is not None:
         rows.append(("value of the statistic", f"{evidence.value:.8g}"))
     if evidence.permutations is not None:
@@ -162,6 +165,14 @@ def _coverage(record: CoverageRecord) -> str:
     blocks = " ".join("–" if share is None else f"{share:.0%}" for share in record.blocks)
     effect = "" if record.effect is None else f", {record.effect:.0%} of their effect"
     return f"{record.share:.0%} of what the blocks change{effect}; by block: {blocks}"
+
+
+def _power(record: PowerRecord) -> str:
+    """What became of copies of a side, with the blocks that were tried."""
+    found = "a copy is found" if record.found else "a copy is not found"
+    why = "" if record.reason is None else f" ({record.reason})"
+    p = f"p = {format_p(record.log10_p)} by {record.statistic}"
+    return f"{found}: {p} on {listed(record.blocks)}{why}"
 
 
 def _plain(value: float | str) -> str:

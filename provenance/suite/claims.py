@@ -14,6 +14,7 @@ from provenance.suite.yaml12 import Mark  # noqa: TC001 - part of the public dat
 from provenance.vocabulary import (
     DEFAULT_ALPHA,
     PERMUTATIONS,
+    Controls,
     Inconclusive,
     InputsSpec,
     ModelSpec,
@@ -97,7 +98,7 @@ class Suite:
     inputs: InputsSpec
     models: Mapping[str, ModelSpec]
     claims: tuple[Claim, ...]
-    controls: bool = False
+    controls: Controls = "power"
     digest: str = ""
     lineage: tuple[tuple[str, str | None], ...] = ()
 

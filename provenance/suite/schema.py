@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -33,6 +34,7 @@ from provenance.vocabulary import (
     LEAST_SHARE_OF_COPY,
     MOST_ALPHA,
     SEEDS,
+    Controls,
     Dtype,
     Inconclusive,
     InputKind,
@@ -88,6 +90,18 @@ def _check_reason(reason: str) -> str:
     if reason.strip().lower() in NO_REASON:
         raise ValueError(reason)
     return reason
+
+
+def _controls_of_bool(value: Any) -> Any:
+    return ("none", "all")[value] if isinstance(value, bool) else value
+
+
+WhichControls = Annotated[
+    Controls,
+    BeforeValidator(_controls_of_bool),
+    WithJsonSchema({"enum": ["all", "power", "none", True, False]}),
+    Words("all, power or none"),
+]
 
 
 def _kind_of_blocks(value: Any) -> str | None:
@@ -395,10 +409,12 @@ class SuiteDocument(StrictMapping):
         default_factory=DefaultsDocument,
         description="What holds for every pair that does not say otherwise.",
     )
-    controls: bool = Field(
-        default=False,
-        description="Measure controls beside the claims: a disguised copy of every reference, which "
-        "must be found dependent, and each pair's blocks that do not correspond, which must not.",
+    controls: WhichControls = Field(
+        default="power",
+        description="power: where nothing is found, test some blocks of either model against disguised "
+        "copies of themselves, which must be found. all (or true): beside the claims, also a disguised "
+        "copy of every reference, which must be found dependent, and each pair's blocks that do not "
+        "correspond, which must not. none (or false): neither.",
     )
     models: Models = Field(
         description="Models by the names that the pairs use.",
@@ -455,6 +471,7 @@ class RegistryDocument(StrictMapping):
     models: Models = Field(default_factory=dict)
     folder: Annotated[Written, Words("a folder, as a text")] | None = None
     exhaustive: bool = False
+    control: bool = True
     ignore: Annotated[
         list[Annotated[IgnoreDocument, Words(_AN_IGNORED, "an ignored pair")]],
         Words(f"a list of pairs, each {_AN_IGNORED}"),
