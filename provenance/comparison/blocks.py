@@ -73,7 +73,7 @@ class Scope:
     threads : int, optional
         At most so many pairs are tested at once; as many as there are cores to use by default.
     control : bool
-        Whether the power control is run where a block is left in doubt, see `provenance.comparison.power`.
+        Whether the power control is run where no block is decided, see `provenance.comparison.power`.
     """
 
     pairing: Pairing
@@ -195,8 +195,8 @@ class BlockTests:
             if self.undecided():  # where each block decides by itself, repeats decide nothing
                 for role in ROLES:
                     self._kin[role] |= kin_blocks(sides.seen(role), self.scope.threads)
-                if self.scope.control:
-                    self._run_control(sides)
+            if self.scope.control and len(self.undecided()) == len(self.rows):
+                self._run_control(sides)  # where any block is decided, the pair is
         finally:
             sides.let_go()
 
@@ -223,10 +223,9 @@ class BlockTests:
         part = sides.component.statistic
         if not REGISTRY[part].withstands_disguise:
             return
-        left = set(self.undecided())
         partners: dict[int, int] = {}
         for i, j in self._met:
-            if i in left and self._shows_p(part, (i, j)):
+            if self._shows_p(part, (i, j)):
                 partners.setdefault(i, j)
         drawn = sampled(sorted(partners), BLOCKS, self.scope.seed)
         for at, role in enumerate(ROLES):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from provenance.comparison.sides import Place, Sides
     from provenance.vocabulary import Role
 
-BLOCKS = 4
+BLOCKS = 2
 """So many blocks of each side are tested against their copies."""
 
 NOISE = 0.1

@@ -268,7 +268,7 @@ class Evidence:
     next-token loss, in nats, on the first of a text, and ``details["candidate_vocabulary"]`` how many
     tokens the model chooses among; so for the reference. ``details["candidate_rank"]`` is the least
     effective rank of what its MLPs were fed. ``coverage`` has what was compared of each side that was
-    run, by role. ``power`` has what became of copies of each side where a block was left in doubt, by role;
+    run, by role. ``power`` has what became of copies of each side where no block was decided, by role;
     nothing where no power control was run. ``weights`` says whether the two hold the same numbers; None of
     fingerprints, and in evidence of older versions.
     """

@@ -128,17 +128,29 @@ def test_a_copy_of_either_stranger_would_be_found(measured, family, statistic, p
 
 
 def test_at_most_so_many_blocks_are_tried(measured, family, tmp_path, monkeypatch):
-    assert BLOCKS == 4
-    monkeypatch.setattr("provenance.comparison.blocks.BLOCKS", 2)
+    assert BLOCKS == 2
+    monkeypatch.setattr("provenance.comparison.blocks.BLOCKS", 1)
     evidence = measured(
         family.other, family.base, statistic="match_tokens", executor=Executor(Store(tmp_path))
     )
-    assert evidence.candidate.blocks == 3
-    assert {len(record.blocks) for record in evidence.power.values()} == {2}
+    assert {len(record.blocks) for record in evidence.power.values()} == {1}
 
 
 def test_kin_need_no_control(measured, family):
     assert measured(family.kin, family.base).power == {}
+
+
+def test_a_pair_with_one_block_in_common_needs_none(measured, family, tmp_path):
+    """Two of its blocks are strangers', and the third decides what the pair is."""
+    ours, theirs = (
+        AutoModelForCausalLM.from_pretrained(folder) for folder in (family.base, family.other)
+    )
+    for block in (0, 2):
+        ours.model.layers[block].load_state_dict(theirs.model.layers[block].state_dict())
+    folder = save_checkpoint(ours, tmp_path / "one", AutoTokenizer.from_pretrained(family.base))
+    evidence = measured(folder, family.base, statistic="match_tokens")
+    assert sum(block.log10_p < -20 for block in evidence.blocks) == 1
+    assert (decide(evidence, 1e-6), evidence.power) == ("dependent", {})
 
 
 def alike(model):
