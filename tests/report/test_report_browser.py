@@ -35,6 +35,13 @@ def file(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "long.html"
+    path.write_text(render_report(synthetic.large(pairs=40, blocks=8)), encoding="utf-8")
+    return path
+
+
 @pytest.fixture
 def open_page(browser, file):
     """Open the report; whatever it asks for or complains of is a failure."""
@@ -73,17 +80,15 @@ def test_a_phone_has_no_sideways_scroll(open_page):
 
 @pytest.mark.parametrize("claim", [0, 7, 20, 33, 39])
 @pytest.mark.parametrize("how", ["click", "address"])
-def test_a_link_in_a_long_report_lands_on_its_claim(browser, tmp_path, claim, how):
-    path = tmp_path / "long.html"
-    path.write_text(render_report(synthetic.large(pairs=40, blocks=8)), encoding="utf-8")
+def test_a_link_in_a_long_report_lands_on_its_claim(browser, long, claim, how):
     page = browser.new_page(viewport={"width": 1200, "height": 800})
-    page.goto(path.as_uri())
+    page.goto(long.as_uri())
     anchor = page.locator("#claims tbody a").nth(claim).get_attribute("href")
     if how == "click":
         page.locator("#claims tbody a").nth(claim).click()
     else:
         page.goto("about:blank")
-        page.goto(path.as_uri() + anchor)
+        page.goto(long.as_uri() + anchor)
     page.wait_for_timeout(1000)  # for whatever still moves
     top, end = page.evaluate(
         f"[document.querySelector('{anchor}').getBoundingClientRect().top,"
@@ -91,6 +96,27 @@ def test_a_link_in_a_long_report_lands_on_its_claim(browser, tmp_path, claim, ho
     )
     page.close()
     assert 0 <= top < 40 or end < 1
+
+
+@pytest.mark.parametrize("width", [1200, 320])
+def test_every_link_within_the_report_lands_where_it_leads(open_page, width):
+    page = open_page(viewport={"width": width, "height": 640})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    links = page.locator("a[href^='#']")
+    off = []
+    for i in range(links.count()):
+        links.nth(i).focus()
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(100)
+        anchor = links.nth(i).get_attribute("href")
+        top, end = page.evaluate(
+            f"[document.querySelector('{anchor}').getBoundingClientRect().top,"
+            " document.documentElement.scrollHeight - innerHeight - scrollY]"
+        )
+        if not (0 <= top < 40 or end < 1):
+            off.append((anchor, top))
+    assert links.count() > 10
+    assert off == []
 
 
 def test_a_script_is_text(open_page):
