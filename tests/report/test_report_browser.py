@@ -1,12 +1,14 @@
 """The report in a real browser: nothing loaded, nothing run, accessible, narrow, by keyboard, printed."""
 
 import os
+import runpy
 from pathlib import Path
 
 import pytest
 
 from provenance.report import render_report
 from tests.support import synthetic
+from tests.support.places import DOCS
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install '.[browser]'"
@@ -159,3 +161,11 @@ def test_in_print_all_that_is_folded_is_open(open_page):
         == "rgb(255, 255, 255)"
     )
     assert page.pdf().startswith(b"%PDF")
+
+
+def test_the_picture_of_the_documentation_is_of_the_top_of_a_report(browser, file, tmp_path):
+    maker = runpy.run_path(str(DOCS / "report_picture.py"))
+    maker["draw"](browser, file, tmp_path / "report.png")
+    size = (tmp_path / "report.png").read_bytes()[16:24]
+    assert size == (DOCS / "report.png").read_bytes()[16:24]
+    assert maker["claim"]().startswith("version: 1\n")
