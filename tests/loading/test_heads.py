@@ -60,6 +60,18 @@ KINDS = {
 }
 
 
+NAMED = {
+    "an embedding model": (),
+    "a reward": ("score",),
+    "a reward of an embedding model": ("value_head",),
+    "a value beside the head": ("v_head",),
+    "a wrapped head": ("lm_head",),
+    "several": ("medusa_head",),
+    "a head of other tokens": ("lm_head",),
+    "a head with a bias": ("lm_head",),
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("statistic", ["match", "match_weights", "match_tokens"])
 def test_no_statistic_of_blocks_needs_a_head(kind, statistic, base, store, tmp_path):
@@ -68,6 +80,19 @@ def test_no_statistic_of_blocks_needs_a_head(kind, statistic, base, store, tmp_p
     inputs = InputsSpec(kind="tokens") if statistic == "match_tokens" else FED
     found = compare(model, base, statistic=statistic, executor=executor, inputs=inputs)
     assert found.log10_p < -10
+    assert (found.candidate.heads, found.reference.heads) == (NAMED[kind], ())
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_head_that_is_the_embedding_is_none_that_is_left_out(tied, store, tmp_path):
+    base = save_checkpoint(tiny_llama(0, tie_word_embeddings=tied), tmp_path / "base")
+    table = "model.embed_tokens.weight"
+    model = changed(base, tmp_path / "model", lambda t: t | {HEAD: t[table]}, architectures=["X"])
+    for statistic in ("match", "match_weights"):
+        found = compare(
+            model, base, statistic=statistic, executor=Executor(store, "cpu"), inputs=FED
+        )
+        assert (found.candidate.heads, found.reference.heads) == ((), ())
 
 
 def test_a_model_without_a_head_is_run_from_disk(base, store, tmp_path):
