@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from fixtures.models import save_checkpoint, tiny_llama
 from provenance import Executor, InputsSpec, Store, compare
 from provenance.errors import SourceError
-from provenance.vocabulary import Memory, ModelSpec
+from provenance.vocabulary import DistillSettings, Memory, ModelSpec
 
 pytestmark = pytest.mark.slow
 
@@ -81,6 +81,14 @@ def test_no_statistic_of_blocks_needs_a_head(kind, statistic, base, store, tmp_p
     found = compare(model, base, statistic=statistic, executor=executor, inputs=inputs)
     assert found.log10_p < -10
     assert (found.candidate.heads, found.reference.heads) == (NAMED[kind], ())
+
+
+def test_an_imitated_model_names_its_other_heads(base, store, tmp_path):
+    model = changed(base, tmp_path / "model", KINDS["a value beside the head"])
+    few = DistillSettings(steps=2, batch=32, least_fit=-9.0)
+    executor = Executor(store, "cpu", distillation=few)
+    found = compare(model, base, statistic="generalized", executor=executor)
+    assert (found.candidate.heads, found.reference.heads) == (("v_head",), ())
 
 
 @pytest.mark.parametrize("tied", [True, False])
