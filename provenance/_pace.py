@@ -31,9 +31,11 @@ class Pace:
     def see(self, stage: Stage) -> bool:
         """Take the next stage; whether it is another one than before, not the same further on."""
         last, self._stage = self._stage, stage
-        if last is not None and (last.action, last.subject) == (stage.action, stage.subject):
+        same = last is not None and (last.action, last.subject) == (stage.action, stage.subject)
+        if not same or last is None or last.number != stage.number:
+            self._stage_began, self._first = self._clock(), stage.done
+        if same:
             return False
-        self._stage_began, self._first = self._clock(), stage.done
         if stage.action == "audit" and stage.total:
             self.place = (min(stage.done + 1, stage.total), stage.total)
         return True
@@ -41,6 +43,12 @@ class Pace:
     def forget(self) -> None:
         """Let whatever stage comes next be another one."""
         self._stage = None
+
+    @property
+    def number(self) -> str:
+        """Which stage of a comparison it is, in words; nothing where many parts are counted instead."""
+        number = None if self._stage is None or self.place is not None else self._stage.number
+        return "" if number is None else str(number)
 
     def text(self) -> str:
         """Where the work is: the part, the steps where their number is known, and the times."""
@@ -50,6 +58,8 @@ class Pace:
         parts = [f"{stage.done}/{stage.total}"] if stage.total else []
         if self.place is not None and stage.action != "audit":
             parts.insert(0, "{} of {}".format(*self.place))
+        elif self.number:
+            parts.insert(0, self.number)
         left = self._left(stage)
         parts.append(clock_of(self._clock() - self._began))
         if left is not None:

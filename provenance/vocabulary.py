@@ -7,7 +7,7 @@ it is fed (`InputsSpec`), and what is claimed of a pair (`Relationship`).
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - part of a public dataclass
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, get_args
 
 from provenance.errors import ProvenanceError
@@ -301,10 +301,26 @@ Action = Literal[
 
 
 @dataclass(frozen=True)
+class StageNumber:
+    """Which stage of how many some work is in; of the most there can be where it may end before."""
+
+    number: int
+    total: int
+    at_most: bool = False
+
+    def __str__(self) -> str:
+        return f"stage {self.number} of {'up to ' if self.at_most else ''}{self.total}"
+
+
+@dataclass(frozen=True)
 class Stage:
-    """Progress of long work: ``done`` of ``total`` steps of one action on one subject."""
+    """Progress of long work: ``done`` of ``total`` steps of one action on one subject.
+
+    ``number`` says which stage of a comparison it is, where that is known.
+    """
 
     action: Action
     subject: str
     done: int = 0
     total: int = 0
+    number: StageNumber | None = field(default=None, compare=False)

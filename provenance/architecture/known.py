@@ -57,7 +57,8 @@ _MLP = ("gate_proj", "up_proj", "down_proj")
 _IN_BLOCK = re.compile(r"model\.layers\.(0|[1-9]\d*)\.(.+)")
 _ATTENTION = re.compile(r"self_attn\.([qkvo]_proj\.(weight|bias)|[qk]_norm\.weight)")
 _NORM = re.compile(r"\w+_layernorm\.weight")
-_OUTSIDE = {EMBEDDING, "model.norm.weight", "lm_head.weight"}
+HEAD = "lm_head.weight"
+_OUTSIDE = {EMBEDDING, "model.norm.weight", HEAD}
 _COUNTS = ("num_hidden_layers", "hidden_size", "intermediate_size")
 
 
@@ -100,6 +101,13 @@ def known_trace(config: Mapping[str, Any], tensors: Mapping[str, Shape]) -> Trac
         elsewhere=(),
         embedding=Embedding(EMBEDDING, None, transposed=False),
     )
+
+
+def known_heads(config: Mapping[str, Any], tensors: Mapping[str, Shape]) -> tuple[str, ...]:
+    """The head of a known family's files that is of other tokens than the configuration's, if it is."""
+    shape = tensors.get(HEAD)
+    wanted = (config.get("vocab_size"), config.get("hidden_size"))
+    return () if shape is None or shape == wanted else (HEAD.partition(".")[0],)
 
 
 def norm_offset(trace: Trace) -> float:

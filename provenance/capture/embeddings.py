@@ -123,7 +123,7 @@ class TokenUnits:
         embedded: torch.Tensor,
         device: str,
     ) -> None:
-        self.shape = Shape.of(layout.trace, "as stored")
+        self.shape = Shape.of(layout.trace, "as stored", layout.heads)
         self._trace = layout.trace
         self._norms = layout.norms
         self._tensors = tensors

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from provenance._quiet import quiet
-from provenance.architecture.known import known_trace, norm_offset
+from provenance.architecture.known import known_heads, known_trace, norm_offset
 from provenance.architecture.records import Trace  # noqa: TC001 - as above
 from provenance.capture.norms import Norm, measure_norms
 from provenance.checkpoints.checkpoint import lasting_digest
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.store.store import JSON
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 """Raised whenever the same checkpoint would give another layout."""
 
 LAYOUT = "layout.json"
@@ -37,12 +37,14 @@ class Layout:
     """The MLPs of a model, and which stored tensors are its parameters as they are.
 
     ``stored`` has the tensors' names by the parameters'. Parameters that are made of several tensors, or of
-    a part of one, are not in it. ``norms`` are those before the MLPs, by their paths.
+    a part of one, are not in it. ``norms`` are those before the MLPs, by their paths. ``heads`` are in the
+    files, and nothing reads them.
     """
 
     trace: Trace
     stored: Mapping[str, str]
     norms: Mapping[str, Norm]
+    heads: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """As text, for `from_json`."""
@@ -69,7 +71,9 @@ def known_layout(checkpoint: Checkpoint) -> Layout | None:
         return None
     offset = norm_offset(trace)
     norms = {path: Norm("rms", offset, f"{path}.weight") for path in _norm_widths(trace)}
-    return Layout(trace, {name: name for name in shapes}, norms)
+    return Layout(
+        trace, {name: name for name in shapes}, norms, known_heads(checkpoint.config, shapes)
+    )
 
 
 def find_layout(checkpoint: Checkpoint) -> Layout:
@@ -84,7 +88,7 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
         As `provenance.architecture.find.with_mlps`, naming the model.
     """
     from provenance.capture.units import find_in_skeleton
-    from provenance.loading.model import load_skeleton, refuse_extras
+    from provenance.loading.model import load_skeleton, other_heads, refuse_extras
     from provenance.loading.renamings import ParameterIndex
 
     skeleton = load_skeleton(checkpoint)
@@ -103,7 +107,7 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
         if conversion.converter is None
         and checkpoint.tensors[conversion.sources[0][0]].shape == index.shapes[name]
     }
-    return Layout(trace, stored, norms)
+    return Layout(trace, stored, norms, other_heads(checkpoint, skeleton, index))
 
 
 def _refuse_other_shapes(checkpoint: Checkpoint, skeleton: nn.Module, trace: Trace) -> None:

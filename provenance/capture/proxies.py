@@ -19,7 +19,7 @@ from provenance._quiet import quiet
 from provenance.architecture.functions import find_functions
 from provenance.capture.units import Shape
 from provenance.errors import ArchitectureError, DegenerateError
-from provenance.loading.model import load_model
+from provenance.loading.model import load_model, other_heads
 from provenance.statistics.generalized import Fit, Proxy, distil
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def distil_to(folder: Path, checkpoint: Checkpoint, how: Imitation) -> None:
     save_file(tensors, folder / PROXIES)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     described = {
-        "shape": asdict(Shape.of(functions.trace, dtype)),
+        "shape": asdict(Shape.of(functions.trace, dtype, other_heads(checkpoint, model))),
         "seed": how.seed,
         "fits": {key: asdict(proxy.fit) for key, proxy in proxies.items()},
         "reasons": reasons,

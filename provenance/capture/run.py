@@ -16,7 +16,7 @@ from provenance.capture.power import least_rank
 from provenance.capture.units import ACTIVATIONS, LAYOUT, find_in_skeleton
 from provenance.errors import ProvenanceError
 from provenance.loading.heads import NoHead
-from provenance.loading.model import is_streamed, load_model, load_skeleton
+from provenance.loading.model import is_streamed, load_model, load_skeleton, other_heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +85,7 @@ def capture_to(folder: Path, checkpoint: Checkpoint, inputs: Inputs, how: Captur
         "trace": asdict(trace),
         "dtype": str(dtype).removeprefix("torch."),
         "coverage": asdict(coverage),
+        "heads": known.heads if known else other_heads(checkpoint, skeleton),
         "rank": least_rank(reader.read(name) for name in recording.widths()),
     }
     if probe is not None and probe.loss is not None:

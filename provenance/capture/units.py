@@ -20,6 +20,7 @@ from provenance.capture.loss import Loss
 from provenance.errors import ArchitectureError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from transformers import PreTrainedModel
@@ -36,7 +37,8 @@ ACTIVATIONS, LAYOUT = "activations.safetensors", "layout.json"
 class Shape:
     """What a model is made of, as evidence records it; ``mlps`` and ``skipped`` by block index.
 
-    ``elsewhere`` says which MLPs are not compared besides those of skipped blocks.
+    ``elsewhere`` says which MLPs are not compared besides those of skipped blocks, ``heads`` which heads of
+    the files nothing reads.
     """
 
     architecture: str
@@ -45,9 +47,10 @@ class Shape:
     skipped: Mapping[int, str]
     dtype: str
     elsewhere: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, traced: Trace, dtype: str) -> Shape:
+    def of(cls, traced: Trace, dtype: str, heads: Iterable[str] = ()) -> Shape:
         """The shape of what was traced."""
         mlps = {
             block: tuple(
@@ -59,7 +62,9 @@ class Shape:
         refused = [f"{one.path} ({one.reason})" for one in traced.refused if one.block in mlps]
         elsewhere = (*refused, *(f"the MLPs of {stack}" for stack in traced.elsewhere))
         skipped = traced.without()
-        return cls(traced.architecture, traced.blocks, mlps, skipped, dtype, elsewhere)
+        return cls(
+            traced.architecture, traced.blocks, mlps, skipped, dtype, elsewhere, tuple(heads)
+        )
 
 
 class ActivationUnits:
@@ -77,7 +82,7 @@ class ActivationUnits:
     ) -> None:
         fields = json.loads((folder / LAYOUT).read_text())
         self.trace = TypeAdapter(Trace).validate_python(fields["trace"])
-        self.shape = Shape.of(self.trace, fields["dtype"])
+        self.shape = Shape.of(self.trace, fields["dtype"], fields.get("heads", ()))
         self._reader = ActivationReader(folder / ACTIVATIONS, device)
         self._device = device
         self._dtype: torch.dtype = getattr(torch, fields["dtype"])

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+PEFT = "base_model.model."
+"""What peft puts before the name of every module."""
+
 MARKS = frozenset(
     {
         "_checkpoint_wrapped_module",
@@ -35,6 +38,10 @@ OUTER = frozenset(
 
 BASES = frozenset({"backbone", "gpt_neox", "model", "transformer"})
 """What families call their model without a head."""
+
+
+OWN = frozenset({"embed_out", "lm_head"})
+"""What families call the head of their language model, which has no tensors of its own where it is tied."""
 
 
 def plain_names(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, str]:
@@ -79,6 +86,14 @@ def _outer(names: Iterable[str]) -> str | None:
         if holds and not others & (BASES | OUTER) and not inner & others:
             return outer
     return None
+
+
+def left_out(adapter: Iterable[str], model: Iterable[str]) -> tuple[str, ...]:
+    """The heads that an adapter has tensors of and the model that it was merged into has not, sorted."""
+    parts = [name.split(".") for name in model]
+    known = {part for name in parts for part in name[:2]} | OUTER | OWN
+    names = (without_marks(name).removeprefix(PEFT).split(".") for name in adapter)
+    return tuple(sorted({first for first, *rest in names if rest and first not in known}))
 
 
 def taken_away(names: Mapping[str, str]) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ class progress:  # noqa: N801 - used as a context manager only
 
     def __init__(self, *, quiet: bool = False) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn
 
         console = Console(stderr=True)
         self._shows = console.is_terminal and not quiet
@@ -34,7 +34,7 @@ class progress:  # noqa: N801 - used as a context manager only
         self._pace = Pace()
         self._bar = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
+            _name_column(),
             BarColumn(bar_width=24),
             _pace_column(self._pace),
             console=console,
@@ -55,7 +55,8 @@ class progress:  # noqa: N801 - used as a context manager only
         begins = self._pace.see(stage)
         line = f"{stage.action} {stage.subject}"
         if self._logs and begins:
-            click.echo(f"provenance: {line}", err=True)
+            number = f" ({self._pace.number})" if self._pace.number else ""
+            click.echo(f"provenance: {line}{number}", err=True)
         if not self._shows:
             return
         total = stage.total or None  # None: a bar that only moves
@@ -66,13 +67,26 @@ class progress:  # noqa: N801 - used as a context manager only
         self._bar.update(self._task, completed=stage.done, total=total)
 
 
+def _name_column() -> ProgressColumn:
+    """The column that names the stage: of a long name the beginning, so that the pace has room."""
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class NameColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+    return NameColumn()
+
+
 def _pace_column(pace: Pace) -> ProgressColumn:
     """The column that says how far the work is, and for how long it takes, as it is drawn."""
     from rich.progress import ProgressColumn
+    from rich.table import Column
     from rich.text import Text
 
     class PaceColumn(ProgressColumn):
         def render(self, task: Task) -> Text:  # noqa: ARG002 - the pace knows more than the task
             return Text(pace.text())
 
-    return PaceColumn()
+    return PaceColumn(Column(no_wrap=True))

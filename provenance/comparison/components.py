@@ -57,7 +57,10 @@ class Components:
         """
         from provenance.capture.units import Shape
 
-        candidate, reference = (Shape.of(trace, "as stored") for trace in self._traces)
+        candidate, reference = (
+            Shape.of(trace, "as stored", layout.heads)
+            for trace, layout in zip(self._traces, self._layouts, strict=True)
+        )
         return candidate, reference
 
     def of_files(self, statistic: Statistic, device: str) -> Component[Any]:

@@ -15,6 +15,7 @@ from provenance import recipes
 from provenance._text import without_home
 from provenance._threads import in_turn
 from provenance.checkpoints.checkpoint import parse
+from provenance.comparison.course import Course
 from provenance.comparison.models import Models
 from provenance.comparison.pair import Pair
 from provenance.comparison.per_model import PerModel
@@ -83,6 +84,7 @@ class Executor:
         self.on_stage = on_stage
         self.distillation = distillation or DistillSettings()
         self.memory = memory or Memory()
+        self._course = Course()
         self.work = PerModel(self.store, device, self._tell, self.memory, self.distillation)
         self._models = Models(self.store, self._tell, device)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
@@ -189,20 +191,32 @@ class Executor:
 
     def _tell(self, stage: Stage) -> None:
         if self.on_stage is not None:
-            self.on_stage(replace(stage, subject=without_home(stage.subject)))
+            stage = replace(stage, subject=without_home(stage.subject))
+            self.on_stage(self._course.numbered(stage))
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
+        beside = () if comparison.fed_as is None else (comparison.fed_as,)
+        models = (comparison.candidate, comparison.reference, *beside)
+        with self._course.of(comparison, len(models)) as course:
+            for number, spec in enumerate(models, 1):
+                course.open(number)
+                self.checkpoint(spec)
+            return self._measured(comparison)
+
+    def _measured(self, comparison: Comparison) -> Evidence:
+        """The evidence, of models that are open."""
         candidate, reference = self._pair(comparison)
         fields = self._fields(comparison, candidate, reference)
 
         def measure(folder: Path) -> None:
             fed_as = self._fed_as(comparison, reference)
-            evidence = Pair(comparison, candidate, reference, self.work, fed_as).measure()
+            pair = Pair(comparison, candidate, reference, self.work, self._course, fed_as)
+            evidence = pair.measure()
             (folder / EVIDENCE).write_text(evidence.to_json())
 
-        pair = f"{candidate.source} and {reference.source}"
+        names = f"{candidate.source} and {reference.source}"
         entry = self.store.get_or_create(
-            "evidence", fields, measure, lambda: self._tell(Stage("wait", pair))
+            "evidence", fields, measure, lambda: self._tell(Stage("wait", names))
         )
         try:
             return Evidence.from_json(entry.read_text(EVIDENCE))

@@ -23,8 +23,8 @@ from provenance.checkpoints.checkpoint import (
 )
 from provenance.checkpoints.contents import inspect
 from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
-from provenance.checkpoints.prefixes import taken_away
-from provenance.checkpoints.safetensors_header import hash_tensors
+from provenance.checkpoints.prefixes import left_out, taken_away
+from provenance.checkpoints.safetensors_header import hash_tensors, stored_tensors
 from provenance.errors import BundleError, SourceError
 from provenance.evidence.records import ADAPTER
 from provenance.vocabulary import ModelSpec, Stage
@@ -239,7 +239,7 @@ class Models:
 
         onto = f"{base.source}, {base.conversion}" if base.conversion else base.source
         made = self._converted(contents, spec, fields, make)
-        says = f"{ADAPTER}{onto}{_other_base(contents, spec, base)}"
+        says = f"{ADAPTER}{onto}{_without_heads(file, made)}{_other_base(contents, spec, base)}"
         pickled = base.pickle or not file.name.endswith(".safetensors")
         return replace(
             made, conversion=says, pickle=pickled, remote_code=made.remote_code or base.remote_code
@@ -330,6 +330,15 @@ def _other_base(adapter: Contents, spec: ModelSpec, base: Checkpoint) -> str:
         return ""
     known = {base.spec.path, base.spec.repo, base.spec.recipe, base.spec.url, base.source}
     return "" if named in known else f"; its configuration names {visible(named[:LONGEST])}"
+
+
+def _without_heads(file: Path, made: Checkpoint) -> str:
+    """Which heads of an adapter have no place in a language model; the names in a pickle are not read."""
+    if not file.name.endswith(".safetensors"):
+        return ""
+    heads = left_out((tensor.name for tensor in stored_tensors(file)), made.tensors)
+    named = ", ".join(visible(head[:LONGEST]) for head in heads)
+    return f", without its head {named}" if heads else ""
 
 
 def _after(says: str, made: Checkpoint) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from provenance.capture.units import Shape
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.blocks import BlockTests
+    from provenance.comparison.course import Course
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
     from provenance.inputs.pairs import PairInputs
@@ -49,6 +50,7 @@ class Pair:
     candidate: Checkpoint
     reference: Checkpoint
     work: PerModel
+    course: Course
     fed_as: Checkpoint | None = None
 
     def measure(self) -> Evidence:
@@ -74,6 +76,7 @@ class Pair:
         from provenance.comparison.whole_models import WholeModels, measure_pair
 
         comparison, candidate, reference = self.comparison, self.candidate, self.reference
+        self.course.measure(comparison.statistic)
         inputs = self._inputs(same_ids=True)
         self.work.tell(Stage("match", self._name))
         seed = self._seed
@@ -116,6 +119,7 @@ class Pair:
         entries: dict[tuple[Basis, Role], Entry] = {}
         with work.leased() as device:
             for statistic in (one for one in statistics if one.reads_files):
+                self.course.measure(statistic.name)
                 tests = tests or self._tests(made.shapes(), device)
                 try:
                     component = made.of_files(statistic, device)
@@ -129,10 +133,12 @@ class Pair:
             for statistic in dear:
                 tests.skip(statistic.name, "only weight files were read")
         if dear and comparison.extent != "files" and (tests is None or tests.wanted()):
+            self.course.measure(dear[0].name)
             inputs = self._inputs()
             entries = self._entries(inputs)
             with work.leased() as device:
                 for statistic in dear:
+                    self.course.measure(statistic.name)
                     component = made.of_captures(statistic, entries, inputs, device)
                     shapes = component.shapes
                     tests = tests or self._tests(shapes, device)
@@ -156,6 +162,7 @@ class Pair:
         from provenance.comparison.sides import Component
 
         bundles = BundlePair.of(self.candidate, self.reference)
+        self.course.measure(self.comparison.statistic)
         entries = self._entries(None)
         statistic = REGISTRY[self.comparison.statistic]
         with self.work.leased() as device:

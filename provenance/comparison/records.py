@@ -91,6 +91,7 @@ def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
         remote_code=checkpoint.remote_code,
         claimed=None if bundle is None else bundle.digest,
         elsewhere=() if shape is None else shape.elsewhere,
+        heads=() if shape is None else shape.heads,
     )
 
 

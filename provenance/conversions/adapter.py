@@ -16,6 +16,7 @@ from provenance.checkpoints.formats import ADAPTER
 from provenance.conversions import copy_tokenizer, need, translated
 from provenance.conversions.adapter_names import grow_vocabulary, named_for, settings_for
 from provenance.conversions.pickled import unpickle
+from provenance.conversions.untrained import unchanged_by_rounding
 from provenance.errors import SourceError
 from provenance.loading.model import load_model
 
@@ -108,7 +109,9 @@ def _merged(model: PreTrainedModel, alone: Path, source: str) -> PreTrainedModel
                 "is this the base that it was trained on?"
             )
     _part(tuned)
-    return cast("PreTrainedModel", tuned.merge_and_unload(safe_merge=True))
+    stored = {tensor.dtype for tensor in load_file(alone / ADAPTER).values()}
+    with unchanged_by_rounding(tuned, {dtype for dtype in stored if dtype.is_floating_point}):
+        return cast("PreTrainedModel", tuned.merge_and_unload(safe_merge=True))
 
 
 def _part(model: torch.nn.Module) -> None:

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from provenance.checkpoints.prefixes import without_marks
+from provenance.checkpoints.prefixes import PEFT, without_marks
 from provenance.loading.heads import Heads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from transformers import PreTrainedModel
-
-PREFIX = "base_model.model."
-"""What peft puts before the name of every module."""
 
 OTHER_TASKS = frozenset({"FEATURE_EXTRACTION", "QUESTION_ANS", "SEQ_CLS", "TOKEN_CLS"})
 """Tasks for which peft looks for a head that a language model does not have."""
@@ -37,10 +34,10 @@ def named_for(
     heads, there = Heads.of(model), dict(model.named_children())
     named = {}
     for name, tensor in tensors.items():
-        bare = without_marks(NAMED.sub(r"\1", name)).removeprefix(PREFIX)
+        bare = without_marks(NAMED.sub(r"\1", name)).removeprefix(PEFT)
         inner = _inside(model, bare)
         if inner.partition(".")[0] in there:
-            named[PREFIX + inner] = tensor
+            named[PEFT + inner] = tensor
         elif "." not in inner or not heads.is_other(inner):
             named[name] = tensor
     return _saved_once(named)
@@ -89,7 +86,7 @@ def grow_vocabulary(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor])
 
 def _rows(model: PreTrainedModel, name: str, tensor: torch.Tensor) -> int:
     """How many tokens a tensor of the embedding or the head is for; 0 of all others."""
-    path = name.removeprefix(PREFIX)
+    path = name.removeprefix(PEFT)
     tables = (model.get_input_embeddings(), model.get_output_embeddings())
     owners = [one for one, module in model.named_modules() if any(module is t for t in tables)]
     owner = next((one for one in owners if path.startswith(f"{one}.")), None)

@@ -156,7 +156,8 @@ class ModelRecord:
 
     ``skipped`` names the blocks that are not compared, since they have no MLP of the kind that the
     statistic needs: ``{"2": "MambaMixer"}``. ``elsewhere`` says which other MLPs are not: those of
-    another stack, and those that were refused. ``digest`` is of configuration and weights as they were
+    another stack, and those that were refused. ``heads`` are in the files and were read by nothing, such as
+    those of values, rewards or classes. ``digest`` is of configuration and weights as they were
     read, ``weights_digest`` of the weights alone. ``conversion`` says what a plain checkpoint was made
     from, where one had to be made. ``pickle`` says whether weights were read from a pickle, ``remote_code``
     whether the checkpoint's own code was run. ``claimed`` is set for a fingerprint alone, whose weights
@@ -177,6 +178,7 @@ class ModelRecord:
     remote_code: bool = False
     claimed: str | None = None
     elsewhere: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

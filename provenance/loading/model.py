@@ -39,6 +39,7 @@ __all__ = [
     "is_streamed",
     "load_model",
     "load_skeleton",
+    "other_heads",
     "quiet",
     "refuse_extras",
     "refuse_gaps",
@@ -267,8 +268,7 @@ def refuse_extras(checkpoint: Checkpoint, model: PreTrainedModel, names: Iterabl
     Heads that were put on the model are left out. Where transformers reads a text model alone from the
     checkpoint of a multimodal one, so are the other towers.
     """
-    is_nested = isinstance(checkpoint.config.get("text_config"), dict)
-    if is_nested and model.config.model_type != checkpoint.model_type:
+    if _is_inner(checkpoint, model):
         return
     heads = Heads.of(model)
     extra = [
@@ -280,6 +280,39 @@ def refuse_extras(checkpoint: Checkpoint, model: PreTrainedModel, names: Iterabl
             f"{checkpoint.source}: {file} has weights that the configuration has no place for: "
             f"{_first_three(extra)}; is {CONFIG} the one that was saved with them?"
         )
+
+
+def other_heads(
+    checkpoint: Checkpoint, model: PreTrainedModel, index: ParameterIndex | None = None
+) -> tuple[str, ...]:
+    """The heads in the files that nothing loads: the first part of their tensors' names, each once.
+
+    One that stands in the place of the language model's, and has another shape, is among them.
+    """
+    if _is_inner(checkpoint, model) or checkpoint.config.get("quantization_config"):
+        return ()
+    if index is None:
+        with quiet():
+            index = ParameterIndex.of(model, checkpoint.tensors)
+    heads = Heads.of(model)
+    loaded = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    found = {
+        name
+        for name in index.unread
+        if name not in loaded and not BUFFERS.search(name) and heads.is_other(name)
+    }
+    for name, conversion in index.conversions.items():
+        stored = conversion.sources[0][0]
+        shape = checkpoint.tensors[stored].shape
+        if heads.is_own(name) and conversion.converter is None and shape != index.shapes[name]:
+            found.add(stored)
+    return tuple(sorted({name.partition(".")[0] for name in found}))
+
+
+def _is_inner(checkpoint: Checkpoint, model: PreTrainedModel) -> bool:
+    """Whether the model is a text model that lies in the checkpoint of a multimodal one."""
+    is_nested = isinstance(checkpoint.config.get("text_config"), dict)
+    return is_nested and bool(model.config.model_type != checkpoint.model_type)
 
 
 def _refuse_hollow(checkpoint: Checkpoint) -> None:

@@ -117,6 +117,7 @@ def _model(record: ModelRecord) -> dict[str, str]:
         "type": record.dtype,
         "blocks without an MLP to compare": skipped or "none",
         "other MLPs that were not compared": "; ".join(record.elsewhere) or "none",
+        "heads that were not read": ", ".join(record.heads) or "none",
         "made from": record.conversion or "as it was",
         "read from a pickle": "yes" if record.pickle else "no",
         "its own code was run": "yes" if record.remote_code else "no",

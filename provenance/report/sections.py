@@ -44,14 +44,17 @@ class Room:
 
 
 def row_of(result: ClaimResult, anchor: str, how: tuple[str, ...] = ()) -> Row:
-    """The line of a claim in the table of claims; ``how`` is what is not usual about its test."""
+    """The line of a claim in the table of claims; ``how`` is what is not usual about its test.
+
+    The statistic has a place of its own there.
+    """
     claim = result.claim
     nothing = claim.expect == "unknown"
     return Row(
         anchor=anchor,
         outcome=outcome_of(result),
         sentence=f"{claim.candidate} and {claim.reference}" if nothing else describe(claim),
-        how=how,
+        how=tuple(said for said in how if said != f"by {claim.statistic}"),
         statistic=claim.statistic,
         expect="nothing" if nothing else claim.expect,
         verdict=verdict_of(result),

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from fixtures.models import save_checkpoint, tiny_llama
 from provenance import Executor, Store
-from provenance.checkpoints.prefixes import plain_names, taken_away
+from provenance.checkpoints.prefixes import left_out, plain_names, taken_away
 from provenance.errors import SourceError
 from provenance.loading.model import load_model
 from provenance.vocabulary import ModelSpec
@@ -72,6 +72,23 @@ def test_a_model_of_several_models_keeps_its_names():
     names = every("llm.")
     for config in ({"auto_map": {}}, {"text_config": {"model_type": "llama"}}):
         assert plain_names(names, config) == {name: name for name in names}
+
+
+@pytest.mark.parametrize(
+    ("adapter", "heads"),
+    [
+        ("base_model.model.model.layers.0.mlp.up_proj.lora_A.weight", ()),
+        ("base_model.model.layers.0.mlp.up_proj.lora_A.weight", ()),
+        ("module.base_model.model.score.weight", ("score",)),
+        ("base_model.model._orig_mod.v_head.summary.bias", ("v_head",)),
+        ("base_model.model.pretrained_model.model.norm.weight", ()),
+        ("base_model.model.lm_head.lora_A.weight", ()),
+        ("prompt_embeddings", ()),
+    ],
+)
+def test_heads_that_an_adapter_has_alone_are_named(adapter, heads):
+    model = ["model.layers.0.mlp.up_proj.weight", "model.embed_tokens.weight", "model.norm.weight"]
+    assert left_out([adapter], model) == heads
 
 
 def test_what_was_taken_away_is_named():

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from fixtures.models import save_checkpoint, tiny_llama
 from provenance import Executor, InputsSpec, Store, compare
 from provenance.errors import SourceError
-from provenance.vocabulary import Memory, ModelSpec
+from provenance.vocabulary import DistillSettings, Memory, ModelSpec
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +60,18 @@ KINDS = {
 }
 
 
+NAMED = {
+    "an embedding model": (),
+    "a reward": ("score",),
+    "a reward of an embedding model": ("value_head",),
+    "a value beside the head": ("v_head",),
+    "a wrapped head": ("lm_head",),
+    "several": ("medusa_head",),
+    "a head of other tokens": ("lm_head",),
+    "a head with a bias": ("lm_head",),
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("statistic", ["match", "match_weights", "match_tokens"])
 def test_no_statistic_of_blocks_needs_a_head(kind, statistic, base, store, tmp_path):
@@ -68,6 +80,27 @@ def test_no_statistic_of_blocks_needs_a_head(kind, statistic, base, store, tmp_p
     inputs = InputsSpec(kind="tokens") if statistic == "match_tokens" else FED
     found = compare(model, base, statistic=statistic, executor=executor, inputs=inputs)
     assert found.log10_p < -10
+    assert (found.candidate.heads, found.reference.heads) == (NAMED[kind], ())
+
+
+def test_an_imitated_model_names_its_other_heads(base, store, tmp_path):
+    model = changed(base, tmp_path / "model", KINDS["a value beside the head"])
+    few = DistillSettings(steps=2, batch=32, least_fit=-9.0)
+    executor = Executor(store, "cpu", distillation=few)
+    found = compare(model, base, statistic="generalized", executor=executor)
+    assert (found.candidate.heads, found.reference.heads) == (("v_head",), ())
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_head_that_is_the_embedding_is_none_that_is_left_out(tied, store, tmp_path):
+    base = save_checkpoint(tiny_llama(0, tie_word_embeddings=tied), tmp_path / "base")
+    table = "model.embed_tokens.weight"
+    model = changed(base, tmp_path / "model", lambda t: t | {HEAD: t[table]}, architectures=["X"])
+    for statistic in ("match", "match_weights"):
+        found = compare(
+            model, base, statistic=statistic, executor=Executor(store, "cpu"), inputs=FED
+        )
+        assert (found.candidate.heads, found.reference.heads) == ((), ())
 
 
 def test_a_model_without_a_head_is_run_from_disk(base, store, tmp_path):

@@ -14,7 +14,7 @@ from provenance._pace import Pace, clock_of
 from provenance._quiet import quiet
 from provenance.cli._progress import progress
 from provenance.plugin.progress import VERBS, Progress
-from provenance.vocabulary import Action, Stage
+from provenance.vocabulary import Action, Stage, StageNumber
 
 NODES = ["a.suite.yaml::x[block0]", "a.suite.yaml::x[verdict]", "a.suite.yaml::y", "t.py::test_z"]
 
@@ -91,6 +91,35 @@ def test_the_pace_says_which_part_how_far_how_long_and_how_much_longer():
     assert (pace.text(), pace.see(Stage("audit", "the plan", 12, 12))) == ("", True)
 
 
+def test_a_single_comparison_says_in_which_stage_it_is():
+    clock = Clock()
+    pace = Pace(clock)
+    pace.see(Stage("match", "a against b", 4, 4, StageNumber(3, 5, at_most=True)))
+    assert pace.text() == "stage 3 of up to 5, 4/4, 0:00"
+    clock.now = 9
+    assert not pace.see(Stage("match", "a against b", 0, 4, StageNumber(4, 5)))
+    clock.now = 11
+    assert not pace.see(Stage("match", "a against b", 1, 4, StageNumber(4, 5)))
+    assert pace.text() == "stage 4 of 5, 1/4, 0:11, about 0:06 left"  # at the pace of this one
+    pace.place = (2, 3)
+    assert pace.text() == "2 of 3, 1/4, 0:11, about 0:06 left"
+
+
+def test_a_log_says_in_which_stage_a_comparison_is(capsys, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    with progress() as told:
+        told(Stage("load", "a", number=StageNumber(1, 3)))
+        told(Stage("wait", "a and b"))
+        told(Stage("audit", "b", 0, 2))
+        told(Stage("load", "b", number=StageNumber(1, 3)))
+    assert capsys.readouterr().err.splitlines() == [
+        "provenance: load a (stage 1 of 3)",
+        "provenance: wait a and b",
+        "provenance: audit b",
+        "provenance: load b",
+    ]
+
+
 def test_a_terminal_of_pytest_says_at_which_claim_it_is(pytestconfig, monkeypatch):
     shown, drawn = Progress(pytestconfig, NODES), []
     terminal = SimpleNamespace(
@@ -126,6 +155,20 @@ def test_a_library_draws_no_bar_while_it_loads(module, where, capfd):
     assert "tensors" in own.getvalue()  # such as what a download is told by
     list(tqdm(range(3), desc="tensors"))
     assert "tensors" in capfd.readouterr().err
+
+
+def test_a_long_name_leaves_room_for_the_pace(terminal, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    with progress() as told:
+        told(
+            Stage("match", f"{'a' * 60} against {'b' * 60}", 1, 4, StageNumber(3, 5, at_most=True))
+        )
+        time.sleep(0.3)
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    lines = [line for line in re.split(r"[\r\n]+", drawn) if line.strip()]
+    assert lines
+    assert all("match a" in line and "stage 3 of up to 5, 1/4, 0:00" in line for line in lines)
+    assert max(map(len, lines)) <= 60
 
 
 def test_colours_respect_no_color(terminal, capsys, monkeypatch):

@@ -14,6 +14,7 @@ from provenance.report import render_report
 from provenance.report.calibration import of_controls, of_independence, quantiles
 from provenance.report.charts import Cells, Point, heat_map, p_values, qq_plot, scatter, shade
 from provenance.report.html import view_report
+from provenance.report.sections import row_of
 from provenance.report.svg import depth, drawing, element, p_ticks, text
 from tests.support import synthetic
 
@@ -305,3 +306,9 @@ def test_a_large_report_stays_small_and_says_what_it_does_not_draw():
     section = view_report(results).sections[0]
     assert (len(section.panels), section.matched) == (6, 32)
     assert sum(panel.chosen for panel in section.panels) == 1
+
+
+def test_a_row_says_its_statistic_once_and_what_else_is_unusual(every):
+    result = next(one for one in every.claims if one.claim.statistic == "match")
+    row = row_of(result, "a", ("by match", "512 tokens"))
+    assert (row.statistic, row.how) == ("match", ("512 tokens",))

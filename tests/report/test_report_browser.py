@@ -1,12 +1,14 @@
 """The report in a real browser: nothing loaded, nothing run, accessible, narrow, by keyboard, printed."""
 
 import os
+import runpy
 from pathlib import Path
 
 import pytest
 
 from provenance.report import render_report
 from tests.support import synthetic
+from tests.support.places import DOCS
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install '.[browser]'"
@@ -32,6 +34,13 @@ def browser():
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render_report(synthetic.every_kind()), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "long.html"
+    path.write_text(render_report(synthetic.large(pairs=40, blocks=8)), encoding="utf-8")
     return path
 
 
@@ -73,17 +82,15 @@ def test_a_phone_has_no_sideways_scroll(open_page):
 
 @pytest.mark.parametrize("claim", [0, 7, 20, 33, 39])
 @pytest.mark.parametrize("how", ["click", "address"])
-def test_a_link_in_a_long_report_lands_on_its_claim(browser, tmp_path, claim, how):
-    path = tmp_path / "long.html"
-    path.write_text(render_report(synthetic.large(pairs=40, blocks=8)), encoding="utf-8")
+def test_a_link_in_a_long_report_lands_on_its_claim(browser, long, claim, how):
     page = browser.new_page(viewport={"width": 1200, "height": 800})
-    page.goto(path.as_uri())
+    page.goto(long.as_uri())
     anchor = page.locator("#claims tbody a").nth(claim).get_attribute("href")
     if how == "click":
         page.locator("#claims tbody a").nth(claim).click()
     else:
         page.goto("about:blank")
-        page.goto(path.as_uri() + anchor)
+        page.goto(long.as_uri() + anchor)
     page.wait_for_timeout(1000)  # for whatever still moves
     top, end = page.evaluate(
         f"[document.querySelector('{anchor}').getBoundingClientRect().top,"
@@ -91,6 +98,27 @@ def test_a_link_in_a_long_report_lands_on_its_claim(browser, tmp_path, claim, ho
     )
     page.close()
     assert 0 <= top < 40 or end < 1
+
+
+@pytest.mark.parametrize("width", [1200, 320])
+def test_every_link_within_the_report_lands_where_it_leads(open_page, width):
+    page = open_page(viewport={"width": width, "height": 640})
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    links = page.locator("a[href^='#']")
+    off = []
+    for i in range(links.count()):
+        links.nth(i).focus()
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(100)
+        anchor = links.nth(i).get_attribute("href")
+        top, end = page.evaluate(
+            f"[document.querySelector('{anchor}').getBoundingClientRect().top,"
+            " document.documentElement.scrollHeight - innerHeight - scrollY]"
+        )
+        if not (0 <= top < 40 or end < 1):
+            off.append((anchor, top))
+    assert links.count() > 10
+    assert off == []
 
 
 def test_a_script_is_text(open_page):
@@ -133,3 +161,11 @@ def test_in_print_all_that_is_folded_is_open(open_page):
         == "rgb(255, 255, 255)"
     )
     assert page.pdf().startswith(b"%PDF")
+
+
+def test_the_picture_of_the_documentation_is_of_the_top_of_a_report(browser, file, tmp_path):
+    maker = runpy.run_path(str(DOCS / "report_picture.py"))
+    maker["draw"](browser, file, tmp_path / "report.png")
+    size = (tmp_path / "report.png").read_bytes()[16:24]
+    assert size == (DOCS / "report.png").read_bytes()[16:24]
+    assert maker["claim"]().startswith("version: 1\n")

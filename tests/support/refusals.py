@@ -545,6 +545,18 @@ def _(_folder):
 RUNS = "When it is run"
 
 
+def of_logits(spec, other):
+    with tempfile.TemporaryDirectory() as store:
+        executor = Executor(Store(store), "cpu")
+        compare(spec, other, statistic="jsd", inputs=INPUTS, executor=executor)
+
+
+@case(RUNS, "no head of the language model, where a statistic reads what the head says", of_logits)
+def _(folder):
+    with tensors(folder) as found:
+        del found["lm_head.weight"]
+
+
 @case(RUNS, "NaN or infinity in activations")
 def _(folder):
     with tensors(folder) as found:
