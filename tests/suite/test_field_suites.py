@@ -227,6 +227,20 @@ def test_ten_seeds_of_a_size_are_45_pairs(size):
     assert len({side for claim in claims for side in (claim.candidate, claim.reference)}) == 10
 
 
+@every_list
+def test_the_page_about_them_has_the_same_counts(name):
+    page = (ROOT / "docs" / "lists.md").read_text("utf-8")
+    (row,) = re.findall(rf"^\| `{name}` \|.*$", page, re.MULTILINE)
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    found = suite(name)
+    tested = Counter(claim.expect for claim in found.claims if claim.skip is None)
+    strangers, unknown = tested.pop("independent", 0), tested.pop("unknown", 0)
+    skipped = PUBLISHED[name].skipped
+    counts = [len(found.models), sum(tested.values()), strangers, unknown, skipped]
+    assert [int(cell) for cell in cells[2:7]] == counts
+    assert cells[-1] == "no"
+
+
 @pytest.mark.slow
 def test_all_their_tests_are_listed_without_the_hub(pytester, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
