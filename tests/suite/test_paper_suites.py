@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np  # noqa: F401  pytester forgets what a run imported, and numpy cannot be imported twice
 import pytest
 
 from provenance import load_suite
