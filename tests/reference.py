@@ -364,3 +364,25 @@ def loud_inputs(inputs: np.ndarray, gate: np.ndarray, up: np.ndarray, limit: flo
             found |= energy > limit * np.median(energy)
         loud = found
     return loud
+
+
+def nearness(
+    gate: np.ndarray,
+    up: np.ndarray,
+    other_gate: np.ndarray,
+    other_up: np.ndarray,
+) -> float:
+    """Of `provenance.statistics._nearness`: every unit against every other, one at a time.
+
+    All are (units, dimensions), each row of length 1.
+    """
+    medians = []
+    for ours, theirs in ((gate, other_gate), (up, other_up)):
+        for rows, others in ((ours, theirs), (theirs, ours)):
+            best = [max(abs(float(row @ other)) for other in others) for row in rows]
+            medians.append(sorted(best)[(len(best) - 1) // 2])  # torch's median: the lower
+    chance = max(
+        math.sqrt(stats.beta.ppf(0.75 ** (1 / len(rows)), 0.5, (rows.shape[1] - 1) / 2))
+        for rows in (gate, other_gate)
+    )
+    return max(0.0, (max(medians) - chance) / (1 - chance)) if chance < 1 else 0.0

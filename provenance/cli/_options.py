@@ -65,11 +65,13 @@ ALPHA = click.option(
 
 
 CONTROL = click.option(
-    "--control/--no-control",
+    "--no-control",
+    "control",
+    is_flag=True,
+    flag_value=False,
     default=True,
-    show_default=True,
-    help="Where nothing is found, test blocks of either model against disguised copies of themselves: a "
-    "test that does not find them could not have found a copy.",
+    help="Where nothing is found, test no blocks of either model against disguised copies of themselves, "
+    "which show that a copy would have been found.",
 )
 
 

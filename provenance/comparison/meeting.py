@@ -66,6 +66,10 @@ class Meeting:
                 kept = test if keep_units else replace(test, survivors=NO_UNITS)
                 self.strongest, self._place = kept, place
 
+    def all(self) -> list[PartEvidence]:
+        """Every test of two MLPs by any part."""
+        return [test for tests in self.tests.values() for test in tests.values()]
+
     def places(self) -> list[Place]:
         """The pairs of MLPs that any part tested."""
         return list(dict.fromkeys(place for tests in self.tests.values() for place in tests))

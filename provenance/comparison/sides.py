@@ -345,6 +345,7 @@ def _test_mlps(sides: Sides, candidate: Place, reference: Place) -> Tested:
         live=(result.live, result.live) if isinstance(result.live, int) else result.live,
         agreeing=result.agreeing(),
         fits=result.imitation_fits(),
+        nearness=result.nearness,
     )
     return Tested(part, result.survivors(), result.matchings(MATCHINGS), members)
 

@@ -118,10 +118,16 @@ class Findings:
         ]
         if tested:
             best = min(tested, key=strength_of)
-            return replace(best, untested=self._untested_of(i, best.reference_block))
+            untested = self._untested_of(i, best.reference_block)
+            return replace(best, untested=untested, nearness=self._nearness_of(i))
         if row:
             return next(iter(row.values()))
         return self._evidence(i, i if i in self.choices.reference else self._columns[0])
+
+    def _nearness_of(self, i: int) -> float | None:
+        """The greatest that any test of a block found; None where none looked."""
+        tests = [test for (a, _), met in self.met.items() if a == i for test in met.all()]
+        return max((test.nearness for test in tests if test.nearness is not None), default=None)
 
     def _untested_of(self, i: int, j: int) -> tuple[str, ...]:
         """What could be tested of a block by none of its tests, by name, and why."""

@@ -27,6 +27,9 @@ LEAST_RANK = 5.0
 BETTER = 0.5
 """A borrowed tokenizer fits where a text is read better than by guessing, by so many nats a token."""
 
+MOST_NEARNESS = 0.05
+"""Units of strangers are no nearer to each other than this: see docs/statistics.md for what was counted."""
+
 LEAST_DISTINCT = 16
 """Fewest different tokens that tell units apart."""
 
@@ -61,6 +64,7 @@ def doubts_of_models(evidence: Evidence, names: Mapping[Role, str] = NAMES) -> t
         *_uncovered(evidence, names),
         *_powerless(evidence, names),
         *_unfound(evidence, names),
+        *_near(evidence, names),
         *_without_text(evidence.inputs),
         *_misread(evidence, names),
     )
@@ -139,6 +143,19 @@ def _unfound(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
                 f"blocks{why}. So that nothing was found shows no independence. Use more tokens, another "
                 "text, or another statistic."
             )
+
+
+def _near(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
+    near = [block for block in evidence.blocks if (block.nearness or 0.0) > MOST_NEARNESS]
+    if near:
+        most = max(near, key=lambda block: block.nearness or 0.0)
+        others = f", and in {len(near) - 1} more" if len(near) > 1 else ""
+        yield (
+            f"In block {most.candidate_block}{others}, units of {names['candidate']} have their like among "
+            f"those of {names['reference']} by gate or by up alone (nearness {most.nearness:.2f}, where "
+            f"strangers have 0 and {MOST_NEARNESS:.2f} is the most), though no matching finds them: a copy "
+            "among decoys looks like that, and no stranger. So this shows no independence."
+        )
 
 
 def _without_text(inputs: InputsRecord) -> Iterator[str]:

@@ -57,6 +57,7 @@ class PartEvidence:
     agreeing: int
     reason: str | None = None
     fits: tuple[float, float] | None = None
+    nearness: float | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,9 @@ class BlockEvidence:
     untested : tuple of str
         Of a tested block, what should have been tested as well and could not be, and why: statistics of
         several, by name, and MLPs of several.
+    nearness : float or None
+        How near its units are to those of any block that it met, by gate or by up alone: 0 by chance, 1 for
+        equals (`provenance.statistics._nearness`). None where no part looks at that, or none had to.
     counted_with : int or None
         The first of the candidate's blocks with which this one counts once, where that is another: the two
         have one partner, or the blocks or their partners are kin (`provenance.comparison.repeats`).
@@ -147,6 +151,7 @@ class BlockEvidence:
     experts: tuple[MLPEvidence, ...] = ()
     matchings: tuple[tuple[int, ...], tuple[int, ...]] | None = field(default=None, repr=False)
     untested: tuple[str, ...] = ()
+    nearness: float | None = None
     counted_with: int | None = None
 
 
@@ -404,6 +409,8 @@ def _check_numbers(block: BlockEvidence, where: str) -> None:
             raise EvidenceError(f"{where}: correlation is {part.correlation}, beyond 1")
     tests: tuple[BlockEvidence | PartEvidence, ...] = (block, *block.parts)
     for test in tests:
+        if test.nearness is not None and not 0 <= test.nearness <= 1:
+            raise EvidenceError(f"{where}: nearness is {test.nearness}, which is from 0 to 1")
         if not 0 <= min(*test.live, test.agreeing) <= max(*test.live, test.agreeing) <= MOST:
             raise EvidenceError(f"{where}: numbers of units are 0 or more")
 

@@ -44,6 +44,7 @@ class ConstrainedResult:
     units: int
     live: int
     matching: NDArray[np.int64] = field(repr=False)
+    nearness: None = None
 
     def agreeing(self) -> int:
         """Units that are matched to the unit at their own index."""

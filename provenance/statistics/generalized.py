@@ -127,6 +127,7 @@ class GeneralizedResult:
     fits: tuple[Fit, Fit]
     seeds: tuple[int, int]
     matching: MatchResult = field(repr=False)
+    nearness: None = None
 
     def agreeing(self) -> int:
         """Units of the proxies that input and output match to the same partner; 1 by chance."""

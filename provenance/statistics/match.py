@@ -77,6 +77,8 @@ class MatchResult:
     gate_matching, up_matching : ndarray
         (k, 2) int64: the pairs (candidate unit, reference unit) that each projection's optimal
         assignment makes, k = ``min(live)``, in the models' own numbering and in one row order.
+    nearness : float or None
+        Of `match_tokens`, see `provenance.statistics._nearness`; None where all units are matched alike.
     """
 
     statistic: str
@@ -86,6 +88,7 @@ class MatchResult:
     live: tuple[int, int]
     gate_matching: NDArray[np.int64] = field(repr=False)
     up_matching: NDArray[np.int64] = field(repr=False)
+    nearness: float | None = None
 
     def agreeing(self) -> int:
         """Units that gate and up match to the same partner."""

@@ -36,6 +36,7 @@ from provenance.statistics._directions import (
     directions,
     products,
 )
+from provenance.statistics._nearness import SAMPLE, nearness, some_units
 from provenance.statistics._outliers import without_loud
 from provenance.statistics.match import MatchResult, match
 from provenance.statistics.pvalues import log10_factorial
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
 
 FIRST = 64
 """Tokens that are asked first, where there are at least twice as many: of fewer, all are asked at once."""
-
-SAMPLE = 32
-"""Units that are looked at before all are matched on few tokens."""
 
 RARE = -40.0
 """Few tokens are not asked where strangers pair all units alike with a chance whose log10 is above this."""
@@ -234,14 +232,14 @@ def match_tokens(
             result = match(a.first, b.first, seed=seed) if _some_agree(a.first, b.first) else None
             if result is not None and result.agreeing() == units:
                 return _named(result, chance)
-    return _named(match(a.whole, b.whole, seed=seed), chance)
+    result = _named(match(a.whole, b.whole, seed=seed), chance)
+    return replace(result, nearness=nearness(a.whole, b.whole))
 
 
 def _some_agree(a: Directions, b: Directions) -> bool:
     """Whether gate and up find one partner for most of a sample of units, as they do where all agree."""
     small, large = sorted((a, b), key=lambda side: len(side.live))
-    places = torch.linspace(0, len(small.live) - 1, SAMPLE).long().to(small.gate.device)
-    sample = replace(small, live=small.live[places], gate=small.gate[places], up=small.up[places])
+    sample = some_units(small, SAMPLE)
     gate, up = (one.rows(0, SAMPLE).argmax(dim=1) for one in products(sample, large))
     return 2 * int((gate == up).sum()) > SAMPLE
 

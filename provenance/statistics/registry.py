@@ -51,6 +51,8 @@ class BlockResult(Protocol):
     def correlation(self) -> float: ...  # noqa: D102
     @property
     def live(self) -> int | tuple[int, int]: ...  # noqa: D102
+    @property
+    def nearness(self) -> float | None: ...  # noqa: D102
     def agreeing(self) -> int: ...  # noqa: D102
     def survivors(self) -> NDArray[np.int64]: ...  # noqa: D102
 

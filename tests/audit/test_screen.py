@@ -214,6 +214,7 @@ def evidence_of(values):
         statistic="match",
         out_of_element=tuple,
         coverage={},
+        power={},
         details={},
         inputs=inputs,
     )

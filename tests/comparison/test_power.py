@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fixtures.models import save_checkpoint
+from fixtures.transforms import add_decoys, rotate_residual_stream
 from provenance import InputsSpec, compare
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors
 from provenance.cli import main
@@ -271,3 +272,67 @@ def test_a_control_that_no_test_gives_is_refused(measured, family):
         fields["power"]["reference"]["log10_p"] = log10_p
         with pytest.raises(EvidenceError, match=f"power of the reference.*{why}"):
             Evidence.from_json(json.dumps(fields))
+
+
+# --- decoys --------------------------------------------------------------------------------------
+
+
+def among_decoys(model, like, strength, folder):
+    """A model with decoys of another: gates of its units beside ups of others."""
+    read = AutoModelForCausalLM.from_pretrained
+    made = add_decoys(read(model), read(like), 7, strength=strength)
+    return save_checkpoint(made, folder, AutoTokenizer.from_pretrained(model))
+
+
+def crossed(model):
+    """Give every gate the up of another unit: nothing but decoys are left of the MLPs."""
+    torch.manual_seed(1)
+    for layer in model.model.layers:
+        up = layer.mlp.up_proj.weight.data
+        up.copy_(up[torch.randperm(len(up))])
+
+
+def test_strangers_are_not_near(measured, family):
+    evidence = measured(family.other, family.base)
+    assert all(block.nearness < 0.05 for block in evidence.blocks)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0, 4.0])
+def test_a_copy_among_decoys_is_never_independent(measured, family, tmp_path, strength):
+    candidate = among_decoys(family.kin, family.base, strength, tmp_path / "decoys")
+    assert decide(measured(candidate, family.base), 1e-6) != "independent"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("role", ["candidate", "reference"])
+def test_what_is_near_and_matches_nothing_is_inconclusive(measured, family, tmp_path, role, turned):
+    model = AutoModelForCausalLM.from_pretrained(family.kin)
+    crossed(model)
+    made = rotate_residual_stream(model, 3) if turned else model
+    folder = save_checkpoint(made, tmp_path / "x", AutoTokenizer.from_pretrained(family.kin))
+    pair = (folder, family.base) if role == "candidate" else (family.base, folder)
+    evidence = measured(*pair)
+    assert evidence.log10_p > -3
+    assert min(block.nearness for block in evidence.blocks) > 0.8
+    assert decide(evidence, 1e-6) == "inconclusive"
+    says = " ".join(doubts(evidence))
+    assert "units of the candidate have their like among those of the reference" in says
+    assert "in 2 more" in says
+    assert Evidence.from_json(evidence.to_json()) == evidence
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_decoys_make_no_stranger_near(measured, family, tmp_path, strength):
+    """Rows of the reference mean other things in the coordinates of a stranger."""
+    candidate = among_decoys(family.other, family.base, strength, tmp_path / "decoys")
+    evidence = measured(candidate, family.base)
+    assert max(block.nearness for block in evidence.blocks) < 0.1
+    assert decide(evidence, 1e-6) == "independent"
+
+
+@pytest.mark.parametrize("nearness", [-0.1, 1.5])
+def test_a_nearness_that_no_units_have_is_refused(measured, family, nearness):
+    fields = json.loads(measured(family.other, family.base).to_json())
+    fields["blocks"][1]["nearness"] = nearness
+    with pytest.raises(EvidenceError, match="block 1: nearness is"):
+        Evidence.from_json(json.dumps(fields))

@@ -181,6 +181,7 @@ inputs: {kind: text, text: stdlib, tokens: 512, sequence_length: 64, seed: 1}
 statistic: match
 alpha: 1e-6
 exhaustive: true
+control: false
 folder: .
 models:
   a: {recipe: quickstart/base, dtype: float32}
