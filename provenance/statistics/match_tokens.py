@@ -232,8 +232,9 @@ def match_tokens(
             result = match(a.first, b.first, seed=seed) if _some_agree(a.first, b.first) else None
             if result is not None and result.agreeing() == units:
                 return _named(result, chance)
-    result = _named(match(a.whole, b.whole, seed=seed), chance)
-    return replace(result, nearness=nearness(a.whole, b.whole))
+    whole = a.whole, b.whole
+    result = _named(match(*whole, seed=seed), chance)
+    return replace(result, nearness=nearness(*whole))
 
 
 def _some_agree(a: Directions, b: Directions) -> bool:
