@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,13 @@ from provenance.architecture.auto_class import auto_class
 from provenance.architecture.inside import language_model
 from provenance.architecture.part import class_name, part_of
 from provenance.architecture.trace import build_whole, runs_on_tokens
-from provenance.checkpoints.contents import BUFFERS, text_part
+from provenance.checkpoints.contents import BUFFERS
 from provenance.checkpoints.folder import CONFIG
 from provenance.errors import ArchitectureError, DeviceError, SourceError, one_line
 from provenance.loading.configuration import read_configuration
 from provenance.loading.devices import free_bytes
 from provenance.loading.experts import run_one_by_one
+from provenance.loading.faults import explain
 from provenance.loading.heads import Heads
 from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.parts import as_saved_alone, locate, of_part, parts_left_out
@@ -111,7 +111,7 @@ def load_model(
         raise
     # the loaders of some 200 families raise whatever a wrong configuration leads them to
     except Exception as error:
-        raise _explain(error, checkpoint, device) from error
+        raise explain(error, checkpoint, device) from error
     return model
 
 
@@ -192,7 +192,7 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
         raise ArchitectureError(f"{checkpoint.source}: {error}") from None
     # as in load_model: a wrong configuration raises anything
     except Exception as error:
-        raise _explain(error, checkpoint, "meta") from error
+        raise explain(error, checkpoint, "meta") from error
     return model
 
 
@@ -419,51 +419,3 @@ def _is_finite(tensor: Any) -> bool:
         return True
     values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has no aminmax
     return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(values))
-
-
-def _explain(error: Exception, checkpoint: Checkpoint, device: str) -> SourceError | DeviceError:
-    text = one_line(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
-        return DeviceError(
-            f"{checkpoint.source} does not fit into the memory of {device}; "
-            "load it in a smaller dtype, or on another device"
-        )
-    if isinstance(error, ImportError):
-        return SourceError(
-            f"{checkpoint.source}: {_quantization(checkpoint)}{_first_sentence(error)}"
-            f"{_remedy(error)}"
-        )
-    if "Unrecognized configuration class" in text:
-        return SourceError(
-            f"{checkpoint.source}: {checkpoint.model_type!r} is not a causal language model, "
-            f"and none is inside of it{_encoder(checkpoint)}; only those can be loaded"
-        )
-    return SourceError(
-        f"{checkpoint.source}: transformers cannot load it ({type(error).__name__}: {text})"
-    )
-
-
-def _encoder(checkpoint: Checkpoint) -> str:
-    """What a configuration calls the model inside, where that encodes its text."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    name = text_part(checkpoint.config).get("model_type")
-    if name not in CONFIG_MAPPING or not getattr(CONFIG_MAPPING[name], "is_encoder_decoder", False):
-        return ""
-    return f" ({name!r}, which is, encodes its text: use csu_all, which runs no model)"
-
-
-def _quantization(checkpoint: Checkpoint) -> str:
-    settings = checkpoint.config.get("quantization_config")
-    method = settings.get("quant_method") if isinstance(settings, dict) else None
-    return f"it is quantized ({method}), and a library for that is absent: " if method else ""
-
-
-def _remedy(error: BaseException) -> str:
-    """What to install, where transformers says it behind its first sentence."""
-    said = re.search(r"pip install [\w.-]*\w", str(error))
-    return f"; {said[0]}" if said and said[0] not in _first_sentence(error) else ""
-
-
-def _first_sentence(error: BaseException) -> str:
-    return one_line(error).split(". ")[0].rstrip(".")
