@@ -13,7 +13,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from benchmarks._tiny import FLAGS, tiny
 from provenance._quiet import quiet
 from provenance.architecture.auto_class import auto_class
-from provenance.architecture.trace import probe, trace, trace_config
+from provenance.architecture.part import mark, part_of
+from provenance.architecture.trace import build_on_meta, probe, trace, trace_config
 from provenance.errors import ArchitectureError
 from tests.support.verification import verify
 
@@ -144,6 +145,10 @@ def _random(model_type: str) -> torch.nn.Module:
     torch.manual_seed(0)
     config = tiny(model_type)
     model = auto_class(config).from_config(config, dtype=torch.float32).eval()
+    part = part_of(build_on_meta(config))
+    if part is not None:
+        model = model.get_submodule(part.path)
+        mark(model, part)
     if sum(parameter.numel() for parameter in model.parameters()) < LARGEST:
         for parameter in model.parameters():  # biases and norms too
             torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.1)

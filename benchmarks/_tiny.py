@@ -59,7 +59,8 @@ def _shrunk(kind: type[PretrainedConfig], more: Mapping[str, Any]) -> Pretrained
     fields: dict[str, Any] = {}
     for name, value in default.items():
         if isinstance(value, PretrainedConfig):
-            fields[name] = _shrunk(type(value), OVERRIDES.get(value.model_type, {}))
+            key = value.model_type or type(value).__name__
+            fields[name] = _shrunk(type(value), OVERRIDES.get(key, {}))
         elif name in SIZES and isinstance(value, int) and not isinstance(value, bool):
             fields[name] = SIZES[name]
     if "qk_rope_head_dim" in fields:  # the width of a head follows
@@ -132,7 +133,7 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "hunyuan_v1_dense": {"head_dim": 16},
     "hunyuan_v1_moe": {"head_dim": 16},
     "granite4_vision": {"deepstack_layer_map": [[0, 0]], "downsample_rate": "1/2"},
-    "hunyuan_vl_text": {"head_dim": 16},
+    "hunyuan_vl_text": {**_SECTIONS, "head_dim": 16},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 2},
     "longcat_flash": {"head_dim": 8, "zero_expert_num": 2, "n_routed_experts": HEADS},
     "mamba2": {"num_heads": 8, "head_dim": 16},
@@ -142,6 +143,7 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "qwen2_5_omni_text": _SECTIONS,
     "qwen2_5_vl_text": _SECTIONS,
     "qwen2_vl_text": _SECTIONS,
+    "qwen3_omni_moe_talker_text": {"shared_expert_intermediate_size": 96},
     "qwen4_exp_text": {
         "indexer_n_heads": 2,
         "indexer_kv_heads": 1,
@@ -151,6 +153,7 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
         "ngram_vocab_size_base": 1000,
         "split_ngram_parts": 8,
     },
+    "Qwen3OmniMoeTalkerConfig": {"spatial_merge_size": 2},  # it has no model type
     "reformer": {"is_decoder": True, "axial_pos_embds": False},
     "step3p5": {"sliding_window": 8},
     "xmod": {"default_language": "en_XX"},

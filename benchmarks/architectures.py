@@ -117,8 +117,10 @@ MULTIMODAL_COMMAND = "python -m benchmarks.architectures --multimodal --output d
 MULTIMODAL_HEAD = """# Multimodal architectures
 
 This page lists what the language models inside of multimodal models hold, and where gate, up and down lie.
-The towers for images and sounds are loaded, and no token goes through them. Types that transformers has a
-causal language model of are in [Architectures](architectures.md). This command makes the page:
+The towers for images and sounds are loaded, and no token goes through them. Where the whole runs with an
+image or a sound alone, the outermost part that runs on text is read, and the rest is left out. Types that
+transformers has a causal language model of are in [Architectures](architectures.md). This command makes
+the page:
 
 <!-- not run: it takes a quarter of an hour; tests/docs/test_architectures_page.py makes a part -->
 ```console
@@ -132,8 +134,8 @@ causal language model of are in [Architectures](architectures.md). This command 
 * {checked}"""
 
 UNREAD = (
-    "These types are not read. Some encode their text, and some run with an image alone. Of some neither\n"
-    "the default configuration nor a small one gives a model."
+    "These types are not read. Some encode their text. Of some no part runs without an image or a sound.\n"
+    "Of some neither the default configuration nor a small one gives a model."
 )
 
 READING = """Paths are within a block:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from provenance.architecture.part import class_name
 from provenance.architecture.records import (
     Channels,
     HiddenInput,
@@ -65,7 +66,7 @@ def assemble(
     records, refused = _records(model, stack, members, tokens)
     have = {record.block for record in records} | {refusal.block for refusal in refused}
     return Trace(
-        architecture=type(model).__name__,
+        architecture=class_name(model),
         model_type=str(getattr(getattr(model, "config", None), "model_type", "")),
         stack=stack,
         blocks=len(blocks),

@@ -25,6 +25,7 @@ from provenance._quiet import quiet
 from provenance.architecture.auto_class import auto_class
 from provenance.architecture.collect import assemble, input_embedding
 from provenance.architecture.dataflow import Dataflow, whole
+from provenance.architecture.inside import language_model
 from provenance.architecture.meta_device import MetaAnswers
 from provenance.architecture.records import Embedding
 from provenance.errors import ArchitectureError, one_line
@@ -61,6 +62,8 @@ def skeleton(config: PretrainedConfig) -> PreTrainedModel:
     """
     try:
         return build_on_meta(config)
+    except ArchitectureError:
+        raise
     # some 200 families raise whatever a wrong configuration leads them to
     except Exception as error:
         raise ArchitectureError(
@@ -72,8 +75,33 @@ def skeleton(config: PretrainedConfig) -> PreTrainedModel:
 def build_on_meta(config: PretrainedConfig, *, trusted: bool = False) -> PreTrainedModel:
     """Build a language model without numbers; ``trusted`` lets the checkpoint's own code run.
 
-    What goes wrong raises whatever the family's code does.
+    Where the model does not run on token ids alone, it is the language model inside
+    (`provenance.architecture.inside`). What goes wrong raises whatever the family's code does.
     """
+    return language_model(build_whole(config, trusted=trusted), runs_on_tokens)
+
+
+def runs_on_tokens(model: nn.Module) -> bool:
+    """Whether a model on the meta device runs on token ids alone."""
+    # one that asks about numbers runs under the trace alone, which takes longer
+    return any(_succeeds(attempt, model) for attempt in (_pass, trace))
+
+
+def _pass(model: nn.Module) -> None:
+    with torch.no_grad(), quiet(), MetaAnswers():
+        run(model, probe(model))
+
+
+def _succeeds(attempt: Callable[[nn.Module], object], model: nn.Module) -> bool:
+    try:
+        attempt(model)
+    except ArchitectureError:
+        return False
+    return True
+
+
+def build_whole(config: PretrainedConfig, *, trusted: bool = False) -> PreTrainedModel:
+    """Build all that a configuration describes, as `build_on_meta` the language model of it."""
     loader = auto_class(config)
     with quiet(), torch.device("meta"):
         model: PreTrainedModel = loader.from_config(config, trust_remote_code=trusted)
@@ -160,8 +188,8 @@ def _vocabulary(model: nn.Module) -> int:
     return max((m.num_embeddings for m in embeddings), default=TOKENS)
 
 
-def run(model: nn.Module, ids: torch.Tensor) -> None:
-    """Run a model on token ids, (1, tokens).
+def run(model: nn.Module, ids: torch.Tensor) -> Any:
+    """Run a model on token ids, (1, tokens), and return what it puts out.
 
     Raises
     ------
@@ -169,12 +197,12 @@ def run(model: nn.Module, ids: torch.Tensor) -> None:
         If it does not run on token ids alone.
     """
     try:
-        model(input_ids=ids, use_cache=False)
+        return model(input_ids=ids, use_cache=False)
     # as above: whatever a model finds wrong with an input that lacks what it needs
     except Exception as error:
         raise ArchitectureError(
             f"{type(model).__name__} does not run on token ids alone "
-            f"({type(error).__name__}: {one_line(error, 150)})"
+            f"({type(error).__name__}: {one_line(error, 150)}): use csu_all, which runs no model"
         ) from error
 
 

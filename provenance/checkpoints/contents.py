@@ -72,14 +72,27 @@ def setting(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
 
     Of a model with such a part transformers reads that part, whatever stands beside it.
     """
-    text = config.get("text_config")
-    nested = text if isinstance(text, dict) else {}
+    nested = text_part(config)
     for part in (nested, config) if "model_type" in nested else (config, nested):
         for key in keys:
             value = part.get(key)
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 return value
     return None
+
+
+TEXT_PARTS = ("text_config", "thinker_config", "vlm_config")
+"""Where families describe their language model, or the part that it lies in."""
+
+
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a configuration says of the language model inside, at any depth; empty where it has none."""
+    found: Mapping[str, Any] = {}
+    part: Any = config
+    while part is not None:
+        part = next((part[key] for key in TEXT_PARTS if isinstance(part.get(key), dict)), None)
+        found = part if part is not None else found
+    return found
 
 
 def has_code(folder: Path, config: Mapping[str, Any]) -> bool:

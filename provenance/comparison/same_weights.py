@@ -10,6 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
+from provenance.architecture.part import part_of
 from provenance.checkpoints.contents import BUFFERS
 from provenance.evidence.weights import WeightsRecord
 
@@ -100,7 +101,9 @@ class _Parameters:
             self.index = ParameterIndex.of(skeleton, checkpoint.tensors)
         self.tensors = ModelTensors(checkpoint, skeleton)
         self.found = {name for name in self.index.shapes if self.index.name_of(name) is not None}
-        self.unread = {name for name in self.index.unread if not BUFFERS.search(name)}
+        part = part_of(skeleton)
+        beside = () if part is None else {n for n in checkpoint.tensors if not part.holds(n)}
+        self.unread = {n for n in (*self.index.unread, *beside) if not BUFFERS.search(n)}
 
     def size(self, name: str) -> int:
         """The number of a parameter's elements."""

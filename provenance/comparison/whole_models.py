@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from provenance.architecture.trace import run
+from provenance.errors import ArchitectureError
+from provenance.loading.devices import is_out_of_memory
 from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.model import load_model
 from provenance.statistics.csu import csu_all
@@ -117,7 +120,13 @@ def _jsd(given: WholeModels) -> PairResult:
 def _logits(model: Any, sequence: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         ids = sequence[None].to(next(model.parameters()).device)
-        output = model(input_ids=ids, use_cache=False)
+        try:
+            output = run(model, ids)
+        except ArchitectureError as error:
+            cause = error.__cause__
+            if cause is not None and is_out_of_memory(cause):
+                raise cause from None
+            raise
     logits: torch.Tensor = output.logits[0]  # (length, vocabulary)
     return logits
 

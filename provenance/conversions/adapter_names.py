@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from provenance.architecture.part import part_of
 from provenance.checkpoints.prefixes import PEFT, without_marks
 from provenance.loading.heads import Heads
 
@@ -31,11 +32,11 @@ def named_for(
     model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """The tensors under the names that peft looks for, without those of heads that the model has not."""
-    heads, there = Heads.of(model), dict(model.named_children())
+    heads, there, part = Heads.of(model), dict(model.named_children()), part_of(model)
     named = {}
     for name, tensor in tensors.items():
         bare = without_marks(NAMED.sub(r"\1", name)).removeprefix(PEFT)
-        inner = _inside(model, bare)
+        inner = _inside(model, bare if part is None else bare.removeprefix(f"{part.path}."))
         if inner.partition(".")[0] in there:
             named[PEFT + inner] = tensor
         elif "." not in inner or not heads.is_other(inner):
@@ -55,18 +56,28 @@ def _saved_once(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def settings_for(model: PreTrainedModel, config: Mapping[str, Any]) -> dict[str, Any]:
     """The adapter's settings, for a language model, without names of wrappers and of other heads."""
-    settings = dict(config)
+    settings, part = dict(config), part_of(model)
     if settings.get("task_type") in OTHER_TASKS:
         settings["task_type"] = "CAUSAL_LM"
     for key in ("target_modules", "modules_to_save"):
         if isinstance(settings.get(key), list):
             settings[key] = [without_marks(str(name)) for name in settings[key]]
+            if part is not None:
+                settings[key] = [name.removeprefix(f"{part.path}.") for name in settings[key]]
+        elif isinstance(settings.get(key), str) and part is not None:
+            settings[key] = _matched(model, part.path, settings[key])
     saved = settings.get("modules_to_save")
     if isinstance(saved, list):
         there = {part for name, _ in model.named_modules() for part in name.split(".")}
         kept = [name for name in saved if name.rpartition(".")[2] in there]
         settings["modules_to_save"] = kept or None
     return settings
+
+
+def _matched(model: PreTrainedModel, path: str, pattern: str) -> list[str] | str:
+    """The modules of a part that a pattern for the whole's names means; a keyword of peft's as it is."""
+    names = [name for name, _ in model.named_modules() if re.fullmatch(pattern, f"{path}.{name}")]
+    return names or pattern
 
 
 def grow_vocabulary(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:

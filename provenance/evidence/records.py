@@ -162,12 +162,13 @@ class ModelRecord:
     ``skipped`` names the blocks that are not compared, since they have no MLP of the kind that the
     statistic needs: ``{"2": "MambaMixer"}``. ``elsewhere`` says which other MLPs are not: those of
     another stack, and those that were refused. ``heads`` are in the files and were read by nothing, such as
-    those of values, rewards or classes. ``digest`` is of configuration and weights as they were
-    read, ``weights_digest`` of the weights alone. ``conversion`` says what a plain checkpoint was made
-    from, where one had to be made. ``pickle`` says whether weights were read from a pickle, ``remote_code``
-    whether the checkpoint's own code was run. ``claimed`` is set for a fingerprint alone, whose weights
-    were not seen: the digest of the model, by the fingerprint's maker. ``digest`` is then of the
-    fingerprint, and all other fields are the maker's word too.
+    those of values, rewards or classes; of a language model that is a part of the whole, the other parts.
+    ``digest`` is of configuration and weights as they were read, ``weights_digest`` of the weights alone.
+    ``conversion`` says what a plain checkpoint was made from, where one had to be made. ``pickle`` says
+    whether weights were read from a pickle, ``remote_code`` whether the checkpoint's own code was run.
+    ``claimed`` is set for a fingerprint alone, whose weights were not seen: the digest of the model, by the
+    fingerprint's maker. ``digest`` is then of the fingerprint, and all other fields are the maker's word
+    too.
     """
 
     source: str

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from provenance._quiet import quiet
 from provenance.architecture.auto_class import auto_class
-from provenance.architecture.trace import build_on_meta
+from provenance.architecture.inside import language_model
+from provenance.architecture.part import class_name, part_of
+from provenance.architecture.trace import build_whole, runs_on_tokens
 from provenance.checkpoints.contents import BUFFERS
 from provenance.checkpoints.folder import CONFIG
-from provenance.errors import DeviceError, SourceError, one_line
+from provenance.errors import ArchitectureError, DeviceError, SourceError, one_line
 from provenance.loading.configuration import read_configuration
 from provenance.loading.devices import free_bytes
 from provenance.loading.experts import run_one_by_one
+from provenance.loading.faults import explain
 from provenance.loading.heads import Heads
 from provenance.loading.lazy_tensors import LazyTensors
+from provenance.loading.parts import as_saved_alone, locate, of_part, parts_left_out
 from provenance.loading.renamings import ParameterIndex
 from provenance.loading.streaming import (
     cast,
@@ -94,10 +99,10 @@ def load_model(
     try:
         with quiet():
             ParameterIndex.of(skeleton, checkpoint.tensors).refuse_twins(checkpoint.source)
-            if memory is not None and _is_too_large(checkpoint, place, dtype, memory):
+            if memory is not None and _is_too_large(checkpoint, skeleton, place, dtype, memory):
                 places = device_map(skeleton, device)
-                return _streamed(checkpoint, places, _dtype(place.type, dtype), head=head)
-            model, info = _from_pretrained(checkpoint, dtype=_dtype(place.type, dtype))
+                return _streamed(checkpoint, skeleton, places, _dtype(place.type, dtype), head=head)
+            model, info = _from_pretrained(checkpoint, skeleton, dtype=_dtype(place.type, dtype))
             _refuse_others(checkpoint, model, info, head=head)
             model = model.eval().requires_grad_(requires_grad=False).to(place)
             _refuse_nonfinite(checkpoint, model.named_parameters())
@@ -106,15 +111,24 @@ def load_model(
         raise
     # the loaders of some 200 families raise whatever a wrong configuration leads them to
     except Exception as error:
-        raise _explain(error, checkpoint, device) from error
+        raise explain(error, checkpoint, device) from error
     return model
 
 
-def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memory: Memory) -> bool:
+def _is_too_large(
+    checkpoint: Checkpoint,
+    skeleton: PreTrainedModel,
+    place: Any,
+    dtype: Dtype | None,
+    memory: Memory,
+) -> bool:
     """Whether the weights, and what is mapped of their files while they are cast, exceed the memory."""
-    stored = sum(tensor.stop - tensor.start for tensor in checkpoint.tensors.values())
+    part = part_of(skeleton)
+    read = [one for one in checkpoint.tensors.values() if part is None or part.holds(one.name)]
+    stored = sum(tensor.stop - tensor.start for tensor in read)
     run_in = _dtype(place.type, dtype)
-    weights = stored if run_in == "auto" else checkpoint.parameters * run_in.itemsize
+    elements = sum(tensor.elements for tensor in read)
+    weights = stored if run_in == "auto" else elements * run_in.itemsize
     if weights != stored and stored > memory.working and place.type == "cpu":
         return True
     limit = memory.resident
@@ -124,17 +138,25 @@ def _is_too_large(checkpoint: Checkpoint, place: Any, dtype: Dtype | None, memor
 
 
 def _streamed(
-    checkpoint: Checkpoint, places: dict[str, str], dtype: Any, *, head: bool
+    checkpoint: Checkpoint,
+    skeleton: PreTrainedModel,
+    places: dict[str, str],
+    dtype: Any,
+    *,
+    head: bool,
 ) -> PreTrainedModel:
     """A model whose blocks are read when they are called; ``places`` is from `device_map`."""
     return_freed_memory()
     folder = scratch_folder()
     model, info = _from_pretrained(
-        checkpoint, dtype="auto", device_map=places, offload_folder=folder
+        checkpoint, skeleton, dtype="auto", device_map=places, offload_folder=folder
     )
     remove_with(model, folder)
     _refuse_others(checkpoint, model, info, head=head)
-    _refuse_nonfinite(checkpoint, LazyTensors(checkpoint).items())
+    part = part_of(skeleton)
+    tensors = LazyTensors(checkpoint).items()
+    own = ((name, tensor) for name, tensor in tensors if part is None or part.holds(name))
+    _refuse_nonfinite(checkpoint, own)
     model = model.eval().requires_grad_(requires_grad=False)
     run_one_by_one(model)
     if dtype != "auto":
@@ -145,8 +167,12 @@ def _streamed(
 def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     """Build a model on the meta device: its modules and shapes, none of its numbers.
 
+    Where it does not run on token ids alone, it is the language model inside, and the rest is left out.
+
     Raises
     ------
+    ArchitectureError
+        The language model inside encodes its text.
     SourceError
         The family is unknown or needs code of its own, its configuration builds no model, or it implies
         more than `EXCESS` times the parameters that the files hold.
@@ -156,11 +182,17 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
     try:
         with torch.device("meta"):
             config = read_configuration(checkpoint)
-        model = build_on_meta(config, trusted=checkpoint.remote_code)
+        whole = build_whole(config, trusted=checkpoint.remote_code)
+        _refuse_oversized(checkpoint, whole)
+        model = language_model(whole, runs_on_tokens)
+        locate(model, whole, checkpoint.tensors)
+    except SourceError:
+        raise
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{checkpoint.source}: {error}") from None
     # as in load_model: a wrong configuration raises anything
     except Exception as error:
-        raise _explain(error, checkpoint, "meta") from error
-    _refuse_oversized(checkpoint, model)
+        raise explain(error, checkpoint, "meta") from error
     return model
 
 
@@ -202,10 +234,16 @@ def _refuse_unknown_family(checkpoint: Checkpoint) -> None:
 
 
 def _from_pretrained(
-    checkpoint: Checkpoint, **options: Any
+    checkpoint: Checkpoint, skeleton: PreTrainedModel, **options: Any
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    config = read_configuration(checkpoint)
-    model, info = auto_class(config).from_pretrained(
+    part = part_of(skeleton)
+    if part is None:
+        config = read_configuration(checkpoint)
+        loader = auto_class(config)
+    else:
+        config, loader = deepcopy(skeleton.config), type(skeleton)
+        options |= {"key_mapping": dict(part.renamings)}
+    model, info = loader.from_pretrained(
         checkpoint.folder,
         config=config,
         **options,
@@ -216,7 +254,7 @@ def _from_pretrained(
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
-    return model, info
+    return (model, info) if part is None else (as_saved_alone(model, part), of_part(info))
 
 
 def _refuse_others(
@@ -224,6 +262,11 @@ def _refuse_others(
 ) -> None:
     """Refuse gaps and extras; take away a head that was not saved, where none is needed."""
     heads = Heads.of(model)
+    if head and heads.own is None and part_of(model) is not None:
+        raise SourceError(
+            f"{checkpoint.source}: the language model inside ({class_name(model)}) has no head of its "
+            "own, which is needed here: use a statistic of blocks, as kinship"
+        )
     gaps = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
     if not head and heads.without_own(model, gaps):
         info = {**info, "missing_keys": (), "mismatched_keys": ()}
@@ -270,9 +313,12 @@ def refuse_extras(checkpoint: Checkpoint, model: PreTrainedModel, names: Iterabl
     """
     if _is_inner(checkpoint, model):
         return
-    heads = Heads.of(model)
+    heads, part = Heads.of(model), part_of(model)
     extra = [
-        name for name in sorted(names) if not BUFFERS.search(name) and not heads.is_other(name)
+        name
+        for name in sorted(names)
+        if not BUFFERS.search(name)
+        and not heads.is_other(name if part is None else part.own_name(name))
     ]
     if extra:
         file = checkpoint.tensors[extra[0]].file if extra[0] in checkpoint.tensors else CONFIG
@@ -287,8 +333,12 @@ def other_heads(
 ) -> tuple[str, ...]:
     """The heads in the files that nothing loads: the first part of their tensors' names, each once.
 
-    One that stands in the place of the language model's, and has another shape, is among them.
+    One that stands in the place of the language model's, and has another shape, is among them. Of a
+    language model that is read alone, they are the other parts of the whole.
     """
+    part = part_of(model)
+    if part is not None:
+        return parts_left_out(part, checkpoint.tensors)
     if _is_inner(checkpoint, model) or checkpoint.config.get("quantization_config"):
         return ()
     if index is None:
@@ -310,7 +360,9 @@ def other_heads(
 
 
 def _is_inner(checkpoint: Checkpoint, model: PreTrainedModel) -> bool:
-    """Whether the model is a text model that lies in the checkpoint of a multimodal one."""
+    """Whether transformers takes the model, a text model, out of the checkpoint of a multimodal one."""
+    if part_of(model) is not None:
+        return False
     is_nested = isinstance(checkpoint.config.get("text_config"), dict)
     return is_nested and bool(model.config.model_type != checkpoint.model_type)
 
@@ -367,34 +419,3 @@ def _is_finite(tensor: Any) -> bool:
         return True
     values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has no aminmax
     return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(values))
-
-
-def _explain(error: Exception, checkpoint: Checkpoint, device: str) -> SourceError | DeviceError:
-    text = one_line(error)
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
-        return DeviceError(
-            f"{checkpoint.source} does not fit into the memory of {device}; "
-            "load it in a smaller dtype, or on another device"
-        )
-    if isinstance(error, ImportError):
-        return SourceError(
-            f"{checkpoint.source}: {_quantization(checkpoint)}{_first_sentence(error)}"
-        )
-    if "Unrecognized configuration class" in text:
-        return SourceError(
-            f"{checkpoint.source}: {checkpoint.model_type!r} is not a causal language model, "
-            "and none is inside of it; only those can be loaded"
-        )
-    return SourceError(
-        f"{checkpoint.source}: transformers cannot load it ({type(error).__name__}: {text})"
-    )
-
-
-def _quantization(checkpoint: Checkpoint) -> str:
-    settings = checkpoint.config.get("quantization_config")
-    method = settings.get("quant_method") if isinstance(settings, dict) else None
-    return f"it is quantized ({method}), and a library for that is absent: " if method else ""
-
-
-def _first_sentence(error: BaseException) -> str:
-    return one_line(error).split(". ")[0].rstrip(".")

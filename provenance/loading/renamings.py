@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
+from provenance.architecture.part import part_of
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ class Conversion:
 class ParameterIndex:
     """Of each parameter its shape, what it is made of, and what it is tied to.
 
-    ``unread`` are the stored names that lead to no parameter, and that the family does not expect to.
+    ``unread`` are the stored names that lead to no parameter, and that the family does not expect to; of a
+    part of a model, those of the part alone.
     """
 
     shapes: dict[str, tuple[int, ...]]
@@ -167,7 +169,8 @@ def _conversions(model: Any, state: dict[str, Any], stored: Iterable[str]) -> di
         rename_source_key,
     )
 
-    mapping = get_model_conversion_mapping(model)
+    part = part_of(model)
+    mapping = get_model_conversion_mapping(model, dict(part.renamings) if part else None)
     renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
     by_pattern = {pattern: entry for entry in converters for pattern in entry.source_patterns}
@@ -188,8 +191,10 @@ def _conversions(model: Any, state: dict[str, Any], stored: Iterable[str]) -> di
 def _unread(model: Any, names: Iterable[str], conversions: Iterable[Conversion]) -> tuple[str, ...]:
     read = {name for conversion in conversions for name, _ in conversion.sources}
     ignored = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    part = part_of(model)
     return tuple(
         name
         for name in sorted(set(names) - read)
-        if not any(re.search(pattern, name) for pattern in ignored)
+        if (part is None or part.holds(name))
+        and not any(re.search(pattern, name) for pattern in ignored)
     )

@@ -99,5 +99,5 @@ def permute_residual_stream(model: PreTrainedModel, seed: int) -> PreTrainedMode
         If the model has a parameter whose axes are not known.
     """
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(model.config.hidden_size, generator=generator)
+    order = torch.randperm(model.config.get_text_config().hidden_size, generator=generator)
     return select(model, "residual", lambda _: order)

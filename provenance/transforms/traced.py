@@ -180,7 +180,11 @@ def _same_function(permuted: PreTrainedModel, model: PreTrainedModel, what: str)
 
 
 def _logits(model: PreTrainedModel) -> torch.Tensor:
-    """Return a model's logits for a few tokens in evaluation mode; its own mode stays."""
+    """Return a model's logits for a few tokens in evaluation mode; its own mode stays.
+
+    Of a model without a head it is the last hidden states.
+    """
     with torch.no_grad(), evaluating(model):
-        logits: torch.Tensor = model(input_ids=probe(model), use_cache=False).logits
+        output = model(input_ids=probe(model), use_cache=False)
+    logits: torch.Tensor = output["logits"] if "logits" in output else output[0]
     return logits

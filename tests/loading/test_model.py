@@ -262,6 +262,17 @@ def test_a_skeleton_that_is_given_is_not_built_again(folder, monkeypatch):
     assert not any(parameter.is_meta for parameter in loaded.parameters())
 
 
+def test_a_package_that_a_tower_needs_is_named_with_what_installs_it(folder, monkeypatch):
+    def lacks(*_, **__):
+        raise ImportError(
+            "\nTimmWrapperModel requires the PIL library but it was not found in your environment. You can "
+            "install it with pip:\n`pip install pillow`. Please note that you may need to restart."
+        )
+
+    monkeypatch.setattr("provenance.loading.model.build_whole", lacks)
+    refused(folder, r"requires the PIL library .* in your environment; pip install pillow$")
+
+
 def test_a_family_that_is_not_causal(folder):
     change_config(folder, model_type="t5")
     refused(folder, "'t5' is not a causal language model")

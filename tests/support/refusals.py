@@ -284,6 +284,11 @@ def _(folder):
     change(folder, model_type="t5")
 
 
+@case(SHAPES, "an encoder-decoder inside a multimodal model")
+def _(folder):
+    change(folder, model_type="blip-2", text_config={"model_type": "t5"})
+
+
 @case(SHAPES, "Meta's or Mistral's own format")
 def _(folder):
     (folder / "config.json").rename(folder / "params.json")
