@@ -376,13 +376,15 @@ def nearness(
 
     All are (units, dimensions), each row of length 1.
     """
-    medians = []
+    found = []
     for ours, theirs in ((gate, other_gate), (up, other_up)):
         for rows, others in ((ours, theirs), (theirs, ours)):
-            best = [max(abs(float(row @ other)) for other in others) for row in rows]
-            medians.append(sorted(best)[(len(best) - 1) // 2])  # torch's median: the lower
-    chance = max(
-        math.sqrt(stats.beta.ppf(0.75 ** (1 / len(rows)), 0.5, (rows.shape[1] - 1) / 2))
-        for rows in (gate, other_gate)
-    )
-    return max(0.0, (max(medians) - chance) / (1 - chance)) if chance < 1 else 0.0
+            cosines = [[abs(float(row @ other)) for other in others] for row in rows]
+            best = sorted((max(row) for row in cosines), reverse=True)
+            nearest = best[min(len(best), max(3, round(len(best) / 10))) - 1]
+            every = sorted(cosine**2 for row in cosines for cosine in row)
+            usual = every[(len(every) - 1) // 2]  # torch's median: the lower
+            r = min(rows.shape[1], stats.norm.ppf(0.75) ** 2 / usual)
+            chance = math.sqrt(stats.beta.ppf(0.97 ** (1 / len(others)), 0.5, (r - 1) / 2))
+            found.append((nearest - chance) / (1 - chance))
+    return max(0.0, *found)

@@ -227,15 +227,20 @@ class BlockTests:
         for i, j in self._met:
             if self._shows_p(part, (i, j)):
                 partners.setdefault(i, j)
-        drawn = sampled(sorted(partners), BLOCKS, self.scope.seed)
         for at, role in enumerate(ROLES):
             known = self.power.get(role)
-            if known is not None and known.found:
+            if known is not None and known.log10_p < DECIDED:
                 continue
-            prices = {(i, partners[i])[at]: self._price(i, partners[i], members=()) for i in drawn}
-            record = power_of(sides, role, prices, self.scope.threads) if prices else None
-            if record is not None and (known is None or record.log10_p < known.log10_p):
-                self.power[role] = record
+            for number in dict.fromkeys((min(BLOCKS, len(partners)), len(partners))):
+                drawn = sampled(sorted(partners), number, self.scope.seed)
+                prices = {(i, partners[i])[at]: self._price(i, partners[i], ()) for i in drawn}
+                record = power_of(sides, role, prices, self.scope.threads) if prices else None
+                if record is None:
+                    break
+                if known is None or record.log10_p < known.log10_p:
+                    known = self.power[role] = record
+                if known.log10_p < DECIDED:  # else all blocks together may have the power
+                    break
 
     def _shows_p(self, part: str, pair: Place) -> bool:
         """Whether a part was defined on a pair of blocks."""

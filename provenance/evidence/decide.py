@@ -27,24 +27,27 @@ def decide(evidence: Evidence, threshold: Threshold) -> Verdict:
     """Decide by all the blocks of the evidence, or by the statistic of the whole models."""
     if evidence.statistic not in PAIR_STATISTICS:
         return decide_some(evidence, evidence.blocks, threshold)
-    return believed(decide_p(evidence.log10_p, whole(threshold)), evidence)
+    return believed(decide_p(evidence.log10_p, whole(threshold)), evidence, (), threshold)
 
 
 def decide_some(
     evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: Threshold
 ) -> Verdict:
     """Decide over some blocks of the evidence, as `decide_blocks`, if independence can be believed."""
-    return believed(decide_blocks(blocks, threshold), evidence, blocks)
+    return believed(decide_blocks(blocks, threshold), evidence, blocks, threshold)
 
 
-def believed(verdict: Verdict, evidence: Evidence, blocks: Sequence[BlockEvidence] = ()) -> Verdict:
+def believed(
+    verdict: Verdict, evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: Threshold
+) -> Verdict:
     """The verdict; independence is not believed where a copy could look like a stranger.
 
     `provenance.evidence.doubts` says why.
     """
-    return (
-        "inconclusive" if verdict == "independent" and doubts(evidence, blocks=blocks) else verdict
-    )
+    if verdict != "independent":
+        return verdict
+    doubted = doubts(evidence, blocks=blocks, threshold=whole(threshold))
+    return "inconclusive" if doubted else verdict
 
 
 def decide_blocks(blocks: Sequence[BlockEvidence], threshold: Threshold) -> Verdict:

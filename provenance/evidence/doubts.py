@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from provenance.evidence.power import shortfall
 from provenance.statistics.pvalues import format_p
-from provenance.vocabulary import ROLES
+from provenance.vocabulary import DEFAULT_ALPHA, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +40,7 @@ def doubts(
     evidence: Evidence,
     names: Mapping[Role, str] = NAMES,
     blocks: Sequence[BlockEvidence] | None = None,
+    threshold: float = DEFAULT_ALPHA,
 ) -> tuple[str, ...]:
     """Return why no independence is believed, in sentences; empty where nothing speaks against it.
 
@@ -51,19 +52,23 @@ def doubts(
         What each side is called.
     blocks : sequence of BlockEvidence, optional
         Those that are judged; all of them by default.
+    threshold : float
+        p-value below which a copy of either model would have been found.
     """
     lacking = shortfall(evidence, evidence.blocks if blocks is None else blocks)
-    of_models = doubts_of_models(evidence, names)
+    of_models = doubts_of_models(evidence, names, threshold)
     return of_models if lacking is None else (*of_models, lacking)
 
 
-def doubts_of_models(evidence: Evidence, names: Mapping[Role, str] = NAMES) -> tuple[str, ...]:
+def doubts_of_models(
+    evidence: Evidence, names: Mapping[Role, str] = NAMES, threshold: float = DEFAULT_ALPHA
+) -> tuple[str, ...]:
     """Return those that are about the models and what they were fed, whatever was computed of them."""
     return (
         *_out_of_element(evidence, names),
         *_uncovered(evidence, names),
         *_powerless(evidence, names),
-        *_unfound(evidence, names),
+        *_unfound(evidence, names, threshold),
         *_near(evidence, names),
         *_without_text(evidence.inputs),
         *_misread(evidence, names),
@@ -133,15 +138,15 @@ _POWERLESS = (
 )
 
 
-def _unfound(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
+def _unfound(evidence: Evidence, names: Mapping[Role, str], threshold: float) -> Iterator[str]:
     for role, control in evidence.power.items():
-        if not control.found:
+        if not control.found_at(threshold):
             why = "" if control.reason is None else f" ({control.reason})"
             yield (
-                f"A copy of {names[role]} in disguise would not have been found: p = "
+                f"A copy of {names[role]} in disguise would not have been found at {threshold:.2g}: p = "
                 f"{format_p(control.log10_p)} by {control.statistic} over {len(control.blocks)} of its "
-                f"blocks{why}. So that nothing was found shows no independence. Use more tokens, another "
-                "text, or another statistic."
+                f"blocks{why}. So that nothing was found shows no independence. Few units, or units that "
+                "are alike, cannot show more; more tokens may."
             )
 
 
@@ -152,9 +157,9 @@ def _near(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
         others = f", and in {len(near) - 1} more" if len(near) > 1 else ""
         yield (
             f"In block {most.candidate_block}{others}, units of {names['candidate']} have their like among "
-            f"those of {names['reference']} by gate or by up alone (nearness {most.nearness:.2f}, where "
-            f"strangers have 0 and {MOST_NEARNESS:.2f} is the most), though no matching finds them: a copy "
-            "among decoys looks like that, and no stranger. So this shows no independence."
+            f"those of {names['reference']} by gate or by up alone (nearness {most.nearness:.3f}, where "
+            f"strangers have at most {MOST_NEARNESS:.2f}), though no matching finds them: a copy among "
+            "decoys looks like that. So this shows no independence."
         )
 
 

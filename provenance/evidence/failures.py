@@ -26,7 +26,10 @@ class FailureKind:
     remedy: str
 
 
-_MORE_TOKENS = "Raise `inputs: tokens` in the suite and run it again."
+_AS_IT_SAYS = (
+    "Mend what the message names. Where it names nothing but numbers, raise `inputs: tokens` in the suite "
+    "and run it again."
+)
 
 FAILURES = {
     kind.id: kind
@@ -67,8 +70,8 @@ FAILURES = {
             "inconclusive",
             "Inconclusive",
             "inconclusive",
-            "The evidence is too weak to prove the claim and too strong to refute it.",
-            _MORE_TOKENS,
+            "What was measured neither proves the claim nor refutes it: the message says why.",
+            _AS_IT_SAYS,
         ),
         FailureKind(
             "not-checked",

@@ -43,7 +43,7 @@ def _reason(
     if verdict == "dependent":
         return KINSHIP
     if verdict == "independent":
-        return f"{STRANGERS} {control_of_power(evidence, names)}".rstrip()
+        return f"{STRANGERS} {control_of_power(evidence, names, threshold)}".rstrip()
     if found_nothing(evidence, evidence.blocks, threshold):
-        return " ".join(doubts(evidence, names)) or BETWEEN
+        return " ".join(doubts(evidence, names, threshold=threshold)) or BETWEEN
     return BETWEEN

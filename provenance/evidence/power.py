@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from provenance.evidence.records import BlockEvidence, Evidence, PartEvidence
 
 
+TOO_FEW = ("vocabularies share", "shared tokens have an embedding")
+"""In the reason of a part that needs tokens of both vocabularies, where these are too few: whoever makes a
+tokenizer can arrange that, and no other part sees what this one does."""
+
 TOLD = 3
 """Of what could not be tested, so many are named."""
 
@@ -45,7 +49,8 @@ def shortfall(evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None
     for one in strong:
         found = [each.get(one.name) for each in parts]
         lacking = [i for i, part in enumerate(found) if _is_undefined(part)]
-        applies = one.runs_models or len(lacking) < len(found)
+        steered = any(words in (part.reason or "") for part in found if part for words in TOO_FEW)
+        applies = one.runs_models or len(lacking) < len(found) or steered
         if lacking and applies:
             return _without(one.name, [tested[i] for i in lacking], [found[i] for i in lacking])
     return None

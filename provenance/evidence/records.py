@@ -15,7 +15,7 @@ from typing import Any, Literal
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
 from provenance.evidence.weights import WeightsRecord
-from provenance.vocabulary import BLOCK_LIMIT, DEFAULT_ALPHA, ROLES, InputKind, Role
+from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role
 
 SCHEMA = 1
 LEAST = -1e15
@@ -230,10 +230,9 @@ class PowerRecord:
     log10_p: float
     reason: str | None = None
 
-    @property
-    def found(self) -> bool:
-        """Whether the copy was found, at the usual threshold of a claim."""
-        return self.log10_p < math.log10(DEFAULT_ALPHA)
+    def found_at(self, threshold: float) -> bool:
+        """Whether the copy was found, at the threshold of a claim."""
+        return self.log10_p < math.log10(threshold)
 
 
 @dataclass(frozen=True)

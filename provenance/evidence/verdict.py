@@ -164,7 +164,9 @@ def _as_suite_says(
     lenient = claim.inconclusive == "warn" and claim.xfail is None
     if not lenient or judgement.state != "fails" or judgement.verdict != "inconclusive":
         return judgement
-    nothing = found_nothing(evidence, blocks, claim.thresholds) and not doubts_of_models(evidence)
+    nothing = found_nothing(evidence, blocks, claim.thresholds) and not doubts_of_models(
+        evidence, threshold=claim.threshold
+    )
     if claim.expect in DESCENTS and nothing:
         return judgement
     usual = claim.threshold * max(1.0, DEFAULT_ALPHA / claim.alpha)
@@ -284,7 +286,10 @@ def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Ve
     tested = sum(b.log10_p is not None for b in judged_blocks(claim, evidence))
     corrected = bonferroni(block.log10_p, 2 * max(tested, 1))  # as decide_blocks
     return believed(
-        decide_p(corrected, claim.thresholds.of(block.candidate_block)), evidence, (block,)
+        decide_p(corrected, claim.thresholds.of(block.candidate_block)),
+        evidence,
+        (block,),
+        claim.thresholds,
     )
 
 
@@ -339,7 +344,7 @@ def _independence(
     meaning = _doubt(verdict, claim, evidence, blocks)
     if verdict == "independent":
         names = names_of(claim)
-        beside = (control_of_power(evidence, names), not_compared(evidence, names))
+        beside = (control_of_power(evidence, names, claim.threshold), not_compared(evidence, names))
         meaning = " ".join(filter(None, (_INDEPENDENCE[verdict], *beside)))
     return Judgement(state, verdict, measured, meaning or _INDEPENDENCE[verdict])
 

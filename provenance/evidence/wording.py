@@ -158,7 +158,7 @@ def measured_models(claim: Claim, evidence: Evidence) -> str:
 
 def doubted(claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None:
     """Say why no independence is believed of some blocks; None where nothing speaks against it."""
-    return " ".join(doubts(evidence, names_of(claim), blocks)) or None
+    return " ".join(doubts(evidence, names_of(claim), blocks, claim.threshold)) or None
 
 
 def names_of(claim: Claim) -> Mapping[Role, str]:
@@ -189,14 +189,14 @@ def not_compared(evidence: Evidence, names: Mapping[Role, str]) -> str:
     return " ".join(says)
 
 
-def control_of_power(evidence: Evidence, names: Mapping[Role, str]) -> str:
-    """Say what became of copies of either side; empty where no power control was run."""
+def control_of_power(evidence: Evidence, names: Mapping[Role, str], threshold: float) -> str:
+    """Say which copies of either side are found at a threshold; empty where no power control was run."""
     if POWER_CONTROL in evidence.details:
         return "No power control was run: it is turned off."
     told = [
         f"one of {names[role]} (p = {format_p(control.log10_p)} by {control.statistic})"
         for role, control in evidence.power.items()
-        if control.found
+        if control.found_at(threshold)
     ]
     return f"Power control: copies in disguise are found, {' and '.join(told)}." if told else ""
 

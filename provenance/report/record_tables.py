@@ -170,10 +170,9 @@ def _coverage(record: CoverageRecord) -> str:
 
 def _power(record: PowerRecord) -> str:
     """What became of copies of a side, with the blocks that were tried."""
-    found = "a copy is found" if record.found else "a copy is not found"
     why = "" if record.reason is None else f" ({record.reason})"
     p = f"p = {format_p(record.log10_p)} by {record.statistic}"
-    return f"{found}: {p} on {listed(record.blocks)}{why}"
+    return f"a copy has {p} on {listed(record.blocks)}{why}"
 
 
 def _plain(value: float | str) -> str:

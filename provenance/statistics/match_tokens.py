@@ -36,7 +36,7 @@ from provenance.statistics._directions import (
     directions,
     products,
 )
-from provenance.statistics._nearness import SAMPLE, nearness, some_units
+from provenance.statistics._nearness import nearness, some_units
 from provenance.statistics._outliers import without_loud
 from provenance.statistics.match import MatchResult, match
 from provenance.statistics.pvalues import log10_factorial
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 FIRST = 64
 """Tokens that are asked first, where there are at least twice as many: of fewer, all are asked at once."""
+
+SAMPLE = 32
+"""Units that are looked at before all are matched on few tokens."""
 
 RARE = -40.0
 """Few tokens are not asked where strangers pair all units alike with a chance whose log10 is above this."""

@@ -120,7 +120,7 @@ def test_a_copy_of_either_stranger_would_be_found(measured, family, statistic, p
     for role in ("candidate", "reference"):
         record = evidence.power[role]
         assert (record.statistic, record.blocks[-1] < 3) == (part, True)
-        assert record.found
+        assert record.found_at(1e-6)
         assert record.log10_p < -100
     says = meaning(evidence, "independent", 1e-6, NAMES)
     assert "Power control: copies in disguise are found, one of the candidate (p = " in says
@@ -173,8 +173,8 @@ def test_a_model_whose_copy_is_not_found_has_no_stranger(
     pair = (folder, family.base) if role == "candidate" else (family.base, folder)
     evidence = measured(*pair, statistic=statistic)
     assert decide(evidence, 1e-6) == "inconclusive"
-    assert not evidence.power[role].found
-    assert f"A copy of the {role} in disguise would not have been found: p = " in " ".join(
+    assert not evidence.power[role].found_at(1e-6)
+    assert f"A copy of the {role} in disguise would not have been found at 1e-06: p = " in " ".join(
         doubts(evidence)
     )
 
@@ -319,6 +319,33 @@ def test_what_is_near_and_matches_nothing_is_inconclusive(measured, family, tmp_
     assert "units of the candidate have their like among those of the reference" in says
     assert "in 2 more" in says
     assert Evidence.from_json(evidence.to_json()) == evidence
+
+
+def test_a_fifth_of_the_units_is_enough_to_be_noticed(measured, family, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(family.kin)
+    crossed(model)
+    for layer in model.model.layers:
+        for linear in (layer.mlp.gate_proj, layer.mlp.up_proj):
+            rows = linear.weight.data
+            rows[13:] = rows.std() * torch.randn_like(rows[13:])
+    folder = save_checkpoint(model, tmp_path / "x", AutoTokenizer.from_pretrained(family.kin))
+    evidence = measured(folder, family.base)
+    assert evidence.log10_p > -3
+    assert min(block.nearness for block in evidence.blocks) > 0.5
+    assert decide(evidence, 1e-6) == "inconclusive"
+
+
+@pytest.mark.parametrize("threshold", [1e-6, 1e-200])
+def test_a_copy_must_be_found_at_the_threshold_of_the_claim(measured, family, threshold):
+    """Three blocks of 64 units can show about 1e-265, and strangers have to be told apart by that."""
+    evidence = measured(family.other, family.base)
+    least = max(record.log10_p for record in evidence.power.values())
+    assert decide(evidence, threshold) == (
+        "independent" if least < math.log10(threshold) else "inconclusive"
+    )
+    assert decide(evidence, 10.0 ** (least - 1)) == "inconclusive"
+    says = meaning(evidence, "inconclusive", 10.0 ** (least - 1), NAMES)
+    assert "in disguise would not have been found at" in says
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])

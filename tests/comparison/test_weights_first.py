@@ -402,7 +402,7 @@ def test_a_null_control_needs_no_token_in_common(executor, family, tmp_path, tin
     (claim,) = suite.claims
     evidence = executor.evidence(comparison(suite, claim))
     assert evidence.details["measured"] == "match"
-    assert decide(evidence, 1e-6) == "independent"
+    assert decide(evidence, 1e-6) == "inconclusive"  # a tokenizer that is made so hides a copy
     null = executor.evidence(negative_control(suite, claim))
     assert all(cell is not None for row in null.cross for cell in row)
 
