@@ -440,6 +440,9 @@ def _check_whole(evidence: Evidence) -> None:
             raise EvidenceError(f"{where} coverage of the {role}: a share is from 0 to 1")
     for role, control in evidence.power.items():
         _check_p(control.log10_p, f"{where} power of the {role}")
+        there = getattr(evidence, role).blocks
+        if not control.blocks or not 0 <= min(control.blocks) <= max(control.blocks) < there:
+            raise EvidenceError(f"{where} power of the {role}: blocks are some of its {there}")
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")

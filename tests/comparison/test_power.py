@@ -274,6 +274,14 @@ def test_a_control_that_no_test_gives_is_refused(measured, family):
             Evidence.from_json(json.dumps(fields))
 
 
+@pytest.mark.parametrize("blocks", [[], [99], [-1], [0, 3]])
+def test_a_control_on_blocks_that_are_not_there_is_refused(measured, family, blocks):
+    fields = json.loads(measured(family.other, family.base).to_json())
+    fields["power"]["candidate"]["blocks"] = blocks
+    with pytest.raises(EvidenceError, match="power of the candidate: blocks are some of its 3"):
+        Evidence.from_json(json.dumps(fields))
+
+
 # --- decoys --------------------------------------------------------------------------------------
 
 
