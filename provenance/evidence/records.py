@@ -439,15 +439,18 @@ def _check_whole(evidence: Evidence) -> None:
         if any(share is not None and not 0 <= share <= 1 for share in shares):
             raise EvidenceError(f"{where} coverage of the {role}: a share is from 0 to 1")
     for role, control in evidence.power.items():
-        _check_p(control.log10_p, f"{where} power of the {role}")
-        there = getattr(evidence, role).blocks
-        if not control.blocks or not 0 <= min(control.blocks) <= max(control.blocks) < there:
-            raise EvidenceError(f"{where} power of the {role}: blocks are some of its {there}")
+        _check_power(control, getattr(evidence, role).blocks, f"{where} power of the {role}")
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")
     for pair in evidence.alignment:
         _check_p(pair.log10_p, f"{where} alignment")
+
+
+def _check_power(control: PowerRecord, blocks: int, where: str) -> None:
+    _check_p(control.log10_p, where)
+    if not control.blocks or not 0 <= min(control.blocks) <= max(control.blocks) < blocks:
+        raise EvidenceError(f"{where}: blocks are some of its {blocks}")
 
 
 def _check_matchings(block: BlockEvidence, where: str) -> None:
