@@ -29,6 +29,8 @@ BETWEEN = (
     "descent: more tokens would decide."
 )
 
+WITHOUT_P = "A statistic without a p-value decides nothing."
+
 
 def meaning(
     evidence: Evidence, verdict: Verdict, threshold: float, names: Mapping[Role, str]
@@ -40,6 +42,8 @@ def meaning(
 def _reason(
     evidence: Evidence, verdict: Verdict, threshold: float, names: Mapping[Role, str]
 ) -> str:
+    if evidence.log10_p is None:
+        return WITHOUT_P
     if verdict == "dependent":
         return KINSHIP
     if verdict == "independent":

@@ -21,7 +21,7 @@ from provenance.evidence.decide import (
     shows,
 )
 from provenance.evidence.doubts import doubts_of_models
-from provenance.evidence.meaning import BETWEEN, KINSHIP, STRANGERS
+from provenance.evidence.meaning import BETWEEN, KINSHIP, STRANGERS, WITHOUT_P
 from provenance.evidence.weights import WeightsRecord
 from provenance.evidence.wording import (
     control_of_power,
@@ -204,9 +204,7 @@ def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
     if claim.expect == "identical" and _identical(evidence):
         return Judgement("holds", "dependent", measured, _sameness(evidence))
     if evidence.log10_p is None:
-        return Judgement(
-            "fails", verdict, measured, "A statistic without a p-value decides nothing."
-        )
+        return Judgement("fails", verdict, measured, WITHOUT_P)
     if claim.expect == "independent":
         return _independence(verdict, measured, claim, evidence)
     if verdict != "dependent":

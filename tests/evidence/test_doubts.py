@@ -6,8 +6,15 @@ from dataclasses import replace
 import pytest
 
 from provenance.evidence.decide import decide
-from provenance.evidence.doubts import LEAST_COVERAGE, LEAST_DISTINCT, LEAST_RANK, doubts
-from provenance.evidence.records import CoverageRecord, Evidence, EvidenceError
+from provenance.evidence.doubts import (
+    LEAST_COVERAGE,
+    LEAST_DISTINCT,
+    LEAST_RANK,
+    MOST_NEARNESS,
+    doubts,
+)
+from provenance.evidence.meaning import WITHOUT_P, meaning
+from provenance.evidence.records import CoverageRecord, Evidence, EvidenceError, PowerRecord
 from provenance.evidence.verdict import judge_block, judge_pair
 from tests.evidence.test_verdict import ALPHA, KIN, STRANGE, claim, evidence
 
@@ -50,6 +57,10 @@ DOUBTFUL = [
     ),
     (borrowed(math.log(1000) - 0.4), "no better than by guessing"),
     ({**fed(borrowed=True, kind="text"), "details": {}}, "no better than by guessing"),
+    (
+        {"power": {"reference": PowerRecord("match_tokens", (0,), -5.0)}},
+        "A copy of base in disguise would not have been found at 1e-06: p = 1.0e-5 by match_tokens",
+    ),
 ]
 BELIEVED = [
     covered(share=LEAST_COVERAGE, effect=LEAST_COVERAGE),
@@ -114,3 +125,23 @@ def test_a_share_is_from_0_to_1(share):
     found = replace(evidence(STRANGE), **covered(blocks=(share,)))
     with pytest.raises(EvidenceError, match="coverage of the candidate: a share is from 0 to 1"):
         Evidence.from_json(found.to_json())
+
+
+def test_a_statistic_without_a_p_value_is_said_to_decide_nothing():
+    """Of strangers too: it is no agreement that more tokens would make clear."""
+    found = replace(evidence(STRANGE), statistic="jsd", log10_p=None, value=0.1, blocks=())
+    says = meaning(found, decide(found, ALPHA), ALPHA, {"candidate": "a", "reference": "b"})
+    assert says == f"Whether these two are kin stays open. {WITHOUT_P}"
+
+
+def test_units_that_are_near_make_a_doubt_above_the_most_alone():
+    found = evidence(STRANGE, STRANGE)
+    near, far = (
+        replace(found, blocks=tuple(replace(b, nearness=value) for b in found.blocks))
+        for value in (MOST_NEARNESS + 0.001, MOST_NEARNESS)
+    )
+    judged = judge_pair(claim("independent"), near)
+    assert (judged.state, judged.verdict) == ("fails", "inconclusive")
+    assert "in 1 more, units of chat have their like among those of base" in judged.meaning
+    assert "(nearness 0.051, where strangers have at most 0.05)" in judged.meaning
+    assert judge_pair(claim("independent"), far).state == "holds"
