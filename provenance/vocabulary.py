@@ -83,6 +83,9 @@ DEFAULT_TOKENS = 4096
 """Token positions that a model is fed."""
 PROBE_TOKENS = 256
 """Most token embeddings that MLPs are asked about: more make strangers alike (docs/calibration.md)."""
+FEW_SHARED, FEW_EMBEDDED = "vocabularies share", "shared tokens have an embedding of their own"
+"""Words of the reasons why MLPs could not be asked about tokens, by which evidence is judged later: the two
+vocabularies, or what of them has embeddings, have too few in common."""
 DEFAULT_SEQUENCE_LENGTH = 256
 """Token positions in a sequence."""
 DEFAULT_SEED = 0

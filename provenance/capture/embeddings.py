@@ -16,6 +16,7 @@ from provenance.architecture.units import MLPFactors
 from provenance.capture.units import Shape
 from provenance.errors import DegenerateError
 from provenance.inputs.shared_tokens import LEAST_TOKENS
+from provenance.vocabulary import FEW_EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,9 +90,7 @@ def usable(candidate: torch.Tensor, reference: torch.Tensor, most: int) -> list[
     good = _own(candidate) & _own(reference)
     places: list[int] = good.nonzero().squeeze(1)[:most].tolist()
     if len(places) < LEAST_TOKENS:
-        raise DegenerateError(
-            f"{len(places)} shared tokens have an embedding of their own; a test needs {LEAST_TOKENS}"
-        )
+        raise DegenerateError(f"{len(places)} {FEW_EMBEDDED}; a test needs {LEAST_TOKENS}")
     return places
 
 

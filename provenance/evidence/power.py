@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 
 from provenance.evidence.records import NOT_MEASURED
 from provenance.statistics import REGISTRY, WITHSTANDING
+from provenance.vocabulary import FEW_EMBEDDED, FEW_SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provenance.evidence.records import BlockEvidence, Evidence, PartEvidence
 
-
-TOO_FEW = ("vocabularies share", "shared tokens have an embedding")
-"""In the reason of a part that needs tokens of both vocabularies, where these are too few: whoever makes a
-tokenizer can arrange that, and no other part sees what this one does."""
 
 TOLD = 3
 """Of what could not be tested, so many are named."""
@@ -29,8 +26,9 @@ def shortfall(evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None
     """Say what is lacking for independence to be shown on these blocks; None where nothing is.
 
     Of a combination, a part that runs the models must have been computed: it is defined for any two. A
-    part that reads files may apply to no block of a pair, whose tokens differ, for instance. Where it
-    applies, it must have been computed on every block. Each of a block's MLPs must have been tested.
+    part that reads files may apply to no block of a pair, where a norm is of another kind, for instance.
+    Where it applies, it must have been computed on every block. Each of a block's MLPs must have been
+    tested.
     """
     row = REGISTRY.get(evidence.statistic)
     strong = () if row is None else row.withstanding()
@@ -49,11 +47,17 @@ def shortfall(evidence: Evidence, blocks: Sequence[BlockEvidence]) -> str | None
     for one in strong:
         found = [each.get(one.name) for each in parts]
         lacking = [i for i, part in enumerate(found) if _is_undefined(part)]
-        steered = any(words in (part.reason or "") for part in found if part for words in TOO_FEW)
-        applies = one.runs_models or len(lacking) < len(found) or steered
+        arranged = any(_can_be_arranged(part) for part in found)
+        applies = one.runs_models or len(lacking) < len(found) or arranged
         if lacking and applies:
             return _without(one.name, [tested[i] for i in lacking], [found[i] for i in lacking])
     return None
+
+
+def _can_be_arranged(part: PartEvidence | None) -> bool:
+    """Whether a part has too few tokens in common: whoever makes a tokenizer can see to that."""
+    reason = "" if part is None else part.reason or ""
+    return FEW_SHARED in reason or FEW_EMBEDDED in reason
 
 
 def _is_undefined(part: PartEvidence | None) -> bool:

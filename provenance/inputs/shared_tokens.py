@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from provenance.errors import DegenerateError
+from provenance.vocabulary import FEW_SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ def draw(candidate: Vocabulary, reference: Vocabulary, most: int, seed: int) -> 
     texts, note = _common(candidate, reference)
     if len(texts) < LEAST_TOKENS:
         raise DegenerateError(
-            f"the two vocabularies share {len(texts)} tokens; token embeddings need {LEAST_TOKENS}"
+            f"the two {FEW_SHARED} {len(texts)} tokens; token embeddings need {LEAST_TOKENS}"
         )
     salt = f"{seed}:".encode()
     drawn = sorted(texts, key=lambda text: sha256(salt + text).digest())[: SPARE * most]
