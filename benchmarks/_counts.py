@@ -29,8 +29,9 @@ class Counted:
         What the pairs are, as a reader who knows nothing of the benchmark understands it.
     truth
         Whether the pairs are kin or strangers, by how they were made.
-    models
-        Different models among the pairs: pairs that share a model are not independent.
+    disjoint
+        The most pairs among them that share no model: pairs that share one are not independent. All pairs
+        of n models have n // 2; copies of one reference, however many, have one.
     statistic, threshold
         What was measured, and the p-value below which a pair is dependent.
     verdicts
@@ -39,7 +40,7 @@ class Counted:
 
     population: str
     truth: Literal["kin", "strangers"]
-    models: int
+    disjoint: int
     statistic: str
     threshold: float
     verdicts: Mapping[str, int]
