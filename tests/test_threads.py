@@ -202,7 +202,7 @@ def test_a_job_that_is_too_much_by_itself_raises_its_error():
 
     found = spread(work, range(5), 2, too_much=lambda error: isinstance(error, MemoryError))
     assert [next(found), next(found)] == [0, 1]
-    with pytest.raises(MemoryError, match="^job 2$"):
+    with pytest.raises(MemoryError, match=r"^job 2$"):
         next(found)
 
 
@@ -227,5 +227,5 @@ def test_another_error_is_raised_at_once():
     def work(job):
         raise ValueError(job)
 
-    with pytest.raises(ValueError, match="^0$"):
+    with pytest.raises(ValueError, match=r"^0$"):
         list(spread(work, range(5), 2, too_much=lambda error: isinstance(error, MemoryError)))

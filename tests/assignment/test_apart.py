@@ -1,4 +1,4 @@
-"""Assignments that other processes solve are those that this one would have found, or it finds them itself."""
+"""Assignments that other processes solve are those that this one would find, or it finds them itself."""
 
 import sys
 import threading

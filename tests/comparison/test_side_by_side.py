@@ -56,7 +56,7 @@ def compared(threads, fails=None):
 
 
 def overlaps(monkeypatch, threads, patience):
-    """Whether another thread makes products before the first assignment, which waits for that, has ended."""
+    """Whether another thread makes products before the first assignment, which waits for that, ends."""
     products, lock = [], threading.Condition()
     rows, solve = Products.rows, solver.least
 
@@ -142,7 +142,7 @@ def test_a_block_that_is_too_large_by_itself_is_an_error():
         if index == 2:
             raise MemoryError("of block 2")
 
-    with pytest.raises(MemoryError, match="^of block 2$"):
+    with pytest.raises(MemoryError, match=r"^of block 2$"):
         compared(3, large)
 
 
@@ -152,7 +152,10 @@ def test_the_error_of_the_first_block_that_fails_is_raised(threads):
         if index >= 1:
             raise ArchitectureError(f"block {index} cannot be read")
 
-    with solving_apart(threads), pytest.raises(ArchitectureError, match="^block 1 cannot be read$"):
+    with (
+        solving_apart(threads),
+        pytest.raises(ArchitectureError, match=r"^block 1 cannot be read$"),
+    ):
         compared(threads, broken)
 
 
