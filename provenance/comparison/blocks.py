@@ -264,6 +264,7 @@ class BlockTests:
     def _run(self, sides: Sides, jobs: Sequence[Sequence[Place]]) -> None:
         """Test pairs of blocks by one part; the pairs of one job are of one block, the likeliest first."""
         self._planned += sum(map(len, jobs))
+        self._tell(self._done, self._planned)  # the first job may take long
         tests = self._spread(partial(self._test, sides), jobs)
         for job, results in zip(jobs, tests, strict=True):
             for (i, j), tested in results:
