@@ -275,7 +275,7 @@ class Pair:
             details={
                 **details,
                 **sample_details(rows, shapes[0]),
-                **control_details(self.comparison),
+                **control_details(self.comparison, tests.power),
             },
             power=tests.power,
         )
