@@ -215,6 +215,7 @@ def evidence_of(values):
         out_of_element=tuple,
         coverage={},
         power={},
+        permutations=None,
         details={},
         inputs=inputs,
     )
