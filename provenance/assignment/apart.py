@@ -6,6 +6,7 @@ the GPU with the thread. Nothing else is gained: the processes run the very same
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 COMMAND = (sys.executable or "", "-P", solver.__file__)
 """Starts a solver. Without ``-P`` its imports would look among the files of this folder first."""
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""A solver works on one thread, and numpy would make ready one for each core."""
 
 
 class Solvers:
@@ -71,6 +75,7 @@ class Solvers:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                env={**os.environ, **ONE_THREAD},
             )
         except OSError:  # no more processes, or no interpreter of its own: not worth another try
             return None

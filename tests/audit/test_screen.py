@@ -216,6 +216,7 @@ def evidence_of(values):
         coverage={},
         power={},
         permutations=None,
+        log10_p=None,
         details={},
         inputs=inputs,
     )
