@@ -12,11 +12,11 @@ UNREAD = "*Nothing has been written about these numbers yet.*"
 PACKAGES = ("torch", "transformers", "scipy", "numpy")
 
 
-def about_machine() -> dict[str, str]:
-    """Return the date, the machine, and the versions of the packages that matter."""
+def about_machine(used: str = "one thread") -> dict[str, str]:
+    """Return the date, the machine with what was used of it, and versions of the packages that matter."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, {_processor()}, one thread",
+        "machine": f"{platform.machine()}, {_processor()}, {used}",
         "versions": ", ".join(
             [f"Python {platform.python_version()}"]
             + [f"{package} {metadata.version(package)}" for package in PACKAGES]

@@ -26,6 +26,7 @@ from torch.utils.benchmark import Timer
 
 import provenance
 from benchmarks import _pair
+from benchmarks._staged import StagedRun
 from provenance.inputs.tokens import random_ids
 from tests import reference
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from transformers import PreTrainedModel
-
-    from provenance.vocabulary import Stage
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,11 +72,14 @@ def measure(
     loaded = [_pair.load(models.base), _pair.load(models.independent)]
     seconds = {"two forward passes": _timed(lambda: _forward(loaded, ids), options.repeats)}
     stages: dict[str, dict[str, float]] = {}
+    inputs = provenance.InputsSpec(
+        kind="random", tokens=shape.tokens, sequence_length=shape.sequence_length
+    )
     for kind in ("dependent", "independent"):
         partner = getattr(models, kind)
         for cross in (False, True)[: 1 if options.no_cross else 2]:
             name = f"{kind}, {'blocks against blocks' if cross else 'all blocks'}"
-            run = _Run(models.base, partner, shape, scratch, cross=cross)
+            run = StagedRun(partner, models.base, inputs, scratch, cross=cross)
             seconds[name] = _timed(run, options.repeats)
             stages[name] = run.stages()
         if not options.no_obvious:
@@ -157,46 +159,6 @@ def _forward(models: Sequence[PreTrainedModel], ids: Sequence[torch.Tensor]) -> 
         for model in models:
             for batch in torch.stack(list(ids)).split(4):
                 model(input_ids=batch, use_cache=False)
-
-
-class _Run:
-    """`provenance.compare` from checkpoint folders to evidence, each time with an empty store."""
-
-    def __init__(
-        self, base: Path, partner: Path, shape: _pair.Shape, scratch: Path, *, cross: bool
-    ) -> None:
-        self._pair = partner, base
-        self._inputs = provenance.InputsSpec(
-            kind="random", tokens=shape.tokens, sequence_length=shape.sequence_length
-        )
-        self._scratch = scratch
-        self._cross = cross
-        self._marks: list[tuple[float, str]] = []
-
-    def __call__(self) -> provenance.Evidence:
-        self._marks = [(time.perf_counter(), "open")]
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-            executor = provenance.Executor(provenance.Store(folder), "cpu", self._tell)
-            evidence = provenance.compare(
-                *self._pair,
-                inputs=self._inputs,
-                statistic="match",
-                cross=self._cross,
-                exhaustive=self._cross,
-                executor=executor,
-            )
-        self._marks.append((time.perf_counter(), "end"))
-        return evidence
-
-    def _tell(self, stage: Stage) -> None:
-        self._marks.append((time.perf_counter(), stage.action))
-
-    def stages(self) -> dict[str, float]:
-        """Seconds of the last run by what was done."""
-        spent: dict[str, float] = defaultdict(float)
-        for (start, action), (end, _) in zip(self._marks, self._marks[1:], strict=False):
-            spent[action] += end - start
-        return dict(spent)
 
 
 def _obvious(

@@ -29,12 +29,17 @@ class Pace:
         self.place: tuple[int, int] | None = None
 
     def see(self, stage: Stage) -> bool:
-        """Take the next stage; whether it is another one than before, not the same further on."""
+        """Take the next stage; whether it is another one than before, not the same further on.
+
+        One action on one subject may be several stages of a comparison, a part of its statistic each. They
+        are told apart where their numbers are shown.
+        """
         last, self._stage = self._stage, stage
         same = last is not None and (last.action, last.subject) == (stage.action, stage.subject)
-        if not same or last is None or last.number != stage.number:
+        renumbered = last is None or last.number != stage.number
+        if renumbered or not same:
             self._stage_began, self._first = self._clock(), stage.done
-        if same:
+        if same and not (renumbered and self.number):
             return False
         if stage.action == "audit" and stage.total:
             self.place = (min(stage.done + 1, stage.total), stage.total)

@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from provenance.errors import release_frames
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
@@ -77,7 +79,11 @@ def _number(text: str) -> int | None:
 
 
 def spread(
-    function: Callable[[Job], Result], jobs: Iterable[Job], threads: int | None = None
+    function: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    threads: int | None = None,
+    *,
+    too_much: Callable[[Exception], bool] | None = None,
 ) -> Iterator[Result]:
     """Do jobs side by side, and give their results in the order of the jobs.
 
@@ -89,6 +95,9 @@ def spread(
         Taken one by one, a few ahead of the results.
     threads : int, optional
         At most so many jobs run at once; `usable_cores` by default. 1: they run in this thread.
+    too_much : callable, optional
+        Whether an error may come of jobs that run at once. The job that met it is done again when the
+        others have ended, and those behind it one by one.
 
     Yields
     ------
@@ -115,7 +124,7 @@ def spread(
     elif workers == 1:
         yield from (_on_one_thread(function, job) for job in chain(first, rest))
     else:
-        yield from _pooled(function, chain(first, rest), workers)
+        yield from _pooled(function, chain(first, rest), workers, too_much)
 
 
 def _on_one_thread(function: Callable[[Job], Result], job: Job) -> Result:
@@ -127,21 +136,39 @@ def _on_one_thread(function: Callable[[Job], Result], job: Job) -> Result:
 
 
 def _pooled(
-    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
+    function: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    workers: int,
+    too_much: Callable[[Exception], bool] | None,
 ) -> Iterator[Result]:
     before = _limit_torch(None)
     pool = ThreadPoolExecutor(workers, "provenance", _limit_torch, (1,))
-    waiting: deque[Future[Result]] = deque()
+    rest = iter(jobs)
+    waiting: deque[tuple[Job, Future[Result]]] = deque()
+    again: list[Job] = []
     try:
-        for job in jobs:
-            waiting.append(pool.submit(function, job))
-            if len(waiting) >= 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        while not again:
+            free = 2 * workers - len(waiting)
+            waiting.extend((job, pool.submit(function, job)) for job in islice(rest, free))
+            if not waiting:
+                break
+            job, future = waiting.popleft()
+            try:
+                result = future.result()
+            except Exception as error:
+                if too_much is None or not too_much(error):
+                    raise
+                release_frames(error)
+                again.append(job)
+            else:
+                yield result
+            del future  # it keeps the error, or the result
     finally:  # an error, an interruption, or a caller who wants no more
         pool.shutdown(wait=True, cancel_futures=True)
         _limit_torch(before)  # what a thread sets, later threads inherit
+    again += [job for job, _ in waiting]
+    waiting.clear()
+    yield from (_on_one_thread(function, job) for job in chain(again, rest))
 
 
 def _limit_torch(threads: int | None) -> int | None:

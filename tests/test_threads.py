@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -154,3 +155,77 @@ def test_numbers_do_not_depend_on_how_many_run_at_once():
 
     one, many = (list(spread(work, matrices, threads)) for threads in (1, 4))
     assert all(torch.equal(a, b) for a, b in zip(one, many, strict=True))
+
+
+def too_large_for_two(failed):
+    """A job that fails where another runs beside it; it waits for one where there may be one."""
+    running, lock, second = set(), threading.Lock(), threading.Event()
+
+    def work(job):
+        with lock:
+            running.add(job)
+            if len(running) > 1:
+                second.set()
+        try:
+            if threading.current_thread() is not threading.main_thread():
+                assert second.wait(60)
+                failed.append(job)
+                raise MemoryError(f"job {job}")
+            assert running == {job}
+            return job, torch.get_num_threads()
+        finally:
+            with lock:
+                running.remove(job)
+
+    return work
+
+
+def test_jobs_that_are_too_much_at_once_are_done_one_by_one():
+    failed, asked = [], []
+
+    def too_much(error):
+        asked.append(str(error))
+        return isinstance(error, MemoryError)
+
+    jobs = iter(range(7))
+    found = spread(too_large_for_two(failed), jobs, 2, too_much=too_much)
+    assert list(found) == [(job, 1) for job in range(7)]
+    assert 0 in failed
+    assert asked == ["job 0"]
+
+
+def test_a_job_that_is_too_much_by_itself_raises_its_error():
+    def work(job):
+        if job == 2:
+            raise MemoryError(f"job {job}")
+        return job
+
+    found = spread(work, range(5), 2, too_much=lambda error: isinstance(error, MemoryError))
+    assert [next(found), next(found)] == [0, 1]
+    with pytest.raises(MemoryError, match=r"^job 2$"):
+        next(found)
+
+
+def test_what_is_done_again_keeps_nothing_of_the_first_try():
+    kept = []
+
+    class Large:
+        pass
+
+    def work(job):
+        large = Large()
+        kept.append(weakref.ref(large))
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError
+        return sum(ref() is not None for ref in kept)
+
+    found = spread(work, range(4), 2, too_much=lambda error: isinstance(error, MemoryError))
+    assert list(found) == [1, 1, 1, 1]
+
+
+def test_another_error_is_raised_at_once():
+    def work(job):
+        raise ValueError(job)
+
+    with pytest.raises(ValueError, match=r"^0$"):
+        list(spread(work, range(5), 2, too_much=lambda error: isinstance(error, MemoryError)))

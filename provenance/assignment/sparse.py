@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from provenance.assignment import apart
+from provenance.assignment.solver import Problem
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -147,9 +150,6 @@ def _least(
     ----------
     .. [1] https://github.com/scipy/scipy/issues/26147
     """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
-
     m = len(known)
     costs = costs - costs.min()
     # Whole numbers: in fractions scipy's solver can go in circles for ever, moved by rounding (seen with
@@ -157,12 +157,14 @@ def _least(
     costs = np.rint(costs * (GRID / (costs.max() or 1.0))) + 1  # an entry of 0 would be "no edge"
     order = np.lexsort((columns, columns != known[rows], rows))
     starts = np.searchsorted(rows[order], np.arange(m + 1))
-    graph = csr_array(
-        (costs[order], columns[order].astype(np.int32), starts.astype(np.int32)),
-        shape=(m, max(width, m + 1)),
+    return apart.least(
+        Problem(
+            costs[order],
+            columns[order].astype(np.int32),
+            starts.astype(np.int32),
+            max(width, m + 1),
+        )
     )
-    _, partners = min_weight_full_bipartite_matching(graph)
-    return partners.astype(np.int64)
 
 
 def settle(

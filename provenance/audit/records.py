@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from provenance._text import without_home
+from provenance.evidence.meaning import meaning
+from provenance.evidence.wording import control_of_power
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from provenance.audit.registry import Registry
     from provenance.evidence.records import Evidence
-    from provenance.vocabulary import InputsSpec, StatisticName, Verdict
+    from provenance.vocabulary import InputsSpec, Role, StatisticName, Verdict
 
 SCHEMA = 1
 ChangeKind = Literal[
@@ -163,6 +166,17 @@ class Audit:
         """Whether every pair was judged that must be, and at least one was."""
         return not self.unjudged and any(pair.judged for pair in self.pairs)
 
+    def meaning(self, pair: AuditedPair) -> str | None:
+        """What the verdict on one of the pairs means, in sentences; None of a pair without evidence."""
+        evidence = self.evidence.get(pair.key or "")
+        if evidence is None or pair.verdict is None:
+            return None
+        names: dict[Role, str] = {"candidate": pair.candidate, "reference": pair.reference}
+        if pair.screened:
+            control = control_of_power(evidence, names, self.threshold)
+            return f"{_screened(pair)} {control}".rstrip()
+        return meaning(evidence, pair.verdict, self.threshold, names)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the evidence."""
         return {
@@ -185,10 +199,21 @@ class Audit:
             "since": self.since,
             "changes": [asdict(change) for change in self.changes],
             "models": [asdict(model) for model in self.models],
-            "pairs": [asdict(pair) for pair in self.pairs],
+            "pairs": [{**asdict(pair), "meaning": self.meaning(pair)} for pair in self.pairs],
             "ignored": [list(pair) for pair in self.ignored],
         }
 
     def to_json(self) -> str:
         """One JSON object."""
         return json.dumps(self.to_dict(), allow_nan=False)
+
+
+def _screened(pair: AuditedPair) -> str:
+    blocks = (
+        f"block {b.candidate_block} (p = {format_p(b.log10_p)})"
+        for b in sorted(pair.screened, key=lambda block: block.candidate_block)
+    )
+    return (
+        f"Screened: only {', '.join(blocks)} of {pair.candidate} were compared, and nothing was found in "
+        "them. Kinship in other blocks would not have been seen; --exhaustive compares all."
+    )

@@ -11,7 +11,6 @@ from provenance.audit.registry import NOWHERE
 from provenance.comparison.records import versions
 from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord
 from provenance.evidence.verdict import judge_pair
-from provenance.statistics.pvalues import format_p
 from provenance.suite.claims import Blocks, Claim
 
 if TYPE_CHECKING:
@@ -75,19 +74,8 @@ def _judged(pair: AuditedPair, audit: Audit, registry: Registry) -> ClaimResult:
     part = PartResult(f"{path}::{claim.id}", "passed", 0.0)
     judged = judge_pair(claim, evidence)
     if pair.screened:
-        judged = replace(judged, meaning=_screened(pair))
+        judged = replace(judged, meaning=audit.meaning(pair) or "")
     return ClaimResult(path, claim, judged, evidence, parts=(part,))
-
-
-def _screened(pair: AuditedPair) -> str:
-    blocks = (
-        f"block {b.candidate_block} (p = {format_p(b.log10_p)})"
-        for b in sorted(pair.screened, key=lambda block: block.candidate_block)
-    )
-    return (
-        f"Screened: only {', '.join(blocks)} of {pair.candidate} were compared, and nothing was found in "
-        "them. Kinship in other blocks would not have been seen; --exhaustive compares all."
-    )
 
 
 def _ignored(names: tuple[str, str, str], registry: Registry) -> ClaimResult:

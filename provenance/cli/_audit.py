@@ -175,6 +175,8 @@ def _plain(text: str) -> str:
 
 
 def _print(to: Console, report: Audit, registry: Registry) -> None:
+    from provenance.evidence.wording import NO_CONTROL
+
     unreadable = {model.name: model.error for model in report.models if model.error is not None}
     judged = [pair for pair in report.pairs if not pair.names & unreadable.keys()]
     shown = [pair for pair in judged if pair.verdict != "independent"]
@@ -188,13 +190,11 @@ def _print(to: Console, report: Audit, registry: Registry) -> None:
         to.print(Text(line), soft_wrap=True)
     for name, error in unreadable.items():
         to.print(Text(_plain(f"cannot read: {name}: {error}")), soft_wrap=True)
-    if to.is_terminal and shown:
-        print_table(to, _table(shown))
-    elif shown:
-        for pair in shown:
-            to.print(Text(_line(pair)), soft_wrap=True)
+    _print_pairs(to, report, shown)
     independent = len(judged) - len(shown)
     to.print(Text(f"independent: {independent} of {len(report.pairs)} pairs"), soft_wrap=True)
+    if _lacks_control(report):
+        to.print(Text(NO_CONTROL), soft_wrap=True)
     if report.screened:
         line = f"{report.screened} of these by a few of their blocks; --exhaustive compares all"
         to.print(Text(line), soft_wrap=True)
@@ -209,6 +209,27 @@ def _print(to: Console, report: Audit, registry: Registry) -> None:
     _print_changes(to, report)
     if not report.complete:
         to.print(Text(_incomplete(report), style="bold red"), soft_wrap=True)
+
+
+def _print_pairs(to: Console, report: Audit, pairs: list[AuditedPair]) -> None:
+    """Print pairs, a line or a row each, and why those that are inconclusive are left open."""
+    if to.is_terminal and pairs:
+        print_table(to, _table(pairs))
+    for pair in pairs:
+        if not to.is_terminal:
+            to.print(Text(_line(pair)), soft_wrap=True)
+        means = report.meaning(pair)
+        if pair.verdict == "inconclusive" and means is not None:
+            line = _plain(f"{pair.candidate} and {pair.reference}: {means}")
+            to.print(Text(line), soft_wrap=True)
+
+
+def _lacks_control(report: Audit) -> bool:
+    """Whether a pair shows nothing, and nobody looked whether a copy would have shown."""
+    return any(
+        pair.verdict == "independent" and report.evidence[pair.key or ""].uncontrolled
+        for pair in report.pairs
+    )
 
 
 def _incomplete(report: Audit) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from provenance._threads import spread
 from provenance.comparison.choices import Choices
@@ -29,12 +29,13 @@ from provenance.comparison.sides import (
 )
 from provenance.comparison.table import BlockTable, Findings
 from provenance.evidence.records import INDEXED, Pairing
+from provenance.loading.devices import is_out_of_memory
 from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import bonferroni
 from provenance.vocabulary import DECIDED, ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from provenance.capture.units import Shape
     from provenance.comparison.meeting import Members
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
     OnProgress = Callable[[int, int], None]
 
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 NOT_NEEDED = f"every block was decided without it, at p below 1e{DECIDED:.0f}"
 
@@ -71,7 +74,8 @@ class Scope:
         How much memory prepared MLPs may take while they wait for other partners. What does not
         fit is read and prepared again.
     threads : int, optional
-        At most so many pairs are tested at once; as many as there are cores to use by default.
+        At most so many pairs are tested at once; as many as there are cores to use by default. Where memory
+        is too small for them, they are tested one by one.
     control : bool
         Whether the power control is run where no block is decided, see `provenance.comparison.power`.
     """
@@ -98,6 +102,7 @@ def compare_blocks(
     kept_bytes: int = KEPT_BYTES,
     rows: Collection[int] | None = None,
     extent: Extent = "all",
+    threads: int | None = None,
 ) -> BlockTable:
     """Test the blocks of two models.
 
@@ -106,11 +111,11 @@ def compare_blocks(
     components : sequence of Component
         Statistics that are computed on pairs of blocks, the cheapest first. Their p-values are combined
         by Bonferroni: the smallest times their number.
-    pairing, seed, kept_bytes, rows, extent
+    pairing, seed, kept_bytes, rows, extent, threads
         As `Scope` has them.
     """
     names = [component.statistic for component in components]
-    scope = Scope(pairing, seed, extent, rows, kept_bytes)
+    scope = Scope(pairing, seed, extent, rows, kept_bytes, threads)
     tests = BlockTests(names, components[0].shapes, scope, on_progress)
     for component in components:
         tests.measure(component)
@@ -208,7 +213,7 @@ class BlockTests:
             self._run(sides, [[pair] for pair in pairs if not self._has(part, pair)])
             return
         ours, theirs = (
-            list(spread(partial(sides.glimpses, role, glimpse), blocks, self.scope.threads))
+            list(self._spread(partial(sides.glimpses, role, glimpse), blocks))
             for role, blocks in zip(ROLES, (rows, self.columns), strict=True)
         )
         ranked = likeliest(ours, theirs, self.scope.threads)
@@ -259,15 +264,19 @@ class BlockTests:
     def _run(self, sides: Sides, jobs: Sequence[Sequence[Place]]) -> None:
         """Test pairs of blocks by one part; the pairs of one job are of one block, the likeliest first."""
         self._planned += sum(map(len, jobs))
-        for job, results in zip(
-            jobs, spread(partial(self._test, sides), jobs, self.scope.threads), strict=True
-        ):
+        self._tell(self._done, self._planned)  # the first job may take long
+        tests = self._spread(partial(self._test, sides), jobs)
+        for job, results in zip(jobs, tests, strict=True):
             for (i, j), tested in results:
                 met = self._met.setdefault((i, j), Meeting())
                 met.add(sides.component.statistic, tested, keep_units=self.scope.pairing == "cross")
                 self._least[i] = min(self._least[i], self._least_of(tested.values(), i, j))
             self._done += len(job)
             self._tell(self._done, self._planned)
+
+    def _spread(self, function: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
+        """Do jobs side by side, and one by one where memory is too small for several at once."""
+        return spread(function, jobs, self.scope.threads, too_much=is_out_of_memory)
 
     def _test(self, sides: Sides, job: Sequence[Place]) -> list[tuple[Place, dict[Place, Tested]]]:
         """Test the pairs of one job, until one of them decides the block where that is enough."""

@@ -17,6 +17,7 @@ from provenance.architecture.units import PROJECTIONS, MLPActivations, MLPFactor
 from provenance.capture.forward import Recording, answers_name, run_batch
 from provenance.capture.units import Shape
 from provenance.comparison.blocks import compare_blocks
+from provenance.comparison.side_by_side import beside, pairs_at_once
 from provenance.comparison.sides import Component
 from provenance.errors import InputError
 from provenance.statistics import REGISTRY
@@ -49,6 +50,12 @@ class LiveUnits:
         self._trace = trace
         self._kept = kept
         self._parameters = parameters
+
+    @property
+    def device(self) -> str:
+        """Where what `block` gives is: beside the model's weights; where these are not kept, on the CPU."""
+        weights = iter((self._parameters or self._kept).values())
+        return str(next(weights).device)
 
     def block(self, index: int, place: int = 0) -> MLPUnits:
         """Gate and up activations of one MLP, each (tokens, units), or what they follow from."""
@@ -155,4 +162,7 @@ def compare_units(
     row = REGISTRY[statistic]
     if row.basis != "activations":
         raise ValueError(f"{statistic} is not computed on activations; use provenance.compare")
-    return compare_blocks([Component.of(row, candidate, reference)], pairing, seed)
+    device = candidate.device
+    component = Component.of(row, candidate, reference)
+    with beside(device):
+        return compare_blocks([component], pairing, seed, threads=pairs_at_once(device))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import ROLES, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from provenance.capture.units import Shape
     from provenance.checkpoints.checkpoint import Checkpoint
@@ -117,7 +118,7 @@ class Pair:
         tests: BlockTests | None = None
         inputs: PairInputs | None = None
         entries: dict[tuple[Basis, Role], Entry] = {}
-        with work.leased() as device:
+        with self._device() as device:
             for statistic in (one for one in statistics if one.reads_files):
                 self.course.measure(statistic.name)
                 tests = tests or self._tests(made.shapes(), device)
@@ -136,7 +137,7 @@ class Pair:
             self.course.measure(dear[0].name)
             inputs = self._inputs()
             entries = self._entries(inputs)
-            with work.leased() as device:
+            with self._device() as device:
                 for statistic in dear:
                     self.course.measure(statistic.name)
                     component = made.of_captures(statistic, entries, inputs, device)
@@ -165,7 +166,7 @@ class Pair:
         self.course.measure(self.comparison.statistic)
         entries = self._entries(None)
         statistic = REGISTRY[self.comparison.statistic]
-        with self.work.leased() as device:
+        with self._device() as device:
             candidate, reference = bundles.units(
                 [entries.get(("activations", role)) for role in ROLES], device
             )
@@ -177,6 +178,14 @@ class Pair:
         details = bundles.details() | capture_details(entries)
         found = self._evidence(tests, component.shapes, fed, device, details)
         return replace(found, coverage=coverage_records(entries))
+
+    @contextmanager
+    def _device(self) -> Iterator[str]:
+        """A device to test blocks on, this process's own until the ``with`` ends."""
+        from provenance.comparison.side_by_side import beside
+
+        with self.work.leased() as device, beside(device):
+            yield device
 
     def _inputs(self, *, same_ids: bool = False) -> PairInputs | None:
         """Token ids for both models, or None where no statistic of the comparison runs a model."""
@@ -206,6 +215,7 @@ class Pair:
     def _tests(self, shapes: tuple[Shape, Shape], device: str) -> BlockTests:
         """The tests of the blocks of two models of these shapes, none of them run yet."""
         from provenance.comparison.blocks import BlockTests, Scope
+        from provenance.comparison.side_by_side import pairs_at_once
 
         comparison = self.comparison
         components = REGISTRY[comparison.statistic].components()
@@ -217,7 +227,7 @@ class Pair:
             comparison.extent,
             self._sampled_rows(shapes, pairing),
             self.work.memory.working // 2,
-            None if device == "cpu" else 1,  # one GPU does one thing at a time
+            pairs_at_once(device),
             comparison.control and comparison.extent != "files",
         )
         return BlockTests(
@@ -265,7 +275,7 @@ class Pair:
             details={
                 **details,
                 **sample_details(rows, shapes[0]),
-                **control_details(self.comparison),
+                **control_details(self.comparison, tests.power),
             },
             power=tests.power,
         )

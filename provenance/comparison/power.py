@@ -19,6 +19,7 @@ from provenance._threads import spread
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors
 from provenance.errors import DegenerateError
 from provenance.evidence.records import PowerRecord
+from provenance.loading.devices import is_out_of_memory
 from provenance.statistics._sketch import Sketch
 from provenance.statistics.pvalues import bonferroni, fisher
 from provenance.vocabulary import ROLES
@@ -137,7 +138,8 @@ def power_of(
         None where the test is of imitations, which are not disguised.
     """
     blocks = sorted(prices)
-    found = list(spread(partial(_find_copy, sides, role), blocks, threads))
+    find = partial(_find_copy, sides, role)
+    found = list(spread(find, blocks, threads, too_much=is_out_of_memory))
     if any(result is None for result in found):
         return None
     reasons = [result for result in found if isinstance(result, str)]

@@ -9,7 +9,14 @@ from platform import python_version
 from typing import TYPE_CHECKING
 
 from provenance._text import without_home
-from provenance.evidence.records import POWER_CONTROL, CoverageRecord, InputsRecord, ModelRecord
+from provenance.evidence.records import (
+    POWER_CONTROL,
+    TURNED_OFF,
+    CoverageRecord,
+    InputsRecord,
+    ModelRecord,
+    controlled,
+)
 from provenance.statistics import DISTANCES, REGISTRY
 
 if TYPE_CHECKING:
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
     from provenance.capture.units import Shape
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.plan import Comparison
+    from provenance.evidence.records import PowerRecord
     from provenance.inputs.pairs import PairInputs
     from provenance.inputs.shared_tokens import SharedTokens
     from provenance.statistics import Basis
@@ -66,9 +74,11 @@ def sample_details(rows: tuple[int, ...] | None, candidate: Shape) -> dict[str, 
     return {"sample": f"blocks {', '.join(map(str, rows))} of {candidate.blocks}"}
 
 
-def control_details(comparison: Comparison) -> dict[str, str]:
-    """What evidence says of a power control that was turned off; nothing where it was not."""
-    return {} if comparison.control else {POWER_CONTROL: "turned off"}
+def control_details(comparison: Comparison, power: Mapping[Role, PowerRecord]) -> dict[str, str]:
+    """Say of which sides the power control left a record, or that it was turned off; nothing else."""
+    if not comparison.control:
+        return {POWER_CONTROL: TURNED_OFF}
+    return {POWER_CONTROL: controlled(power)} if power else {}
 
 
 def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from provenance.evidence.permutations import at_bound
 from provenance.evidence.power import shortfall
 from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import DEFAULT_ALPHA, ROLES
@@ -55,7 +56,9 @@ def doubts(
     threshold : float
         p-value below which a copy of either model would have been found.
     """
-    lacking = shortfall(evidence, evidence.blocks if blocks is None else blocks)
+    lacking = at_bound(evidence, threshold) or shortfall(
+        evidence, evidence.blocks if blocks is None else blocks
+    )
     of_models = doubts_of_models(evidence, names, threshold)
     return of_models if lacking is None else (*of_models, lacking)
 

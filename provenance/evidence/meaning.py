@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import found_nothing
 from provenance.evidence.doubts import doubts
+from provenance.evidence.permutations import at_bound
 from provenance.evidence.wording import READINGS, control_of_power
+from provenance.statistics import REGISTRY
+from provenance.vocabulary import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from provenance.evidence.records import Evidence
-    from provenance.vocabulary import Role, Verdict
+    from provenance.evidence.records import BlockEvidence, Evidence
+    from provenance.vocabulary import Role, Threshold, Verdict
 
 IN_SHORT: dict[Verdict, str] = {
     "dependent": "These two are kin.",
@@ -25,29 +28,61 @@ KINSHIP = (
 )
 STRANGERS = "Nothing distinguishes the pair from two independently trained models."
 BETWEEN = (
-    "The agreement is too strong to be believed of independent models and too weak to prove "
-    "descent: more tokens would decide."
+    "The agreement is too strong to be believed of independent models and too weak to prove descent"
 )
 
 WITHOUT_P = "A statistic without a p-value decides nothing."
 
 
 def meaning(
-    evidence: Evidence, verdict: Verdict, threshold: float, names: Mapping[Role, str]
+    evidence: Evidence,
+    verdict: Verdict,
+    threshold: Threshold,
+    names: Mapping[Role, str],
+    blocks: Sequence[BlockEvidence] | None = None,
 ) -> str:
-    """Say what the verdict on a pair means, of which nothing is claimed; ``names`` are the sides'."""
-    return f"{IN_SHORT[verdict]} {_reason(evidence, verdict, threshold, names)}"
+    """Say what the verdict on a pair means, of which nothing is claimed.
+
+    Parameters
+    ----------
+    names : mapping
+        What each side is called.
+    blocks : sequence of BlockEvidence, optional
+        Those that were judged; all of them by default.
+    """
+    judged = evidence.blocks if blocks is None else blocks
+    return f"{IN_SHORT[verdict]} {_reason(evidence, verdict, threshold, names, judged)}"
 
 
 def _reason(
-    evidence: Evidence, verdict: Verdict, threshold: float, names: Mapping[Role, str]
+    evidence: Evidence,
+    verdict: Verdict,
+    threshold: Threshold,
+    names: Mapping[Role, str],
+    blocks: Sequence[BlockEvidence],
 ) -> str:
     if evidence.log10_p is None:
         return WITHOUT_P
     if verdict == "dependent":
         return KINSHIP
+    level = whole(threshold)
     if verdict == "independent":
-        return f"{STRANGERS} {control_of_power(evidence, names, threshold)}".rstrip()
-    if found_nothing(evidence, evidence.blocks, threshold):
-        return " ".join(doubts(evidence, names, threshold=threshold)) or BETWEEN
-    return BETWEEN
+        return f"{STRANGERS} {control_of_power(evidence, names, level)}".rstrip()
+    if found_nothing(evidence, blocks, threshold):
+        return " ".join(doubts(evidence, names, blocks, level)) or between(evidence)
+    return at_bound(evidence, level) or between(evidence)
+
+
+def between(evidence: Evidence) -> str:
+    """Say that the numbers are neither those of kin nor of strangers, and what would decide."""
+    more = more_of(evidence)
+    return f"{BETWEEN}: more {more} would decide." if more else f"{BETWEEN}."
+
+
+def more_of(evidence: Evidence) -> str | None:
+    """What a test could be given more of, to show more; None where it reads all that there is."""
+    if evidence.permutations is not None:
+        return "permutations"
+    row = REGISTRY.get(evidence.statistic)
+    bases = set() if row is None else {part.basis for part in row.components()}
+    return "tokens" if bases & {"activations", "embeddings"} else None

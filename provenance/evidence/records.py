@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
+from collections.abc import Iterable, Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,7 +31,9 @@ NOT_MEASURED = "not measured: "
 """Begins the reason of a part that is defined, and was not needed."""
 
 POWER_CONTROL = "power control"
-"""The detail that says that it was turned off."""
+"""The detail that says of which sides there is a record of it, or that it was turned off."""
+
+TURNED_OFF = "turned off"
 
 ADAPTER = "adapter merged into "
 """Begins what a merged adapter's ``conversion`` says."""
@@ -306,6 +308,11 @@ class Evidence:
         """Whether only some of the blocks were tested, as a screen."""
         return "sample" in self.details
 
+    @property
+    def uncontrolled(self) -> bool:
+        """Whether the power control was turned off."""
+        return self.details.get(POWER_CONTROL) == TURNED_OFF
+
     def out_of_element(self) -> tuple[Role, ...]:
         """The sides that read the text much worse than guessing would: their answers say little."""
         return tuple(role for role in ROLES if self._excess(role) > WORSE)
@@ -440,11 +447,30 @@ def _check_whole(evidence: Evidence) -> None:
             raise EvidenceError(f"{where} coverage of the {role}: a share is from 0 to 1")
     for role, control in evidence.power.items():
         _check_power(control, getattr(evidence, role).blocks, f"{where} power of the {role}")
+    _check_controlled(evidence, where)
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")
     for pair in evidence.alignment:
         _check_p(pair.log10_p, f"{where} alignment")
+
+
+def controlled(power: Iterable[Role]) -> str:
+    """What the detail `POWER_CONTROL` says of sides that have a record: their names."""
+    sides = set(power)
+    return ", ".join(role for role in ROLES if role in sides)
+
+
+def _check_controlled(evidence: Evidence, where: str) -> None:
+    """Refuse evidence that lacks a record of the power control, or has one of a control that is off."""
+    told = evidence.details.get(POWER_CONTROL)
+    kept = controlled(evidence.power)
+    if told is None or told == (kept or TURNED_OFF):  # evidence of older versions says nothing
+        return
+    raise EvidenceError(
+        f"{where} power: its details say of the power control {str(told)!r}, but there is a record of "
+        f"{kept or 'neither side'}"
+    )
 
 
 def _check_power(control: PowerRecord, blocks: int, where: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.records import ADAPTER, POWER_CONTROL
+from provenance.evidence.records import ADAPTER
 from provenance.evidence.wording import blocks_by_alpha, listed, share
 from provenance.statistics import DISTANCES, REGISTRY
 from provenance.vocabulary import DEFAULT_ALPHA, DEFAULT_STATISTIC, PERMUTATIONS, InputsSpec
@@ -55,7 +55,8 @@ def _qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> 
         yield "warns where inconclusive"
     if claim.xfail is not None:
         yield f"known failure: {claim.xfail}"
-    if evidence is not None and claim.expect == "independent" and POWER_CONTROL in evidence.details:
+    told = claim.expect in {"independent", "unknown"}
+    if evidence is not None and told and evidence.uncontrolled:
         yield "without a power control"
     if evidence is not None:
         yield from _models(claim, evidence)

@@ -21,7 +21,8 @@ from provenance.evidence.decide import (
     shows,
 )
 from provenance.evidence.doubts import doubts_of_models
-from provenance.evidence.meaning import BETWEEN, KINSHIP, STRANGERS, WITHOUT_P
+from provenance.evidence.meaning import KINSHIP, STRANGERS, WITHOUT_P, between, meaning, more_of
+from provenance.evidence.permutations import at_bound
 from provenance.evidence.weights import WeightsRecord
 from provenance.evidence.wording import (
     control_of_power,
@@ -164,8 +165,8 @@ def _as_suite_says(
     lenient = claim.inconclusive == "warn" and claim.xfail is None
     if not lenient or judgement.state != "fails" or judgement.verdict != "inconclusive":
         return judgement
-    nothing = found_nothing(evidence, blocks, claim.thresholds) and not doubts_of_models(
-        evidence, threshold=claim.threshold
+    nothing = found_nothing(evidence, blocks, claim.thresholds) and not (
+        at_bound(evidence, claim.threshold) or doubts_of_models(evidence, threshold=claim.threshold)
     )
     if claim.expect in DESCENTS and nothing:
         return judgement
@@ -184,7 +185,7 @@ def _judge_over_blocks(
     if not any(b.log10_p is not None for b in blocks):
         return Judgement("fails", verdict, measured, _UNCHECKED)
     if claim.expect == "unknown":
-        return Judgement("report", verdict, measured, _UNKNOWN)
+        return Judgement("report", verdict, measured, _unclaimed(verdict, claim, evidence, blocks))
     if claim.expect == "independent":
         return _judge_independence(claim, evidence, blocks, measured)
     if claim.expect == "identical" and _identical(evidence):
@@ -200,7 +201,7 @@ def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
     verdict = decide(evidence, claim.thresholds)
     measured = measured_models(claim, evidence)
     if claim.expect == "unknown":
-        return Judgement("report", verdict, measured, _UNKNOWN)
+        return Judgement("report", verdict, measured, _unclaimed(verdict, claim, evidence, ()))
     if claim.expect == "identical" and _identical(evidence):
         return Judgement("holds", "dependent", measured, _sameness(evidence))
     if evidence.log10_p is None:
@@ -230,15 +231,20 @@ _SAMPLED = (
 _INDEPENDENCE: dict[Verdict, str] = {
     "independent": STRANGERS,
     "dependent": "The claim of independence is false. " + KINSHIP,
-    "inconclusive": BETWEEN,
 }
-_NO_KINSHIP: dict[Verdict, str] = {
-    "independent": (
-        "Nothing distinguishes the pair from two independently trained models: "
-        "the claimed descent is not there."
-    ),
-    "inconclusive": "The agreement is too weak to prove the claimed descent: try more tokens.",
-}
+_NO_DESCENT = (
+    "Nothing distinguishes the pair from two independently trained models: "
+    "the claimed descent is not there."
+)
+_WEAK = "The agreement is too weak to prove the claimed descent"
+
+
+def _unclaimed(
+    verdict: Verdict, claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
+) -> str:
+    """What the verdict means, and why it is no clearer, though nothing was claimed."""
+    means = meaning(evidence, verdict, claim.thresholds, names_of(claim), blocks)
+    return f"{_UNKNOWN} {means}"
 
 
 def _same_checkpoint(evidence: Evidence) -> bool:
@@ -344,6 +350,8 @@ def _independence(
         names = names_of(claim)
         beside = (control_of_power(evidence, names, claim.threshold), not_compared(evidence, names))
         meaning = " ".join(filter(None, (_INDEPENDENCE[verdict], *beside)))
+    if verdict == "inconclusive" and meaning is None:
+        meaning = between(evidence)
     return Judgement(state, verdict, measured, meaning or _INDEPENDENCE[verdict])
 
 
@@ -357,17 +365,23 @@ def _no_kinship(
     if verdict == "dependent":  # of the blocks that the claim names, and not of all
         meaning = f"The claim names {_only(claim)}. {_CHOSEN}"
         return Judgement("fails", "inconclusive", measured, meaning)
+    if verdict == "independent":
+        return Judgement("fails", verdict, measured, _NO_DESCENT)
+    more = more_of(evidence)
+    weak = f"{_WEAK}: try more {more}." if more else f"{_WEAK}."
     doubt = _doubt(verdict, claim, evidence, blocks)
-    return Judgement("fails", verdict, measured, doubt or _NO_KINSHIP[verdict])
+    return Judgement("fails", verdict, measured, doubt or weak)
 
 
 def _doubt(
     verdict: Verdict, claim: Claim, evidence: Evidence, blocks: Sequence[BlockEvidence]
 ) -> str | None:
-    """Why nothing that was found is not believed; None where the numbers alone are inconclusive."""
-    if verdict == "inconclusive" and found_nothing(evidence, blocks, claim.thresholds):
+    """Why what was found decides nothing; None where the numbers alone are inconclusive."""
+    if verdict != "inconclusive":
+        return None
+    if found_nothing(evidence, blocks, claim.thresholds):
         return doubted(claim, evidence, blocks)
-    return None
+    return at_bound(evidence, claim.threshold)
 
 
 def _no_kinship_in_block(claim: Claim) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import aggregate, counted_groups, shows
 from provenance.evidence.doubts import covered, doubts
-from provenance.evidence.records import INDEXED, POWER_CONTROL
+from provenance.evidence.records import INDEXED
 from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import ROLES, SHAPE_KEEPING
@@ -25,6 +25,8 @@ READINGS = (
     "(equal seeds)"
 )
 """What dependence means: models that began with one random draw are no strangers by the null hypothesis."""
+
+NO_CONTROL = "No power control was run: it is turned off."
 
 
 def describe(claim: Claim) -> str:
@@ -191,8 +193,8 @@ def not_compared(evidence: Evidence, names: Mapping[Role, str]) -> str:
 
 def control_of_power(evidence: Evidence, names: Mapping[Role, str], threshold: float) -> str:
     """Say which copies of either side are found at a threshold; empty where no power control was run."""
-    if POWER_CONTROL in evidence.details:
-        return "No power control was run: it is turned off."
+    if evidence.uncontrolled:
+        return NO_CONTROL
     told = [
         f"one of {names[role]} (p = {format_p(control.log10_p)} by {control.statistic})"
         for role, control in evidence.power.items()

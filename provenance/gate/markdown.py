@@ -113,15 +113,24 @@ def _row(result: ClaimResult, how: Sequence[str], links: Links) -> str:
     known = result.claim.xfail if result.state == "xfail" else None
     reason = result.claim.skip if result.state == "skip" else known
     outcome = outcome_of(result)
+    says = [describe(result.claim), *how, *_left_open(result)]
     cells = (
         f"{outcome.icon} {outcome.word}" + (f": {escape(reason)}" if reason else ""),
-        escape(describe(result.claim)) + "".join(f"<br>{escape(one)}" for one in how),
+        "<br>".join(map(escape, says)),
         verdict_of(result),
         p_value(result.log10_p),
         f"{result.claim.threshold:.2g}",
         _where(result, links),
     )
     return f"| {' | '.join(cells)} |\n"
+
+
+def _left_open(result: ClaimResult) -> list[str]:
+    """Why nothing was decided of a pair of which nothing is claimed; what is claimed has details."""
+    judgement = result.judgement
+    if judgement is None or judgement.state != "report" or judgement.verdict != "inconclusive":
+        return []
+    return [judgement.meaning]
 
 
 def _where(result: ClaimResult, links: Links) -> str:

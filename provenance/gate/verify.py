@@ -15,7 +15,7 @@ from provenance.evidence.decide import decide
 from provenance.evidence.null_control import null_control
 from provenance.evidence.outcomes import OUTCOMES, outcome_of, verdict_of
 from provenance.evidence.read import read_file
-from provenance.evidence.records import Evidence
+from provenance.evidence.records import POWER_CONTROL, Evidence
 from provenance.evidence.results import (
     ClaimResult,
     PartResult,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from provenance.evidence.records import ModelRecord
     from provenance.evidence.results import ClaimState, ControlResult, Outcome, SuiteRecord
     from provenance.suite.claims import Claim, Suite
+    from provenance.vocabulary import Verdict
 
 TOLERANCE = 1e-6
 """Relative, of a log10 p-value: far above rounding, far below what would move a verdict."""
@@ -126,8 +127,18 @@ def _bare(where: str, evidence: Evidence, alpha: float) -> Checked:
     if evidence.sampled:
         says += f" ({evidence.details['sample']})"
     verdict = decide(evidence, alpha)
+    says += _without_control(evidence, verdict)
     measured = OUTCOMES["measured"].word
     return Checked(where, says, "judged", verdict, evidence.log10_p, outcome=measured)
+
+
+def _without_control(evidence: Evidence, verdict: Verdict) -> str:
+    """Say that nothing shows whether a copy would have been found; empty where something is said of it.
+
+    Older versions ran no power control, so that evidence without a word of one is not damaged.
+    """
+    known = evidence.power or POWER_CONTROL in evidence.details
+    return "" if verdict != "independent" or known else "; no power control is on record"
 
 
 def _suites(path: str, results: Results) -> Iterator[Checked]:
@@ -154,9 +165,12 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
     ]
     if not _same(result.holm, again.holm):
         lines.append(f"holm is {result.holm}, but {again.holm} follows")
+    says, judged = describe(result.claim), result.judgement
+    if result.evidence is not None and judged is not None:
+        says += _without_control(result.evidence, judged.verdict)
     return Checked(
         where,
-        describe(result.claim),
+        says,
         result.state,
         verdict_of(result),
         result.log10_p,
@@ -243,7 +257,7 @@ def _judged(where: str, path: str, suite: Suite, claim: Claim, evidence: Evidenc
     failed: Outcome = "failed" if claim.xfail is None else "xfailed"
     part = PartResult(where, failed if judged.state == "fails" else "passed", 0.0)
     known = replace(known, parts=(part,))
-    says = f"{describe(claim)} ({path})"
+    says = f"{describe(claim)} ({path}){_without_control(evidence, judged.verdict)}"
     word = outcome_of(known).word
     return Checked(where, says, known.state, judged.verdict, known.log10_p, outcome=word)
 

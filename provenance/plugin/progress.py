@@ -64,6 +64,7 @@ class Progress:
         """Show the stage where there is a terminal to show it on."""
         if self._terminal is None and self._notes is None:
             return
+        self._find_place()
         begins = self._pace.see(stage)
         now = time.monotonic()
         if self._notes is not None:
@@ -87,26 +88,26 @@ class Progress:
             self._drawn = 0.0
             self._uncaptured(lambda: terminal.rewrite("", erase=True))
 
-    def _text(self) -> str:
-        """The pace, at the claim that pytest is at."""
+    def _find_place(self) -> None:
+        """Say which claim pytest is at."""
         claim = self._claims.get(_claim_of(os.environ.get("PYTEST_CURRENT_TEST", "")))
         if claim is not None:
             self._pace.place = (claim, len(self._claims))
-        return self._pace.text()
 
     def _note(self, notes: Path, stage: Stage, *, begins: bool) -> None:
         what = {"action": stage.action, "subject": stage.subject}
-        self._append(notes, {**what, "pace": self._text(), "begins": begins})
+        self._append(notes, {**what, "pace": self._pace.text(), "begins": begins})
 
     def _append(self, notes: Path, note: Mapping[str, str | bool]) -> None:
         with suppress(OSError), notes.open("a", encoding="utf-8") as file:  # a full disk: no news
             file.write(json.dumps(note) + "\n")
 
     def _write(self, terminal: TerminalReporter, stage: Stage) -> None:
-        line = f"  provenance: {spoken(vars(stage))}"
+        number = f" ({self._pace.number})" if self._pace.number else ""
+        line = f"  provenance: {spoken(vars(stage))}{number}"
         if terminal.isatty:
             # a narrow terminal has no room for long names, and it is the numbers that change
-            line = f"  provenance: {self._text()}: {spoken(vars(stage))}"
+            line = f"  provenance: {self._pace.text()}: {spoken(vars(stage))}"
 
         def write() -> None:
             terminal.ensure_newline()

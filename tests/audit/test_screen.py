@@ -215,6 +215,8 @@ def evidence_of(values):
         out_of_element=tuple,
         coverage={},
         power={},
+        permutations=None,
+        log10_p=None,
         details={},
         inputs=inputs,
     )

@@ -15,7 +15,6 @@ from benchmarks import (
     capacity,
     experts,
     fingerprint,
-    gpu,
     match,
     robustness,
     screen,
@@ -55,13 +54,6 @@ def test_assignments_are_compared_with_scipys(capsys):
     assert [row.split()[-4] for row in rows] == ["sparse", "sparse", "sparse", "argmax"]
 
 
-def test_the_gpus_benchmark_runs_on_a_small_shape(capsys):
-    gpu.main(["--tiny", "--device", "cpu", "--dtype", "float32"])
-    out = capsys.readouterr().out
-    assert "dependent: both forward passes and all blocks" in out
-    assert "floor" in out
-
-
 def test_fingerprints_are_counted_on_strangers_and_found_on_kin(capsys, tmp_path):
     fingerprint.main(["--folder", str(tmp_path), "--small", "--models", "3"])
     out = capsys.readouterr().out
@@ -80,12 +72,6 @@ def test_fingerprints_are_counted_on_strangers_and_found_on_kin(capsys, tmp_path
     assert cosines == sorted(cosines)
     assert cosines[0] < 0.6
     assert cosines[2] > 0.99
-
-
-def test_the_gpus_shape_is_not_run_on_a_cpu(capsys):
-    with pytest.raises(SystemExit):
-        gpu.main(["--device", "cpu"])
-    assert "there is no GPU here" in capsys.readouterr().err
 
 
 def test_the_choice_of_experts_is_measured_against_all_pairs(capsys, monkeypatch):

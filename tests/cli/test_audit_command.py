@@ -6,11 +6,16 @@ import pty
 import shutil
 import subprocess
 import sys
+from dataclasses import replace as replace_fields
 
 import pytest
 
-from provenance import Executor, InputsSpec, Results, fingerprint
+from provenance import Executor, InputsSpec, Results, fingerprint, render_report
+from provenance.audit.records import Audit, AuditedPair, ScreenedBlock
 from provenance.cli import main
+from provenance.evidence.records import POWER_CONTROL
+from provenance.gate.markdown import summary
+from tests.evidence.test_verdict import evidence
 
 pytestmark = pytest.mark.slow
 
@@ -279,3 +284,85 @@ def test_a_terminal_has_a_table(registry, tmp_path, shared_store):
     assert "kin, undecided and failed pairs" in text
     assert "dependent" in text
     assert "\x1b[31m" not in text
+
+
+@pytest.fixture
+def weak(registry):
+    """The registry, by a statistic that shows no independence."""
+    registry.write_text(f"{registry.read_text()}statistic: csu\n")
+    return registry
+
+
+WEAK = "csu finds no copy in a disguise that costs nothing"
+
+
+def test_why_a_pair_is_inconclusive_is_said_in_every_output(run, weak, tmp_path):
+    _, out, _ = run(weak, "--results", tmp_path / "results.json")
+    lines = out.splitlines()
+    pairs = [at for at, line in enumerate(lines) if line.startswith("inconclusive: ")]
+    assert len(pairs) == 2
+    for at in pairs:
+        names = lines[at].removeprefix("inconclusive: ").partition(", p = ")[0]
+        assert lines[at + 1].startswith(f"{names}: Whether these two are kin stays open. ")
+        assert WEAK in lines[at + 1]
+    results = Results.from_json((tmp_path / "results.json").read_text())
+    open_ones = [r for r in results.claims if r.judgement.verdict == "inconclusive"]
+    assert all(WEAK in result.judgement.meaning for result in open_ones)
+    assert summary(results).count(WEAK) == render_report(results).count(WEAK) == len(open_ones) == 2
+    _, out, _ = run(weak, "--json")
+    says = {pair["verdict"]: pair["meaning"] for pair in json.loads(out)["pairs"]}
+    assert WEAK in says["inconclusive"]
+    assert says["dependent"].startswith("These two are kin.")
+
+
+def test_a_power_control_that_is_off_is_said_in_every_output(run, registry, tmp_path):
+    off = "No power control was run: it is turned off."
+    code, out, _ = run(registry)
+    assert (code, off in out) == (0, False)
+    code, out, _ = run(registry, "--no-control", "--results", tmp_path / "results.json")
+    assert (code, out.splitlines().count(off)) == (0, 1)
+    results = Results.from_json((tmp_path / "results.json").read_text())
+    strangers = [r for r in results.claims if r.judgement.verdict == "independent"]
+    assert [off in result.judgement.meaning for result in strangers] == [True, True]
+    assert summary(results).count("without a power control") >= len(strangers)
+    assert render_report(results).count(off) >= len(strangers)
+    _, out, _ = run(registry, "--no-control", "--json")
+    pairs = json.loads(out)["pairs"]
+    assert [off in pair["meaning"] for pair in pairs] == [
+        pair["verdict"] == "independent" for pair in pairs
+    ]
+
+
+def test_a_screened_pair_says_that_no_control_was_run():
+    pair = AuditedPair("a", "b", "independent", -0.2, "key", screened=(ScreenedBlock(0, 0, -0.2),))
+    off = replace_fields(evidence(-0.2), details={POWER_CONTROL: "turned off"})
+    for found, told in ((evidence(-0.2), False), (off, True)):
+        audit = audit_of(pair, found)
+        assert audit.meaning(pair).startswith("Screened: only block 0")
+        assert ("No power control was run" in audit.meaning(pair)) is told
+
+
+def test_a_pair_without_evidence_has_no_meaning():
+    failed = AuditedPair("a", "b", error="torn")
+    audit = audit_of(failed, None)
+    assert audit.meaning(failed) is None
+    assert audit.to_dict()["pairs"][0]["meaning"] is None
+
+
+def audit_of(pair, evidence):
+    return Audit(
+        name="n",
+        statistic="match",
+        inputs=InputsSpec(),
+        alpha=1e-6,
+        threshold=1e-6,
+        run=1,
+        created="2026-01-01",
+        models=(),
+        pairs=(pair,),
+        ignored=(),
+        since=None,
+        since_created=None,
+        changes=(),
+        evidence={} if evidence is None else {"key": evidence},
+    )

@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 from fixtures.models import save_checkpoint, tiny_llama
 from provenance import Executor, InputsSpec, Store
+from provenance.cli import main
 from provenance.comparison.course import Course
 from provenance.comparison.plan import Comparison
 from provenance.vocabulary import ModelSpec, Stage
@@ -84,3 +85,21 @@ def test_stored_evidence_is_told_of_without_a_stage(models, tmp_path):
     comparison = Comparison.of(*models, RANDOM, "match_weights")
     told(tmp_path, comparison)
     assert told(tmp_path, comparison)[0] == []
+
+
+def test_the_log_of_a_ci_system_names_every_part_as_it_begins(
+    models, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("CI", "true")
+    paths = [str(model.path) for model in models]
+    options = ["--store", str(tmp_path / "store"), "--device", "cpu", "--exhaustive"]
+    fed = ["--inputs", "random", "--tokens", "256", "--sequence-length", "32"]
+    with pytest.raises(SystemExit):
+        main(["compare", *paths, *fed, *options])
+    lines = capsys.readouterr().err.splitlines()
+    matching = [line for line in lines if line.startswith("provenance: match ")]
+    assert [line.partition(" (")[2] for line in matching] == [
+        "stage 3 of 5)",
+        "stage 4 of 5)",
+        "stage 5 of 5)",
+    ]

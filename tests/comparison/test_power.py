@@ -16,11 +16,12 @@ from provenance.cli import main
 from provenance.comparison import power
 from provenance.comparison.executor import Executor
 from provenance.comparison.power import BLOCKS, disguised
-from provenance.errors import SuiteError
+from provenance.errors import ProvenanceError, SuiteError
 from provenance.evidence.decide import decide
 from provenance.evidence.doubts import NAMES, doubts
 from provenance.evidence.meaning import meaning
 from provenance.evidence.records import Evidence, EvidenceError
+from provenance.gate.verify import Stored, read_stored, verify
 from provenance.statistics._sketch import Sketch
 from provenance.store.store import Store
 from provenance.suite.read import loads
@@ -371,3 +372,45 @@ def test_a_nearness_that_no_units_have_is_refused(measured, family, nearness):
     fields["blocks"][1]["nearness"] = nearness
     with pytest.raises(EvidenceError, match="block 1: nearness is"):
         Evidence.from_json(json.dumps(fields))
+
+
+# --- records that are missing --------------------------------------------------------------------
+
+
+def without(fields, *sides):
+    return {**fields, "power": {k: v for k, v in fields["power"].items() if k not in sides}}
+
+
+@pytest.mark.parametrize("sides", [("candidate",), ("reference",), ("candidate", "reference")])
+def test_evidence_whose_record_of_the_control_is_gone_is_refused(measured, family, tmp_path, sides):
+    fields = json.loads(measured(family.other, family.base).to_json())
+    assert fields["details"]["power control"] == "candidate, reference"
+    text = json.dumps(without(fields, *sides))
+    with pytest.raises(EvidenceError, match="power: its details say of the power control"):
+        Evidence.from_json(text)
+    (tmp_path / "evidence.json").write_text(text)
+    with pytest.raises(ProvenanceError, match="there is a record of"):
+        read_stored(tmp_path / "evidence.json")
+
+
+def test_what_is_said_of_a_control_is_what_there_is_a_record_of(measured, family):
+    fields = json.loads(measured(family.other, family.base).to_json())
+    for says in ("turned off", "candidate", "reference, candidate", 1):
+        fields["details"]["power control"] = says
+        with pytest.raises(EvidenceError, match="there is a record of candidate, reference"):
+            Evidence.from_json(json.dumps(fields))
+
+
+def test_evidence_that_says_nothing_of_a_control_is_told_from_evidence_that_does(measured, family):
+    found = measured(family.other, family.base)
+    fields = json.loads(found.to_json())
+    del fields["details"]["power control"]
+    older = Evidence.from_json(json.dumps(without(fields, "candidate", "reference")))
+    off = measured(family.other, family.base, control=False)
+    kin = measured(family.kin, family.base)
+    says = [verify(Stored("e.json", one))[0].says for one in (older, found, off, kin)]
+    assert ["no power control is on record" in text for text in says] == [True, False, False, False]
+
+
+def test_kin_say_nothing_of_a_control(measured, family):
+    assert "power control" not in measured(family.kin, family.base).details

@@ -84,6 +84,9 @@ def test_a_doubt_makes_independence_inconclusive_and_is_said(changes, says):
         assert (judged.state, judged.verdict) == ("fails", "inconclusive")
         assert says in judged.meaning
     assert says in judge_pair(claim("finetune"), found).meaning
+    unclaimed = judge_pair(claim("unknown"), found)
+    assert (unclaimed.state, unclaimed.verdict) == ("report", "inconclusive")
+    assert says in unclaimed.meaning
 
 
 @pytest.mark.parametrize("changes", [changes for changes, _ in DOUBTFUL])

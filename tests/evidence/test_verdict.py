@@ -17,8 +17,10 @@ from provenance.evidence.decide import (
     is_decided,
     shows,
 )
+from provenance.evidence.meaning import BETWEEN, IN_SHORT
 from provenance.evidence.records import (
     NOT_MEASURED,
+    POWER_CONTROL,
     WORSE,
     BlockEvidence,
     Evidence,
@@ -412,7 +414,30 @@ def test_a_descent_of_all_blocks_never_passes_where_one_of_its_blocks_fails(expe
 def test_an_unknown_pair_is_reported_whatever_it_shows(log10_p):
     found = judge_pair(claim("unknown"), evidence(log10_p, log10_p))
     assert found.state == "report"
-    assert found.meaning == "Nothing is claimed of this pair."
+    assert found.meaning.startswith("Nothing is claimed of this pair. ")
+    assert IN_SHORT[found.verdict] in found.meaning
+
+
+def test_a_block_of_an_unknown_pair_has_no_more_to_say():
+    assert judge_block(claim("unknown"), evidence(KIN), 0).meaning == (
+        "Nothing is claimed of this pair."
+    )
+
+
+def test_an_unknown_pair_between_kin_and_strangers_says_so():
+    found = judge_pair(claim("unknown"), evidence(SUSPECT))
+    assert found.verdict == "inconclusive"
+    assert BETWEEN in found.meaning
+
+
+@pytest.mark.parametrize("expect", ["unknown", "independent"])
+def test_where_nothing_was_found_every_output_says_that_the_control_is_off(expect):
+    found = evidence(STRANGE, details={POWER_CONTROL: "turned off"})
+    assert "No power control was run" in judge_pair(claim(expect), found).meaning
+    assert "without a power control" in qualifiers(claim(expect), InputsSpec(), found)
+    told = evidence(STRANGE)
+    assert "power control" not in judge_pair(claim(expect), told).meaning
+    assert "without a power control" not in qualifiers(claim(expect), InputsSpec(), told)
 
 
 # nothing to judge by

@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from provenance.evidence.failures import FAILURES, failure_of
 from provenance.evidence.outcomes import OUTCOMES, headline, outcome_of
 from provenance.evidence.results import ControlResult, PartResult
+from provenance.evidence.verdict import judge_pair
 from provenance.gate.github import commands
 from provenance.gate.links import Links
 from provenance.gate.markdown import LIMIT, escape, summary
@@ -349,3 +350,22 @@ def test_every_rule_is_documented_and_no_other():
     page = (DOCS / "gate.md").read_text("utf-8")
     table = page.partition("| rule | what does not hold |\n")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(FAILURES)
+
+
+def test_why_a_pair_of_which_nothing_is_claimed_stays_open_stands_in_its_row():
+    (open_pair, kin) = claims(
+        "  - {candidate: a, reference: b, expect: unknown, statistic: csu}\n"
+        "  - {candidate: c, reference: d, expect: unknown, statistic: csu}\n"
+    )
+    found = [result(open_pair, STRANGERS), result(kin, KIN)]
+    by_csu = []
+    for one in found:
+        seen = replace(one.evidence, statistic="csu")
+        by_csu.append(replace(one, evidence=seen, judgement=judge_pair(one.claim, seen)))
+    rows = [line for line in summary(results(*by_csu)).splitlines() if " | 5e-07 | " in line]
+    assert [("| inconclusive |" in row, "| dependent |" in row) for row in rows].count(
+        (True, False)
+    ) == 1
+    for row in rows:
+        says = "csu finds no copy in a disguise that costs nothing" in row
+        assert says == ("| inconclusive |" in row)

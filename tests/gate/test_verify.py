@@ -7,10 +7,12 @@ import pytest
 
 import provenance
 from provenance.cli import main
+from provenance.errors import ProvenanceError
 from provenance.evidence.results import ControlResult
-from provenance.gate.verify import Stored, verify, verify_by_suite, verify_model
+from provenance.evidence.verdict import judge_pair
+from provenance.gate.verify import Stored, read_stored, verify, verify_by_suite, verify_model
 from provenance.vocabulary import InputsSpec
-from tests.support.gate_results import KIN, claims, result, results, small
+from tests.support.gate_results import KIN, STRANGERS, claims, result, results, small
 
 INPUTS = InputsSpec(tokens=512, sequence_length=64)
 
@@ -270,3 +272,34 @@ def test_results_are_summarised_on_stdout(run, tmp_path, monkeypatch):
     (tmp_path / "results.json").write_text("{}")
     code, out, err = run("summary", tmp_path)
     assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+# --- records that are missing --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("of", ["claim", "control", "file"])
+@pytest.mark.parametrize("says", ["candidate, reference", "reference"])
+def test_a_missing_record_of_the_control_is_refused_wherever_evidence_stands(tmp_path, of, says):
+    found = small()
+    evidence = found.claims[0].evidence
+    torn = replace(evidence, details={"power control": says})
+    if of == "claim":
+        content = changed(found, evidence=torn)
+    elif of == "control":
+        content = changed(found, controls=(control("positive", torn, holds=True),))
+    else:
+        content = torn
+    (tmp_path / "kept.json").write_text(content.to_json())
+    with pytest.raises(ProvenanceError, match=f"'{says}', but there is a record of neither side"):
+        read_stored(tmp_path / "kept.json")
+
+
+def test_independence_without_a_word_of_a_control_is_said_to_have_none():
+    (pair,) = claims("  - {candidate: a, reference: b, expect: independent, statistic: match}\n")
+    bare = result(pair, STRANGERS)
+    off = replace(bare.evidence, details={"power control": "turned off"})
+    told = replace(bare, evidence=off, judgement=judge_pair(pair, off))
+    says = [verify(stored(results(one)))[0].says for one in (bare, told)]
+    assert ["no power control is on record" in text for text in says] == [True, False]
+    kin = verify(stored(results(result(pair, KIN))))[0]
+    assert "on record" not in kin.says

@@ -97,12 +97,39 @@ def test_a_single_comparison_says_in_which_stage_it_is():
     pace.see(Stage("match", "a against b", 4, 4, StageNumber(3, 5, at_most=True)))
     assert pace.text() == "stage 3 of up to 5, 4/4, 0:00"
     clock.now = 9
-    assert not pace.see(Stage("match", "a against b", 0, 4, StageNumber(4, 5)))
+    assert pace.see(Stage("match", "a against b", 0, 4, StageNumber(4, 5)))
     clock.now = 11
     assert not pace.see(Stage("match", "a against b", 1, 4, StageNumber(4, 5)))
     assert pace.text() == "stage 4 of 5, 1/4, 0:11, about 0:06 left"  # at the pace of this one
     pace.place = (2, 3)
     assert pace.text() == "2 of 3, 1/4, 0:11, about 0:06 left"
+
+
+def test_one_action_on_one_subject_is_another_stage_where_its_number_is_shown():
+    pace = Pace(Clock())
+
+    def matching(number, done=0):
+        return Stage("match", "a against b", done, 4, number and StageNumber(number, 5))
+
+    assert pace.see(matching(3))
+    assert not pace.see(matching(3, 1))
+    assert pace.see(matching(4))  # the next part of the statistic
+    assert not pace.see(matching(4, 2))
+    assert not pace.see(matching(None))  # nobody knows its number
+    assert pace.see(Stage("load", "a", number=StageNumber(5, 5)))
+    assert pace.see(matching(5))
+    pace.place = (1, 3)  # of many pairs each has one line for what is done to it
+    assert not pace.see(matching(4))
+
+
+def test_a_log_has_a_line_for_every_part_of_a_statistic(capsys, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    with progress() as told:
+        for number, done in ((3, 0), (3, 4), (4, 4), (4, 8), (5, 8), (5, 12)):
+            told(Stage("match", "a against b", done, 12, StageNumber(number, 5)))
+    assert capsys.readouterr().err.splitlines() == [
+        f"provenance: match a against b (stage {number} of 5)" for number in (3, 4, 5)
+    ]
 
 
 def test_a_log_says_in_which_stage_a_comparison_is(capsys, monkeypatch):
