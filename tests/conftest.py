@@ -1,8 +1,12 @@
 """Settings of the tests alone."""
 
+import sys
+
 import pytest
 from hypothesis import settings
 from pytest_socket import socket_allow_hosts
+
+from tests.support.warm.start import warm_commands
 
 # the same examples in every run: a red test is then about the change that made it red
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -43,3 +47,16 @@ def wherever_tests_run(monkeypatch):
 def only_loopback():
     """No test talks to another machine: pytest-socket refuses it, and lifts that when the test ends."""
     socket_allow_hosts(["127.0.0.1", "::1"], allow_unix_socket=True)
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """The folder of commands that start with torch in memory; the usual ones import it for seconds."""
+    with warm_commands() as folder:
+        yield folder
+
+
+@pytest.fixture
+def warm_python(warm, monkeypatch):
+    """Have the processes that a test starts, and xdist's workers, start with torch in memory."""
+    monkeypatch.setattr(sys, "executable", str(warm / "python"))

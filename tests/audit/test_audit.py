@@ -306,6 +306,7 @@ with History(url) as history:
 """
 
 
+@pytest.mark.usefixtures("warm_python")
 @in_both
 def test_a_run_that_is_killed_loses_nothing_and_is_not_taken_for_complete(
     run, registry, url, folder, family, tiny_checkpoint, tmp_path

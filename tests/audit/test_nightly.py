@@ -34,7 +34,7 @@ def models(tmp_path, family):
 
 
 @pytest.fixture
-def environment(tmp_path, shared_store):
+def environment(tmp_path, shared_store, warm_python):
     """Programs of these names that run this source, and a pip that notes what it is asked for."""
     programs = tmp_path / "bin"
     programs.mkdir()

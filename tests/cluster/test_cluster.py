@@ -567,6 +567,7 @@ def ahead(pytester, family, monkeypatch):
     ],
 )
 @pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("warm_python")
 def test_what_is_computed_ahead_is_what_the_tests_need(ahead, tmp_path, workers, chosen):
     lazily, seen, needed = ahead(tmp_path / "lazy", *chosen, where=None)
     assert seen == []
@@ -581,6 +582,7 @@ def test_what_is_computed_ahead_is_what_the_tests_need(ahead, tmp_path, workers,
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 @pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("warm_python")
 def test_what_the_cluster_could_not_compute_fails_its_claim_in_its_words(ahead, tmp_path, workers):
     ahead.fails = True
     result, _, _ = ahead(tmp_path / "store", "-k", "kin-vs-base", *workers)
@@ -617,6 +619,7 @@ def test_the_executor_may_stand_in_the_ini_file(ahead, tmp_path, pytester):
 
 
 @pytest.mark.filterwarnings("default")
+@pytest.mark.usefixtures("warm_python")
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_a_cluster_that_cannot_be_used_ends_the_run_in_one_line(
     ahead, tmp_path, monkeypatch, workers

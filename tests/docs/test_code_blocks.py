@@ -155,13 +155,13 @@ def furnished(tmp_path_factory, family):
 
 
 @pytest.fixture
-def reader(furnished, tmp_path):
+def reader(furnished, tmp_path, warm):
     """Run a shell script there; models come from the store of this user, as theirs do."""
     folder = tmp_path / "reader"
     shutil.copytree(furnished, folder)
 
     def reader(script, expected=0):
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        path = os.pathsep.join([str(warm), str(Path(sys.executable).parent), os.environ["PATH"]])
         settings = {"PATH": path, "PYTHONPATH": str(ROOT)}
         settings |= {"HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1"}
         settings |= {"PROVENANCE_HISTORY": str(folder / "history.sqlite")}

@@ -49,6 +49,7 @@ def kept(pytester, family, shared_store):
     return kept
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_a_run_leaves_what_it_found_whatever_the_number_of_workers(kept):
     one, two = kept()[1], kept("-n", "2")[1]
     assert [result.state for result in one.claims] == ["pass", "pass", "skip"]

@@ -14,7 +14,7 @@ from junitparser import JUnitXml, Properties
 from provenance.gate.lock import load
 from tests.support.places import DATA
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm_python")]
 
 SUITE = """\
 version: 1

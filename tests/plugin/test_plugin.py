@@ -134,6 +134,7 @@ def test_an_expected_failure_that_is_inconclusive_is_no_unexpected_pass(write, r
     run("-o", "xfail_strict=true").assert_outcomes(xfailed=4)
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_a_warning_of_a_worker_is_shown(write, run):
     write(WEAK)
     result = run("-n", "2")
@@ -215,6 +216,7 @@ def test_junit_points_at_the_claim(write, run, pytester):
     assert 'name="kin-vs-base[block0]" file="a.suite.yaml" line="10"' in text
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_workers_give_the_same_verdicts_and_compute_each_thing_once(write, pytester, tmp_path):
     from provenance import Store
 
@@ -231,7 +233,9 @@ def test_workers_give_the_same_verdicts_and_compute_each_thing_once(write, pytes
     assert kinds.count("evidence") == 3
 
 
-def test_a_second_run_computes_nothing_and_imports_no_torch(write, pytester, tmp_path):
+def test_a_second_run_computes_nothing_and_imports_no_torch(
+    write, pytester, tmp_path, monkeypatch, warm
+):
     from provenance import Store
 
     write(KIN, OTHER)
@@ -240,7 +244,9 @@ def test_a_second_run_computes_nothing_and_imports_no_torch(write, pytester, tmp
         "import sys\ndef pytest_unconfigure():\n    print('torch loaded:', 'torch' in sys.modules)"
     )
     assert probe.exists()
-    first = pytester.runpytest_subprocess(f"--provenance-store={store}")
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(warm / "python"))
+        first = pytester.runpytest_subprocess(f"--provenance-store={store}")
     first.stdout.fnmatch_lines(["torch loaded: True"])
     computed = Store(store).journal()
     second = pytester.runpytest_subprocess(f"--provenance-store={store}")
@@ -314,6 +320,7 @@ def test_a_size_that_is_none_is_a_usage_error_of_one_line(pytester, option):
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "workers"])
+@pytest.mark.usefixtures("warm_python")
 def test_a_seed_of_the_auditor_takes_the_place_of_the_suites_own(write, run, pytester, workers):
     write(KIN)
     run("--provenance-evidence=kept", "--provenance-seed=271828", *workers).assert_outcomes(
@@ -449,6 +456,7 @@ def test_python_tests_use_the_same_executor(pytester, family, run):
     run().assert_outcomes(passed=1)
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_progress_is_shown_in_logs_and_not_under_quiet(write, pytester, tmp_path):
     write(KIN + ", statistic: match")
     loud = pytester.runpytest_subprocess(f"--provenance-store={tmp_path / 'a'}")
@@ -458,7 +466,8 @@ def test_progress_is_shown_in_logs_and_not_under_quiet(write, pytester, tmp_path
 
 
 @pytest.mark.parametrize("verbosity", [(), ("-v",)])
-def test_progress_of_workers_is_shown_and_not_under_quiet(write, pytester, tmp_path, verbosity):
+@pytest.mark.usefixtures("warm_python")
+def test_progress_of_workers_is_shown(write, pytester, tmp_path, verbosity):
     write(KIN + ", statistic: match")
     store = f"--provenance-store={tmp_path / 'a'}"
     loud = pytester.runpytest_subprocess("-n", "2", store, *verbosity)
@@ -468,9 +477,13 @@ def test_progress_of_workers_is_shown_and_not_under_quiet(write, pytester, tmp_p
     lines = [line for line in loud.stdout.lines if "provenance: [gw" in line]
     assert all(line.startswith("  provenance: [gw") for line in lines)
     assert len([line for line in lines if "loading" in line]) == 2
-    quiet = pytester.runpytest_subprocess(
-        "-n", "2", "-q", f"--provenance-store={tmp_path / 'b'}", *verbosity[:0]
-    )
+
+
+@pytest.mark.usefixtures("warm_python")
+def test_progress_of_workers_is_not_shown_under_quiet(write, pytester, tmp_path):
+    write(KIN + ", statistic: match")
+    quiet = pytester.runpytest_subprocess("-n", "2", "-q", f"--provenance-store={tmp_path / 'b'}")
+    quiet.assert_outcomes(passed=4)
     quiet.stdout.no_fnmatch_line("*provenance: *loading*")
 
 
@@ -669,6 +682,7 @@ HUB = KIN + ", tags: [hub]"
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
+@pytest.mark.usefixtures("warm_python")
 def test_claims_of_the_hub_are_left_out_and_a_line_says_so(write, run, workers):
     write(HUB, OTHER)
     result = run(*workers)
@@ -730,6 +744,7 @@ def short_summary(result):
     ids=["kin", "strangers", "broken"],
 )
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["here", "xdist"])
+@pytest.mark.usefixtures("warm_python")
 def test_a_false_claim_is_one_failure_to_read_and_a_line_for_each_block(
     write, run, pytester, monkeypatch, pair, verdict, blocks, workers
 ):

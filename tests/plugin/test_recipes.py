@@ -59,6 +59,7 @@ def test_a_suite_names_recipes_of_its_conftest(suite):
     assert "block2" not in result.stdout.str()
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_workers_of_xdist_know_them_too(suite, tmp_path):
     result = suite.runpytest_subprocess("-n", "1", "--provenance-store", str(tmp_path))
     assert result.parseoutcomes().get("failed", 0) == 0, result.stdout.str()

@@ -3,7 +3,11 @@
 import pytest
 import torch  # noqa: F401 - pytester would forget it after each run, and it loads but once
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.usefixtures("warm_python"),
+]
 
 SUITE = """\
 version: 1

@@ -22,7 +22,11 @@ pairs:
 KIN = "candidate: kin, reference: base, expect: finetune"
 OTHER = "candidate: other, reference: base, expect: independent"
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.usefixtures("warm_python"),
+]
 
 
 @pytest.fixture

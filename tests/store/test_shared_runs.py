@@ -186,6 +186,7 @@ def tree(folder):
     }
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_a_suite_on_two_machines_gives_the_same_bytes(url, pytester, family, tmp_path, monkeypatch):
     pytester.path.joinpath("a.suite.yaml").write_text(SUITE.format(family=family))
     found = {}
@@ -203,6 +204,7 @@ def test_a_suite_on_two_machines_gives_the_same_bytes(url, pytester, family, tmp
     assert kinds(Store(url)) == []
 
 
+@pytest.mark.usefixtures("warm_python")
 def test_workers_share_what_is_at_a_url(pytester, family, tmp_path, monkeypatch):
     pytester.path.joinpath("a.suite.yaml").write_text(SUITE.format(family=family))
     monkeypatch.setenv("PROVENANCE_STORE_CACHE", str(tmp_path / "cache"))

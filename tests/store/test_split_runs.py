@@ -18,15 +18,15 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(folder, tmp_path_factory):
+def alone(folder, tmp_path_factory, warm):
     """What one run finds without a split, and how many entries of each kind it computes."""
     out = tmp_path_factory.mktemp("alone")
-    run(folder, out)
+    run(folder, out, python=warm / "python")
     return found(out), kinds(out)
 
 
-def run(folder, out, *arguments):
-    running = start(folder, out, *arguments)
+def run(folder, out, *arguments, **how):
+    running = start(folder, out, *arguments, **how)
     text = finish(running)
     assert running.returncode == 0, text
 
@@ -36,10 +36,10 @@ def kinds(out):
 
 
 def test_parts_at_once_compute_everything_once_and_the_whole_run_nothing(
-    folder, alone, tmp_path, monkeypatch
+    folder, alone, tmp_path, monkeypatch, warm
 ):
     pytest.importorskip("pytest_split", reason="pip install pytest-split")
-    running = [start(folder, tmp_path, *part) for part in PARTS]
+    running = [start(folder, tmp_path, *part, python=warm / "python") for part in PARTS]
     texts = [finish(each) for each in running]
     assert [each.returncode for each in running] == [0] * len(PARTS), texts
     computed = journal(tmp_path)

@@ -42,9 +42,9 @@ def write_suite(folder, models):
     return folder
 
 
-def start(folder, out, *arguments):
+def start(folder, out, *arguments, python=sys.executable):
     """Begin to test the suite of a folder; the store and the evidence are below ``out``."""
-    called = [sys.executable, "-m", "pytest", SUITE, "-p", "no:cacheprovider"]
+    called = [python, "-m", "pytest", SUITE, "-p", "no:cacheprovider"]
     called += ["--provenance-store", str(out / "store"), "--provenance-evidence", str(out / "kept")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTEST_ADDOPTS": ""}
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
