@@ -198,13 +198,13 @@ class Kept:
 def measure(
     models: tuple[Path, Path],
     question: Question,
-    wanted: Callable[[Place, tuple[int, int]], bool],
+    wanted: Callable[[tuple[int, int]], set[Place]],
     executor: Executor,
     file: Path,
 ) -> Table:
     """Test the pairs of blocks that are wanted and not in the file yet; they are kept in it.
 
-    ``wanted`` is asked of a pair of blocks and the two models' numbers of blocks.
+    ``wanted`` says which, given the two models' numbers of blocks.
     """
     kept = Kept(file)
     known = kept.read()
@@ -222,12 +222,8 @@ def measure(
     return Table(*names, question, depths, tuple(cells))
 
 
-def _missing(table: Table, wanted: Callable[[Place, tuple[int, int]], bool]) -> set[Place]:
-    have = {cell.place for cell in table.cells}
-    rows, columns = (range(depth) for depth in table.depths)
-    return {
-        (i, j) for i in rows for j in columns if (i, j) not in have and wanted((i, j), table.depths)
-    }
+def _missing(table: Table, wanted: Callable[[tuple[int, int]], set[Place]]) -> set[Place]:
+    return wanted(table.depths) - {cell.place for cell in table.cells}
 
 
 def _in_turn(rows: Sequence[int], columns: Sequence[int], chosen: set[Place]) -> list[Place]:

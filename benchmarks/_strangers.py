@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks import _block_pairs, _real_models
@@ -28,13 +29,13 @@ ENDS = 2
 LARGEST = "qwen15"
 """A pair of blocks with this model costs several times what others do."""
 
-TOKENS, RANDOM, TEXT = (
+TOKENS, TEXT, RANDOM = (
     Question("match_tokens"),
-    Question("match", "random"),
     Question("match", "text"),
+    Question("match", "random"),
 )
-COSINE = Question("match_cosine", "random"), Question("match_cosine", "text")
-QUESTIONS = (TOKENS, RANDOM, TEXT, *COSINE)
+COSINE = Question("match_cosine", "text"), Question("match_cosine", "random")
+QUESTIONS = (TOKENS, TEXT, RANDOM, *COSINE)
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,20 @@ class Stage:
 
 
 PLAN = (
-    Stage(TOKENS, 3, LARGEST),
-    Stage(RANDOM, 3, LARGEST),
-    Stage(TEXT, 3, LARGEST),
-    Stage(TOKENS, 3),
+    *(Stage(question, 6, LARGEST) for question in (TOKENS, TEXT, RANDOM)),
+    Stage(TOKENS, 12),
     Stage(None, without=LARGEST),
-    Stage(TOKENS, without=LARGEST),
-    Stage(RANDOM, without=LARGEST),
-    Stage(TEXT, without=LARGEST),
-    Stage(TOKENS),
-    Stage(RANDOM, 6),
-    Stage(TEXT, 6),
-    *(Stage(cosine, 6, LARGEST) for cosine in COSINE),
-    Stage(RANDOM, 3),
-    Stage(TEXT, 3),
+    Stage(TOKENS, 3, LARGEST),
+    *(Stage(question, 12) for question in (TEXT, RANDOM)),
+    *(Stage(question, 3, LARGEST) for question in (TEXT, RANDOM)),
+    Stage(TOKENS, 3),
+    *(Stage(question, 6, LARGEST) for question in COSINE),
+    *(Stage(question, 1, LARGEST) for question in (TOKENS, TEXT, RANDOM)),
     Stage(None),
+    Stage(TOKENS),
+    *(Stage(question, 3) for question in (TEXT, RANDOM)),
 )
-"""In this order, so that whoever stops early has something of everything. What is there is not repeated."""
+"""In this order, so that whoever stops early has something of all. What is there is not repeated."""
 
 
 def zone(block: int, depth: int) -> str:
@@ -80,6 +78,12 @@ def zone(block: int, depth: int) -> str:
     if block < ENDS:
         return "first"
     return "last" if block >= depth - ENDS else "rest"
+
+
+def wanted(stage: Stage, depths: tuple[int, int]) -> set[Place]:
+    """Return the pairs of blocks of two models that a stage asks of."""
+    rows, columns = map(range, depths)
+    return {(i, j) for i in rows for j in columns if stage.wants((i, j), depths)}
 
 
 def pairs(folder: Path, without: str | None = None) -> list[tuple[Path, Path]]:
@@ -96,7 +100,7 @@ def measure(folder: Path, stage: Stage, executor: Executor, report: Callable[[st
     for models in pairs(folder, stage.without):
         file = _file(folder, models, stage.question)
         report(f"{file.stem}, every {stage.every}")
-        _block_pairs.measure(models, stage.question, stage.wants, executor, file)
+        _block_pairs.measure(models, stage.question, partial(wanted, stage), executor, file)
 
 
 def tables(folder: Path) -> list[Table]:

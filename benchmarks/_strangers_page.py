@@ -9,7 +9,17 @@ import numpy as np
 from benchmarks import _strangers
 from benchmarks._null import uniformity
 from benchmarks._page import BEGIN, END
-from benchmarks._strangers import ENDS, LEVELS, QUESTIONS, counted, grouped, trials
+from benchmarks._strangers import (
+    ENDS,
+    LEVELS,
+    PLAN,
+    QUESTIONS,
+    Stage,
+    counted,
+    grouped,
+    trials,
+    wanted,
+)
 from benchmarks._table import table
 
 if TYPE_CHECKING:
@@ -102,8 +112,9 @@ A cell is how many pairs of blocks were measured, of all that there are, and the
 
 {_measured(kept)}
 
-Where not all were measured, they are whole diagonals of the table of blocks, every third or sixth. The
-pairs of the first {ENDS} and last {ENDS} blocks are always among them.
+Where not all were measured, they are whole diagonals of the table of blocks: 1/6 is every sixth one. The
+pairs of the first {ENDS} and last {ENDS} blocks are always among them. "More" are of a pass that was not
+finished.
 
 {_columns(("statistic", "why it has no column"), UNDEFINED)}
 
@@ -178,16 +189,26 @@ def _measured(kept: Sequence[Table]) -> str:
     def cell(one: Table | None) -> str:
         if one is None:
             return "none"
-        return f"{len(one.cells):,} of {one.possible:,}; {one.seconds():.2g} s"
+        return f"{len(one.cells):,} of {one.possible:,}: {_thinned(one)}; {one.seconds():.2g} s"
 
     rows = [
-        [
-            f"{pair[0]}, {pair[1]}",
-            *(cell(cells.get((question, *pair))) for question in QUESTIONS),
-        ]
+        [", ".join(pair), *(cell(cells.get((question, *pair))) for question in QUESTIONS)]
         for pair in pairs
     ]
     return table(["models", *map(str, QUESTIONS)], rows)
+
+
+def _thinned(one: Table) -> str:
+    """Say which pairs of blocks a table has."""
+    have = {cell.place for cell in one.cells}
+    steps = sorted({stage.every for stage in PLAN})
+    step = next((step for step in steps if wanted(Stage(None, step), one.depths) <= have), None)
+    if step == 1:
+        return "all"
+    if step is None:
+        return "some"
+    more = len(have - wanted(Stage(None, step), one.depths))
+    return f"1/{step}" + f" and {more} more" * bool(more)
 
 
 def _levels(by_what: Mapping[str, Sequence[Found]]) -> str:

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from benchmarks import _strangers, _strangers_page, _whole_models, strangers
 from benchmarks._block_pairs import Cell, Kept, Question, Table
-from benchmarks._strangers import RANDOM, TEXT, TOKENS, Stage, found_in, grouped, zone
+from benchmarks._strangers import RANDOM, TEXT, TOKENS, Stage, found_in, grouped, wanted, zone
 from provenance import Executor, Store, compare
 from provenance.recipes.settings import CorpusSettings, TokenizerSettings
 from provenance.recipes.tokenizer import train_tokenizer
@@ -38,10 +38,22 @@ def test_ends_are_told_from_the_rest():
 
 
 def test_a_thinned_stage_has_whole_diagonals_and_all_pairs_of_ends():
-    wanted = {(i, j) for i in range(12) for j in range(9) if Stage(TEXT, 3).wants((i, j), (12, 9))}
-    assert {(2, 1), (5, 4), (0, 0), (1, 1), (11, 8), (0, 8), (11, 1)} <= wanted
-    assert not {(2, 2), (5, 5), (0, 2), (11, 5)} & wanted
-    assert all(Stage(TEXT).wants((i, j), (12, 9)) for i in range(12) for j in range(9))
+    thinned = wanted(Stage(TEXT, 3), (12, 9))
+    assert {(2, 1), (5, 4), (0, 0), (1, 1), (11, 8), (0, 8), (11, 1)} <= thinned
+    assert not {(2, 2), (5, 5), (0, 2), (11, 5)} & thinned
+    assert len(wanted(Stage(TEXT), (12, 9))) == 108
+    assert wanted(Stage(TEXT, 6), (12, 9)) < thinned
+
+
+def test_the_page_says_which_pairs_a_table_has():
+    def said(places):
+        cells = [cell(i, j, -0.1) for i, j in places]
+        return _strangers_page._thinned(kept(TEXT, cells, (12, 9)))
+
+    assert said(wanted(Stage(TEXT), (12, 9))) == "all"
+    assert said(wanted(Stage(TEXT, 3), (12, 9))) == "1/3"
+    assert said([*wanted(Stage(TEXT, 6), (12, 9)), (2, 2)]) == "1/6 and 1 more"
+    assert said([(2, 2)]) == "some"
 
 
 def test_what_was_cut_off_in_writing_is_no_cell(tmp_path):
@@ -162,7 +174,7 @@ def test_the_page_says_what_was_measured_and_keeps_its_reading(measured, tmp_pat
     asked = [str(measured), "--render", "--output", str(page), "--counts", str(tmp_path)]
     strangers.main(asked)
     text = page.read_text()
-    assert "| gemma, smollm2 | 12 of 12; " in text
+    assert "| gemma, smollm2 | 12 of 12: all; " in text
     (one,) = _whole_models.read(measured)
     assert f"| gemma, smollm2 | {one.verdict} | " in text
     assert "p-values of `match_tokens` and `match` of these comparisons are in the" in text
