@@ -57,8 +57,10 @@ class Stage:
 
 
 PLAN = (
-    *(Stage(question, 6, LARGEST) for question in (TOKENS, TEXT, RANDOM)),
+    Stage(TOKENS, 6, LARGEST),
+    *(Stage(question, 12, LARGEST) for question in (TEXT, RANDOM)),
     Stage(TOKENS, 12),
+    *(Stage(question, 6, LARGEST) for question in (TEXT, RANDOM)),
     Stage(None, without=LARGEST),
     Stage(TOKENS, 3, LARGEST),
     *(Stage(question, 12) for question in (TEXT, RANDOM)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from dataclasses import dataclass
@@ -120,12 +121,11 @@ def counts(whole: Sequence[Whole]) -> tuple[Counted, ...]:
         of = [one for one in whole if ({one.candidate, one.reference} == ONE_MAKER) == one_maker]
         verdicts = [one.verdict for one in of]
         if of:
-            models = {name for one in of for name in (one.candidate, one.reference)}
             found.append(
                 Counted(
                     population=population,
                     truth="strangers",
-                    models=len(models),
+                    disjoint=_disjoint([{one.candidate, one.reference} for one in of]),
                     statistic=STATISTIC,
                     threshold=THRESHOLD,
                     verdicts={
@@ -134,3 +134,13 @@ def counts(whole: Sequence[Whole]) -> tuple[Counted, ...]:
                 )
             )
     return tuple(found)
+
+
+def _disjoint(pairs: Sequence[set[str]]) -> int:
+    """The most pairs that share no model."""
+    return next(
+        size
+        for size in range(len(pairs), -1, -1)
+        for chosen in itertools.combinations(pairs, size)
+        if sum(map(len, chosen)) == len(set().union(*chosen))
+    )

@@ -1,5 +1,6 @@
 """The count of strangers' p-values, on models so small that their figures mean nothing."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -185,14 +186,18 @@ def test_the_page_says_what_was_measured_and_keeps_its_reading(measured, tmp_pat
     (counted,) = json.loads((tmp_path / "strangers.json").read_text())["counted"]
     assert counted["truth"] == "strangers"
     assert sum(counted["verdicts"].values()) == 1
-    assert counted["models"] == 2
+    assert counted["disjoint"] == 1
 
 
 @pytest.mark.slow
 def test_two_sizes_of_one_maker_are_a_population_of_their_own(measured):
     (one,) = _whole_models.read(measured)
-    two = replace(one, candidate="qwen15", reference="qwen05")
-    assert [found.pairs for found in _whole_models.counts([one, one, two])] == [2, 1]
+    models = ("smollm2", "gemma", "qwen05", "qwen15")
+    pairs = itertools.combinations(models, 2)
+    all_pairs = [replace(one, candidate=b, reference=a) for a, b in pairs]
+    makers, sizes = _whole_models.counts(all_pairs)
+    assert (makers.pairs, makers.disjoint) == (5, 2)
+    assert (sizes.pairs, sizes.disjoint) == (1, 1)
 
 
 @pytest.mark.slow
