@@ -17,6 +17,7 @@ from provenance.comparison.components import Components
 from provenance.comparison.plan import Comparison, pair_seed
 from provenance.comparison.sides import Component, Sides, tests_of
 from provenance.statistics import REGISTRY
+from provenance.statistics.match_tokens import Probed
 from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from provenance import Executor
     from provenance.statistics import Basis
+    from provenance.statistics._directions import Directions
     from provenance.store.store import Entry
     from provenance.vocabulary import Role, StatisticName
 
@@ -104,9 +106,16 @@ class Blocks:
         with quiet():
             component = _component(comparison, executor)
         models = [executor.checkpoint(model) for model in specs]
-        seed = pair_seed(spec.seed, models[0], models[1])
-        self._sides = Sides(component, seed, KEPT_BYTES)
+        self.seed = pair_seed(spec.seed, models[0], models[1])
+        self._sides = Sides(component, self.seed, KEPT_BYTES)
         self.rows, self.columns = (sorted(shape.mlps) for shape in component.shapes)
+
+    def prepared(self, place: Place) -> tuple[Directions, Directions]:
+        """Return the units of two blocks, as the test takes them."""
+        ours, theirs = (
+            self._sides.get(role, (block, 0)) for role, block in zip(ROLES, place, strict=True)
+        )
+        return (ours.whole, theirs.whole) if isinstance(ours, Probed) else (ours, theirs)
 
     def test(self, place: Place) -> Cell:
         """Test one pair of blocks, each of one MLP."""

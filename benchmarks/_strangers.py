@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import _block_pairs, _real_models
-from benchmarks._block_pairs import Kept, Question
+from benchmarks import _alike_units, _block_pairs, _real_models
+from benchmarks._block_pairs import Blocks, Kept, Question
 from benchmarks._null import rate
 from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import bonferroni
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from benchmarks._alike_units import Set
     from benchmarks._block_pairs import Cell, Place, Table
     from benchmarks._null import Rate, Trial
     from provenance import Executor
@@ -43,12 +44,14 @@ class Stage:
     """A part of the work: one question of every so many diagonals of each pair of models.
 
     The pairs of first and last blocks (`ENDS`) are always among them. ``without`` names a model that is
-    left out. A stage with no question compares whole models, as users do.
+    left out. With ``sets``, each set of units is tested by itself (`benchmarks._alike_units`). A stage with
+    no question compares whole models, as users do.
     """
 
     question: Question | None
     every: int = 1
     without: str | None = None
+    sets: bool = False
 
     def wants(self, place: Place, depths: tuple[int, int]) -> bool:
         """Whether a pair of blocks is measured."""
@@ -56,12 +59,20 @@ class Stage:
         return sum(place) % self.every == 0 or "rest" not in zones
 
 
+ENDS_ALONE = 1000
+"""A stage of so few diagonals has the pairs of first and last blocks, and no other."""
+
 PLAN = (
     Stage(TOKENS, 6, LARGEST),
-    *(Stage(question, 12, LARGEST) for question in (TEXT, RANDOM)),
-    Stage(TOKENS, 12),
-    *(Stage(question, 6, LARGEST) for question in (TEXT, RANDOM)),
+    Stage(TEXT, 12, LARGEST),
+    Stage(TEXT, ENDS_ALONE, LARGEST, sets=True),
+    Stage(RANDOM, 12, LARGEST),
+    Stage(TOKENS, ENDS_ALONE),
     Stage(None, without=LARGEST),
+    Stage(TOKENS, 12),
+    Stage(TEXT, ENDS_ALONE),
+    Stage(TOKENS, ENDS_ALONE, LARGEST, sets=True),
+    *(Stage(question, 6, LARGEST) for question in (TEXT, RANDOM)),
     Stage(TOKENS, 3, LARGEST),
     *(Stage(question, 12) for question in (TEXT, RANDOM)),
     *(Stage(question, 3, LARGEST) for question in (TEXT, RANDOM)),
@@ -101,14 +112,33 @@ def measure(folder: Path, stage: Stage, executor: Executor, report: Callable[[st
         raise ValueError("a stage without a question is of whole models")
     for models in pairs(folder, stage.without):
         file = _file(folder, models, stage.question)
-        report(f"{file.stem}, every {stage.every}")
-        _block_pairs.measure(models, stage.question, partial(wanted, stage), executor, file)
+        report(f"{file.stem}, every {stage.every}{', sets of units' * stage.sets}")
+        if stage.sets:
+            opened = partial(Blocks, *models, stage.question, executor)
+            _alike_units.measure(_sets(file), partial(wanted, stage), opened)
+        else:
+            _block_pairs.measure(models, stage.question, partial(wanted, stage), executor, file)
 
 
 def tables(folder: Path) -> list[Table]:
     """Return all that the folder holds, by question and pair of models."""
     files = (_file(folder, models, question) for question in QUESTIONS for models in pairs(folder))
     return [table for file in files if (table := Kept(file).read()) is not None]
+
+
+def sets(folder: Path) -> dict[str, list[Set]]:
+    """Return the sets of units that were tested by themselves, by question."""
+    found: dict[str, list[Set]] = {}
+    for question in QUESTIONS:
+        files = (_sets(_file(folder, models, question)) for models in pairs(folder))
+        of = [one for file in files for one in _alike_units.read(file)]
+        if of:
+            found[str(question)] = of
+    return found
+
+
+def _sets(file: Path) -> Path:
+    return file.with_name(f"{file.stem}-sets.jsonl")
 
 
 def _file(folder: Path, models: tuple[Path, Path], question: Question) -> Path:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks import _strangers
+from benchmarks import _alike_units, _strangers
 from benchmarks._null import uniformity
 from benchmarks._page import BEGIN, END
 from benchmarks._strangers import (
     ENDS,
+    ENDS_ALONE,
     LEVELS,
     PLAN,
     QUESTIONS,
@@ -25,6 +26,7 @@ from benchmarks._table import table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from benchmarks._alike_units import Set
     from benchmarks._block_pairs import Table
     from benchmarks._null import Rate
     from benchmarks._strangers import Found
@@ -70,6 +72,7 @@ COLUMNS = (
 
 def page(
     kept: Sequence[Table],
+    sets: Mapping[str, Sequence[Set]],
     whole: Sequence[Whole],
     models: Sequence[Sequence[str]],
     about: Mapping[str, str],
@@ -156,6 +159,18 @@ what is due, and the interval of the share at 0.05.
 
 {_worst(by_what)}
 
+### Units matched alike
+
+Strangers share a few units by what they do: those that detect one token. Gate and up match each of them
+to one partner. The ranks of all other partners are in a random order. So k such units of n raise the rank
+correlation by k / n, which is k / √n of its standard deviations: the *shift*. A z is a p-value as a
+standard normal value: 0 on the average where p-values are uniform, and larger for smaller ones.
+
+Here each of the three sets of units is taken by itself, on all pairs of first and last blocks. Nothing is
+corrected, so that each p-value would be uniform.
+
+{_sets(sets)}
+
 ## Nearness
 
 `match_tokens` also says how [near](statistics.md#decoys-and-nearness) the units of two blocks are. Above
@@ -208,7 +223,8 @@ def _thinned(one: Table) -> str:
     if step is None:
         return "some"
     more = len(have - wanted(Stage(None, step), one.depths))
-    return f"1/{step}" + f" and {more} more" * bool(more)
+    named = "ends" if step == ENDS_ALONE else f"1/{step}"
+    return named + f" and {more} more" * bool(more)
 
 
 def _levels(by_what: Mapping[str, Sequence[Found]]) -> str:
@@ -312,6 +328,11 @@ def _worst(by_what: Mapping[str, Sequence[Found]]) -> str:
     ]
     head = ["statistic", "block of each", "p", "times the pairs measured", "units matched alike"]
     return table(head, rows)
+
+
+def _sets(sets: Mapping[str, Sequence[Set]]) -> str:
+    found = [f"`{what}`:\n\n{_alike_units.by_share(of)}" for what, of in sets.items()]
+    return "\n\n".join(found) or "None was tested."
 
 
 def _nearness(found: Sequence[Found]) -> str:

@@ -49,7 +49,8 @@ def write(folder: Path, output: Path, counts: Path = _counts.FOLDER) -> None:
     }
     title = "p-values of pretrained strangers against the uniform law"
     plot.write_text(qq_plot(curves, title), encoding="utf-8")
-    page = _strangers_page.page(kept, whole, _models(folder), about, reading_of(output))
+    sets = _strangers.sets(folder)
+    page = _strangers_page.page(kept, sets, whole, _models(folder), about, reading_of(output))
     output.write_text(page, encoding="utf-8")
     if whole:
         counted = _whole_models.counts(whole)

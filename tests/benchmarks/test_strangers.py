@@ -9,9 +9,19 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from benchmarks import _strangers, _strangers_page, _whole_models, strangers
+from benchmarks import _alike_units, _strangers, _strangers_page, _whole_models, strangers
 from benchmarks._block_pairs import Cell, Kept, Question, Table
-from benchmarks._strangers import RANDOM, TEXT, TOKENS, Stage, found_in, grouped, wanted, zone
+from benchmarks._strangers import (
+    ENDS_ALONE,
+    RANDOM,
+    TEXT,
+    TOKENS,
+    Stage,
+    found_in,
+    grouped,
+    wanted,
+    zone,
+)
 from provenance import Executor, Store, compare
 from provenance.recipes.settings import CorpusSettings, TokenizerSettings
 from provenance.recipes.tokenizer import train_tokenizer
@@ -19,7 +29,14 @@ from provenance.recipes.tokenizer import train_tokenizer
 SHAPES = {"smollm2": (48, 96, 4), "gemma": (64, 128, 3), "qwen15": (64, 160, 5)}
 """Hidden size, units, blocks."""
 
-SMALL = (Stage(TOKENS, 3), Stage(TOKENS), Stage(RANDOM, 3), Stage(None, without="qwen15"))
+SMALL = (
+    Stage(TOKENS, 3),
+    Stage(TOKENS),
+    Stage(RANDOM, 3),
+    Stage(RANDOM, ENDS_ALONE, "qwen15", sets=True),
+    Stage(TOKENS, ENDS_ALONE, "qwen15", sets=True),
+    Stage(None, without="qwen15"),
+)
 
 
 def cell(i, j, log10_p):
@@ -89,7 +106,7 @@ def spread(count, level, share):
 def shown(question, cells):
     tables = [kept(question, cells, (30, 30))]
     about = {"command": "c", "plot": "p.svg", "date": "d", "machine": "m", "versions": "v"}
-    page = _strangers_page.page(tables, [], [], about, "Read.")
+    page = _strangers_page.page(tables, {}, [], [], about, "Read.")
     return next(line for line in page.splitlines() if line.startswith(f"| {question} | 900"))
 
 
@@ -138,7 +155,7 @@ def measured(folder):
 @pytest.mark.slow
 def test_what_is_measured_is_kept_and_not_measured_again(measured, capsys):
     before = {file: file.read_bytes() for file in (measured / "strangers").glob("*.json*")}
-    assert len(before) == 3 + 3 + 1  # tokens and random ids of three pairs, one comparison
+    assert len(before) == 3 + 3 + 2 + 1  # two questions of three pairs, sets of one, one comparison
     strangers.measure(measured, SMALL)
     assert {file: file.read_bytes() for file in before} == before
     sizes = {t.question: len(t.cells) for t in _strangers.tables(measured) if t.depths == (3, 4)}
@@ -167,6 +184,29 @@ def test_cells_are_those_of_the_package(measured, question, tmp_path):
     assert table.cells
     for one in table.cells:
         assert one.log10_p == pytest.approx(found.cross[one.candidate][one.reference], abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("question", [TOKENS, RANDOM])
+def test_the_best_set_of_units_has_the_p_value_at_the_price_of_three(measured, question):
+    sets = [s for s in _strangers.sets(measured)[str(question)] if s.place == (2, 3)]
+    assert [one.share for one in sets] == [1.0, 0.9, 0.5]
+    (log10_p,) = (
+        cell.log10_p
+        for table in _strangers.tables(measured)
+        if table.question == question and table.depths == (3, 4)
+        for cell in table.cells
+        if cell.place == (2, 3)
+    )
+    best = min(one.log10_p for one in sets)
+    assert log10_p == pytest.approx(min(0.0, best + np.log10(3)), abs=1e-6)
+
+
+def test_units_matched_alike_explain_what_goes_without_them():
+    sets = [_alike_units.Set(0, k, 1.0, 100, 20, -2.0, -0.5) for k in range(20)]
+    (row,) = _alike_units.by_share(sets).splitlines()[2:]
+    assert "| 20, 20 | 2.00, 2.00 | +2.33 ± 0.00 | +0.48 ± 0.00 | 20 of 1.0" in row
+    assert row.endswith("▲ | 0 of 1.0 (0.000–0.168) |")
 
 
 @pytest.mark.slow
