@@ -116,8 +116,8 @@ A cell is how many pairs of blocks were measured, of all that there are, and the
 {_measured(kept)}
 
 Where not all were measured, they are whole diagonals of the table of blocks: 1/6 is every sixth one. The
-pairs of the first {ENDS} and last {ENDS} blocks are always among them. "More" are of a pass that was not
-finished.
+pairs of the first {ENDS} and last {ENDS} blocks are always among them. "More", and "some", are of a pass
+that was not finished.
 
 {_columns(("statistic", "why it has no column"), UNDEFINED)}
 
@@ -161,13 +161,14 @@ what is due, and the interval of the share at 0.05.
 
 ### Units matched alike
 
-Strangers share a few units by what they do: those that detect one token. Gate and up match each of them
-to one partner. The ranks of all other partners are in a random order. So k such units of n raise the rank
-correlation by k / n, which is k / √n of its standard deviations: the *shift*. A z is a p-value as a
-standard normal value: 0 on the average where p-values are uniform, and larger for smaller ones.
+Strangers share a few units by what they do, such as those that detect one token. Gate and up match each of
+them to one partner. Units are ranked in an order that is drawn at random. So k such units of n raise the
+rank correlation by k / n, which is k / √n of its standard deviations: the *shift*. No other unit raises it.
+A z is a p-value as a standard normal value: 0 on the average where p-values are uniform, and larger for
+smaller ones. Its ± is the standard error, as if all were independent.
 
 Here each of the three sets of units is taken by itself, on all pairs of first and last blocks. Nothing is
-corrected, so that each p-value would be uniform.
+corrected: each p-value would be uniform if there were no shift.
 
 {_sets(sets)}
 

@@ -39,7 +39,7 @@ def write(folder: Path, output: Path, counts: Path = _counts.FOLDER) -> None:
             f"{folder} --all, and run this command without --render"
         )
     plot = output.with_name(f"{output.stem}-qq.svg")
-    command = f"python -m benchmarks.strangers real --output {output.name}"
+    command = f"python -m benchmarks.strangers real --output {output}"
     about = {**about_machine(), "plot": plot.name, "command": command}
     by_what = grouped(_strangers.found_in(kept), lambda one: one.what)
     curves = {
