@@ -7,7 +7,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from scipy import stats
 from benchmarks._real_probe import READINGS, Probed, log10_p, shared
 from benchmarks._table import table
 from benchmarks._tokens import Embedded, p_values
-from provenance import Executor, InputsSpec, Store, compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,29 +28,24 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Asked:
-    """What is measured: a reading of the probe here, or a statistic of the package; how many tokens.
+    """What is measured: `match_tokens`, or a reading of the probe here; on how many tokens.
 
-    ``every`` is the step from one block to the next; ``seed`` draws the tokens. A statistic of the package
-    that runs models reads a text or random ids, as ``inputs`` says.
+    ``every`` is the step from one block to the next; ``seed`` draws the tokens.
     """
 
     statistic: str
     tokens: int
     every: int = 1
     seed: int = 0
-    inputs: Literal["random", "text"] = "random"
 
     def __str__(self) -> str:
-        on_text = " of text" if self.inputs == "text" else ""
-        return f"{self.statistic}, {self.tokens} tokens{on_text}"
+        return f"{self.statistic}, {self.tokens} tokens"
 
 
 def p_table(candidate: Path, reference: Path, asked: Asked) -> NDArray[np.float64]:
     """Return log10 p of every pair of blocks, (candidate's, reference's); NaN where none is defined."""
     if asked.statistic == "match_tokens":
         return _on_tokens(candidate, reference, asked)
-    if asked.statistic not in READINGS:
-        return _by_package(candidate, reference, asked)[:: asked.every, :: asked.every]
     models = Probed(candidate), Probed(reference)
     tokens = shared(*models, asked.tokens, asked.seed)
     sides = [model.answers(tokens)[:: asked.every] for model in models]
@@ -77,21 +71,6 @@ def _on_tokens(candidate: Path, reference: Path, asked: Asked) -> NDArray[np.flo
     return np.array([[found[i, j] for j in columns] for i in rows])
 
 
-def _by_package(candidate: Path, reference: Path, asked: Asked) -> NDArray[np.float64]:
-    inputs = InputsSpec(kind=asked.inputs, tokens=asked.tokens, seed=asked.seed)
-    with tempfile.TemporaryDirectory() as scratch:
-        evidence = compare(
-            str(candidate),
-            str(reference),
-            inputs=inputs,
-            statistic=asked.statistic,
-            cross=True,
-            exhaustive=True,  # else the table has the likeliest partners alone
-            executor=Executor(Store(Path(scratch)), "cpu"),
-        )
-    return np.array(evidence.cross, dtype=np.float64)
-
-
 def measure(
     pairs: Iterable[tuple[Path, Path]],
     asked: Iterable[Asked],
@@ -104,7 +83,7 @@ def measure(
     for what, (candidate, reference) in itertools.product(asked, pairs):
         name = f"{candidate.name}-{reference.name}-{what.statistic}"
         name += f"-{what.tokens}-every-{what.every}-seed-{what.seed}"
-        file = kept / (f"{name}-text.json" if what.inputs == "text" else f"{name}.json")
+        file = kept / f"{name}.json"
         if not file.exists():
             report(file.stem)
             file.write_text(json.dumps(p_table(candidate, reference, what).tolist()))

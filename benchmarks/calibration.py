@@ -17,6 +17,7 @@ import torch
 
 from benchmarks import _null, _power, _table
 from benchmarks._page import BEGIN, END, about_machine, reading_of
+from benchmarks._qq import qq_plot
 from benchmarks._zoo import FULL, SMALL, Member, Scale, Zoo, members
 from provenance.recipes.train import one_thread
 
@@ -217,7 +218,9 @@ def write(measured: Measured, output: Path, command: str) -> None:
     """Write the page and its plot; what is written about the numbers is kept."""
     plot = output.with_name(f"{output.stem}-qq.svg")
     blocks = _table.with_equal_widths(measured.null.blocks, measured.zoo)
-    plot.write_text(_table.qq_plot(replace(measured.null, blocks=blocks)), encoding="utf-8")
+    curves = {name: [trial[-1] for trial in blocks[name]] for name in _table.PLOTTED}
+    title = "p-values of independent models against the uniform law"
+    plot.write_text(qq_plot(curves, title), encoding="utf-8")
     output.write_text(page(measured, command, reading_of(output), plot.name), encoding="utf-8")
 
 

@@ -14,8 +14,9 @@ committed. All that lies in the folder is made once; a run that was stopped goes
     Compare each of the kin with SmolLM2, and each stranger with it, with an empty store, one thread, and
     by the clock of the process, which a busy machine does not slow.
 ``python -m benchmarks.real null DIR --statistic S --tokens 64 256``
-    Count small p-values over the pairs of blocks of strangers. ``S`` is a statistic of the package, or a
-    reading of the token probe (`benchmarks._real_probe`).
+    Count small p-values over the pairs of blocks of strangers, by the number of tokens. ``S`` is
+    `match_tokens` or a reading of the token probe (`benchmarks._real_probe`). `benchmarks.strangers` counts
+    those of all statistics of the package.
 ``python -m benchmarks.real power DIR --statistic S --tokens 64 256``
     The p-values of blocks of kin at their true places, by `match_tokens` or a reading of the token probe.
     ``--noise`` adds that many deviations of a row to the fine-tune's gate and up rows.
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import _real_kin, _real_models, _real_null, _real_power
+from benchmarks._real_probe import READINGS
 from benchmarks._table import table
 from provenance import Executor, Store, compare
 from provenance._quiet import quiet
@@ -121,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _calibrate(given: argparse.Namespace) -> None:
     folder: Path = given.folder
     asked = [
-        _real_null.Asked(statistic, tokens, given.every, seed, given.inputs)
+        _real_null.Asked(statistic, tokens, given.every, seed)
         for statistic, tokens, seed in itertools.product(
             given.statistic, given.tokens, range(given.draws if given.command == "null" else 1)
         )
@@ -150,15 +152,16 @@ def _parser() -> argparse.ArgumentParser:
     made["kinship"].add_argument("--statistic", help="by default the package's own default")
     made["kinship"].add_argument("--only", nargs="*", default=[], help="some of the candidates")
     for name in ("null", "power"):
-        made[name].add_argument("--statistic", nargs="+", default=["centred", "half_whitened"])
+        made[name].add_argument(
+            "--statistic",
+            nargs="+",
+            choices=["match_tokens", *READINGS],
+            default=["centred", "half_whitened"],
+        )
         made[name].add_argument("--tokens", nargs="+", type=int, default=[64, 128, 256, 512, 1024])
         made[name].add_argument(
             "--every", type=int, default=3, help="of how many blocks one is taken"
         )
-    made["null"].add_argument(
-        "--inputs", choices=["random", "text"], default="random", help="what models are run on"
-    )
-    made["power"].set_defaults(inputs="random")
     made["null"].add_argument("--draws", type=int, default=1, help="draws of tokens")
     made["power"].add_argument("--noise", nargs="*", type=float, default=[1.0, 2.0, 4.0])
     return parser

@@ -1,0 +1,250 @@
+"""The blocks of pretrained strangers, pair by pair: which are measured, and what their p-values say."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from benchmarks import _alike_units, _block_pairs, _real_models
+from benchmarks._block_pairs import Blocks, Kept, Question
+from benchmarks._null import rate
+from provenance.statistics import REGISTRY
+from provenance.statistics.pvalues import bonferroni
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from benchmarks._alike_units import Set
+    from benchmarks._block_pairs import Cell, Place, Table
+    from benchmarks._null import Rate, Trial
+    from provenance import Executor
+
+LEVELS = (0.05, 0.01, 0.001, 1e-4, 1e-6)
+ENDS = 2
+"""So many blocks at either end are looked at by themselves."""
+
+LARGEST = "qwen15"
+"""A pair of blocks with this model costs several times what others do."""
+
+TOKENS, TEXT, RANDOM = (
+    Question("match_tokens"),
+    Question("match", "text"),
+    Question("match", "random"),
+)
+COSINE = Question("match_cosine", "text"), Question("match_cosine", "random")
+QUESTIONS = (TOKENS, TEXT, RANDOM, *COSINE)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the work: one question of every so many diagonals of each pair of models.
+
+    The pairs of first and last blocks (`ENDS`) are always among them. ``without`` names a model that is
+    left out. With ``sets``, each set of units is tested by itself (`benchmarks._alike_units`). A stage with
+    no question compares whole models, as users do.
+    """
+
+    question: Question | None
+    every: int = 1
+    without: str | None = None
+    sets: bool = False
+
+    def wants(self, place: Place, depths: tuple[int, int]) -> bool:
+        """Whether a pair of blocks is measured."""
+        zones = [zone(block, depth) for block, depth in zip(place, depths, strict=True)]
+        return sum(place) % self.every == 0 or "rest" not in zones
+
+
+ENDS_ALONE = 1000
+"""A stage of so few diagonals has the pairs of first and last blocks, and no other."""
+
+PLAN = (
+    Stage(TOKENS, 6, LARGEST),
+    Stage(TEXT, 12, LARGEST),
+    Stage(TEXT, ENDS_ALONE, LARGEST, sets=True),
+    Stage(TOKENS, ENDS_ALONE),
+    Stage(RANDOM, ENDS_ALONE, LARGEST),
+    Stage(RANDOM, 12, LARGEST),
+    Stage(None, without=LARGEST),
+    Stage(TOKENS, 12),
+    Stage(TEXT, ENDS_ALONE),
+    Stage(TOKENS, ENDS_ALONE, LARGEST, sets=True),
+    *(Stage(question, 6, LARGEST) for question in (TEXT, RANDOM)),
+    Stage(TOKENS, 3, LARGEST),
+    *(Stage(question, 12) for question in (TEXT, RANDOM)),
+    *(Stage(question, 3, LARGEST) for question in (TEXT, RANDOM)),
+    Stage(TOKENS, 3),
+    *(Stage(question, 6, LARGEST) for question in COSINE),
+    *(Stage(question, 1, LARGEST) for question in (TOKENS, TEXT, RANDOM)),
+    Stage(None),
+    Stage(TOKENS),
+    *(Stage(question, 3) for question in (TEXT, RANDOM)),
+)
+"""In this order, so that whoever stops early has something of all. What is there is not repeated."""
+
+
+def zone(block: int, depth: int) -> str:
+    """Return whether a block is among a model's first, its last, or the rest."""
+    if block < ENDS:
+        return "first"
+    return "last" if block >= depth - ENDS else "rest"
+
+
+def wanted(stage: Stage, depths: tuple[int, int]) -> set[Place]:
+    """Return the pairs of blocks of two models that a stage asks of."""
+    rows, columns = map(range, depths)
+    return {(i, j) for i in rows for j in columns if stage.wants((i, j), depths)}
+
+
+def pairs(folder: Path, without: str | None = None) -> list[tuple[Path, Path]]:
+    """Return all pairs of the models in a folder, the later made the candidate: it is the wider one."""
+    names = [model.name for model in _real_models.MODELS if (folder / model.name).exists()]
+    chosen = [name for name in names if name != without]
+    return [(folder / b, folder / a) for a, b in itertools.combinations(chosen, 2)]
+
+
+def measure(folder: Path, stage: Stage, executor: Executor, report: Callable[[str], None]) -> None:
+    """Measure what a stage asks of blocks, and is not in the folder yet."""
+    if stage.question is None:
+        raise ValueError("a stage without a question is of whole models")
+    for models in pairs(folder, stage.without):
+        file = _file(folder, models, stage.question)
+        report(f"{file.stem}, every {stage.every}{', sets of units' * stage.sets}")
+        if stage.sets:
+            opened = partial(Blocks, *models, stage.question, executor)
+            _alike_units.measure(_sets(file), partial(wanted, stage), opened)
+        else:
+            _block_pairs.measure(models, stage.question, partial(wanted, stage), executor, file)
+
+
+def tables(folder: Path) -> list[Table]:
+    """Return all that the folder holds, by question and pair of models."""
+    files = (_file(folder, models, question) for question in QUESTIONS for models in pairs(folder))
+    return [table for file in files if (table := Kept(file).read()) is not None]
+
+
+def sets(folder: Path) -> dict[str, list[Set]]:
+    """Return the sets of units that were tested by themselves, by question."""
+    found: dict[str, list[Set]] = {}
+    for question in QUESTIONS:
+        files = (_sets(_file(folder, models, question)) for models in pairs(folder))
+        of = [one for file in files for one in _alike_units.read(file)]
+        if of:
+            found[str(question)] = of
+    return found
+
+
+def _sets(file: Path) -> Path:
+    return file.with_name(f"{file.stem}-sets.jsonl")
+
+
+def _file(folder: Path, models: tuple[Path, Path], question: Question) -> Path:
+    kind = f"-{question.inputs}" if REGISTRY[question.statistic].runs_models else ""
+    name = f"{models[0].name}-{models[1].name}-{question.statistic}{kind}"
+    return folder / "strangers" / f"{name}.jsonl"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A p-value of a pair of blocks, by what gave it, and where in the two models it is."""
+
+    what: str
+    candidate: str
+    reference: str
+    place: Place
+    depths: tuple[int, int]
+    log10_p: float
+    agreeing: int
+    nearness: float | None
+
+    @property
+    def zones(self) -> tuple[str, str]:
+        """Where the two blocks lie in their models, in alphabetical order: neither model is the first."""
+        ours, theirs = (zone(b, d) for b, d in zip(self.place, self.depths, strict=True))
+        return min(ours, theirs), max(ours, theirs)
+
+    @property
+    def models(self) -> tuple[str, str]:
+        """The two models."""
+        return self.candidate, self.reference
+
+    def __str__(self) -> str:
+        return f"{self.candidate} {self.place[0]}, {self.reference} {self.place[1]}"
+
+
+def found_in(kept: Iterable[Table]) -> list[Found]:
+    """Return the p-values of tables, and those of `kinship` where all its parts were measured."""
+    kept = list(kept)
+    singles = [
+        _found(str(table.question), table, cell)
+        for table in kept
+        for cell in table.cells
+        if cell.log10_p is not None
+    ]
+    return [*singles, *_kinship(kept)]
+
+
+def _found(what: str, table: Table, cell: Cell, log10_p: float | None = None) -> Found:
+    log10_p = cell.log10_p if log10_p is None else log10_p
+    assert log10_p is not None
+    return Found(
+        what,
+        table.candidate,
+        table.reference,
+        cell.place,
+        table.depths,
+        log10_p,
+        cell.agreeing,
+        cell.nearness,
+    )
+
+
+def _kinship(kept: Sequence[Table]) -> Iterator[Found]:
+    """`kinship` of pairs of blocks: the better of its parts that are defined, at the price of all three."""
+    on_tokens = {
+        (table.candidate, table.reference): {cell.place: cell.log10_p for cell in table.cells}
+        for table in kept
+        if table.question == TOKENS
+    }
+    for table in kept:
+        others = on_tokens.get((table.candidate, table.reference), {})
+        for cell in table.cells if table.question in {RANDOM, TEXT} else ():
+            defined = [p for p in (cell.log10_p, others.get(cell.place)) if p is not None]
+            if cell.place in others and defined:
+                log10_p = bonferroni(min(defined), len(REGISTRY["kinship"].parts))
+                yield _found(str(Question("kinship", table.question.inputs)), table, cell, log10_p)
+
+
+def grouped(found: Iterable[Found], key: Callable[[Found], str]) -> dict[str, list[Found]]:
+    """Return p-values by what they have in common, in the order in which that comes first."""
+    groups: dict[str, list[Found]] = defaultdict(list)
+    for one in found:
+        groups[key(one)].append(one)
+    return dict(groups)
+
+
+def counted(found: Sequence[Found], level: float) -> Rate:
+    """Count the p-values at most at a level; the standard error leaves out one block at a time."""
+    return rate(trials(found), level)
+
+
+def trials(found: Sequence[Found]) -> list[Trial]:
+    """Return p-values as trials, in which each block of each model has a number of its own."""
+    numbers: dict[tuple[str, int], int] = {}
+
+    def number(model: str, block: int) -> int:
+        return numbers.setdefault((model, block), len(numbers))
+
+    return [
+        (
+            number(one.candidate, one.place[0]),
+            number(one.reference, one.place[1]),
+            *one.place,
+            one.log10_p,
+        )
+        for one in found
+    ]

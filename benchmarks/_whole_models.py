@@ -1,0 +1,146 @@
+"""Pretrained models compared as users do, and what their comparisons say; kept in a folder."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks._counts import Counted
+from benchmarks._strangers import TEXT, TOKENS, pairs
+from provenance import compare, decide
+from provenance._quiet import quiet
+from provenance.evidence.records import Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from benchmarks._block_pairs import Table
+    from provenance import Executor
+
+THRESHOLD = 1e-6
+STATISTIC = "kinship"
+
+ONE_MAKER = frozenset({"qwen05", "qwen15"})
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What a comparison of two models found, and the processor time that it took."""
+
+    candidate: str
+    reference: str
+    evidence: Evidence
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """The verdict at `THRESHOLD`."""
+        return decide(self.evidence, threshold=THRESHOLD)
+
+    def strongest(self) -> str:
+        """Return the least p-value of a block, its price paid, and which blocks met there."""
+        best = min(self.evidence.tested(), key=lambda block: block.log10_p or 0.0)
+        assert best.log10_p is not None
+        return f"{10.0**best.log10_p:.2g} ({best.candidate_block}, {best.reference_block})"
+
+    def nearest(self) -> str:
+        """Return the greatest nearness of any block."""
+        near = [block.nearness for block in self.evidence.blocks if block.nearness is not None]
+        return f"{max(near):.3f}" if near else "–"
+
+    def tested(self) -> str:
+        """Return how many blocks of the candidate were tested."""
+        return f"{len(self.evidence.tested())} of {len(self.evidence.blocks)} blocks"
+
+    def differences(self, kept: Sequence[Table]) -> Iterator[float]:
+        """Yield how far p-values are from those of the same blocks in tables, in log10 p."""
+        of_parts = {"match_tokens": TOKENS, "match": TEXT}
+        known = {
+            (table.question, cell.place): cell.log10_p
+            for table in kept
+            if (table.candidate, table.reference) == (self.candidate, self.reference)
+            for cell in table.cells
+        }
+        for block in self.evidence.tested():
+            place = block.candidate_block, block.reference_block
+            for part in block.parts:
+                question = of_parts.get(part.statistic)
+                log10_p = None if question is None else known.get((question, place))
+                if log10_p is not None and part.log10_p is not None:
+                    yield abs(log10_p - part.log10_p)
+
+
+def measure(
+    folder: Path, without: str | None, executor: Executor, report: Callable[[str], None]
+) -> None:
+    """Compare every two models that were not compared yet."""
+    for candidate, reference in pairs(folder, without):
+        file = _file(folder, candidate, reference)
+        if file.exists():
+            continue
+        report(f"{candidate.name} against {reference.name}")
+        begun = time.process_time()
+        with quiet():
+            found = compare(candidate, reference, statistic=STATISTIC, executor=executor)
+        seconds = time.process_time() - begun
+        file.parent.mkdir(parents=True, exist_ok=True)
+        half = file.with_suffix(".half")
+        half.write_text(json.dumps({"seconds": seconds, "evidence": found.to_json()}))
+        half.replace(file)
+
+
+def read(folder: Path) -> list[Whole]:
+    """Return the comparisons that the folder holds."""
+    found = []
+    for candidate, reference in pairs(folder):
+        file = _file(folder, candidate, reference)
+        if file.exists():
+            kept = json.loads(file.read_text())
+            evidence = Evidence.from_json(kept["evidence"])
+            found.append(Whole(candidate.name, reference.name, evidence, kept["seconds"]))
+    return found
+
+
+def _file(folder: Path, candidate: Path, reference: Path) -> Path:
+    return folder / "strangers" / f"{candidate.name}-{reference.name}-{STATISTIC}.json"
+
+
+def counts(whole: Sequence[Whole]) -> tuple[Counted, ...]:
+    """Return the verdicts by population: pairs of two makers, and of one."""
+    populations = {
+        False: "pretrained models of different makers (SmolLM2, Gemma 3, Qwen2.5-Coder)",
+        True: "two sizes of one maker's pretrained model (Qwen2.5-Coder), as far as is known each from "
+        "its own initial weights",
+    }
+    found = []
+    for one_maker, population in populations.items():
+        of = [one for one in whole if ({one.candidate, one.reference} == ONE_MAKER) == one_maker]
+        verdicts = [one.verdict for one in of]
+        if of:
+            found.append(
+                Counted(
+                    population=population,
+                    truth="strangers",
+                    disjoint=_disjoint([{one.candidate, one.reference} for one in of]),
+                    statistic=STATISTIC,
+                    threshold=THRESHOLD,
+                    verdicts={
+                        verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))
+                    },
+                )
+            )
+    return tuple(found)
+
+
+def _disjoint(pairs: Sequence[set[str]]) -> int:
+    """The most pairs that share no model."""
+    return next(
+        size
+        for size in range(len(pairs), -1, -1)
+        for chosen in itertools.combinations(pairs, size)
+        if sum(map(len, chosen)) == len(set().union(*chosen))
+    )
