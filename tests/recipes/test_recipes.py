@@ -557,13 +557,13 @@ def test_training_learns(tokens):
 
 def test_first_loss_is_that_of_a_model_that_knows_nothing(tokens):
     # wide tied embeddings would favour the token that was just read
-    model = dataclasses.replace(BEGIN, deviation=0.01).begin(end_of_text=0)
+    model = dataclasses.replace(BEGIN, deviation=0.01).draw(end_of_text=0)
     first = train(model, tokens, TrainSettings(steps=1))[0]
     assert first == pytest.approx(math.log(300), abs=0.05)
 
 
 def test_deviation_is_that_of_the_initial_weights():
-    model = dataclasses.replace(BEGIN, deviation=0.05).begin(end_of_text=0)
+    model = dataclasses.replace(BEGIN, deviation=0.05).draw(end_of_text=0)
     gate = model.model.layers[1].mlp.gate_proj.weight.detach()
     assert gate.std().item() == pytest.approx(0.05, rel=0.05)
 
@@ -571,7 +571,7 @@ def test_deviation_is_that_of_the_initial_weights():
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_a_family_is_begun_at_its_stated_sizes(family):
     first = get(f"architectures/{family}").steps[0]
-    model = first.begin(end_of_text=0)
+    model = first.draw(end_of_text=0)
     assert model.config.model_type == family
     found = trace(model)
     assert found.blocks == first.blocks
@@ -590,7 +590,7 @@ def test_an_initial_family_is_drawn_from_its_seed_alone():
     state = torch.random.get_rng_state()
     first = Initialise(0, 64, 192, 3, tokenizer=TOKENIZER, family="phi3")
     weights = [
-        dataclasses.replace(first, seed=seed).begin(end_of_text=0).lm_head.weight
+        dataclasses.replace(first, seed=seed).draw(end_of_text=0).lm_head.weight
         for seed in (0, 0, 1)
     ]
     assert torch.equal(weights[0], weights[1])
@@ -608,7 +608,7 @@ def test_training_restores_threads_and_leaves_global_state_alone(tokens):
     state, threads = torch.random.get_rng_state(), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        train(BEGIN.begin(end_of_text=0), tokens, TrainSettings(steps=1))
+        train(BEGIN.draw(end_of_text=0), tokens, TrainSettings(steps=1))
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
@@ -620,7 +620,7 @@ def test_number_of_threads_of_the_caller_does_not_matter(tokens):
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            model = BEGIN.begin(end_of_text=0)
+            model = BEGIN.draw(end_of_text=0)
             train(model, tokens, TrainSettings(steps=3))
             weights.append(copy.deepcopy(model.state_dict()))
     finally:
