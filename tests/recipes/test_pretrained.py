@@ -37,12 +37,13 @@ from provenance.inputs.vocabulary import read_vocabulary
 from provenance.recipes import Recipe, register
 from provenance.recipes.build import build
 from provenance.recipes.settings import CorpusSettings, TrainSettings
+from provenance.recipes.steps import Train
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 PARTS = {"some-part1": b"begin ", "some-part2": b"end"}
-TRAINING = TrainSettings(steps=8, batch=2, length=16, learning_rate=1e-2, warmup=1)
+TRAINING = TrainSettings(steps=8, batch=2, length=16, learning_rate=3e-3, warmup=1)
 TEXT = CorpusSettings("topics", 20_000)
 
 
@@ -339,6 +340,20 @@ def test_a_child_has_other_weights_of_the_same_shapes(base, tmp_path, step):
         if ".gate_proj." in name:
             change = (a - b).norm() / a.norm()
             assert 1e-3 < change < 0.2, name
+
+
+def test_mixed_training_goes_where_plain_training_goes(base, tmp_path):
+    parent, plain, mixed = (
+        AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)
+        if step is None
+        else child(base, tmp_path / type(step).__name__, step)
+        for step in (None, Train(TEXT, TRAINING), MixedTrain(TEXT, TRAINING))
+    )
+    for (name, a), b, c in zip(
+        parent.named_parameters(), plain.parameters(), mixed.parameters(), strict=True
+    ):
+        ways = [(each - a).detach().flatten() for each in (b, c)]
+        assert torch.cosine_similarity(*ways, dim=0) > 0.9, name
 
 
 def test_groups_have_as_many_levels_as_bits_give(base, tmp_path):
