@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks._page import BEGIN, END
 from benchmarks._table import table
-from fixtures.pretrained.recipes import PRETRAINED
 from fixtures.pretrained.weights import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmarks.pretrained import Judged
+    from provenance.recipes import Recipe
 
 LICENCES = {
     "smollm2": "Apache-2.0",
@@ -76,6 +76,7 @@ models. *Measured* are the [parts](suites.md#what-is-measured) of `kinship` that
 
 def page(
     found: Sequence[Judged],
+    recipes: Sequence[Recipe],
     seconds: Mapping[str, float],
     command: str,
     machine: Mapping[str, str],
@@ -87,6 +88,8 @@ def page(
     ----------
     found
         What became of every claim.
+    recipes
+        Of the models and their kin.
     seconds
         How long each model took to make, by its recipe.
     command
@@ -97,7 +100,11 @@ def page(
         A person's text about the numbers.
     """
     head = HEAD.format(
-        command=command, models=_models(), kin=_kin(seconds), claims=_claims(found), **machine
+        command=command,
+        models=_models(),
+        kin=_kin(recipes, seconds),
+        claims=_claims(found),
+        **machine,
     )
     return f"{head}{BEGIN}\n\n{reading}\n\n{END}\n"
 
@@ -113,9 +120,9 @@ def _models() -> str:
     return table(head, rows)
 
 
-def _kin(seconds: Mapping[str, float]) -> str:
+def _kin(recipes: Sequence[Recipe], seconds: Mapping[str, float]) -> str:
     rows = []
-    for recipe in PRETRAINED:
+    for recipe in recipes:
         blocks, cost = str(recipe.blocks), _cost(seconds.get(recipe.name))
         rows.append([f"`{recipe.name}`", recipe.description, blocks, cost])
     return table(["recipe", "what it is", "blocks", "CPU s"], rows)

@@ -204,7 +204,7 @@ def main(arguments: list[str] | None = None) -> None:
     except ProvenanceError as error:
         raise SystemExit(f"error: {error}") from None
     seconds = seconds_made(given.folder)
-    text = page(found, seconds, COMMAND, about_machine(), reading_of(given.output))
+    text = page(found, PRETRAINED, seconds, COMMAND, about_machine(), reading_of(given.output))
     given.output.write_text(text, encoding="utf-8")
     if given.counts:
         _counts.save(counts(found, about_machine()), "pretrained", given.counts)
