@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from benchmarks._page import BEGIN, END
 from benchmarks._table import table
 from fixtures.pretrained.weights import MODELS
+from provenance.evidence.wording import describe
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -130,12 +132,25 @@ def _kin(recipes: Sequence[Recipe], seconds: Mapping[str, float]) -> str:
 
 def _claims(found: Sequence[Judged]) -> str:
     head = ["claim", "verdict", "claim holds", "kin blocks", "p", "measured", "CPU s"]
-    rows = []
-    for row in found:
-        holds = {True: "yes", False: "**no**", None: "–"}[row.holds]
-        cost = _cost(row.seconds if row.holds is not None else None)
-        rows.append([row.claim, row.verdict, holds, row.kin, row.p, row.measured, cost])
-    return table(head, rows)
+    return table(head, ([*_cells(row), _cost(row.seconds)] for row in found))
+
+
+def _cells(row: Judged) -> list[str]:
+    result, judgement = row.result, row.result.judgement
+    claim = describe(result.claim)
+    if judgement is None:
+        why = result.error or f"no weights of {row.lacking}"
+        return [claim, "not run" if row.lacking else "refused", "–", "–", "–", why]
+    parts = (part for block in result.blocks for part in block.parts)
+    measured = dict.fromkeys(part.statistic for part in parts if part.log10_p is not None)
+    return [
+        claim,
+        str(judgement.verdict),
+        "yes" if judgement.state == "holds" else "**no**",
+        f"{result.kin} of {len(result.blocks)}",
+        "–" if result.log10_p is None else format_p(result.log10_p),
+        ", ".join(measured),
+    ]
 
 
 def _cost(seconds: float | None) -> str:

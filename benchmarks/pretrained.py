@@ -15,131 +15,111 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from benchmarks import _counts
 from benchmarks._page import about_machine, reading_of
 from benchmarks._pretrained_page import page
+from benchmarks._suite_counts import counted
 from fixtures.pretrained.recipes import PRETRAINED
-from fixtures.pretrained.weights import MODELS
+from fixtures.pretrained.weights import Pretrained
 from fixtures.recipes import ZOO
 from provenance import Executor, ModelSpec, Store
 from provenance._quiet import quiet
 from provenance.comparison.plan import VERDICT, needs
 from provenance.errors import ProvenanceError
-from provenance.evidence.decide import decide, shows
+from provenance.evidence.records import Evidence
+from provenance.evidence.results import ClaimResult, Results, SuiteRecord
 from provenance.evidence.verdict import judge_pair
-from provenance.evidence.wording import describe
 from provenance.recipes import get, register, with_ancestors
 from provenance.recipes.train import one_thread
-from provenance.statistics.pvalues import format_p
 from provenance.suite.read import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from provenance.evidence.records import Evidence
     from provenance.suite.claims import Claim, Suite
 
 COMMAND = "python -m benchmarks.pretrained DIR --nightly --output docs/pretrained.md"
 SUITES = Path(__file__).parents[1] / "suites"
 USUAL, NIGHTLY = SUITES / "pretrained.suite.yaml", SUITES / "pretrained_nightly.suite.yaml"
-NOT_RUN = "not run"
+POPULATION = (
+    "pretrained models of 135 to 1500 million parameters, and what was made of them: fine-tunes, rounded, "
+    "cut, up-scaled, merged, upcycled and disguised copies"
+)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What became of a claim: ``holds`` is None where it was not run, and ``verdict`` then says why."""
+    """What became of a claim; it was not run where weights are ``lacking``, a name of `MODELS`."""
 
-    claim: str
-    truth: Literal["kin", "strangers"]
-    statistic: str
-    threshold: float
-    models: tuple[str, str]
-    verdict: str
-    holds: bool | None = None
-    kin: str = ""
-    p: str = ""
-    measured: str = ""
-    seconds: float = 0.0
+    result: ClaimResult
+    seconds: float | None = None
+    lacking: str | None = None
 
 
-def judged(suites: Iterable[Suite], folder: Path, report: Callable[[str], None]) -> list[Judged]:
-    """Return every claim's outcome, from ``folder/judged`` where it is there; make models first.
+def judged(
+    paths: Iterable[Path], folder: Path, report: Callable[[str], None]
+) -> list[tuple[SuiteRecord, list[Judged]]]:
+    """Return every claim's outcome by suite, from ``folder/measured`` where it is there.
 
     Raises
     ------
     ProvenanceError
         If a model whose weights are there cannot be made.
     """
-    kept = folder / "judged"
-    kept.mkdir(parents=True, exist_ok=True)
     found = []
-    for suite in suites:
-        for claim in suite.claims:
-            file = kept / f"{claim.id}.json"
-            if not file.exists():
-                report(claim.id)
-                row = _judged(suite, claim, folder)
-                if row.holds is None:  # not kept: the weights may come
-                    found.append(row)
-                    continue
-                file.write_text(json.dumps(asdict(row)), encoding="utf-8")
-            fields = json.loads(file.read_text(encoding="utf-8"))
-            found.append(Judged(**fields | {"models": tuple(fields["models"])}))
+    for path in paths:
+        suite = load(path)
+        record = SuiteRecord.of(path.name, suite)
+        found.append((record, [_judged(suite, record, c, folder, report) for c in suite.claims]))
     return found
 
 
-def _judged(suite: Suite, claim: Claim, folder: Path) -> Judged:
-    executor = Executor(Store(folder), "cpu")
-    row = {
-        "claim": describe(claim),
-        "truth": "strangers" if claim.expect == "independent" else "kin",
-        "statistic": claim.statistic,
-        "threshold": claim.threshold,
-        "models": (claim.candidate, claim.reference),
-    }
-    specs = [suite.models[name] for name in (claim.candidate, claim.reference)]
-    lacking = [model for spec in specs for model in _lacking(spec, executor.store)]
-    if lacking:
-        return Judged(**row, verdict=f"{NOT_RUN}: no weights of {lacking[0]}")
-    for spec in specs:
-        _make(str(spec.recipe), executor, folder)
+def _judged(
+    suite: Suite, record: SuiteRecord, claim: Claim, folder: Path, report: Callable[[str], None]
+) -> Judged:
+    kept = folder / "measured" / f"{claim.id}.json"
+    if not kept.exists():
+        executor = Executor(Store(folder), "cpu")
+        names = [str(suite.models[name].recipe) for name in (claim.candidate, claim.reference)]
+        lacking = next((name for each in names for name in _lacking(each, executor.store)), None)
+        if lacking is not None:
+            return Judged(ClaimResult(record.path, claim), lacking=lacking)
+        report(claim.id)
+        for name in names:
+            _make(name, executor, folder)
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(_measured(suite, claim, executor)), encoding="utf-8")
+    measured = json.loads(kept.read_text(encoding="utf-8"))
+    result = ClaimResult(record.path, claim, error=measured.get("error"))
+    if "evidence" in measured:
+        evidence = Evidence.from_json(measured["evidence"])
+        result = replace(result, evidence=evidence, judgement=judge_pair(claim, evidence))
+    return Judged(result, measured["seconds"])
+
+
+def _measured(suite: Suite, claim: Claim, executor: Executor) -> dict[str, float | str]:
     comparison = needs(suite, claim, VERDICT).pair
     assert comparison is not None
-    with quiet():
-        begun = time.process_time()
-        try:
-            evidence = executor.evidence(comparison)
-        except ProvenanceError as error:
-            return Judged(**row, verdict="refused", holds=False, measured=str(error))
-        seconds = time.process_time() - begun
-    return Judged(**row, **_shown(claim, evidence), seconds=round(seconds, 1))
+    begun = time.process_time()
+    try:
+        with quiet():
+            found = {"evidence": executor.evidence(comparison).to_json()}
+    except ProvenanceError as error:
+        found = {"error": str(error)}
+    return {**found, "seconds": round(time.process_time() - begun, 1)}
 
 
-def _lacking(spec: ModelSpec, store: Store) -> Iterator[str]:
-    for recipe in with_ancestors([str(spec.recipe)]):
+def _lacking(name: str, store: Store) -> Iterator[str]:
+    """Yield the pretrained models that a recipe needs, and that the store has in no form."""
+    for recipe in with_ancestors([name]):
         first = recipe.steps[0]
-        for model in MODELS.values():
-            made_before = store.get("checkpoint", recipe.fields()) is not None
-            if first == model and not made_before and model.file(store) is None:
-                yield model.name
-
-
-def _shown(claim: Claim, evidence: Evidence) -> dict[str, str | bool]:
-    kin = sum(shows(block, claim.threshold) for block in evidence.blocks)
-    parts = (part for block in evidence.blocks for part in block.parts)
-    measured = {part.statistic: None for part in parts if part.log10_p is not None}
-    return {
-        "verdict": decide(evidence, claim.threshold),
-        "holds": judge_pair(claim, evidence).state == "holds",
-        "kin": f"{kin} of {len(evidence.blocks)}",
-        "p": "" if evidence.log10_p is None else format_p(evidence.log10_p),
-        "measured": ", ".join(measured),
-    }
+        made = store.get("checkpoint", recipe.fields()) is not None
+        if isinstance(first, Pretrained) and not made and first.file(store) is None:
+            yield first.name
 
 
 def _make(name: str, executor: Executor, folder: Path) -> None:
@@ -167,44 +147,28 @@ def _seconds_file(recipe: str, folder: Path) -> Path:
     return folder / "made" / f"{recipe.replace('/', '-')}.json"
 
 
-POPULATIONS = {
-    "kin": "pretrained models and what was made of them: fine-tunes, rounded, cut, up-scaled, merged, "
-    "upcycled and disguised copies",
-    "strangers": "pretrained models of different families or sizes, and disguised copies of them",
-}
-
-
-def counts(found: Sequence[Judged], machine: dict[str, str]) -> _counts.Source:
+def counts(
+    found: Iterable[tuple[SuiteRecord, list[Judged]]], machine: Mapping[str, str]
+) -> _counts.Source:
     """Return the verdicts on kin and on strangers, for the sheet of errors."""
-    groups: dict[tuple[Literal["kin", "strangers"], str, float], list[Judged]] = {}
-    for row in found:
-        if row.holds is not None:
-            groups.setdefault((row.truth, row.statistic, row.threshold), []).append(row)
-    counted = tuple(
-        _counts.Counted(
-            POPULATIONS[truth],
-            truth,
-            len({name for row in rows for name in row.models}),
-            statistic,
-            threshold,
-            Counter(row.verdict for row in rows),
-        )
-        for (truth, statistic, threshold), rows in groups.items()
-    )
-    return _counts.Source(command=COMMAND, **machine, counted=counted)
+    rows = []
+    for record, claims in found:
+        results = tuple(each.result for each in claims)
+        rows += counted(Results.gather((record,), results, {}, machine["date"]), POPULATION)
+    return _counts.Source(command=COMMAND, **machine, counted=tuple(rows))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
     given = _parser().parse_args(arguments)
     register([*ZOO, *PRETRAINED])
-    suites = [load(path) for path in ([USUAL, NIGHTLY] if given.nightly else [USUAL])]
     try:
-        found = judged(suites, given.folder, _report)
+        found = judged([USUAL, NIGHTLY] if given.nightly else [USUAL], given.folder, _report)
     except ProvenanceError as error:
         raise SystemExit(f"error: {error}") from None
     seconds = seconds_made(given.folder)
-    text = page(found, PRETRAINED, seconds, COMMAND, about_machine(), reading_of(given.output))
+    claims = [each for _, rows in found for each in rows]
+    text = page(claims, PRETRAINED, seconds, COMMAND, about_machine(), reading_of(given.output))
     given.output.write_text(text, encoding="utf-8")
     if given.counts:
         _counts.save(counts(found, about_machine()), "pretrained", given.counts)

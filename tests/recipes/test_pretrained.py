@@ -407,7 +407,7 @@ def pytest_provenance_recipes():
 
 
 @pytest.fixture
-def suite(pytester, tiny, monkeypatch):
+def suite(pytester, tiny, monkeypatch, warm_python):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.makeconftest(CONFTEST.replace("MODEL", repr(tiny[1])))
     pytester.path.joinpath("x.suite.yaml").write_text(SUITE)
