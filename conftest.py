@@ -4,5 +4,6 @@ pytest_plugins = [
     "fixtures.models",
     "fixtures.pairs",
     "fixtures.recipes",
+    "fixtures.pretrained.plugin",  # imports the one before it
     "pytester",
 ]

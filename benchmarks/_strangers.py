@@ -102,7 +102,7 @@ def wanted(stage: Stage, depths: tuple[int, int]) -> set[Place]:
 
 def pairs(folder: Path, without: str | None = None) -> list[tuple[Path, Path]]:
     """Return all pairs of the models in a folder, the later made the candidate: it is the wider one."""
-    names = [model.name for model in _real_models.MODELS if (folder / model.name).exists()]
+    names = [name for name in _real_models.MODELS if (folder / name).exists()]
     chosen = [name for name in names if name != without]
     return [(folder / b, folder / a) for a, b in itertools.combinations(chosen, 2)]
 

@@ -195,7 +195,7 @@ class Models:
             def tell(done: int, total: int) -> None:
                 self._tell(Stage("make", name, done, total))
 
-            build(recipe, folder, parent, tell, others)
+            build(recipe, folder, parent, tell, others, self.store)
 
         return self._kept(name, recipe.fields(), make)
 

@@ -133,7 +133,7 @@ def _spelling(content: Mapping[str, Any]) -> Callable[[str], bytes | None]:
 
 def _byte_level(token: str) -> bytes | None:
     try:
-        return token.translate(_BYTES).encode("latin-1")
+        return token.translate(BYTES).encode("latin-1")
     except UnicodeEncodeError:  # an added token, spelled as it is read
         return _plain(token)
 
@@ -163,4 +163,5 @@ def _byte_characters() -> dict[int, int]:
     }
 
 
-_BYTES = _byte_characters()
+BYTES = _byte_characters()
+"""Bytes by the characters of byte-level tokenizers, for `str.translate`."""

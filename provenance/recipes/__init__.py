@@ -18,17 +18,27 @@ from provenance.recipes.recipe import (
     with_ancestors,
 )
 from provenance.recipes.settings import CorpusSettings, TokenizerSettings, TrainSettings
-from provenance.recipes.steps import Context, Initialise, Step, Train, Transform
+from provenance.recipes.steps import (
+    Context,
+    FirstStep,
+    Initialise,
+    Step,
+    TokenizerStep,
+    Train,
+    Transform,
+)
 
 __all__ = [
     "CODE_VERSION",
     "RECIPES",
     "Context",
     "CorpusSettings",
+    "FirstStep",
     "Initialise",
     "Recipe",
     "Step",
     "TokenizerSettings",
+    "TokenizerStep",
     "Train",
     "TrainSettings",
     "Transform",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from provenance._quiet import quiet
 from provenance.errors import SourceError
-from provenance.recipes.steps import Context, Initialise, load
-from provenance.recipes.tokenizer import train_tokenizer
+from provenance.recipes.steps import Context, FirstStep, load
+from provenance.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +31,7 @@ def build(
     parent: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     others: Mapping[str, Path] = _NONE,
+    store: Store | None = None,
 ) -> None:
     """Make the checkpoint of a recipe: configuration, safetensors weights and tokenizer.
 
@@ -46,34 +47,38 @@ def build(
         Takes the steps of a training that are done, and the steps in all.
     others
         Folders of the checkpoints of ``recipe.others``, by their names.
+    store
+        Given to the `FirstStep`, which may begin with what it holds. Default: the user's.
 
     Raises
     ------
     SourceError
-        If the folder of the parent or of another model is missing, or the recipe has no parent and
-        ``parent`` is given.
+        If the folder of the parent or of another model is missing, the recipe has no parent and
+        ``parent`` is given, or weights that it begins with are not there.
     InputError
         If a text that the recipe needs is not there.
     """
     missing = [name for name in recipe.others if name not in others]
     if missing:
         raise SourceError(f"recipe {recipe.name!r} needs the folder of {missing[0]} too")
-    model, tokenizer = _begin(recipe, parent)
-    context = Context(tokenizer, others, progress)
+    model, tokenizer = _begin(recipe, parent, store)
+    changed = tokenizer
     for step in recipe.steps:
-        model = step.apply(model, context)
-    _save(folder, model, tokenizer, parent)
+        model, changed = step.change(model, Context(changed, others, progress))
+    kept = parent if changed is tokenizer else None
+    _save(folder, model, changed, kept)
 
 
-def _begin(recipe: Recipe, parent: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Load the parent, or train a tokenizer and draw a new model."""
+def _begin(
+    recipe: Recipe, parent: Path | None, store: Store | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Load the parent, or do the first step."""
     first = recipe.steps[0]
-    if isinstance(first, Initialise) and parent is None:
-        tokenizer = train_tokenizer(first.tokenizer)
-        return first.begin(end_of_text=tokenizer.eos_token_id), tokenizer
+    if isinstance(first, FirstStep) and parent is None:
+        return first.begin(store or Store())
     if parent is None:
         raise SourceError(f"recipe {recipe.name!r} needs the folder of its parent {recipe.parent}")
-    if isinstance(first, Initialise):
+    if isinstance(first, FirstStep):
         raise SourceError(f"recipe {recipe.name!r} has no parent, but was given {parent}")
     from transformers import AutoTokenizer
 
@@ -83,7 +88,7 @@ def _begin(recipe: Recipe, parent: Path | None) -> tuple[PreTrainedModel, PreTra
 def _save(
     folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, parent: Path | None
 ) -> None:
-    """Write the checkpoint; a child's tokenizer is its parent's, byte for byte."""
+    """Write the checkpoint; the tokenizer of a parent is kept byte for byte."""
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
         model.save_pretrained(folder)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from provenance._text import closest
 from provenance.errors import SourceError
-from provenance.recipes.steps import Initialise
+from provenance.recipes.steps import FirstStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,14 +41,15 @@ class Recipe:
     blocks
         Transformer blocks of the result.
     parent
-        Name of the recipe whose result the steps begin with. None: the first step is `Initialise`.
+        Name of the recipe whose result the steps begin with. None: the first step is a `FirstStep`, such
+        as `Initialise`.
     steps
         What is done, in order.
 
     Raises
     ------
     ValueError
-        If the recipe has neither a parent nor `Initialise`, or both, or a parent and no step.
+        If the recipe has neither a parent nor a `FirstStep`, or both, or a parent and no step.
     """
 
     name: str
@@ -58,11 +59,11 @@ class Recipe:
     steps: tuple[Step, ...]
 
     def __post_init__(self) -> None:
-        begins = [isinstance(step, Initialise) for step in self.steps]
+        begins = [isinstance(step, FirstStep) for step in self.steps]
         if not begins or begins != [self.parent is None] + [False] * (len(begins) - 1):
             raise ValueError(
-                f"recipe {self.name!r} must begin with Initialise, and once, if it has no parent, "
-                "and have at least one other step if it has one"
+                f"recipe {self.name!r} must begin with Initialise or another FirstStep, and once, if it "
+                "has no parent, and have at least one other step if it has one"
             )
 
     @property

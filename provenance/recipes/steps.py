@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from provenance.store.store import Store
+
 __all__ = [
     "Context",
+    "FirstStep",
     "Initialise",
     "PermuteResidual",
     "PermuteUnits",
@@ -29,6 +32,7 @@ __all__ = [
     "PruneWidth",
     "RescaleUnits",
     "Step",
+    "TokenizerStep",
     "Train",
     "Transform",
     "load",
@@ -104,9 +108,51 @@ class Step(ABC):
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """Return the model after the step, which may change the model that it is given."""
 
+    def change(
+        self, model: PreTrainedModel, context: Context
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+        """Return the model and the tokenizer after the step; most steps leave the tokenizer alone."""
+        return self.apply(model, context), context.tokenizer
+
+
+class FirstStep(Step):
+    """The first step of a recipe without a parent: it makes the model and its tokenizer."""
+
+    @abstractmethod
+    def begin(self, store: Store) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+        """Return the causal language model, on the CPU, and its tokenizer.
+
+        ``store`` will keep the checkpoint. It may hold what the step begins with.
+
+        Raises
+        ------
+        InputError
+            If a text that the step needs is not there.
+        SourceError
+            If weights that the step needs are not there.
+        """
+
+    def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:  # noqa: ARG002
+        """Return the model, which `begin` has made."""
+        return model
+
+
+class TokenizerStep(Step):
+    """A step that changes the tokenizer too. Later steps of its recipe read texts by the new one."""
+
+    @abstractmethod
+    def change(
+        self, model: PreTrainedModel, context: Context
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+        """Return the model and a new tokenizer."""
+
+    def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
+        """Return the model alone."""
+        return self.change(model, context)[0]
+
 
 @dataclass(frozen=True)
-class Initialise(Step):
+class Initialise(FirstStep):
     """Begin with a random model; ``seed`` draws its weights.
 
     ``family`` is its ``model_type`` in transformers. ``configuration`` holds further keys of its
@@ -131,7 +177,14 @@ class Initialise(Step):
         """The text that the tokenizer is trained on."""
         return (self.tokenizer.corpus,)
 
-    def begin(self, end_of_text: int) -> PreTrainedModel:
+    def begin(self, store: Store) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:  # noqa: ARG002
+        """Return the model, float32, and a tokenizer that is trained for it."""
+        from provenance.recipes.tokenizer import train_tokenizer
+
+        tokenizer = train_tokenizer(self.tokenizer)
+        return self.draw(end_of_text=tokenizer.eos_token_id), tokenizer
+
+    def draw(self, end_of_text: int) -> PreTrainedModel:
         """Return the causal language model, float32 on the CPU; ``end_of_text`` is a token id."""
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
@@ -155,10 +208,6 @@ class Initialise(Step):
         with torch.random.fork_rng(devices=[]), quiet():
             torch.default_generator.manual_seed(self.seed)
             model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        return model
-
-    def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:  # noqa: ARG002
-        """Return the model, which `begin` has made."""
         return model
 
 

