@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import sys
 import time
 from collections import Counter
@@ -79,7 +80,14 @@ def page(outcomes: Sequence[Outcome], seconds: float, *, multimodal: bool = Fals
         _table(("what a block has", "types"), _kinds(known)),
         "## Types\n\n" + READING,
         _table(
-            ("type", "kind", "blocks", "gate × up → down, or up → down", "small"),
+            (
+                "type",
+                "kind",
+                "blocks",
+                "gate × up → down, or up → down",
+                "small",
+                "by names and shapes alone",
+            ),
             [_row(outcome) for outcome in known],
         ),
         "## Not built\n\n" + (UNREAD if multimodal else UNBUILT),
@@ -194,7 +202,17 @@ def _row(outcome: Outcome) -> list[str]:
         blocks += f"; refused in {found.refused_blocks}, {_short(found.refused[0])}"
     if found.skipped:
         blocks += f"; {'; '.join(_short(_code(text)) for text in found.skipped[:3])}"
-    return [f"`{outcome.model_type}`", kind(found), blocks, places or "–", _small(outcome)]
+    cells = [f"`{outcome.model_type}`", kind(found), blocks, places or "–", _small(outcome)]
+    return [*cells, _by_names(outcome)]
+
+
+def _by_names(outcome: Outcome) -> str:
+    """What names and shapes alone tell, in files first, and in memory where that is not the same."""
+    said = {"as saved": outcome.as_saved, "in memory": outcome.in_memory}
+    known = {where: _short(_code(text), 200) for where, text in said.items() if text is not None}
+    if len(set(known.values())) < 2:
+        return next(iter(known.values()), "not built")
+    return "; ".join(f"{where} {text}" for where, text in known.items())
 
 
 def _place(place: Place) -> str:
@@ -247,6 +265,19 @@ def _report(outcome: Outcome) -> None:
     print(*words, file=sys.stderr, flush=True)
 
 
+def _kept(folder: Path | None, model_type: str, seconds: float) -> Outcome:
+    """The outcome in a folder that this command made, or a new one."""
+    file = None if folder is None else folder / f"{model_type}.pickle"
+    if file is not None and file.exists():
+        kept: Outcome = pickle.loads(file.read_bytes())  # noqa: S301 - our own
+        return kept
+    outcome = survey(model_type, seconds)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(pickle.dumps(outcome))
+    return outcome
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Trace every architecture and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -255,12 +286,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--multimodal", action="store_true", help="types without a causal model of their own"
     )
+    parser.add_argument(
+        "--keep", type=Path, help="a folder of outcomes: those in it are not made again"
+    )
     parser.add_argument("--seconds", type=float, default=120, help="the longest for one type")
     given = parser.parse_args(arguments)
     begun, outcomes = time.monotonic(), []
     types = multimodal_names() if given.multimodal else names()
     for model_type in types if given.types is None else given.types:
-        outcomes.append(survey(model_type, given.seconds))
+        outcomes.append(_kept(given.keep, model_type, given.seconds))
         _report(outcomes[-1])
     text = page(outcomes, time.monotonic() - begun, multimodal=given.multimodal)
     given.output.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provenance.architecture.by_names.around import router_of
 from provenance.architecture.by_names.choices import interleaved_or_halves
-from provenance.architecture.by_names.numbered import require_all, shown
+from provenance.architecture.by_names.numbered import WRITE, require_all, shown
 from provenance.architecture.by_names.readings import bias_of
 from provenance.architecture.by_names.widths import sided
 from provenance.architecture.records import (
@@ -208,8 +208,8 @@ def _stacked(blocks: Blocks, one: Sided, router: str | None) -> tuple[int, bool]
         if 1 < count < BLOCK_LIMIT and one.units % count == 0:
             return count, True
     raise ArchitectureError(
-        f"{shown(reading.up.name)} holds the rows of several experts, and nothing tells how many: name "
-        'their router, as in layout: {router: "layers.{block}.router.weight"}'
+        f"{shown(reading.up.name)} holds the rows of several experts, and nothing tells how many: {WRITE} "
+        'layout: {router: "..."}, with the matrix that chooses among them'
     )
 
 
@@ -219,6 +219,6 @@ def _refuse_alternating(stack: Stack, one: Sided) -> None:
     is_told = reading.first is None or reading.interleaved or reading.told
     if not is_told and _is_stacked(reading) and one.gate_or_up == 1:
         raise ArchitectureError(
-            f"{shown(reading.up.name)} has gate and up in one, as halves or in turn: write "
+            f"{shown(reading.up.name)} has gate and up in one, as halves or in turn: {WRITE} "
             f"{interleaved_or_halves(reading, stack)}"
         )

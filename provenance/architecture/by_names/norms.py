@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provenance.architecture.by_names.around import NormAt, choices_text, norm_before, norms_of
-from provenance.architecture.by_names.numbered import shown
+from provenance.architecture.by_names.numbered import WRITE, shown
 from provenance.architecture.by_names.patterns import BLOCK, matches
 from provenance.errors import ArchitectureError
 from provenance.vocabulary import WITHOUT_NORM
@@ -77,9 +77,12 @@ def _doubt(names: object, blocks: Blocks) -> str:
     """Say why a norm is not known."""
     choices = [f"{'.'.join((*blocks.stack.parts, BLOCK, name))}.weight" for name in names]  # type: ignore[attr-defined]
     if not choices:
-        return "no norm before the MLPs is among the tensors: if there is none, write layout: {norm: none}"
+        return (
+            "no norm before the MLPs is among the tensors: if there is none, "
+            f"{WRITE} layout: {{norm: none}}"
+        )
     return (
-        f"the norm before the MLPs could be {choices_text(choices)}: write which, as in "
+        f"the norm before the MLPs could be {choices_text(choices)}: {WRITE} which, as in "
         f'layout: {{norm: "{choices[0]}"}}, or layout: {{norm: none}}'
     )
 

@@ -21,6 +21,10 @@ LONGEST = 100
 """Characters of a stranger's name that a message shows."""
 
 
+WRITE = "write in a suite, at this model,"
+"""What a person is to do where names and shapes leave a choice."""
+
+
 @dataclass
 class Stack:
     """A list of blocks: the shapes of each block's tensors, by their names inside of it."""

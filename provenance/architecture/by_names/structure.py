@@ -16,11 +16,11 @@ from provenance.architecture.by_names.assemble import Blocks, records_of
 from provenance.architecture.by_names.declared import tower_said
 from provenance.architecture.by_names.hints import Hints
 from provenance.architecture.by_names.norms import norms_before
-from provenance.architecture.by_names.numbered import LONGEST, require_all, shown, stacks_of
+from provenance.architecture.by_names.numbered import LONGEST, WRITE, require_all, shown, stacks_of
 from provenance.architecture.by_names.patterns import matches
 from provenance.architecture.by_names.statements import says_of
 from provenance.architecture.by_names.towers import tower_of
-from provenance.architecture.by_names.widths import hidden_size, side_of
+from provenance.architecture.by_names.widths import STORED, hidden_size, side_of
 from provenance.architecture.collect import record_order
 from provenance.architecture.records import Embedding, Trace
 from provenance.errors import ArchitectureError
@@ -135,9 +135,8 @@ def _hidden(tower: Tower, tables: Mapping[str, int], hints: Hints, said: LayoutS
     hidden = hidden_size(readings, (stored, norms, tables.values(), hints.hidden))
     if hidden is None:
         raise ArchitectureError(
-            f"the shapes of {shown(readings[0].up.name)} and its like do not tell rows from columns: write "
-            "layout: {transposed: false} where a row is a unit, as torch.nn.Linear stores it, or "
-            "{transposed: true}"
+            f"the shapes of {shown(readings[0].up.name)} and its like do not tell rows from columns: "
+            f"{WRITE} {STORED}"
         )
     return hidden
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provenance.architecture.by_names.around import choices_text, shared_with
 from provenance.architecture.by_names.choices import answers_of, choices_of
+from provenance.architecture.by_names.numbered import WRITE
 from provenance.architecture.by_names.readings import readings_of
 from provenance.architecture.by_names.words import OTHER_TOWERS
 from provenance.errors import ArchitectureError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FEW = 16
 """So many lists, and tables of tokens, are compared with each other at most: no model has more."""
+NOT_FOUND = "no tensors are called and shaped like the gate, up and down of an MLP"
 EXAMPLE = (
     'layout: {gate: "layers.{block}.mlp.a.weight", up: "layers.{block}.mlp.b.weight", '
     'down: "layers.{block}.mlp.c.weight"}'
@@ -76,8 +78,8 @@ def _own(paths: Sequence[str], tables: Iterable[str]) -> str | None:
         own = [path for path, share in shares.items() if share == max(shares.values())]
     if len(own) > 1:
         raise ArchitectureError(
-            f"the blocks of its language model could be those of {choices_text(sorted(own))}: say which by "
-            f"naming their MLPs, as in {EXAMPLE}"
+            f"the blocks of its language model could be those of {choices_text(sorted(own))}: "
+            f"{WRITE} which MLPs it has, as in {EXAMPLE}"
         )
     return own[0] if own else None
 
@@ -94,10 +96,9 @@ def _nothing(stacks: Mapping[str, Stack]) -> ArchitectureError:
                     first = choice, stacks[path]
     if first is None:
         return ArchitectureError(
-            "no tensors are called and shaped like the gate, up and down of an MLP: if it has one, say "
-            f"which they are, as in {EXAMPLE}"
+            f"{NOT_FOUND}: if it has one, {WRITE} which they are, as in {EXAMPLE}"
         )
     return ArchitectureError(
-        "the names of its tensors do not say which is an MLP's gate and which its up: write "
-        f"{answers_of(*first)}"
+        "the names of its tensors do not say which is an MLP's gate and which its up: "
+        f"{WRITE} {answers_of(*first)}"
     )

@@ -6,12 +6,19 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provenance.architecture.by_names.numbered import WRITE
 from provenance.errors import ArchitectureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from provenance.architecture.by_names.readings import Matrix, Reading
+
+
+STORED = (
+    "layout: {transposed: false} where a row is a unit, as torch.nn.Linear stores it, or "
+    "{transposed: true}"
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def sided(reading: Reading, hidden: int, *, transposed: bool | None = None) -> S
         if transposed is None:
             raise ArchitectureError(
                 f"its MLPs have as many units as hidden states have dimensions ({hidden}), so that their "
-                "shapes do not tell rows from columns"
+                f"shapes do not tell rows from columns: {WRITE} {STORED}"
             )
         along_up, along_down = (1, 0) if transposed else (0, 1)
     elif along_up == SQUARE:  # all matrices of a module are stored alike
