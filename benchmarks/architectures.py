@@ -22,6 +22,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
 )
 
+from benchmarks._by_names import AGREES
 from benchmarks._survey import Outcome, Place, Summary, survey
 
 if TYPE_CHECKING:
@@ -75,20 +76,14 @@ def page(outcomes: Sequence[Outcome], seconds: float, *, multimodal: bool = Fals
             full=sum(isinstance(outcome.full, Summary) for outcome in outcomes),
             small=sum(isinstance(outcome.small, Summary) for outcome in outcomes),
             checked=_checked(outcomes),
+            alone=_alone(known),
             read=_read(outcomes),
         ),
         _table(("what a block has", "types"), _kinds(known)),
-        "## Types\n\n" + READING,
+        "## Types\n\n" + READING + ("" if multimodal else ALONE),
         _table(
-            (
-                "type",
-                "kind",
-                "blocks",
-                "gate × up → down, or up → down",
-                "small",
-                "by names and shapes alone",
-            ),
-            [_row(outcome) for outcome in known],
+            (*COLUMNS, *(() if multimodal else ("by names and shapes alone",))),
+            [_row(outcome) + ([] if multimodal else [_by_names(outcome)]) for outcome in known],
         ),
         "## Not built\n\n" + (UNREAD if multimodal else UNBUILT),
         _table(("type", "full-size", "small"), [_failed(outcome) for outcome in unknown]),
@@ -105,6 +100,8 @@ def page(outcomes: Sequence[Outcome], seconds: float, *, multimodal: bool = Fals
     return "\n\n".join(parts) + "\n"
 
 
+COLUMNS = ("type", "kind", "blocks", "gate × up → down, or up → down", "small")
+
 HEAD = """# Architectures
 
 This page lists what the blocks of every causal language model of transformers hold, and where gate, up and
@@ -119,7 +116,8 @@ This command makes the page:
 * {versions}
 * {count} model types: {full} were traced in their default size without weights, {small} in a small size
   with random weights; {minutes:.0f} minutes on one core
-* {checked}"""
+* {checked}
+* {alone}"""
 
 MULTIMODAL_COMMAND = "python -m benchmarks.architectures --multimodal --output docs/multimodal.md"
 MULTIMODAL_HEAD = """# Multimodal architectures
@@ -156,6 +154,13 @@ READING = """Paths are within a block:
 *Small* counts the small model's records that one of eight tokens reached, and all its records. The reached
 ones agree with its own forward pass."""
 
+ALONE = """
+
+*By names and shapes alone* says what is found where
+[no code of a model](checkpoints.md#types-that-transformers-does-not-know) may run. The files of the small
+model are compared by their numbers, and the parameters in the default size by their names. Where the two
+outcomes differ, both are given. Of plain MLPs no statistic reads the norm."""
+
 UNBUILT = (
     "For these types, neither the default configuration nor a small one gives a model that runs on "
     "token ids alone."
@@ -173,6 +178,18 @@ def _checked(outcomes: Sequence[Outcome]) -> str:
         f"  with the forward pass. The largest relative difference is {worst:.0e}.\n"
         f"* {sum(check.alike for check in checks)} of {len(checks)} small models give the same records "
         "without their weights"
+    )
+
+
+def _alone(known: Sequence[Outcome]) -> str:
+    """Say of how many types names and shapes alone tell what following the data does."""
+    said = [text for one in known for text in (one.as_saved, one.in_memory) if text is not None]
+    right = sum(text.startswith(AGREES) for text in said)
+    choices = sum(text.startswith("ambiguous") for text in said)
+    norms = sum(text.startswith("norm ambiguous") and ";" not in text for text in said)
+    return (
+        f"By names and shapes alone, {right} of {len(said)} models agree in all. {norms} more leave the\n"
+        f"  norm open, {choices} the MLPs, and {len(said) - right - norms - choices} differ."
     )
 
 
@@ -202,8 +219,7 @@ def _row(outcome: Outcome) -> list[str]:
         blocks += f"; refused in {found.refused_blocks}, {_short(found.refused[0])}"
     if found.skipped:
         blocks += f"; {'; '.join(_short(_code(text)) for text in found.skipped[:3])}"
-    cells = [f"`{outcome.model_type}`", kind(found), blocks, places or "–", _small(outcome)]
-    return [*cells, _by_names(outcome)]
+    return [f"`{outcome.model_type}`", kind(found), blocks, places or "–", _small(outcome)]
 
 
 def _by_names(outcome: Outcome) -> str:

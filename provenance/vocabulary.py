@@ -175,7 +175,7 @@ class LayoutSpec:
     Attributes
     ----------
     dense, shared, experts : MLPNames or None
-        Where any is given, the model has these MLPs and no others.
+        MLPs that take the place of those of their kind.
     norm : str or None
         The weight of the norm before the MLPs; `WITHOUT_NORM` where there is none.
     norm_kind, norm_offset

@@ -252,6 +252,25 @@ def test_a_fused_projection_under_another_name_is_a_choice():
     assert record.gate.channels.indices() == range(U)
 
 
+def test_experts_under_names_that_say_nothing_are_never_left_out():
+    stacked = {"mlp.experts.fc1.weight": (3, H, 2 * U), "mlp.experts.fc2.weight": (3, U, H)}
+    tensors = model(stacked, mlp("mlp.shared_experts"))
+    with pytest.raises(ArchitectureError, match=r"experts\.fc1\.weight\[:I\]") as raised:
+        structure(tensors, CONFIG)
+    _, records = only(tensors, said=answered(raised.value))
+    assert [record.role for record in records] == ["shared", "expert", "expert", "expert"]
+    assert records[1].up.transposed
+
+
+def test_another_mlp_under_names_that_say_nothing_is_noted():
+    trace = structure(model(mlp("mlp"), mlp("adapter", UNTOLD)), CONFIG).trace
+    assert [(one.block, one.path) for one in trace.refused] == [
+        (0, "model.layers.0.adapter"),
+        (1, "model.layers.1.adapter"),
+    ]
+    assert "do not say which is its gate" in trace.refused[0].reason
+
+
 def test_what_only_has_the_shapes_of_an_mlp_is_none_beside_one_that_has_the_names():
     mamba = {"mamba.in_proj.weight": (4 * H, H), "mamba.out_proj.weight": (H, 2 * H)}
     found, records = only(model(mlp("mlp"), mamba))
@@ -489,3 +508,89 @@ def test_statements_are_patterns_that_a_person_can_write_down():
         "table of tokens model.embed_tokens.weight",
         "activation silu, as the configuration says",
     )
+
+
+WORDS = [
+    *("model", "layers", "mlp", "experts", "shared", "self_attn", "norm", "weight", "bias", "gate"),
+    *(
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+        "gate_up_proj",
+        "w1",
+        "w2",
+        "w3",
+        "fc1",
+        "fc2",
+        "router",
+    ),
+    *(
+        "embed_tokens",
+        "lm_head",
+        "input_layernorm",
+        "0",
+        "1",
+        "2",
+        "01",
+        "",
+        "\n",
+        "{block}",
+        "x" * 300,
+    ),
+]
+NAMES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=7).map(".".join)
+SHAPES = st.lists(st.sampled_from([0, 1, 4, 6, 8, 12]), max_size=4).map(tuple)
+SAID = st.none() | st.builds(
+    LayoutSpec,
+    dense=st.none()
+    | st.builds(
+        MLPNames,
+        up=st.sampled_from(["model.{block}.up_proj.weight", "{block}.w3", "layers.{block}.mlp.w3"]),
+        down=st.sampled_from(
+            ["model.{block}.down_proj.weight", "{block}.w2", "layers.{block}.mlp.w2"]
+        ),
+        gate=st.none() | st.sampled_from(["{block}.w1", "layers.{block}.mlp.w1"]),
+    ),
+    norm=st.none() | st.sampled_from(["none", "layers.{block}.norm.weight"]),
+    router=st.none() | st.just("layers.{block}.router.weight"),
+    embedding=st.none() | st.just("embed_tokens.weight"),
+    transposed=st.none() | st.booleans(),
+)
+
+
+VALUES = st.sampled_from([0, -1, 4, 6, True, None, "gemma9", "", [], ["x"], {"hidden_size": 4}])
+KEYS = st.sampled_from(["model_type", "hidden_size", "num_experts", "architectures", "hidden_act"])
+
+
+@given(
+    tensors=st.dictionaries(NAMES, SHAPES, max_size=14),
+    beside=st.sampled_from([{}, model(), model(mlp("mlp.experts.0"), mlp("mlp.shared"))]),
+    said=SAID,
+    data=st.data(),
+)
+def test_whatever_files_hold_is_read_or_refused_in_one_line(tensors, beside, said, data):
+    tensors = {**beside, **tensors}
+    config = data.draw(st.dictionaries(KEYS, VALUES, max_size=4))
+    found = refusal = None
+    try:
+        found = structure(tensors, config, said)
+    except ArchitectureError as error:
+        refusal = str(error)
+    if found is None:
+        assert "\n" not in refusal
+        assert len(refusal) < 1000
+        return
+    for record in found.trace.mlps:
+        for part in (record.gate, record.up, record.down):
+            if part is not None:
+                side = tensors[part.parameter][part.channels.axis]
+                assert len(part.channels) == record.units > 0
+                assert max(part.channels.indices()) < side
+
+
+@given(
+    scrambled=st.permutations(list(model(*(mlp(f"mlp.experts.{k}") for k in range(3))).items())),
+)
+def test_the_order_of_tensors_is_nothing(scrambled):
+    tensors = dict(scrambled)
+    assert structure(tensors, CONFIG) == structure(dict(sorted(scrambled)), CONFIG)

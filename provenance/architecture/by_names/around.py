@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -91,21 +92,13 @@ def norm_before(names: Iterable[str]) -> str | Sequence[str] | None:
 
 def tables_of_tokens(outside: Mapping[str, Shape], *, tied: bool) -> dict[str, int]:
     """What may be a table of tokens, by its name, and how wide it is; a tied head where there is none."""
-    for words in (EMBEDDINGS, *((HEADS,) if tied else ())):
-        for word in words:
-            found = {
-                name: shape[1]
-                for name, shape in outside.items()
-                if len(shape) == 2 and _is_called(name, word)
-            }
-            if found:
-                return found
-    return {}
-
-
-def _is_called(name: str, word: str) -> bool:
-    parts = name.rsplit(".", 2)
-    return parts[-1] == word or (len(parts) > 1 and parts[-1] == "weight" and parts[-2] == word)
+    called: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, shape in outside.items():
+        *_, last = name.removesuffix(".weight").rsplit(".", 1)
+        if len(shape) == 2:
+            called[last][name] = shape[1]
+    words = (*EMBEDDINGS, *(HEADS if tied else ()))
+    return next((called[word] for word in words if word in called), {})
 
 
 def shared_with(path: str, name: str) -> int:

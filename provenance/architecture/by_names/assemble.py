@@ -74,7 +74,7 @@ def records_of(blocks: Blocks, block: int, readings: Sequence[Reading]) -> OfBlo
             refused.append(Refusal(block, _path(blocks.stack, block, reading), one))
         else:
             turned.append(one)
-    routed = [one for one in turned if _is_routed(one.reading)]
+    routed = [one for one in turned if one.reading.role == "expert"]
     router = _router(blocks, block, routed)
     _require_all_experts(blocks.stack, block, routed)
     records = [
@@ -91,11 +91,6 @@ def _path(stack: Stack, block: int, reading: Reading) -> str:
 
 def _is_stacked(reading: Reading) -> bool:
     return len(reading.up.shape) == 3
-
-
-def _is_routed(reading: Reading) -> bool:
-    """Whether it is an expert, or a stack of experts, that is not shared."""
-    return reading.role == "expert" or (_is_stacked(reading) and reading.role != "shared")
 
 
 def _router(blocks: Blocks, block: int, routed: Sequence[Sided]) -> str | None:
@@ -123,8 +118,6 @@ def _records(
     role: MLPRole = reading.role
     if role == "shared" and not has_experts:
         role = "dense"
-    elif _is_routed(reading):
-        role = "expert"
     _refuse_alternating(blocks.stack, one)
     count, in_rows = _stacked(blocks, one, router)
     units = one.units // count if in_rows else one.units

@@ -12,7 +12,7 @@ from provenance.architecture.by_names.readings import is_twice, matrices_of, rol
 from provenance.architecture.by_names.words import ATTENTION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from provenance.architecture.by_names.numbered import Path, Stack
     from provenance.architecture.by_names.readings import Matrix, Reading
@@ -30,14 +30,20 @@ class Choice:
     second: Matrix | None
     down: Matrix
 
+    @property
+    def is_of_experts(self) -> bool:
+        """Whether its names or its axes say so."""
+        return len(self.down.shape) == 3 or role_of(self.holder)[0] == "expert"
 
-def choices_of(stack: Stack, block: int) -> list[Choice]:
+
+def choices_of(stack: Stack, block: int, taken: Collection[str] = ()) -> list[Choice]:
     """What is shaped like a gated MLP in a block: in one holder two matrices alike and one turned.
 
-    One matrix of twice the width in place of the two counts as well. Attention is left out.
+    One matrix of twice the width in place of the two counts as well. Attention is left out, and so are
+    tensors that are ``taken``.
     """
     holders: dict[Path, list[Matrix]] = defaultdict(list)
-    for path, matrix in matrices_of(stack, block).items():
+    for path, matrix in matrices_of(stack, block, taken).items():
         if not any(ATTENTION.search(part) for part in path) and 0 not in matrix.shape:
             holders[path[:-1]].append(matrix)
     found = (
@@ -66,13 +72,13 @@ def _two(holder: Path, matrices: Sequence[Matrix]) -> Choice | None:
 
 def answers_of(choice: Choice, stack: Stack) -> str:
     """What a person may write to say which projection is which, one answer and what else it could be."""
-    role, number = role_of(choice.holder)
+    _, number = role_of(choice.holder)
     first, down = (pattern(one.name, stack, number) for one in (choice.first, choice.down))
     if choice.second is None:
-        halves = layout(role == "expert", f"{first}[:I]", f"{first}[I:]", down)
+        halves = layout(choice.is_of_experts, f"{first}[:I]", f"{first}[I:]", down)
         return f"{halves}, with [:I] and [I:] exchanged, or [::2] and [1::2] where rows alternate"
     second = pattern(choice.second.name, stack, number)
-    return f"{layout(role == 'expert', first, second, down)}, or with gate and up exchanged"
+    return f"{layout(choice.is_of_experts, first, second, down)}, or with gate and up exchanged"
 
 
 def interleaved_or_halves(reading: Reading, stack: Stack) -> str:

@@ -14,7 +14,7 @@ from provenance.architecture.by_names.patterns import (
     matches,
     split_cut,
 )
-from provenance.architecture.by_names.readings import Matrix, Reading, require_elements
+from provenance.architecture.by_names.readings import Matrix, Reading, readings_of, require_elements
 from provenance.architecture.by_names.towers import Tower
 from provenance.errors import ArchitectureError
 
@@ -54,6 +54,22 @@ def tower_said(said: LayoutSpec, tensors: Mapping[str, Shape]) -> Tower | None:
         for block, reading in _readings(role, names, tensors):
             readings[block].append(reading)
     return Tower(stack, {block: readings.get(block, []) for block in sorted(stack.blocks)})
+
+
+def with_others(named: Tower) -> Tower:
+    """The blocks that a person named MLPs of, with those of other kinds that names and shapes tell."""
+    kinds = {one.role for readings in named.readings.values() for one in readings}
+    taken = {
+        matrix.name
+        for readings in named.readings.values()
+        for one in readings
+        for matrix in one.matrices
+    }
+    whole = {}
+    for block, readings in named.readings.items():
+        others = readings_of(named.stack, block, taken)
+        whole[block] = [*readings, *(one for one in others if one.role not in kinds)]
+    return Tower(named.stack, whole, named.elsewhere)
 
 
 def _stack(path: str, tensors: Mapping[str, Shape]) -> Stack:

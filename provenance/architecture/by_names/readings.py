@@ -20,7 +20,7 @@ from provenance.architecture.by_names.words import (
 from provenance.errors import ArchitectureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from provenance.architecture.by_names.numbered import Path, Shape, Stack
     from provenance.architecture.by_names.words import First, Naming
@@ -78,25 +78,30 @@ class Reading:
         return (self.up, self.down) if self.gate is None else (self.gate, self.up, self.down)
 
 
-def matrices_of(stack: Stack, block: int) -> dict[Path, Matrix]:
-    """The tensors of a block with two or three axes, by the paths of what they are the weights of."""
+def matrices_of(stack: Stack, block: int, taken: Collection[str] = ()) -> dict[Path, Matrix]:
+    """The tensors of a block with two or three axes, by the paths of what they are the weights of.
+
+    Those that are ``taken`` are left out.
+    """
     found: dict[Path, Matrix] = {}
     for inside, shape in stack.blocks[block].items():
         path = inside[:-1] if inside[-1] == WEIGHT else inside
         if len(shape) in {2, 3} and path:
-            found[path] = Matrix(stack.name(block, inside), shape)
+            matrix = Matrix(stack.name(block, inside), shape)
+            if matrix.name not in taken:
+                found[path] = matrix
     return found
 
 
-def readings_of(stack: Stack, block: int) -> list[Reading]:
-    """Every MLP of a block that its names tell.
+def readings_of(stack: Stack, block: int, taken: Collection[str] = ()) -> list[Reading]:
+    """Every MLP of a block that its names tell, of tensors that are not ``taken``.
 
     Raises
     ------
     ArchitectureError
         The names of one could be read in two ways, or one of its tensors has no elements.
     """
-    matrices = matrices_of(stack, block)
+    matrices = matrices_of(stack, block, taken)
     beside: dict[Path, list[Matrix]] = defaultdict(list)
     for path, matrix in matrices.items():
         beside[path[:-1]].append(matrix)
@@ -136,6 +141,8 @@ def _read(
     if down is None or (naming.gate is not None and gate is None):
         return None
     role, number = role_of(holder)
+    if role == "dense" and len(up.shape) == 3:
+        role = "expert"
     reading = Reading(holder, gate, up, down, role, number, naming.first)
     for matrix in reading.matrices:
         require_elements(matrix)

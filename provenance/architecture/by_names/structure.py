@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 from provenance._text import visible
 from provenance.architecture.by_names.around import NormAt, nearest, norms_of, tables_of_tokens
 from provenance.architecture.by_names.assemble import Blocks, records_of
-from provenance.architecture.by_names.declared import tower_said
+from provenance.architecture.by_names.choices import choices_of
+from provenance.architecture.by_names.declared import tower_said, with_others
 from provenance.architecture.by_names.hints import Hints
 from provenance.architecture.by_names.norms import norms_before
 from provenance.architecture.by_names.numbered import LONGEST, WRITE, require_all, shown, stacks_of
 from provenance.architecture.by_names.patterns import matches
 from provenance.architecture.by_names.statements import says_of
-from provenance.architecture.by_names.towers import tower_of
+from provenance.architecture.by_names.towers import tower_of, untold
 from provenance.architecture.by_names.widths import STORED, hidden_size, side_of
 from provenance.architecture.collect import record_order
-from provenance.architecture.records import Embedding, Trace
+from provenance.architecture.records import Embedding, Refusal, Trace
 from provenance.errors import ArchitectureError
 from provenance.vocabulary import LayoutSpec
 
@@ -81,7 +82,9 @@ def structure(
     hints, said = Hints.of(config), said or LayoutSpec()
     stacks, outside = stacks_of(tensors)
     tables = tables_of_tokens(outside, tied=hints.tied)
-    tower = tower_said(said, tensors) or tower_of(stacks, tables)
+    named = tower_said(said, tensors)
+    tower = tower_of(stacks, tables) if named is None else with_others(named)
+    untold_ones = _untold(tower)
     require_all(tower.stack.blocks, f"the blocks of {shown(tower.stack.path)}")
     hidden = _hidden(tower, tables, hints, said)
     blocks = Blocks(
@@ -95,6 +98,7 @@ def structure(
         for record in of_block.records
     ]
     refused = tuple(refusal for of_block in found.values() for refusal in of_block.refused)
+    refused += untold_ones
     if not records:
         raise ArchitectureError(
             f"none of its MLPs can be read: {refused[0].path}: {refused[0].reason}"
@@ -112,6 +116,29 @@ def structure(
     )
     routers = {block: one.router for block, one in found.items() if one.router is not None}
     return Structure(trace, norms.known, routers, says_of(trace, norms, routers))
+
+
+def _untold(tower: Tower) -> tuple[Refusal, ...]:
+    """What is shaped like an MLP beside those that were found, under names that do not say what is what.
+
+    One matrix for both is more often none.
+
+    Raises
+    ------
+    ArchitectureError
+        It is of experts, which are most of a model.
+    """
+    refused = []
+    for block, readings in tower.readings.items():
+        taken = {matrix.name for reading in readings for matrix in reading.matrices}
+        for choice in choices_of(tower.stack, block, taken):
+            if choice.is_of_experts:
+                raise untold(choice, tower.stack)
+            if choice.second is not None:
+                path = ".".join((*tower.stack.parts, str(block), *choice.holder))
+                reason = "its names do not say which is its gate and which its up"
+                refused.append(Refusal(block, path, reason))
+    return tuple(refused)
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

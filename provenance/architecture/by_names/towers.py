@@ -15,6 +15,7 @@ from provenance.errors import ArchitectureError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from provenance.architecture.by_names.choices import Choice
     from provenance.architecture.by_names.numbered import Stack
     from provenance.architecture.by_names.readings import Reading
 
@@ -98,7 +99,12 @@ def _nothing(stacks: Mapping[str, Stack]) -> ArchitectureError:
         return ArchitectureError(
             f"{NOT_FOUND}: if it has one, {WRITE} which they are, as in {EXAMPLE}"
         )
+    return untold(*first)
+
+
+def untold(choice: Choice, stack: Stack) -> ArchitectureError:
+    """Say that names leave a choice, and how to answer it."""
     return ArchitectureError(
         "the names of its tensors do not say which is an MLP's gate and which its up: "
-        f"{WRITE} {answers_of(*first)}"
+        f"{WRITE} {answers_of(choice, stack)}"
     )
