@@ -12,16 +12,17 @@ from provenance._quiet import quiet
 if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
 
-_PLAIN = re.compile(r"[a-z0-9_]+")
+LISTS = ("auto_mappings.py", "configuration_auto.py")
+"""Files of transformers that list its families, by version."""
 
 
 def why_not_run(checkpoint: Checkpoint) -> str | None:
     """Say why the model of a checkpoint cannot be built; None where its family is known.
 
-    Neither torch nor transformers is imported for most families that are.
+    Neither torch nor transformers is imported for a family that transformers' own files list.
     """
     kind = checkpoint.model_type
-    if checkpoint.remote_code or checkpoint.bundle is not None or _has_folder(kind):
+    if checkpoint.remote_code or checkpoint.bundle is not None or _is_listed(kind):
         return None
     with quiet():
         import transformers
@@ -40,9 +41,12 @@ def why_not_run(checkpoint: Checkpoint) -> str | None:
     )
 
 
-def _has_folder(kind: str) -> bool:
-    """Whether transformers has a configuration in a folder of that name, without importing it."""
+def _is_listed(kind: str) -> bool:
+    """Whether transformers' own files list a family: importing them takes seconds, and torch."""
     spec = find_spec("transformers")
-    if spec is None or spec.origin is None or not _PLAIN.fullmatch(kind):
+    if spec is None or spec.origin is None:
         return False
-    return (Path(spec.origin).parent / "models" / kind / f"configuration_{kind}.py").is_file()
+    folder = Path(spec.origin).parent / "models" / "auto"
+    row = re.compile(rf'\("{re.escape(kind)}", "\w+Config"\)')
+    files = (folder / name for name in LISTS)
+    return any(row.search(file.read_text("utf-8")) for file in files if file.is_file())

@@ -12,7 +12,7 @@ from provenance.errors import ArchitectureError
 from provenance.vocabulary import WITHOUT_NORM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from provenance.architecture.by_names.assemble import Blocks
     from provenance.architecture.by_names.towers import Tower
@@ -73,9 +73,9 @@ def norms_before(blocks: Blocks, tower: Tower, said: LayoutSpec) -> Norms:
     return Norms(paths, known)
 
 
-def _doubt(names: object, blocks: Blocks) -> str:
+def _doubt(names: Sequence[str], blocks: Blocks) -> str:
     """Say why a norm is not known."""
-    choices = [f"{'.'.join((*blocks.stack.parts, BLOCK, name))}.weight" for name in names]  # type: ignore[attr-defined]
+    choices = [f"{'.'.join((*blocks.stack.parts, BLOCK, name))}.weight" for name in names]
     if not choices:
         return (
             "no norm before the MLPs is among the tensors: if there is none, "

@@ -23,6 +23,10 @@ LONGEST = 100
 
 WRITE = "write in a suite, at this model,"
 """What a person is to do where names and shapes leave a choice."""
+EXAMPLE = (
+    'layout: {gate: "layers.{block}.mlp.a.weight", up: "layers.{block}.mlp.b.weight", '
+    'down: "layers.{block}.mlp.c.weight"}'
+)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from provenance.architecture.by_names.numbered import is_number, shown
+from provenance.architecture.by_names.numbered import EXAMPLE, WRITE, is_number, shown
 from provenance.architecture.by_names.words import (
     ATTENTION,
     EXPERT,
@@ -186,7 +186,7 @@ def _only(readings: Sequence[Reading]) -> Reading:
     chosen = gated or list(readings)
     if len(chosen) > 1:
         names = " or ".join(shown((one.gate or one.up).name) for one in chosen)
-        raise ArchitectureError(f"{names} could be the gate")
+        raise ArchitectureError(f"{names} could be a gate: {WRITE} which is, as in {EXAMPLE}")
     return chosen[0]
 
 

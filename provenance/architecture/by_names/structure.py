@@ -101,7 +101,7 @@ def structure(
     refused += untold_ones
     if not records:
         raise ArchitectureError(
-            f"none of its MLPs can be read: {refused[0].path}: {refused[0].reason}"
+            f"none of its MLPs can be read: of {shown(refused[0].path)}, {refused[0].reason}"
         )
     trace = Trace(
         architecture=_architecture(config),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provenance.architecture.by_names.around import choices_text, shared_with
 from provenance.architecture.by_names.choices import answers_of, choices_of
-from provenance.architecture.by_names.numbered import WRITE
+from provenance.architecture.by_names.numbered import EXAMPLE, WRITE
 from provenance.architecture.by_names.readings import readings_of
 from provenance.architecture.by_names.words import OTHER_TOWERS
 from provenance.errors import ArchitectureError
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 FEW = 16
 """So many lists, and tables of tokens, are compared with each other at most: no model has more."""
 NOT_FOUND = "no tensors are called and shaped like the gate, up and down of an MLP"
-EXAMPLE = (
-    'layout: {gate: "layers.{block}.mlp.a.weight", up: "layers.{block}.mlp.b.weight", '
-    'down: "layers.{block}.mlp.c.weight"}'
-)
 
 
 @dataclass(frozen=True)
