@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ def in_memory(model: Any, seen: Trace) -> str:
         def projections(record: MLPRecord) -> object:
             return record.kind, record.gate, record.up, record.down
 
-        ours, theirs = (_keyed(one, projections) for one in (seen, found.trace))
+        ours, theirs = (_valued(one, projections) for one in (seen, found.trace))
         return [*_of_mlps(ours, theirs), *_of_norms(seen, found), *_of_table(model, seen, found)]
 
     return _said(shapes, model.config.to_dict(), seen, differ)
@@ -56,8 +55,8 @@ def as_saved(model: Any, seen: Trace) -> str:
         def numbers(tensors: Callable[[str], torch.Tensor]) -> Callable[[MLPRecord], object]:
             return lambda record: (record.kind, *_numbers(record, tensors))
 
-        ours = _keyed(seen, numbers(model.get_parameter))
-        theirs = _keyed(found.trace, numbers(stored.__getitem__))
+        ours = _valued(seen, numbers(model.get_parameter))
+        theirs = _valued(found.trace, numbers(stored.__getitem__))
         norms = _same_norms(model, stored, seen, found)
         return [*_of_mlps(ours, theirs), *norms, *_same_table(model, stored, seen, found)]
 
@@ -80,15 +79,15 @@ def _said(
     return "; ".join(differ(found)) or AGREES
 
 
-def _keyed(seen: Trace, value: Callable[[MLPRecord], object]) -> dict[tuple[object, ...], object]:
-    """What is compared of every record, by block, role, and number; records of one key by their path."""
-    keyed: dict[tuple[object, ...], object] = {}
-    counts: Counter[object] = Counter()
-    for record in seen.mlps:
-        key = record.block, record.role, record.expert
-        keyed[(*key, counts[key])] = value(record)
-        counts[key] += 1
-    return keyed
+def _valued(
+    seen: Trace, value: Callable[[MLPRecord], object]
+) -> dict[tuple[object, ...], MLPRecord]:
+    """The records by their block, their number among experts, and what is compared of them."""
+    numbers = (record.expert if record.role == "expert" else None for record in seen.mlps)
+    return {
+        (record.block, number, value(record)): record
+        for record, number in zip(seen.mlps, numbers, strict=True)
+    }
 
 
 def _numbers(
@@ -102,20 +101,18 @@ def _numbers(
 
 
 def _of_mlps(
-    ours: Mapping[tuple[object, ...], object], theirs: Mapping[tuple[object, ...], object]
+    ours: Mapping[tuple[object, ...], MLPRecord], theirs: Mapping[tuple[object, ...], MLPRecord]
 ) -> list[str]:
     says = []
-    for what, keys in (
-        ("not found", ours.keys() - theirs.keys()),
-        ("none by its data", theirs.keys() - ours.keys()),
-        (
-            "of other tensors",
-            {key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]},
-        ),
+    for what, mlps in (
+        ("not found", [ours[key] for key in ours if key not in theirs]),
+        ("none by its data", [theirs[key] for key in theirs if key not in ours]),
     ):
-        if keys:
-            block, role, *_ = min(keys, key=str)
-            says.append(f"{len(keys)} MLPs {what}, as a {role} one of block {block}")
+        if mlps:
+            first = mlps[0]
+            says.append(f"{len(mlps)} MLPs {what}, as {first.role} in block {first.block}")
+    called = {(ours[key].role, theirs[key].role) for key in ours.keys() & theirs.keys()}
+    says += [f"{theirs} where it is {ours}" for ours, theirs in sorted(called) if ours != theirs]
     return says
 
 
@@ -157,7 +154,7 @@ def _same_norms(
 def _of_table(model: nn.Module, seen: Trace, found: Structure) -> list[str]:
     ours, theirs = seen.embedding, found.trace.embedding
     if ours is None or theirs is None:
-        return [] if ours is theirs else [_table(theirs is None)]
+        return [] if ours is theirs or not seen.mlps else [_table(theirs is None)]
     same = model.get_parameter(ours.parameter) is model.get_parameter(theirs.parameter)
     return [] if same and ours.projection is None else [_table(missing=False)]
 
@@ -167,7 +164,7 @@ def _same_table(
 ) -> list[str]:
     ours, theirs = seen.embedding, found.trace.embedding
     if ours is None or theirs is None:
-        return [] if ours is theirs else [_table(theirs is None)]
+        return [] if ours is theirs or not seen.mlps else [_table(theirs is None)]
     table = model.get_parameter(ours.parameter)
     same = torch.equal(table, stored[theirs.parameter])
     return [] if same and ours.projection is None else [_table(missing=False)]

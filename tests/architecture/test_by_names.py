@@ -282,6 +282,16 @@ def test_what_only_has_the_shapes_of_an_mlp_is_none_beside_one_that_has_the_name
     }
 
 
+def test_one_matrix_that_is_called_a_gate_is_one():
+    _, (record,) = only(model(mlp("mlp", ("linear_gate", "widen", "narrow"))))
+    assert record.gate.parameter == "model.layers.0.mlp.linear_gate.weight"
+    assert record.up.parameter == "model.layers.0.mlp.widen.weight"
+    _, (turned,) = only(model(mlp("mlp", ("widen", "my_gate", "narrow"))))
+    assert turned.gate.parameter == "model.layers.0.mlp.my_gate.weight"
+    with pytest.raises(ArchitectureError, match="which is an MLP's gate"):
+        structure(model(mlp("mlp", ("gate_a", "gate_b", "narrow"))), CONFIG)
+
+
 def test_a_plain_reading_is_not_taken_where_a_third_matrix_may_be_the_gate():
     odd = {**mlp("mlp", ("g", "up_proj", "down_proj"))}
     with pytest.raises(ArchitectureError, match="which is an MLP's gate"):

@@ -33,8 +33,12 @@ def test_a_trace_of_other_tensors_does_not_agree():
     swapped = replace(first, gate=first.up, up=first.gate)
     other = replace(seen, mlps=(swapped, *others))
     for check in (as_saved, in_memory):
-        assert check(model, other) == "1 MLPs of other tensors, as a dense one of block 0"
+        assert check(model, other) == (
+            "1 MLPs not found, as dense in block 0; 1 MLPs none by its data, as dense in block 0"
+        )
         assert check(model, replace(seen, mlps=tuple(others))).startswith("1 MLPs none by its data")
+        shared = replace(seen, mlps=(replace(first, role="shared"), *others))
+        assert check(model, shared) == "dense where it is shared"
         norm = replace(first, input=replace(first.input, norm="model.layers.0.input_layernorm"))
         assert check(model, replace(seen, mlps=(norm, *others))) == "another norm in 1 blocks"
         head = replace(seen.embedding, parameter="lm_head.weight")

@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING
 
 from provenance._text import visible
 from provenance.architecture.by_names.numbered import LONGEST
-from provenance.architecture.by_names.readings import is_twice, matrices_of, role_of
-from provenance.architecture.by_names.words import ATTENTION
+from provenance.architecture.by_names.readings import (
+    WEIGHT,
+    Reading,
+    is_twice,
+    matrices_of,
+    readings_of,
+    role_of,
+)
+from provenance.architecture.by_names.words import ATTENTION, GATE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from provenance.architecture.by_names.numbered import Path, Stack
-    from provenance.architecture.by_names.readings import Matrix, Reading
+    from provenance.architecture.by_names.readings import Matrix
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,38 @@ def choices_of(stack: Stack, block: int, taken: Collection[str] = ()) -> list[Ch
         if len(matrices) in {2, 3}
     )
     return [choice for choice in found if choice is not None]
+
+
+def every_reading(stack: Stack, block: int, taken: Collection[str] = ()) -> list[Reading]:
+    """Every MLP of a block, by known names, or by three shapes of which one alone is called a gate.
+
+    Raises
+    ------
+    ArchitectureError
+        As `provenance.architecture.by_names.readings.readings_of`.
+    """
+    found = readings_of(stack, block, taken)
+    known = {matrix.name for reading in found for matrix in reading.matrices}
+    choices = choices_of(stack, block, known.union(taken))
+    return [*found, *(one for one in map(_called_gate, choices) if one is not None)]
+
+
+def _called_gate(choice: Choice) -> Reading | None:
+    """A choice that a word decides: one of the two alike is called a gate, and the other is not."""
+    if choice.second is None:
+        return None
+    pair = sorted((choice.first, choice.second), key=lambda one: not _is_gate(one))
+    if [_is_gate(one) for one in pair] != [True, False]:
+        return None
+    role, number = role_of(choice.holder)
+    if role == "dense" and choice.is_of_experts:
+        role = "expert"
+    return Reading(choice.holder, *pair, choice.down, role, number)
+
+
+def _is_gate(matrix: Matrix) -> bool:
+    *_, last = matrix.name.removesuffix(f".{WEIGHT}").rsplit(".", 1)
+    return GATE.search(last) is not None
 
 
 def _three(holder: Path, matrices: Sequence[Matrix]) -> Choice | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from provenance.architecture.by_names.choices import every_reading
 from provenance.architecture.by_names.numbered import Stack, is_number, shown
 from provenance.architecture.by_names.patterns import (
     BLOCK,
@@ -14,7 +15,7 @@ from provenance.architecture.by_names.patterns import (
     matches,
     split_cut,
 )
-from provenance.architecture.by_names.readings import Matrix, Reading, readings_of, require_elements
+from provenance.architecture.by_names.readings import Matrix, Reading, require_elements
 from provenance.architecture.by_names.towers import Tower
 from provenance.errors import ArchitectureError
 
@@ -67,7 +68,7 @@ def with_others(named: Tower) -> Tower:
     }
     whole = {}
     for block, readings in named.readings.items():
-        others = readings_of(named.stack, block, taken)
+        others = every_reading(named.stack, block, taken)
         whole[block] = [*readings, *(one for one in others if one.role not in kinds)]
     return Tower(named.stack, whole, named.elsewhere)
 

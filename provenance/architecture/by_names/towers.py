@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provenance.architecture.by_names.around import choices_text, shared_with
-from provenance.architecture.by_names.choices import answers_of, choices_of
+from provenance.architecture.by_names.choices import answers_of, choices_of, every_reading
 from provenance.architecture.by_names.numbered import EXAMPLE, WRITE
-from provenance.architecture.by_names.readings import readings_of
 from provenance.architecture.by_names.words import OTHER_TOWERS
 from provenance.errors import ArchitectureError
 
@@ -53,7 +52,7 @@ def tower_of(stacks: Mapping[str, Stack], tables: Iterable[str]) -> Tower:
     doubtful: dict[str, ArchitectureError] = {}
     for path, stack in stacks.items():
         try:
-            readings = {block: readings_of(stack, block) for block in sorted(stack.blocks)}
+            readings = {block: every_reading(stack, block) for block in sorted(stack.blocks)}
         except ArchitectureError as error:  # of another tower it does not matter
             doubtful[path] = error
             continue

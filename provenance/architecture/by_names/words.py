@@ -87,6 +87,7 @@ PLAIN = (
 
 ATTENTION = re.compile(r"attn|attention|(^|_)att(_|$)", re.IGNORECASE)
 """No MLP is in what is called so."""
+GATE = re.compile(r"gate", re.IGNORECASE)
 EXPERT = re.compile(r"expert", re.IGNORECASE)
 SHARED = re.compile(r"shared", re.IGNORECASE)
 NORM = re.compile(r"norm|(^|_)ln(_|\d|$)", re.IGNORECASE)
