@@ -85,7 +85,8 @@ def _called_gate(choice: Choice) -> Reading | None:
     role, number = role_of(choice.holder)
     if role == "dense" and choice.is_of_experts:
         role = "expert"
-    return Reading(choice.holder, *pair, choice.down, role, number)
+    gate, up = pair
+    return Reading(choice.holder, gate, up, choice.down, role, number)
 
 
 def _is_gate(matrix: Matrix) -> bool:
