@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from benchmarks._by_names import as_saved, in_memory
 from benchmarks._tiny import FLAGS, tiny
 from provenance._quiet import quiet
 from provenance.architecture.auto_class import auto_class
 from provenance.architecture.part import mark, part_of
-from provenance.architecture.trace import build_on_meta, probe, trace, trace_config
+from provenance.architecture.trace import build_on_meta, probe, skeleton, trace, trace_config
 from provenance.errors import ArchitectureError
 from tests.support.verification import verify
 
@@ -66,12 +67,18 @@ class Checked:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One row of the page: a summary or the reason why there is none, for both sizes."""
+    """One row of the page: a summary or the reason why there is none, for both sizes.
+
+    ``in_memory`` and ``as_saved`` say what names and shapes alone tell: of the full-size model's
+    parameters, and of the small model's files (`benchmarks._by_names`). None where there is neither.
+    """
 
     model_type: str
     full: Summary | str
     small: Summary | str
     checked: Checked | None
+    in_memory: str | None = None
+    as_saved: str | None = None
 
     @property
     def summary(self) -> Summary | None:
@@ -103,9 +110,21 @@ def _send(model_type: str, there: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(1)
     with quiet():
-        full = _attempt(lambda: summarise(trace_config(_default(model_type))))
-        small, checked = _small(model_type)
-    there.send(Outcome(model_type, full, small, checked))
+        full, in_memory = _full(model_type)
+        small, checked, as_saved = _small(model_type)
+    there.send(Outcome(model_type, full, small, checked, in_memory, as_saved))
+
+
+def _full(model_type: str) -> tuple[Summary | str, str | None]:
+    said: list[str] = []
+
+    def make() -> Summary:
+        model = skeleton(_default(model_type))
+        seen = trace(model)
+        said.append(in_memory(model, seen))
+        return summarise(seen)
+
+    return _attempt(make), next(iter(said), None)
 
 
 def _default(model_type: str) -> object:
@@ -119,8 +138,9 @@ def _attempt(make: Callable[[], Summary]) -> Summary | str:
         return " ".join(str(error).split())
 
 
-def _small(model_type: str) -> tuple[Summary | str, Checked | None]:
+def _small(model_type: str) -> tuple[Summary | str, Checked | None, str | None]:
     found: list[Checked] = []
+    said: list[str] = []
 
     def make() -> Summary:
         model = _random(model_type)
@@ -129,9 +149,11 @@ def _small(model_type: str) -> tuple[Summary | str, Checked | None]:
         worst = max((check.worst() for check in checks), default=0.0)
         reached = sum(check.rows > 0 for check in checks)
         found.append(Checked(len(checks), reached, worst, alike=_alike(model_type, seen)))
+        if part_of(model) is None and has_own_numbers(model):
+            said.append(as_saved(model, seen))
         return summarise(seen)
 
-    return _attempt(make), next(iter(found), None)
+    return _attempt(make), next(iter(found), None), next(iter(said), None)
 
 
 def _alike(model_type: str, seen: Trace) -> bool:
@@ -149,10 +171,15 @@ def _random(model_type: str) -> torch.nn.Module:
     if part is not None:
         model = model.get_submodule(part.path)
         mark(model, part)
-    if sum(parameter.numel() for parameter in model.parameters()) < LARGEST:
+    if has_own_numbers(model):
         for parameter in model.parameters():  # biases and norms too
             torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.1)
     return model
+
+
+def has_own_numbers(model: torch.nn.Module) -> bool:
+    """Whether every parameter of a small model was filled at random."""
+    return sum(parameter.numel() for parameter in model.parameters()) < LARGEST
 
 
 def summarise(found: Trace) -> Summary:

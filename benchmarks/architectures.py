@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import sys
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
 )
 
+from benchmarks._by_names import AGREES
 from benchmarks._survey import Outcome, Place, Summary, survey
 
 if TYPE_CHECKING:
@@ -74,13 +76,14 @@ def page(outcomes: Sequence[Outcome], seconds: float, *, multimodal: bool = Fals
             full=sum(isinstance(outcome.full, Summary) for outcome in outcomes),
             small=sum(isinstance(outcome.small, Summary) for outcome in outcomes),
             checked=_checked(outcomes),
+            alone=_alone(known),
             read=_read(outcomes),
         ),
         _table(("what a block has", "types"), _kinds(known)),
-        "## Types\n\n" + READING,
+        "## Types\n\n" + READING + ("" if multimodal else ALONE),
         _table(
-            ("type", "kind", "blocks", "gate × up → down, or up → down", "small"),
-            [_row(outcome) for outcome in known],
+            (*COLUMNS, *(() if multimodal else ("by names and shapes alone",))),
+            [_row(outcome) + ([] if multimodal else [_by_names(outcome)]) for outcome in known],
         ),
         "## Not built\n\n" + (UNREAD if multimodal else UNBUILT),
         _table(("type", "full-size", "small"), [_failed(outcome) for outcome in unknown]),
@@ -97,6 +100,8 @@ def page(outcomes: Sequence[Outcome], seconds: float, *, multimodal: bool = Fals
     return "\n\n".join(parts) + "\n"
 
 
+COLUMNS = ("type", "kind", "blocks", "gate × up → down, or up → down", "small")
+
 HEAD = """# Architectures
 
 This page lists what the blocks of every causal language model of transformers hold, and where gate, up and
@@ -111,7 +116,8 @@ This command makes the page:
 * {versions}
 * {count} model types: {full} were traced in their default size without weights, {small} in a small size
   with random weights; {minutes:.0f} minutes on one core
-* {checked}"""
+* {checked}
+* {alone}"""
 
 MULTIMODAL_COMMAND = "python -m benchmarks.architectures --multimodal --output docs/multimodal.md"
 MULTIMODAL_HEAD = """# Multimodal architectures
@@ -148,6 +154,13 @@ READING = """Paths are within a block:
 *Small* counts the small model's records that one of eight tokens reached, and all its records. The reached
 ones agree with its own forward pass."""
 
+ALONE = """
+
+*By names and shapes alone* says what is found where
+[no code of a model](checkpoints.md#types-that-transformers-does-not-know) may run. The files of the small
+model are compared by their numbers, and the parameters in the default size by their names. Where the two
+outcomes differ, both are given. Of plain MLPs no statistic reads the norm."""
+
 UNBUILT = (
     "For these types, neither the default configuration nor a small one gives a model that runs on "
     "token ids alone."
@@ -165,6 +178,18 @@ def _checked(outcomes: Sequence[Outcome]) -> str:
         f"  with the forward pass. The largest relative difference is {worst:.0e}.\n"
         f"* {sum(check.alike for check in checks)} of {len(checks)} small models give the same records "
         "without their weights"
+    )
+
+
+def _alone(known: Sequence[Outcome]) -> str:
+    """Say of how many types names and shapes alone tell what following the data does."""
+    said = [text for one in known for text in (one.as_saved, one.in_memory) if text is not None]
+    right = sum(text.startswith(AGREES) for text in said)
+    choices = sum(text.startswith("ambiguous") for text in said)
+    norms = sum(text.startswith("norm ambiguous") and ";" not in text for text in said)
+    return (
+        f"By names and shapes alone, {right} of {len(said)} models agree in all. {norms} more leave the\n"
+        f"  norm open, {choices} the MLPs, and {len(said) - right - norms - choices} differ."
     )
 
 
@@ -195,6 +220,15 @@ def _row(outcome: Outcome) -> list[str]:
     if found.skipped:
         blocks += f"; {'; '.join(_short(_code(text)) for text in found.skipped[:3])}"
     return [f"`{outcome.model_type}`", kind(found), blocks, places or "–", _small(outcome)]
+
+
+def _by_names(outcome: Outcome) -> str:
+    """What names and shapes alone tell, in files first, and in memory where that is not the same."""
+    said = {"as saved": outcome.as_saved, "in memory": outcome.in_memory}
+    known = {where: _short(_code(text), 200) for where, text in said.items() if text is not None}
+    if len(set(known.values())) < 2:
+        return next(iter(known.values()), "not built")
+    return "; ".join(f"{where} {text}" for where, text in known.items())
 
 
 def _place(place: Place) -> str:
@@ -247,6 +281,19 @@ def _report(outcome: Outcome) -> None:
     print(*words, file=sys.stderr, flush=True)
 
 
+def _kept(folder: Path | None, model_type: str, seconds: float) -> Outcome:
+    """The outcome in a folder that this command made, or a new one."""
+    file = None if folder is None else folder / f"{model_type}.pickle"
+    if file is not None and file.exists():
+        kept: Outcome = pickle.loads(file.read_bytes())  # noqa: S301 - our own
+        return kept
+    outcome = survey(model_type, seconds)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(pickle.dumps(outcome))
+    return outcome
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Trace every architecture and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -255,12 +302,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--multimodal", action="store_true", help="types without a causal model of their own"
     )
+    parser.add_argument(
+        "--keep", type=Path, help="a folder of outcomes: those in it are not made again"
+    )
     parser.add_argument("--seconds", type=float, default=120, help="the longest for one type")
     given = parser.parse_args(arguments)
     begun, outcomes = time.monotonic(), []
     types = multimodal_names() if given.multimodal else names()
     for model_type in types if given.types is None else given.types:
-        outcomes.append(survey(model_type, given.seconds))
+        outcomes.append(_kept(given.keep, model_type, given.seconds))
         _report(outcomes[-1])
     text = page(outcomes, time.monotonic() - begun, multimodal=given.multimodal)
     given.output.write_text(text, encoding="utf-8")

@@ -27,6 +27,8 @@ PARTS = {
     "InputsDocument": "inputs",
     "DefaultsDocument": "defaults",
     "ModelDocument": "models: each",
+    "LayoutDocument": "layout: of a model",
+    "MLPDocument": "layout: shared, experts",
     "PairDocument": "pairs: each",
     "ShareDocument": "blocks: a share",
 }

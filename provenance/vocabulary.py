@@ -147,6 +147,59 @@ measured by a dearer one. "files": the parts that read weight files, in this way
 the likeliest partners of each block. "all": every part, on every pair of blocks."""
 
 
+NormKind = Literal["rms", "layer"]
+"""A norm divides hidden states by their root mean square, or takes out their mean first."""
+WITHOUT_NORM = "none"
+"""What stands for the norm of MLPs that read the residual stream as it is."""
+
+
+@dataclass(frozen=True)
+class MLPNames:
+    """The tensors of an MLP's projections, with ``{block}`` and ``{expert}`` in place of their numbers.
+
+    Where one tensor has both, ``gate`` and ``up`` end in ``[:I]`` and ``[I:]``, or in ``[::2]`` and
+    ``[1::2]``. A plain MLP has no gate.
+    """
+
+    up: str
+    down: str
+    gate: str | None = None
+
+
+@dataclass(frozen=True)
+class LayoutSpec:
+    """What a person says of a model whose code is not run: which of its tensors are what.
+
+    What is not said is found by names and shapes.
+
+    Attributes
+    ----------
+    dense, shared, experts : MLPNames or None
+        MLPs that take the place of those of their kind.
+    norm : str or None
+        The weight of the norm before the MLPs; `WITHOUT_NORM` where there is none.
+    norm_kind, norm_offset
+        What that norm does, and what it adds to its weight.
+    embedding, router : str or None
+        The table of tokens, and the matrix that chooses among experts.
+    transposed : bool or None
+        Whether matrices are stored as (in, out), where shapes leave that open.
+    where : str or None
+        File and line, for messages.
+    """
+
+    dense: MLPNames | None = None
+    shared: MLPNames | None = None
+    experts: MLPNames | None = None
+    norm: str | None = None
+    norm_kind: NormKind | None = None
+    norm_offset: float | None = None
+    embedding: str | None = None
+    router: str | None = None
+    transposed: bool | None = None
+    where: str | None = field(default=None, compare=False)
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Where a model comes from: exactly one of ``recipe``, ``path``, ``repo`` and ``url``.
@@ -168,6 +221,8 @@ class ModelSpec:
         that the adapter's configuration names.
     allow_pickle, trust_remote_code : bool
         Hold for this model's own files and for no other's.
+    layout : LayoutSpec or None
+        What is said of a model of a type that transformers does not know.
     """
 
     recipe: str | None = None
@@ -181,6 +236,7 @@ class ModelSpec:
     base: ModelSpec | str | None = None
     allow_pickle: bool = False
     trust_remote_code: bool = False
+    layout: LayoutSpec | None = None
 
     @property
     def source(self) -> str:

@@ -388,3 +388,20 @@ def nearness(
             chance = math.sqrt(stats.beta.ppf(0.97 ** (1 / len(others)), 0.5, (r - 1) / 2))
             found.append((nearest - chance) / (1 - chance))
     return max(0.0, *found)
+
+
+def gated_mlps(
+    shapes: dict[str, tuple[int, ...]], names: tuple[str, str, str]
+) -> set[tuple[str, str, str]]:
+    """Gate, up and down of every MLP, found by trying every three tensors of one parent."""
+    gate, up, down = names
+    found = set()
+    parents = {name.removesuffix(".weight").rpartition(".")[0] for name in shapes}
+    for parent in parents:
+        children = [name for name in shapes if name.rsplit(".", 2)[0] == parent]
+        for first, second, third in permutations(children, 3):
+            called = tuple(name.rsplit(".", 2)[1] for name in (first, second, third))
+            fits = shapes[first] == shapes[second] == shapes[third][::-1]
+            if called == (gate, up, down) and fits and len(shapes[first]) == 2:
+                found.add((first, second, third))
+    return found

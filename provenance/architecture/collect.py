@@ -70,7 +70,7 @@ def assemble(
         model_type=str(getattr(getattr(model, "config", None), "model_type", "")),
         stack=stack,
         blocks=len(blocks),
-        mlps=tuple(sorted(records, key=_sort_key)),
+        mlps=tuple(sorted(records, key=record_order)),
         skipped={
             i: describe(block)
             + ("" if _was_called(f"{stack}.{i}", widths) else ", which did not run")
@@ -85,7 +85,8 @@ def assemble(
 ROLES: tuple[MLPRole, ...] = ("dense", "shared", "expert")
 
 
-def _sort_key(record: MLPRecord) -> tuple[int, int, str, int]:
+def record_order(record: MLPRecord) -> tuple[int, int, str, int]:
+    """A key that sorts records by block, role, list and number."""
     siblings = record.path if record.expert is None else record.path.rstrip("0123456789")
     return record.block, ROLES.index(record.role), siblings, record.expert or 0
 

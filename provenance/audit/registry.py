@@ -13,7 +13,7 @@ from provenance._text import closest, expanded
 from provenance.audit.folder import models_in
 from provenance.errors import ProvenanceError, SuiteError
 from provenance.statistics import DISTANCES, WITHOUT_P, default_statistic
-from provenance.suite.claims import absolute, inputs_of, models_of
+from provenance.suite.claims import absolute, inputs_of, layout_lines, models_of
 from provenance.suite.read import checked, decode, digest_of_bytes, loads, read_bytes
 from provenance.suite.yaml12 import Mark, read
 from provenance.vocabulary import (
@@ -149,7 +149,8 @@ def _of_file(path: Path) -> Registry:
     if any(key in document.value for key in SUITE_KEYS):
         registry = _of_suite(text, path, document.value)
     else:
-        registry = _registry(checked(document, path, RegistryDocument, _rules), path)
+        lines = layout_lines(document, path)
+        registry = _registry(checked(document, path, RegistryDocument, _rules), path, lines)
     return replace(registry, digest=digest_of_bytes(data), marks=marks)
 
 
@@ -169,8 +170,8 @@ def _of_suite(text: str, path: Path, raw: dict[str, Any]) -> Registry:
     )
 
 
-def _registry(document: RegistryDocument, path: Path) -> Registry:
-    models = models_of(document.models, path.parent)
+def _registry(document: RegistryDocument, path: Path, lines: Mapping[str, str]) -> Registry:
+    models = models_of(document.models, path.parent, lines)
     if document.folder is not None:
         folder = Path(absolute(document.folder, path.parent))
         in_folder = models_in(folder)

@@ -122,7 +122,7 @@ class TokenUnits:
         embedded: torch.Tensor,
         device: str,
     ) -> None:
-        self.shape = Shape.of(layout.trace, "as stored", layout.heads)
+        self.shape = Shape.of(layout.trace, "as stored", layout.heads, layout.by_names)
         self._trace = layout.trace
         self._norms = layout.norms
         self._tensors = tensors

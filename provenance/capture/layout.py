@@ -18,7 +18,8 @@ from provenance._quiet import quiet
 from provenance.architecture.known import known_heads, known_trace, norm_offset
 from provenance.architecture.records import Trace  # noqa: TC001 - as above
 from provenance.capture.norms import Norm, measure_norms
-from provenance.checkpoints.checkpoint import lasting_digest
+from provenance.checkpoints.checkpoint import lasting_digest, said_of
+from provenance.errors import ArchitectureError, SourceError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.store.store import JSON
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 """Raised whenever the same checkpoint would give another layout."""
 
 LAYOUT = "layout.json"
@@ -38,13 +39,15 @@ class Layout:
 
     ``stored`` has the tensors' names by the parameters'. Parameters that are made of several tensors, or of
     a part of one, are not in it. ``norms`` are those before the MLPs, by their paths. ``heads`` are in the
-    files, and nothing reads them.
+    files, and nothing reads them. ``by_names`` says what was taken for what where names and shapes alone
+    told it, and is empty where the model's code did.
     """
 
     trace: Trace
     stored: Mapping[str, str]
     norms: Mapping[str, Norm]
     heads: tuple[str, ...] = ()
+    by_names: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """As text, for `from_json`."""
@@ -63,9 +66,9 @@ class Layout:
 
 def known_layout(checkpoint: Checkpoint) -> Layout | None:
     """The layout of a plain family, without transformers; None where it takes a look at the model."""
-    if checkpoint.remote_code:
+    if checkpoint.remote_code or checkpoint.spec.layout is not None:
         return None
-    shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+    shapes = _shapes(checkpoint)
     trace = known_trace(checkpoint.config, shapes)
     if trace is None:
         return None
@@ -77,20 +80,29 @@ def known_layout(checkpoint: Checkpoint) -> Layout | None:
 
 
 def find_layout(checkpoint: Checkpoint) -> Layout:
-    """Find the layout in the model that the configuration describes.
+    """Find the layout in the model that the configuration describes, or, where none can be built, by names.
 
     Raises
     ------
     SourceError
         As `provenance.loading.model.load_skeleton`, or the files hold an MLP in another shape, two tensors
-        for one parameter, or tensors that nothing loads.
+        for one parameter, or tensors that nothing loads; or a layout was said of a family that is known.
     ArchitectureError
-        As `provenance.architecture.find.with_mlps`, naming the model.
+        As `provenance.architecture.find.with_mlps` or `provenance.architecture.by_names.structure`, naming
+        the model.
     """
     from provenance.capture.units import find_in_skeleton
+    from provenance.loading.families import why_not_run
     from provenance.loading.model import load_skeleton, other_heads, refuse_extras
     from provenance.loading.renamings import ParameterIndex
 
+    if why_not_run(checkpoint) is not None:
+        return _by_names(checkpoint)
+    if checkpoint.spec.layout is not None:
+        raise SourceError(
+            f"{_where(checkpoint)}{checkpoint.source}: the code of {checkpoint.model_type!r} tells where "
+            "its MLPs are: remove layout:"
+        )
     skeleton = load_skeleton(checkpoint)
     trace = find_in_skeleton(checkpoint, skeleton, gated=False)
     _refuse_other_shapes(checkpoint, skeleton, trace)
@@ -108,6 +120,34 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
         and checkpoint.tensors[conversion.sources[0][0]].shape == index.shapes[name]
     }
     return Layout(trace, stored, norms, other_heads(checkpoint, skeleton, index))
+
+
+def _shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+
+
+def _where(checkpoint: Checkpoint) -> str:
+    """File and line of what was said of a layout, for the front of a message."""
+    said = checkpoint.spec.layout
+    return "" if said is None or said.where is None else f"{said.where}: "
+
+
+def _by_names(checkpoint: Checkpoint) -> Layout:
+    """The layout of a model of which no code may run, or none is known."""
+    from provenance.architecture.by_names.structure import structure
+
+    shapes = _shapes(checkpoint)
+    try:
+        found = structure(shapes, checkpoint.config, checkpoint.spec.layout)
+    except ArchitectureError as error:
+        raise ArchitectureError(f"{_where(checkpoint)}{checkpoint.source}: {error}") from None
+    norms = {
+        path: Norm("unknown", weight=path, reason=norm)
+        if isinstance(norm, str)
+        else Norm(norm.kind, norm.offset, norm.weight, norm.bias)
+        for path, norm in found.norms.items()
+    }
+    return Layout(found.trace, {name: name for name in shapes}, norms, by_names=found.says)
 
 
 def _refuse_other_shapes(checkpoint: Checkpoint, skeleton: nn.Module, trace: Trace) -> None:
@@ -132,6 +172,7 @@ def layout_fields(checkpoint: Checkpoint) -> dict[str, JSON]:
         "version": LAYOUT_VERSION,
         "config": lasting_digest(checkpoint.config),
         "tensors": sha256(json.dumps(tensors).encode()).hexdigest(),
+        "said": said_of(checkpoint.spec),
         # code of the checkpoint's own is part of its digest
         "code": checkpoint.digest if checkpoint.remote_code else None,
         "transformers": version("transformers"),

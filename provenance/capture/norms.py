@@ -30,13 +30,15 @@ class Norm:
     """A normalisation as numbers.
 
     ``kind`` "rms": inputs over their root mean square; "layer": their mean taken out first. They are
-    multiplied by the parameter ``weight`` plus ``offset``, and ``bias`` is added. "unknown": another thing.
+    multiplied by the parameter ``weight`` plus ``offset``, and ``bias`` is added. "unknown": another thing;
+    ``reason`` says why where that is known.
     """
 
     kind: NormKind
     offset: float = 0.0
     weight: str | None = None
     bias: str | None = None
+    reason: str | None = None
 
     def __call__(self, x: torch.Tensor, read: Callable[[str], torch.Tensor]) -> torch.Tensor:
         """Normalise hidden states of mean square 1, (tokens, hidden) float32.
@@ -47,7 +49,8 @@ class Norm:
             If what the norm does is not known.
         """
         if self.kind == "unknown":
-            raise DegenerateError(f"what the norm of {self.weight or 'the MLPs'} does is not known")
+            what = f"what the norm of {self.weight or 'the MLPs'} does is not known"
+            raise DegenerateError(self.reason or what)
         weight, bias = (
             None if name is None else read(name).to(x.device).float()
             for name in (self.weight, self.bias)

@@ -38,7 +38,7 @@ class Shape:
     """What a model is made of, as evidence records it; ``mlps`` and ``skipped`` by block index.
 
     ``elsewhere`` says which MLPs are not compared besides those of skipped blocks, ``heads`` which heads of
-    the files nothing reads.
+    the files nothing reads. ``by_names`` is as `provenance.capture.layout.Layout` has it.
     """
 
     architecture: str
@@ -48,9 +48,16 @@ class Shape:
     dtype: str
     elsewhere: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
+    by_names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, traced: Trace, dtype: str, heads: Iterable[str] = ()) -> Shape:
+    def of(
+        cls,
+        traced: Trace,
+        dtype: str,
+        heads: Iterable[str] = (),
+        by_names: tuple[str, ...] = (),
+    ) -> Shape:
         """The shape of what was traced."""
         mlps = {
             block: tuple(
@@ -63,7 +70,14 @@ class Shape:
         elsewhere = (*refused, *(f"the MLPs of {stack}" for stack in traced.elsewhere))
         skipped = traced.without()
         return cls(
-            traced.architecture, traced.blocks, mlps, skipped, dtype, elsewhere, tuple(heads)
+            traced.architecture,
+            traced.blocks,
+            mlps,
+            skipped,
+            dtype,
+            elsewhere,
+            tuple(heads),
+            by_names,
         )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ __all__ = [
     "open_checkpoint",
     "parse",
     "peek_blocks",
+    "said_of",
     "tokenizer_digest",
 ]
 
@@ -70,7 +71,8 @@ class Checkpoint:
     folder : Path
         Where the files are.
     digest : str
-        ``sha256:`` over the configuration, without its volatile keys, and the weights.
+        ``sha256:`` over the configuration, without its volatile keys, the weights, the code that is
+        trusted, and what the spec says of the layout.
     weights_digest : str
         ``sha256:`` over the weights alone: the names, types, shapes and bytes of all tensors, in
         whatever files they lie.
@@ -175,7 +177,7 @@ def open_checkpoint(
         spec=spec,
         source=spec.source,
         folder=folder,
-        digest=_model_digest(config, weights, code),
+        digest=_model_digest(config, weights, code, said_of(spec)),
         weights_digest=weights,
         tokenizer_digest=tokenizer_digest(folder, sha256),
         config=config,
@@ -258,10 +260,20 @@ def _code(folder: Path, config: dict[str, Any], sha256: Callable[[Path], str]) -
     return _hashes({name: contained(folder, name) for name in names}, sha256)
 
 
-def _model_digest(config: dict[str, Any], weights: str, code: dict[str, str]) -> str:
+def said_of(spec: ModelSpec) -> dict[str, Any]:
+    """What a person said of a model's tensors, as JSON; empty where nothing was."""
+    if spec.layout is None:
+        return {}
+    return {key: value for key, value in asdict(spec.layout).items() if key != "where"}
+
+
+def _model_digest(
+    config: dict[str, Any], weights: str, code: dict[str, str], said: dict[str, Any]
+) -> str:
     try:
-        parts = {"config": _lasting(config), "weights": weights} | ({"code": code} if code else {})
-        return _digest(parts)
+        parts = {"config": _lasting(config), "weights": weights}
+        more = {"code": code, "layout": said}
+        return _digest(parts | {key: part for key, part in more.items() if part})
     except RecursionError as error:
         raise SourceError(f"the {CONFIG} is nested too deeply to be a configuration") from error
 

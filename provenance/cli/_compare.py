@@ -144,7 +144,7 @@ def print_evidence(to: Console, evidence: Evidence, verdict: Verdict, alpha: flo
 
     from provenance.evidence.decide import significant
     from provenance.evidence.doubts import NAMES
-    from provenance.evidence.wording import counted_once, not_compared
+    from provenance.evidence.wording import counted_once, not_compared, told_by_names
     from provenance.statistics.pvalues import format_p
 
     print_table(to, _blocks_table(evidence) if evidence.blocks else _models_table(evidence))
@@ -159,6 +159,8 @@ def print_evidence(to: Console, evidence: Evidence, verdict: Verdict, alpha: flo
     if any(model.claimed is not None for model in (evidence.candidate, evidence.reference)):
         statistic += ", all that a fingerprint carries"
     say(to, f"inputs: {inputs.tokens} tokens of {fed}{note}; statistic: {statistic}")
+    for told in told_by_names(evidence, NAMES):
+        say(to, told)
     for name in ("measured", "not measured"):
         if name in evidence.details:
             say(to, f"{name}: {evidence.details[name]}")

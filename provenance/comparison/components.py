@@ -58,7 +58,7 @@ class Components:
         from provenance.capture.units import Shape
 
         candidate, reference = (
-            Shape.of(trace, "as stored", layout.heads)
+            Shape.of(trace, "as stored", layout.heads, layout.by_names)
             for trace, layout in zip(self._traces, self._layouts, strict=True)
         )
         return candidate, reference

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from provenance.comparison.plan import captures, pair_seed, refusal, sampled
+from provenance.comparison.plan import captures, pair_seed, refusal, sampled, unrunnable
 from provenance.comparison.records import (
     capture_details,
     control_details,
@@ -130,10 +130,11 @@ class Pair:
                     tests.measure(component)
         shapes = None if tests is None else made.shapes()
         dear = [one for one in statistics if not one.reads_files]
-        if tests is not None and comparison.extent == "files":
+        reason = self._files_alone(tests) if dear and tests is not None else None
+        if tests is not None and reason is not None:
             for statistic in dear:
-                tests.skip(statistic.name, "only weight files were read")
-        if dear and comparison.extent != "files" and (tests is None or tests.wanted()):
+                tests.skip(statistic.name, reason)
+        elif dear and (tests is None or tests.wanted()):
             self.course.measure(dear[0].name)
             inputs = self._inputs()
             entries = self._entries(inputs)
@@ -157,6 +158,13 @@ class Pair:
             details["token embeddings"] = made.tokens.words()
         found = self._evidence(tests, shapes, fed, device, details)
         return replace(found, coverage=coverage_records(entries))
+
+    def _files_alone(self, tests: BlockTests) -> str | None:
+        """Say why no model is run beside what is read of files; None where they are, if need be."""
+        if self.comparison.extent == "files":
+            return "only weight files were read"
+        lame = unrunnable(self.candidate, self.reference) if tests.wanted() else None
+        return None if lame is None else f"a model cannot be run: {lame}"
 
     def _measure_bundles(self) -> Evidence:
         from provenance.comparison.fingerprints import BundlePair

@@ -11,7 +11,7 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from provenance.errors import ArchitectureError, InputError
+from provenance.errors import ArchitectureError, InputError, SourceError
 from provenance.statistics import BUNDLED, PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import DECIDED, PERMUTATIONS, ROLES, InputsSpec
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.errors import ProvenanceError
-    from provenance.statistics import Basis
+    from provenance.statistics import Basis, Statistic
     from provenance.suite.claims import Claim, Suite
     from provenance.vocabulary import Extent, ModelSpec, Role, StatisticName
 
@@ -177,14 +177,16 @@ def captures(
 ) -> tuple[Capture, ...]:
     """What must be computed of either model before the two are compared, of the candidate first.
 
-    Nothing, where the two cannot be compared; `refusal` says why. Where a comparison may be decided by
-    files alone (`Comparison.of_files`), it is what is needed if that decides too little.
+    Nothing, where the two cannot be compared, as `refusal` says, or cannot be run. Where a comparison may
+    be decided by files alone (`Comparison.of_files`), it is what is needed if that decides too little.
     """
     if comparison.extent == "files" or refusal(comparison, candidate, reference) is not None:
         return ()
     statistic = REGISTRY[comparison.statistic]
     bases = {component.basis for component in statistic.components()}
     planned: list[Capture] = []
+    if bases & {"activations", "functions"} and unrunnable(candidate, reference) is not None:
+        return ()
     if "activations" in bases:
         planned += [
             _activations(model, partner, comparison.inputs, gated=statistic.gated, lends=reference)
@@ -242,9 +244,14 @@ def refusal(
                 f"{model.source} is a fingerprint, which {comparison.statistic} cannot be computed on: "
                 f"use the statistic {' or '.join(sorted(BUNDLED))}"
             )
-    runs_models = any(
-        component.runs_models for component in REGISTRY[comparison.statistic].components()
-    )
+    statistic = REGISTRY[comparison.statistic]
+    runs_models = any(component.runs_models for component in statistic.components())
+    if not any(map(can_do_without, statistic.components())):
+        reason = unrunnable(candidate, reference)
+        if reason is not None:
+            return SourceError(
+                f"{reason}, or use {' or '.join(WITHOUT_RUN.values())}, which run no model"
+            )
     kind = comparison.inputs.kind
     if runs_models and kind in WITHOUT_RUN:
         return InputError(
@@ -252,6 +259,19 @@ def refusal(
             f"use kind 'text' or 'random', or the statistic {WITHOUT_RUN[kind]}"
         )
     return None
+
+
+def can_do_without(statistic: Statistic) -> bool:
+    """Whether a statistic is computed without a model that runs: of files alone."""
+    return statistic.reads_files or (statistic.basis == "models" and not statistic.runs_models)
+
+
+def unrunnable(candidate: Checkpoint, reference: Checkpoint) -> str | None:
+    """Why one of two models cannot be run, whatever is asked of it; None where both can."""
+    from provenance.loading.families import why_not_run
+
+    reasons = (why_not_run(model) for model in (candidate, reference))
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 WITHOUT_RUN: Mapping[str, StatisticName] = {"hidden": "match_weights", "tokens": "match_tokens"}

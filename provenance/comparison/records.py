@@ -102,6 +102,7 @@ def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
         claimed=None if bundle is None else bundle.digest,
         elsewhere=() if shape is None else shape.elsewhere,
         heads=() if shape is None else shape.heads,
+        by_names=() if shape is None else shape.by_names,
     )
 
 

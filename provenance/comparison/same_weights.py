@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from provenance._quiet import quiet
 from provenance.architecture.part import part_of
+from provenance.checkpoints.checkpoint import VOLATILE
 from provenance.checkpoints.contents import BUFFERS
 from provenance.evidence.weights import WeightsRecord
+from provenance.loading.families import why_not_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +46,7 @@ def compare_weights(candidate: Checkpoint, reference: Checkpoint) -> WeightsReco
         return WeightsRecord("other")
     if _names(candidate) == _names(reference):
         return _record(candidate, reference, dtypes)
-    if candidate.model_type != reference.model_type:
+    if candidate.model_type != reference.model_type or why_not_run(candidate) is not None:
         return WeightsRecord("other")  # the names of one family say nothing of another's
     return _by_parameters(candidate, reference)
 
@@ -162,11 +164,15 @@ def differing_settings(candidate: Checkpoint, reference: Checkpoint) -> tuple[st
 
 
 def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a configuration says of its family's own settings, as transformers reads it."""
+    """What a configuration says of its family's own settings, as transformers reads it; else as it is."""
     from transformers import PreTrainedConfig
 
     from provenance.loading.configuration import read_configuration
 
+    if why_not_run(checkpoint) is not None:
+        idle = (PreTrainedConfig().to_dict().keys() | VOLATILE) - {"model_type"}
+        own = {key: value for key, value in checkpoint.config.items() if key not in idle}
+        return {key: _settled(value) for key, value in own.items() if _counts(key)}
     with quiet():
         config = read_configuration(checkpoint)
         own = type(config)().to_dict() if not checkpoint.remote_code else config.to_dict()

@@ -12,6 +12,7 @@ from provenance.conversions import copy_tokenizer, need, translated
 from provenance.conversions.scaled_fp8 import OF_ACTIVATIONS, dequantize_fp8, is_scaled_fp8
 from provenance.errors import SourceError
 from provenance.loading.configuration import read_configuration
+from provenance.loading.families import why_not_run
 from provenance.loading.model import refuse_gaps
 
 if TYPE_CHECKING:
@@ -51,13 +52,16 @@ def dequantize(original: Checkpoint, method: str, folder: Path, device: str) -> 
     Raises
     ------
     SourceError
-        The method is unknown, its library is absent, tensors are missing, or a weight cannot be
-        dequantized.
+        The method or the family is unknown, a library is absent, tensors are missing, or a weight cannot
+        be dequantized.
     """
     if is_scaled_fp8(original, method):
         with translated(original.source, f"dequantizing it ({method})"):
             dequantize_fp8(original, folder)
         return
+    unknown = why_not_run(original)
+    if unknown is not None:
+        raise SourceError(f"{unknown}, or give the model before it was quantized ({method})")
     kind = _known(original, method)
     if method in EXTRAS:
         name = EXTRAS[method]

@@ -1,7 +1,8 @@
 """Float8 weights with their scales beside them, as AutoFP8, FBGEMM and ModelOpt name these.
 
 A weight ``x`` is the float8 ``x`` times ``x_scale``: one number, one a row, or one a block. transformers
-reads other names (``x_scale_inv``), and leaves these unread or has code for GPUs only.
+reads another name (``x_scale_inv``), and leaves these unread or has code for GPUs only. Of a family that
+transformers does not know, both names are read here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from provenance.checkpoints.folder import CONFIG, INDEX, SINGLE
 from provenance.conversions import copy_tokenizer
 from provenance.errors import SourceError
+from provenance.loading.families import why_not_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
 
 METHODS = frozenset({"fbgemm_fp8", "fp8", "modelopt"})
+INVERSE = "_scale_inv"
+"""Ends the name that transformers reads. It too is what a weight is multiplied by."""
 FLOAT8 = frozenset({"F8_E4M3", "F8_E5M2"})
 OF_ACTIVATIONS = re.compile(r"[._](activation|input|output|prob_output|[kqv]|kv)_scale(_ub)?$")
 """Scales of what a model computes; no weight depends on them."""
@@ -30,10 +34,15 @@ OF_ACTIVATIONS = re.compile(r"[._](activation|input|output|prob_output|[kqv]|kv)
 
 def is_scaled_fp8(original: Checkpoint, method: str) -> bool:
     """Whether a quantized checkpoint has float8 weights with scales under these names."""
-    return method in METHODS and any(
-        tensor.dtype in FLOAT8 and _scale(name) in original.tensors
+    scales = {
+        _scale(name, original)
         for name, tensor in original.tensors.items()
-    )
+        if method in METHODS and tensor.dtype in FLOAT8
+    } & original.tensors.keys()
+    if not scales:
+        return False
+    is_own = any(not scale.endswith(INVERSE) for scale in scales)
+    return is_own or why_not_run(original) is not None
 
 
 def dequantize_fp8(original: Checkpoint, folder: Path) -> None:
@@ -64,8 +73,10 @@ def dequantize_fp8(original: Checkpoint, folder: Path) -> None:
     copy_tokenizer(original.folder, folder)
 
 
-def _scale(weight: str) -> str:
-    return f"{weight}_scale"
+def _scale(weight: str, original: Checkpoint) -> str:
+    """What the scale of a weight is called."""
+    plain, inverse = f"{weight}_scale", f"{weight}{INVERSE}"
+    return inverse if plain not in original.tensors and inverse in original.tensors else plain
 
 
 def _dtype(original: Checkpoint) -> torch.dtype:
@@ -81,9 +92,10 @@ def _dtype(original: Checkpoint) -> torch.dtype:
 
 def _refuse_unscaled(original: Checkpoint) -> None:
     for name, tensor in original.tensors.items():
-        if tensor.dtype in FLOAT8 and _scale(name) not in original.tensors:
+        scale = _scale(name, original)
+        if tensor.dtype in FLOAT8 and scale not in original.tensors:
             raise SourceError(
-                f"{original.source}: {tensor.file} holds {name} in {tensor.dtype}, but no {_scale(name)}; "
+                f"{original.source}: {tensor.file} holds {name} in {tensor.dtype}, but no {scale}; "
                 "download it again, or give the model before it was quantized"
             )
 
@@ -94,7 +106,7 @@ def _plain(original: Checkpoint, file: Path, dtype: torch.dtype) -> dict[str, to
 
     tensors = LazyTensors(original)
     block = original.config["quantization_config"].get("weight_block_size")
-    scales = {_scale(name) for name, t in original.tensors.items() if t.dtype in FLOAT8}
+    scales = {_scale(name, original) for name, t in original.tensors.items() if t.dtype in FLOAT8}
     made = {}
     for name, stored in original.tensors.items():
         if stored.file != file or name in scales or OF_ACTIVATIONS.search(name):
@@ -102,10 +114,11 @@ def _plain(original: Checkpoint, file: Path, dtype: torch.dtype) -> dict[str, to
         weight = tensors[name]
         if stored.dtype in FLOAT8:
             weight = weight.float()
-            scale = _spread(tensors[_scale(name)].float(), weight.shape, block)
+            beside = _scale(name, original)
+            scale = _spread(tensors[beside].float(), weight.shape, block)
             if scale is None:
                 raise SourceError(
-                    f"{original.source}: {_scale(name)} is {list(tensors[_scale(name)].shape)}, which fits "
+                    f"{original.source}: {beside} is {list(tensors[beside].shape)}, which fits "
                     f"no weight of {list(weight.shape)}"
                 )
             weight *= scale

@@ -73,6 +73,7 @@ def doubts_of_models(
         *_powerless(evidence, names),
         *_unfound(evidence, names, threshold),
         *_near(evidence, names),
+        *_named(evidence, names),
         *_without_text(evidence.inputs),
         *_misread(evidence, names),
     )
@@ -164,6 +165,16 @@ def _near(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
             f"strangers have at most {MOST_NEARNESS:.2f}), though no matching finds them: a copy among "
             "decoys looks like that. So this shows no independence."
         )
+
+
+def _named(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
+    for role, record in zip(ROLES, (evidence.candidate, evidence.reference), strict=True):
+        if record.by_names:
+            yield (
+                f"Where the MLPs of {names[role]} lie was told by the names of its tensors alone. Whoever "
+                "saved it chose these: a copy whose gate is called up looks like a stranger. So this shows "
+                "no independence. It takes the model's code, or a transformers that knows its type."
+            )
 
 
 def _without_text(inputs: InputsRecord) -> Iterator[str]:

@@ -168,6 +168,8 @@ class ModelRecord:
     ``digest`` is of configuration and weights as they were read, ``weights_digest`` of the weights alone.
     ``conversion`` says what a plain checkpoint was made from, where one had to be made. ``pickle`` says
     whether weights were read from a pickle, ``remote_code`` whether the checkpoint's own code was run.
+    ``by_names`` says what was taken for what where no code of the model could tell where its MLPs are, and
+    names and shapes of its tensors did, or a person.
     ``claimed`` is set for a fingerprint alone, whose weights were not seen: the digest of the model, by the
     fingerprint's maker. ``digest`` is then of the fingerprint, and all other fields are the maker's word
     too.
@@ -187,6 +189,7 @@ class ModelRecord:
     claimed: str | None = None
     elsewhere: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
+    by_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,13 @@ def not_compared(evidence: Evidence, names: Mapping[Role, str]) -> str:
     return " ".join(says)
 
 
+def told_by_names(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
+    """Say what was taken for what, of sides whose code told nothing."""
+    for role, record in zip(ROLES, (evidence.candidate, evidence.reference), strict=True):
+        if record.by_names:
+            yield f"By names and shapes alone, of {names[role]}: {'; '.join(record.by_names)}."
+
+
 def control_of_power(evidence: Evidence, names: Mapping[Role, str], threshold: float) -> str:
     """Say which copies of either side are found at a threshold; empty where no power control was run."""
     if evidence.uncontrolled:

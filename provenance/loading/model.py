@@ -18,6 +18,7 @@ from provenance.errors import ArchitectureError, DeviceError, SourceError, one_l
 from provenance.loading.configuration import read_configuration
 from provenance.loading.devices import free_bytes
 from provenance.loading.experts import run_one_by_one
+from provenance.loading.families import why_not_run
 from provenance.loading.faults import explain
 from provenance.loading.heads import Heads
 from provenance.loading.lazy_tensors import LazyTensors
@@ -177,7 +178,9 @@ def load_skeleton(checkpoint: Checkpoint) -> PreTrainedModel:
         The family is unknown or needs code of its own, its configuration builds no model, or it implies
         more than `EXCESS` times the parameters that the files hold.
     """
-    _refuse_unknown_family(checkpoint)
+    unknown = why_not_run(checkpoint)
+    if unknown is not None:
+        raise SourceError(unknown)
     _refuse_hollow(checkpoint)
     try:
         with torch.device("meta"):
@@ -211,26 +214,6 @@ def _dtype(device_type: str, dtype: Dtype | None) -> Any:
     if dtype is not None:
         return getattr(torch, dtype)
     return torch.float32 if device_type == "cpu" else "auto"
-
-
-def _refuse_unknown_family(checkpoint: Checkpoint) -> None:
-    """Refuse a family that this transformers does not have, before anything is read."""
-    with quiet():
-        import transformers
-        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    kind = checkpoint.model_type
-    if kind in CONFIG_MAPPING or checkpoint.remote_code:
-        return
-    if "auto_map" in checkpoint.config:
-        raise SourceError(
-            f"{checkpoint.source}: {kind!r} needs code of its own; if you trust its maker, set "
-            "trust_remote_code: true on this model"
-        )
-    raise SourceError(
-        f"{checkpoint.source}: this transformers ({transformers.__version__}) does not know "
-        f"model_type {kind!r}; upgrade it"
-    )
 
 
 def _from_pretrained(

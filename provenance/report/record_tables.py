@@ -118,6 +118,7 @@ def _model(record: ModelRecord) -> dict[str, str]:
         "blocks without an MLP to compare": skipped or "none",
         "other MLPs that were not compared": "; ".join(record.elsewhere) or "none",
         "heads that were not read": ", ".join(record.heads) or "none",
+        "told by names and shapes alone": "; ".join(record.by_names) or "nothing",
         "made from": record.conversion or "as it was",
         "read from a pickle": "yes" if record.pickle else "no",
         "its own code was run": "yes" if record.remote_code else "no",

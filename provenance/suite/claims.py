@@ -17,6 +17,8 @@ from provenance.vocabulary import (
     Controls,
     Inconclusive,
     InputsSpec,
+    LayoutSpec,
+    MLPNames,
     ModelSpec,
     Relationship,
     StatisticName,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from provenance.suite.schema import (
         InputsDocument,
+        LayoutDocument,
         ModelDocument,
         PairDocument,
         SuiteDocument,
@@ -116,7 +119,7 @@ def suite_of(checked: SuiteDocument, document: Document, path: Path) -> Suite:
     return Suite(
         path=path,
         inputs=inputs_of(checked.inputs, folder),
-        models=models_of(checked.models, folder),
+        models=models_of(checked.models, folder, layout_lines(document, path)),
         claims=claims,
         controls=checked.controls,
         lineage=tuple((node.name, node.parent) for node in nodes(checked.lineage)),
@@ -152,24 +155,52 @@ def inputs_of(inputs: InputsDocument, folder: Path) -> InputsSpec:
     return InputsSpec(**{**inputs.model_dump(), "text": absolute(spec.text, folder)})
 
 
-def models_of(models: Mapping[str, ModelDocument], folder: Path) -> dict[str, ModelSpec]:
-    """Make every model; a base that names another model becomes that model."""
+def layout_lines(document: Document, path: Path) -> dict[str, str]:
+    """File and line of what is said of each model's layout, by the model's name."""
+    return {
+        str(key[1]): f"{path}:{mark.line}"
+        for key, mark in document.keys.items()
+        if len(key) == 3 and key[0] == "models" and key[2] == "layout"
+    }
+
+
+def models_of(
+    models: Mapping[str, ModelDocument], folder: Path, lines: Mapping[str, str]
+) -> dict[str, ModelSpec]:
+    """Make every model; a base that names another model becomes that model.
+
+    ``lines`` is from `layout_lines`.
+    """
 
     def made(name: str) -> ModelSpec:
-        spec = _model(models[name], folder)
+        spec = _model(models[name], folder, lines.get(name))
         # this ends: `provenance.suite.rules` has refused a circle
         return replace(spec, base=made(spec.base)) if spec.base in models else spec  # type: ignore[arg-type]
 
     return {name: made(name) for name in models}
 
 
-def _model(model: ModelDocument, folder: Path) -> ModelSpec:
+def _model(model: ModelDocument, folder: Path, where: str | None) -> ModelSpec:
     given = model.model_dump()
+    given["layout"] = None if model.layout is None else layout_of(model.layout, where)
     if model.path is not None:
         given["path"] = absolute(model.path, folder)
     if model.base is not None and model.base.startswith(("./", "../")):
         given["base"] = absolute(model.base, folder)
     return ModelSpec(**given)
+
+
+def layout_of(said: LayoutDocument, where: str | None) -> LayoutSpec:
+    """Make what a file says of a model's tensors; ``where`` names the file and the line."""
+    fields = said.model_dump(exclude={"gate", "up", "down", "shared", "experts"})
+    dense = None
+    if said.up is not None and said.down is not None:
+        dense = MLPNames(said.up, said.down, said.gate)
+    shared, experts = (
+        None if names is None else MLPNames(names.up, names.down, names.gate)
+        for names in (said.shared, said.experts)
+    )
+    return LayoutSpec(dense=dense, shared=shared, experts=experts, where=where, **fields)
 
 
 def absolute(path: str, folder: Path) -> str:

@@ -12,6 +12,7 @@ from provenance._text import is_url
 from provenance.checkpoints.meant import hub_name, is_plainly_path
 from provenance.statistics import DISTANCES, PAIR_STATISTICS, REGISTRY, WITHOUT_P, WITHSTANDING
 from provenance.suite.alphas import BLOCK_ALPHA_PATTERN, WHOLE, whole_alpha
+from provenance.suite.layouts import layout_problems
 from provenance.suite.messages import NO_PAIRS, describe
 from provenance.suite.trees import kin, nodes
 from provenance.suite.yaml_limits import find_unprintable, shown
@@ -121,10 +122,11 @@ def _model_problems(document: Document, path: YamlPath, model: Any) -> Iterator[
         if misplaced is not None:
             yield document.key_problem((*path, key), misplaced)
     if "recipe" in model:
-        for key in ("base", "allow_pickle", "trust_remote_code"):
+        for key in ("base", "allow_pickle", "trust_remote_code", "layout"):
             if key in model:
                 what = f"{key!r} has no use for a recipe: remove it"
                 yield document.key_problem((*path, key), what)
+    yield from layout_problems(document, (*path, "layout"), model)
 
 
 def _of_another_key(key: str, value: Any) -> str | None:

@@ -38,6 +38,7 @@ from provenance.vocabulary import (
     Dtype,
     Inconclusive,
     InputKind,
+    NormKind,
     Relationship,
     StatisticName,
 )
@@ -288,6 +289,68 @@ class DefaultsDocument(Choices):
     """What holds for every pair that does not say otherwise."""
 
 
+Pattern = Annotated[
+    str,
+    Field(min_length=1),
+    Words('the name of a tensor, such as "model.layers.{block}.mlp.up_proj.weight"'),
+]
+
+
+class MLPDocument(StrictMapping):
+    """The tensors of an MLP: {block} and {expert} stand for numbers."""
+
+    gate: Pattern | None = Field(
+        None,
+        description="The projection that the activation is applied to; none of a plain MLP. It and up may "
+        "end in [:I] and [I:], or [::2] and [1::2], where one tensor has both.",
+    )
+    up: Pattern = Field(description="The other projection of what the MLP is fed.")
+    down: Pattern = Field(description="The projection back.")
+
+
+class LayoutDocument(StrictMapping):
+    """Which tensors are what, of a model of a type that transformers does not know."""
+
+    gate: Pattern | None = Field(
+        None,
+        description="As of an MLP, {block} for the block's number: the weight of the gate; see shared for "
+        "what all three of gate, up and down may be.",
+    )
+    up: Pattern | None = Field(None, description="The weight of the up projection.")
+    down: Pattern | None = Field(None, description="The weight of the down projection.")
+    shared: (
+        Annotated[MLPDocument, Words("a mapping of gate, up and down to names of tensors")] | None
+    ) = Field(None, description="The MLP beside the experts that every token goes through.")
+    experts: (
+        Annotated[MLPDocument, Words("a mapping of gate, up and down to names of tensors")] | None
+    ) = Field(
+        None,
+        description="The experts: {expert} for their number where they are listed; none where one tensor "
+        "stacks them.",
+    )
+    norm: Pattern | None = Field(
+        None, description="The weight of the norm before the MLPs; none where they have none."
+    )
+    norm_kind: NormKind | None = Field(
+        None, description="rms: over their root mean square. layer: their mean taken out first."
+    )
+    norm_offset: Annotated[float, Words("a number, such as 1")] | None = Field(
+        None,
+        ge=-10,
+        le=10,
+        allow_inf_nan=False,
+        description="What the norm adds to its weight: 1 for Gemma, else 0.",
+    )
+    embedding: Pattern | None = Field(None, description="The table of tokens, a row for each.")
+    router: Pattern | None = Field(
+        None, description="The matrix that chooses among the experts, a row for each."
+    )
+    transposed: bool | None = Field(
+        None,
+        description="Whether matrices are stored as (in, out), where their shapes leave that open.",
+    )
+
+
 class ModelDocument(StrictMapping):
     """Where a model comes from: one of recipe, path, repo and url."""
 
@@ -343,6 +406,14 @@ class ModelDocument(StrictMapping):
     )
     blocks: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Number of transformer blocks, for a model that is not downloaded yet."
+    )
+    layout: (
+        Annotated[LayoutDocument, Words("a mapping of gate, up, down, ... to names of tensors")]
+        | None
+    ) = Field(
+        None,
+        description="Which of its tensors are what, of a model that transformers has no code of, where "
+        "their names and shapes do not say so.",
     )
 
 

@@ -47,8 +47,11 @@ def test_a_survey_of_one_type_is_a_row_with_its_kind():
     assert isinstance(found, Summary)
     assert (kind(found), found.blocks, found.with_mlp) == ("gated, dense", 32, 32)
     assert outcome.checked == Checked(4, 4, pytest.approx(0, abs=1e-4), alike=True)
+    assert outcome.as_saved == outcome.in_memory == "agrees"
     text = page([outcome], seconds=1)
     assert "| `qwen3` | gated, dense | 32 of 32 |" in text
+    assert " | 4 of 4 agree | agrees |" in text
+    assert "By names and shapes alone, 2 of 2 models agree in all. 0 more" in text
     assert stated_version(text) == metadata.version("transformers")
 
 
@@ -61,3 +64,12 @@ def test_a_type_that_takes_too_long_does_not_stop_the_page(tmp_path):
 def test_a_type_that_cannot_be_built_says_why():
     outcome = Outcome("odd", "odd: no causal language model (KeyError: 'x')", "KeyError: 'x'", None)
     assert "| `odd` | KeyError: 'x' | KeyError: 'x' |" in page([outcome], seconds=1)
+
+
+def test_what_names_alone_tell_is_said_of_files_and_of_memory_where_they_differ():
+    found = Summary("layers", 2, 2, (), (), (), 0)
+    outcome = Outcome("odd", found, found, None, "ambiguous: a or b", "agrees")
+    text = page([outcome], seconds=1)
+    assert "| not built | as saved agrees; in memory ambiguous: a or b |" in text
+    assert "1 of 2 models agree in all. 0 more leave the" in text
+    assert "by names" not in page([outcome], seconds=1, multimodal=True)

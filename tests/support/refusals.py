@@ -24,7 +24,7 @@ from fixtures.models import _tokenizer, save_checkpoint, tiny_llama
 from provenance import Executor, InputsSpec, Store, compare, conversions
 from provenance.checkpoints.checkpoint import fetch
 from provenance.errors import ProvenanceError
-from provenance.vocabulary import ModelSpec
+from provenance.vocabulary import LayoutSpec, ModelSpec
 from tests.support.hub_server import COMMIT, serve
 
 WEIGHTS, CONFIG, INDEX = "model.safetensors", "config.json", "model.safetensors.index.json"
@@ -274,9 +274,54 @@ def _(folder):
     change(folder, model_type=None)
 
 
-@case(SHAPES, "an unknown `model_type`")
+def run(spec, other):
+    with tempfile.TemporaryDirectory() as store:
+        executor = Executor(Store(store), "cpu")
+        compare(spec, other, inputs=INPUTS, statistic="match", executor=executor)
+
+
+@case(SHAPES, "an unknown `model_type`, where a statistic runs the model", run)
 def _(folder):
     change(folder, model_type="llama99")
+
+
+def renamed(folder, *pairs):
+    """Store tensors under other names, in a model of a type that is not known."""
+    change(folder, model_type="llama99")
+    content = {}
+    for old, tensor in load_file(folder / WEIGHTS).items():
+        new = old
+        for before, after in pairs:
+            new = new.replace(before, after)
+        content[new] = tensor
+    save_file(content, folder / WEIGHTS, {"format": "pt"})
+
+
+@case(SHAPES, "an unknown `model_type`, and names that do not say which projection is the gate")
+def _(folder):
+    renamed(folder, ("gate_proj", "fc_a"), ("up_proj", "fc_b"), ("down_proj", "fc_c"))
+
+
+@case(SHAPES, "an unknown `model_type`, and no MLP by its names")
+def _(folder):
+    renamed(folder, (".mlp.", ".self_attn.mlp."))
+
+
+@case(SHAPES, "an unknown `model_type`, and two lists of blocks that could be the language model's")
+def _(folder):
+    renamed(folder, ("model.layers.0.", "model.a.0."), ("model.layers.1.", "model.b.0."))
+
+
+@case(SHAPES, "a `layout` that names what is not there")
+def _(folder):
+    change(folder, model_type="llama99")
+    layout = LayoutSpec(norm="model.layers.{block}.norm.weight", where="a.suite.yaml:7")
+    return ModelSpec(path=str(folder), layout=layout)
+
+
+@case(SHAPES, "a `layout` of a type that is known")
+def _(folder):
+    return ModelSpec(path=str(folder), layout=LayoutSpec(norm="none", where="a.suite.yaml:7"))
 
 
 @case(SHAPES, "a family that is no causal language model")
@@ -362,7 +407,7 @@ def _(folder):
     return ModelSpec(path=str(folder), allow_pickle=True)
 
 
-@case(TRUST, "a model that needs code of its own")
+@case(TRUST, "a model that needs code of its own, where a statistic runs it", run)
 def _(folder):
     (folder / "modeling_odd.py").write_text("raise SystemExit\n")
     change(folder, model_type="odd", auto_map={"AutoConfig": "modeling_odd.OddConfig"})
