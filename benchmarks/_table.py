@@ -125,7 +125,7 @@ def by_pair(trials: Mapping[str, Sequence[Trial]]) -> str:
     """Return how the false positives spread over pairs of models."""
     head = ["statistic", "pairs of models", "mean share", "expected spread", "spread", "largest"]
     rows = []
-    for name in PLOTTED:
+    for name in (name for name in PLOTTED if name in trials):
         shares, expected = _shares(trials[name])
         numbers = [shares.mean(), expected, shares.std(ddof=1), shares.max()]
         rows.append([name, str(len(shares)), *(f"{number:.3f}" for number in numbers)])
@@ -152,7 +152,8 @@ def between_blocks(trials: Mapping[str, Sequence[Trial]]) -> str:
         "variance of the sum",
     ]
     rows = []
-    for name in ("match", "match_cosine", EQUAL, "match_weights", "csu", "csh"):
+    names = ("match", "match_cosine", EQUAL, "match_weights", "csu", "csh")
+    for name in (name for name in names if name in trials):
         d = dependence(trials[name])
         numbers = [f"{d.correlation:+.3f}", f"{d.p:.2g}", f"{d.variance:.2f}"]
         rows.append([name, str(d.pairs), str(d.blocks), *numbers])
