@@ -23,10 +23,10 @@ class Kept:
 
     def __init__(self, file: Path, settings: str) -> None:
         self._file = file
-        whole, torn = _split(file.read_bytes() if file.exists() else b"")
-        if torn:  # the run was stopped while it wrote
-            file.write_bytes(whole)
-        rows = (json.loads(line) for line in whole.splitlines())
+        kept = file.read_bytes() if file.exists() else b""
+        # behind the last whole line is what a run was writing when it was stopped, or is writing now
+        self._end = kept.rfind(b"\n") + 1
+        rows = (json.loads(line) for line in kept[: self._end].splitlines())
         self._values: dict[tuple[str, ...], Any] = {tuple(key): value for key, value in rows}
         if self.get(SETTINGS, lambda: settings) != settings:
             raise ValueError(
@@ -42,13 +42,10 @@ class Kept:
         """Return the value of a key, plain JSON and not None; measure and keep it where there is none."""
         if tuple(key) not in self._values:
             value = measure()
-            with self._file.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps([list(key), value], allow_nan=False) + "\n")
+            line = json.dumps([list(key), value], allow_nan=False) + "\n"
+            with self._file.open("r+b" if self._file.exists() else "w+b") as lines:
+                lines.truncate(self._end)
+                lines.seek(self._end)
+                self._end += lines.write(line.encode())
             self._values[tuple(key)] = value
         return self._values[tuple(key)]
-
-
-def _split(kept: bytes) -> tuple[bytes, bytes]:
-    """Split off a last line that has no end."""
-    end = kept.rfind(b"\n") + 1
-    return kept[:end], kept[end:]

@@ -40,8 +40,8 @@ DISJOINT = (
     "many pairs as share no model"
 )
 ERROR = (
-    "the standard error of the rate, by leaving out one model at a time, which counts sharing; it says "
-    "nothing where no pair was `dependent`"
+    "the standard error of the rate, by leaving out one model at a time, which counts sharing; – where no "
+    "pair was `dependent`, of which it says nothing"
 )
 
 
@@ -166,7 +166,7 @@ def _strangers(found: Found) -> str:
                     f"{threshold:g}",
                     _number(row, "dependent"),
                     *bounds(row, "dependent"),
-                    f"{jackknife(list(chosen), hits):.2%}",
+                    f"{jackknife(list(chosen), hits):.2%}" if hits.any() else "–",
                     *(_number(row, verdict) for verdict in SAID[1:]),
                 ]
             )
