@@ -11,6 +11,7 @@ from provenance import compare, decide
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import decide_blocks, judged_p
 from provenance.evidence.doubts import LEAST_RANK, MOST_NEARNESS
+from provenance.evidence.power import shortfall
 from provenance.vocabulary import DEFAULT_ALPHA, ROLES
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ SMALL_P = "the p-value is between the threshold and 0.001, or a block's is below
 NEAR = f"nearness above {MOST_NEARNESS:g}"
 RANK = f"inputs of effective rank below {LEAST_RANK:g}"
 POWER = "the power control does not find a copy"
+IN_PART = "a block could be tested in part only"
 OTHER = "another doubt"
 
 
@@ -102,6 +104,7 @@ def _doubts(evidence: Evidence) -> tuple[str, ...]:
     found = {
         NEAR: any((b.nearness or 0.0) > MOST_NEARNESS for b in evidence.blocks),
         RANK: min(_ranks(evidence), default=math.inf) < LEAST_RANK,
+        IN_PART: shortfall(evidence, evidence.blocks) is not None,
         POWER: any(not copy.found_at(DEFAULT_ALPHA) for copy in evidence.power.values()),
     }
     return tuple(name for name, holds in found.items() if holds) or (OTHER,)

@@ -103,14 +103,14 @@ class Run:
             paths = [self._train(member, report) for member in self._members]
             executor = Executor(Store(self._zoo.folder / "store"), "cpu")
             inputs = InputsSpec(text=self._zoo.text("held-out").name, tokens=self._zoo.scale.tokens)
-            for done, (a, b) in enumerate(self._pairs()):
-                report(f"strangers: {done} of {len(self._pairs())} pairs")
-                measured = partial(_judged, paths[a], paths[b], inputs, executor)
-                self._judged.get(self._names(a, b), measured)
             for change, member, copy, base in copies(self._zoo, self._members, paths):
                 report(f"kin: {member.name}, {change.kind}")
                 measured = partial(_judged, copy, base, inputs, executor)
                 self._judged.get([member.name, change.kind], measured)
+            for done, (a, b) in enumerate(self._pairs()):
+                report(f"strangers: {done} of {len(self._pairs())} pairs")
+                measured = partial(_judged, paths[a], paths[b], inputs, executor)
+                self._judged.get(self._names(a, b), measured)
             for done, (a, b) in enumerate(self._pairs()):
                 report(f"blocks: {done} of {len(self._pairs())} pairs")
                 tables = partial(_seed_blocks.tables, paths[a], paths[b], inputs, executor)

@@ -128,6 +128,10 @@ def test_a_verdict_is_that_of_the_package(found, paths, inputs, executor):
     [
         (_judged.NEAR, lambda e: {"blocks": (dataclasses.replace(e.blocks[0], nearness=0.06),)}),
         (_judged.RANK, lambda e: {"details": {**e.details, "reference_rank": 4.9}}),
+        (
+            _judged.IN_PART,
+            lambda e: {"blocks": (dataclasses.replace(e.blocks[0], untested=("x",)),)},
+        ),
         (_judged.POWER, lambda _: {"power": {"candidate": PowerRecord("match", (0,), -5.0)}}),
         (_judged.SMALL_P, lambda e: {"blocks": (dataclasses.replace(e.blocks[0], log10_p=-5.0),)}),
         (_judged.OTHER, lambda e: {"inputs": dataclasses.replace(e.inputs, distinct=(9, 9))}),
