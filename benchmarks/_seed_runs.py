@@ -23,11 +23,13 @@ from provenance.recipes.steps import load
 from provenance.recipes.train import next_token_loss, one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from benchmarks._null import Trial
     from benchmarks._zoo import Member, Scale
+
+TOLD_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,10 @@ class Run:
                 report(f"kin: {member.name}, {change.kind}")
                 measured = partial(_judged, copy, base, inputs, executor)
                 self._judged.get([member.name, change.kind], measured)
-            for done, (a, b) in enumerate(self._pairs()):
-                report(f"strangers: {done} of {len(self._pairs())} pairs")
+            for a, b in _told("strangers", self._pairs(), report):
                 measured = partial(_judged, paths[a], paths[b], inputs, executor)
                 self._judged.get(self._names(a, b), measured)
-            for done, (a, b) in enumerate(self._pairs()):
-                report(f"blocks: {done} of {len(self._pairs())} pairs")
+            for a, b in _told("blocks", self._pairs(), report):
                 tables = partial(_seed_blocks.tables, paths[a], paths[b], inputs, executor)
                 self._tables.get(self._names(a, b), tables)
 
@@ -173,3 +173,13 @@ class Run:
 
 def _judged(one: Path, other: Path, inputs: InputsSpec, executor: Executor) -> dict[str, Any]:
     return judge(one, other, inputs, executor).as_json()
+
+
+def _told(
+    what: str, pairs: Sequence[tuple[int, int]], report: Callable[[str], None]
+) -> Iterator[tuple[int, int]]:
+    """Yield pairs, and report how many are done now and then."""
+    for done, pair in enumerate(pairs):
+        if done % TOLD_EVERY == 0:
+            report(f"{what}: {done} of {len(pairs)} pairs")
+        yield pair
