@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from benchmarks._counts import Counted
 from benchmarks._judged import THRESHOLDS
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STATISTIC = "kinship"
 DEFAULT = THRESHOLDS[0]
 Group = Literal["one shape", "two shapes", "all"]
+GROUPS: tuple[Group, ...] = get_args(Group)
 
 
 def pairs_of(found: Found, group: Group) -> dict[tuple[int, int], Judged]:

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from benchmarks import _seed_counts, _table
-from benchmarks._judged import THRESHOLDS
-from benchmarks._null import jackknife
+from benchmarks import _seed_tables, _table
 from benchmarks._page import BEGIN, END
-from benchmarks._seed_counts import DEFAULT, Group
-from benchmarks._table import table
-from benchmarks.error_rates import bounds
+from benchmarks._seed_counts import DEFAULT
 from provenance.evidence.doubts import MOST_NEARNESS
-from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from benchmarks._counts import Counted
-    from benchmarks._judged import Judged
-    from benchmarks._null import Trial
     from benchmarks._seed_runs import Found
     from benchmarks._zoo import Scale
 
-NOTHING = "Nothing was measured yet."
-GROUPS: tuple[Group, ...] = ("one shape", "two shapes", "all")
-SAID = ("dependent", "independent", "inconclusive", "refused")
-
+PADDED = ("match_tokens", "match")
+"""Where widths differ, these try three sets of units, and their p-values are corrected for it."""
 
 AT_MOST = (
     "the exact upper bound of the rate of `dependent` (Clopper and Pearson, one-sided, 95 %), as if pairs "
@@ -80,7 +65,7 @@ There are {len(found.zoo)} models of three shapes. Each was trained for {scale.s
 characters of code. The vocabulary has {scale.vocabulary} tokens. Losses are on {scale.tokens:,} tokens of
 code that no model was trained on, in nats a token: the mean, the least and the greatest.
 
-{_shapes(found)}
+{_seed_tables.shapes(found)}
 
 ## Verdicts on strangers
 
@@ -95,19 +80,20 @@ and the nearness of units.
 | disjoint | {DISJOINT} |
 | SE | {ERROR} |
 
-{_strangers(found)}
+{_seed_tables.strangers(found)}
 
 ### Why strangers are inconclusive
 
-The table has the reasons at {DEFAULT:g}. A pair may have several.
+The table has the reasons at {DEFAULT:g}. A pair may have several. The last column is how many of a reason's
+pairs have one model in common.
 
-{_doubts(found.strangers.values())}
+{_seed_tables.doubts(found)}
 
 ### Nearness
 
 The nearness of a pair is that of its nearest block. Above {MOST_NEARNESS:g} a pair is inconclusive.
 
-{_nearness(found)}
+{_seed_tables.nearness(found)}
 
 ## The p-value of whole models
 
@@ -115,7 +101,7 @@ The p-value that the threshold is compared with is twice the smaller of two: Fis
 and the strongest block's (Bonferroni). The columns are those of
 [the calibration](calibration.md#false-positives).
 
-{_table.false_positives(_whole(found))}
+{_table.false_positives(_seed_tables.whole(found))}
 
 ## Pairs of blocks
 
@@ -126,142 +112,34 @@ and the strongest block's (Bonferroni). The columns are those of
 Each model was copied in several ways, and each copy was compared with its model. The threshold is
 {DEFAULT:g}. *At most* and *disjoint* bound the rate of `independent`.
 
-{_kin(found)}
+{_seed_tables.kin(found)}
 """
-
-
-def _shapes(found: Found) -> str:
-    shapes = list(dict.fromkeys(member.shape for member in found.zoo))
-    rows = []
-    for shape in shapes:
-        trained = [
-            found.trained[member.name]
-            for member in found.zoo
-            if member.shape == shape and member.name in found.trained
-        ]
-        losses = ([one.before for one in trained], [one.after for one in trained])
-        rows.append([*map(str, shape), str(len(trained)), *map(_spread, losses)])
-    head = ["hidden", "units", "blocks", "models", "loss before training", "after"]
-    return table(head, rows)
-
-
-def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    return f"{np.mean(values):.2f} ({min(values):.2f}–{max(values):.2f})"
-
-
-def _strangers(found: Found) -> str:
-    head = ["pairs", "number", "threshold", "dependent", "at most", "disjoint", "SE", *SAID[1:]]
-    rows = []
-    for group in GROUPS:
-        chosen = _seed_counts.pairs_of(found, group)
-        for threshold in THRESHOLDS if chosen else ():
-            row = _seed_counts.strangers(found, group, threshold)
-            hits = np.array([one.at(threshold) == "dependent" for one in chosen.values()])
-            rows.append(
-                [
-                    group,
-                    f"{row.pairs:,}",
-                    f"{threshold:g}",
-                    _number(row, "dependent"),
-                    *bounds(row, "dependent"),
-                    f"{jackknife(list(chosen), hits):.2%}" if hits.any() else "–",
-                    *(_number(row, verdict) for verdict in SAID[1:]),
-                ]
-            )
-    return table(head, rows)
-
-
-def _number(row: Counted, verdict: str) -> str:
-    count = row.verdicts.get(verdict, 0)
-    return f"{count:,} ({count / row.pairs:.1%})" if count else "0"
-
-
-def _doubts(judged: Iterable[Judged]) -> str:
-    named = Counter(doubt for one in judged for doubt in one.doubts)
-    if not named:
-        return "No pair was inconclusive."
-    return table(["reason", "pairs"], ([name, f"{n:,}"] for name, n in named.most_common()))
-
-
-def _nearness(found: Found) -> str:
-    head = ["pairs", "number", "median", "99 %", "99.9 %", "greatest", f"above {MOST_NEARNESS:g}"]
-    rows = []
-    for group in GROUPS:
-        chosen = _seed_counts.pairs_of(found, group).values()
-        near = np.array([one.nearness for one in chosen if one.nearness is not None])
-        if near.size:
-            shown = [*np.quantile(near, (0.5, 0.99, 0.999)), near.max()]
-            above = int((near > MOST_NEARNESS).sum())
-            rows.append([group, f"{near.size:,}", *(f"{x:.3f}" for x in shown), f"{above:,}"])
-    return table(head, rows)
-
-
-def _whole(found: Found) -> dict[str, list[Trial]]:
-    """Return the p-values of whole models as trials, by group."""
-    return {
-        f"claim, {group}": [
-            (a, b, -1, -1, one.log10_p)
-            for (a, b), one in _seed_counts.pairs_of(found, group).items()
-            if one.log10_p is not None
-        ]
-        for group in GROUPS
-        if _seed_counts.pairs_of(found, group)
-    }
 
 
 def _blocks(found: Found) -> str:
     if not found.blocks:
-        return NOTHING
-    blocks = _table.with_equal_widths(found.blocks, found.zoo)
+        return _seed_tables.NOTHING
+    blocks = _table.with_equal_widths(found.blocks, found.zoo, PADDED)
+    uniform = [name for name in blocks if name not in {"kinship", *PADDED}]
     kinship = blocks["kinship"]
     return f"""Every block of one model met every block of the other: {len(kinship):,} pairs of blocks of
 {len({(a, b) for a, b, *_ in kinship}):,} pairs of models. `match_weights` needs equal hidden sizes, and
-`csu` equal shapes. `kinship` is Bonferroni of its three parts, each measured.
+`csu` equal shapes. `kinship` is Bonferroni of its three parts, each measured. Where widths differ,
+`match_tokens` and `match` try [three sets of units](statistics.md#padded-models) and pay for them: their
+p-values then pile up at 1, as those of `kinship` do.
 
-{_table.false_positives(_apart(blocks, found))}
+{_table.false_positives(_seed_tables.apart(blocks, found))}
 
 ### By pair of models
 
 The table has the share of p ≤ 0.05 in each pair's blocks, and its spread over pairs. The expected spread
 is that of independent blocks.
 
-{_table.by_pair(blocks)}
+{_table.by_pair(blocks, uniform)}
 
 ### Dependence between blocks
 
 Fisher's method assumes that the blocks of a pair are independent. The columns are those of
 [the calibration](calibration.md#dependence-between-blocks).
 
-{_table.between_blocks(blocks)}"""
-
-
-def _apart(blocks: dict[str, list[Trial]], found: Found) -> dict[str, list[Trial]]:
-    """Return the tests by statistic, and those of `kinship` by whether the models have one shape."""
-    rows = dict(blocks)
-    for group, alike in (("one shape", True), ("two shapes", False)):
-        chosen = [t for t in blocks["kinship"] if found.alike(t[0], t[1]) == alike]
-        if chosen:
-            rows[f"kinship, {group}"] = chosen
-    return rows
-
-
-def _kin(found: Found) -> str:
-    head = ["copy", "pairs", *SAID, "at most", "disjoint", "weakest p"]
-    rows = []
-    for kind, judged in found.kin.items():
-        row = _seed_counts.kin(found, kind)
-        weakest = max(
-            (one.log10_p for one in judged.values() if one.log10_p is not None), default=0
-        )
-        rows.append(
-            [
-                kind,
-                str(row.pairs),
-                *(_number(row, verdict) for verdict in SAID),
-                *bounds(row, "independent"),
-                format_p(weakest),
-            ]
-        )
-    return table(head, rows) if rows else NOTHING
+{_table.between_blocks(blocks, uniform)}"""

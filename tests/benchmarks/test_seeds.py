@@ -7,7 +7,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from benchmarks import _judged, _seed_blocks, _seed_counts, _seed_page, seeds
+from benchmarks import _judged, _seed_blocks, _seed_counts, _seed_page, _seed_tables, seeds
 from benchmarks._counts import sources
 from benchmarks._judged import THRESHOLDS, Judged, judge
 from benchmarks._kept import Kept
@@ -204,7 +204,7 @@ def test_a_part_that_is_not_defined_is_paid_for():
 @pytest.mark.parametrize("count", [6, 7, 8, 64])
 def test_disjoint_pairs_are_as_many_as_a_matching_has(count):
     found = kept(count)
-    for group in _seed_page.GROUPS:
+    for group in _seed_counts.GROUPS:
         graph = nx.Graph(list(_seed_counts.pairs_of(found, group)))
         best = len(nx.max_weight_matching(graph, maxcardinality=True))
         assert _seed_counts.disjoint(found, group) == best
@@ -212,7 +212,7 @@ def test_disjoint_pairs_are_as_many_as_a_matching_has(count):
 
 def test_verdicts_are_counted_by_whether_the_shapes_are_one():
     found = kept(9, dependent={(0, 3), (0, 1), (1, 2)})
-    rows = {group: _seed_counts.strangers(found, group) for group in _seed_page.GROUPS}
+    rows = {group: _seed_counts.strangers(found, group) for group in _seed_counts.GROUPS}
     assert [row.pairs for row in rows.values()] == [9, 27, 36]
     assert [row.verdicts["dependent"] for row in rows.values()] == [1, 2, 3]
     assert {row.truth for row in _seed_counts.counts(found)} == {"strangers"}
@@ -269,9 +269,19 @@ def test_the_page_of_a_run_that_was_stopped_says_how_much_there_is():
     del found.strangers[7, 8]
     text = _seed_page.page(found, SMALL, "command", "A reading.")
     assert "35 of 36 pairs were judged" in text
-    assert text.count(_seed_page.NOTHING) == 2
+    assert text.count(_seed_tables.NOTHING) == 2
     row = next(line for line in text.splitlines() if line.startswith("| all | 35 | 1e-06"))
     assert "1 (2.9%)" in row
+
+
+def test_a_reason_says_how_many_of_its_pairs_have_one_model():
+    found = kept(9)
+    for pair in ((0, 1), (0, 2), (0, 5), (3, 4)):
+        found.strangers[pair] = dataclasses.replace(judged(), doubts=(_judged.NEAR,))
+    text = _seed_page.page(found, SMALL, "command", "A reading.")
+    row = next(line for line in text.splitlines() if line.startswith(f"| {_judged.NEAR} |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert (cells[1], cells[3]) == ("4", "3")
 
 
 def test_too_few_models_and_other_settings_are_mistakes_in_one_line(tmp_path, capsys):
