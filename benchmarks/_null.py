@@ -219,13 +219,16 @@ def rate(trials: Sequence[Trial], level: float) -> Rate:
     positive = np.array([10.0 ** trial[-1] <= level for trial in trials])
     count = int(positive.sum())
     interval = stats.binomtest(count, len(trials)).proportion_ci(0.95, method="exact")
-    error = _jackknife(trials, positive)
+    error = jackknife(trials, positive)
     return Rate(level, count, len(trials), float(interval.low), float(interval.high), error)
 
 
-def _jackknife(trials: Sequence[Trial], positive: NDArray[np.bool_]) -> float:
-    """Return the standard error of a mean over pairs whose models they share."""
-    first, second = (np.array([trial[side] for trial in trials]) for side in (0, 1))
+def jackknife(pairs: Sequence[Sequence[float]], positive: NDArray[np.bool_]) -> float:
+    """Return the standard error of a mean over pairs that share models, by leaving out one at a time.
+
+    The first two numbers of a pair are its models.
+    """
+    first, second = (np.array([pair[side] for pair in pairs]) for side in (0, 1))
     models = sorted({*first.tolist(), *second.tolist()})
     without = [positive[(first != m) & (second != m)] for m in models]
     means = np.array([part.mean() for part in without if len(part)])
@@ -255,15 +258,15 @@ class Dependence:
 def dependence(trials: Sequence[Trial], seed: int = 0, draws: int = 1000) -> Dependence:
     """Correlate the blocks of equal index: Fisher's method assumes that they are independent.
 
-    Models are used that have as many blocks as most. Permuting each block's scores over the
-    pairs of models gives the law under independence. ``variance`` is that of the sum of a pair's scores,
-    as a multiple of what independent uniform p-values give.
+    Pairs of models are used that have as many blocks as most, two or more. Permuting each block's scores
+    over the pairs of models gives the law under independence. ``variance`` is that of the sum of a pair's
+    scores, as a multiple of what independent uniform p-values give.
     """
     by_pair: dict[tuple[int, int], dict[int, float]] = defaultdict(dict)
     for a, b, i, j, log10_p in trials:
         if i == j:
             by_pair[a, b][i] = float(stats.norm.isf(np.clip(10.0**log10_p, 1e-12, 1 - 1e-12)))
-    depths = [len(scores) for scores in by_pair.values()]
+    depths = [len(scores) for scores in by_pair.values() if len(scores) > 1]
     depth = max(set(depths), key=depths.count)
     table = np.array([[s[k] for k in sorted(s)] for s in by_pair.values() if len(s) == depth])
     rng = np.random.default_rng(seed)

@@ -104,7 +104,8 @@ class Row:
         return min(found) if found else None
 
 
-def _tuned(zoo: Zoo, steps: int) -> Train:
+def tuned(zoo: Zoo, steps: int) -> Train:
+    """Return the step that fine-tunes a model on prose."""
     settings = TrainSettings(steps, 4, zoo.scale.length, 1e-3, 10, seed=1)
     return Train(zoo.text("prose"), settings)
 
@@ -116,7 +117,7 @@ def _low_rank(zoo: Zoo) -> TrainLora:
 
 def _trained(zoo: Zoo, *, small: bool) -> Iterator[Change]:
     for steps in (50,) if small else (50, 200, 500):
-        yield Change("fine-tune on prose, lr 1e-3", f"{steps} steps", (_tuned(zoo, steps),))
+        yield Change("fine-tune on prose, lr 1e-3", f"{steps} steps", (tuned(zoo, steps),))
     if small:
         return
     yield Change("LoRA, merged", "rank 8, 150 steps", (_low_rank(zoo),))
@@ -162,27 +163,24 @@ def _met(*, small: bool) -> Iterator[Change]:
         yield Change("TIES of two fine-tunes", "density 0.3", (ties,), others=(FINE, LORA))
 
 
+UNITS, SIGNS, HEADS = PermuteUnits(31), RescaleUnits(32), PermuteHeads(33)
+ORDER, ROTATION, NORMS = PermuteResidual(34), RotateResidual(35), RescaleNorms(36)
+ALL_TOGETHER: tuple[Step, ...] = (UNITS, SIGNS, HEADS, ORDER, ROTATION, NORMS)
+"""Every disguise: each leaves what the model computes as it is."""
+
+
 def _disguised(*, small: bool) -> Iterator[Change]:
-    units, signs = PermuteUnits(31), RescaleUnits(32)
-    rotation = RotateResidual(35)
     disguises: dict[str, tuple[Step, ...]] = {
-        "units permuted": (units,),
-        "up rows rescaled, signs flipped": (signs,),
-        "residual stream rotated": (rotation,),
+        "units permuted": (UNITS,),
+        "up rows rescaled, signs flipped": (SIGNS,),
+        "residual stream rotated": (ROTATION,),
     }
     if not small:
         disguises |= {
-            "heads permuted": (PermuteHeads(33),),
-            "residual stream permuted": (PermuteResidual(34),),
-            "norms rescaled": (RescaleNorms(36),),
-            "all together": (
-                units,
-                signs,
-                PermuteHeads(33),
-                PermuteResidual(34),
-                rotation,
-                RescaleNorms(36),
-            ),
+            "heads permuted": (HEADS,),
+            "residual stream permuted": (ORDER,),
+            "norms rescaled": (NORMS,),
+            "all together": ALL_TOGETHER,
         }
     for what, steps in disguises.items():
         yield Change("disguised fine-tune", what, steps, FINE)
@@ -215,10 +213,10 @@ class Relatives:
         self._zoo = zoo
         first, second = members(2, zoo.scale)
         self.paths = {BASE: zoo.member(first), STRANGER: zoo.member(second)}
-        tuned: dict[str, tuple[Step, ...]] = {FINE: (_tuned(zoo, 50 if small else 200),)}
+        trained: dict[str, tuple[Step, ...]] = {FINE: (tuned(zoo, 50 if small else 200),)}
         if not small:
-            tuned[LORA] = (_low_rank(zoo),)
-        for name, steps in tuned.items():
+            trained[LORA] = (_low_rank(zoo),)
+        for name, steps in trained.items():
             self.paths[name] = zoo.checkpoint("tuned", steps, self.paths[BASE])
 
     def path(self, change: Change) -> Path:
@@ -340,7 +338,7 @@ def by_tokens(
     relatives = Relatives(zoo, small=small)
     tokens = [count for count in TOKENS if count <= zoo.scale.longest]
     hard: dict[str, tuple[Step, ...]] = {
-        "fine-tune, 500 steps" if not small else "fine-tune": (_tuned(zoo, 50 if small else 500),),
+        "fine-tune, 500 steps" if not small else "fine-tune": (tuned(zoo, 50 if small else 500),),
         "noise of 0.5 std": (AddNoise(41, 0.5),),
     }
     noise = random_ids(tokens[-1], zoo.scale.vocabulary, seed=7)

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from benchmarks._power import Row
     from benchmarks._zoo import Member
 
-EQUAL = "match_tokens, equal widths"
+
+def equal(statistic: str) -> str:
+    """Name the tests of a statistic on blocks of equal width."""
+    return f"{statistic}, equal widths"
+
+
+EQUAL = equal(label(DEFAULT))
 """Where widths differ, the library tries three sets of units, and its p-values are corrected for that."""
 
 PLOTTED = (
@@ -50,15 +56,16 @@ def zoo_table(zoo: Sequence[Member]) -> str:
 
 
 def with_equal_widths(
-    trials: Mapping[str, list[Trial]], zoo: Sequence[Member]
+    trials: Mapping[str, list[Trial]],
+    zoo: Sequence[Member],
+    chosen: Sequence[str] = (label(DEFAULT),),
 ) -> dict[str, list[Trial]]:
-    """Return the trials, with those of `match_tokens` on blocks of equal width as well."""
-    chosen = label(DEFAULT)
+    """Return the trials, with those of some statistics on blocks of equal width as well."""
     found: dict[str, list[Trial]] = {}
     for name, kept in trials.items():
         found[name] = kept
-        if name == chosen:
-            found[EQUAL] = [t for t in kept if zoo[t[0]].units == zoo[t[1]].units]
+        if name in chosen:
+            found[equal(name)] = [t for t in kept if zoo[t[0]].units == zoo[t[1]].units]
     return found
 
 
@@ -120,11 +127,11 @@ def _share(trials: Sequence[Trial]) -> str:
     return f"{found.count}/{found.trials} = {found.share:.3f}"
 
 
-def by_pair(trials: Mapping[str, Sequence[Trial]]) -> str:
+def by_pair(trials: Mapping[str, Sequence[Trial]], names: Sequence[str] = PLOTTED) -> str:
     """Return how the false positives spread over pairs of models."""
     head = ["statistic", "pairs of models", "mean share", "expected spread", "spread", "largest"]
     rows = []
-    for name in PLOTTED:
+    for name in names:
         shares, expected = _shares(trials[name])
         numbers = [shares.mean(), expected, shares.std(ddof=1), shares.max()]
         rows.append([name, str(len(shares)), *(f"{number:.3f}" for number in numbers)])
@@ -140,7 +147,10 @@ def _shares(trials: Sequence[Trial]) -> tuple[np.ndarray, float]:
     return np.array([np.mean(found) for found in pairs.values()]), float(np.mean(variances)) ** 0.5
 
 
-def between_blocks(trials: Mapping[str, Sequence[Trial]]) -> str:
+def between_blocks(
+    trials: Mapping[str, Sequence[Trial]],
+    names: Sequence[str] = ("match", "match_cosine", EQUAL, "match_weights", "csu", "csh"),
+) -> str:
     """Return whether the blocks of a pair of models are independent."""
     head = [
         "statistic",
@@ -151,7 +161,7 @@ def between_blocks(trials: Mapping[str, Sequence[Trial]]) -> str:
         "variance of the sum",
     ]
     rows = []
-    for name in ("match", "match_cosine", EQUAL, "match_weights", "csu", "csh"):
+    for name in names:
         d = dependence(trials[name])
         numbers = [f"{d.correlation:+.3f}", f"{d.p:.2g}", f"{d.variance:.2f}"]
         rows.append([name, str(d.pairs), str(d.blocks), *numbers])

@@ -20,7 +20,7 @@ from provenance.recipes.settings import CorpusSettings, TokenizerSettings, Train
 from provenance.recipes.steps import Initialise, Step, Train
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerFast
@@ -63,6 +63,11 @@ class Member:
     hidden: int
     blocks: int
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The hidden size, the units of a block, and the blocks."""
+        return self.hidden, self.units, self.blocks
+
 
 # text, order of the batches, units and hidden size (times the scale's), blocks (fewer than the scale's)
 _TABLE: tuple[tuple[str, int, float, float, int], ...] = (
@@ -85,21 +90,39 @@ _TABLE: tuple[tuple[str, int, float, float, int], ...] = (
 )
 
 
+# units and hidden size (times the scale's), blocks (fewer than the scale's)
+_SHAPES: tuple[tuple[float, float, int], ...] = ((1, 1, 0), (4 / 3, 1, 0), (1, 1.5, 1))
+
+
 def members(count: int, scale: Scale) -> tuple[Member, ...]:
     """Return the first ``count`` models; past the table it begins again, with other seeds."""
-    return tuple(_member(index, scale) for index in range(count))
+    rows = (_TABLE[index % len(_TABLE)] for index in range(count))
+    return tuple(
+        _member(f"m{index:02}", index, text, order, shape, scale)
+        for index, (text, order, *shape) in enumerate(rows)
+    )
 
 
-def _member(index: int, scale: Scale) -> Member:
-    text, order, units, hidden, fewer = _TABLE[index % len(_TABLE)]
+def twins(count: int, scale: Scale) -> tuple[Member, ...]:
+    """Return models of three shapes in turn; those of one shape differ in their initial weights alone."""
+    return tuple(
+        _member(f"s{index:02}", index, "code-0", 0, _SHAPES[index % len(_SHAPES)], scale)
+        for index in range(count)
+    )
+
+
+def _member(
+    name: str, seed: int, text: str, order: int, shape: Sequence[float], scale: Scale
+) -> Member:
+    units, hidden, fewer = shape
     return Member(
-        f"m{index:02}",
-        seed=index,
+        name,
+        seed=seed,
         text=text,
         order=order,
         units=int(units * scale.units),
         hidden=int(hidden * scale.hidden),
-        blocks=scale.blocks - fewer,
+        blocks=scale.blocks - int(fewer),
     )
 
 
@@ -117,13 +140,13 @@ class Zoo:
         """Return a training text; no model is trained on "held-out"."""
         return CorpusSettings(str(self._texts / f"{name}.txt"), self.scale.characters)
 
-    def member(self, member: Member) -> Path:
-        """Return the checkpoint of an independently trained model."""
+    def begin(self, member: Member) -> Initialise:
+        """Return the step that draws the initial weights of a model."""
         scale = self.scale
         tokenizer = TokenizerSettings(
             scale.vocabulary, CorpusSettings(self.text("code-0").name, scale.characters // 3)
         )
-        begin = Initialise(
+        return Initialise(
             seed=member.seed,
             hidden=member.hidden,
             units=member.units,
@@ -131,8 +154,13 @@ class Zoo:
             deviation=round(member.hidden**-0.5, 4),
             tokenizer=tokenizer,
         )
+
+    def member(self, member: Member) -> Path:
+        """Return the checkpoint of an independently trained model."""
+        scale = self.scale
         settings = TrainSettings(scale.steps, scale.batch, scale.length, seed=member.order)
-        return self.checkpoint(member.name, (begin, Train(self.text(member.text), settings)))
+        steps = self.begin(member), Train(self.text(member.text), settings)
+        return self.checkpoint(member.name, steps)
 
     def checkpoint(
         self,
@@ -151,20 +179,20 @@ class Zoo:
             half = self.folder / f"half-{os.getpid()}"
             shutil.rmtree(half, ignore_errors=True)
             recipe = Recipe(name, name, 0, None if parent is None else parent.name, steps)
-            begun = time.monotonic()
+            begun = time.process_time()
             build(recipe, half, parent, None, others)
-            (half / _SECONDS).write_text(f"{time.monotonic() - begun:.1f}")
+            (half / _SECONDS).write_text(f"{time.process_time() - begun:.1f}")
             half.rename(target)
             self.made += 1
         return target
 
     def seconds(self, checkpoint: Path) -> float:
-        """Return how long a checkpoint took to make, in whichever run that was."""
+        """Return the processor seconds that a checkpoint took to make, in whichever run that was."""
         return float((checkpoint / _SECONDS).read_text())
 
-    def held_out(self, tokens: int) -> torch.Tensor:
-        """Return ids of code that no model was trained on, int64 (tokens,)."""
-        ids = tokenizer_of(self.member(members(1, self.scale)[0]))
+    def held_out(self, tokens: int, reader: Member | None = None) -> torch.Tensor:
+        """Return ids of code that no model was trained on, int64 (tokens,); all members read it alike."""
+        ids = tokenizer_of(self.member(reader or members(1, self.scale)[0]))
         text = corpus.text(self.text("held-out").name, self.scale.characters)
         return torch.tensor(ids.encode(text, add_special_tokens=False)[:tokens])
 

@@ -128,7 +128,7 @@ def _table(numbered: Sequence[tuple[int, Source]], wrong: Wrong) -> str:
             row.population,
             f"{row.pairs:,}",
             f"{row.verdicts.get(wrong.verdict, 0):,}",
-            *_bounds(row, wrong.verdict),
+            *bounds(row, wrong.verdict),
             f"{row.threshold:.2g}",
             f"[{i}](#the-commands)",
         ]
@@ -138,8 +138,8 @@ def _table(numbered: Sequence[tuple[int, Source]], wrong: Wrong) -> str:
     return table(head, rows) if rows else "Nothing was counted."
 
 
-def _bounds(row: Counted, verdict: str) -> Iterator[str]:
-    """Yield the upper bound of all pairs, and that of disjoint ones with the same share."""
+def bounds(row: Counted, verdict: str) -> Iterator[str]:
+    """Yield the upper bound of a verdict's rate in all pairs, and in disjoint ones with the same share."""
     count = row.verdicts.get(verdict, 0)
     yield f"{upper(count, row.pairs):.2%}"
     share = -(-count * row.disjoint // row.pairs)  # rounded up

@@ -263,7 +263,10 @@ def align(
 
     Every block of the shallower model has a partner; whether the pair is significant is for the
     reader of its p-value to say. ``survivors`` holds the units in both of every pair, (k, 2) int64.
+    Nothing is mapped where no pair of blocks was tested.
     """
+    if not blocks:
+        return ()
     rows = sorted({i for i, _ in blocks})
     columns = sorted({j for _, j in blocks})
     strength = torch.zeros(len(rows), len(columns), dtype=torch.float64)

@@ -58,14 +58,19 @@ def decide_blocks(blocks: Sequence[BlockEvidence], threshold: Threshold) -> Verd
     The smaller of the two p-values counts, doubled (Bonferroni again). A block's own threshold decides of
     that block alone.
     """
+    verdict = decide_p(judged_p(blocks), whole(threshold))
+    kin = any(shows(b, threshold) for b in blocks)
+    return "inconclusive" if kin and verdict == "independent" else verdict
+
+
+def judged_p(blocks: Sequence[BlockEvidence]) -> float | None:
+    """The p-value that `decide_blocks` compares with the threshold, log10; None where no block has one."""
     log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
     combined = aggregate(blocks)
     if combined is None:
-        return "inconclusive"
+        return None
     strongest = bonferroni(min(log10_ps), len(log10_ps))
-    verdict = decide_p(bonferroni(min(combined, strongest), 2), whole(threshold))
-    kin = any(shows(b, threshold) for b in blocks)
-    return "inconclusive" if kin and verdict == "independent" else verdict
+    return bonferroni(min(combined, strongest), 2)
 
 
 def found_nothing(

@@ -29,7 +29,7 @@ BETTER = 0.5
 """A borrowed tokenizer fits where a text is read better than by guessing, by so many nats a token."""
 
 MOST_NEARNESS = 0.05
-"""Units of strangers are no nearer to each other than this: see docs/statistics.md for what was counted."""
+"""Units of strangers are seldom nearer to each other: docs/statistics.md has what was counted."""
 
 LEAST_DISTINCT = 16
 """Fewest different tokens that tell units apart."""
@@ -162,8 +162,8 @@ def _near(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
         yield (
             f"In block {most.candidate_block}{others}, units of {names['candidate']} have their like among "
             f"those of {names['reference']} by gate or by up alone (nearness {most.nearness:.3f}, where "
-            f"strangers have at most {MOST_NEARNESS:.2f}), though no matching finds them: a copy among "
-            "decoys looks like that. So this shows no independence."
+            f"strangers seldom have more than {MOST_NEARNESS:.2f}), though no matching finds them: a copy "
+            "among decoys looks like that. So this shows no independence."
         )
 
 

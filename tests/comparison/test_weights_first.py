@@ -229,6 +229,15 @@ def test_strangers_of_another_hidden_size_are_measured_and_weights_say_why_they_
     assert decide(evidence, 1e-6) == "independent"
 
 
+@pytest.mark.parametrize("cross", [False, True])
+def test_weights_alone_of_another_hidden_size_are_refused_with_the_reason(
+    executor, family, tiny_checkpoint, cross
+):
+    wide = tiny_checkpoint(5, hidden_size=48, num_hidden_layers=2)
+    with pytest.raises(DegenerateError, match="weights of hidden size 48 and 32"):
+        compare(wide, family.base, statistic="match_weights", cross=cross, executor=executor)
+
+
 def test_a_wider_stream_that_holds_the_old_one_is_told_by_tokens(
     measured, family, tmp_path, no_model
 ):
