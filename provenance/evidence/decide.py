@@ -51,21 +51,25 @@ def believed(
 
 
 def decide_blocks(blocks: Sequence[BlockEvidence], threshold: Threshold) -> Verdict:
-    """Decide over all blocks: by their combination (`aggregate`), and by the strongest block alone.
-
-    A single block that was taken from the other model is lost among many that were not, so the
-    strongest block counts as well, its p-value multiplied by the number of blocks (Bonferroni).
-    The smaller of the two p-values counts, doubled (Bonferroni again). A block's own threshold decides of
-    that block alone.
-    """
-    log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
-    combined = aggregate(blocks)
-    if combined is None:
-        return "inconclusive"
-    strongest = bonferroni(min(log10_ps), len(log10_ps))
-    verdict = decide_p(bonferroni(min(combined, strongest), 2), whole(threshold))
+    """Decide over all blocks by `p_of_blocks`. A block's own threshold decides of that block alone."""
+    verdict = decide_p(p_of_blocks(blocks), whole(threshold))
     kin = any(shows(b, threshold) for b in blocks)
     return "inconclusive" if kin and verdict == "independent" else verdict
+
+
+def p_of_blocks(blocks: Sequence[BlockEvidence]) -> float | None:
+    """Return log10 of the p-value that decides over all blocks; None where none has a p-value.
+
+    It is of their combination (`aggregate`), and of the strongest block alone. A single block that was
+    taken from the other model is lost among many that were not, so the strongest block counts as well,
+    its p-value multiplied by the number of blocks (Bonferroni). The smaller of the two p-values counts,
+    doubled (Bonferroni again).
+    """
+    combined = aggregate(blocks)
+    if combined is None:
+        return None
+    log10_ps = [b.log10_p for b in blocks if b.log10_p is not None]
+    return bonferroni(min(combined, bonferroni(min(log10_ps), len(log10_ps))), 2)
 
 
 def found_nothing(
