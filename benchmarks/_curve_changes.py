@@ -67,14 +67,14 @@ class Size:
 
 
 SHARES = (50, 30, 20, 10, 5)
-NOISES = (0.5, 1.0, 2.0, 4.0, 8.0)
+NOISES = (0.5, 1.0, 2.0, 3.0, 4.0, 8.0)
 WHOLE = Size(
     replace(FULL, steps=1000),
     rates=(3e-3, 1e-3, 1e-4),
     lengths=(10, 30, 100, 300, 1000, 3000, 10_000),
-    elsewhere=3000,
+    elsewhere=1000,
     healing=(10, 30, 100, 300, 1000, 3000),
-    merged=(*SHARES, 2, 0),
+    merged=(50, 30, 25, 20, 10, 5, 2, 0),
     weights=SHARES,
     units=SHARES,
     noises=NOISES,

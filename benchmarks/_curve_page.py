@@ -14,13 +14,13 @@ from benchmarks._curve_judge import (
     NEAR,
     OTHER_TEXT,
     POWERLESS,
-    THRESHOLD,
     WEAK,
 )
-from benchmarks._curve_plot import Axis, picture
+from benchmarks._curve_plot import LIMIT, Axis, picture
 from benchmarks._curve_tables import fading_table, missed_table, moved_table, strengths_table
 from benchmarks._page import BEGIN, END, about_machine
 from benchmarks._table import table
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -199,8 +199,8 @@ a block. Each is trained apart for {scale.steps} steps of {scale.batch} × {scal
 Their losses on held-out code are {losses} nats a token; guessing has {first.chance:.2f}.
 
 Every changed model is compared with its base, by `kinship` as a claim of independence measures it, and by
-each part as a claim by itself. The threshold is {THRESHOLD:g}. The inputs are {scale.tokens:,} tokens of
-the default text.
+each part as a claim by itself. The threshold is {format_p(LIMIT)}. The inputs are {scale.tokens:,} tokens
+of the default text.
 
 {table(("column", "meaning"), COLUMNS.items(), numbers=False)}
 

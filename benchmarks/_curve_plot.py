@@ -13,20 +13,22 @@ from benchmarks._curve_judge import PARTS, STATISTIC, THRESHOLD
 from benchmarks._table import COLOURS
 from provenance.report.charts import Box
 from provenance.report.svg import depth, drawing, element, line, number, p_ticks, p_word, text
+from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks._curve_judge import Judged
 
-PANEL = Box(width=232, height=250, left=46, right=10, top=30, bottom=44)
+PANEL = Box(width=240, height=250, left=56, right=6, top=30, bottom=44)
+LIMIT = math.log10(THRESHOLD)
 LEGEND = 20
 COLUMNS = (58.0, 370.0, 690.0)
 STATISTICS = (*PARTS, STATISTIC)
 LINES = {
     "middle": "median block, in its band from weakest to strongest",
     "claim": "p of the claim, median of the bases",
-    "limit": f"threshold {THRESHOLD:g}",
+    "limit": f"threshold {format_p(LIMIT)}",
 }
 _STROKE, _GREY = "M-10 0h20", "#555"
 MARKS = {
@@ -56,7 +58,7 @@ class Axis:
 def picture(key: str, title: str, axis: Axis, rows: Sequence[Judged]) -> str:
     """Return one picture: every series of it, in every panel in which it is defined."""
     series = dict(zip(dict.fromkeys(row.series for row in rows), COLOURS, strict=False))
-    deepest = depth(min(_lowest(rows), math.log10(THRESHOLD))) * 1.05
+    deepest = depth(min(_lowest(rows), LIMIT)) * 1.05
     panels = [
         element(
             "g",
@@ -105,7 +107,7 @@ def _panel(
         marks.append(line(PANEL.left, y, PANEL.left + wide, y, class_))
         marks.append(text(PANEL.left - 5, y + 4, p_word(exponent), "tick", "end"))
     marks += [text(x, PANEL.base + 15, s, "tick", "middle") for s, x in across.items()]
-    limit = down(math.log10(THRESHOLD))
+    limit = down(LIMIT)
     marks.append(line(PANEL.left, limit, PANEL.left + wide, limit, "limit"))
     marks.append(text(PANEL.left + wide / 2, 16, statistic, "title", "middle"))
     for name, colour in series.items():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks._counts import VERDICTS
-from benchmarks._curve_judge import PARTS, STATISTIC, THRESHOLD
+from benchmarks._curve_judge import PARTS, STATISTIC
+from benchmarks._curve_plot import LIMIT, STATISTICS
 from benchmarks._table import number, spread, table
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from benchmarks._curve_judge import Judged
     from benchmarks._curve_plot import Axis
 
-STATISTICS = (*PARTS, STATISTIC)
 NONE = "–"
 
 
@@ -106,7 +105,7 @@ def _end(rows: Sequence[Judged], axis: Axis, statistic: str) -> str:
         found = [row.found[statistic].claim for row in known if row.strength == strength]
         if not found:
             continue
-        missed = sum(claim is None or claim >= math.log10(THRESHOLD) for claim in found)
+        missed = sum(claim is None or claim >= LIMIT for claim in found)
         if missed:
             return f"{last}; {strength}: {missed} of {len(found)} missed"
         last = strength
