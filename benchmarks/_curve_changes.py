@@ -151,7 +151,7 @@ def _merged(size: Size) -> Iterator[Curve]:
         "merging",
         "small Llamas",
         tuple(map(brief, size.merged)),
-        "a small Llama and its merge with an independent one, {} % of it in the merge",
+        "A small Llama and its merge with an independent one, {} % of it in the merge",
         make,
     )
 
@@ -162,7 +162,7 @@ def _pruned(size: Size) -> Iterator[Curve]:
         "pruning",
         "weights, by magnitude",
         tuple(map(brief, size.weights)),
-        "a small Llama and itself with the largest {} % of the weights, the others zero",
+        "A small Llama and itself with the largest {} % of the weights, the others zero",
         partial(_each, "sparse", by_weight),
     )
     by_unit = [
@@ -173,7 +173,7 @@ def _pruned(size: Size) -> Iterator[Curve]:
         "pruning",
         "units, by width",
         tuple(map(brief, size.units)),
-        "a small Llama and itself with {} % of the units of every MLP",
+        "A small Llama and itself with {} % of the units of every MLP",
         partial(_each, "narrow", by_unit),
     )
 
@@ -184,7 +184,7 @@ def _noised(size: Size) -> Curve:
         "noise",
         "small Llamas",
         tuple(map(brief, size.noises)),
-        "a small Llama and itself with noise of {} standard deviations on every matrix",
+        "A small Llama and itself with noise of {} standard deviations on every matrix",
         partial(_each, "noisy", steps),
     )
 
@@ -200,7 +200,7 @@ def _retrained(size: Size) -> Iterator[Curve]:
         "retraining",
         "MLPs retrained",
         tuple(map(brief, blocks)),
-        f"a small Llama of {len(blocks)} blocks and itself with the MLPs of {{}} of them retrained",
+        f"A small Llama of {len(blocks)} blocks and itself with the MLPs of {{}} of them retrained",
         some,
     )
 
@@ -212,7 +212,7 @@ def _retrained(size: Size) -> Iterator[Curve]:
         "healing",
         "all MLPs retrained, then all trained on",
         tuple(map(brief, size.healing)),
-        "a small Llama and itself with every MLP retrained, and then all of it for {} steps",
+        "A small Llama and itself with every MLP retrained, and then all of it for {} steps",
         healed,
     )
 
@@ -233,7 +233,7 @@ def _trained(size: Size) -> Iterator[Curve]:
             "training",
             f"learning rate {rate:g}",
             tuple(map(brief, size.lengths)),
-            f"a small Llama and itself trained on other text for {{}} steps at {rate:g}",
+            f"A small Llama and itself trained on other text for {{}} steps at {rate:g}",
             make,
         )
 

@@ -38,7 +38,7 @@ class Population:
     Parameters
     ----------
     sentence
-        What they are.
+        What they are, with a place for the strengths.
     bases
         Losses of the bases, nats a token, by base and by text.
     chance

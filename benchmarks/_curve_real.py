@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from benchmarks._curve_changes import brief
 from benchmarks._curve_judge import HELD_OUT, LENGTH, Judged, compared, judged, likeness, loss
+from benchmarks._real_models import BASE
 from benchmarks._zoo import tokenizer_of
 from fixtures import transforms
 from provenance.inputs import corpus
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 OF_WEIGHTS: tuple[StatisticName, ...] = ("match_tokens", "match_weights")
 WINDOWS = 4
 SEED = 1
+NAMES = {BASE: "SmolLM2-135M"}
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -91,7 +93,7 @@ class RealModel:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
-        self.name = folder.name
+        self.name = NAMES.get(folder.name, folder.name)
         self._model = load(folder).eval()
         text = corpus.text("stdlib", 16_000)
         ids = tokenizer_of(folder).encode(text, add_special_tokens=False)

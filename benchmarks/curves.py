@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 COMMAND = "python -m benchmarks.curves --folder models --output docs/power.md"
 BASES = 3
-STRANGERS = "two small Llamas of one shape, trained apart on one text"
+STRANGERS = "Two small Llamas of one shape, trained apart on one text."
 
 
 def measure(folder: Path, size: Size, bases: int) -> list[Population]:
@@ -63,7 +63,7 @@ def measure(folder: Path, size: Size, bases: int) -> list[Population]:
     known = {base.name: _losses(load(base).eval(), texts) for base in stock.bases}
     return [
         Population(
-            curve.population.format(", ".join(curve.strengths)),
+            curve.population,
             known,
             math.log(size.scale.vocabulary),
             tuple(_along(curve, stock, kept, texts)),
@@ -109,7 +109,7 @@ def measure_real(folder: Path, model: Path, size: Size) -> list[Population]:
         real = RealModel(model)
         return [
             Population(
-                curve.population.format(", ".join(curve.changes)),
+                curve.population,
                 {real.name: {HELD_OUT: real.loss}},
                 math.log(real.vocabulary),
                 tuple(_said(real.judge(curve, step, tokens, kept)) for step in curve.changes),
@@ -129,17 +129,19 @@ def counted(populations: Sequence[Population]) -> tuple[_counts.Counted, ...]:
     return tuple(
         _counted(sentence, rows)
         for population in populations
-        for sentence, rows in _groups(population).items()
+        for sentence, rows in _groups(population)
     )
 
 
-def _groups(population: Population) -> dict[str, list[Judged]]:
+def _groups(population: Population) -> Iterator[tuple[str, list[Judged]]]:
     groups: dict[str, list[Judged]] = defaultdict(list)
     for row in population.rows:
         state = "still predicts text" if population.predicts(row) else "predicts no text any more"
-        sentence = f"{population.sentence}; it {state}" if row.kin else STRANGERS
-        groups[sentence].append(row)
-    return groups
+        groups[state if row.kin else ""].append(row)
+    for state, rows in groups.items():
+        strengths = ", ".join(dict.fromkeys(row.strength for row in rows))
+        told = f"{population.sentence.format(strengths)}; it {state}."
+        yield (told if state else STRANGERS), rows
 
 
 def _counted(sentence: str, rows: Sequence[Judged]) -> _counts.Counted:
@@ -148,7 +150,7 @@ def _counted(sentence: str, rows: Sequence[Judged]) -> _counts.Counted:
     return _counts.Counted(
         sentence,
         "kin" if kin else "strangers",
-        bases + len(rows) if kin else bases,
+        bases if kin else bases // 2,  # a stranger is the base of another pair
         STATISTIC,
         THRESHOLD,
         {verdict: sum(row.verdict == verdict for row in rows) for verdict in _counts.VERDICTS},

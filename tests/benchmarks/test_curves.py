@@ -112,13 +112,11 @@ def test_a_part_that_is_not_defined_has_no_line():
 def test_counts_tell_kin_that_predict_text_from_kin_that_do_not():
     broken = row("1k", -1.0, "independent", losses={"code": 6.9})
     rows = (*FADED, broken, row("0", -0.1, "independent", kin=False))
-    found = curves.counted([_curve_page.Population("fine-tunes", BASES, 7.0, rows)])
+    found = curves.counted([_curve_page.Population("Trained for {} steps", BASES, 7.0, rows)])
     told = {each.population: each for each in found}
-    good, bad = (
-        told["fine-tunes; it still predicts text"],
-        told["fine-tunes; it predicts no text any more"],
-    )
-    assert (good.truth, good.pairs, good.models) == ("kin", 6, 8)
+    good = told["Trained for 10, 100, 1k steps; it still predicts text."]
+    bad = told["Trained for 1k steps; it predicts no text any more."]
+    assert (good.truth, good.pairs, good.disjoint) == ("kin", 6, 2)
     assert good.verdicts == {"dependent": 3, "independent": 1, "inconclusive": 2, "refused": 0}
     assert (bad.pairs, bad.verdicts["independent"]) == (1, 1)
     assert told[curves.STRANGERS].truth == "strangers"
