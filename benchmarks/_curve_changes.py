@@ -35,11 +35,13 @@ class Size:
     scale
         Of the models.
     rates
-        Learning rates of further training.
+        Learning rates of further training, and the steps of the longest at each.
     lengths
         Steps after which a training is looked at, rising: each goes on from the one before.
     elsewhere
         The longest training of every base but the first.
+    fitting
+        Steps in which a new MLP learns what the old one did.
     healing
         Steps for which a model trains on after all its MLPs were retrained.
     merged, weights, units
@@ -49,9 +51,10 @@ class Size:
     """
 
     scale: Scale
-    rates: tuple[float, ...]
+    rates: tuple[tuple[float, int], ...]
     lengths: tuple[int, ...]
     elsewhere: int
+    fitting: int
     healing: tuple[int, ...]
     merged: tuple[int, ...]
     weights: tuple[int, ...]
@@ -70,16 +73,17 @@ SHARES = (50, 30, 20, 10, 5)
 NOISES = (0.5, 1.0, 2.0, 3.0, 4.0, 8.0)
 WHOLE = Size(
     replace(FULL, steps=1000),
-    rates=(3e-3, 1e-3, 1e-4),
-    lengths=(10, 30, 100, 300, 1000, 3000, 10_000),
+    rates=((3e-3, 30_000), (1e-3, 10_000), (1e-4, 10_000)),
+    lengths=(10, 30, 100, 300, 1000, 3000, 10_000, 30_000),
     elsewhere=1000,
+    fitting=1000,
     healing=(10, 30, 100, 300, 1000, 3000),
     merged=(50, 30, 25, 20, 10, 5, 2, 0),
     weights=SHARES,
     units=SHARES,
     noises=NOISES,
 )
-TRIAL = Size(SMALL, (3e-3,), (5, 10), 5, (5,), (50, 0), (50, 5), (50, 5), (0.5, 8.0))
+TRIAL = Size(SMALL, ((3e-3, 10),), (5, 10), 5, 50, (5,), (50, 0), (5,), (50, 5), (0.5, 8.0))
 
 
 class Stock:
@@ -218,15 +222,18 @@ def _retrained(size: Size) -> Iterator[Curve]:
 
 
 def _again(stock: Stock, count: int) -> Step:
-    settings = RetrainSettings(length=stock.zoo.scale.length)
+    settings = RetrainSettings(steps=stock.size.fitting, length=stock.zoo.scale.length)
     return RetrainMlp(stock.zoo.text("code-0"), tuple(range(count)), settings)
 
 
 def _trained(size: Size) -> Iterator[Curve]:
-    for rate in size.rates:
+    for rate, longest in size.rates:
 
-        def make(stock: Stock, base: int, rate: float = rate) -> Iterator[Path]:
-            lengths = [n for n in size.lengths if base == 0 or n <= size.elsewhere]
+        def make(
+            stock: Stock, base: int, rate: float = rate, longest: int = longest
+        ) -> Iterator[Path]:
+            last = longest if base == 0 else size.elsewhere
+            lengths = [n for n in size.lengths if n <= last]
             return stages(stock.zoo, stock.bases[base], "prose", rate, lengths)
 
         yield Curve(

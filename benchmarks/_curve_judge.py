@@ -21,7 +21,7 @@ from provenance.evidence.doubts import MOST_NEARNESS
 from provenance.statistics import REGISTRY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from transformers import PreTrainedModel
 
@@ -110,6 +110,11 @@ class Kept:
             half.write_bytes(_ROWS.dump_json(self._kept, indent=1))
             half.replace(self._file)
         return self._kept[key]
+
+    def of(self, picture: str, series: str, bases: Collection[str]) -> tuple[Judged, ...]:
+        """Return what is kept of one series and of some bases: for each strength the last."""
+        rows = {row.place: row for row in self._kept.values() if row.base in bases}
+        return tuple(row for place, row in rows.items() if place[:2] == (picture, series))
 
 
 _ROWS = TypeAdapter(dict[str, Judged])

@@ -96,7 +96,7 @@ SECTIONS = {
     "retraining": Section(
         "Retrained MLPs",
         "blocks whose MLP was retrained",
-        "The MLPs of the first blocks are drawn anew, and trained for 1000 steps to do what the old ones\n"
+        "The MLPs of the first blocks are drawn anew, and trained for {fitting} steps to do what the old ones\n"
         "did.",
     ),
     "healing": Section(
@@ -171,7 +171,7 @@ def page(populations: Sequence[Population], size: Size, command: str, reading: s
     first = populations[0]
     losses = ", ".join(f"{base[HELD_OUT]:.2f}" for base in first.bases.values())
     sections = "\n\n".join(
-        f"## {SECTIONS[name].heading}\n\n{SECTIONS[name].about}\n\n"
+        f"## {SECTIONS[name].heading}\n\n{SECTIONS[name].about.format(fitting=size.fitting)}\n\n"
         f"![{SECTIONS[name].heading}: p-values by strength]({_file(name)})\n\n"
         + _tables([row for row in rows if row.picture == name], axis, first)
         for name, axis in axes.items()

@@ -18,6 +18,7 @@ from benchmarks._zoo import tokenizer_of
 from fixtures import transforms
 from provenance.inputs import corpus
 from provenance.recipes.steps import load
+from provenance.vocabulary import DEFAULT_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,15 +64,7 @@ def real_curves(size: Size, name: str) -> Iterator[RealCurve]:
         for kept in size.weights
     }
     sentence = f"{name} and itself with the largest {{}} % of the weights, the others zero"
-    yield RealCurve("pruning", f"{name}, weights", sentence, sparse)
-    narrow = {
-        brief(kept): lambda model, kept=kept: transforms.prune_width(
-            model, max(1, round(kept / 100 * model.config.intermediate_size))
-        )
-        for kept in size.units
-    }
-    sentence = f"{name} and itself with {{}} % of the units of every MLP"
-    yield RealCurve("pruning", f"{name}, units", sentence, narrow)
+    yield RealCurve("pruning", f"{name}, weights by magnitude", sentence, sparse)
     noisy = {
         brief(noise): lambda model, noise=noise: transforms.add_noise(model, SEED, noise)
         for noise in size.noises
@@ -101,18 +94,12 @@ class RealModel:
         self.loss = loss(self._model, self._ids)
         self.vocabulary = int(self._model.config.vocab_size)
 
-    def judge(self, curve: RealCurve, strength: str, tokens: int, kept: Kept) -> Judged:
-        """Change the model, and compare the result with it as `compare` does by itself.
-
-        What the weight files decide is measured no further; else the models are run too.
-        """
+    def judge(self, curve: RealCurve, strength: str, kept: Kept) -> Judged:
+        """Change the model, and compare the result with it by the weight files alone."""
         place = curve.picture, curve.series, strength, self.name
-        return kept.once(
-            f"{self.name}: {curve.picture}, {curve.series}, {strength}",
-            lambda: self._judge(curve.changes[strength], place, tokens),
-        )
+        return kept.once("/".join(place), lambda: self._judge(curve.changes[strength], place))
 
-    def _judge(self, change: Change, place: tuple[str, str, str, str], tokens: int) -> Judged:
+    def _judge(self, change: Change, place: tuple[str, str, str, str]) -> Judged:
         with tempfile.TemporaryDirectory() as scratch:
             changed = change(self._model).eval()
             folder = Path(scratch)
@@ -122,5 +109,7 @@ class RealModel:
             losses = {HELD_OUT: loss(changed, self._ids)}
             alike = likeness(changed, self._model)
             del changed
-            evidence, found = compared(folder, self.folder, tokens, OF_WEIGHTS, "decided")
+            evidence, found = compared(
+                folder, self.folder, DEFAULT_TOKENS, OF_WEIGHTS, extent="files"
+            )
         return judged(place, evidence, found, losses, alike)

@@ -3,7 +3,8 @@
 ``python -m benchmarks.curves --folder DIR --output docs/power.md``
 
 Models and verdicts are kept in the folder: a run that was stopped goes on, and one that ended is free.
-``--real`` takes the folder of SmolLM2-135M, as ``python -m benchmarks.real models`` makes it.
+``--real`` takes the folder of SmolLM2-135M, as ``python -m benchmarks.real models`` makes it. Its changed
+models are compared by weight files alone, so that no verdict on them is counted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import math
 import sys
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,30 +54,38 @@ if TYPE_CHECKING:
 
 COMMAND = "python -m benchmarks.curves --folder models --output docs/power.md"
 BASES = 3
+UNSEEN = "code-1"
+"""Code that neither a base nor its descendant reads; "held-out" begins with the prose of fine-tunes."""
 STRANGERS = "Two small Llamas of one shape, trained apart on one text."
 
 
-def measure(folder: Path, size: Size, bases: int) -> list[Population]:
-    """Make every changed model that the folder lacks, and compare it with its base."""
+def measure(folder: Path, size: Size, bases: int, *, make: bool = True) -> list[Population]:
+    """Make every changed model that the folder lacks, and compare it with its base.
+
+    Parameters
+    ----------
+    make
+        False takes what an earlier run, which may have been stopped, left in the folder.
+    """
     stock = Stock(folder, size, bases)
     kept = Kept(folder / "judged.json")
-    texts = {HELD_OUT: stock.zoo.held_out(size.scale.tokens), OTHER_TEXT: _prose(stock)}
+    texts = {HELD_OUT: _beginning(stock, UNSEEN), OTHER_TEXT: _beginning(stock, OTHER_TEXT)}
     known = {base.name: _losses(load(base).eval(), texts) for base in stock.bases}
+    found = curves(size)
+    if make:
+        for number, curve in product(range(bases), found):
+            _follow(curve, stock, number, kept, texts)
+    chance = math.log(size.scale.vocabulary)
     return [
-        Population(
-            curve.population,
-            known,
-            math.log(size.scale.vocabulary),
-            tuple(_along(curve, stock, kept, texts)),
-        )
-        for curve in curves(size)
+        Population(curve.population, known, chance, kept.of(curve.picture, curve.series, known))
+        for curve in found
     ]
 
 
-def _prose(stock: Stock) -> torch.Tensor:
-    """Return ids of the beginning of the text that fine-tunes are trained on."""
+def _beginning(stock: Stock, name: str) -> torch.Tensor:
+    """Return the first ids of one of the zoo's texts, int64 (tokens,)."""
     scale = stock.size.scale
-    text = corpus.text(stock.zoo.text(OTHER_TEXT).name, scale.characters)
+    text = corpus.text(stock.zoo.text(name).name, scale.characters)
     ids = tokenizer_of(stock.bases[0]).encode(text, add_special_tokens=False)
     return torch.tensor(ids[: scale.tokens])
 
@@ -84,44 +94,46 @@ def _losses(model: PreTrainedModel, texts: Texts) -> dict[str, float]:
     return {name: loss(model, ids) for name, ids in texts.items()}
 
 
-def _along(curve: Curve, stock: Stock, kept: Kept, texts: Texts) -> Iterator[Judged]:
-    """Judge every model of a curve, base by base."""
+def _follow(curve: Curve, stock: Stock, number: int, kept: Kept, texts: Texts) -> None:
+    """Judge every model of a curve that descends from one base."""
+    base = stock.bases[number]
 
-    def judge(place: Place, changed: Path, base: Path) -> Judged:
+    def judge(place: Place, changed: Path) -> Judged:
         evidence, found = compared(changed, base, stock.size.scale.tokens)
         kin = (curve.picture, place[2]) != ("merging", LEAST)
         models = load(changed).eval(), load(base)
         losses = _losses(models[0], texts)
         return judged(place, evidence, found, losses, likeness(*models), kin=kin)
 
-    for number, base in enumerate(stock.bases):
-        for strength, changed in zip(curve.strengths, curve.make(stock, number), strict=False):
-            place = curve.picture, curve.series, strength, base.name
-            key = "/".join((*place, changed.name))
-            yield _said(kept.once(key, lambda p=place, c=changed, b=base: judge(p, c, b)))
+    for strength, changed in zip(curve.strengths, curve.make(stock, number), strict=False):
+        place = curve.picture, curve.series, strength, base.name
+        key = "/".join((*place, changed.name))
+        _say(kept.once(key, lambda p=place, c=changed: judge(p, c)))
 
 
-def measure_real(folder: Path, model: Path, size: Size) -> list[Population]:
-    """Change a pretrained model, and compare each result with it."""
+def measure_real(folder: Path, model: Path, size: Size, *, make: bool = True) -> list[Population]:
+    """Change a pretrained model, and compare each result with it; ``make`` as for `measure`."""
     kept = Kept(folder / "judged-real.json")
-    tokens = size.scale.tokens
     with quiet():
         real = RealModel(model)
-        return [
-            Population(
-                curve.population,
-                {real.name: {HELD_OUT: real.loss}},
-                math.log(real.vocabulary),
-                tuple(_said(real.judge(curve, step, tokens, kept)) for step in curve.changes),
-            )
-            for curve in real_curves(size, real.name)
-        ]
+        found = list(real_curves(size, real.name))
+        for curve in found if make else ():
+            for strength in curve.changes:
+                _say(real.judge(curve, strength, kept))
+    return [
+        Population(
+            curve.population,
+            {real.name: {HELD_OUT: real.loss}},
+            math.log(real.vocabulary),
+            kept.of(curve.picture, curve.series, {real.name}),
+        )
+        for curve in found
+    ]
 
 
-def _said(row: Judged) -> Judged:
+def _say(row: Judged) -> None:
     why = f" ({', '.join(row.why)})" if row.why else ""
     sys.stderr.write(f"{', '.join(row.place)}: {row.verdict}{why}\n")
-    return row
 
 
 def counted(populations: Sequence[Population]) -> tuple[_counts.Counted, ...]:
@@ -168,15 +180,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--longest", type=int, help="steps of the longest training; fewer end sooner"
     )
+    parser.add_argument(
+        "--kept", action="store_true", help="make nothing: tell what the folder has"
+    )
     parser.add_argument("--small", action="store_true", help="tiny models, in a minute: a trial")
     given = parser.parse_args(arguments)
     folder, size = given.folder.resolve(), TRIAL if given.small else WHOLE
     if given.longest:
         size = size.up_to(given.longest)
+    make = not given.kept
     with one_thread():
-        populations = measure(folder, size, given.bases)
-        if given.real:
-            populations += measure_real(folder, given.real, size)
+        small = measure(folder, size, given.bases, make=make)
+        real = measure_real(folder, given.real, size, make=make) if given.real else []
+    populations = [population for population in (*small, *real) if population.rows]
     asked = [f"--longest {given.longest}"] * bool(given.longest)
     asked += [f"--real real/{given.real.name}"] * bool(given.real)
     command = " ".join([COMMAND, *asked])
@@ -184,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given.output.write_text(text, encoding="utf-8")
     for name, drawn in pictures([row for p in populations for row in p.rows]).items():
         given.output.with_name(name).write_text(drawn, encoding="utf-8")
-    source = _counts.Source(command, **about_machine(), counted=counted(populations))
+    source = _counts.Source(command, **about_machine(), counted=counted(small))
     _counts.save(source, "curves", given.counts)
 
 

@@ -129,7 +129,10 @@ def test_a_verdict_is_reached_once(tmp_path):
     def again():
         raise AssertionError("judged twice")
 
-    assert Kept(file).once("a pair", again) == first == FADED[5]
+    kept = Kept(file)
+    assert kept.once("a pair", again) == first == FADED[5]
+    assert kept.of("training", "slow", {"b"}) == (first,)
+    assert not kept.of("training", "slow", {"a"})
 
 
 @pytest.mark.parametrize("log10_ps", [(-9.0, -0.2, -0.1), (-0.2, -0.1, -0.4), (-3.0, -3.0, -3.0)])
@@ -187,10 +190,12 @@ def test_the_page_its_pictures_and_its_counts_are_made(tmp_path, real, capsys):
     assert "--real real/tiny" in text
     (source,) = _counts.sources(counts)
     kin = [counted for counted in source.counted if counted.truth == "kin"]
-    assert sum(counted.pairs for counted in kin) == len(told.splitlines()) - 2
+    small = [line for line in told.splitlines() if "tiny" not in line]
+    assert sum(counted.pairs for counted in kin) == len(small) - 2
 
-    curves.main(asked)  # all is kept
+    curves.main([*asked, "--kept"])
     assert output.read_text() == text
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -201,7 +206,7 @@ def test_a_change_of_a_real_model_is_made_of_it_and_not_kept(real, tmp_path):
         curve.picture + curve.series: curve
         for curve in _curve_real.real_curves(_curve_changes.TRIAL, "x")
     }
-    judged = model.judge(made["pruningx, units"], "50", 256, Kept(tmp_path / "judged.json"))
+    judged = model.judge(made["noisex"], "0.5", Kept(tmp_path / "judged.json"))
     assert judged.verdict == "dependent"
     assert judged.found.keys() == {STATISTIC, *_curve_real.OF_WEIGHTS}
     assert math.isfinite(judged.losses["code"])
