@@ -39,9 +39,9 @@ PLOTTED = (
 """Statistics whose p-values may be uniform, by their curves in the Q-Q plot."""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, its first column to the left and the others to the right."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> str:
+    """Return a Markdown table, its first column to the left, and ``numbers`` to the right."""
+    rule = ["---", *["---:" if numbers else "---"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
 
@@ -172,19 +172,22 @@ def power(rows: Sequence[Row]) -> str:
     """Return the median log10 p over blocks, and the weakest and strongest where they differ."""
     head = ["change", "strength", *STATISTICS]
     return table(
-        head, ([row.kind, row.strength, *(_cell(row, s) for s in STATISTICS)] for row in rows)
+        head,
+        ([row.kind, row.strength, *(spread(row.log10_ps[s]) for s in STATISTICS)] for row in rows),
     )
 
 
-def _cell(row: Row, statistic: str) -> str:
-    found = sorted(row.log10_ps[statistic], reverse=True)
+def spread(log10_ps: Sequence[float]) -> str:
+    """Write the median, and the weakest and the strongest where they differ; a dash where there is none."""
+    found = sorted(log10_ps, reverse=True)
     if not found:
         return "–"
-    weakest, median, strongest = map(_number, (found[0], float(np.median(found)), found[-1]))
+    weakest, median, strongest = map(number, (found[0], float(np.median(found)), found[-1]))
     return median if weakest == strongest else f"{median} ({weakest} … {strongest})"
 
 
-def _number(log10_p: float) -> str:
+def number(log10_p: float) -> str:
+    """Write a log10 p-value: with a decimal above -10."""
     return (
         f"{log10_p:.1f}".replace("-", "\N{MINUS SIGN}")
         if log10_p > -10
@@ -196,7 +199,7 @@ def tokens(found: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
     """Return the median log10 p by number of tokens."""
     counts = list(next(iter(found.values())))
     rows = [
-        [name, *(f"{_number(float(np.median(row[c])))} ({_number(max(row[c]))})" for c in counts)]
+        [name, *(f"{number(float(np.median(row[c])))} ({number(max(row[c]))})" for c in counts)]
         for name, row in found.items()
     ]
     return table(["change: statistic", *(f"{count:,}" for count in counts)], rows)
