@@ -78,9 +78,7 @@ def _once(target: Path, parent: Path, kin: Kin, report: Callable[[str], None]) -
     half = target.with_name(f"half-{os.getpid()}")
     shutil.rmtree(half, ignore_errors=True)
     kin.change(model).to(torch.bfloat16).save_pretrained(half)
-    for name in _TOKENIZER:
-        if (parent / name).exists():
-            shutil.copyfile(parent / name, half / name)
+    copy_tokenizer(parent, half)
     document = json.loads((half / "tokenizer.json").read_text(encoding="utf-8"))
     kin.rename(document)
     text = json.dumps(document, ensure_ascii=False)
@@ -92,6 +90,13 @@ def _once(target: Path, parent: Path, kin: Kin, report: Callable[[str], None]) -
     half.rename(target)
 
 
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy the files of a model's tokenizer."""
+    for name in _TOKENIZER:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
+
+
 def _load(folder: Path) -> PreTrainedModel:
     """Load in float32, so that nothing but the saving rounds."""
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -100,12 +105,12 @@ def _load(folder: Path) -> PreTrainedModel:
 
 def _loss(model: PreTrainedModel, folder: Path) -> float:
     """Return the loss on the standard library's sources, in nats a token of the folder's tokenizer."""
-    windows = _tokens(folder, corpus.text("stdlib", 16_000))[: _HELD_OUT * _WINDOW]
+    windows = tokens(folder, corpus.text("stdlib", 16_000))[: _HELD_OUT * _WINDOW]
     with torch.no_grad():
         return next_token_loss(model, windows.view(_HELD_OUT, _WINDOW)).item()
 
 
-def _tokens(folder: Path, text: str) -> torch.Tensor:
+def tokens(folder: Path, text: str) -> torch.Tensor:
     return torch.tensor(tokenizer_of(folder).encode(text, add_special_tokens=False))
 
 
@@ -116,7 +121,7 @@ def _finetuned(model: PreTrainedModel, base: Path) -> PreTrainedModel:
         with torch.autocast("cpu", torch.bfloat16):
             return next_token_loss(model, windows)
 
-    optimise(model, _tokens(base, corpus.text("topics", 400_000)), TRAINING, loss)
+    optimise(model, tokens(base, corpus.text("topics", 400_000)), TRAINING, loss)
     return model
 
 
