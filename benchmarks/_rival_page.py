@@ -59,6 +59,12 @@ NOT_RUN = (
 )
 """Method, what it gives, and what its authors report."""
 
+_COUNTED = (
+    *(("kin", sign) for sign in (RIGHT, WRONG, NO_CALL, OUTSIDE)),
+    *(("strangers", sign) for sign in (RIGHT, WRONG, NO_CALL)),
+)
+"""Truths and marks that are counted for each tool."""
+
 
 def mark(result: Result, pair: Pair, rival: Rival) -> str:
     """Return whether an answer is right, wrong, none, or none where the tool's documentation says so."""
@@ -100,6 +106,9 @@ says, with its own defaults:
 
 ## Tools
 
+{RIGHT} is a right answer, {WRONG} a wrong one, {NO_CALL} none. {OUTSIDE} is a pair of which the tool's own
+documentation says that it does not resolve it.
+
 {_tools(rivals, pairs, results, missing)}
 
 | tool | how its answer is counted |
@@ -108,9 +117,7 @@ says, with its own defaults:
 
 ## Verdicts
 
-The truth is known by how the models were made, or by what their makers say. {RIGHT} marks a right answer,
-{WRONG} a wrong one, {NO_CALL} none. {OUTSIDE} marks what the tool's own documentation says it does not
-resolve. An empty cell was not run.
+The truth is known by how the models were made, or by what their makers say. An empty cell was not run.
 
 {_verdicts(rivals, pairs, results)}
 
@@ -130,7 +137,7 @@ cache before.
 No number of these methods is ours. Their code is not packaged, or needs a GPU, prompts to a model behind
 an API, or a hub.
 
-{table(("method", "gives", "its authors report"), NOT_RUN)}
+{_words(("method", "gives", "its authors report"), NOT_RUN)}
 """
 
 
@@ -156,20 +163,16 @@ def _tools(
         ]
         if not found:
             why = missing.get(rival.name, "not run")
-            rows.append([rival.name, why, *[""] * 7])
+            rows.append([rival.name, why, *[""] * (len(_COUNTED) + 3)])
             continue
         versions = ", ".join(sorted({result.version for _, result in found}))
-        kin = [(p, r) for p, r in found if p.truth == "kin"]
-        strangers = [(p, r) for p, r in found if p.truth == "strangers"]
+        marks = [(pair.truth, mark(result, pair, rival)) for pair, result in found]
         reads = [result.read for _, result in found if result.read is not None]
         rows.append(
             [
                 rival.name,
                 versions,
-                _share(kin, "kin"),
-                _share(kin, "strangers"),
-                _share(strangers, "strangers"),
-                _share(strangers, "kin"),
+                *(str(marks.count(column)) for column in _COUNTED),
                 f"{median(r.seconds for _, r in found):.1f}",
                 _megabytes(max(r.peak for _, r in found)),
                 _megabytes(median(reads)) if reads else "?",
@@ -178,19 +181,12 @@ def _tools(
     head = (
         "tool",
         "version",
-        "kin found",
-        "kin called strangers",
-        "strangers cleared",
-        "strangers called kin",
+        *(f"{truth} {sign}" for truth, sign in _COUNTED),
         "median processor s",
         "most MB",
         "median MB read",
     )
     return table(head, rows)
-
-
-def _share(found: Sequence[tuple[Pair, Result]], call: str) -> str:
-    return f"{sum(result.call == call for _, result in found)} of {len(found)}" if found else ""
 
 
 def _rules(rivals: Sequence[Rival]) -> str:
@@ -205,7 +201,7 @@ def _verdicts(rivals: Sequence[Rival], pairs: Sequence[Pair], results: Results) 
             result = results.get((rival.name, pair.name))
             cells.append(f"{mark(result, pair, rival)} {_plain(result.said)}" if result else "")
         rows.append([_named(pair), f"{pair.truth}: {pair.what}", *cells])
-    return table(("pair", "truth", *(rival.name for rival in rivals)), rows)
+    return _words(("pair", "truth", *(rival.name for rival in rivals)), rows)
 
 
 def _costs(rivals: Sequence[Rival], pairs: Sequence[Pair], results: Results) -> str:
@@ -213,7 +209,7 @@ def _costs(rivals: Sequence[Rival], pairs: Sequence[Pair], results: Results) -> 
     for pair in pairs:
         found = [results.get((rival.name, pair.name)) for rival in rivals]
         rows.append([_named(pair), *(_cost(result) if result else "" for result in found)])
-    return table(("pair", *(rival.name for rival in rivals)), rows)
+    return _words(("pair", *(rival.name for rival in rivals)), rows)
 
 
 def _cost(result: Result) -> str:
@@ -229,7 +225,12 @@ def _outside(rivals: Sequence[Rival], pairs: Sequence[Pair]) -> str:
             named = [k for k, said in rival.outside.items() if said == words and k in kinds]
             if named:
                 rows.append((rival.name, words, ", ".join(named)))
-    return table(("tool", "its documentation", "pairs"), rows)
+    return _words(("tool", "its documentation", "pairs"), rows)
+
+
+def _words(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of words, all to the left."""
+    return table(head, rows).replace("---:", "---")
 
 
 def _named(pair: Pair) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TWIN = "twin"
 """A stranger of the base's own shape and tokenizer, trained here from weights of its own."""
 
-TRAINING = TrainSettings(steps=120, batch=4, length=128, learning_rate=1e-3, warmup=12)
+TRAINING = TrainSettings(steps=60, batch=4, length=128, learning_rate=1e-3, warmup=6)
 SEED = 20_250_217
 
 WHAT = {
@@ -36,6 +36,11 @@ WHAT = {
     "deep": "18 blocks repeated, 48 in all",
     "added_tokens": "64 tokens added",
     "renumbered": "tokens renumbered, residual stream rotated",
+    "lora": "fine-tuned by a low-rank adapter, merged into the weights",
+    "merged": "the mean of two fine-tunes",
+    "upcycled": "each MLP copied into experts of a mixture",
+    "respelled": "tokens renumbered and spelled otherwise, residual stream rotated",
+    "bits8": "linear maps rounded to 8 bits",
     TWIN: "same shape and tokenizer, own initial weights",
 }
 """What a candidate is to the base, for those that are made here."""
@@ -57,19 +62,34 @@ class Pair:
     @property
     def what(self) -> str:
         """What the candidate is to the reference."""
-        return WHAT.get(self.candidate.name, "another model")
+        if self.truth == "strangers" and self.candidate.name != TWIN:
+            family = {
+                folder.name.rstrip("0123456789") for folder in (self.candidate, self.reference)
+            }
+            return "another maker" if len(family) > 1 else "another size of one family"
+        return WHAT.get(self.candidate.name, "another change")
 
 
 def pairs(models: Path, twins: Path) -> Iterator[Pair]:
-    """Yield the pairs of the models that a folder of `benchmarks.real` holds, kin first."""
+    """Yield the pairs of the models that a folder of `benchmarks.real` holds, kin first.
+
+    All in its ``kin`` are the base's kin, whoever made them.
+    """
     base = models / _real_models.BASE
-    for kin in _real_kin.kin_in(models / "kin"):
+    for kin in _all_kin(models / "kin"):
         yield Pair(kin, base, "kin")
     strangers = [models / name for name in _real_models.STRANGERS if (models / name).exists()]
     for stranger in (*(twin for twin in (twins / TWIN,) if twin.exists()), *strangers):
         yield Pair(stranger, base, "strangers")
     for a, b in itertools.combinations(strangers, 2):
         yield Pair(a, b, "strangers")
+
+
+def _all_kin(folder: Path) -> list[Path]:
+    """Return the kin that `benchmarks.real` makes, then others that somebody laid beside them."""
+    made = list(_real_kin.kin_in(folder))
+    laid = {file.parent for file in folder.glob("*/config.json")}
+    return made + sorted(laid.difference(made))
 
 
 def make_twin(base: Path, folder: Path, report: Callable[[str], None]) -> None:

@@ -63,9 +63,12 @@ class Rival:
     outside: Mapping[str, str] = field(default_factory=dict)
     papers: bool = False
 
-    def version(self, environment: Environment | None, own: str) -> str:
-        """Return the version that is shown: the package's own, or that of what was installed."""
-        return own if environment is None else environment.version(self.package)
+    def version(self, environment: Environment | None, own: str, code: str) -> str:
+        """Return what is shown of ``own``, of the package's version, and of the commit ``code``."""
+        if environment is None:
+            return own
+        version = environment.version(self.package)
+        return f"{code}, {self.package} {version}" if self.papers else version
 
 
 def _ours(_: Path, candidate: Path, reference: Path, __: Path | None) -> list[str]:
@@ -120,9 +123,9 @@ def read_mpk(out: str) -> Answer:
         "Not Matched": "strangers",
     }
     by = f"tier {scores['mfi_tier']}" if scores["mfi_tier"] <= _BY_SHAPE else "weights"
-    shown = f"{decision}, {scores['pipeline_score']:.2f} by {by}"
+    shown = f"{decision}, {scores['pipeline_score']:.3f} by {by}"
     if by != "weights" and weights is not None:
-        shown += f" (weights {weights:.2f})"
+        shown += f" (weights {weights:.3f})"
     return Answer(shown, calls.get(decision, "none"))
 
 
@@ -142,11 +145,12 @@ def read_paper(out: str) -> Answer:
     if p != p:  # noqa: PLR0124 - not a number: no block had a p-value
         return Answer("p is not a number", "none")
     blocks = f", block {found['block']} alone" if found.get("block") is not None else ""
-    return Answer(f"p = {p:.1e}{blocks}", "kin" if p < PAPER_LEVEL else "strangers")
+    shown = f"p = {p:.1e}" if p else "p = 0, which is below 1e-308"
+    return Answer(f"{shown}{blocks}", "kin" if p < PAPER_LEVEL else "strangers")
 
 
 def _log10(value: float | None) -> str:
-    return "no p-value" if value is None else f"log10 p = {value:.1f}"
+    return "no p-value" if value is None else f"log10 p = {value:z.1f}"
 
 
 _SHAPES = "compares models of equal depth and tensor shapes, and reports others as a mismatch"
@@ -185,7 +189,8 @@ RIVALS: tuple[Rival, ...] = (
         _modeldna,
         read_modeldna,
         "`EXACT_COPY` to `LIKELY_MERGE` (a probability of 0.9) is kin, `NO_MATCH` with a probability is "
-        "strangers; `SAME_FAMILY_UNRESOLVED` and a pair that it rules out by shape are no call",
+        "strangers; `SAME_FAMILY_UNRESOLVED` is no call, nor is `NO_MATCH` of a pair that it rules out by "
+        "shape, which its author calls an abstention",
         {
             "narrow": _SHAPES,
             "shallow": _SHAPES,

@@ -121,7 +121,7 @@ def _answer(
     answer, answered = _rival_results.judged(rival, ran, limits)
     return _rival_results.Result(
         tool=rival.name,
-        version=rival.version(found, _own_version()),
+        version=rival.version(found, _own_version(), _commit(code) or "?"),
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         said=answer.said,
         call=answer.call,
@@ -150,13 +150,18 @@ def _variables(home: str, *, own: bool) -> dict[str, str]:
 
 def _own_version() -> str:
     """Return this package's version, with the commit where there is one."""
-    version = metadata.version("pytest-provenance")
-    command = ["git", "-C", str(_ROOT), "rev-parse", "--short", "HEAD"]
+    version, commit = metadata.version("pytest-provenance"), _commit(_ROOT)
+    return f"{version} at {commit}" if commit else version
+
+
+def _commit(folder: Path | None) -> str | None:
+    """Return a clone's commit, if the folder is one."""
+    command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
-        return version
-    return f"{version} at {found.stdout.strip()}"
+        return None
+    return found.stdout.strip()
 
 
 def _file(folder: Path, rival: Rival, pair: Pair) -> Path:

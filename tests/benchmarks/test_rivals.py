@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import textwrap
 from dataclasses import replace
@@ -151,7 +152,7 @@ def test_each_tool_is_read_by_its_own_words(read, out, call):
 
 def test_mpk_says_when_it_decided_by_shape_alone():
     said = _rival_tools.read_mpk(mpk("Confirmed Match", 1.0, 1, 0.4)).said
-    assert said == "Confirmed Match, 1.00 by tier 1 (weights 0.40)"
+    assert said == "Confirmed Match, 1.000 by tier 1 (weights 0.400)"
 
 
 NEEDS = _rival_venv.Needs("some", ("some",), (3, 0))
@@ -220,8 +221,8 @@ def test_every_tool_has_its_row_whatever_became_of_it(models, capsys):
     page = models / "comparison.md"
     compare(models, "--output", str(page), "--counts", str(models))
     text = page.read_text()
-    assert "| provenance | " in text
-    assert "| 1 of 1 | 0 of 1 | 2 of 2 | 0 of 2 |" in text
+    assert re.search(r"\| provenance \| .* \| 1 \| 0 \| 0 \| 0 \| 2 \| 0 \| 0 \|", text)
+    assert re.search(r"\| crashing \| .* \| 0 \| 0 \| 1 \| 0 \| 0 \| 0 \| 2 \|", text)
     assert "| absent | needs Python 99.1 or newer: name an interpreter with --python |" in text
     assert "✗ dependent, log10 p = -9.0" in text
     assert "○ dependent, log10 p = -9.0" in text
@@ -321,7 +322,7 @@ def test_the_papers_code_is_called_on_the_processor_where_there_is_no_gpu(tmp_pa
         found = run(command, LIMITS, variables=dict(os.environ), folder=tmp_path)
         return _rival_results.judged(rival, found, LIMITS)[0]
 
-    assert answer("paper, csu", "a") == Answer("p = 0.0e+00", "kin")
+    assert answer("paper, csu", "a") == Answer("p = 0, which is below 1e-308", "kin")
     assert answer("paper, csu", "b") == Answer("p = 5.0e-01", "strangers")
     assert answer("paper, match", "a") == Answer("p = 2.0e-02, block 1 alone", "strangers")
 
