@@ -172,6 +172,7 @@ _PAPER_NEEDS = Needs(
     (3, 10),
 )
 _CSU_SHAPES = "is for models of one architecture"
+_CSU_DISGUISE = "supposes that nobody permuted or rotated the weights, which `match` is for"
 
 RIVALS: tuple[Rival, ...] = (
     Rival(
@@ -219,7 +220,8 @@ RIVALS: tuple[Rival, ...] = (
             "narrow": _CSU_SHAPES,
             "shallow": _CSU_SHAPES,
             "deep": _CSU_SHAPES,
-            "disguised": "supposes that nobody permuted the units, which `match` is for",
+            "disguised": _CSU_DISGUISE,
+            "renumbered": _CSU_DISGUISE,
         },
         papers=True,
     ),
