@@ -193,11 +193,11 @@ def _count(pairs: Sequence[Pair], results: dict[tuple[str, str], Result], folder
     for truth, population in POPULATIONS.items():
         found = [(p, results.get((OWN.name, p.name))) for p in pairs if p.truth == truth]
         verdicts = [_verdict(result) for _, result in found if result is not None]
-        models = {m for p, r in found if r is not None for m in (p.candidate, p.reference)}
+        models = [(p.candidate, p.reference) for p, r in found if r is not None]
         if verdicts:
             tally = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
             counted.append(
-                _counts.Counted(population, truth, len(models), "kinship", THRESHOLD, tally)
+                _counts.Counted(population, truth, disjoint(models), "kinship", THRESHOLD, tally)
             )
     about = about_machine()
     command = "python -m benchmarks.rivals models --folder work --counts benchmarks/counts"
@@ -205,6 +205,15 @@ def _count(pairs: Sequence[Pair], results: dict[tuple[str, str], Result], folder
         command, about["date"], about["machine"], about["versions"], tuple(counted)
     )
     _counts.save(source, "rivals", folder)
+
+
+def disjoint(pairs: Sequence[tuple[Path, Path]]) -> int:
+    """Return the most pairs that share no model."""
+    if not pairs:
+        return 0
+    first, *others = pairs
+    apart = [pair for pair in others if not set(pair) & set(first)]
+    return max(disjoint(others), 1 + disjoint(apart))
 
 
 POPULATIONS = {

@@ -232,7 +232,21 @@ def test_every_tool_has_its_row_whatever_became_of_it(models, capsys):
     assert UNREAD in text
     (counted,) = _counts.sources(models)
     assert [dict(row.verdicts) for row in counted.counted] == [{"dependent": 1}, {"independent": 2}]
-    assert [row.models for row in counted.counted] == [2, 3]
+    assert [row.disjoint for row in counted.counted] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "most"),
+    [
+        ((), 0),
+        (("ab",), 1),
+        (("ab", "ac", "ad"), 1),
+        (("ab", "bc", "cd"), 2),
+        (("bc", "ab", "cd"), 2),
+    ],
+)
+def test_pairs_that_share_no_model(pairs, most):
+    assert rivals.disjoint(pairs) == most
 
 
 def test_what_was_answered_is_not_asked_again_and_what_was_written_is_kept(models, capsys):
