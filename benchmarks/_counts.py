@@ -10,8 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import networkx as nx
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 FOLDER = Path(__file__).with_name("counts")
 
@@ -65,6 +67,11 @@ class Source:
     machine: str
     versions: str
     counted: tuple[Counted, ...]
+
+
+def disjoint(pairs: Iterable[tuple[Hashable, Hashable]]) -> int:
+    """Return the most pairs that share no model: the size of a maximum matching of the graph of pairs."""
+    return len(nx.max_weight_matching(nx.Graph(list(pairs)), maxcardinality=True))
 
 
 def save(source: Source, name: str, folder: Path = FOLDER) -> None:

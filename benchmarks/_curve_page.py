@@ -96,8 +96,8 @@ SECTIONS = {
     "retraining": Section(
         "Retrained MLPs",
         "blocks whose MLP was retrained",
-        "The MLPs of the first blocks are drawn anew, and trained for {fitting} steps to do what the old ones\n"
-        "did.",
+        "The MLPs of the first blocks are drawn anew, and trained for {fitting} steps to do what the old\n"
+        "ones did.",
     ),
     "healing": Section(
         "Retrained MLPs, and training after that",

@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Literal
 
-import networkx as nx
-
-from benchmarks._counts import Counted
+from benchmarks._counts import Counted, disjoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from provenance.evidence.results import ClaimResult, Results
     from provenance.suite.claims import Claim
 
@@ -34,7 +30,7 @@ def counted(results: Results, what: str) -> tuple[Counted, ...]:
         Counted(
             population=what,
             truth=truth,
-            disjoint=_disjoint(found),
+            disjoint=disjoint((r.claim.candidate, r.claim.reference) for r in found),
             statistic=statistic,
             threshold=threshold,
             verdicts=dict(Counter(map(_verdict, found))),
@@ -47,12 +43,6 @@ def _truth(claim: Claim) -> Truth | None:
     if claim.expect == "unknown" or claim.xfail is not None:
         return None
     return "strangers" if claim.expect == "independent" else "kin"
-
-
-def _disjoint(found: Iterable[ClaimResult]) -> int:
-    """Return the most pairs that share no model: the size of a maximum matching of the graph of pairs."""
-    pairs = nx.Graph((r.claim.candidate, r.claim.reference) for r in found)
-    return len(nx.max_weight_matching(pairs, maxcardinality=True))
 
 
 def _verdict(result: ClaimResult) -> str:

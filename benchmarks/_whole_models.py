@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks._counts import Counted
+from benchmarks._counts import Counted, disjoint
 from benchmarks._strangers import TEXT, TOKENS, pairs
 from provenance import compare, decide
 from provenance._quiet import quiet
@@ -125,7 +124,7 @@ def counts(whole: Sequence[Whole]) -> tuple[Counted, ...]:
                 Counted(
                     population=population,
                     truth="strangers",
-                    disjoint=_disjoint([{one.candidate, one.reference} for one in of]),
+                    disjoint=disjoint((one.candidate, one.reference) for one in of),
                     statistic=STATISTIC,
                     threshold=THRESHOLD,
                     verdicts={
@@ -134,13 +133,3 @@ def counts(whole: Sequence[Whole]) -> tuple[Counted, ...]:
                 )
             )
     return tuple(found)
-
-
-def _disjoint(pairs: Sequence[set[str]]) -> int:
-    """The most pairs that share no model."""
-    return next(
-        size
-        for size in range(len(pairs), -1, -1)
-        for chosen in itertools.combinations(pairs, size)
-        if sum(map(len, chosen)) == len(set().union(*chosen))
-    )
