@@ -9,7 +9,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from benchmarks import _alike_units, _strangers, _strangers_page, _whole_models, strangers
+from benchmarks import (
+    _alike_units,
+    _strangers,
+    _strangers_page,
+    _strangers_tables,
+    _whole_models,
+    strangers,
+)
 from benchmarks._block_pairs import Cell, Kept, Question, Table
 from benchmarks._strangers import (
     ENDS_ALONE,
@@ -66,7 +73,7 @@ def test_a_thinned_stage_has_whole_diagonals_and_all_pairs_of_ends():
 def test_the_page_says_which_pairs_a_table_has():
     def said(places):
         cells = [cell(i, j, -0.1) for i, j in places]
-        return _strangers_page._thinned(kept(TEXT, cells, (12, 9)))
+        return _strangers_tables.thinned(kept(TEXT, cells, (12, 9)))
 
     assert said(wanted(Stage(TEXT), (12, 9))) == "all"
     assert said(wanted(Stage(TEXT, 3), (12, 9))) == "1/3"
@@ -118,7 +125,7 @@ def test_a_share_above_its_level_is_marked():
 
 def test_blocks_are_counted_by_their_depth():
     cells = [cell(i, j, -3.0 if i < 2 and j < 2 else -0.1) for i in range(6) for j in range(6)]
-    page = _strangers_page._by_depth(grouped(found_in([kept(TEXT, cells)]), lambda one: one.what))
+    page = _strangers_tables.by_depth(grouped(found_in([kept(TEXT, cells)]), lambda one: one.what))
     rows = {line.split(" | ")[0].strip("| "): line for line in page.splitlines()}
     assert "4 of 0.2 ▲, 4 of 0.04 ▲" in rows["both first"]
     assert "0 of 0.2, 0 of 0.04" in rows["both last"]
