@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from benchmarks._curve_judge import PARTS, STATISTIC, THRESHOLD
-from benchmarks._table import COLOURS
+from benchmarks._qq import COLOURS
 from provenance.report.charts import Box
 from provenance.report.svg import depth, drawing, element, line, number, p_ticks, p_word, text
 
