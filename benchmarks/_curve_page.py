@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -16,11 +15,10 @@ from benchmarks._curve_judge import (
     POWERLESS,
     WEAK,
 )
-from benchmarks._curve_plot import LIMIT, Axis, picture
+from benchmarks._curve_plot import THRESHOLD_WORD, Axis, picture
 from benchmarks._curve_tables import fading_table, missed_table, moved_table, strengths_table
 from benchmarks._page import BEGIN, END, about_machine
 from benchmarks._table import table
-from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +37,8 @@ class Population:
     ----------
     sentence
         What they are, with a place for the strengths.
+    strengths
+        All that were asked for, the weakest change first.
     bases
         Losses of the bases, nats a token, by base and by text.
     chance
@@ -48,6 +48,7 @@ class Population:
     """
 
     sentence: str
+    strengths: tuple[str, ...]
     bases: Mapping[str, Mapping[str, float]]
     chance: float
     rows: tuple[Judged, ...]
@@ -96,8 +97,8 @@ SECTIONS = {
     "retraining": Section(
         "Retrained MLPs",
         "blocks whose MLP was retrained",
-        "The MLPs of the first blocks are drawn anew, and trained for {fitting} steps to do what the old\n"
-        "ones did.",
+        "The MLPs of the first blocks are drawn anew, and trained for {fitting} steps to do what the\n"
+        "old ones did.",
     ),
     "healing": Section(
         "Retrained MLPs, and training after that",
@@ -132,22 +133,27 @@ REASONS = {
 }
 
 
-def axes_of(rows: Sequence[Judged]) -> dict[str, Axis]:
-    """Return the axis of each picture that has rows: the strengths of its longest series come first."""
+def axes_of(populations: Sequence[Population]) -> dict[str, Axis]:
+    """Return each picture's axis: the strengths that were measured, in the order of the longest series."""
     axes = {}
     for name, section in SECTIONS.items():
-        orders: dict[str, dict[str, None]] = defaultdict(dict)
-        for row in rows:
-            if row.picture == name:
-                orders[row.series][row.strength] = None
-        longest_first = sorted(orders.values(), key=len, reverse=True)
-        if orders:
-            axes[name] = Axis(section.axis, tuple(dict.fromkeys(chain(*longest_first))))
+        drawn = [one for one in populations if one.rows and one.rows[0].picture == name]
+        asked = sorted((one.strengths for one in drawn), key=len, reverse=True)
+        measured = {row.strength for one in drawn for row in one.rows}
+        strengths = [each for each in dict.fromkeys(chain(*asked)) if each in measured]
+        if strengths:
+            axes[name] = Axis(section.axis, tuple(strengths))
     return axes
 
 
-def pictures(rows: Sequence[Judged]) -> dict[str, str]:
+def rows_of(populations: Sequence[Population]) -> list[Judged]:
+    """Return the verdicts of all populations."""
+    return [row for one in populations for row in one.rows]
+
+
+def pictures(populations: Sequence[Population]) -> dict[str, str]:
     """Return the pictures as SVG, by the names of their files."""
+    rows = rows_of(populations)
     return {
         _file(name): picture(
             f"power-{name}",
@@ -155,7 +161,7 @@ def pictures(rows: Sequence[Judged]) -> dict[str, str]:
             axis,
             [row for row in rows if row.picture == name],
         )
-        for name, axis in axes_of(rows).items()
+        for name, axis in axes_of(populations).items()
     }
 
 
@@ -166,8 +172,7 @@ def _file(name: str) -> str:
 def page(populations: Sequence[Population], size: Size, command: str, reading: str) -> str:
     """Return docs/power.md."""
     about, scale = about_machine(), size.scale
-    rows = [row for population in populations for row in population.rows]
-    axes = axes_of(rows)
+    rows, axes = rows_of(populations), axes_of(populations)
     first = populations[0]
     losses = ", ".join(f"{base[HELD_OUT]:.2f}" for base in first.bases.values())
     sections = "\n\n".join(
@@ -199,7 +204,7 @@ a block. Each is trained apart for {scale.steps} steps of {scale.batch} × {scal
 Their losses on held-out code are {losses} nats a token; guessing has {first.chance:.2f}.
 
 Every changed model is compared with its base, by `kinship` as a claim of independence measures it, and by
-each part as a claim by itself. The threshold is {format_p(LIMIT)}. The inputs are {scale.tokens:,} tokens
+each part as a claim by itself. The threshold is {THRESHOLD_WORD}. The inputs are {scale.tokens:,} tokens
 of the default text.
 
 {table(("column", "meaning"), COLUMNS.items(), numbers=False)}

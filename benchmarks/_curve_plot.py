@@ -10,10 +10,9 @@ import numpy as np
 from markupsafe import Markup
 
 from benchmarks._curve_judge import PARTS, STATISTIC, THRESHOLD
-from benchmarks._table import COLOURS
+from benchmarks._qq import COLOURS
 from provenance.report.charts import Box
 from provenance.report.svg import depth, drawing, element, line, number, p_ticks, p_word, text
-from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +21,14 @@ if TYPE_CHECKING:
 
 PANEL = Box(width=240, height=250, left=56, right=6, top=30, bottom=44)
 LIMIT = math.log10(THRESHOLD)
+THRESHOLD_WORD = p_word(round(-LIMIT))
 LEGEND = 20
 COLUMNS = (58.0, 370.0, 690.0)
 STATISTICS = (*PARTS, STATISTIC)
 LINES = {
     "middle": "median block, in its band from weakest to strongest",
     "claim": "p of the claim, median of the bases",
-    "limit": f"threshold {format_p(LIMIT)}",
+    "limit": f"threshold {THRESHOLD_WORD}",
 }
 _STROKE, _GREY = "M-10 0h20", "#555"
 MARKS = {

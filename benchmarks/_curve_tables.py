@@ -117,23 +117,15 @@ def _then(rows: Sequence[Judged]) -> str:
     return verdicts(missed) if missed else NONE
 
 
-def missed_table(rows: Iterable[Judged], axes: dict[str, Axis]) -> str:
+def missed_table(rows: Iterable[Judged], axes: Mapping[str, Axis]) -> str:
     """Return one line for each descendant that was called independent."""
-    head = [
-        "change",
-        "series",
-        "strength",
-        "base",
-        "loss",
-        *STATISTICS,
-        "nearness",
-    ]
+    head = ["series", "change", "strength", "base", "least loss", *STATISTICS, "nearness"]
     lines = [
         [
-            row.picture,
             row.series,
-            f"{row.strength} ({axes[row.picture].title})",
-            row.base,
+            axes[row.picture].title,
+            row.strength,
+            row.base.partition("-")[0],
             _median([min(row.losses.values())]),
             *(_claim(row, name) for name in STATISTICS),
             NONE if row.nearness is None else f"{row.nearness:.3f}",

@@ -77,7 +77,13 @@ def measure(folder: Path, size: Size, bases: int, *, make: bool = True) -> list[
             _follow(curve, stock, number, kept, texts)
     chance = math.log(size.scale.vocabulary)
     return [
-        Population(curve.population, known, chance, kept.of(curve.picture, curve.series, known))
+        Population(
+            curve.population,
+            curve.strengths,
+            known,
+            chance,
+            kept.of(curve.picture, curve.series, known),
+        )
         for curve in found
     ]
 
@@ -123,6 +129,7 @@ def measure_real(folder: Path, model: Path, size: Size, *, make: bool = True) ->
     return [
         Population(
             curve.population,
+            tuple(curve.changes),
             {real.name: {HELD_OUT: real.loss}},
             math.log(real.vocabulary),
             kept.of(curve.picture, curve.series, {real.name}),
@@ -151,7 +158,8 @@ def _groups(population: Population) -> Iterator[tuple[str, list[Judged]]]:
         state = "still predicts text" if population.predicts(row) else "predicts no text any more"
         groups[state if row.kin else ""].append(row)
     for state, rows in groups.items():
-        strengths = ", ".join(dict.fromkeys(row.strength for row in rows))
+        met = {row.strength for row in rows}
+        strengths = ", ".join(each for each in population.strengths if each in met)
         told = f"{population.sentence.format(strengths)}; it {state}."
         yield (told if state else STRANGERS), rows
 
@@ -193,12 +201,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         small = measure(folder, size, given.bases, make=make)
         real = measure_real(folder, given.real, size, make=make) if given.real else []
     populations = [population for population in (*small, *real) if population.rows]
-    asked = [f"--longest {given.longest}"] * bool(given.longest)
-    asked += [f"--real real/{given.real.name}"] * bool(given.real)
-    command = " ".join([COMMAND, *asked])
+    command = COMMAND
+    if given.longest:
+        command += f" --longest {given.longest}"
+    if given.real:
+        command += f" --real real/{given.real.name}"
     text = page(populations, size, command, reading_of(given.output))
     given.output.write_text(text, encoding="utf-8")
-    for name, drawn in pictures([row for p in populations for row in p.rows]).items():
+    for name, drawn in pictures(populations).items():
         given.output.with_name(name).write_text(drawn, encoding="utf-8")
     source = _counts.Source(command, **about_machine(), counted=counted(small))
     _counts.save(source, "curves", given.counts)

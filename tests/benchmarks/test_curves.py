@@ -66,7 +66,7 @@ def test_what_is_found_at_every_strength_is_said_to_be():
 def test_only_descendants_are_missed():
     axes = {"training": AXIS}
     (line,) = _curve_tables.missed_table(FADED, axes).splitlines()[2:]
-    assert cells(line)[2:5] == ["1k (steps)", "b", "4.50"]
+    assert cells(line)[:5] == ["slow", "steps", "1k", "b", "4.50"]
     strangers = [replace(each, kin=False) for each in FADED]
     assert _curve_tables.missed_table(strangers, axes) == "None."
 
@@ -109,10 +109,20 @@ def test_a_part_that_is_not_defined_has_no_line():
     assert "– | – | –" in _curve_tables.strengths_table(rows, AXIS, ("code",))
 
 
+def test_an_axis_has_the_strengths_that_were_measured_in_the_order_of_the_changes():
+    rows = [row("1k", -1.0), row("10", -9.0)]
+    longer = _curve_page.Population("x", ("10", "30", "1k"), BASES, 7.0, tuple(rows))
+    other = replace(longer, strengths=("5",), rows=(row("5", -1.0),))
+    axis = _curve_page.axes_of([other, longer])["training"]
+    assert axis.strengths == ("10", "1k", "5")
+
+
 def test_counts_tell_kin_that_predict_text_from_kin_that_do_not():
     broken = row("1k", -1.0, "independent", losses={"code": 6.9})
     rows = (*FADED, broken, row("0", -0.1, "independent", kin=False))
-    found = curves.counted([_curve_page.Population("Trained for {} steps", BASES, 7.0, rows)])
+    found = curves.counted(
+        [_curve_page.Population("Trained for {} steps", AXIS.strengths, BASES, 7.0, rows)]
+    )
     told = {each.population: each for each in found}
     good = told["Trained for 10, 100, 1k steps; it still predicts text."]
     bad = told["Trained for 1k steps; it predicts no text any more."]
@@ -196,6 +206,9 @@ def test_the_page_its_pictures_and_its_counts_are_made(tmp_path, real, capsys):
     curves.main([*asked, "--kept"])
     assert output.read_text() == text
     assert not capsys.readouterr().err
+
+    curves.main([each for each in asked if each not in {"--real", str(real)}] + ["--kept"])
+    assert "tiny" not in output.read_text()
 
 
 @pytest.mark.slow
