@@ -34,9 +34,9 @@ PLOTTED = (
 COLOURS = ("#0072b2", "#d55e00", "#999999", "#56b4e9", "#009e73", "#cc79a7", "#e69f00")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table, its first column to the left and the others to the right."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """Return a Markdown table, its first ``left`` columns to the left and the others to the right."""
+    rule = [*["---"] * left, *["---:"] * (len(head) - left)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
 
