@@ -207,9 +207,9 @@ Every changed model is compared with its base, by `kinship` as a claim of indepe
 each part as a claim by itself. The threshold is {THRESHOLD_WORD}. The inputs are {scale.tokens:,} tokens
 of the default text.
 
-{table(("column", "meaning"), COLUMNS.items(), numbers=False)}
+{table(("column", "meaning"), COLUMNS.items(), left=2)}
 
-{table(("why it is inconclusive", "meaning"), REASONS.items(), numbers=False)}
+{table(("why it is inconclusive", "meaning"), REASONS.items(), left=2)}
 
 ## Where each fades
 

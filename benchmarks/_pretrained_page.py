@@ -38,9 +38,9 @@ make kin of them on the spot. Two suites of this repository claim what each pair
 | all others, for a night | `pytest suites/pretrained_nightly.suite.yaml -m nightly` |
 | this page | `{command}` |
 
-Both suites need `pip install '.[gguf]'`. Weights that are not in the store are not downloaded by a
-test: the claims on them are skipped, a line says what to do, and the run is [no
-pass](suites.md#what-was-not-run). Only this repository's own runs skip so. Elsewhere a model that
+Both suites need `pip install '.[gguf]'`. No test downloads anything. Where the weights are not in the
+store, the claims on them are skipped, and a line says what to do. Such a run is [no
+pass](suites.md#what-was-not-run). Only this repository's own runs skip so: elsewhere a model that
 cannot be had fails its claims.
 
 ## Models
@@ -51,12 +51,12 @@ names the store, `--index-url URL` another index.
 
 {models}
 
-Nothing of the weights is committed or shipped. They keep the licences of their publishers, and the
-packages of strangers carry them: whoever fetches them decides that. Read a licence before you use a
-model for more than a test.
+Nothing of the weights is committed or shipped. They keep the licences of their publishers, which the
+table names as the publishers do. The packages are not the publishers'. Whoever fetches a model accepts
+its licence, and should read it first.
 
-The models are read in bfloat16. What was rounded before by others, to 4 bits mostly, is what counts as
-the original.
+The files hold rounded weights, of 4 bits mostly. Read in bfloat16 they are what counts as the original
+here.
 
 ## Kin
 
@@ -112,14 +112,15 @@ def page(
 
 
 def _models() -> str:
-    head = ["name", "model", "packages", "MB", "blocks", "SHA-256", "licence"]
+    head = ["name", "model", "packages", "licence", "SHA-256", "MB", "blocks"]
     rows = []
     for model in MODELS.values():
         first, last = model.packages[0], model.packages[-1]
         packages = f"`{first}`" if first == last else f"`{first}` to `{last}`"
-        cells = [packages, str(model.megabytes), str(model.blocks), f"`{model.sha256[:12]}…`"]
-        rows.append([f"`{model.name}`", model.title, *cells, LICENCES[model.name]])
-    return table(head, rows)
+        cells = [packages, LICENCES[model.name], f"`{model.sha256[:12]}…`"]
+        numbers = [str(model.megabytes), str(model.blocks)]
+        rows.append([f"`{model.name}`", model.title, *cells, *numbers])
+    return table(head, rows, left=5)
 
 
 def _kin(recipes: Sequence[Recipe], seconds: Mapping[str, float]) -> str:
@@ -127,29 +128,29 @@ def _kin(recipes: Sequence[Recipe], seconds: Mapping[str, float]) -> str:
     for recipe in recipes:
         blocks, cost = str(recipe.blocks), _cost(seconds.get(recipe.name))
         rows.append([f"`{recipe.name}`", recipe.description, blocks, cost])
-    return table(["recipe", "what it is", "blocks", "CPU s"], rows)
+    return table(["recipe", "what it is", "blocks", "CPU s"], rows, left=2)
 
 
 def _claims(found: Sequence[Judged]) -> str:
-    head = ["claim", "verdict", "claim holds", "kin blocks", "p", "measured", "CPU s"]
-    return table(head, ([*_cells(row), _cost(row.seconds)] for row in found))
+    head = ["claim", "verdict", "claim holds", "measured", "kin blocks", "p", "CPU s"]
+    return table(head, ([*_cells(row), _cost(row.seconds)] for row in found), left=4)
 
 
 def _cells(row: Judged) -> list[str]:
     result, judgement = row.result, row.result.judgement
     claim = describe(result.claim)
     if judgement is None:
-        why = result.error or f"no weights of {row.lacking}"
-        return [claim, "not run" if row.lacking else "refused", "–", "–", "–", why]
+        verdict = "refused" if row.why is None else "not run"
+        return [claim, verdict, "–", str(row.why or result.error), "–", "–"]
     parts = (part for block in result.blocks for part in block.parts)
     measured = dict.fromkeys(part.statistic for part in parts if part.log10_p is not None)
     return [
         claim,
         str(judgement.verdict),
         "yes" if judgement.state == "holds" else "**no**",
+        ", ".join(measured),
         f"{result.kin} of {len(result.blocks)}",
         "–" if result.log10_p is None else format_p(result.log10_p),
-        ", ".join(measured),
     ]
 
 

@@ -39,9 +39,9 @@ PLOTTED = (
 """Statistics whose p-values may be uniform, by their curves in the Q-Q plot."""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> str:
-    """Return a Markdown table, its first column to the left, and ``numbers`` to the right."""
-    rule = ["---", *["---:" if numbers else "---"] * (len(head) - 1)]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """Return a Markdown table, its first ``left`` columns to the left and the others to the right."""
+    rule = [*["---"] * left, *["---:"] * (len(head) - left)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
 

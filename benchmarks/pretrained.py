@@ -53,17 +53,19 @@ POPULATION = (
 
 @dataclass(frozen=True)
 class Judged:
-    """What became of a claim; it was not run where weights are ``lacking``, a name of `MODELS`."""
+    """What became of a claim; ``why`` it was not run."""
 
     result: ClaimResult
     seconds: float | None = None
-    lacking: str | None = None
+    why: str | None = None
 
 
 def judged(
-    paths: Iterable[Path], folder: Path, report: Callable[[str], None]
+    paths: Iterable[Path], folder: Path, report: Callable[[str], None] | None
 ) -> list[tuple[SuiteRecord, list[Judged]]]:
     """Return every claim's outcome by suite, from ``folder/measured`` where it is there.
+
+    Without a ``report`` nothing is measured.
 
     Raises
     ------
@@ -79,15 +81,21 @@ def judged(
 
 
 def _judged(
-    suite: Suite, record: SuiteRecord, claim: Claim, folder: Path, report: Callable[[str], None]
+    suite: Suite,
+    record: SuiteRecord,
+    claim: Claim,
+    folder: Path,
+    report: Callable[[str], None] | None,
 ) -> Judged:
     kept = folder / "measured" / f"{claim.id}.json"
-    if not kept.exists():
+    if report is None and not kept.exists():
+        return Judged(ClaimResult(record.path, claim), why="not yet")
+    if report is not None and not kept.exists():
         executor = Executor(Store(folder), "cpu")
         names = [str(suite.models[name].recipe) for name in (claim.candidate, claim.reference)]
         lacking = next((name for each in names for name in _lacking(each, executor.store)), None)
         if lacking is not None:
-            return Judged(ClaimResult(record.path, claim), lacking=lacking)
+            return Judged(ClaimResult(record.path, claim), why=f"no weights of {lacking}")
         report(claim.id)
         for name in names:
             _make(name, executor, folder)
@@ -163,7 +171,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     register([*ZOO, *PRETRAINED])
     try:
-        found = judged([USUAL, NIGHTLY] if given.nightly else [USUAL], given.folder, _report)
+        suites = [USUAL, NIGHTLY] if given.nightly else [USUAL]
+        found = judged(suites, given.folder, None if given.page else _report)
     except ProvenanceError as error:
         raise SystemExit(f"error: {error}") from None
     seconds = seconds_made(given.folder)
@@ -182,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--nightly", action="store_true", help="the larger models too")
+    parser.add_argument("--page", action="store_true", help="measure nothing: write the page alone")
     parser.add_argument("--output", type=Path, required=True, help="the page, in Markdown")
     parser.add_argument("--counts", type=Path, help="a folder for the counts of verdicts")
     return parser

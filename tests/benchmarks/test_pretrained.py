@@ -55,7 +55,7 @@ def row_of(page, claim):
 
 
 def test_a_claim_that_holds_has_its_verdict_and_its_seconds(page):
-    _, verdict, holds, kin, p, measured, seconds = row_of(page, "small is a pruned copy of base")
+    _, verdict, holds, measured, kin, p, seconds = row_of(page, "small is a pruned copy of base")
     assert (verdict, holds, kin, measured) == ("dependent", "yes", "2 of 2", "match_tokens")
     assert "e-" in p
     assert float(seconds) > 0
@@ -67,15 +67,23 @@ def test_a_claim_that_does_not_hold_is_marked(page):
 
 def test_a_stranger_was_measured_by_every_part(page):
     row = row_of(page, "other is independent of base")
-    assert row[1:4] == ["independent", "yes", "0 of 2"]
-    assert row[5] == "match_tokens, match_weights, match"
+    assert row[1:5] == ["independent", "yes", "match_tokens, match_weights, match", "0 of 2"]
 
 
 def test_a_claim_without_weights_is_not_run_and_not_kept(page):
-    assert row_of(page, "gone is independent of base")[1:3] == ["not run", "–"]
-    assert row_of(page, "gone is independent of base")[5] == "no weights of gemma"
+    row = row_of(page, "gone is independent of base")
+    assert row[1:4] == ["not run", "–", "no weights of gemma"]
     assert not (page / "kept" / "measured" / "gone-vs-base.json").exists()
     assert (page / "kept" / "measured" / "wrong.json").exists()
+
+
+def test_a_page_alone_measures_nothing(page, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrained, "USUAL", page / "x.suite.yaml")
+        pretrained.main([str(tmp_path), "--output", str(tmp_path / "page.md"), "--page"])
+    assert row_of(tmp_path, "small is a pruned copy of base")[1:] == [
+        *("not run", "–", "not yet", "–", "–", "–")
+    ]
 
 
 def test_what_is_counted_is_what_was_run(page):
