@@ -238,6 +238,8 @@ def opened(name, tokenizer=WORDS, vocabulary=300, positions=None, bundle=None):
     """As much of a checkpoint as a plan asks of it."""
     spec = ModelSpec(path=name)
     return SimpleNamespace(
+        model_type="llama",
+        remote_code=False,
         spec=spec,
         source=spec.source,
         digest=f"sha256:{name}",
@@ -317,3 +319,12 @@ def test_the_seed_of_a_pair_is_of_both_digests_and_of_the_seed():
     assert len(drawn) == 18  # another for the pair the other way round
     assert pair_seed(0, one("x"), one("y")) == pair_seed(0, one("x"), one("y"))
     assert all(0 <= seed < 2**48 for seed in drawn)
+
+
+def test_nothing_is_captured_of_a_pair_with_a_model_that_cannot_be_run():
+    ours, theirs = opened("a"), opened("b")
+    pair = Comparison(ours.spec, theirs.spec, InputsSpec(), "kinship", extent="all")
+    assert captures(pair, ours, theirs)
+    ours.model_type, ours.config = "llama99", {}
+    assert captures(pair, ours, theirs) == ()
+    assert captures(replace(pair, statistic="match"), ours, theirs) == ()
