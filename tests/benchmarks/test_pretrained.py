@@ -58,7 +58,7 @@ def test_a_claim_that_holds_has_its_verdict_and_its_seconds(page):
     _, verdict, holds, measured, kin, p, seconds = row_of(page, "small is a pruned copy of base")
     assert (verdict, holds, kin, measured) == ("dependent", "yes", "2 of 2", "match_tokens")
     assert "e-" in p
-    assert float(seconds) > 0
+    assert float(seconds) >= 0  # rounded to tenths
 
 
 def test_a_claim_that_does_not_hold_is_marked(page):
