@@ -54,7 +54,7 @@ def make(base: Path, folder: Path, report: Callable[[str], None]) -> None:
                 continue
             parent, half = places[str(kin.parent)], half_of(target)
             build(kin, half, parent, others={other: places[other] for other in kin.others})
-            before, after = _loss(parent), _loss(half)
+            before, after = loss(parent), loss(half)
             report(f"{target.name}: loss {after:.3f}, its parent's {before:.3f}")
             if target.name in KEEP and abs(after - before) > _TOLERANCE:
                 raise RuntimeError(
@@ -63,7 +63,7 @@ def make(base: Path, folder: Path, report: Callable[[str], None]) -> None:
             half.rename(target)
 
 
-def _loss(folder: Path) -> float:
+def loss(folder: Path) -> float:
     """Return the loss on the standard library's sources, in nats a token of the folder's tokenizer."""
     text = corpus.text("stdlib", 16_000)
     tokens = torch.tensor(tokenizer_of(folder).encode(text, add_special_tokens=False))

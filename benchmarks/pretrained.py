@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from benchmarks import _counts
 from benchmarks._page import about_machine, reading_of
 from benchmarks._pretrained_page import page
+from benchmarks._real_kin import loss
 from benchmarks._suite_counts import counted
 from fixtures.pretrained.recipes import PRETRAINED
 from fixtures.pretrained.weights import Pretrained
@@ -40,6 +41,7 @@ from provenance.suite.read import load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from provenance.recipes import Recipe
     from provenance.suite.claims import Claim, Suite
 
 COMMAND = "python -m benchmarks.pretrained DIR --nightly --output docs/pretrained.md"
@@ -49,6 +51,19 @@ POPULATION = (
     "pretrained models of 135 to 1500 million parameters, and what was made of them: fine-tunes, rounded, "
     "cut, up-scaled, merged, upcycled and disguised copies"
 )
+
+
+@dataclass(frozen=True)
+class Made:
+    """A model by its recipe: the seconds that making it took, and its loss, where they were measured."""
+
+    recipe: Recipe
+    seconds: float | None
+    loss: float | None
+
+
+KEPT = ("made", "losses")
+"""Folders of the numbers of `Made`."""
 
 
 @dataclass(frozen=True)
@@ -140,19 +155,31 @@ def _make(name: str, executor: Executor, folder: Path) -> None:
     begun = time.process_time()
     with quiet():
         executor.checkpoint(ModelSpec(recipe=name))
-    file = _seconds_file(name, folder)
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(round(time.process_time() - begun, 1)), encoding="utf-8")
+    seconds = time.process_time() - begun
+    _keep(folder / "made", name, round(seconds, 1))
 
 
-def seconds_made(folder: Path) -> dict[str, float]:
-    """Return how long each model took to make, by recipe, in whichever run that was."""
-    files = {recipe.name: _seconds_file(recipe.name, folder) for recipe in PRETRAINED}
+def measure_losses(folder: Path, report: Callable[[str], None]) -> None:
+    """Measure the loss of each model that was made, once: it tells whether the model still speaks."""
+    store = Store(folder)
+    for recipe in PRETRAINED:
+        made = store.get("checkpoint", recipe.fields())
+        if made is not None and recipe.name not in kept_numbers(folder / "losses"):
+            report(f"loss of {recipe.name}")
+            with quiet():
+                _keep(folder / "losses", recipe.name, round(loss(made.path), 3))
+
+
+def _keep(folder: Path, recipe: str, number: float) -> None:
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{recipe.replace('/', '-')}.json"
+    file.write_text(json.dumps(number), encoding="utf-8")
+
+
+def kept_numbers(folder: Path) -> dict[str, float]:
+    """Return a number of each recipe that has one in the folder, from whichever run that was."""
+    files = {each.name: folder / f"{each.name.replace('/', '-')}.json" for each in PRETRAINED}
     return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
-
-
-def _seconds_file(recipe: str, folder: Path) -> Path:
-    return folder / "made" / f"{recipe.replace('/', '-')}.json"
 
 
 def counts(
@@ -173,11 +200,16 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         suites = [USUAL, NIGHTLY] if given.nightly else [USUAL]
         found = judged(suites, given.folder, None if given.page else _report)
+        if not given.page:
+            measure_losses(given.folder, _report)
     except ProvenanceError as error:
         raise SystemExit(f"error: {error}") from None
-    seconds = seconds_made(given.folder)
     claims = [each for _, rows in found for each in rows]
-    text = page(claims, PRETRAINED, seconds, COMMAND, about_machine(), reading_of(given.output))
+    made = [
+        Made(recipe, *(kept_numbers(given.folder / kept).get(recipe.name) for kept in KEPT))
+        for recipe in PRETRAINED
+    ]
+    text = page(claims, made, COMMAND, about_machine(), reading_of(given.output))
     given.output.write_text(text, encoding="utf-8")
     if given.counts:
         _counts.save(counts(found, about_machine()), "pretrained", given.counts)

@@ -1,5 +1,7 @@
 """The page about pretrained models, made of models so small that its figures mean nothing."""
 
+import math
+
 import pytest
 
 from benchmarks import _counts, _pretrained_page, pretrained
@@ -99,7 +101,14 @@ def test_a_model_has_the_seconds_that_it_took_to_make(page):
     text = (page / "page.md").read_text()
     (line,) = (line for line in text.splitlines() if line.startswith("| `little/small` |"))
     assert float(line.split(" | ")[-1].strip(" |")) > 0
-    assert "| `pretrained/gemma` | Gemma 3 270M | 18 | – |" in text
+    assert "| `pretrained/gemma` | Gemma 3 270M | 18 | – | – |" in text
+
+
+def test_an_untrained_model_has_the_loss_of_guessing(page):
+    (line,) = (
+        line for line in (page / "page.md").read_text().splitlines() if "`little/base`" in line
+    )
+    assert float(line.split(" | ")[3]) == pytest.approx(math.log(300), abs=0.5)
 
 
 def test_every_model_has_a_row_with_its_licence():
