@@ -166,11 +166,11 @@ def _groups(population: Population) -> Iterator[tuple[str, list[Judged]]]:
 
 def _counted(sentence: str, rows: Sequence[Judged]) -> _counts.Counted:
     bases = len({row.base for row in rows})
-    kin = rows[0].kin
+    kin, met = rows[0].kin, rows[0].picture == "merging"
     return _counts.Counted(
         sentence,
         "kin" if kin else "strangers",
-        bases if kin else bases // 2,  # a stranger is the base of another pair
+        max(1, bases // 2) if met else bases,  # what is met in a merge is the base of another pair
         STATISTIC,
         THRESHOLD,
         {verdict: sum(row.verdict == verdict for row in rows) for verdict in _counts.VERDICTS},
