@@ -139,7 +139,7 @@ def furnished(tmp_path_factory, family):
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "suites", folder / "suites")
     (folder / "pytest.ini").write_text(
-        "[pytest]\nmarkers = extended\naddopts = -m 'not extended'\n"
+        "[pytest]\nmarkers =\n extended\n nightly\naddopts = -m 'not extended and not nightly'\n"
     )
     (folder / "conftest.py").write_text('pytest_plugins = ["fixtures.recipes"]\n')
     for name in ("ours", "step-9000"):
