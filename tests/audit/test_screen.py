@@ -212,6 +212,8 @@ def evidence_of(values):
     return SimpleNamespace(
         blocks=blocks,
         statistic="match",
+        candidate=SimpleNamespace(by_names=()),
+        reference=SimpleNamespace(by_names=()),
         out_of_element=tuple,
         coverage={},
         power={},
