@@ -163,7 +163,7 @@ class Run:
         scale = self._zoo.scale
         ids = self._zoo.held_out(scale.tokens, member)
         windows = ids[: len(ids) // scale.length * scale.length].view(-1, scale.length)
-        untrained = self._zoo.begin(member).begin(tokenizer_of(path).eos_token_id)
+        untrained = self._zoo.begin(member).draw(tokenizer_of(path).eos_token_id)
         with torch.inference_mode():
             before, after = (
                 next_token_loss(model.eval(), windows).item() for model in (untrained, load(path))

@@ -3,13 +3,18 @@
 import sys
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from pytest_socket import socket_allow_hosts
 
 from tests.support.warm.start import warm_commands
 
 # the same examples in every run: a red test is then about the change that made it red
-settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.register_profile(
+    "fixed",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],  # of a busy machine
+)
 settings.load_profile("fixed")
 
 

@@ -160,6 +160,11 @@ models:
   tuned: {repo: acme/tuned, revision: 12345678, blocks: 2, trust_remote_code: true}
   pruned: {path: ./pruned, base: base}
   other: {url: "s3://bucket/other"}
+  named: {path: ./named, layout: {gate: "h.{block}.a", up: "h.{block}.b", down: "h.{block}.c",
+   shared: {gate: "h.{block}.s.a", up: "h.{block}.s.b", down: "h.{block}.s.c"},
+   experts: {gate: "h.{block}.{expert}.a", up: "h.{block}.{expert}.b", down: "h.{block}.{expert}.c"},
+   norm: "h.{block}.norm", norm_kind: layer, norm_offset: 1, embedding: wte, router: "h.{block}.router",
+   transposed: true}}
 lineage:
   base:
     chat: {tuned: }
@@ -188,6 +193,11 @@ models:
   b: {path: ./x, base: a, allow_pickle: true}
   c: {repo: acme/c, revision: main, blocks: 2, trust_remote_code: true}
   d: {url: "s3://bucket/d"}
+  e: {path: ./e, layout: {gate: "h.{block}.a", up: "h.{block}.b", down: "h.{block}.c",
+   shared: {gate: "h.{block}.s.a", up: "h.{block}.s.b", down: "h.{block}.s.c"},
+   experts: {gate: "h.{block}.{expert}.a", up: "h.{block}.{expert}.b", down: "h.{block}.{expert}.c"},
+   norm: "h.{block}.norm", norm_kind: layer, norm_offset: 1, embedding: wte, router: "h.{block}.router",
+   transposed: true}}
 ignore: [{pair: [a, b], reason: x}]
 allow: [{model: c, reason: x}]
 """
