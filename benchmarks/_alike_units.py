@@ -17,8 +17,8 @@ from scipy import stats
 from benchmarks._real_null import counted
 from benchmarks._table import table
 from provenance.errors import DegenerateError
-from provenance.statistics.match import SHARES, best_match
-from provenance.statistics.pvalues import LEAST_UNITS, spearman
+from provenance.statistics.match import best_match, sets_of_strongest
+from provenance.statistics.pvalues import spearman
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,19 +71,13 @@ def sets_of(blocks: Blocks, place: Place) -> list[Set]:
     """Test every set of units of a pair of blocks; none where their MLPs are refused."""
     try:
         sides = blocks.prepared(place)
-        return [
-            _set(sides, place, share, blocks.seed) for share in SHARES if _is_enough(sides, share)
-        ]
+        return [_set(of, place, share, blocks.seed) for share, of in sets_of_strongest(*sides)]
     except DegenerateError:
         return []
 
 
-def _is_enough(sides: tuple[Directions, Directions], share: float) -> bool:
-    return all(len(side.strongest(share).live) >= LEAST_UNITS for side in sides)
-
-
 def _set(sides: tuple[Directions, Directions], place: Place, share: float, seed: int) -> Set:
-    a, b = (_renumbered(side.strongest(share)) for side in sides)
+    a, b = map(_renumbered, sides)
     found = best_match(a, b, seed=seed)
     wide = int(len(a.live) <= len(b.live))
     other = (found.gate_matching != found.up_matching).any(axis=1)

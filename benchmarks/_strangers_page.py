@@ -8,6 +8,7 @@ from benchmarks import _strangers, _strangers_tables
 from benchmarks._page import BEGIN, END
 from benchmarks._strangers import ENDS, grouped
 from benchmarks._table import table
+from provenance.evidence.doubts import MOST_NEARNESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,8 +149,9 @@ corrected: each p-value would be uniform if there were no shift.
 
 ## Nearness
 
-`match_tokens` also says how [near](statistics.md#decoys-and-nearness) the units of two blocks are. Above
-0.05 no independence is believed. "Matched alike" are units that gate and up match to one partner.
+`match_tokens` also says how [near](statistics.md#decoys-and-nearness) the units of two blocks are.
+Above {MOST_NEARNESS:g} no independence is believed. "Matched alike" are units that gate and up match to one
+partner.
 
 {_strangers_tables.nearness(by_what.get(str(_strangers.TOKENS), []))}
 
