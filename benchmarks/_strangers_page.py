@@ -61,7 +61,7 @@ def page(
 Are the p-values of real strangers what they should be? [Calibration](calibration.md) asks that of small
 models made for it. Here it is asked of pretrained models that anybody can have:
 
-<!-- not run: it takes two hours and models of 2 GB; tests/benchmarks/test_strangers.py runs it small -->
+<!-- not run: it takes hours and models of 2 GB; tests/benchmarks/test_strangers.py runs it small -->
 ```console
 python -m benchmarks.real models real --all
 {about["command"]}
@@ -71,7 +71,12 @@ python -m benchmarks.real models real --all
 * {about["machine"]}
 * {about["versions"]}
 
-The command keeps every p-value in its folder. Whoever stops it loses one, and the same command goes on.
+The command keeps every p-value as it is measured, in `benchmarks/pvalues/strangers` of the repository.
+Whoever stops it loses one, and the same command goes on, on any machine. What another version of a
+statistic measured is measured again. Without `real` the command counts what is kept, and needs no models.
+
+A line of such a file is a pair of blocks: the block of the one and of the other, log10 p, nearness, units
+that gate and up match alike, and the processor seconds. The first line names the models by their SHA-256.
 
 {BEGIN}
 {reading}
