@@ -234,9 +234,10 @@ All three parts of `kinship` are measured, as a claim of independence does; one 
 decides it. Each part also has a column of its own, as a claim by that statistic alone. A block's p-value
 pays for the choice of its partner there, and in `kinship` for the choice of the part too.
 
-Above a nearness of {MOST_NEARNESS:g} no independence is believed. It is empty where gate and up paired all
-units of all blocks alike. A – means that the statistic is
-not defined for this pair. `generalized` is computed only if `kinship`
+Above a nearness of {MOST_NEARNESS:g} no independence is believed. Two blocks whose units gate and up pair
+alike in all have none, so that where a copy is found in full it is empty, or that of other pairs of blocks.
+
+A – means that the statistic is not defined for this pair. `generalized` is computed only if `kinship`
 did not find the relation.
 
 {tables}
