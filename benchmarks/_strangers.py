@@ -64,10 +64,13 @@ ENDS_ALONE = 1000
 
 PLAN = (
     Stage(TOKENS, ENDS_ALONE),
-    Stage(TOKENS, ENDS_ALONE, sets=True),
+    Stage(TOKENS, ENDS_ALONE, LARGEST, sets=True),
+    Stage(TOKENS, 12, LARGEST),
+    Stage(TEXT, ENDS_ALONE, LARGEST),
+    Stage(TEXT, ENDS_ALONE, LARGEST, sets=True),
     Stage(TOKENS, 6, LARGEST),
     Stage(TEXT, 12, LARGEST),
-    Stage(TEXT, ENDS_ALONE, LARGEST, sets=True),
+    Stage(TOKENS, ENDS_ALONE, sets=True),
     Stage(TOKENS, 12),
     Stage(None, without=LARGEST),
     Stage(TEXT, ENDS_ALONE),
