@@ -135,9 +135,7 @@ class Dataflow(TorchDispatchMode):
         if len(norms) != 1:
             return False
         ((norm, made),) = norms.items()
-        beside = {
-            call.module for call in made.calls if call.module.rpartition(".")[0] == module
-        }
+        beside = {call.module for call in made.calls if call.module.rpartition(".")[0] == module}
         children = {name for name in self.widths if name.rpartition(".")[0] == module}
         return bool(beside) and children == {norm, *beside}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from io import StringIO
 from pathlib import Path
 from threading import RLock
@@ -125,6 +126,45 @@ def fetch(
     return folder, folder.name
 
 
+def repository_size(spec: ModelSpec, endpoint: str | None = None) -> tuple[int, int | None]:
+    """Ask the hub how large what `fetch` would bring is, and bring nothing.
+
+    Returns
+    -------
+    size : int
+        Bytes of the files that would be downloaded.
+    parameters : int or None
+        The number of parameters, where the hub has counted them.
+
+    Raises
+    ------
+    SourceError
+        As `fetch`.
+    """
+    from huggingface_hub import HfApi
+
+    _refuse_names(spec)
+    with _translated(spec):
+        info = HfApi(endpoint=endpoint, library_name="provenance").model_info(
+            spec.repo or "", revision=spec.revision, timeout=TIMEOUT, files_metadata=True
+        )
+    files = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    patterns = wanted(
+        sorted(files), allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
+    )
+    if patterns is None:
+        raise SourceError(f"{spec.source} {no_weights(sorted(files))}")
+    left = unwanted(patterns)
+    size = sum(
+        size
+        for name, size in files.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+        and not any(fnmatchcase(name, pattern) for pattern in left)
+    )
+    counted = None if info.safetensors is None else info.safetensors.total
+    return size, counted
+
+
 def read_texts(
     spec: ModelSpec, names: Sequence[str], limit: int, endpoint: str | None = None
 ) -> tuple[str, dict[str, Path]]:
@@ -224,10 +264,7 @@ def _list_files(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
     """Ask for the commit that the spec means today, and for the names of its files."""
     from huggingface_hub import HfApi
 
-    if not is_repo_id(spec.repo or ""):
-        raise SourceError(f"{spec.repo!r} is not a repository's id; write org/name")
-    if not is_revision(spec.revision or "main"):
-        raise SourceError(f"{spec.revision!r} is not a revision; write a branch, tag or commit")
+    _refuse_names(spec)
     with _translated(spec):
         info = HfApi(endpoint=endpoint, library_name="provenance").model_info(
             spec.repo or "", revision=spec.revision, timeout=TIMEOUT
@@ -235,6 +272,13 @@ def _list_files(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
     if info.sha is None or not _COMMIT.fullmatch(info.sha):
         raise SourceError(f"{spec.source}: the hub names no commit for it; check HF_ENDPOINT")
     return str(info.sha), sorted(sibling.rfilename for sibling in info.siblings or [])
+
+
+def _refuse_names(spec: ModelSpec) -> None:
+    if not is_repo_id(spec.repo or ""):
+        raise SourceError(f"{spec.repo!r} is not a repository's id; write org/name")
+    if not is_revision(spec.revision or "main"):
+        raise SourceError(f"{spec.revision!r} is not a revision; write a branch, tag or commit")
 
 
 def _download(

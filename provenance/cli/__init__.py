@@ -29,6 +29,7 @@ Start here:
   provenance compare CANDIDATE REFERENCE are these two kin?
   provenance init MODEL...               draft a suite from what model cards claim
   provenance suite check my.suite.yaml   find the mistakes of a suite at once
+  provenance plan my.suite.yaml          what will it cost?
   pytest my.suite.yaml                   test what it claims
   provenance explain NODE_ID             what did this test find, and what now?
   provenance fingerprint MODEL -o FILE   what others need to compare it, without its weights
@@ -90,6 +91,7 @@ COMMANDS = {
     "fingerprint": "_fingerprint",
     "graph": "_report",
     "init": "_init",
+    "plan": "_plan",
     "report": "_report",
     "schema": "_suite",
     "store": "_store",

@@ -20,6 +20,7 @@ SECTIONS = {
         "fingerprint",
         "init",
         "suite",
+        "plan",
         "audit",
         "verify",
     ),

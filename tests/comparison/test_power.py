@@ -15,7 +15,8 @@ from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors
 from provenance.cli import main
 from provenance.comparison import power
 from provenance.comparison.executor import Executor
-from provenance.comparison.power import BLOCKS, disguised
+from provenance.comparison.limits import BLOCKS
+from provenance.comparison.power import disguised
 from provenance.errors import ProvenanceError, SuiteError
 from provenance.evidence.decide import decide
 from provenance.evidence.doubts import NAMES, doubts

@@ -65,7 +65,7 @@ class Hub:
         return page(_tree(files) if kind == "tree" else self._info(repo, files))
 
     def _info(self, repo: str, files: Mapping[str, bytes]) -> dict[str, Any]:
-        siblings = [{"rfilename": name} for name in files]
+        siblings = [{"rfilename": name, "size": len(data)} for name, data in files.items()]
         return {"id": repo, "sha": COMMIT, "siblings": siblings}
 
     def _file(self, files: Mapping[str, bytes], name: str) -> tuple[int, dict[str, str], bytes]:
