@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from provenance.store.store import JSON
     from provenance.vocabulary import StatisticName
 
-MEASURE_VERSION = 7
+MEASURE_VERSION = 8
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
 
 EVIDENCE = "evidence.json"
