@@ -71,7 +71,7 @@ def test_fingerprints_are_counted_on_strangers_and_found_on_kin(capsys, tmp_path
     cosines = [float(cell.split(",")[0]) for cell in known.split("|")[2:-1]]
     assert cosines == sorted(cosines)
     assert cosines[0] < 0.6
-    assert cosines[2] > 0.99
+    assert cosines[2] > 0.9
 
 
 def test_the_choice_of_experts_is_measured_against_all_pairs(capsys, monkeypatch):
