@@ -144,6 +144,16 @@ def generalized(
         return float(min(mpmath.mpf(0), mpmath.log10(2 * min(correlation_p, agreement_p))))
 
 
+def strongest(added: list[float], share: float, least: int) -> set[int]:
+    """Units that together do a share, taken one by one from the strongest on, and never fewer."""
+    kept: set[int] = set()
+    for unit in sorted(range(len(added)), key=lambda unit: -added[unit]):
+        if len(kept) >= least and sum(added[one] for one in kept) >= share * sum(added):
+            break
+        kept.add(unit)
+    return kept
+
+
 def _alike(a: torch.Tensor, b: torch.Tensor, *, centred: bool) -> np.ndarray:
     x, y = a.double().numpy().T, b.double().numpy().T
     if centred:
