@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from provenance.checkpoints.checkpoint import Checkpoint, open_part
 from provenance.checkpoints.contents import inspect
 from provenance.checkpoints.folder import INDEX, INDEX_LIMIT, SINGLE
-from provenance.checkpoints.formats import is_gguf, no_weights, unwanted, wanted
+from provenance.checkpoints.formats import detect_format, is_gguf, no_weights, unwanted, wanted
 from provenance.checkpoints.ranged.hub_files import HubFiles
 from provenance.checkpoints.ranged.local_files import LocalFiles
 from provenance.checkpoints.ranged.object_files import ObjectFiles
@@ -82,17 +82,20 @@ def open_in_part(
         The files cannot be had in part, or cannot be trusted; the budget is too small.
     """
     if folder is not None:
-        contents = _require_plain(inspect(folder, allow_pickle=spec.allow_pickle), spec.source)
-        origin: Origin = LocalFiles(folder, [file.name for file in contents.files])
-        return open_part(contents, spec, RangedFiles(origin, store, meter, tell), store.sha256)
-    origin = _origin_of(spec, endpoint)
-    if isinstance(origin, HubFiles):
-        spec = replace(spec, revision=origin.commit)
-    files = RangedFiles(origin, store, meter, tell)
-    small, weights = _chosen(origin)
-    place = _placed(files, store, small, weights)
-    headers = _headers(files, place, weights)
-    contents = inspect(place, headers=lambda file: headers[file.name]())
+        found = detect_format(folder, allow_pickle=spec.allow_pickle)
+        origin: Origin = LocalFiles(folder, [file.name for file in found.files])
+        files, place = RangedFiles(origin, store, meter, tell), folder
+    else:
+        origin = _origin_of(spec, endpoint)
+        if isinstance(origin, HubFiles):
+            spec = replace(spec, revision=origin.commit)
+        files = RangedFiles(origin, store, meter, tell)
+        small, files.weights = _chosen(origin)
+        place = _placed(files, store, small)
+    headers = _headers(files, place)
+    contents = inspect(
+        place, allow_pickle=spec.allow_pickle, headers=lambda file: headers[file.name]()
+    )
     return open_part(_require_plain(contents, spec.source), spec, files, store.sha256)
 
 
@@ -113,7 +116,7 @@ def _require_plain(contents: Contents, source: str) -> Contents:
     return contents
 
 
-def _chosen(origin: Origin) -> tuple[list[str], list[str]]:
+def _chosen(origin: Origin) -> tuple[list[str], tuple[str, ...]]:
     """The names of small files, which are brought whole, and of files of weights."""
     names = sorted(origin.files)
     patterns = wanted(names, allow_pickle=False, trust_remote_code=False)
@@ -134,33 +137,32 @@ def _chosen(origin: Origin) -> tuple[list[str], list[str]]:
             raise SourceError(
                 f"{origin.source}: {name} is {size:,} bytes; more than {INDEX_LIMIT:,} is refused"
             )
-    return [name for name in small if name != INDEX or SINGLE not in weights], weights
+    return [name for name in small if name != INDEX or SINGLE not in weights], tuple(weights)
 
 
-def _placed(files: RangedFiles, store: Store, small: list[str], weights: list[str]) -> Path:
+def _placed(files: RangedFiles, store: Store, small: list[str]) -> Path:
     """A folder with the small files, and with an empty file in the place of each of the weights."""
-    known = {name: files.origin.files[name] for name in (*small, *weights)}
+    known = {name: files.origin.files[name] for name in (*small, *files.weights)}
     fields: dict[str, JSON] = {
         "part of": files.origin.identity,
         "files": [[one.name, one.size, one.state] for one in known.values()],
     }
 
     def make(folder: Path) -> None:
-        spans = {name: Span(name, 0, known[name].size) for name in small}
-        files.fetch(spans.values())
-        for name, span in spans.items():
-            (folder / name).write_bytes(files.read(span))
-        for name in weights:
+        files.fetch(Span(name, 0, known[name].size) for name in small)
+        for name in small:
+            (folder / name).write_bytes(files.whole(name))
+        for name in files.weights:
             (folder / name).touch()
 
     return store.get_or_create("checkpoint", fields, make, here=True).path
 
 
 def _headers(
-    files: RangedFiles, folder: Path, weights: list[str]
+    files: RangedFiles, folder: Path
 ) -> Mapping[str, Callable[[], tuple[StoredTensor, ...]]]:
     """What reads the header of each file of weights; their beginnings are brought side by side."""
-    sizes = {name: files.origin.files[name].size for name in weights}
+    sizes = {name: files.origin.files[name].size for name in files.weights}
     files.fetch(Span(name, 0, min(size, BEGINNING)) for name, size in sizes.items())
 
     def reading(name: str) -> Callable[[], tuple[StoredTensor, ...]]:
@@ -175,4 +177,4 @@ def _headers(
 
         return read
 
-    return {name: reading(name) for name in weights}
+    return {name: reading(name) for name in files.weights}

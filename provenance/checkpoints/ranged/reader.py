@@ -85,7 +85,7 @@ class RangesRead:
     bytes : int
         How many, each once.
     of : int
-        How many its files have.
+        How many its files of weights have.
     digest : str
         ``sha256:`` over the SHA-256 of every range, with its file and its place, in their order.
     files : mapping of str to str
@@ -114,6 +114,11 @@ class RangedFiles:
         Counts what is moved, and refuses what the budget does not allow before it is.
     tell : callable, optional
         Told of progress: bytes that are here, and bytes that are on their way, of one `fetch`.
+
+    Attributes
+    ----------
+    weights : tuple of str
+        The names of the files of weights; all files unless whoever opens a checkpoint says otherwise.
     """
 
     def __init__(
@@ -124,6 +129,7 @@ class RangedFiles:
         tell: Callable[[int, int], None] | None = None,
     ) -> None:
         self.origin = origin
+        self.weights = tuple(origin.files)
         self._store = store
         self._meter = meter or Meter()
         self._tell = tell or (lambda _done, _total: None)
@@ -160,6 +166,10 @@ class RangedFiles:
             self._discard()
             raise
 
+    def whole(self, name: str) -> bytes:
+        """Read a small file, of which the record says nothing; raises as `read`."""
+        return self._data(Span(name, 0, self.origin.files[name].size))
+
     def read(self, span: Span) -> bytes:
         """Read a span; what is not here yet is brought.
 
@@ -168,18 +178,19 @@ class RangedFiles:
         SourceError
             As `fetch`.
         """
-        self._require_inside(span)
-        file = self.origin.files[span.file]
-        if self.origin.keeps:
-            data = self._stored(span)
-        else:
-            data = read_patiently(
-                lambda start, stop: self.origin.read(file, start, stop), span.start, span.stop
-            )
-        with self._noting:
-            if span not in self._hashes:
-                self._hashes[span] = hashlib.sha256(data).hexdigest()
+        data = self._data(span)
+        if span not in self._hashes:
+            self._hashes[span] = hashlib.sha256(data).hexdigest()
         return data
+
+    def _data(self, span: Span) -> bytes:
+        self._require_inside(span)
+        if self.origin.keeps:
+            return self._stored(span)
+        file = self.origin.files[span.file]
+        return read_patiently(
+            lambda start, stop: self.origin.read(file, start, stop), span.start, span.stop
+        )
 
     def record(self) -> RangesRead:
         """What was read so far, of files that are still in the state in which they were opened.
@@ -202,7 +213,7 @@ class RangedFiles:
         told = {name: self.origin.files[name].sha256 for name in names}
         return RangesRead(
             bytes=sum(map(len, coalesced(read, gap=0))),
-            of=sum(file.size for file in self.origin.files.values()),
+            of=sum(self.origin.files[name].size for name in self.weights),
             digest=f"sha256:{digest}",
             files={name: sha256 for name, sha256 in told.items() if sha256 is not None},
         )
