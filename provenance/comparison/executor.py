@@ -106,6 +106,17 @@ class Executor:
         """
         return self._models.checkpoint(spec)
 
+    @in_turn
+    def in_part(self, spec: ModelSpec) -> Checkpoint:
+        """A model of which parts are read where they lie: its headers, and no weight.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be had in part, or cannot be trusted.
+        """
+        return self._models.in_part(spec)
+
     def evidence(self, comparison: Comparison) -> Evidence:
         """Evidence on a pair, from this run, from the store, or measured now.
 

@@ -154,7 +154,9 @@ def test_evidence_of_a_sample_is_read_back(executor, models):
     assert Evidence.from_json(found.to_json()) == found
     with pytest.raises(EvidenceError, match="scope: it is 'whole', and there are ranges of"):
         Evidence.from_json(replace(found, scope="whole").to_json())
-    with pytest.raises(EvidenceError, match="scope: it is 'sampled', and there are ranges of neither"):
+    with pytest.raises(
+        EvidenceError, match="scope: it is 'sampled', and there are ranges of neither"
+    ):
         Evidence.from_json(replace(found, ranges={}).to_json())
     details = {key: text for key, text in found.details.items() if key != "sample"}
     with pytest.raises(EvidenceError, match="its details name no sample"):
@@ -170,7 +172,9 @@ def test_a_sample_is_kept_apart_from_the_whole_and_measured_once(executor, model
 
 @pytest.mark.parametrize("statistic", ["match", "csu", "csu_all", "generalized"])
 def test_statistics_of_the_whole_take_no_sample(executor, models, statistic):
-    with pytest.raises(ProvenanceError, match="reads the whole of both models: a sample is compared"):
+    with pytest.raises(
+        ProvenanceError, match="reads the whole of both models: a sample is compared"
+    ):
         sampled(executor, models, "dense", "copy", statistic=statistic)
 
 
@@ -183,7 +187,9 @@ def test_a_budget_that_is_too_small_is_refused_and_nothing_is_kept(models, tmp_p
     executor = Executor(Store(tmp_path / "store"), "cpu", budget=100_000)
     with serve({f.name: f.read_bytes() for f in models["dense", "base"].iterdir()}) as hub:
         url = f"{hub.endpoint}/org/tiny/resolve/main"
-        with pytest.raises(ProvenanceError, match="the budget is 100,000: raise --budget, or lower"):
+        with pytest.raises(
+            ProvenanceError, match="the budget is 100,000: raise --budget, or lower"
+        ):
             compare(str(models["dense", "copy"]), url, sample=4, executor=executor)
         assert hub.moved <= 100_000
     assert "evidence" not in executor.store.size()
@@ -194,5 +200,7 @@ def test_a_fingerprint_has_nothing_to_sample(executor, models, tmp_path):
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text("{}")
     (adapter / "adapter_model.safetensors").write_bytes(b"")
-    with pytest.raises(ProvenanceError, match="is an adapter, and parts are read of plain safetensors"):
+    with pytest.raises(
+        ProvenanceError, match="is an adapter, and parts are read of plain safetensors"
+    ):
         compare(str(adapter), str(models["dense", "base"]), sample=1, executor=executor)
