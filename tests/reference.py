@@ -415,3 +415,8 @@ def gated_mlps(
             if called == (gate, up, down) and fits and len(shapes[first]) == 2:
                 found.add((first, second, third))
     return found
+
+
+def bytes_of_spans(spans):
+    """Every byte of spans of files, by file and place."""
+    return {(span.file, place) for span in spans for place in range(span.start, span.stop)}

@@ -22,7 +22,13 @@ EXPECT = click.option(
 
 
 def claim_of(
-    expect: Relationship, statistic: StatisticName, alpha: float, *, cross: bool, exhaustive: bool
+    expect: Relationship,
+    statistic: StatisticName,
+    alpha: float,
+    *,
+    cross: bool,
+    exhaustive: bool,
+    sample: int | None = None,
 ) -> Claim:
     """The claim that a suite of this one pair would make."""
     from provenance.evidence.doubts import NAMES
@@ -43,6 +49,7 @@ def claim_of(
         skip=None,
         mark=Mark(1, 1, 1, 1),
         exhaustive=exhaustive,
+        sample=sample,
     )
 
 
