@@ -86,6 +86,8 @@ PROBE_TOKENS = 256
 FEW_SHARED, FEW_EMBEDDED = "vocabularies share", "shared tokens have an embedding of their own"
 """Words of the reasons why MLPs could not be asked about tokens, by which evidence is judged later: the two
 vocabularies, or what of them has embeddings, have too few in common."""
+BLOCKS_OF_DIFFERENCE = 8
+"""Blocks of two kin whose weights are compared number by number, by default: evenly spread."""
 DEFAULT_SEQUENCE_LENGTH = 256
 """Token positions in a sequence."""
 DEFAULT_SEED = 0
@@ -355,7 +357,17 @@ class DistillSettings:
 
 
 Action = Literal[
-    "audit", "make", "convert", "download", "load", "capture", "distil", "sketch", "match", "wait"
+    "audit",
+    "make",
+    "convert",
+    "download",
+    "load",
+    "capture",
+    "distil",
+    "sketch",
+    "match",
+    "map",
+    "wait",
 ]
 
 

@@ -19,7 +19,7 @@ __all__ = ["FoundGrid", "find_grid"]
 
 GROUPS = (0, 256, 128, 64, 32, 16)
 """Sizes of groups, the largest first; 0 is a whole row."""
-SAMPLE = 64
+SAMPLE = 32
 """Groups that are looked at."""
 LEVELS = 255
 """Most steps from the least number of a group to the largest: 8 bits."""
@@ -27,10 +27,14 @@ NEAR = 1 / 48
 """Mean squared distance to the nearest level, in steps: a quarter of that of numbers anywhere, 1/12."""
 SHARE = 0.9
 """Of the groups that must lie on a grid: in one or another the end of a range is not used."""
-NUMBERS = 96
+NUMBERS = 48
 """Numbers of a group that are looked at, beside the least and the largest."""
 LEAST = 12
 """Numbers that are neither the least nor the largest of their group: fewer show no grid."""
+PIECE = 1 << 19
+"""Numbers that are worked on at once."""
+FEWEST = 4
+"""Groups that must be there at least."""
 CROWD = 0.75
 """Most of these that may lie on one level: around a far outlier any numbers would."""
 
@@ -61,17 +65,22 @@ def find_grid(matrix: torch.Tensor, generator: torch.Generator) -> FoundGrid | N
     generator : torch.Generator
         Chooses the groups that are looked at.
     """
-    for size in GROUPS:
-        if size and (size >= matrix.shape[1] or matrix.shape[1] % size):
-            continue
-        groups = _sample(matrix, size, generator)
-        if groups.shape[1] < 16 or len(groups) < 4:
-            continue
-        found = _levels(groups) or _even(groups)
-        if found is not None:
-            kind, bits = found
-            return FoundGrid(Grid("levels" if kind else "even", bits, size))
-    return None
+    sampled = {
+        size: _sample(matrix, size, generator)
+        for size in GROUPS
+        if not size or (size < matrix.shape[1] and not matrix.shape[1] % size)
+    }
+    usable = {k: v for k, v in sampled.items() if v.shape[1] >= LEAST + 2 and len(v) >= FEWEST}
+    found: list[tuple[int, int, int, int]] = []
+    for size, groups in usable.items():
+        # the fewest bits are what was stored: few values lie on some finer grid as well
+        for order, bits in enumerate((_even(groups), _levels(groups))):
+            if bits is not None:
+                found.append((bits, order, -size or -matrix.shape[1], size))
+    if not found:
+        return None
+    bits, order, _, size = min(found)
+    return FoundGrid(Grid("levels" if order else "even", bits, size))
 
 
 def _sample(matrix: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
@@ -87,26 +96,19 @@ def _grouped(rows: torch.Tensor, size: int) -> torch.Tensor:
     return rows.reshape(-1, size) if size else rows
 
 
-def _levels(groups: torch.Tensor) -> tuple[bool, int] | None:
-    """Whether groups have few values for their length, though not equally far apart; and bits."""
-    counts = _distinct(groups)
-    few = counts <= min(2**8, groups.shape[1] // 4)
+def _levels(groups: torch.Tensor) -> int | None:
+    """How many bits number the values of groups, where these are few for a group's length; zeros apart."""
+    ordered = groups.sort(dim=1).values
+    other = (ordered.diff(dim=1) > 0) & (ordered[:, 1:] != 0)
+    counts = other.sum(dim=1) + (ordered[:, 0] != 0)
+    few = (counts <= 2**8) & (counts <= (groups != 0).sum(dim=1) // 4) & (counts > 1)
     if float(few.double().mean()) < SHARE:
         return None
-    even = _even(groups)
-    if even is not None:
-        return False, even[1]
-    return True, max(1, ceil(log2(float(counts[few].max()))))
+    return max(1, ceil(log2(float(counts[few].max()) + 1)))
 
 
-def _distinct(groups: torch.Tensor) -> torch.Tensor:
-    """How many values each group has, int64 (groups,)."""
-    ordered = groups.sort(dim=1).values
-    return 1 + (ordered.diff(dim=1) > 0).sum(dim=1)
-
-
-def _even(groups: torch.Tensor) -> tuple[bool, int] | None:
-    """Whether groups lie on equal steps, and how many bits number them."""
+def _even(groups: torch.Tensor) -> int | None:
+    """How many bits number the equal steps that groups lie on; None where they lie on none."""
     few = groups[: SAMPLE // 4]
     if float((_fewest_steps(few) > 0).double().mean()) < SHARE / 2:
         return None
@@ -114,7 +116,7 @@ def _even(groups: torch.Tensor) -> tuple[bool, int] | None:
     found = steps > 0
     if float(found.double().mean()) < SHARE:
         return None
-    return False, max(1, ceil(log2(float(steps[found].double().quantile(0.9)) + 1)))
+    return max(1, ceil(log2(float(steps[found].double().quantile(0.9)) + 1)))
 
 
 def _fewest_steps(groups: torch.Tensor) -> torch.Tensor:
@@ -122,17 +124,29 @@ def _fewest_steps(groups: torch.Tensor) -> torch.Tensor:
     low, high = groups.amin(dim=1, keepdim=True), groups.amax(dim=1, keepdim=True)
     stride = max(1, groups.shape[1] // NUMBERS)
     places = ((groups - low) / (high - low))[:, ::stride]
-    inner = (places > 0) & (places < 1)
+    # zeros may be there for another reason: pruned weights lie on any grid that has a level there
+    inner = (places > 0) & (places < 1) & (groups[:, ::stride] != 0)
     counts = inner.sum(dim=1)
+    near = _distances(places, inner) / counts.clamp_min(1)  # (steps - 1, groups)
+    likely = (near <= NEAR) & (counts >= LEAST)
     fewest = torch.zeros(len(groups), dtype=torch.int64)
-    for steps in range(LEVELS, 1, -1):
-        off = places * steps
-        near = ((off - off.round()).square() * inner).sum(dim=1) / counts.clamp_min(1)
-        fits = ((near <= NEAR) & (counts >= LEAST)).nonzero().squeeze(1)
+    for place in likely.any(dim=1).nonzero().squeeze(1).tolist():
+        fits = (likely[place] & (fewest == 0)).nonzero().squeeze(1)
         if len(fits):
-            spread = _crowd(off[fits].round(), inner[fits]) <= CROWD
-            fewest[fits[spread]] = steps
+            levels = (places[fits] * (place + 2)).round()
+            fewest[fits[_crowd(levels, inner[fits]) <= CROWD]] = place + 2
     return fewest
+
+
+def _distances(places: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
+    """Squared distances to the nearest of 2, 3, ... `LEVELS` steps, summed, (steps - 1, groups)."""
+    steps = torch.arange(2, LEVELS + 1, dtype=places.dtype)
+    at_once = max(1, PIECE // places.numel())
+    sums = []
+    for some in torch.split(steps, at_once):
+        off = places * some[:, None, None]
+        sums.append(((off - off.round()).square_() * inner).sum(dim=2))
+    return torch.cat(sums)
 
 
 def _crowd(levels: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
@@ -146,7 +160,7 @@ def _crowd(levels: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
 def _even_steps(groups: torch.Tensor) -> torch.Tensor:
     """The step of each group at its numbers; of a group without a grid, its whole range."""
     ranges = groups.amax(dim=1) - groups.amin(dim=1)
-    pieces = [_fewest_steps(piece.double()) for piece in groups.split(4096)]
+    pieces = [_fewest_steps(piece.double()) for piece in torch.split(groups, 4096)]
     steps = ranges / torch.cat(pieces).clamp_min(1)
     return steps[:, None].expand(groups.shape)
 

@@ -1,4 +1,4 @@
-"""Maps attention heads onto those of another model: groups by their keys, then queries, then values' inner units.
+"""Maps attention heads onto those of another model: groups by keys, then queries, then values' inner units.
 
 The inner units of queries and keys stay: rotary embedding turns each pair at a frequency of its own.
 """
@@ -11,7 +11,7 @@ import torch
 
 from provenance.assignment.solve import assign
 
-__all__ = ["Heads", "HeadMap", "head_map"]
+__all__ = ["HeadMap", "Heads", "head_map"]
 
 OWN = 0.5
 """Mean cosine above which two heads are one: of strangers it is near 0."""
@@ -19,7 +19,7 @@ OWN = 0.5
 
 @dataclass(frozen=True)
 class Heads:
-    """Rows of queries, keys and values, float32, (heads x inner, hidden), and how many heads they are of."""
+    """Rows of queries, keys and values, float32 (heads x inner, hidden), and of how many heads they are."""
 
     query: torch.Tensor
     key: torch.Tensor
@@ -71,12 +71,11 @@ def head_map(candidate: Heads, reference: Heads) -> HeadMap | None:
         _best(_rows(candidate.value, group, inner), _rows(reference.value, old, inner))
         for group, old in enumerate(keys.tolist())
     ]
-    value = torch.cat([old * inner + order for old, order in zip(keys.tolist(), within, strict=True)])
+    value = torch.cat(
+        [old * inner + order for old, order in zip(keys.tolist(), within, strict=True)]
+    )
     output = torch.cat(
-        [
-            int(old) * inner + within[head // sharing]
-            for head, old in enumerate(queries.tolist())
-        ]
+        [int(old) * inner + within[head // sharing] for head, old in enumerate(queries.tolist())]
     )
     size = len(candidate.query) // count
     return HeadMap(

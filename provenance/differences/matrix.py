@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pair", "look"]
 
-ROUNDING = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-9}
+ROUNDING = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
 """What storing a number in a type changes it by at most, relative to it; 16 bits and fewer: float16's."""
 FLOAT16 = 2.0**-11
 ARITHMETIC = 2.0**-19
@@ -46,6 +46,8 @@ class Pair:
         The reference's, as its files have it.
     exact : bool
         Whether the map only puts numbers in another order.
+    fitted : bool
+        Whether it multiplies rows or columns by factors that were fitted to them.
     """
 
     stored: torch.Tensor
@@ -53,6 +55,7 @@ class Pair:
     counterpart: torch.Tensor
     original: torch.Tensor
     exact: bool
+    fitted: bool = False
 
 
 def look(
@@ -99,6 +102,7 @@ def look(
         new_zeros=new_share,
         structure="none" if flat else _structure(new, zero),
         kept=float(kept.double().mean()) if len(kept) else 1.0,
+        fitted=pair.fitted,
     )
     if flat or bool(same.all()):
         return made
@@ -143,7 +147,7 @@ def _structure(new: torch.Tensor, zero: torch.Tensor) -> Structure:
             return "rows" if what == "rows" else "columns"
     if new.shape[1] % FEW == 0 and FULL <= share <= 1 - FULL:
         least = zero.reshape(-1, FEW).sum(dim=1) >= FEW // 2
-        if float(least.double().mean()) > 0.99:  # noqa: PLR2004
+        if float(least.double().mean()) > 0.99:
             return "n:m"
     return "scattered"
 

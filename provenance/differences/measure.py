@@ -18,6 +18,7 @@ from provenance.differences.tokens import paired_rows
 from provenance.differences.units import MLPWeights, unit_map
 from provenance.errors import DegenerateError
 from provenance.evidence.difference import BlockMap, DifferenceRecord
+from provenance.vocabulary import BLOCKS_OF_DIFFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,10 +27,8 @@ if TYPE_CHECKING:
     from provenance.differences.units import UnitMap
     from provenance.evidence.difference import MatrixDifference
 
-__all__ = ["BLOCKS", "measure", "spread"]
+__all__ = ["measure", "spread"]
 
-BLOCKS = 8
-"""Blocks that are looked at by default."""
 FAR = 0.9
 """A rotation that leaves so much of the embeddings maps nothing: the two are not kin there."""
 OTHER_GAINS = 0.2
@@ -49,7 +48,7 @@ def measure(
     reference: Side,
     blocks: Mapping[int, int],
     *,
-    most: int | None = BLOCKS,
+    most: int | None = BLOCKS_OF_DIFFERENCE,
     seed: int = 0,
     on_block: Callable[[int, int], None] | None = None,
 ) -> DifferenceRecord:
@@ -115,12 +114,16 @@ class _Work:
         if best is not None and best.fit < FAR:
             self.residual = best
         elif len(widths) > 1:
-            raise DegenerateError("their embeddings have nothing in common, and their widths differ")
+            raise DegenerateError(
+                "their embeddings have nothing in common, and their widths differ"
+            )
         else:
             self.residual = ResidualMap("same", 1.0 if best is None else best.fit)
         self.folded = self.residual.kind == "rotated"
 
-    def _embedded(self, ours: torch.Tensor, theirs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _embedded(
+        self, ours: torch.Tensor, theirs: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         assert self.candidate.embedding is not None
         assert self.reference.embedding is not None
         return (
@@ -140,14 +143,18 @@ class _Work:
         mapped = self.residual(gains[1], 0)
         if float((gains[0] - mapped).norm()) <= OTHER_GAINS * float(mapped.norm()):
             return
-        left = {folded: self._left(ours, theirs, block, partner, folded=folded) for folded in (False, True)}
+        left = {
+            folded: self._left(ours, theirs, block, partner, folded=folded)
+            for folded in (False, True)
+        }
         self.folded = left[True] < left[False] / 2
 
     def _left(
         self, ours: MLPRecord, theirs: MLPRecord, block: int, partner: int, *, folded: bool
     ) -> float:
-        mlps = self._mlp(self.candidate, ours, block, folded=folded), self._mapped_mlp(
-            theirs, partner, folded=folded
+        mlps = (
+            self._mlp(self.candidate, ours, block, folded=folded),
+            self._mapped_mlp(theirs, partner, folded=folded),
         )
         found = unit_map(*mlps)
         if found is None:
@@ -166,7 +173,9 @@ class _Work:
             units += ours.units
             if mapped is None:
                 reason = "no map finds half of the units of its MLP"
-                self.left_out += [p.parameter for p in (ours.gate, ours.up, ours.down) if p is not None]
+                self.left_out += [
+                    p.parameter for p in (ours.gate, ours.up, ours.down) if p is not None
+                ]
                 continue
             found += mapped.found
             moved += mapped.moved
@@ -203,8 +212,9 @@ class _Work:
                 stored, original, mapped, counterpart = (
                     one.T.contiguous() for one in (stored, original, mapped, counterpart)
                 )
-            exact = not self.folded and self.residual.rotation is None and not (power and found.factors is not None)
-            pair = Pair(stored, mapped, counterpart, original, exact)
+            fitted = bool(power) and found.factors is not None
+            exact = not self.folded and self.residual.rotation is None and not fitted
+            pair = Pair(stored, mapped, counterpart, original, exact, fitted)
             self._look(_label(own, what), (block, partner), pair)
         return found
 
@@ -309,7 +319,9 @@ class _Work:
         for (index, local), name in self.candidate.names.items():
             if index is not None or local == HEAD:
                 continue
-            if (None, local) not in self.reference.names or not self._compare(name, None, local, None):
+            if (None, local) not in self.reference.names or not self._compare(
+                name, None, local, None
+            ):
                 self.left_out.append(name)
 
     def _tables(self, rows: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -336,7 +348,9 @@ class _Work:
         return self.candidate, self.reference
 
     def _look(self, name: str, blocks: tuple[int, int] | None, pair: Pair) -> None:
-        if not (bool(torch.isfinite(pair.mapped).all()) and bool(torch.isfinite(pair.counterpart).all())):
+        if not (
+            bool(torch.isfinite(pair.mapped).all()) and bool(torch.isfinite(pair.counterpart).all())
+        ):
             self.left_out.append(name)
             return
         self.matrices.append(look(name, blocks, pair, self.generator))

@@ -1,4 +1,4 @@
-"""What of a model is compared: its parameters by block and name, the axes they have, and the norms before them."""
+"""What of a model is compared: its parameters by block and name, their axes, and the norms before them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from provenance.architecture.records import projection_weight
-from provenance.checkpoints.checkpoint import setting
-from provenance.checkpoints.contents import BUFFERS
+from provenance.checkpoints.contents import BUFFERS, setting
 from provenance.differences.units import MLPWeights
 from provenance.statistics.symmetries import axes_of
 
@@ -44,7 +43,8 @@ class Side:
     def names(self) -> dict[tuple[int | None, str], str]:
         """Every parameter outside of MLPs, by its block (None: outside) and its name there."""
         trace = self.layout.trace
-        inside, found = f"{trace.stack}.", {}
+        inside = f"{trace.stack}."
+        found: dict[tuple[int | None, str], str] = {}
         apart = {*trace.parameters(), *([trace.embedding.parameter] if trace.embedding else [])}
         for name in self.layout.stored:
             if name in apart or BUFFERS.search(name):
@@ -99,8 +99,10 @@ class Side:
         up, down = self.projection(record.up).float(), self.projection(record.down).float()
         return MLPWeights(gate, up, down)
 
-    def gain(self, block: int | None, local: str | None, record: MLPRecord | None) -> torch.Tensor | None:
-        """What a norm multiplies the residual stream by before a parameter reads it; None: nothing, or unknown."""
+    def gain(
+        self, block: int | None, local: str | None, record: MLPRecord | None
+    ) -> torch.Tensor | None:
+        """What a norm multiplies the stream by before a parameter reads it; None: nothing, or unknown."""
         if record is not None:
             path = record.input.norm
             norm = None if path is None else self.layout.norms.get(path)

@@ -28,8 +28,10 @@ def paired_rows(
 
     By id first, which costs nothing; by text where both have tokenizers that differ.
     """
-    sizes = [side.tensors.shape(side.embedding)[0] for side in (candidate, reference) if side.embedding]
-    if len(sizes) < 2:  # noqa: PLR2004
+    sizes = [
+        side.tensors.shape(side.embedding)[0] for side in (candidate, reference) if side.embedding
+    ]
+    if len(sizes) < 2:
         return
     generator = torch.Generator().manual_seed(seed % 2**63)
     ids = torch.randperm(min(sizes), generator=generator)[:MOST_TOKENS].sort().values

@@ -75,12 +75,12 @@ def unit_map(candidate: MLPWeights, reference: MLPWeights) -> UnitMap | None:
     order = None
     if likeness.shape[0] == likeness.shape[1]:
         straight = likeness.diagonal()
-        if float((straight > OWN).double().mean()) > 0.99:  # noqa: PLR2004
+        if float((straight > OWN).double().mean()) > 0.99:
             return _with_factors(candidate, reference, None, straight)
     made = assign(likeness)
     order = torch.from_numpy(made.columns.copy())[torch.from_numpy(made.rows.copy()).argsort()]
     own = likeness.gather(1, order[:, None]).squeeze(1)
-    if float((own > OWN).double().mean()) < 0.5:  # noqa: PLR2004
+    if float((own > OWN).double().mean()) < 0.5:
         return None
     is_plain = likeness.shape[0] == likeness.shape[1] and bool(
         (order == torch.arange(len(order)))[own > OWN].all()

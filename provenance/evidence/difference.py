@@ -1,6 +1,6 @@
-"""How the weights of two kin differ once one is mapped onto the other: what `provenance.differences` measures.
+"""How the weights of two kin differ once one is mapped onto the other: what `provenance.differences` finds.
 
-Nothing here is a test: no number has a p-value. `provenance.evidence.kinds` reads a kind of descent from it,
+Nothing here is a test: no number has a p-value. `provenance.evidence.kinds` reads a kind of descent off it,
 and docs/kinds.md counts how often that errs.
 """
 
@@ -15,7 +15,7 @@ or, of a narrower candidate, by a choice of the reference's."""
 GridKind = Literal["even", "levels"]
 """A grid of equal steps, or few levels a group at any distances."""
 Structure = Literal["none", "scattered", "n:m", "rows", "columns"]
-"""Where zeros are that the reference has not: nowhere, anywhere, so many of every few, whole rows, columns."""
+"""Where new zeros are: nowhere, anywhere, so many of every few, in whole rows, in whole columns."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,9 @@ class MatrixDifference:
         Of the numbers that are not newly zero, the share that is unchanged.
     grid : Grid or None
         The grid of the candidate's numbers, where the reference's lie on none as coarse.
+    fitted : bool
+        Whether scales of its rows or columns were fitted, which takes a part of the difference away and
+        leaves its rank unknown.
     """
 
     name: str
@@ -102,6 +105,7 @@ class MatrixDifference:
     structure: Structure
     kept: float
     grid: Grid | None = None
+    fitted: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,9 +167,22 @@ class DifferenceRecord:
 
     @property
     def moved(self) -> tuple[str, ...]:
-        """What the map had to move, each once: nothing where the two lie number on number."""
-        of_blocks = [what for block in self.blocks for what in block.moved]
-        whole = [] if self.residual == "same" else [f"residual stream {self.residual}"]
-        norms = ["gains of norms"] if self.folded and self.residual != "rotated" else []
-        tokens = ["tokens"] if self.tokens == "by text" else []
-        return tuple(dict.fromkeys([*whole, *norms, *tokens, *of_blocks]))
+        """What was mapped back, in words, each once: nothing where the two lie number on number."""
+        whats: list[str] = [] if self.residual == "same" else [self.residual]
+        whats += ["norms"] if self.folded and self.residual != "rotated" else []
+        whats += ["tokens"] if self.tokens == "by text" else []
+        whats += [what for block in self.blocks for what in block.moved]
+        return tuple(dict.fromkeys(_MOVED[what] for what in whats))
+
+
+_MOVED = {
+    "permuted": "the order of the residual stream",
+    "rotated": "a rotation of the residual stream",
+    "selected": "a choice of the residual stream",
+    "norms": "the gains of norms",
+    "tokens": "the numbers of tokens",
+    "units": "the order of units",
+    "scales": "the scales of units",
+    "heads": "the order of heads",
+    "values": "the order of values",
+}

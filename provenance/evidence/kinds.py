@@ -1,6 +1,6 @@
 """Which kind of descent a difference shows: a pure reading of a `DifferenceRecord`, in sentences.
 
-The kinds are tried from the sharpest on. What fits none, or more than one in part, is "unsure", and says why.
+The kinds are tried from the sharpest on. What fits none, or more than one in part, is "unsure".
 No kind has a p-value: docs/kinds.md counts how often the reading errs, on pairs whose kind is known.
 """
 
@@ -69,6 +69,7 @@ def found_kind(record: DifferenceRecord) -> FoundKind:
     inner = [one for one in record.matrices if one.block is not None and len(one.shape) > 1]
     others = [one for one in record.matrices if one not in inner and one.unchanged < EQUAL]
     changed = [one for one in inner if one.unchanged < EQUAL]
+    changed = [one for one in changed if not one.fitted] or changed
     aside = _left_out(record)
     if not changed and not others:
         return _equal(record, aside)
@@ -77,7 +78,11 @@ def found_kind(record: DifferenceRecord) -> FoundKind:
     for read in (_pruned, _quantized, _adapter):
         found = read(changed, others)
         if found is not None:
-            return FoundKind(found.kind, found.why + _with_map(record)) if not aside else _aside(found, aside)
+            return (
+                FoundKind(found.kind, found.why + _with_map(record))
+                if not aside
+                else _aside(found, aside)
+            )
     return _finetune(record, changed)
 
 
@@ -97,7 +102,7 @@ def _equal(record: DifferenceRecord, aside: str) -> FoundKind:
         return FoundKind("unsure", f"all that could be mapped is equal, and {aside}")
     if not record.moved:
         return FoundKind("same", "every number that was looked at is equal")
-    return FoundKind("permuted", f"once {_listed(record.moved)} are mapped back, every number is equal")
+    return FoundKind("permuted", f"every number is equal{_with_map(record)}")
 
 
 def _left_out(record: DifferenceRecord) -> str:
@@ -109,10 +114,14 @@ def _left_out(record: DifferenceRecord) -> str:
 
 
 def _aside(found: FoundKind, aside: str) -> FoundKind:
-    return FoundKind("unsure", f"what could be mapped looks like {KINDS[found.kind]} ({found.why}), but {aside}")
+    return FoundKind(
+        "unsure", f"what could be mapped looks like {KINDS[found.kind]} ({found.why}), but {aside}"
+    )
 
 
-def _pruned(changed: Sequence[MatrixDifference], others: Sequence[MatrixDifference]) -> FoundKind | None:
+def _pruned(
+    changed: Sequence[MatrixDifference], others: Sequence[MatrixDifference]
+) -> FoundKind | None:
     """Zeros that the reference has not, and no grid that they belong to."""
     del others  # what is left may have been trained on
     zeroed = [one for one in changed if one.new_zeros >= ZEROS and one.grid is None]
@@ -138,7 +147,8 @@ def _quantized(
         if not gridded:
             return None
         return FoundKind(
-            "unsure", f"{_count(gridded)} of {len(changed)} that differ lie on a grid, the others do not"
+            "unsure",
+            f"{_count(gridded)} of {len(changed)} that differ lie on a grid, the others do not",
         )
     bits = sorted({one.grid.bits for one in gridded if one.grid is not None})
     said = f"the numbers of {_count(gridded)} lie on a grid of {_range(bits)} bits"
@@ -194,17 +204,22 @@ def _finetune(record: DifferenceRecord, changed: Sequence[MatrixDifference]) -> 
         )
     if len(full) < FULL * len(changed):
         return FoundKind(
-            "unsure", f"the difference has low rank in {len(changed) - len(full)} of {_count(changed)}"
+            "unsure",
+            f"the difference has low rank in {len(changed) - len(full)} of {_count(changed)}",
         )
     return FoundKind(
         "finetune",
-        f"the difference of {_count(full)} has full rank, {100 * size:.2g}% of the weights in size, and lies "
-        f"on no grid{_with_map(record)}",
+        f"the difference of {_count(full)} has full rank, {100 * size:.2g}% of the weights in size, and "
+        f"lies on no grid{_with_map(record)}",
     )
 
 
 def _with_map(record: DifferenceRecord) -> str:
-    return f" ({_listed(record.moved)} mapped back first)" if record.moved else ""
+    return (
+        f", once {_listed(record.moved)} {'is' if len(record.moved) == 1 else 'are'} undone"
+        if record.moved
+        else ""
+    )
 
 
 def _count(matrices: Sequence[MatrixDifference]) -> str:
