@@ -10,15 +10,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log2
+from typing import TYPE_CHECKING
 
 import torch
 
-from provenance.evidence.difference import Grid
+from provenance.evidence.difference import Grid, GridKind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["FoundGrid", "find_grid"]
 
 GROUPS = (0, 256, 128, 64, 32, 16)
 """Sizes of groups, the largest first; 0 is a whole row."""
+_KINDS: tuple[GridKind, ...] = ("even", "levels")
 SAMPLE = 32
 """Groups that are looked at."""
 LEVELS = 255
@@ -33,6 +38,8 @@ LEAST = 12
 """Numbers that are neither the least nor the largest of their group: fewer show no grid."""
 PIECE = 1 << 19
 """Numbers that are worked on at once."""
+FEWER = 3
+"""By so many bits a smaller group's grid must be coarser: a part of a row may not use all of its range."""
 FEWEST = 4
 """Groups that must be there at least."""
 CROWD = 0.75
@@ -55,8 +62,13 @@ class FoundGrid:
         return steps.reshape(rows.shape)
 
 
-def find_grid(matrix: torch.Tensor, generator: torch.Generator) -> FoundGrid | None:
+def find_grid(
+    matrix: torch.Tensor, generator: torch.Generator, sizes: Sequence[int] = GROUPS
+) -> FoundGrid | None:
     """Find the grid that a matrix's numbers lie on, of at most 8 bits; None where they lie on none.
+
+    Where several sizes of groups have one, much fewer bits are what was stored: few values lie on some
+    finer grid as well.
 
     Parameters
     ----------
@@ -64,23 +76,22 @@ def find_grid(matrix: torch.Tensor, generator: torch.Generator) -> FoundGrid | N
         (rows, columns), as stored: a grid is along its rows.
     generator : torch.Generator
         Chooses the groups that are looked at.
+    sizes : sequence of int
+        Of the groups that are tried, the largest first; 0 is a whole row.
     """
-    sampled = {
-        size: _sample(matrix, size, generator)
-        for size in GROUPS
-        if not size or (size < matrix.shape[1] and not matrix.shape[1] % size)
-    }
-    usable = {k: v for k, v in sampled.items() if v.shape[1] >= LEAST + 2 and len(v) >= FEWEST}
-    found: list[tuple[int, int, int, int]] = []
-    for size, groups in usable.items():
-        # the fewest bits are what was stored: few values lie on some finer grid as well
-        for order, bits in enumerate((_even(groups), _levels(groups))):
+    best: Grid | None = None
+    for kind in _KINDS:
+        for size in sizes:
+            if size and (size >= matrix.shape[1] or matrix.shape[1] % size):
+                continue
+            groups = _sample(matrix, size, generator)
+            if groups.shape[1] < LEAST + 2 or len(groups) < FEWEST:
+                continue
+            most = LEVELS if best is None else 2 ** max(0, best.bits - FEWER) - 1
+            bits = _even(groups, most) if kind == "even" else _levels(groups, most)
             if bits is not None:
-                found.append((bits, order, -size or -matrix.shape[1], size))
-    if not found:
-        return None
-    bits, order, _, size = min(found)
-    return FoundGrid(Grid("levels" if order else "even", bits, size))
+                best = Grid(kind, bits, size)
+    return None if best is None else FoundGrid(best)
 
 
 def _sample(matrix: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
@@ -96,30 +107,30 @@ def _grouped(rows: torch.Tensor, size: int) -> torch.Tensor:
     return rows.reshape(-1, size) if size else rows
 
 
-def _levels(groups: torch.Tensor) -> int | None:
+def _levels(groups: torch.Tensor, most: int) -> int | None:
     """How many bits number the values of groups, where these are few for a group's length; zeros apart."""
     ordered = groups.sort(dim=1).values
     other = (ordered.diff(dim=1) > 0) & (ordered[:, 1:] != 0)
     counts = other.sum(dim=1) + (ordered[:, 0] != 0)
-    few = (counts <= 2**8) & (counts <= (groups != 0).sum(dim=1) // 4) & (counts > 1)
+    few = (counts <= most) & (counts <= (groups != 0).sum(dim=1) // 4) & (counts > 1)
     if float(few.double().mean()) < SHARE:
         return None
     return max(1, ceil(log2(float(counts[few].max()) + 1)))
 
 
-def _even(groups: torch.Tensor) -> int | None:
+def _even(groups: torch.Tensor, most: int) -> int | None:
     """How many bits number the equal steps that groups lie on; None where they lie on none."""
     few = groups[: SAMPLE // 4]
-    if float((_fewest_steps(few) > 0).double().mean()) < SHARE / 2:
+    if most < 2 or float((_fewest_steps(few, most) > 0).double().mean()) < SHARE / 2:
         return None
-    steps = _fewest_steps(groups)
+    steps = _fewest_steps(groups, most)
     found = steps > 0
     if float(found.double().mean()) < SHARE:
         return None
     return max(1, ceil(log2(float(steps[found].double().quantile(0.9)) + 1)))
 
 
-def _fewest_steps(groups: torch.Tensor) -> torch.Tensor:
+def _fewest_steps(groups: torch.Tensor, most: int = LEVELS) -> torch.Tensor:
     """The fewest equal steps from the least to the largest number that all others lie on; 0: none."""
     low, high = groups.amin(dim=1, keepdim=True), groups.amax(dim=1, keepdim=True)
     stride = max(1, groups.shape[1] // NUMBERS)
@@ -127,7 +138,7 @@ def _fewest_steps(groups: torch.Tensor) -> torch.Tensor:
     # zeros may be there for another reason: pruned weights lie on any grid that has a level there
     inner = (places > 0) & (places < 1) & (groups[:, ::stride] != 0)
     counts = inner.sum(dim=1)
-    near = _distances(places, inner) / counts.clamp_min(1)  # (steps - 1, groups)
+    near = _distances(places, inner, most) / counts.clamp_min(1)  # (steps - 1, groups)
     likely = (near <= NEAR) & (counts >= LEAST)
     fewest = torch.zeros(len(groups), dtype=torch.int64)
     for place in likely.any(dim=1).nonzero().squeeze(1).tolist():
@@ -138,9 +149,9 @@ def _fewest_steps(groups: torch.Tensor) -> torch.Tensor:
     return fewest
 
 
-def _distances(places: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
-    """Squared distances to the nearest of 2, 3, ... `LEVELS` steps, summed, (steps - 1, groups)."""
-    steps = torch.arange(2, LEVELS + 1, dtype=places.dtype)
+def _distances(places: torch.Tensor, inner: torch.Tensor, most: int) -> torch.Tensor:
+    """Squared distances to the nearest of 2, 3, ... ``most`` steps, summed, (most - 1, groups)."""
+    steps = torch.arange(2, most + 1, dtype=places.dtype)
     at_once = max(1, PIECE // places.numel())
     sums = []
     for some in torch.split(steps, at_once):

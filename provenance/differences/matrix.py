@@ -159,7 +159,7 @@ def _grid(pair: Pair, difference: torch.Tensor, generator: torch.Generator) -> G
     found = find_grid(pair.stored, generator)
     if found is None:
         return None
-    theirs = find_grid(pair.original, generator)
+    theirs = find_grid(pair.original, generator, (found.grid.group,))
     if theirs is not None and theirs.grid.bits <= found.grid.bits:
         return None
     return _with_steps(found, pair, difference, generator)
