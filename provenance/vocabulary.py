@@ -30,6 +30,8 @@ RELATIONSHIPS: tuple[str, ...] = get_args(Relationship)
 DESCENTS = frozenset(RELATIONSHIPS) - {"independent", "unknown"}
 SHAPE_KEEPING = frozenset({"finetune", "adapter", "quantized", "merge", "permuted", "identical"})
 """Descents that keep the number of blocks and the width of every MLP."""
+MEASURED = (SHAPE_KEEPING | {"pruned"}) - {"identical"}
+"""Descents whose kind is read off the difference of the weights."""
 COPIES = (SHAPE_KEEPING | {"pruned"}) - {"merge"}
 """Descents whose blocks all come from the reference: a merge has other parents too."""
 
@@ -140,6 +142,8 @@ ROLES: tuple[Role, Role] = ("candidate", "reference")
 
 Verdict = Literal["dependent", "independent", "inconclusive"]
 Inconclusive = Literal["warn", "fail"]
+KindCheck = Literal["measured", "any"]
+"""Whether a claim of a kind of descent needs that kind to be seen in the weights, or any kinship does."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 Disguise = Literal["all", "units"]
 

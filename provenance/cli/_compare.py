@@ -104,6 +104,7 @@ def compare(
         permutations=permutations,
         extent=how,
         control=control,
+        difference=claim is not None and claim.wants_difference,
     )
     with open_executor() as executor:
         evidence = executor.evidence(comparison)

@@ -43,6 +43,7 @@ def claim_of(
         skip=None,
         mark=Mark(1, 1, 1, 1),
         exhaustive=exhaustive,
+        kind="measured",
     )
 
 

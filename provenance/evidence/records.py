@@ -14,6 +14,12 @@ from typing import Any, Literal
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
+from provenance.evidence.difference import (
+    BlockMap,
+    DifferenceRecord,
+    Grid,
+    MatrixDifference,
+)
 from provenance.evidence.weights import WeightsRecord
 from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role
 
@@ -282,7 +288,8 @@ class Evidence:
     effective rank of what its MLPs were fed. ``coverage`` has what was compared of each side that was
     run, by role. ``power`` has what became of copies of each side where no block was decided, by role;
     nothing where no power control was run. ``weights`` says whether the two hold the same numbers; None of
-    fingerprints, and in evidence of older versions.
+    fingerprints, and in evidence of older versions. ``difference`` has how they differ once one is mapped
+    onto the other, where a claim of a kind asked for it.
     """
 
     statistic: str
@@ -304,6 +311,7 @@ class Evidence:
     coverage: Mapping[Role, CoverageRecord] = field(default_factory=dict)
     power: Mapping[Role, PowerRecord] = field(default_factory=dict)
     weights: WeightsRecord | None = None
+    difference: DifferenceRecord | None = None
     schema: int = SCHEMA
 
     @property
@@ -374,6 +382,10 @@ TYPES = (
     PowerRecord,
     InputsRecord,
     WeightsRecord,
+    DifferenceRecord,
+    BlockMap,
+    MatrixDifference,
+    Grid,
 )
 """The types that evidence is made of."""
 

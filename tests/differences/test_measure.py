@@ -10,7 +10,7 @@ from fixtures import transforms
 from fixtures.models import save_checkpoint, tiny_llama, tiny_model
 from provenance import Executor, Store, difference
 from provenance.cli import main
-from provenance.comparison.difference import kin_blocks
+from provenance.comparison.aligned import kin_blocks
 from provenance.differences.measure import measure, spread
 from provenance.differences.side import Side
 from provenance.errors import BundleError, DegenerateError
