@@ -27,6 +27,7 @@ EPILOG = """\b
 Start here:
   provenance demo                        see a false claim found, in two minutes
   provenance compare CANDIDATE REFERENCE are these two kin?
+  provenance diff CANDIDATE REFERENCE    what became of the weights of two kin?
   provenance init MODEL...               draft a suite from what model cards claim
   provenance suite check my.suite.yaml   find the mistakes of a suite at once
   pytest my.suite.yaml                   test what it claims
@@ -85,6 +86,7 @@ COMMANDS = {
     "compare": "_compare",
     "completion": "_completion",
     "demo": "_demo",
+    "diff": "_diff",
     "doctor": "_doctor",
     "explain": "_explain",
     "fingerprint": "_fingerprint",

@@ -124,6 +124,7 @@ def compare(
         extent=how,
         control=control,
         sample=sample,
+        difference=claim is not None and claim.wants_difference,
     )
     with open_executor(budget) as executor:
         evidence = executor.evidence(comparison)

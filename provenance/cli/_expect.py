@@ -50,6 +50,7 @@ def claim_of(
         mark=Mark(1, 1, 1, 1),
         exhaustive=exhaustive,
         sample=sample,
+        kind="measured",
     )
 
 

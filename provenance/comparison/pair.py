@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from provenance.comparison.aligned import kin_blocks, measure_difference
 from provenance.comparison.plan import captures, pair_seed, refusal, sampled, unrunnable
 from provenance.comparison.records import (
     capture_details,
@@ -77,7 +78,11 @@ class Pair:
             found = self._measure_models()
         else:
             found = self._measure_blocks()
-        return replace(found, weights=compare_weights(self.candidate, self.reference))
+        found = replace(found, weights=compare_weights(self.candidate, self.reference))
+        if not self.comparison.difference or not kin_blocks(found):
+            return found
+        models = self.candidate, self.reference
+        return replace(found, difference=measure_difference(*models, self.work, found, self._seed))
 
     def _measure_models(self) -> Evidence:
         from provenance.comparison.whole_models import WholeModels, measure_pair

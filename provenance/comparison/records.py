@@ -19,6 +19,7 @@ from provenance.evidence.records import (
     controlled,
 )
 from provenance.statistics import DISTANCES, REGISTRY
+from provenance.vocabulary import BLOCKS_OF_DIFFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from provenance.vocabulary import DistillSettings, InputsSpec, Role
 
 
+DIFFERENCE_VERSION = 1
+"""Raised whenever the same two models would give another difference."""
+
+
 def imitates(comparison: Comparison) -> bool:
     """Whether a statistic of the comparison is one of imitations."""
     return any(part.basis == "functions" for part in REGISTRY[comparison.statistic].components())
@@ -46,9 +51,13 @@ def comparison_fields(
     statistic = comparison.statistic
     sample: dict[str, JSON] = {} if comparison.sample is None else {"sample": comparison.sample}
     control: dict[str, JSON] = {} if comparison.control else {"control": False}
+    difference: dict[str, JSON] = {}
+    if comparison.difference:
+        difference = {"difference": [DIFFERENCE_VERSION, BLOCKS_OF_DIFFERENCE]}
     return {
         **sample,
         **control,
+        **difference,
         "statistic": statistic,
         "versions": REGISTRY[statistic].versions(),
         "cross": comparison.cross,

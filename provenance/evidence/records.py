@@ -14,6 +14,12 @@ from typing import Any, Literal
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
+from provenance.evidence.difference import (
+    BlockMap,
+    DifferenceRecord,
+    Grid,
+    MatrixDifference,
+)
 from provenance.evidence.weights import WeightsRecord
 from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role, Scope
 
@@ -307,6 +313,8 @@ class Evidence:
     fingerprints, of samples, and in evidence of older versions.
     ``scope`` is "sampled" where parts of the weights alone were read: some units of some blocks of the
     candidate, and what of the reference is likest to them. ``ranges`` then says by role which parts.
+    ``difference`` has how they differ once one is mapped
+    onto the other, where a claim of a kind asked for it.
     """
 
     statistic: str
@@ -330,6 +338,7 @@ class Evidence:
     weights: WeightsRecord | None = None
     scope: Scope = "whole"
     ranges: Mapping[Role, RangesRecord] = field(default_factory=dict)
+    difference: DifferenceRecord | None = None
     schema: int = SCHEMA
 
     @property
@@ -401,6 +410,10 @@ TYPES = (
     RangesRecord,
     InputsRecord,
     WeightsRecord,
+    DifferenceRecord,
+    BlockMap,
+    MatrixDifference,
+    Grid,
 )
 """The types that evidence is made of."""
 
