@@ -355,7 +355,17 @@ class DistillSettings:
 
 
 Action = Literal[
-    "audit", "make", "convert", "download", "load", "capture", "distil", "sketch", "match", "wait"
+    "audit",
+    "identify",
+    "make",
+    "convert",
+    "download",
+    "load",
+    "capture",
+    "distil",
+    "sketch",
+    "match",
+    "wait",
 ]
 
 

@@ -17,6 +17,8 @@ SECTIONS = {
     "Check models and claims": (
         "demo",
         "compare",
+        "identify",
+        "card",
         "fingerprint",
         "init",
         "suite",
