@@ -369,6 +369,7 @@ class DistillSettings:
 
 Action = Literal[
     "audit",
+    "identify",
     "make",
     "convert",
     "download",

@@ -400,6 +400,12 @@ def nearness(
     return max(0.0, *found)
 
 
+def closeness(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Mean over the units of the narrower side of the greatest |cosine| with any unit of the other."""
+    narrow, wide = sorted((ours, theirs), key=len)
+    return float(np.mean([max(abs(float(row @ other)) for other in wide) for row in narrow]))
+
+
 def gated_mlps(
     shapes: dict[str, tuple[int, ...]], names: tuple[str, str, str]
 ) -> set[tuple[str, str, str]]:

@@ -18,6 +18,8 @@ SECTIONS = {
         "demo",
         "compare",
         "diff",
+        "identify",
+        "card",
         "fingerprint",
         "init",
         "suite",

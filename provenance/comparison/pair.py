@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.blocks import BlockTests
     from provenance.comparison.course import Course
+    from provenance.comparison.fingerprints import BundlePair
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
     from provenance.inputs.pairs import PairInputs
@@ -216,25 +217,29 @@ class Pair:
         return None if lame is None else f"a model cannot be run: {lame}"
 
     def _measure_bundles(self) -> Evidence:
-        from provenance.comparison.fingerprints import BundlePair
-        from provenance.comparison.sides import Component
-
-        bundles = BundlePair.of(self.candidate, self.reference)
-        self.course.measure(self.comparison.statistic)
-        entries = self._entries(None)
-        statistic = REGISTRY[self.comparison.statistic]
+        bundles, entries = self.bundled()
         with self._device() as device:
-            candidate, reference = bundles.units(
-                [entries.get(("activations", role)) for role in ROLES], device
-            )
-            prepare = bundles.sketcher.prepare
-            component = Component.of(statistic, candidate, reference, prepare)
+            component = bundles.component(self.comparison.statistic, entries, device)
             tests = self._tests(component.shapes, device)
             tests.measure(component)
         fed = bundles.inputs_record()
         details = bundles.details() | capture_details(entries)
         found = self._evidence(tests, component.shapes, fed, device, details)
         return replace(found, coverage=coverage_records(entries))
+
+    def bundled(self) -> tuple[BundlePair, dict[tuple[Basis, Role], Entry]]:
+        """Two sides of which one or both are bundles, and what was captured of one that is none.
+
+        Raises
+        ------
+        ProvenanceError
+            If the two cannot be compared, or the model not be run.
+        """
+        from provenance.comparison.fingerprints import BundlePair
+
+        bundles = BundlePair.of(self.candidate, self.reference)
+        self.course.measure(self.comparison.statistic)
+        return bundles, self._entries(None)
 
     @contextmanager
     def _device(self) -> Iterator[str]:
