@@ -90,8 +90,8 @@ def judged_blocks(claim: Claim, evidence: Evidence) -> tuple[BlockEvidence, ...]
     """
     if claim.expect != "independent":
         return claimed_blocks(claim, evidence)
-    claimed = claimed_blocks(claim, evidence)
-    return tuple(b for b in evidence.blocks if b in claimed or b.log10_p is not None)
+    wanted = {b.candidate_block for b in claimed_blocks(claim, evidence)}
+    return tuple(b for b in evidence.blocks if b.candidate_block in wanted or b.log10_p is not None)
 
 
 def judge_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
