@@ -23,6 +23,7 @@ LIGHT_FOLDERS = [
     "estimate",
     "evidence",
     "gate",
+    "identification",
     "plugin",
     "report",
     "store",

@@ -17,6 +17,9 @@ SECTIONS = {
     "Check models and claims": (
         "demo",
         "compare",
+        "diff",
+        "identify",
+        "card",
         "fingerprint",
         "init",
         "suite",

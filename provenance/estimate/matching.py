@@ -66,6 +66,8 @@ def matchings(
         return Matchings(drawn, max(candidate.units, reference.units), 4.0 * both * drawn)
     early = kin and comparison.extent in {"files", "decided"}
     measured = parts[:1] if early else parts
+    if comparison.extent in {"files", "sampled"}:
+        measured = tuple(part for part in measured if part.reads_files)
     found = Matchings()
     for part in measured:
         found += _of_part(part, comparison, candidate, reference, kin=kin)

@@ -77,6 +77,14 @@ def model_cost(spec: ModelSpec, known: Known) -> ModelCost:
     return ModelCost(checkpoint.source, "here", sizes_of(checkpoint), digest=digest)
 
 
+def in_part(model: ModelCost) -> ModelCost:
+    """A model that no comparison reads as a whole; what a sample reads is not known before."""
+    if model.state != "to download" or model.moved is None:
+        return model
+    note = f"{model.source} is read in part: of {model.moved:,} bytes, its headers tell how many"
+    return replace(model, moved=None, read=0, note=note)
+
+
 def _unknown_recipe(name: str) -> str:
     near = closest(name, RECIPES)
     hint = f" (did you mean {near!r}?)" if near else ""
@@ -173,10 +181,10 @@ def _of_url(spec: ModelSpec) -> ModelCost:
 
 def _of_hub(spec: ModelSpec) -> ModelCost:
     try:
-        size, parameters = repository_size(spec)
+        size = repository_size(spec)
     except ProvenanceError as error:
         return ModelCost(spec.source, "to download", moved=None, note=str(error))
-    sizes = sizes_of_bytes(size, parameters, spec.blocks)
+    sizes = sizes_of_bytes(size, blocks=spec.blocks)
     return ModelCost(spec.source, "to download", sizes, size, size)
 
 

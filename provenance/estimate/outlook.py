@@ -12,7 +12,7 @@ from provenance.estimate.constants import Constants, constants_of
 from provenance.estimate.known import AbsentError, Known
 from provenance.estimate.making import PASSES, Making, history, making
 from provenance.estimate.matching import Matchings, matching_seconds, matchings
-from provenance.estimate.models import ModelCost, model_cost, sizes_of_recipe
+from provenance.estimate.models import ModelCost, in_part, model_cost, sizes_of_recipe
 from provenance.recipes import RECIPES
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import Memory
@@ -195,6 +195,11 @@ def foresee(
     models = {spec: model_cost(spec, known) for spec in specs}
     left = {one: kin for one, kin in pairs.items() if not _has(known, one)}
     needed = {spec for one in left for spec in (one.candidate, one.reference)}
+    whole = [one for one in left if one.extent != "sampled"]
+    wholly = {spec for one in whole for spec in (one.candidate, one.reference)}
+    models = {
+        spec: in_part(model) if spec in needed - wholly else model for spec, model in models.items()
+    }
     costs = constants_of(store) if constants is None else constants
     cores = usable_cores()
     matches = [_match(one, models, costs, kin=kin) for one, kin in left.items()]
@@ -288,7 +293,9 @@ def _forwards(
 
 
 def _runs(comparison: Comparison, *, kin: bool) -> bool:
-    """Whether models are run: not where weight files decide."""
+    """Whether models are run: not where weight files decide, or are all that is read."""
+    if comparison.extent in {"files", "sampled"}:
+        return False
     parts = REGISTRY[comparison.statistic].components()
     early = kin and comparison.extent in {"files", "decided"}
     return any(part.runs_models for part in (parts[:1] if early else parts))
