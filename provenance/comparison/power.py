@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from provenance.comparison.sides import Place, Sides
     from provenance.vocabulary import Role
 
-BLOCKS = 2
-"""So many blocks of each side are tested against their copies."""
-
 NOISE = 0.1
 """How far weights are moved, in standard deviations of all a unit has: a fine-tune moves them by 0.01."""
 
@@ -177,4 +174,16 @@ def _place(sides: Sides, role: Role, index: int) -> Place:
     mlps = getattr(sides.component, role).shape.mlps[index]
     if sides.together(role, index):
         return index, len(mlps)
-    return index, max(range(len(mlps)), key=lambda at: mlps[at].units)
+    read = range(len(mlps)) if sides.component.pairs is None else _read_of(sides, role, index)
+    return index, max(read, key=lambda at: mlps[at].units)
+
+
+def _read_of(sides: Sides, role: Role, index: int) -> list[int]:
+    """The places of the MLPs of a block of which a sample was read."""
+    which = ROLES.index(role)
+    return [
+        place[which]
+        for blocks, places in (sides.component.pairs or {}).items()
+        if blocks[which] == index
+        for place in places
+    ]

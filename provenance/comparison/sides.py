@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from provenance.architecture.units import joined, nbytes
-from provenance.comparison.experts import ALL, partners
+from provenance.comparison.experts import partners
+from provenance.comparison.limits import ALL
 from provenance.comparison.repeats import Seen, seen
 from provenance.errors import DegenerateError, InapplicableError
 from provenance.evidence.records import MATCHINGS, PartEvidence
@@ -19,7 +20,7 @@ from provenance.statistics._sharing import sharing, sketch
 from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -72,7 +73,11 @@ class Units(Protocol[Side_co]):
 
 @dataclass(frozen=True)
 class Component(Generic[Side]):
-    """One statistic with what it is computed on, for the candidate and for the reference."""
+    """One statistic with what it is computed on, for the candidate and for the reference.
+
+    ``pairs`` are the pairs of MLPs, by their places, that two blocks are tested on, where only a sample is
+    there to be read; None where all are.
+    """
 
     statistic: str
     test: BlockTest[Any]
@@ -81,6 +86,7 @@ class Component(Generic[Side]):
     prepare: Preparation | None = None
     glimpse: Glimpsing | None = None
     size: Sizing | None = None
+    pairs: Mapping[Place, Sequence[tuple[int, int]]] | None = None
 
     @classmethod
     def of(
@@ -303,6 +309,10 @@ def tests_of(sides: Sides, i: int, j: int) -> dict[Place, Tested]:
     """One part on the MLPs of one block against those of the other, all or the promising pairs."""
     component = sides.component
     candidate, reference = component.candidate.shape.mlps[i], component.reference.shape.mlps[j]
+    if component.pairs is not None:
+        return {
+            (a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in component.pairs.get((i, j), ())
+        }
     pairs = there_and_back(range(len(candidate)), range(len(reference)))
     if len(reference) > ALL and component.glimpse is not None:
         chosen = sides.promising(i, j, component.glimpse)
