@@ -50,6 +50,8 @@ StatisticName = Literal[
 STATISTICS: tuple[str, ...] = get_args(StatisticName)
 """`provenance.statistics.REGISTRY` says what each is and needs."""
 FINGERPRINT_SUFFIX = ".safetensors"
+TOKEN_FINGERPRINT_SIZE = 5_000_000
+"""Bytes that a token fingerprint has at the most, unless its maker asks for more or fewer."""
 """Of the name of a fingerprint's file; a checkpoint is a folder."""
 SKETCH = 256
 """Numbers that a fingerprint keeps of a unit and projection, by default."""

@@ -22,9 +22,10 @@ from provenance.checkpoints.checkpoint import (
     tokenizer_digest,
 )
 from provenance.checkpoints.contents import inspect
-from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
+from provenance.checkpoints.fingerprint_file import is_bundle
 from provenance.checkpoints.prefixes import left_out, taken_away
 from provenance.checkpoints.safetensors_header import hash_tensors, stored_tensors
+from provenance.checkpoints.token_fingerprint_file import read_bundle
 from provenance.errors import BundleError, SourceError
 from provenance.evidence.records import ADAPTER
 from provenance.vocabulary import ModelSpec, Stage
@@ -133,7 +134,7 @@ class Models:
             raise SourceError(
                 f"{spec.source} is a fingerprint: it takes no key besides path and blocks"
             )
-        fingerprint = read_fingerprint(file)
+        fingerprint = read_bundle(file)
         digest = "sha256:" + self.store.sha256(file)
         return Checkpoint(
             spec=spec,

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provenance.errors import ArchitectureError, InputError, SourceError
-from provenance.statistics import BUNDLED, PAIR_STATISTICS, REGISTRY
+from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import DECIDED, PERMUTATIONS, ROLES, InputsSpec
 
 if TYPE_CHECKING:
@@ -239,10 +239,10 @@ def refusal(
 ) -> ProvenanceError | None:
     """Why these models, or these inputs, cannot give the statistic; None where they can."""
     for model in (candidate, reference):
-        if model.bundle is not None and comparison.statistic not in BUNDLED:
+        if model.bundle is not None and comparison.statistic != model.bundle.statistic:
             return ArchitectureError(
                 f"{model.source} is a fingerprint, which {comparison.statistic} cannot be computed on: "
-                f"use the statistic {' or '.join(sorted(BUNDLED))}"
+                f"use the statistic {model.bundle.statistic}"
             )
     statistic = REGISTRY[comparison.statistic]
     runs_models = any(component.runs_models for component in statistic.components())
