@@ -185,7 +185,7 @@ def captures(
     statistic = REGISTRY[comparison.statistic]
     bases = {component.basis for component in statistic.components()}
     planned: list[Capture] = []
-    if bases & {"activations", "functions"} and unrunnable(candidate, reference) is not None:
+    if "activations" in bases and unrunnable(candidate, reference) is not None:
         return ()
     if "activations" in bases:
         planned += [
@@ -263,7 +263,11 @@ def refusal(
 
 def can_do_without(statistic: Statistic) -> bool:
     """Whether a statistic is computed without a model that runs: of files alone."""
-    return statistic.reads_files or (statistic.basis == "models" and not statistic.runs_models)
+    return (
+        statistic.reads_files
+        or statistic.basis == "functions"
+        or (statistic.basis == "models" and not statistic.runs_models)
+    )
 
 
 def unrunnable(candidate: Checkpoint, reference: Checkpoint) -> str | None:
