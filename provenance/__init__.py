@@ -15,6 +15,7 @@ A tour, in the order in which data flows:
 * `decide` judges evidence. `Results` are what a run of suites found: `read_results` reads them,
   `render_report` draws them, `lineage_graph` finds the families in them.
 * `explain` puts one test in words. `verify` judges stored evidence again, without the models.
+* `difference` maps one of two kin onto the other, and measures what became of the weights.
 * `fingerprint` writes what `compare` needs of a model, without its weights.
 * `identify` finds the nearest kin of a model among many; `judge_card` judges what its card says.
 * `load_registry` and `audit_registry` judge every pair of a registry of models.
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from provenance.audit import audit_registry, load_registry
+    from provenance.comparison.difference import difference
     from provenance.comparison.executor import Executor, compare
     from provenance.comparison.make_fingerprint import fingerprint
     from provenance.errors import ProvenanceError, SuiteError
@@ -60,6 +62,7 @@ _HOMES = {
     "audit_registry": "audit",
     "compare": "comparison.executor",
     "decide": "evidence.decide",
+    "difference": "comparison.difference",
     "explain": "gate.explain",
     "fingerprint": "comparison.make_fingerprint",
     "identify": "identification",
@@ -85,6 +88,7 @@ __all__ = [
     "audit_registry",
     "compare",
     "decide",
+    "difference",
     "explain",
     "fingerprint",
     "identify",

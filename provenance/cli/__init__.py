@@ -27,6 +27,7 @@ EPILOG = """\b
 Start here:
   provenance demo                        see a false claim found, in two minutes
   provenance compare CANDIDATE REFERENCE are these two kin?
+  provenance diff CANDIDATE REFERENCE    what became of the weights of two kin?
   provenance identify MODEL REFERENCES... which of these is its nearest kin?
   provenance card MODEL                  is what its model card says so?
   provenance init MODEL...               draft a suite from what model cards claim
@@ -89,6 +90,7 @@ COMMANDS = {
     "compare": "_compare",
     "completion": "_completion",
     "demo": "_demo",
+    "diff": "_diff",
     "doctor": "_doctor",
     "explain": "_explain",
     "fingerprint": "_fingerprint",

@@ -17,6 +17,7 @@ SECTIONS = {
     "Check models and claims": (
         "demo",
         "compare",
+        "diff",
         "identify",
         "card",
         "fingerprint",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from provenance.comparison.aligned import kin_blocks, measure_difference
 from provenance.comparison.plan import captures, pair_seed, refusal, sampled, unrunnable
 from provenance.comparison.records import (
     capture_details,
@@ -18,6 +19,7 @@ from provenance.comparison.records import (
     imitates,
     inputs_record,
     model_record,
+    ranges_record,
     sample_details,
     versions,
 )
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from provenance.statistics import Basis
     from provenance.store.store import Entry
     from provenance.vocabulary import Role
+
+SAMPLE_BYTES = 1 << 28
+"""How much memory prepared MLPs of a sample may take: most of them meet one other."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,17 @@ class Pair:
         }
         if carried:
             return self._measure_tokens() if "match_tokens" in carried else self._measure_bundles()
+        if self.comparison.extent == "sampled":
+            return self._measure_sampled()
         if self.comparison.statistic in PAIR_STATISTICS:
             found = self._measure_models()
         else:
             found = self._measure_blocks()
-        return replace(found, weights=compare_weights(self.candidate, self.reference))
+        found = replace(found, weights=compare_weights(self.candidate, self.reference))
+        if not self.comparison.difference or not kin_blocks(found):
+            return found
+        models = self.candidate, self.reference
+        return replace(found, difference=measure_difference(*models, self.work, found, self._seed))
 
     def _measure_models(self) -> Evidence:
         from provenance.comparison.whole_models import WholeModels, measure_pair
@@ -163,6 +174,44 @@ class Pair:
         found = self._evidence(tests, shapes, fed, device, details)
         return replace(found, coverage=coverage_records(entries))
 
+    def _measure_sampled(self) -> Evidence:
+        """Measure the parts that read files, on what is read of a sample."""
+        from provenance.comparison.sample import Sample
+        from provenance.comparison.sampled import SampledPair
+
+        sample = Sample(
+            self.candidate,
+            self.reference,
+            self.comparison,
+            self._seed,
+            lambda: self.work.tell(Stage("download", self._name)),
+        )
+        statistics = REGISTRY[self.comparison.statistic].components()
+        with self._device() as device:
+            tests = self._tests(sample.shapes(), device)
+            pair = SampledPair(sample)
+            pair.fetch()
+            for statistic in statistics:
+                if not statistic.reads_files:
+                    tests.skip(statistic.name, "only a sample of the weights was read")
+                    continue
+                self.course.measure(statistic.name)
+                try:
+                    component = pair.component(statistic)
+                except DegenerateError as error:
+                    tests.skip(statistic.name, str(error))
+                else:
+                    tests.measure_on(component, pair.chosen.partners)
+        fed = inputs_record(self.comparison.inputs, None, None, sample.tokens)
+        details = {**tests.details(), **pair.details()}
+        found = self._evidence(tests, sample.shapes(), fed, device, details)
+        ranges = {
+            role: record
+            for role, model in zip(ROLES, (self.candidate, self.reference), strict=True)
+            if (record := ranges_record(model)) is not None
+        }
+        return replace(found, scope="sampled", ranges=ranges)
+
     def _files_alone(self, tests: BlockTests) -> str | None:
         """Say why no model is run beside what is read of files; None where they are, if need be."""
         if self.comparison.extent == "files":
@@ -246,6 +295,7 @@ class Pair:
         from provenance.comparison.side_by_side import pairs_at_once
 
         comparison = self.comparison
+        kept = self.work.memory.working // 2
         components = REGISTRY[comparison.statistic].components()
         chosen = all(one.load_glimpse() is not None for one in components)
         pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes, chosen=chosen)
@@ -254,7 +304,7 @@ class Pair:
             self._seed,
             comparison.extent,
             self._sampled_rows(shapes, pairing),
-            self.work.memory.working // 2,
+            min(kept, SAMPLE_BYTES) if comparison.extent == "sampled" else kept,
             pairs_at_once(device),
             comparison.control and comparison.extent != "files",
         )

@@ -22,6 +22,7 @@ def claim_of(
     *,
     cross: bool = False,
     exhaustive: bool = False,
+    sample: int | None = None,
 ) -> Claim:
     """The claim that a suite of this one pair would make."""
     return Claim(
@@ -38,6 +39,8 @@ def claim_of(
         skip=None,
         mark=Mark(1, 1, 1, 1),
         exhaustive=exhaustive,
+        sample=sample,
+        kind="measured",
     )
 
 

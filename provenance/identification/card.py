@@ -153,7 +153,14 @@ def judge_card(
         reference = known.get(base.repo, ModelSpec(repo=base.repo))
         statistic = default_statistic(spec, reference)
         claim = claim_of(expect, statistic, alpha)
-        comparison = Comparison.of(spec, reference, fed, statistic, extent=extent(claim))
+        comparison = Comparison.of(
+            spec,
+            reference,
+            fed,
+            statistic,
+            extent=extent(claim),
+            difference=claim.wants_difference,
+        )
         try:
             result = judged(claim, run.evidence(comparison))
         except (StoreError, DeviceError):

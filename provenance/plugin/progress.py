@@ -37,6 +37,7 @@ VERBS = {
     "capture": "running",
     "distil": "imitating the MLPs of",
     "sketch": "sketching the MLPs of",
+    "map": "mapping",
     "match": "matching",
     "wait": "waiting for another process:",
 }
