@@ -123,7 +123,7 @@ def _in_a_process(candidate: str, reference: str, sample: int) -> dict[str, floa
     command = [sys.executable, "-m", "benchmarks.ranged", "--sample", str(sample), "--measure"]
     done = subprocess.run(
         [*command, candidate, reference], capture_output=True, text=True, check=True
-    )
+    )  # noqa: S603
     found: dict[str, float | str] = json.loads(done.stdout)
     return found
 
