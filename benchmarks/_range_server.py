@@ -1,4 +1,4 @@
-"""A server of files in ranges, on this machine, that counts what it sends and sends no faster than a line."""
+"""A server of ranges of files that counts what it sends, and sends no faster than a line of some width."""
 
 from __future__ import annotations
 
