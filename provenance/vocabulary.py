@@ -30,6 +30,8 @@ RELATIONSHIPS: tuple[str, ...] = get_args(Relationship)
 DESCENTS = frozenset(RELATIONSHIPS) - {"independent", "unknown"}
 SHAPE_KEEPING = frozenset({"finetune", "adapter", "quantized", "merge", "permuted", "identical"})
 """Descents that keep the number of blocks and the width of every MLP."""
+MEASURED = (SHAPE_KEEPING | {"pruned"}) - {"identical"}
+"""Descents whose kind is read off the difference of the weights."""
 COPIES = (SHAPE_KEEPING | {"pruned"}) - {"merge"}
 """Descents whose blocks all come from the reference: a merge has other parents too."""
 
@@ -90,6 +92,8 @@ PROBE_TOKENS = 256
 FEW_SHARED, FEW_EMBEDDED = "vocabularies share", "shared tokens have an embedding of their own"
 """Words of the reasons why MLPs could not be asked about tokens, by which evidence is judged later: the two
 vocabularies, or what of them has embeddings, have too few in common."""
+BLOCKS_OF_DIFFERENCE = 8
+"""Blocks of two kin whose weights are compared number by number, by default: evenly spread."""
 DEFAULT_SEQUENCE_LENGTH = 256
 """Token positions in a sequence."""
 DEFAULT_SEED = 0
@@ -144,6 +148,8 @@ Verdict = Literal["dependent", "independent", "not found", "inconclusive"]
 """What is decided of a pair. "not found": nothing distinguishes a sample of it from strangers, which is no
 independence, since the rest was not looked at."""
 Inconclusive = Literal["warn", "fail"]
+KindCheck = Literal["measured", "any"]
+"""Whether a claim of a kind of descent needs that kind to be seen in the weights, or any kinship does."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 Disguise = Literal["all", "units"]
 
@@ -364,7 +370,18 @@ class DistillSettings:
 
 
 Action = Literal[
-    "audit", "make", "convert", "download", "load", "capture", "distil", "sketch", "match", "wait"
+    "audit",
+    "identify",
+    "make",
+    "convert",
+    "download",
+    "load",
+    "capture",
+    "distil",
+    "sketch",
+    "match",
+    "map",
+    "wait",
 ]
 
 

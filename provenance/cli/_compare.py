@@ -12,7 +12,7 @@ from provenance.cli._base import BASE, on_base
 from provenance.cli._completion import complete_model
 from provenance.cli._console import console, print_table, say
 from provenance.cli._executor import with_executor
-from provenance.cli._expect import EXPECT, as_fields, claim_of, holds, judged, sentence
+from provenance.cli._expect import EXPECT, as_fields, sentence
 from provenance.cli._inputs import with_inputs
 from provenance.cli._options import ALPHA, CONTROL, JSON, Bytes
 from provenance.statistics import REGISTRY
@@ -99,6 +99,7 @@ def compare(
     """
     from provenance.comparison.plan import Comparison, extent
     from provenance.evidence.decide import decide
+    from provenance.evidence.single_claim import claim_of, holds, judged
     from provenance.statistics import default_statistic
 
     if sample is not None:
@@ -124,6 +125,7 @@ def compare(
         extent=how,
         control=control,
         sample=sample,
+        difference=claim is not None and claim.wants_difference,
     )
     with open_executor(budget) as executor:
         evidence = executor.evidence(comparison)

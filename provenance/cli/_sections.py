@@ -17,9 +17,13 @@ SECTIONS = {
     "Check models and claims": (
         "demo",
         "compare",
+        "diff",
+        "identify",
+        "card",
         "fingerprint",
         "init",
         "suite",
+        "plan",
         "audit",
         "verify",
     ),

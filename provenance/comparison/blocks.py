@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from provenance._threads import spread
 from provenance.comparison.choices import Choices
-from provenance.comparison.likeness import BEST, likeliest
+from provenance.comparison.likeness import likeliest
+from provenance.comparison.limits import BEST, BLOCKS
 from provenance.comparison.meeting import Meeting
 from provenance.comparison.plan import sampled
-from provenance.comparison.power import BLOCKS, power_of
+from provenance.comparison.power import power_of
 from provenance.comparison.repeats import kin_blocks
 from provenance.comparison.sides import (
     KEPT_BYTES,

@@ -10,17 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provenance.comparison.likeness import likeliest
+from provenance.comparison.limits import PARTNERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provenance.statistics import Glimpse
-
-ALL = 16
-"""Most MLPs in the reference's block of which each is tested against each."""
-
-PARTNERS = 8
-"""Partners that are tested for each MLP of the candidate, and for each statistic, where there are more."""
 
 
 def partners(

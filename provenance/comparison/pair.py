@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from provenance.comparison.aligned import kin_blocks, measure_difference
 from provenance.comparison.plan import captures, pair_seed, refusal, sampled, unrunnable
 from provenance.comparison.records import (
     capture_details,
@@ -25,7 +26,7 @@ from provenance.comparison.records import (
 from provenance.comparison.same_weights import compare_weights
 from provenance.errors import DegenerateError
 from provenance.evidence.decide import aggregate
-from provenance.evidence.records import Evidence, InputsRecord, Pairing
+from provenance.evidence.records import SCHEMA, Evidence, InputsRecord, Pairing
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import ROLES, Stage
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.blocks import BlockTests
     from provenance.comparison.course import Course
+    from provenance.comparison.fingerprints import BundlePair
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
     from provenance.inputs.pairs import PairInputs
@@ -70,14 +72,19 @@ class Pair:
         if error is not None:
             raise error
         if self.candidate.bundle or self.reference.bundle:
-            return self._measure_bundles()
+            return replace(self._measure_bundles(), schema=SCHEMA)
         if self.comparison.extent == "sampled":
-            return self._measure_sampled()
+            return replace(self._measure_sampled(), schema=SCHEMA)
         if self.comparison.statistic in PAIR_STATISTICS:
             found = self._measure_models()
         else:
             found = self._measure_blocks()
-        return replace(found, weights=compare_weights(self.candidate, self.reference))
+        weights = compare_weights(self.candidate, self.reference)
+        found = replace(found, weights=weights, schema=SCHEMA)
+        if not self.comparison.difference or not kin_blocks(found):
+            return found
+        models = self.candidate, self.reference
+        return replace(found, difference=measure_difference(*models, self.work, found, self._seed))
 
     def _measure_models(self) -> Evidence:
         from provenance.comparison.whole_models import WholeModels, measure_pair
@@ -111,7 +118,7 @@ class Pair:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             value=result.value,
             permutations=result.permutations,
-            details=result.details,
+            details={**result.details, **control_details(comparison, {})},
         )
 
     def _measure_blocks(self) -> Evidence:
@@ -211,25 +218,29 @@ class Pair:
         return None if lame is None else f"a model cannot be run: {lame}"
 
     def _measure_bundles(self) -> Evidence:
-        from provenance.comparison.fingerprints import BundlePair
-        from provenance.comparison.sides import Component
-
-        bundles = BundlePair.of(self.candidate, self.reference)
-        self.course.measure(self.comparison.statistic)
-        entries = self._entries(None)
-        statistic = REGISTRY[self.comparison.statistic]
+        bundles, entries = self.bundled()
         with self._device() as device:
-            candidate, reference = bundles.units(
-                [entries.get(("activations", role)) for role in ROLES], device
-            )
-            prepare = bundles.sketcher.prepare
-            component = Component.of(statistic, candidate, reference, prepare)
+            component = bundles.component(self.comparison.statistic, entries, device)
             tests = self._tests(component.shapes, device)
             tests.measure(component)
         fed = bundles.inputs_record()
         details = bundles.details() | capture_details(entries)
         found = self._evidence(tests, component.shapes, fed, device, details)
         return replace(found, coverage=coverage_records(entries))
+
+    def bundled(self) -> tuple[BundlePair, dict[tuple[Basis, Role], Entry]]:
+        """Two sides of which one or both are bundles, and what was captured of one that is none.
+
+        Raises
+        ------
+        ProvenanceError
+            If the two cannot be compared, or the model not be run.
+        """
+        from provenance.comparison.fingerprints import BundlePair
+
+        bundles = BundlePair.of(self.candidate, self.reference)
+        self.course.measure(self.comparison.statistic)
+        return bundles, self._entries(None)
 
     @contextmanager
     def _device(self) -> Iterator[str]:

@@ -38,7 +38,8 @@ class Comparison:
     ``extent`` says how much of the pair is measured, see `provenance.vocabulary.Extent`. ``fed_as`` is a
     model in the candidate's place where inputs are chosen: a control is fed what a claim's reference is.
     ``control`` says whether the power control is run where nothing is found, see
-    `provenance.comparison.power`.
+    `provenance.comparison.power`. ``difference`` says whether the weights of kin are compared number by
+    number, see `provenance.comparison.difference`.
     """
 
     candidate: ModelSpec
@@ -51,6 +52,7 @@ class Comparison:
     extent: Extent = "decided"
     fed_as: ModelSpec | None = None
     control: bool = True
+    difference: bool = False
 
     @classmethod
     def of(
@@ -65,6 +67,7 @@ class Comparison:
         extent: Extent = "decided",
         control: bool = True,
         sample: int | None = None,
+        difference: bool = False,
     ) -> Comparison:
         """A comparison; on inputs "hidden" and "tokens" a statistic of weights replaces its own.
 
@@ -93,15 +96,16 @@ class Comparison:
             permutations,
             extent=extent,
             control=control,
+            difference=difference,
         )
 
     def of_files(self) -> Comparison | None:
         """The same by the parts that read weight files alone, which may decide all; None where none may."""
         components = REGISTRY[self.statistic].components()
         reads = {component.reads_files for component in components}
-        return (
-            replace(self, extent="files") if self.extent == "decided" and len(reads) > 1 else None
-        )
+        if self.extent != "decided" or len(reads) < 2:
+            return None
+        return replace(self, extent="files", difference=False)
 
 
 @dataclass(frozen=True)
@@ -343,6 +347,7 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         extent=extent(claim),
         control=suite.controls != "none",
         sample=claim.sample,
+        difference=(suite.models[claim.candidate], suite.models[claim.reference]) in suite.kinds_of,
     )
 
 

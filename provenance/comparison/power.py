@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from provenance.comparison.sides import Place, Sides
     from provenance.vocabulary import Role
 
-BLOCKS = 2
-"""So many blocks of each side are tested against their copies."""
-
 NOISE = 0.1
 """How far weights are moved, in standard deviations of all a unit has: a fine-tune moves them by 0.01."""
 

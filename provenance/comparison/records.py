@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from provenance._text import without_home
 from provenance.evidence.records import (
+    NOT_RUN,
     POWER_CONTROL,
     TURNED_OFF,
     CoverageRecord,
@@ -19,6 +20,7 @@ from provenance.evidence.records import (
     controlled,
 )
 from provenance.statistics import DISTANCES, REGISTRY
+from provenance.vocabulary import BLOCKS_OF_DIFFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from provenance.vocabulary import DistillSettings, InputsSpec, Role
 
 
+DIFFERENCE_VERSION = 1
+"""Raised whenever the same two models would give another difference."""
+
+
 def imitates(comparison: Comparison) -> bool:
     """Whether a statistic of the comparison is one of imitations."""
     return any(part.basis == "functions" for part in REGISTRY[comparison.statistic].components())
@@ -46,9 +52,13 @@ def comparison_fields(
     statistic = comparison.statistic
     sample: dict[str, JSON] = {} if comparison.sample is None else {"sample": comparison.sample}
     control: dict[str, JSON] = {} if comparison.control else {"control": False}
+    difference: dict[str, JSON] = {}
+    if comparison.difference:
+        difference = {"difference": [DIFFERENCE_VERSION, BLOCKS_OF_DIFFERENCE]}
     return {
         **sample,
         **control,
+        **difference,
         "statistic": statistic,
         "versions": REGISTRY[statistic].versions(),
         "cross": comparison.cross,
@@ -90,10 +100,9 @@ def ranges_record(checkpoint: Checkpoint) -> RangesRecord | None:
 
 
 def control_details(comparison: Comparison, power: Mapping[Role, PowerRecord]) -> dict[str, str]:
-    """Say of which sides the power control left a record, or that it was turned off; nothing else."""
-    if not comparison.control:
-        return {POWER_CONTROL: TURNED_OFF}
-    return {POWER_CONTROL: controlled(power)} if power else {}
+    """Say of which sides the power control left a record; of none, whether it was turned off."""
+    none = NOT_RUN if comparison.control else TURNED_OFF
+    return {POWER_CONTROL: controlled(power) or none}
 
 
 def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from provenance.architecture.units import joined, nbytes
-from provenance.comparison.experts import ALL, partners
+from provenance.comparison.experts import partners
+from provenance.comparison.limits import ALL
 from provenance.comparison.repeats import Seen, seen
 from provenance.errors import DegenerateError, InapplicableError
 from provenance.evidence.records import MATCHINGS, PartEvidence

@@ -14,10 +14,19 @@ from typing import Any, Literal
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
+from provenance.evidence.difference import (
+    BlockMap,
+    DifferenceRecord,
+    Grid,
+    MatrixDifference,
+)
 from provenance.evidence.weights import WeightsRecord
 from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role, Scope
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of what is measured now: its details always say what became of the power control."""
+OLDER = 1
+"""Need not say it: the first versions ran none."""
 LEAST = -1e15
 """Below every log10 p-value: models with billions of units give -1e12, and sums of more overflow."""
 MOST = 2**63 - 1
@@ -31,9 +40,10 @@ NOT_MEASURED = "not measured: "
 """Begins the reason of a part that is defined, and was not needed."""
 
 POWER_CONTROL = "power control"
-"""The detail that says of which sides there is a record of it, or that it was turned off."""
+"""The detail that says of which sides there is a record of it, or why there is none."""
 
-TURNED_OFF = "turned off"
+TURNED_OFF, NOT_RUN = "turned off", "not run"
+"""Why there is none: nobody wanted it; or a block was decided, or nothing was measured that has power."""
 
 ADAPTER = "adapter merged into "
 """Begins what a merged adapter's ``conversion`` says."""
@@ -307,6 +317,8 @@ class Evidence:
     fingerprints, of samples, and in evidence of older versions.
     ``scope`` is "sampled" where parts of the weights alone were read: some units of some blocks of the
     candidate, and what of the reference is likest to them. ``ranges`` then says by role which parts.
+    ``difference`` has how they differ once one is mapped
+    onto the other, where a claim of a kind asked for it.
     """
 
     statistic: str
@@ -330,7 +342,8 @@ class Evidence:
     weights: WeightsRecord | None = None
     scope: Scope = "whole"
     ranges: Mapping[Role, RangesRecord] = field(default_factory=dict)
-    schema: int = SCHEMA
+    difference: DifferenceRecord | None = None
+    schema: int = OLDER
 
     @property
     def sampled(self) -> bool:
@@ -341,6 +354,11 @@ class Evidence:
     def uncontrolled(self) -> bool:
         """Whether the power control was turned off."""
         return self.details.get(POWER_CONTROL) == TURNED_OFF
+
+    @property
+    def needs_control(self) -> bool:
+        """Whether the power control neither ran nor was turned off, in a version that has it."""
+        return self.schema > OLDER and not self.power and not self.uncontrolled
 
     def out_of_element(self) -> tuple[Role, ...]:
         """The sides that read the text much worse than guessing would: their answers say little."""
@@ -384,7 +402,7 @@ class Evidence:
         def damaged(what: str) -> EvidenceError:
             return EvidenceError(f"evidence is {what}")
 
-        evidence = read_document(text, adapter(cls, TYPES), SCHEMA, damaged)
+        evidence = read_document(text, adapter(cls, TYPES), (OLDER, SCHEMA), damaged)
         check_values(evidence)
         return evidence
 
@@ -401,6 +419,10 @@ TYPES = (
     RangesRecord,
     InputsRecord,
     WeightsRecord,
+    DifferenceRecord,
+    BlockMap,
+    MatrixDifference,
+    Grid,
 )
 """The types that evidence is made of."""
 
@@ -413,9 +435,10 @@ def check_values(evidence: Evidence) -> None:
     EvidenceError
         In one line, naming the block.
     """
-    if evidence.schema != SCHEMA:
+    if evidence.schema not in (OLDER, SCHEMA):
         raise EvidenceError(
-            f"evidence of schema {evidence.schema}; this version of provenance reads schema {SCHEMA}"
+            f"evidence of schema {evidence.schema}; this version of provenance reads schema {OLDER} and "
+            f"{SCHEMA}"
         )
     _check_whole(evidence)
     seen = set()
@@ -496,7 +519,12 @@ def _check_controlled(evidence: Evidence, where: str) -> None:
     """Refuse evidence that lacks a record of the power control, or has one of a control that is off."""
     told = evidence.details.get(POWER_CONTROL)
     kept = controlled(evidence.power)
-    if told is None or told == (kept or TURNED_OFF):  # evidence of older versions says nothing
+    if told is None and evidence.schema > OLDER:
+        raise EvidenceError(
+            f"{where} details: they do not say what became of the power control, as those of schema "
+            f"{evidence.schema} do"
+        )
+    if told is None or told in ((kept,) if kept else (TURNED_OFF, NOT_RUN)):
         return
     raise EvidenceError(
         f"{where} power: its details say of the power control {str(told)!r}, but there is a record of "

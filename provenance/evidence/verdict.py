@@ -21,6 +21,7 @@ from provenance.evidence.decide import (
     shows,
 )
 from provenance.evidence.doubts import doubts_of_models
+from provenance.evidence.kind_claims import kind_doubt, kind_objection, kind_seen
 from provenance.evidence.meaning import (
     KINSHIP,
     STRANGERS,
@@ -89,8 +90,8 @@ def judged_blocks(claim: Claim, evidence: Evidence) -> tuple[BlockEvidence, ...]
     """
     if claim.expect != "independent":
         return claimed_blocks(claim, evidence)
-    claimed = claimed_blocks(claim, evidence)
-    return tuple(b for b in evidence.blocks if b in claimed or b.log10_p is not None)
+    wanted = {b.candidate_block for b in claimed_blocks(claim, evidence)}
+    return tuple(b for b in evidence.blocks if b.candidate_block in wanted or b.log10_p is not None)
 
 
 def judge_block(claim: Claim, evidence: Evidence, index: int) -> Judgement:
@@ -209,8 +210,20 @@ def _judge_over_blocks(
         return Judgement("holds", "dependent", measured, _sameness(evidence))
     if verdict != "dependent" or decide(evidence, claim.thresholds) != "dependent":
         return _no_kinship(verdict, measured, claim, evidence, blocks)
-    objection = _objection(claim, evidence, blocks)
-    return Judgement("fails" if objection else "holds", verdict, measured, objection or KINSHIP)
+    return _as_claimed(claim, evidence, measured, _objection(claim, evidence, blocks))
+
+
+def _as_claimed(
+    claim: Claim, evidence: Evidence, measured: str, objection: str | None
+) -> Judgement:
+    """Judge a claim of two that are kin, by what speaks against this kind of kinship."""
+    if objection is not None:
+        return Judgement("fails", "dependent", measured, objection)
+    doubt = kind_doubt(claim, evidence)
+    if doubt is not None:
+        return Judgement("fails", "inconclusive", measured, doubt)
+    meaning = " ".join(filter(None, (KINSHIP, kind_seen(claim, evidence))))
+    return Judgement("holds", "dependent", measured, meaning)
 
 
 def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
@@ -227,8 +240,7 @@ def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
         return _independence(verdict, measured, claim, evidence)
     if verdict != "dependent":
         return _no_kinship(verdict, measured, claim, evidence)
-    objection = _objection_to_models(claim, evidence)
-    return Judgement("fails" if objection else "holds", verdict, measured, objection or KINSHIP)
+    return _as_claimed(claim, evidence, measured, _objection_to_models(claim, evidence))
 
 
 _AGAINST: tuple[Verdict, ...] = ("independent", "not found", "inconclusive", "dependent")
@@ -482,4 +494,4 @@ def _objection_to_models(claim: Claim, evidence: Evidence) -> str | None:
     if claim.expect != "derived" and sameness and not _is_narrowed(claim, evidence):
         holds = "`identical` or `derived`" if _identical(evidence) else "`derived`"
         return f"{sameness} {holds} would hold, {claim.expect!r} does not."
-    return shape_objection(claim, evidence)
+    return shape_objection(claim, evidence) or kind_objection(claim, evidence)

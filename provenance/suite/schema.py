@@ -39,6 +39,7 @@ from provenance.vocabulary import (
     Dtype,
     Inconclusive,
     InputKind,
+    KindCheck,
     NormKind,
     Relationship,
     StatisticName,
@@ -275,6 +276,11 @@ class Choices(StrictMapping):
         None,
         description="What becomes of a claim that could be decided neither way: fail (where nothing is "
         "said), or warn.",
+    )
+    kind: KindCheck | None = Field(
+        None,
+        description="measured (where nothing is said): a claim of finetune, adapter, quantized, merge, "
+        "pruned or permuted needs that kind to be seen in the weights. any: kinship and shapes will do.",
     )
     exhaustive: Annotated[bool, Words("true or false")] | None = Field(
         None,

@@ -63,6 +63,7 @@ def claim(expect="finetune", blocks=None, threshold=ALPHA):
         xfail=None,
         skip=None,
         mark=Mark(1, 1, 1, 1),
+        kind="measured",
     )
 
 
