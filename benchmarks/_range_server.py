@@ -85,6 +85,7 @@ def serve(folder: Path, bytes_a_second: float) -> Iterator[tuple[str, Line]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who hangs up has read enough
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
