@@ -123,7 +123,12 @@ def shown_counts(outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, int], ...]
 
 
 def headline(results: Results) -> str:
-    """The whole run in one line: every claim counted once, and what gives pytest's exit status."""
+    """The whole run in one line: every claim counted once, and what gives pytest's exit status.
+
+    Of an audit, what it found.
+    """
+    if results.audit is not None:
+        return results.audit.finding
     unread = sum(not suite.claims for suite in results.suites)
     said = headline_of([outcome_of(result) for result in results.claims])
     return f"{count(unread, 'suite')} could not be read; {said}" if unread else said

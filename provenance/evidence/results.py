@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from provenance._documents import adapter, read_document
 from provenance._text import without_home
 from provenance.errors import ProvenanceError
+from provenance.evidence.audits import AuditRecord, Night
 from provenance.evidence.decide import aggregate, shows
 from provenance.evidence.records import TYPES, BlockEvidence, Evidence, ModelRecord, check_values
 from provenance.evidence.verdict import Judgement, judged_blocks
@@ -198,13 +199,17 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Results:
-    """What one run of pytest found. ``created`` is in UTC, ISO 8601; ``versions`` of what ran."""
+    """What one run of pytest found, or one audit, which ``audit`` then sums up.
+
+    ``created`` is in UTC, ISO 8601; ``versions`` are of what ran.
+    """
 
     suites: tuple[SuiteRecord, ...]
     claims: tuple[ClaimResult, ...]
     versions: Mapping[str, str]
     created: str
     run: RunRecord = RunRecord()
+    audit: AuditRecord | None = None
     schema: int = SCHEMA
 
     @classmethod
@@ -373,5 +378,7 @@ _TYPES = (
     ControlResult,
     ClaimResult,
     RunRecord,
+    Night,
+    AuditRecord,
     Results,
 )
