@@ -108,6 +108,12 @@ def urgent_first(results: Results) -> tuple[ClaimResult, ...]:
     return tuple(sorted(results.claims, key=lambda result: order.index(outcome_of(result).key)))
 
 
+def urgent_last(results: Results) -> tuple[ClaimResult, ...]:
+    """The claims, the most urgent last, else in the order of their files."""
+    order = list(OUTCOMES)
+    return tuple(sorted(results.claims, key=lambda result: -order.index(outcome_of(result).key)))
+
+
 def counts(outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, int], ...]:
     """How many of each, the most urgent first, without zeros."""
     numbers = Counter(outcome.key for outcome in outcomes)
