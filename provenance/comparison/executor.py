@@ -16,6 +16,7 @@ from provenance._text import without_home
 from provenance._threads import in_turn
 from provenance.checkpoints.checkpoint import parse
 from provenance.comparison.course import Course
+from provenance.comparison.in_notebook import notebook_progress
 from provenance.comparison.models import Models
 from provenance.comparison.pair import Pair
 from provenance.comparison.per_model import PerModel
@@ -301,7 +302,8 @@ def compare(
         Where nothing is found, test some blocks of either model against disguised copies of themselves
         (`Evidence.power`): a test that does not find them could not have found a copy.
     executor : Executor, optional
-        Where and with which store to run; all defaults otherwise.
+        Where and with which store to run; all defaults otherwise, and in a notebook a line that says how
+        far it is.
 
     Returns
     -------
@@ -329,7 +331,10 @@ def compare(
         extent="all" if exhaustive else "decided",
         control=control,
     )
-    return (executor or Executor()).evidence(comparison)
+    if executor is not None:
+        return executor.evidence(comparison)
+    with notebook_progress() as shows:
+        return Executor(on_stage=shows).evidence(comparison)
 
 
 def as_spec(model: str | PathLike[str] | ModelSpec) -> ModelSpec:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
+from provenance.evidence.shown import ShownEvidence
 from provenance.evidence.weights import WeightsRecord
 from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role
 
@@ -263,8 +264,8 @@ class InputsRecord:
     borrowed: bool = False
 
 
-@dataclass(frozen=True)
-class Evidence:
+@dataclass(frozen=True, repr=False)
+class Evidence(ShownEvidence):
     """Everything measured on one (candidate, reference) pair with one statistic.
 
     ``log10_p`` is Fisher's combination over the tested blocks, of which those that repeat each other count

@@ -34,6 +34,8 @@ from provenance.report.view import AuditView, Figure, ReportView, RunView, Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jinja2 import Template
+
     from provenance.evidence.audits import Night
     from provenance.evidence.results import ClaimResult, Results
     from provenance.report.view import LineageView, Row, Section
@@ -70,18 +72,14 @@ def render_report(results: Results, *, whole: bool = False) -> str:
     view = view_report(results, whole=whole)
     style = f"{_file('report.css')}\n{rules(view.filters)}"
     script = _file("report.js")
-    page = (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            view=view,
-            readings=READINGS,
-            classes_of=classes_of,
-            style=Markup(style),  # noqa: S704 - our own file, and rules on our own ids
-            style_hash=_hash(style),
-            script=Markup(script),  # noqa: S704 - our own file
-            script_hash=_hash(script),
-        )
+    page = template("report.html.jinja").render(
+        view=view,
+        readings=READINGS,
+        classes_of=classes_of,
+        style=Markup(style),  # noqa: S704 - our own file, and rules on our own ids
+        style_hash=hash_of(style),
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=hash_of(script),
     )
     return f"{page}\n"
 
@@ -275,11 +273,21 @@ def _coded(text: str) -> Markup:
     )
 
 
+def template(name: str) -> Template:
+    """A template of the report."""
+    return _environment().get_template(name)
+
+
+def framed_style() -> str:
+    """The style sheet, for what is shown without the page around it."""
+    return _file("report.css")
+
+
 @cache
 def _file(name: str) -> str:
     return resources.files("provenance.report").joinpath(name).read_text("utf-8")
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
     """What the page's policy names a style sheet or a script by."""
     return b64encode(sha256(text.encode()).digest()).decode()
