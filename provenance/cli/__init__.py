@@ -85,6 +85,7 @@ COMMANDS = {
     "bom": "_attest",
     "compare": "_compare",
     "completion": "_completion",
+    "decompose": "_decompose",
     "demo": "_demo",
     "diff": "_diff",
     "doctor": "_doctor",

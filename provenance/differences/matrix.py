@@ -98,6 +98,7 @@ def look(
         carried=None,
         noise=None,
         rounding=rounding,
+        tolerance=0.0 if pair.exact and pair.stored.dtype == pair.original.dtype else rounding,
         zeros=int(zero.sum()) / count,
         new_zeros=new_share,
         structure="none" if flat else _structure(new, zero),

@@ -197,8 +197,7 @@ def _finetune(record: DifferenceRecord, changed: Sequence[MatrixDifference]) -> 
     full = [one for one in changed if not _is_low(one) and one.rank is not None]
     sizes = sorted(one.relative for one in changed)
     size = sizes[len(sizes) // 2]
-    rounding = max(one.rounding for one in changed)
-    if size <= ROUNDED * rounding:
+    if size <= ROUNDED * max(one.tolerance for one in changed):
         return FoundKind(
             "unsure", f"the differences are {100 * size:.2g}% in size, about what rounding leaves"
         )
