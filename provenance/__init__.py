@@ -18,6 +18,7 @@ A tour, in the order in which data flows:
 * `difference` maps one of two kin onto the other, and measures what became of the weights. `decompose`
   finds the shares of a merge's parents.
 * `fingerprint` writes what `compare` needs of a model, without its weights.
+* `identify` finds the nearest kin of a model among many; `judge_card` judges what its card says.
 * `load_registry` and `audit_registry` judge every pair of a registry of models.
 
 `import provenance` imports no torch: a name loads its module when it is first used. Each subpackage
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from provenance.evidence.results import Results
     from provenance.gate.explain import explain
     from provenance.gate.verify import verify
+    from provenance.identification import identify, judge_card
     from provenance.report import render_report
     from provenance.store.store import Store
     from provenance.suite.claims import Suite
@@ -66,6 +68,8 @@ _HOMES = {
     "difference": "comparison.difference",
     "explain": "gate.explain",
     "fingerprint": "comparison.make_fingerprint",
+    "identify": "identification",
+    "judge_card": "identification",
     "lineage_graph": "evidence.families",
     "load_registry": "audit",
     "load_suite": "suite.read:load",
@@ -91,6 +95,8 @@ __all__ = [
     "difference",
     "explain",
     "fingerprint",
+    "identify",
+    "judge_card",
     "lineage_graph",
     "load_registry",
     "load_suite",

@@ -51,6 +51,8 @@ StatisticName = Literal[
 ]
 STATISTICS: tuple[str, ...] = get_args(StatisticName)
 """`provenance.statistics.REGISTRY` says what each is and needs."""
+SAMPLED: tuple[StatisticName, ...] = ("kinship", "match_tokens", "match_weights")
+"""Statistics with a part that is computed on some units of some blocks, read from weight files."""
 FINGERPRINT_SUFFIX = ".safetensors"
 """Of the name of a fingerprint's file; a checkpoint is a folder."""
 SKETCH = 256
@@ -140,17 +142,22 @@ def whole(threshold: Threshold) -> float:
 Role = Literal["candidate", "reference"]
 ROLES: tuple[Role, Role] = ("candidate", "reference")
 
-Verdict = Literal["dependent", "independent", "inconclusive"]
+Verdict = Literal["dependent", "independent", "not found", "inconclusive"]
+"""What is decided of a pair. "not found": nothing distinguishes a sample of it from strangers, which is no
+independence, since the rest was not looked at."""
 Inconclusive = Literal["warn", "fail"]
 KindCheck = Literal["measured", "any"]
 """Whether a claim of a kind of descent needs that kind to be seen in the weights, or any kinship does."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 Disguise = Literal["all", "units"]
 
-Extent = Literal["files", "decided", "parts", "all"]
+Extent = Literal["sampled", "files", "decided", "parts", "all"]
 """How much is measured of a pair. "decided": a block that a cheap part of a statistic decides is not
-measured by a dearer one. "files": the parts that read weight files, in this way. "parts": every part, on
-the likeliest partners of each block. "all": every part, on every pair of blocks."""
+measured by a dearer one. "files": the parts that read weight files, in this way. "sampled": these, on some
+units of a sample of blocks and experts, and nothing else. "parts": every part, on the likeliest partners
+of each block. "all": every part, on every pair of blocks."""
+Scope = Literal["whole", "sampled"]
+"""What was looked at: whole, or sampled blocks and experts."""
 
 
 NormKind = Literal["rms", "layer"]
@@ -362,6 +369,7 @@ class DistillSettings:
 
 Action = Literal[
     "audit",
+    "identify",
     "make",
     "convert",
     "download",

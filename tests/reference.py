@@ -144,6 +144,16 @@ def generalized(
         return float(min(mpmath.mpf(0), mpmath.log10(2 * min(correlation_p, agreement_p))))
 
 
+def strongest(added: list[float], share: float, least: int) -> set[int]:
+    """Units that together do a share, taken one by one from the strongest on, and never fewer."""
+    kept: set[int] = set()
+    for unit in sorted(range(len(added)), key=lambda unit: -added[unit]):
+        if len(kept) >= least and sum(added[one] for one in kept) >= share * sum(added):
+            break
+        kept.add(unit)
+    return kept
+
+
 def _alike(a: torch.Tensor, b: torch.Tensor, *, centred: bool) -> np.ndarray:
     x, y = a.double().numpy().T, b.double().numpy().T
     if centred:
@@ -390,6 +400,12 @@ def nearness(
     return max(0.0, *found)
 
 
+def closeness(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Mean over the units of the narrower side of the greatest |cosine| with any unit of the other."""
+    narrow, wide = sorted((ours, theirs), key=len)
+    return float(np.mean([max(abs(float(row @ other)) for other in wide) for row in narrow]))
+
+
 def gated_mlps(
     shapes: dict[str, tuple[int, ...]], names: tuple[str, str, str]
 ) -> set[tuple[str, str, str]]:
@@ -405,6 +421,11 @@ def gated_mlps(
             if called == (gate, up, down) and fits and len(shapes[first]) == 2:
                 found.add((first, second, third))
     return found
+
+
+def bytes_of_spans(spans):
+    """Every byte of spans of files, by file and place."""
+    return {(span.file, place) for span in spans for place in range(span.start, span.stop)}
 
 
 def median_singular_value(rows: int, columns: int, draws: int, seed: int) -> float:

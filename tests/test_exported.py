@@ -22,6 +22,7 @@ LIGHT_FOLDERS = [
     "cluster",
     "evidence",
     "gate",
+    "identification",
     "plugin",
     "report",
     "store",

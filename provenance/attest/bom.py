@@ -14,7 +14,7 @@ from provenance.attest._libraries import need
 from provenance.attest.statement import kept_sha256
 from provenance.errors import AttestationError
 from provenance.evidence.families import lineage_graph
-from provenance.evidence.results import descent
+from provenance.evidence.results import cousins, descent
 from provenance.evidence.wording import describe
 from provenance.statistics.pvalues import format_p
 from provenance.vocabulary import DESCENTS
@@ -115,10 +115,11 @@ def _held(results: Results, candidate: _Model, shapes: Mapping[_Edge, str]) -> l
         claims = result.claim.expect in DESCENTS and result.state == "pass"
         holds = result.judgement is not None and result.judgement.state == "holds"
         if claims and holds and candidate in list(_roles(result))[:1]:
-            directed = descent(results, result) is not None
             digests = [digest for _, digest in _roles(result)]
-            shape = shapes.get((digests[-1], digests[0]), "") if directed else ""
-            held.append(_Held(result, directed, shape))
+            claimed = descent(results, result) is not None
+            kin = cousins(results, result)
+            shape = "" if kin else shapes.get((digests[-1], digests[0]), "")
+            held.append(_Held(result, claimed or bool(shape), shape))
     return held
 
 

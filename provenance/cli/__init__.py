@@ -28,6 +28,8 @@ Start here:
   provenance demo                        see a false claim found, in two minutes
   provenance compare CANDIDATE REFERENCE are these two kin?
   provenance diff CANDIDATE REFERENCE    what became of the weights of two kin?
+  provenance identify MODEL REFERENCES... which of these is its nearest kin?
+  provenance card MODEL                  is what its model card says so?
   provenance init MODEL...               draft a suite from what model cards claim
   provenance suite check my.suite.yaml   find the mistakes of a suite at once
   pytest my.suite.yaml                   test what it claims
@@ -39,7 +41,7 @@ Start here:
 
 A model is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model) or
 a recipe (quickstart/base). Exit codes: 0 done, 1 what was asked for does not hold, 2 a mistake in what
-was asked, 130 interrupted. NO_COLOR is respected."""
+was asked, 3 not known (card), 130 interrupted. NO_COLOR is respected."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -83,6 +85,7 @@ COMMANDS = {
     "attest": "_attest",
     "audit": "_audit",
     "bom": "_attest",
+    "card": "_card",
     "compare": "_compare",
     "completion": "_completion",
     "decompose": "_decompose",
@@ -92,6 +95,7 @@ COMMANDS = {
     "explain": "_explain",
     "fingerprint": "_fingerprint",
     "graph": "_report",
+    "identify": "_identify",
     "init": "_init",
     "report": "_report",
     "schema": "_suite",

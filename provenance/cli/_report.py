@@ -25,9 +25,20 @@ FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_ty
     show_default=True,
     help="Where to write it; - is stdout.",
 )
+@click.option(
+    "--whole",
+    is_flag=True,
+    help="Draw the figures of every claim, however long the page becomes.",
+)
 @ALPHA
 @JSON
-def report(files: tuple[Path, ...], output: Path, alpha: float, as_json: bool) -> None:  # noqa: FBT001
+def report(
+    files: tuple[Path, ...],
+    output: Path,
+    whole: bool,  # noqa: FBT001
+    alpha: float,
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Draw a report, one HTML page, of FILES.
 
     Each is results.json, a folder that holds one (pytest --provenance-evidence), or evidence on one
@@ -36,7 +47,7 @@ def report(files: tuple[Path, ...], output: Path, alpha: float, as_json: bool) -
     if as_json and is_stdout(output):
         raise click.UsageError("--output - and --json both want stdout: name a file")
     results = provenance.read_results(files, alpha)
-    page = provenance.render_report(results)
+    page = provenance.render_report(results, whole=whole)
     write(output, page)
     if is_stdout(output):
         return

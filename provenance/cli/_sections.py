@@ -19,6 +19,8 @@ SECTIONS = {
         "compare",
         "diff",
         "decompose",
+        "identify",
+        "card",
         "fingerprint",
         "init",
         "suite",

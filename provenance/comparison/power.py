@@ -177,4 +177,16 @@ def _place(sides: Sides, role: Role, index: int) -> Place:
     mlps = getattr(sides.component, role).shape.mlps[index]
     if sides.together(role, index):
         return index, len(mlps)
-    return index, max(range(len(mlps)), key=lambda at: mlps[at].units)
+    read = range(len(mlps)) if sides.component.pairs is None else _read_of(sides, role, index)
+    return index, max(read, key=lambda at: mlps[at].units)
+
+
+def _read_of(sides: Sides, role: Role, index: int) -> list[int]:
+    """The places of the MLPs of a block of which a sample was read."""
+    which = ROLES.index(role)
+    return [
+        place[which]
+        for blocks, places in (sides.component.pairs or {}).items()
+        if blocks[which] == index
+        for place in places
+    ]

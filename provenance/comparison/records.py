@@ -15,6 +15,7 @@ from provenance.evidence.records import (
     CoverageRecord,
     InputsRecord,
     ModelRecord,
+    RangesRecord,
     controlled,
 )
 from provenance.statistics import DISTANCES, REGISTRY
@@ -83,6 +84,20 @@ def sample_details(rows: tuple[int, ...] | None, candidate: Shape) -> dict[str, 
     return {"sample": f"blocks {', '.join(map(str, rows))} of {candidate.blocks}"}
 
 
+def ranges_record(checkpoint: Checkpoint) -> RangesRecord | None:
+    """What was read of a checkpoint that is opened in part; None of any other.
+
+    Raises
+    ------
+    SourceError
+        A file of it changed meanwhile.
+    """
+    if checkpoint.ranged is None:
+        return None
+    read = checkpoint.ranged.record()
+    return RangesRecord(read.bytes, read.of, read.digest, read.files)
+
+
 def control_details(comparison: Comparison, power: Mapping[Role, PowerRecord]) -> dict[str, str]:
     """Say of which sides the power control left a record, or that it was turned off; nothing else."""
     if not comparison.control:
@@ -94,6 +109,7 @@ def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
     """The record of a model; without a shape, what its configuration says."""
     skipped = {} if shape is None else shape.skipped
     bundle = checkpoint.bundle
+    in_part = checkpoint.ranged is not None
     return ModelRecord(
         source=without_home(
             checkpoint.source if bundle is None else f"fingerprint of {bundle.source}"
@@ -104,7 +120,7 @@ def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
         parameters=checkpoint.parameters,
         dtype=(checkpoint.spec.dtype or "as stored") if shape is None else shape.dtype,
         skipped={str(index): what for index, what in skipped.items()},
-        weights_digest=checkpoint.weights_digest if bundle is None else None,
+        weights_digest=checkpoint.weights_digest if bundle is None and not in_part else None,
         conversion=checkpoint.conversion,
         pickle=checkpoint.pickle,
         remote_code=checkpoint.remote_code,

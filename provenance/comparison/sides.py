@@ -19,7 +19,7 @@ from provenance.statistics._sharing import sharing, sketch
 from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -72,7 +72,11 @@ class Units(Protocol[Side_co]):
 
 @dataclass(frozen=True)
 class Component(Generic[Side]):
-    """One statistic with what it is computed on, for the candidate and for the reference."""
+    """One statistic with what it is computed on, for the candidate and for the reference.
+
+    ``pairs`` are the pairs of MLPs, by their places, that two blocks are tested on, where only a sample is
+    there to be read; None where all are.
+    """
 
     statistic: str
     test: BlockTest[Any]
@@ -81,6 +85,7 @@ class Component(Generic[Side]):
     prepare: Preparation | None = None
     glimpse: Glimpsing | None = None
     size: Sizing | None = None
+    pairs: Mapping[Place, Sequence[tuple[int, int]]] | None = None
 
     @classmethod
     def of(
@@ -303,6 +308,10 @@ def tests_of(sides: Sides, i: int, j: int) -> dict[Place, Tested]:
     """One part on the MLPs of one block against those of the other, all or the promising pairs."""
     component = sides.component
     candidate, reference = component.candidate.shape.mlps[i], component.reference.shape.mlps[j]
+    if component.pairs is not None:
+        return {
+            (a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in component.pairs.get((i, j), ())
+        }
     pairs = there_and_back(range(len(candidate)), range(len(reference)))
     if len(reference) > ALL and component.glimpse is not None:
         chosen = sides.promising(i, j, component.glimpse)

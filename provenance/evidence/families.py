@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 
 from provenance.evidence.decide import shows
-from provenance.evidence.results import descent
+from provenance.evidence.results import cousins, descent
 from provenance.evidence.wording import count, describe, listed
 from provenance.statistics.pvalues import format_p
 
@@ -116,13 +116,15 @@ class Lineage:
 class _Sighting:
     """What one claim showed of two different models: its result, its evidence, its verdict.
 
-    ``steps`` is what it claims of the reference: 1 where that is the candidate's parent.
+    ``steps`` is what it claims of the reference: 1 where that is the candidate's parent. ``cousins`` says
+    whether the suite declares the two to be no more than that.
     """
 
     result: ClaimResult
     evidence: Evidence
     verdict: Verdict
     steps: int | None
+    cousins: bool
 
     @property
     def digests(self) -> tuple[str, str]:
@@ -152,7 +154,13 @@ def lineage_graph(results: Results) -> Lineage:
         Controls take no part.
     """
     sightings = [
-        _Sighting(result, result.evidence, result.judgement.verdict, descent(results, result))
+        _Sighting(
+            result,
+            result.evidence,
+            result.judgement.verdict,
+            descent(results, result),
+            cousins(results, result),
+        )
         for result in results.claims
         if result.evidence is not None and result.judgement is not None
     ]
@@ -252,8 +260,8 @@ def _declared(sighting: _Sighting) -> str | None:
 
 def _reduced(sighting: _Sighting) -> str | None:
     """Say what the candidate has less of that maps into the reference; None where it has not."""
-    if sighting.result.claim.expect == "derived" and sighting.steps is None:
-        return None  # cousins, by the lineage that is declared: both have it from their ancestor
+    if sighting.cousins:
+        return None  # both have it from their ancestor
     candidate, reference = sighting.evidence.candidate, sighting.evidence.reference
     kin = [b for b in sighting.evidence.blocks if shows(b, sighting.result.claim.thresholds)]
     sizes = {(candidate.blocks, reference.blocks), *(block.units for block in kin)}

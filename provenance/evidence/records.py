@@ -21,7 +21,7 @@ from provenance.evidence.difference import (
     MatrixDifference,
 )
 from provenance.evidence.weights import WeightsRecord
-from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role
+from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role, Scope
 
 SCHEMA = 1
 LEAST = -1e15
@@ -247,6 +247,28 @@ class PowerRecord:
 
 
 @dataclass(frozen=True)
+class RangesRecord:
+    """What was read of the weights of a model that was opened in part.
+
+    Attributes
+    ----------
+    bytes : int
+        How many, each once: headers and ranges.
+    of : int
+        How many its files have.
+    digest : str
+        ``sha256:`` over the SHA-256 of every range, with its file and its place, in their order.
+    files : mapping of str to str
+        The SHA-256, in hex, that the hub says each file has as a whole, by name; of those that were read.
+    """
+
+    bytes: int
+    of: int
+    digest: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class InputsRecord:
     """What both models were fed; ``note`` explains a choice made.
 
@@ -288,7 +310,10 @@ class Evidence:
     effective rank of what its MLPs were fed. ``coverage`` has what was compared of each side that was
     run, by role. ``power`` has what became of copies of each side where no block was decided, by role;
     nothing where no power control was run. ``weights`` says whether the two hold the same numbers; None of
-    fingerprints, and in evidence of older versions. ``difference`` has how they differ once one is mapped
+    fingerprints, of samples, and in evidence of older versions.
+    ``scope`` is "sampled" where parts of the weights alone were read: some units of some blocks of the
+    candidate, and what of the reference is likest to them. ``ranges`` then says by role which parts.
+    ``difference`` has how they differ once one is mapped
     onto the other, where a claim of a kind asked for it.
     """
 
@@ -311,6 +336,8 @@ class Evidence:
     coverage: Mapping[Role, CoverageRecord] = field(default_factory=dict)
     power: Mapping[Role, PowerRecord] = field(default_factory=dict)
     weights: WeightsRecord | None = None
+    scope: Scope = "whole"
+    ranges: Mapping[Role, RangesRecord] = field(default_factory=dict)
     difference: DifferenceRecord | None = None
     schema: int = SCHEMA
 
@@ -380,6 +407,7 @@ TYPES = (
     ModelRecord,
     CoverageRecord,
     PowerRecord,
+    RangesRecord,
     InputsRecord,
     WeightsRecord,
     DifferenceRecord,
@@ -463,6 +491,7 @@ def _check_whole(evidence: Evidence) -> None:
     for role, control in evidence.power.items():
         _check_power(control, getattr(evidence, role).blocks, f"{where} power of the {role}")
     _check_controlled(evidence, where)
+    _check_scope(evidence, where)
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")
@@ -486,6 +515,22 @@ def _check_controlled(evidence: Evidence, where: str) -> None:
         f"{where} power: its details say of the power control {str(told)!r}, but there is a record of "
         f"{kept or 'neither side'}"
     )
+
+
+def _check_scope(evidence: Evidence, where: str) -> None:
+    """Refuse a sample that does not say what it is of, and ranges of what was read whole."""
+    if (evidence.scope == "sampled") != bool(evidence.ranges):
+        raise EvidenceError(
+            f"{where} scope: it is {evidence.scope!r}, and there are ranges of "
+            f"{' and '.join(evidence.ranges) or 'neither side'}"
+        )
+    if evidence.scope == "sampled" and not evidence.sampled:
+        raise EvidenceError(f"{where} scope: it is 'sampled', and its details name no sample")
+    for role, ranges in evidence.ranges.items():
+        if not 0 <= ranges.bytes <= ranges.of <= MOST:
+            raise EvidenceError(
+                f"{where} ranges of the {role}: {ranges.bytes} bytes of {ranges.of} were read"
+            )
 
 
 def _check_power(control: PowerRecord, blocks: int, where: str) -> None:

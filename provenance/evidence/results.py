@@ -183,6 +183,20 @@ class ClaimResult:
 
 
 @dataclass(frozen=True)
+class RunRecord:
+    """Where a run took place, and how long it took; None where that is not known.
+
+    ``commit`` and ``branch`` are of the repository that holds the suites, ``url`` is the page of the run in
+    a CI system, and ``seconds`` are of the whole session.
+    """
+
+    commit: str | None = None
+    branch: str | None = None
+    url: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class Results:
     """What one run of pytest found. ``created`` is in UTC, ISO 8601; ``versions`` of what ran."""
 
@@ -190,6 +204,7 @@ class Results:
     claims: tuple[ClaimResult, ...]
     versions: Mapping[str, str]
     created: str
+    run: RunRecord = RunRecord()
     schema: int = SCHEMA
 
     @classmethod
@@ -199,9 +214,10 @@ class Results:
         claims: tuple[ClaimResult, ...],
         versions: Mapping[str, str],
         created: str,
+        run: RunRecord = RunRecord(),
     ) -> Results:
         """Results of what became of each claim, with the p-values adjusted by `with_holm`."""
-        return cls(suites, with_holm(suites, claims), versions, created)
+        return cls(suites, with_holm(suites, claims), versions, created, run)
 
     @property
     def state(self) -> Literal["pass", "warn", "fail"]:
@@ -283,16 +299,30 @@ def _check_claim(claim: Claim, damaged: Callable[[str], ResultsError]) -> None:
 def descent(results: Results, result: ClaimResult) -> int | None:
     """Steps from the candidate up to the reference, by what is claimed: 1 to a parent.
 
-    None where the claim has no direction: it claims no descent, or a copy, or its two models are
-    cousins in the lineage that the suite declares.
+    None where the claim has no direction: it claims no descent, or a copy, or `derived`, which asks for a
+    common ancestor alone. A lineage that the suite declares gives it one, save to cousins.
     """
     claim = result.claim
-    if claim.expect not in DESCENTS - {"identical"}:
-        return None
-    parents = next((dict(s.lineage) for s in results.suites if s.path == result.suite), {})
-    if claim.expect != "derived" or not {claim.candidate, claim.reference} <= parents.keys():
-        return 1
-    above, steps = parents[claim.candidate], 1
+    if claim.expect == "derived":
+        return _climbed(_parents(results, result), claim)
+    return 1 if claim.expect in DESCENTS - {"identical"} else None
+
+
+def cousins(results: Results, result: ClaimResult) -> bool:
+    """Whether the lineage that the suite declares has both models, and neither above the other."""
+    claim, parents = result.claim, _parents(results, result)
+    declared = {claim.candidate, claim.reference} <= parents.keys()
+    return claim.expect == "derived" and declared and _climbed(parents, claim) is None
+
+
+def _parents(results: Results, result: ClaimResult) -> Mapping[str, str | None]:
+    """The parents of the models of the declared trees, by name."""
+    return next((dict(s.lineage) for s in results.suites if s.path == result.suite), {})
+
+
+def _climbed(parents: Mapping[str, str | None], claim: Claim) -> int | None:
+    """Steps up the declared trees; None where they do not lead from the candidate to the reference."""
+    above, steps = parents.get(claim.candidate), 1
     while above is not None and above != claim.reference:
         above, steps = parents.get(above), steps + 1
     return None if above is None else steps
@@ -342,5 +372,6 @@ _TYPES = (
     PartResult,
     ControlResult,
     ClaimResult,
+    RunRecord,
     Results,
 )

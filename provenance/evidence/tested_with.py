@@ -49,10 +49,7 @@ def _qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> 
         yield f"by {used}"
     if used in DISTANCES and claim.permutations != PERMUTATIONS:
         yield f"{claim.permutations} permutations"
-    if claim.blocks.indices is not None:
-        yield f"on {listed(sorted(claim.blocks.indices))} alone"
-    if claim.blocks.at_least is not None and claim.expect not in {"independent", "unknown"}:
-        yield f"on {share(claim.blocks.at_least)} of the blocks"
+    yield from _blocks(claim)
     yield from _inputs(inputs)
     yield from _alphas(claim)
     yield from _choices(claim)
@@ -72,6 +69,15 @@ def _choices(claim: Claim) -> Iterator[str]:
         yield "warns where inconclusive"
     if claim.xfail is not None:
         yield f"known failure: {claim.xfail}"
+
+
+def _blocks(claim: Claim) -> Iterator[str]:
+    if claim.sample is not None:
+        yield f"on a sample of {claim.sample}"
+    if claim.blocks.indices is not None:
+        yield f"on {listed(sorted(claim.blocks.indices))} alone"
+    if claim.blocks.at_least is not None and claim.expect not in {"independent", "unknown"}:
+        yield f"on {share(claim.blocks.at_least)} of the blocks"
 
 
 def _alphas(claim: Claim) -> Iterator[str]:

@@ -29,6 +29,7 @@ STAGES = "provenance_stages"
 """Name of the worker input that holds the folder where workers note their stages."""
 VERBS = {
     "audit": "computing ahead:",
+    "identify": "comparing with",
     "make": "making",
     "convert": "converting",
     "download": "downloading",

@@ -7,6 +7,8 @@ is taken off again before JUnit's writer sees it.
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -69,6 +71,7 @@ class Gatherer:
         self._complaints: list[str] = []
         self._results: Results | None = None
         self._left: dict[str, dict[str, list[str]]] = {}
+        self._began = time.monotonic()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -114,6 +117,7 @@ class Gatherer:
     def _gathered(self) -> Results:
         from provenance.comparison.records import versions
         from provenance.evidence.results import Results, SuiteRecord, read_record
+        from provenance.gate.circumstances import run_record
 
         given = dict.fromkeys([*noted(self._config), *self._records])
         given |= dict.fromkeys(path for path, _ in self._parts)
@@ -127,7 +131,9 @@ class Gatherer:
         self._left = {path: self._not_run(path, suite) for path, suite in files.items()}
         claims = tuple(result for suite in suites for result in self._claims_of(suite))
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return Results.gather(suites, claims, versions(), now)
+        seconds = round(time.monotonic() - self._began, 1)
+        run = run_record(os.environ, self._config.rootpath, seconds)
+        return Results.gather(suites, claims, versions(), now, run)
 
     def _not_run(self, path: str, suite: Suite | None) -> dict[str, list[str]]:
         """The tests of a suite that were not run, by the names of their functions."""

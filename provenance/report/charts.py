@@ -11,13 +11,13 @@ from provenance.report.svg import (
     dots,
     drawing,
     element,
-    joined,
     line,
     number,
     p_ticks,
     p_word,
     text,
     unit_ticks,
+    upright,
 )
 from provenance.statistics.pvalues import format_p
 
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-BINS = (1, 3, 6, 10, 30, 100, 300, 1000)
-"""Exponents of p between the shades of a heat map."""
-
 PointKind = Literal["kin", "free", "none"]
+POINTS = (
+    ("kin", "a block that shows kinship"),
+    ("free", "a block that shows none"),
+    ("none", "a block without a test"),
+)
+"""The marks of a plot of p-values, and what they mean."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Point:
     kind: PointKind
 
 
+BARS_BOX = Box(width=300, height=56, left=2, right=2, top=4, bottom=2)
 P_BOX = Box(width=440, height=232, left=58, right=14, top=24, bottom=38)
 QQ_BOX = Box(width=320, height=300, left=56, right=14, top=14, bottom=44)
 SQUARE = Box(width=290, height=290, left=48, right=12, top=12, bottom=44)
@@ -119,6 +123,48 @@ def p_values(key: str, points: Sequence[Point], threshold: float) -> Markup:
         ),
         text(box.left + wide / 2, box.height - 5, "block of the candidate", "lab", "middle"),
         text(6, 13, "p, smaller upwards", "lab"),
+    )
+
+
+def bars(key: str, points: Sequence[Point], threshold: float) -> Markup:
+    """Draw the same in little: a bar a block, and the threshold.
+
+    Parameters
+    ----------
+    threshold : float
+        log10 of the p-value below which a block shows kinship.
+    """
+    box = BARS_BOX
+    wide, high = box.inner
+    deepest = (
+        max(depth(min((p.log10_p or 0.0 for p in points), default=0.0)), depth(threshold)) * 1.1
+    )
+    apart = max(1, min(12, int(wide / max(len(points), 1))))
+    paths: dict[str, str] = {}
+    ends: dict[str, int] = {}
+    for i, point in enumerate(points):
+        up = 2 if point.log10_p is None else max(1, round(high * depth(point.log10_p) / deepest))
+        at = round(box.left) + apart * i + apart // 2
+        start = f"m{at - ends[point.kind]} 0" if point.kind in ends else f"M{at} {number(box.base)}"
+        paths[point.kind] = paths.get(point.kind, "") + f"{start}v-{up}v{up}"
+        ends[point.kind] = at
+    limit = number(box.base - high * depth(threshold) / deepest)
+    kin = sum(point.kind == "kin" for point in points)
+    return element(
+        "svg",
+        *(
+            element("path", d=path, class_=f"bar {kind}", stroke_width=max(1, apart - 1))
+            for kind, path in sorted(paths.items())
+        ),
+        element(
+            "path", d=f"M{number(box.left)} {limit}h{number(apart * len(points))}", class_="limit"
+        ),
+        id=key,
+        role="img",
+        viewBox=f"0 0 {number(box.width)} {number(box.height)}",
+        width=box.width,
+        height=box.height,
+        aria_label=f"p-values: {kin} of {len(points)} blocks lie beyond the threshold",
     )
 
 
@@ -196,98 +242,8 @@ def scatter(
         ),
         dots(points, "dots"),
         text(box.left + wide / 2, box.height - 6, f"partner by {names[0]}", "lab", "middle"),
-        _upright(13, box.top + high / 2, f"partner by {names[1]}"),
+        upright(13, box.top + high / 2, f"partner by {names[1]}"),
     )
-
-
-def _upright(x: float, y: float, what: str) -> Markup:
-    return element(
-        "text",
-        what,
-        class_="lab",
-        text_anchor="middle",
-        transform=f"translate({number(x)} {number(y)}) rotate(-90)",
-    )
-
-
-@dataclass(frozen=True)
-class Cells:
-    """A table of blocks against blocks.
-
-    ``log10_p[i][j]`` is of ``rows[i]`` against ``columns[j]``; ``below`` holds the places of cells beyond
-    the threshold, ``aligned`` those of the best map of blocks.
-    """
-
-    rows: tuple[int, ...]
-    columns: tuple[int, ...]
-    log10_p: tuple[tuple[float | None, ...], ...]
-    below: frozenset[tuple[int, int]]
-    aligned: frozenset[tuple[int, int]]
-
-
-def shade(log10_p: float | None) -> str:
-    """The class of a cell: "h0" to "h8", "hx" where there was no test."""
-    return "hx" if log10_p is None else f"h{sum(-log10_p >= exponent for exponent in BINS)}"
-
-
-def heat_map(key: str, cells: Cells) -> Markup:
-    """Draw a table of p-values: darker is smaller, a dot is beyond the threshold, a frame the map."""
-    side = max(6.0, min(34.0, 340.0 / max(len(cells.columns), 1)))
-    left, top = 48.0, 36.0
-    width = left + side * len(cells.columns) + 8
-    height = top + side * len(cells.rows) + 8
-    shades: dict[str, list[str]] = {}
-    for i, row in enumerate(cells.log10_p):
-        for j, value in enumerate(row):
-            place = f"M{number(left + side * j)} {number(top + side * i)}"
-            size = number(side - 1)
-            shades.setdefault(shade(value), []).append(f"{place}h{size}v{size}h-{size}z")
-    every = max(1, math.ceil(16 / side))
-    words = (
-        "Every block against every block",
-        (
-            f"{len(cells.below)} of {sum(map(len, cells.log10_p))} cells lie beyond the threshold. "
-            "The table below holds the numbers."
-        ),
-    )
-    centre = side / 2 - 0.5
-    marks = joined(
-        [element("path", d="".join(paths), class_=name) for name, paths in sorted(shades.items())],
-        [
-            element(
-                "rect",
-                x=left + side * j - 0.5,
-                y=top + side * i - 0.5,
-                width=side,
-                height=side,
-                class_="aligned",
-            )
-            for i, j in sorted(cells.aligned)
-        ],
-        [
-            element(
-                "circle",
-                cx=left + side * j + centre,
-                cy=top + side * i + centre,
-                r=max(1.2, side / 9),
-                class_="below",
-            )
-            for i, j in sorted(cells.below)
-        ],
-        [
-            text(left - 5, top + side * i + centre + 4, str(block), "tick", "end")
-            for i, block in list(enumerate(cells.rows))[::every]
-        ],
-        [
-            text(left + side * j + centre, top - 5, str(block), "tick", "middle")
-            for j, block in list(enumerate(cells.columns))[::every]
-        ],
-    )
-    labels = [
-        text(left, 12, "block of the reference", "lab"),
-        _upright(12, max(top + side * len(cells.rows) / 2, 70.0), "of the candidate"),
-    ]
-    return drawing(key, (max(width, 190.0), max(height, 140.0)), words, *marks, *labels)
 
 
 @dataclass(frozen=True)
@@ -337,5 +293,5 @@ def qq_plot(key: str, points: Quantiles, what: str) -> Markup:
             for t in p_ticks(deepest, wide, apart=34)
         ),
         text(box.left + wide / 2, box.height - 6, "p expected of a uniform law", "lab", "middle"),
-        _upright(11, box.top + high / 2, "p observed"),
+        upright(11, box.top + high / 2, "p observed"),
     )

@@ -5,7 +5,9 @@ Where a claim alone does, the arrow is a broken one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from provenance.evidence.wording import READINGS
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
 
     from provenance.evidence.families import Kinship, Lineage
 
-ROW, STEP, LEFT = 46.0, 28.0, 16.0
-LONGEST = 44
-"""Characters of a name that a drawing has room for; the table has it whole."""
+ROW, STEP, LEFT, LINE = 46.0, 28.0, 16.0, 15.0
+NOTE_LONG = 56
+"""Characters of a line of a note."""
+NAME_WIDE, NOTE_WIDE = 9.2, 7.0
+"""Pixels of a character, so many that a wide font is not clipped."""
 
 RELATIONS = {
     "finetune": "fine-tune",
@@ -33,7 +37,7 @@ RELATIONS = {
     "permuted": "permuted copy",
     "derived": "descendant",
 }
-LEGEND = (
+ARROWS = (
     ("arrow", "descent: a shape that was reduced supports the direction"),
     ("claimed", "descent as it was claimed: nothing measured supports the direction"),
     ("dashed", f"kinship without a direction: {READINGS}"),
@@ -42,13 +46,17 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class _Branch:
-    """One row of a tree: a model below its parent in the drawing, and the kinship that puts it there."""
+    """One row of a tree: a model below its parent in the drawing, and the kinship that puts it there.
+
+    ``extra`` counts the lines of notes above it that are more than one a model.
+    """
 
     model: int
     depth: int
     row: int
     above: int | None = None
     kin: Kinship | None = None
+    extra: int = 0
 
 
 def view_lineage(lineage: Lineage) -> LineageView:
@@ -64,13 +72,18 @@ def view_lineage(lineage: Lineage) -> LineageView:
 
 def _family(index: int, family: Sequence[int], lineage: Lineage) -> Family:
     branches = _branches(family, [kin for kin in lineage.kinships if kin.drawn])
+    above = {branch.model: branch for branch in branches}
+    notes = [_note(branch, lineage, above) for branch in branches]
+    lines = [wrap(note, NOTE_LONG, break_long_words=False) for note in notes]
+    extra = list(accumulate((len(each) - 1 for each in lines), initial=0))
+    branches = [replace(b, extra=more) for b, more in zip(branches, extra[:-1], strict=True)]
     rows = {branch.model: branch for branch in branches}
-    notes = [_note(branch, lineage, rows) for branch in branches]
     longest = max(
-        max(8.6 * len(_short(lineage.models[b.model].label)), 6.3 * len(note)) + STEP * b.depth
-        for b, note in zip(branches, notes, strict=True)
+        max(NAME_WIDE * len(lineage.models[b.model].label), NOTE_WIDE * max(map(len, each)))
+        + STEP * b.depth
+        for b, each in zip(branches, lines, strict=True)
     )
-    size = (LEFT + 20 + longest, ROW * len(branches) + 6)
+    size = (LEFT + 20 + longest, ROW * len(branches) + LINE * extra[-1] + 6)
     title = f"Family of {len(family)} models"
     words = (
         title,
@@ -79,14 +92,13 @@ def _family(index: int, family: Sequence[int], lineage: Lineage) -> Family:
     shapes: list[Markup] = []
     for branch in branches:
         shapes += _link(branch, rows)
-    for branch, note in zip(branches, notes, strict=True):
+    for branch, each in zip(branches, lines, strict=True):
         x, y = _place(branch)
         shapes.append(element("circle", cx=x, cy=y, r=5, class_="model"))
-        shapes.append(text(x + 13, y + 5, _short(lineage.models[branch.model].label), "name"))
-        shapes.append(text(x + 13, y + 20, note, "note"))
-    kinds = {_kind(b.kin) for b in branches if b.kin is not None}
-    legend = tuple(entry for entry in LEGEND if entry[0] in kinds)
-    figure = Figure(drawing(f"family-{index}", size, words, *shapes), title, legend)
+        shapes.append(text(x + 13, y + 5, lineage.models[branch.model].label, "name"))
+        shapes += [text(x + 13, y + 20 + LINE * i, said, "note") for i, said in enumerate(each)]
+    kinds = frozenset(_kind(b.kin) for b in branches if b.kin is not None)
+    figure = Figure(drawing(f"family-{index}", size, words, *shapes), title, kinds)
     return Family(figure, title)
 
 
@@ -96,11 +108,7 @@ def _kind(kin: Kinship) -> str:
 
 
 def _place(branch: _Branch) -> tuple[float, float]:
-    return LEFT + STEP * branch.depth, 16 + ROW * branch.row
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+    return LEFT + STEP * branch.depth, 16 + ROW * branch.row + LINE * branch.extra
 
 
 def _branches(family: Sequence[int], kinships: Sequence[Kinship]) -> list[_Branch]:
@@ -157,7 +165,7 @@ def _note(branch: _Branch, lineage: Lineage, rows: dict[int, _Branch]) -> str:
     if branch.above is None or branch.kin is None:
         record = lineage.models[branch.model]
         return f"{record.architecture}, {record.blocks} blocks"
-    above = _short(lineage.models[branch.above].label)
+    above = lineage.models[branch.above].label
     p = format_p(branch.kin.log10_p)
     word = RELATIONS.get(branch.kin.relation or "", "descendant")
     if not branch.kin.directed:
@@ -169,7 +177,7 @@ def _note(branch: _Branch, lineage: Lineage, rows: dict[int, _Branch]) -> str:
     if branch.kin.claimed:
         kinship += ", as claimed"
     others = [
-        _short(lineage.models[kin.a].label) + (" (as claimed)" if kin.claimed else "")
+        lineage.models[kin.a].label + (" (as claimed)" if kin.claimed else "")
         for kin in lineage.kinships
         if kin.directed
         and kin.b == branch.model

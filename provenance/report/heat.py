@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provenance.evidence.null_control import crossed_blocks
 from provenance.evidence.outcomes import p_value
-from provenance.report.charts import BINS, Cells, heat_map, shade
+from provenance.report.heat_map import BINS, Cells, heat_map, shade
 from provenance.report.svg import p_word
 from provenance.report.view import Figure, Heat, Table
 from provenance.statistics.pvalues import bonferroni, format_p
@@ -23,8 +23,11 @@ SMALLEST = 40
 SHADES = (
     ("h0", f"p > {p_word(BINS[0])}"),
     *((f"h{i}", f"p ≤ {p_word(exponent)}") for i, exponent in enumerate(BINS, 1)),
+    ("hx", "not tested"),
+    ("below", "beyond the threshold divided by the number of cells"),
+    ("aligned", "best map of blocks"),
 )
-LEGEND = (*SHADES, ("below", "beyond the threshold"), ("aligned", "best map of blocks"))
+"""The marks of a map, and what they mean."""
 
 
 def heat_of(key: str, evidence: Evidence, threshold: float) -> Heat | None:
@@ -44,18 +47,10 @@ def heat_of(key: str, evidence: Evidence, threshold: float) -> Heat | None:
             if pair.candidate_block in rows and pair.reference_block in columns
         ),
     )
-    shades = {shade(p) for x in evidence.cross for p in x}
-    legend = tuple(
-        entry
-        for entry in LEGEND
-        if entry[0] in shades
-        or (entry[0] == "below" and cells.below)
-        or (entry[0] == "aligned" and cells.aligned)
-    )
-    if "hx" in shades:
-        legend += (("hx", "not tested"),)
+    marks = {shade(p) for x in evidence.cross for p in x}
+    marks |= {name for name in ("below", "aligned") if getattr(cells, name)}
     caption = "p-value of every block of the candidate against every block of the reference."
-    return Heat(Figure(heat_map(key, cells), caption, legend), _table(cells))
+    return Heat(Figure(heat_map(key, cells), caption, frozenset(marks)), _table(cells))
 
 
 def _below(evidence: Evidence, threshold: float) -> frozenset[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The report: one HTML file, complete in itself, without a script and without the network."""
+"""The report: one HTML file, complete in itself, which works without the network and without a script."""
 
 from __future__ import annotations
 
@@ -12,100 +12,167 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from provenance._pace import clock_of
 from provenance._text import visible
 from provenance.evidence.families import lineage_graph
 from provenance.evidence.outcomes import OUTCOMES, headline, shown_counts
 from provenance.evidence.tested_with import tested_with
 from provenance.evidence.wording import READINGS
 from provenance.report import calibration
-from provenance.report.charts import qq_plot
-from provenance.report.family_tree import view_lineage
-from provenance.report.record_tables import of_run
-from provenance.report.sections import Room, row_of, section_of
-from provenance.report.view import Figure, ReportView
+from provenance.report.cast import cast_of
+from provenance.report.charts import POINTS, qq_plot
+from provenance.report.facts import models_of, own, shared, table_of
+from provenance.report.family_tree import ARROWS, view_lineage
+from provenance.report.filters import classes_of, filters_of, rules
+from provenance.report.heat import SHADES
+from provenance.report.overview import overview_of
+from provenance.report.record_tables import of_claim, of_model, of_run
+from provenance.report.sections import Room, row_of, section_of, weight
+from provenance.report.view import Figure, ReportView, RunView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence.results import Results
-    from provenance.report.view import Row
+    from provenance.evidence.results import ClaimResult, Results
+    from provenance.report.view import LineageView, Row, Section
 
-SCATTERS = 1400
+SCATTERS = 60
 """Of a whole report: where there are more blocks, each claim draws fewer, from strong to weak."""
 
 FEWEST = 3
-NAMED = 3
-"""False claims that are named above the table."""
+NAMED = 5
+"""Claims that need a person and are named above all; the others are folded."""
+PAGE_BYTES, SHORT_BYTES, LEAST_BYTES = 1_200_000, 2_100, 250_000
+"""About how long a page should be, what a claim takes that is drawn short, and the least for figures."""
 
 
-def render_report(results: Results) -> str:
+def render_report(results: Results, *, whole: bool = False) -> str:
     """Write results as one HTML file.
 
     Parameters
     ----------
     results : Results
         Of a run, or made of evidence (`provenance.evidence.read.read_results`).
+    whole : bool
+        Draw every claim whole, however many there are. By default those that have no room are drawn
+        short: what was measured, what it means and the p-value of every block, without the figures.
 
     Returns
     -------
     str
-        A page that needs nothing else: no script, no font, no network. Its own policy
-        (Content-Security-Policy) allows its style sheet and nothing more, so that a name or a reason
-        that is markup could do nothing even if it were not escaped.
+        A page that needs nothing else: no font, no network, and no script, though it has a small one
+        that searches and sorts. Its own policy (Content-Security-Policy) allows its style sheet and that
+        script and nothing more, so that a name or a reason that is markup could do nothing even if it
+        were not escaped.
     """
-    style = _style()
+    view = view_report(results, whole=whole)
+    style = f"{_file('report.css')}\n{rules(view.filters)}"
+    script = _file("report.js")
     page = (
         _environment()
         .get_template("report.html.jinja")
         .render(
-            view=view_report(results),
+            view=view,
             readings=READINGS,
-            style=Markup(style),  # noqa: S704 - our own file
-            style_hash=b64encode(sha256(style.encode()).digest()).decode(),
+            classes_of=classes_of,
+            style=Markup(style),  # noqa: S704 - our own file, and rules on our own ids
+            style_hash=_hash(style),
+            script=Markup(script),  # noqa: S704 - our own file
+            script_hash=_hash(script),
         )
     )
     return f"{page}\n"
 
 
-def view_report(results: Results) -> ReportView:
+def view_report(results: Results, *, whole: bool = False) -> ReportView:
     """All that the report shows, most urgent claims first."""
+    lineage = lineage_graph(results)
+    cast = cast_of(results, lineage)
+    claims = {suite.path: len(suite.claims) for suite in results.suites}
+    sheets = [of_claim(result, claims.get(result.suite, 1)) for result in results.claims]
+    common = shared(sheets)
     order = list(OUTCOMES)
     rows = [
-        (row_of(result, f"c{i}", tested_with(results, result)), result)
-        for i, result in enumerate(results.claims, 1)
+        (row_of(result, f"c{i + 1}", tested_with(results, result), cast.pairs[i]), i)
+        for i, result in enumerate(results.claims)
     ]
     rows.sort(key=lambda entry: order.index(entry[0].outcome.key))
-    claims = {suite.path: len(suite.claims) for suite in results.suites}
-    room = max(FEWEST, SCATTERS // max(1, len(results.claims)))
+    rooms = _rooms([results.claims[i] for _, i in rows], whole=whole)
+    sections = tuple(
+        section_of(results.claims[i], row, room, own(sheets[i], common))
+        for (row, i), room in zip(rows, rooms, strict=True)
+    )
+    shown = tuple(row for row, _ in rows)
+    urgent = tuple(row for row in shown if row.urgent)
+    overview = overview_of(shown, cast, lineage)
+    family_view = view_lineage(lineage)
     said = headline(results)
     title = f"{said[0].upper()}{said[1:]}."
-    shown = tuple(row for row, _ in rows)
     return ReportView(
         title=title,
         outcome=title,
         tone=_tone(shown),
-        urgent=tuple(row for row in shown if _is_urgent(row))[:NAMED],
-        created=_spoken_date(results.created),
+        first=urgent[:NAMED],
+        more=urgent[NAMED:],
+        run=_run(results),
         suites=tuple(suite.path for suite in results.suites if suite.digest != "none"),
         counts=shown_counts([row.outcome for row in shown]),
-        rows=shown,
         claimed=any(result.claim.expect != "unknown" for result in results.claims),
-        lineage=view_lineage(lineage_graph(results)),
-        sections=tuple(
-            section_of(result, row, Room(room, claims.get(result.suite, 1))) for row, result in rows
-        ),
+        overview=overview,
+        filters=filters_of(shown, cast),
+        lineage=family_view,
+        sections=sections,
+        short=sum(section.short for section in sections),
+        legend=_legend(sections, family_view),
         calibration=_calibration(results),
-        facts=of_run(results),
+        facts=(*of_run(results), *(table_of(*sheet) for sheet in common)),
+        models=models_of(
+            cast, [None if record is None else of_model(record) for record in cast.records]
+        ),
+    )
+
+
+def _rooms(results: Sequence[ClaimResult], *, whole: bool) -> list[Room]:
+    """The room of each claim, the most urgent first: once one is drawn short, so are all that follow."""
+    scatters = max(FEWEST, SCATTERS // max(1, len(results)))
+    room = max(LEAST_BYTES, PAGE_BYTES - SHORT_BYTES * len(results))
+    rooms: list[Room] = []
+    spent = 0
+    for result in results:
+        spent += weight(result, scatters)
+        rooms.append(Room(scatters, short=bool(rooms) and not whole and spent > room))
+    return rooms
+
+
+def _legend(sections: Sequence[Section], lineage: LineageView) -> tuple[tuple[str, str], ...]:
+    """What the marks of all figures mean, those alone that the report has."""
+    drawn: set[str] = set()
+    for section in sections:
+        drawn |= set() if section.plot is None else section.plot.marks
+        drawn |= {"kin", "free"} if section.bars is not None else set()
+        maps = [section.heat, *(control.heat for control in section.controls)]
+        drawn |= {mark for heat in maps if heat is not None for mark in heat.figure.marks}
+    drawn |= {mark for family in lineage.families for mark in family.figure.marks}
+    return tuple(entry for entry in (*POINTS, *SHADES, *ARROWS) if entry[0] in drawn)
+
+
+def _run(results: Results) -> RunView:
+    run = results.run
+    return RunView(
+        when=_spoken_date(results.created),
+        took="" if run.seconds is None else clock_of(run.seconds),
+        commit=(run.commit or "")[:12],
+        branch=run.branch or "",
+        url=run.url if run.url and run.url.startswith(("https://", "http://")) else "",
+        versions=", ".join(
+            f"{name} {version}" for name, version in sorted(results.versions.items())
+        ),
     )
 
 
 def _tone(rows: Sequence[Row]) -> str:
     """What colours the headline: the most urgent outcome."""
     return rows[0].outcome.tone if rows else OUTCOMES["skipped"].tone
-
-
-def _is_urgent(row: Row) -> bool:
-    return row.outcome.fails or row.outcome.key == "warned"
 
 
 def _calibration(results: Results) -> tuple[Figure, ...]:
@@ -169,5 +236,10 @@ def _coded(text: str) -> Markup:
 
 
 @cache
-def _style() -> str:
-    return resources.files("provenance.report").joinpath("report.css").read_text("utf-8")
+def _file(name: str) -> str:
+    return resources.files("provenance.report").joinpath(name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    """What the page's policy names a style sheet or a script by."""
+    return b64encode(sha256(text.encode()).digest()).decode()

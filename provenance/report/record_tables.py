@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from provenance.evidence.wording import blocks_by_alpha, listed
+from provenance.evidence.wording import blocks_by_alpha, count, listed
+from provenance.report.facts import ALL_WORDS, Sheet, table_of
 from provenance.report.view import Table
 from provenance.statistics.pvalues import format_p
 
@@ -15,13 +17,20 @@ if TYPE_CHECKING:
     from provenance.evidence.records import CoverageRecord, Evidence, ModelRecord, PowerRecord
     from provenance.evidence.results import ClaimResult, Results, SuiteRecord
 
-ALL_WORDS = frozenset({0, 1, 2})
-
 
 def of_run(results: Results) -> tuple[Table, ...]:
     """What holds for the whole report."""
-    run = (("time of the run", results.created), *_versions(results.versions))
-    tables = [Table("The run", ("what", "value"), run, ALL_WORDS)]
+    where = (
+        ("commit", results.run.commit),
+        ("branch", results.run.branch),
+        ("page", results.run.url),
+    )
+    run = (
+        ("time of the run", results.created),
+        *((what, value) for what, value in where if value),
+        *_versions(results.versions),
+    )
+    tables = [table_of("The run", run)]
     for suite in results.suites:
         if suite.models or suite.digest != "none":
             tables += [_suite(suite), _models(suite)]
@@ -42,7 +51,7 @@ def _suite(suite: SuiteRecord) -> Table:
         ("controls", "measured" if suite.controls else "not asked for"),
         *inputs,
     )
-    return Table(f"Suite {suite.path}", ("what", "value"), rows, ALL_WORDS)
+    return table_of(f"Suite {suite.path}", rows)
 
 
 def _models(suite: SuiteRecord) -> Table:
@@ -51,28 +60,15 @@ def _models(suite: SuiteRecord) -> Table:
     )
 
 
-def of_claim(result: ClaimResult, claims: int) -> tuple[Table, ...]:
+def of_claim(result: ClaimResult, claims: int) -> tuple[Sheet, ...]:
     """What one claim was judged by, and from; ``claims`` is their number in the file."""
-    tables = [_judged(result, claims)]
+    sheets = [_judged(result, claims)]
     if result.evidence is not None:
-        tables += of_evidence(result.evidence)
-    if result.parts:
-        tables.append(_tests(result))
-    return tuple(tables)
+        sheets.append(("The measurement", _measurement(result.evidence, result.log10_p)))
+    return tuple(sheets)
 
 
-def of_evidence(evidence: Evidence) -> list[Table]:
-    """The models and the measurement."""
-    candidate, reference = _model(evidence.candidate), _model(evidence.reference)
-    models = tuple((name, candidate[name], reference[name]) for name in candidate)
-    head = ("of the model", "candidate", "reference")
-    return [
-        Table("The two models", head, models, ALL_WORDS),
-        Table("The measurement", ("what", "value"), _measurement(evidence), ALL_WORDS),
-    ]
-
-
-def _judged(result: ClaimResult, claims: int) -> Table:
+def _judged(result: ClaimResult, claims: int) -> Sheet:
     claim = result.claim
     share = claim.alpha / claim.threshold
     how = f"alpha {claim.alpha:g}"
@@ -85,8 +81,6 @@ def _judged(result: ClaimResult, claims: int) -> Table:
     if claim.blocks.cross:
         which += "; each against every block of the reference"
     rows = [
-        ("expected", claim.expect),
-        ("statistic", claim.statistic),
         ("threshold", f"{claim.threshold:.3g} = {how}"),
         ("blocks", which),
     ]
@@ -96,15 +90,16 @@ def _judged(result: ClaimResult, claims: int) -> Table:
     if result.log10_p is not None:
         rows.append(("log10 p of the claim", f"{result.log10_p:.6g}"))
     if result.holm is not None:
-        over = f" over the {claims} claims of the file; those that were not run count as 1"
-        rows.append(("log10 p, Holm-adjusted", f"{result.holm:.6g}{over}"))
+        over = f"over the {claims} claims of the file; those that were not run count as 1"
+        rows += [("log10 p, Holm-adjusted", f"{result.holm:.6g}"), ("Holm's adjustment", over)]
     rows += [(name, text) for name, text in (("xfail", claim.xfail), ("skip", claim.skip)) if text]
     if claim.tags:
         rows.append(("tags", ", ".join(claim.tags)))
-    return Table("How the claim was judged", ("what", "value"), tuple(rows), ALL_WORDS)
+    return "How the claim was judged", tuple(rows)
 
 
-def _model(record: ModelRecord) -> dict[str, str]:
+def of_model(record: ModelRecord) -> dict[str, str]:
+    """What an auditor asks of a model."""
     skipped = "; ".join(f"{index}: {what}" for index, what in record.skipped.items())
     return {
         "source": record.source,
@@ -125,7 +120,8 @@ def _model(record: ModelRecord) -> dict[str, str]:
     }
 
 
-def _measurement(evidence: Evidence) -> tuple[tuple[str, str], ...]:
+def _measurement(evidence: Evidence, log10_p: float | None) -> tuple[tuple[str, str], ...]:
+    """What was measured, and with what; ``log10_p`` is what the claim is judged by."""
     inputs = evidence.inputs
     rows = [
         ("statistic", evidence.statistic),
@@ -154,7 +150,7 @@ def _measurement(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     if evidence.permutations is not None:
         rows.append(("permutations", str(evidence.permutations)))
     rows += [(name.replace("_", " "), _plain(x)) for name, x in evidence.details.items()]
-    if evidence.log10_p is not None:
+    if evidence.log10_p is not None and evidence.log10_p != log10_p:
         whole = f"{evidence.log10_p:.6g} (p = {format_p(evidence.log10_p)})"
         rows.append(("log10 p over all blocks", whole))
     return tuple(rows)
@@ -180,9 +176,22 @@ def _plain(value: float | str) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _tests(result: ClaimResult) -> Table:
+def tests_of(result: ClaimResult) -> Table | None:
+    """The tests that did not pass; None where all did."""
     rows = tuple(
         (part.nodeid, part.outcome, f"{part.seconds:g}", part.message or "")
         for part in result.parts
+        if part.outcome != "passed"
     )
-    return Table("Tests", ("test", "outcome", "seconds", "message"), rows, frozenset({0, 1, 3}))
+    head = ("test", "outcome", "seconds", "message")
+    return Table("Tests that did not pass", head, rows, frozenset({0, 1, 3})) if rows else None
+
+
+def tests_in_words(result: ClaimResult) -> str:
+    """How many tests had which outcome, and how long they took."""
+    if not result.parts:
+        return "no test was run"
+    numbers = Counter(part.outcome for part in result.parts)
+    said = ", ".join(f"{number} {outcome}" for outcome, number in sorted(numbers.items()))
+    seconds = sum(part.seconds for part in result.parts)
+    return f"{count(len(result.parts), 'test')}: {said}; {seconds:.3g} s"

@@ -1,12 +1,13 @@
-"""Claim by claim: the row in the table of claims, and the section behind it."""
+"""Claim by claim: its line in the list, and what opens under it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import shows
+from provenance.evidence.failures import failure_of
 from provenance.evidence.outcomes import (
     CONTROL_OUTCOMES,
     OUTCOMES,
@@ -15,40 +16,59 @@ from provenance.evidence.outcomes import (
     p_value,
     verdict_of,
 )
+from provenance.evidence.strip import strip
 from provenance.evidence.wording import describe
 from provenance.report import block_tables as tables
-from provenance.report.charts import Point, p_values, scatter
+from provenance.report.charts import Point, bars, p_values, scatter
 from provenance.report.heat import heat_of
-from provenance.report.record_tables import of_claim
+from provenance.report.record_tables import tests_in_words, tests_of
 from provenance.report.view import ControlView, Figure, Panel, Row, Section
 from provenance.statistics import REGISTRY
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from provenance.evidence.records import BlockEvidence, Evidence
     from provenance.evidence.results import ClaimResult, ControlResult
+    from provenance.report.view import Table
     from provenance.suite.claims import Claim
-
-MARKS = (
-    ("kin", "shows kinship"),
-    ("free", "shows none"),
-    ("none", "no test is defined"),
-)
 
 
 @dataclass(frozen=True)
 class Room:
-    """How many scatters a section may hold; and how many claims its file has."""
+    """How many scatters a section may hold, and whether it is drawn short, without its figures."""
 
     scatters: int
-    claims: int
+    short: bool
 
 
-def row_of(result: ClaimResult, anchor: str, how: tuple[str, ...] = ()) -> Row:
-    """The line of a claim in the table of claims; ``how`` is what is not usual about its test.
+def weight(result: ClaimResult, scatters: int) -> int:
+    """About how many bytes the figures and numbers of a claim take when it is drawn whole."""
+    crossed = [result.evidence, *(control.evidence for control in result.controls)]
+    cells = sum(len(row) for each in crossed if each is not None for row in each.cross)
+    blocks = len(result.blocks) + sum(
+        len(control.evidence.blocks) for control in result.controls if control.kind == "positive"
+    )
+    drawn = min(scatters, sum(bool(block.matchings) for block in result.blocks))
+    return FRAME_BYTES + BLOCK_BYTES * blocks + SCATTER_BYTES * drawn + CELL_BYTES * cells
+
+
+FRAME_BYTES, BLOCK_BYTES, SCATTER_BYTES, CELL_BYTES = 4000, 450, 2500, 13
+"""Of a section, a block, a scatter and a cell of a map, as reports on models of 32 blocks have them."""
+
+
+def row_of(
+    result: ClaimResult,
+    anchor: str,
+    how: tuple[str, ...] = (),
+    models: tuple[int, int] = (0, 1),
+) -> Row:
+    """The line of a claim in the list of claims; ``how`` is what is not usual about its test.
 
     The statistic has a place of its own there.
     """
     claim = result.claim
+    failure = failure_of(result)
     nothing = claim.expect == "unknown"
     return Row(
         anchor=anchor,
@@ -62,29 +82,55 @@ def row_of(result: ClaimResult, anchor: str, how: tuple[str, ...] = ()) -> Row:
         holm=p_value(result.holm, "–"),
         kin=f"{result.kin} of {len(result.blocks)}" if result.blocks else "–",
         where=result.parts[0].nodeid if nothing and result.parts else result.where,
+        strip=strip(result),
+        remedy="" if failure is None or claim.xfail is not None else failure.remedy,
+        models=models,
+        log10_p=1.0 if result.log10_p is None else result.log10_p,
     )
 
 
-def section_of(result: ClaimResult, row: Row, room: Room) -> Section:
-    """The section of a claim."""
+def section_of(result: ClaimResult, row: Row, room: Room, facts: tuple[Table, ...] = ()) -> Section:
+    """The section of a claim; ``facts`` is what an auditor asks of it alone."""
     claim, evidence, judgement = result.claim, result.evidence, result.judgement
     blocks = result.blocks
-    return Section(
+    said = Section(
         row=row,
         measured="" if judgement is None else judgement.measured,
         meaning="" if judgement is None else judgement.meaning,
         notes=_notes(result),
+        short=room.short and evidence is not None,
+        bars=_bars(row.anchor, claim, blocks) if blocks and room.short else None,
+        numbers=_numbers(blocks) if room.short else "",
+        plot=None,
+        blocks=(),
+        heat=None,
+        panels=(),
+        matched=0,
+        controls=(),
+        facts=facts,
+        tests=tests_of(result),
+        tested=tests_in_words(result),
+    )
+    if room.short:
+        controls = tuple(_control("", control, claim, short=True) for control in result.controls)
+        return replace(said, controls=controls)
+    return replace(
+        said,
         plot=_plot(row.anchor, claim, blocks) if blocks else None,
         blocks=() if evidence is None else tables.of_blocks(evidence, blocks, claim.thresholds),
         heat=None if evidence is None else heat_of(f"{row.anchor}-x", evidence, claim.threshold),
         panels=_panels(row.anchor, evidence, blocks, room.scatters),
         matched=sum(bool(block.matchings) for block in blocks),
         controls=tuple(
-            _control(f"{row.anchor}-k{i}", control, claim)
+            _control(f"{row.anchor}-k{i}", control, claim, short=False)
             for i, control in enumerate(result.controls)
         ),
-        facts=of_claim(result, room.claims),
     )
+
+
+def _numbers(blocks: tuple[BlockEvidence, ...]) -> str:
+    """The p-value of every block, in the order of the blocks."""
+    return " ".join(p_value(block.log10_p, "–") for block in blocks)
 
 
 def _notes(result: ClaimResult) -> tuple[str, ...]:
@@ -112,8 +158,8 @@ def _failed_otherwise(result: ClaimResult) -> bool:
     return result.state == "fail" and not judged
 
 
-def _plot(anchor: str, claim: Claim, blocks: tuple[BlockEvidence, ...]) -> Figure:
-    points = [
+def _points(claim: Claim, blocks: tuple[BlockEvidence, ...]) -> list[Point]:
+    return [
         Point(
             block.candidate_block,
             block.log10_p,
@@ -125,10 +171,17 @@ def _plot(anchor: str, claim: Claim, blocks: tuple[BlockEvidence, ...]) -> Figur
         )
         for block in blocks
     ]
-    kinds = {point.kind for point in points}
+
+
+def _plot(anchor: str, claim: Claim, blocks: tuple[BlockEvidence, ...]) -> Figure:
+    points = _points(claim, blocks)
     drawn = p_values(f"{anchor}-p", points, math.log10(claim.threshold))
     caption = "p-value of each block. The scale is logarithmic in the exponent of p."
-    return Figure(drawn, caption, tuple(mark for mark in MARKS if mark[0] in kinds))
+    return Figure(drawn, caption, frozenset(point.kind for point in points))
+
+
+def _bars(anchor: str, claim: Claim, blocks: tuple[BlockEvidence, ...]) -> Markup:
+    return bars(f"{anchor}-p", _points(claim, blocks), math.log10(claim.threshold))
 
 
 def _panels(
@@ -166,20 +219,20 @@ def _matchings(key: str, block: BlockEvidence, names: tuple[str, str]) -> Figure
     return Figure(scatter(key, gate, up, names), caption)
 
 
-def _control(key: str, control: ControlResult, claim: Claim) -> ControlView:
+def _control(key: str, control: ControlResult, claim: Claim, *, short: bool) -> ControlView:
     known = OUTCOMES[{True: "holds", False: "control-failed", None: "measured"}[control.holds]]
     outcome = CONTROL_OUTCOMES[control.holds]
     p = p_equation(control.log10_p)
     evidence = control.evidence
     if control.kind == "positive":
         title = f"Positive control: a disguised copy of {claim.reference} is dependent on it"
-        shown = tables.of_blocks(evidence, evidence.blocks, claim.threshold)
+        shown = () if short else tables.of_blocks(evidence, evidence.blocks, claim.threshold)
         table = shown[0] if shown else None
         return ControlView(known.tone, known.mark, title, f"{outcome} ({p})", None, table)
     title = (
         f"Null control: blocks of {claim.candidate} and {claim.reference} that do not correspond "
         f"look independent, by {evidence.statistic}"
     )
-    heat = heat_of(key, evidence, claim.threshold)
+    heat = None if short else heat_of(key, evidence, claim.threshold)
     outcome = f"{outcome} (uniformity of the p-values off the map: {p})"
     return ControlView(known.tone, known.mark, title, outcome, heat, None)

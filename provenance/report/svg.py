@@ -78,15 +78,26 @@ def text(x: float, y: float, what: str, class_: str = "lab", anchor: str | None 
     return element("text", what, x=x, y=y, class_=class_, text_anchor=anchor)
 
 
+def upright(x: float, y: float, what: str) -> Markup:
+    """A piece of text that reads upwards, about its middle."""
+    return element(
+        "text",
+        what,
+        class_="lab",
+        text_anchor="middle",
+        transform=f"translate({number(x)} {number(y)}) rotate(-90)",
+    )
+
+
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
     """A straight line."""
     return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
 
 
-def dots(points: Sequence[tuple[float, float]], class_: str) -> Markup:
-    """Many points in one path, each a stroke of no length with a round end."""
+def dots(points: Sequence[tuple[float, float]], class_: str, wide: float | None = None) -> Markup:
+    """Many points in one path, each a stroke of no length with a round end, ``wide`` pixels across."""
     path = "".join(f"M{number(x)} {number(y)}h0" for x, y in points)
-    return element("path", d=path or "M0 0", class_=class_)
+    return element("path", d=path or "M0 0", class_=class_, stroke_width=wide)
 
 
 def depth(log10_p: float) -> float:

@@ -23,11 +23,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing and its caption; ``legend`` pairs the class of a mark with its meaning."""
+    """A drawing and its caption; ``marks`` are the classes of its marks that the page's legend explains."""
 
     drawing: Markup
     caption: str
-    legend: tuple[tuple[str, str], ...] = ()
+    marks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ class ControlView:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table of claims."""
+    """One line of the list of claims; ``models`` are places in the `Cast`, ``log10_p`` is for sorting.
+
+    ``remedy`` says what to do next of a claim that does not hold, ``strip`` draws its blocks.
+    """
 
     anchor: str
     outcome: Outcome
@@ -75,16 +78,28 @@ class Row:
     holm: str
     kin: str
     where: str
+    strip: str
+    remedy: str
+    models: tuple[int, int]
+    log10_p: float
+
+    @property
+    def urgent(self) -> bool:
+        """Whether a person must look at it."""
+        return self.outcome.fails or self.outcome.key == "warned"
 
 
 @dataclass(frozen=True)
 class Section:
-    """All that the report says of one claim."""
+    """All that the report says of one claim; where it is drawn ``short``, only ``bars`` and words."""
 
     row: Row
     measured: str
     meaning: str
     notes: tuple[str, ...]
+    short: bool
+    bars: Markup | None
+    numbers: str
     plot: Figure | None
     blocks: tuple[Table, ...]
     heat: Heat | None
@@ -92,6 +107,53 @@ class Section:
     matched: int
     controls: tuple[ControlView, ...]
     facts: tuple[Table, ...]
+    tests: Table | None
+    tested: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A pair in the overview: its mark, where its link leads, what it says, and its part of a frame."""
+
+    mark: str = ""
+    anchor: str = ""
+    words: str = ""
+    frame: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model of the overview, against those across."""
+
+    label: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Models against models; ``left_out`` is how many have no place in it."""
+
+    columns: tuple[str, ...]
+    lines: tuple[Line, ...]
+    left_out: int
+    legend: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A choice of a filter: the class of the claims that it leaves."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What the list of claims can be narrowed by."""
+
+    id: str
+    label: str
+    options: tuple[Option, ...]
 
 
 @dataclass(frozen=True)
@@ -113,19 +175,36 @@ class LineageView:
 
 
 @dataclass(frozen=True)
+class RunView:
+    """Where and with what the run was made, as its head says it; ``url`` is a page, where there is one."""
+
+    when: str
+    took: str
+    commit: str
+    branch: str
+    url: str
+    versions: str
+
+
+@dataclass(frozen=True)
 class ReportView:
-    """The whole report."""
+    """The whole report; ``first`` and ``more`` are the claims that need a person."""
 
     title: str
     outcome: str
     tone: str
-    urgent: tuple[Row, ...]
-    created: str
+    first: tuple[Row, ...]
+    more: tuple[Row, ...]
+    run: RunView
     suites: tuple[str, ...]
     counts: tuple[tuple[Outcome, int], ...]
-    rows: tuple[Row, ...]
     claimed: bool
+    overview: Overview | None
+    filters: tuple[Filter, ...]
     lineage: LineageView
     sections: tuple[Section, ...]
+    short: int
+    legend: tuple[tuple[str, str], ...]
     calibration: tuple[Figure, ...]
     facts: tuple[Table, ...]
+    models: tuple[Table, ...]

@@ -24,6 +24,7 @@ from provenance.vocabulary import (
     MLPNames,
     ModelSpec,
     Relationship,
+    Scope,
     StatisticName,
     Thresholds,
 )
@@ -65,7 +66,9 @@ class Claim:
     of the value of ``expect``, or of the candidate in the lineage. ``inconclusive`` says whether a claim
     that cannot be decided warns or fails. ``exhaustive`` has every part of the statistic measured on every
     pair of blocks. ``block_alphas`` holds the blocks with an alpha of their own, in the order of their
-    indices. ``kind`` says whether the kind of descent that is claimed must be seen in the weights; results
+    indices. With a ``sample``, so many blocks and experts are compared, read in part; ``scope`` says
+    whether no more is claimed, which a claim of independence has to say.
+    ``kind`` says whether the kind of descent that is claimed must be seen in the weights; results
     of older versions do not, and mean any.
     """
 
@@ -85,6 +88,8 @@ class Claim:
     inconclusive: Inconclusive = "fail"
     exhaustive: bool = False
     block_alphas: tuple[tuple[int, float], ...] = ()
+    sample: int | None = None
+    scope: Scope = "whole"
     kind: KindCheck = "any"
 
     @property
@@ -257,6 +262,8 @@ def _claim(
         inconclusive=_first(pair.inconclusive, defaults.inconclusive, "fail"),
         exhaustive=_first(pair.exhaustive, defaults.exhaustive, False),  # noqa: FBT003
         block_alphas=block_alphas(pair.alpha),
+        sample=_first(pair.sample, defaults.sample, None),
+        scope=_first(pair.scope, defaults.scope, "whole"),
         kind=_first(pair.kind, defaults.kind, "measured"),
     )
 

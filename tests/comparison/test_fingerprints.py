@@ -353,7 +353,7 @@ def test_a_bundle_holds_rows_of_length_one_and_no_weights(family, bundles):
     assert float(held["0.0.share"].sum()) == pytest.approx(1, abs=1e-3)
     with safe_open(file, framework="pt") as opened:
         assert list(opened.metadata()) == [KEY]
-    assert said.serves == serves() == {"capture": 4, "sketch": 1, "match": 5}
+    assert said.serves == serves() == {"capture": 4, "sketch": 1, "match": 6}
     assert said.inputs.text == "stdlib"
     assert said.hidden == 32
     assert file.stat().st_mode & 0o777 == 0o644

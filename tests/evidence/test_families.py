@@ -98,11 +98,23 @@ SMALL, BIG = synthetic.model("small", blocks=3), synthetic.model("big", blocks=4
             '"pruned, p = {p}"];',
             '-->|"pruned, p = {p}"|',
         ),
-        (  # a claim that the shapes do not support: what is wider may have been widened
+        (  # a common ancestor, where the shapes do not speak: what is wider may have been widened
             [claimed(kin(BIG, SMALL, 3), "derived")],
-            ("small", "big", True, True),
-            '"claimed derived, p = {p}", style=dashed];',
-            '-.->|"claimed derived, p = {p}"|',
+            ("big", "small", False, False),
+            '"kin, p = {p}", dir=none, style=dashed];',
+            '-.-|"kin, p = {p}"|',
+        ),
+        (  # a common ancestor, which is all that `derived` asks for
+            [claimed(kin("rebrand", "base"), "derived")],
+            ("rebrand", "base", False, False),
+            '"kin, p = {p}", dir=none, style=dashed];',
+            '-.-|"kin, p = {p}"|',
+        ),
+        (  # the same, where a shape speaks
+            [claimed(kin(SMALL, BIG, 3), "derived")],
+            ("big", "small", True, False),
+            '"kin, p = {p}"];',
+            '-->|"kin, p = {p}"|',
         ),
         (  # a copy
             [claimed(kin("copy", "base"), "identical")],
@@ -132,7 +144,7 @@ def test_a_direction_that_nothing_measured_is_marked_as_claimed(made, edge, dot,
     (family,) = view_lineage(lineage).families
     assert ("as claimed" in family.figure.drawing) == found.claimed
     kind = "claimed" if found.claimed else "arrow" if found.directed else "dashed"
-    assert [mark for mark, _ in family.figure.legend] == [kind]
+    assert family.figure.marks == {kind}
     assert f'class="link {kind}"' in family.figure.drawing
     assert ('class="head"' in family.figure.drawing) == found.directed
 

@@ -2,17 +2,24 @@
 
 import itertools
 import re
+from base64 import b64encode
+from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
+from importlib import resources
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from provenance.evidence.outcomes import OUTCOMES, headline_of, outcome_of
-from provenance.evidence.results import ControlResult
+from provenance.evidence.results import ControlResult, RunRecord
 from provenance.report import render_report
 from provenance.report.calibration import of_controls, of_independence, quantiles
-from provenance.report.charts import Cells, Point, heat_map, p_values, qq_plot, scatter, shade
+from provenance.report.charts import Point, bars, p_values, qq_plot, scatter
+from provenance.report.facts import own, shared
+from provenance.report.filters import classes_of
+from provenance.report.heat_map import BINS, Cells, heat_map, shade
 from provenance.report.html import view_report
 from provenance.report.sections import row_of
 from provenance.report.svg import depth, drawing, element, p_ticks, text
@@ -40,7 +47,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in {"style", "script"}:
             self.text.append(data)
 
 
@@ -63,7 +70,8 @@ def read(page):
 
 def test_the_most_urgent_claims_come_first(every):
     view = view_report(every)
-    keys = [row.outcome.key for row in view.rows]
+    rows = [section.row for section in view.sections]
+    keys = [row.outcome.key for row in rows]
     assert keys == ["false", "not-checked", "known", "skipped", "holds", "holds"]
     assert view.outcome == (
         "6 claims: 1 false, 1 not checked (exit status 1); 1 known failure, 1 skipped, 2 hold."
@@ -77,7 +85,7 @@ def test_the_most_urgent_claims_come_first(every):
         "skipped": 1,
         "holds": 2,
     }
-    first = view.rows[0]
+    first = rows[0]
     assert (first.sentence, first.expect, first.verdict, first.kin, first.where) == (
         "copy is independent of base",
         "independent",
@@ -87,7 +95,7 @@ def test_the_most_urgent_claims_come_first(every):
     )
 
 
-def test_every_row_leads_to_its_section(read):
+def test_every_link_leads_to_something_in_the_page(read):
     ids = [attributes["id"] for _, attributes in read.found if "id" in attributes]
     assert len(ids) == len(set(ids))
     targets = {a["href"][1:] for tag, a in read.found if tag == "a"}
@@ -95,9 +103,15 @@ def test_every_row_leads_to_its_section(read):
     assert {f"c{i}" for i in range(1, 7)} <= targets
 
 
-def test_nothing_in_the_page_is_loaded_or_run(page, read):
-    tags = {tag for tag, _ in read.found}
-    assert not tags & {"script", "iframe", "img", "object", "embed", "base", "form"}
+def test_nothing_in_the_page_is_loaded_and_nothing_but_our_script_is_run(page, read):
+    tags = [tag for tag, _ in read.found]
+    assert tags.count("script") == 1
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert script == (resources.files("provenance.report") / "report.js").read_text("utf-8")
+    assert not re.search("fetch|XMLHttp|import|eval|innerHTML|document.write", script)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in page
+    assert not set(tags) & {"iframe", "img", "object", "embed", "base", "form"}
     assert not [a for _, a in read.found if any(name.startswith("on") for name in a)]
     assert not [a for _, a in read.found if "style" in a or "src" in a]
     assert [a["href"] for tag, a in read.found if tag == "link"] == ["data:,"]
@@ -109,7 +123,7 @@ def test_nothing_in_the_page_is_loaded_or_run(page, read):
 
 
 def test_a_name_or_a_reason_that_is_markup_is_text(page, read):
-    assert "<script" not in page
+    assert page.count("<script") == 1
     shown = "".join(read.text)
     assert f"{synthetic.SCRIPT} is derived from ab⟨U+202E⟩cd⟨U+001B⟩[31m" in shown
     assert f"no folder {synthetic.SCRIPT}" in shown
@@ -146,8 +160,9 @@ def test_of_bare_evidence_nothing_is_claimed():
     found = {"a.json": synthetic.kin("a", "b"), "b.json": synthetic.strangers("a", "c")}
     view = view_report(results_of_evidence(found))
     assert view.outcome == "Nothing is claimed; 2 pairs measured."
-    assert [row.where for row in view.rows] == ["a.json", "b.json"]
-    assert [row.verdict for row in view.rows] == ["dependent", "independent"]
+    rows = [section.row for section in view.sections]
+    assert [row.where for row in rows] == ["a.json", "b.json"]
+    assert [row.verdict for row in rows] == ["dependent", "independent"]
 
 
 @pytest.mark.parametrize(
@@ -227,10 +242,49 @@ def test_a_heat_map_shades_by_size_and_marks_without_colour():
         (0, 1), (0, 1), ((-400.0, -0.2), (None, -7.0)), frozenset({(0, 0)}), frozenset({(1, 1)})
     )
     svg = parsed(heat_map("k", cells))
-    assert {p.get("class") for p in svg.iter("path")} == {"h7", "h0", "hx", "h3"}
-    assert [c.get("class") for c in svg.iter("circle")] == ["below"]
-    assert [r.get("class") for r in svg.iter("rect")] == ["aligned"]
-    assert (shade(0.0), shade(None), shade(-5000.0)) == ("h0", "hx", "h8")
+    classes = {p.get("class") for p in svg.iter("path")}
+    assert classes == {"h5", "hx", "h3", "gaps", "aligned", "rim", "below"}
+    assert [r.get("class") for r in svg.iter("rect")] == ["h0"]
+    assert (shade(0.0), shade(None), shade(-5000.0)) == ("h0", "hx", "h5")
+
+
+def test_neighbours_of_one_shade_are_one_rectangle():
+    def covered(path):
+        size = r"M([\d.]+) ([\d.]+)h([\d.]+)v"
+        return [tuple(map(float, found)) for found in re.findall(size, path)]
+
+    cells = Cells((0,), (0, 1, 2, 3), ((-9.0, -9.0, 0.0, -9.0),), frozenset(), frozenset())
+    (runs,) = [p for p in parsed(heat_map("k", cells)).iter("path") if p.get("class") == "h3"]
+    (x, _, wide), (x2, _, narrow) = covered(runs.get("d"))
+    assert (x2 - x, wide) == pytest.approx((3 * 34, 2 * 34 - 1))
+    assert narrow == pytest.approx(33)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_step_of_a_heat_map_can_be_told_from_the_next(scheme):
+    """Ten units of CIE lightness are seen as a step even where two cells do not touch."""
+    style = (resources.files("provenance.report") / "report.css").read_text("utf-8")
+    part = style.split("prefers-color-scheme: dark")[scheme == "dark"]
+    steps = [re.search(rf"--h{i}: #(\w+);", part)[1] for i in range(len(BINS) + 1)]
+    light = [lightness(step) for step in steps]
+    assert all(abs(a - b) >= 10 for a, b in itertools.pairwise(light))
+    assert light in (sorted(light), sorted(light, reverse=True))
+
+
+def lightness(colour):
+    """L* of an sRGB colour, by its definition."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    y = sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+
+
+def test_bars_are_as_many_as_blocks():
+    points = [Point(0, -3000.0, "kin"), Point(1, -0.3, "free"), Point(2, None, "none")]
+    svg = parsed(bars("k", points, -7.0))
+    drawn = {p.get("class"): p.get("d").lower().count("m") for p in svg.iter("path")}
+    assert drawn == {"bar kin": 1, "bar free": 1, "bar none": 1, "limit": 1}
+    assert svg.get("aria-label") == "p-values: 1 of 3 blocks lie beyond the threshold"
 
 
 def test_text_in_drawings_is_escaped_and_visible():
@@ -275,18 +329,21 @@ def test_what_should_be_uniform_is_told_from_what_is_corrected(every):
 
 
 def test_a_link_in_a_long_report_leads_to_its_own_claim():
-    page = render_report(synthetic.large(pairs=40, blocks=4))
+    page = render_report(synthetic.registry(40, blocks=4))
     ids = [attributes["id"] for _, attributes in Reader(page).found if "id" in attributes]
     assert len(ids) == len(set(ids))
-    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', page)
-    claims = [(anchor, words) for anchor, words in links if anchor.startswith("c")]
-    articles = dict(
-        re.findall(r'<article id="([^"]+)".*?<span class="claim">([^<]+)</span>', page, re.DOTALL)
+    found = re.findall(
+        r'<span class="claim">([^<]+)</span>.*?<div class="body" id="([^"]+)"', page, re.DOTALL
     )
-    assert {anchor for anchor, _ in links} <= set(ids)
-    assert len(articles) == 40
-    assert all(articles[anchor] == words for anchor, words in claims if anchor in articles)
-    assert {anchor for anchor, _ in claims} >= set(articles)
+    bodies = {anchor: words for words, anchor in found}
+    assert len(bodies) == 40
+    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', page)
+    named = [(anchor, words) for anchor, words in links if anchor in bodies]
+    assert named
+    assert all(bodies[anchor] == words for anchor, words in named)
+    cells = re.findall(r'href="#([^"]+)" title="(\S+) and (\S+): ', page)
+    assert len(cells) == 40
+    assert all({a, b} <= set(bodies[anchor].split()) for anchor, a, b in cells)
 
 
 def test_nothing_moves_what_a_link_has_scrolled_to(page):
@@ -296,16 +353,153 @@ def test_nothing_moves_what_a_link_has_scrolled_to(page):
     assert "content-visibility" not in screen
     assert "contain-intrinsic-size" not in screen
     assert "scroll-behavior" not in screen
-    assert "<script" not in page
     assert "loading=" not in page
 
 
-def test_a_large_report_stays_small_and_says_what_it_does_not_draw():
-    results = synthetic.large(pairs=210, blocks=32)
-    assert len(render_report(results)) < 15e6
-    section = view_report(results).sections[0]
-    assert (len(section.panels), section.matched) == (6, 32)
-    assert sum(panel.chosen for panel in section.panels) == 1
+@pytest.fixture(scope="module")
+def many():
+    return synthetic.registry(400, blocks=32)
+
+
+@pytest.fixture(scope="module")
+def seen(many):
+    return view_report(many)
+
+
+@pytest.fixture(scope="module")
+def long(many):
+    return render_report(many)
+
+
+def test_four_hundred_claims_are_a_page_that_can_be_mailed(long, seen):
+    assert len(long.encode()) < 1.5e6
+    sections = seen.sections
+    assert [section.short for section in sections] == sorted(section.short for section in sections)
+    first, last = sections[0], sections[-1]
+    assert (len(first.panels), first.matched) == (3, 32)
+    assert sum(panel.chosen for panel in first.panels) == 1
+    assert last.numbers.count(" ") == 31
+    assert (last.plot, last.panels, last.blocks, last.heat) == (None, (), (), None)
+    assert all(control.heat is None for control in last.controls)
+
+
+def test_one_result_is_one_page_to_the_byte(every):
+    assert render_report(every) == render_report(every)
+
+
+def test_what_was_asked_for_whole_is_whole(many):
+    few = replace(many, claims=many.claims[:60])
+    assert view_report(few).short > 0
+    assert view_report(few, whole=True).short == 0
+
+
+def test_all_claims_that_need_a_person_stand_on_top(seen, long):
+    view = seen
+    needed = [row.row for row in view.sections if row.row.urgent]
+    assert [*view.first, *view.more] == needed
+    assert (len(view.first), len(view.more)) == (5, 16)
+    assert all(row.remedy for row in needed)
+    assert "16 more that need a person" in long
+
+
+def test_a_false_claim_says_what_to_do_next(read):
+    shown = "".join(read.text)
+    assert "What to do next. Do not release the candidate as independent" in shown
+    assert "What to do next. Mend what the message names" in shown
+
+
+def test_the_head_says_where_and_how_long_the_run_was(every):
+    run = RunRecord("3f2a91c0d7e4b8a6f5c1", "main", "https://ci.example/runs/7", 212.4)
+    page = render_report(replace(every, run=run))
+    head = page[page.index("<header>") : page.index("</header>")]
+    for said in ("took 3:32", "3f2a91c0d7e4<", "main", "provenance 0.1.0, torch 2.13.0"):
+        assert said in head
+    assert '<a href="https://ci.example/runs/7" rel="noreferrer">' in head
+    odd = render_report(replace(every, run=RunRecord(url="javascript:alert(1)")))
+    assert 'href="javascript' not in odd
+
+
+def test_families_are_framed_in_the_overview_and_each_pair_stands_once(seen):
+    view = seen.overview
+    names = [line.label for line in view.lines]
+    kinds = Counter(cell.mark for line in view.lines for cell in line.cells if cell.mark)
+    assert kinds.total() == 400
+    assert (kinds["bad"], kinds["open"]) == (8, 13)
+    for i, line in enumerate(view.lines):
+        for j, cell in enumerate(line.cells):
+            together = line.label.split("-")[0] == view.columns[j].split("-")[0] != "lone"
+            assert cell.frame.startswith("f ") == together
+            assert not (cell.anchor and j > i)
+    corner = view.lines[names.index("ember-1")].cells[view.columns.index("ember-0")]
+    assert corner.frame.split() == ["f", "fb", "fl"]
+
+
+def test_candidates_stand_against_references_where_none_is_both(every):
+    view = view_report(every).overview
+    assert set(view.columns) == {"base", synthetic.HIDDEN}
+    assert len(view.lines) == 6
+
+
+def test_an_overview_of_too_many_models_keeps_those_with_kin():
+    pairs = [(f"many-{i}", "base") for i in range(80)]
+    strangers = [claimed_stranger(a, b) for a, b in pairs]
+    found = synthetic.results(
+        synthetic.claimed(synthetic.kin("chat", "base"), "finetune"), *strangers
+    )
+    view = view_report(found).overview
+    assert (view.columns, [line.label for line in view.lines]) == (("base",), ["chat"])
+    assert view.left_out == 80
+
+
+def claimed_stranger(a, b):
+    return synthetic.claimed(synthetic.strangers(a, b), "independent")
+
+
+def test_every_choice_leaves_as_many_claims_as_it_says(seen, long):
+    view = seen
+    known = [set(classes_of(section.row).split()) for section in view.sections]
+    assert [one.label for one in view.filters] == ["outcome", "expected", "verdict", "model"]
+    for one in view.filters:
+        for option in one.options:
+            number = int(re.search(r"\((\d+)\)$", option.label)[1])
+            assert number == sum(option.value in classes for classes in known)
+    for one in view.filters:
+        for option in one.options:
+            assert f'body:has(#{one.id} option[value="{option.value}"]:checked)' in long
+
+
+def test_what_all_pairs_have_in_common_is_said_once(long):
+    assert long.count("sha256:ids") == 1
+    assert long.count("sha256:w-aurora-1") == 1
+    assert long.count("1e-07 = alpha 1e-06 / 10") == 1
+
+
+def test_what_differs_stays_with_its_claim():
+    sheets = [[("a", (("x", "1"), ("y", "2")))], [("a", (("x", "1"), ("y", "3")))], [("b", ())]]
+    common = shared(sheets)
+    assert common == (("a", (("x", "1"),)),)
+    assert [own(each, common)[0].rows for each in sheets[:2]] == [(("y", "2"),), (("y", "3"),)]
+    assert own(sheets[2], common) == ()
+    assert shared(sheets[:1]) == ()
+
+
+def test_one_legend_explains_every_mark_of_the_page(every, page):
+    view = view_report(every)
+    marks = {mark for mark, _ in view.legend}
+    assert {"kin", "free", "none", "h0", "h1", "hx", "aligned", "dashed"} <= marks
+    assert "arrow" not in marks
+    assert page.count('id="legend"') == 1
+
+
+def test_a_long_name_and_a_long_note_are_drawn_whole():
+    name = "an-organization-with-a-long-name/and-a-model-with-a-longer-one-7b-instruct-v3"
+    found = synthetic.results(synthetic.claimed(synthetic.kin(name, "base"), "finetune"))
+    (family,) = view_report(found).lineage.families
+    svg = parsed(family.figure.drawing)
+    words = [found.text for found in svg.iter("text")]
+    assert name in words
+    assert float(svg.get("width")) > 9 * len(name)
+    assert max(map(len, words)) == len(name)
 
 
 def test_a_row_says_its_statistic_once_and_what_else_is_unusual(every):

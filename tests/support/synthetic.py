@@ -16,6 +16,7 @@ from provenance.evidence.results import (
     ControlResult,
     PartResult,
     Results,
+    RunRecord,
     SuiteRecord,
     with_holm,
 )
@@ -193,3 +194,32 @@ def large(pairs=210, blocks=32):
         else:
             made.append(claimed(kin(name, other, blocks), "finetune", i))
     return results(*made)
+
+
+FAMILIES = {"aurora": 7, "basalt": 5, "cirrus": 4, "dune": 3, "ember": 2}
+"""Models of each family of a registry; those that follow are strangers to all."""
+
+
+def registry(claims=400, blocks=32):
+    """Claims on the pairs of a registry with five families; every ninth says what is false or open."""
+    names = [f"{family}-{i}" for family, size in FAMILIES.items() for i in range(size)]
+    count = next(n for n in range(2, 1000) if n * (n - 1) // 2 >= claims)
+    names = (names + [f"lone-{i}" for i in range(count)])[:count]
+    made = []
+    pairs = [(later, earlier) for later in range(count) for earlier in range(later)]
+    for line, (later, earlier) in enumerate(pairs[:claims], 1):
+        name = names[earlier]
+        candidate = names[later]
+        related = candidate.split("-")[0] == name.split("-")[0] != "lone"
+        if related:
+            expect = "independent" if line % 9 == 0 else "finetune"
+            made.append(claimed(kin(candidate, name, blocks), expect, line))
+        elif line % 27 == 0:
+            dead = [block(i, None) for i in range(blocks)]
+            made.append(claimed(evidence(candidate, name, dead), "independent", line))
+        else:
+            held = claimed(strangers(candidate, name, blocks, line), "independent", line)
+            null = crossed(candidate, name, blocks, line)
+            made.append(replace(held, controls=(ControlResult("null", True, -0.1, null),)))  # noqa: FBT003
+    run = RunRecord("3f2a91c0d7e4b8a6f5c1", "main", "https://ci.example/runs/7", 212.4)
+    return replace(results(*made), run=run)

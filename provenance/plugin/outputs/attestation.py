@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,13 +40,6 @@ def _statement(config: pytest.Config, results: Results) -> str:
         for path in (suite.path for suite in results.suites)
     }
     executor = Executor(options.store_of(config))
-    return make_statement(results, subjects_of(results, suites, executor.checkpoint), _run_url())
-
-
-def _run_url() -> str | None:
-    """The page of the run, where a CI system says which that is."""
-    from provenance.gate.links import Links
-
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        return Links.of_github(os.environ).run
-    return os.environ.get("CI_JOB_URL") or os.environ.get("BUILD_URL")
+    return make_statement(
+        results, subjects_of(results, suites, executor.checkpoint), results.run.url
+    )
