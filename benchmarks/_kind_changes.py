@@ -58,6 +58,39 @@ def changes() -> Iterator[Change]:
     yield from _hidden()
 
 
+def large_changes() -> Iterator[Change]:
+    """Yield some changes of a pretrained model, without training, at weights in bfloat16 and in float32."""
+    made: tuple[tuple[Kind | None, str, str, Callable[[PreTrainedModel], PreTrainedModel]], ...] = (
+        ("adapter", "a low rank added", "rank 16, size 0.02", lambda m: _add(m, 16, 0.02)),
+        ("adapter", "a low rank added", "rank 64, size 0.02", lambda m: _add(m, 64, 0.02)),
+        ("quantized", "rounded, a scale a row", "4 bits", lambda m: transforms.round_trip(m, 4)),
+        ("quantized", "rounded, a scale a row", "8 bits", lambda m: transforms.round_trip(m, 8)),
+        ("quantized", "rounded in groups of 64", "4 bits", _in_groups),
+        (
+            "pruned",
+            "the smallest weights zero",
+            "30%",
+            lambda m: transforms.prune_magnitude(m, 0.3),
+        ),
+        ("permuted", "all disguises", "-", everything),
+        (None, "noise", "0.01 deviations", lambda m: transforms.add_noise(m, SEED, 0.01)),
+    )
+    for narrow in (True, False):
+        stored = "bfloat16" if narrow else "float32"
+        for truth, what, strength, apply in made:
+            yield Change(
+                truth, f"{what}, in {stored}", strength, lambda m, _f, _i, a=apply: a(m), narrow
+            )
+
+
+def _add(model: PreTrainedModel, rank: int, scale: float) -> PreTrainedModel:
+    return transforms.lora_merge(model, SEED, rank, scale)
+
+
+def _in_groups(model: PreTrainedModel) -> PreTrainedModel:
+    return transforms.round_groups(model, 4, 64)
+
+
 def tuned(
     model: PreTrainedModel, ids: torch.Tensor, steps: int = 20, rate: float = 1e-3
 ) -> PreTrainedModel:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 COUNTS = Path(__file__).with_name("counts") / "kinds" / "small.json"
 BEGIN, END = "<!-- counted by benchmarks.kinds -->", "<!-- end of what was counted -->"
+LARGE = COUNTS.with_name("large.json")
+LARGE_BEGIN, LARGE_END = "<!-- counted by benchmarks.kinds --large -->", "<!-- end of the large -->"
 MADE = ("permuted", "pruned", "quantized", "adapter", "finetune", "")
 READ = ("same", "permuted", "pruned", "quantized", "adapter", "finetune", "unsure", "not mapped")
 WORDS = {"finetune": "fine-tune", "": "something else"}
@@ -66,6 +68,12 @@ def read_counts(file: Path = COUNTS) -> KindCounts:
 def with_tables(page: str, counts: KindCounts) -> str:
     """Return the page with its tables of kinds made again; raises as `between`."""
     return between(page, BEGIN, END, _tables(counts))
+
+
+def with_large(page: str, counts: KindCounts) -> str:
+    """Return the page with its table of a pretrained model made again; raises as `between`."""
+    about = f"`{counts.command}`; {counts.date}; {counts.machine}; {counts.versions}"
+    return between(page, LARGE_BEGIN, LARGE_END, f"{_details(counts)}\n\n{about}")
 
 
 def between(page: str, begin: str, end: str, text: str) -> str:

@@ -5,6 +5,8 @@
 Each of some trained models is changed in every way of `benchmarks._kind_changes`, at strengths down to
 where a kind can no longer be seen, and the difference is read (`provenance.evidence.kinds`). Which blocks
 are kin is known by the making and is not tested again. The base models are kept in the folder.
+``--large`` changes a pretrained model instead, in a few ways: SmolLM2-135M, as ``python -m benchmarks.real
+models`` makes it.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks._kind_changes import changes, tuned
-from benchmarks._kind_page import COUNTS, KindCount, KindCounts, with_tables
+from benchmarks._kind_changes import changes, large_changes, tuned
+from benchmarks._kind_page import COUNTS, LARGE, KindCount, KindCounts, with_large, with_tables
 from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members, tokenizer_of
 from provenance._quiet import quiet
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from benchmarks._kind_changes import Change
 
 COMMAND = "python -m benchmarks.kinds --folder models --output docs/kinds.md"
+LARGE_COMMAND = "python -m benchmarks.kinds --folder models --large smollm2 --output docs/kinds.md"
+FEW = 4
 SCALE = Scale(64, 160, 3, 120, 8, 32, 512, 60_000, 1024, 4096)
 BASES = 5
 NOT_MAPPED = "not mapped"
@@ -53,10 +57,11 @@ NOT_MAPPED = "not mapped"
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where models are saved, opened and compared."""
+    """Where models are saved, opened and compared, by as many blocks as ``most``."""
 
     executor: Executor
     folder: Path
+    most: int | None = None
 
     def side(self, model: PreTrainedModel, name: str, *, narrow: bool) -> Side:
         """Save a model and open it."""
@@ -77,7 +82,7 @@ class Workshop:
         theirs = self.side(base, f"{name}-base", narrow=change.narrow)
         blocks = dict(enumerate(change.blocks or range(base.config.num_hidden_layers)))
         try:
-            return found_kind(measure(ours, theirs, blocks)).kind
+            return found_kind(measure(ours, theirs, blocks, most=self.most)).kind
         except DegenerateError:
             return NOT_MAPPED
 
@@ -99,12 +104,23 @@ def count(folder: Path, scale: Scale, bases: int) -> Iterator[tuple[Change, str]
             yield change, found
 
 
+def count_large(folder: Path, source: Path) -> Iterator[tuple[Change, str]]:
+    """Yield some changes of a pretrained model, with the kind that was read; four blocks are looked at."""
+    for number, change in enumerate(large_changes()):
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            shop = Workshop(Executor(Store(Path(place) / "store"), "cpu"), Path(place), FEW)
+            changed = change.make(load(source).eval(), None, None)
+            found = shop.read(changed, load(source).eval(), str(number), change)
+        print(f"{change.what}, {change.strength}: {found}", file=sys.stderr)
+        yield change, found
+
+
 def _ids(zoo: Zoo, path: Path) -> torch.Tensor:
     text = corpus.text(zoo.text("prose").name, zoo.scale.characters)
     return torch.tensor(tokenizer_of(path).encode(text, add_special_tokens=False)[:8192])
 
 
-def counted(found: Iterator[tuple[Change, str]], bases: int) -> KindCounts:
+def counted(found: Iterator[tuple[Change, str]], bases: int, command: str = COMMAND) -> KindCounts:
     """Gather the kinds that were read, by what was done."""
     rows: dict[tuple[str, str, str], Counter[str]] = {}
     for change, kind in found:
@@ -112,7 +128,7 @@ def counted(found: Iterator[tuple[Change, str]], bases: int) -> KindCounts:
         rows.setdefault(key, Counter())[kind] += 1
     about = about_machine()
     return KindCounts(
-        COMMAND,
+        command,
         about["date"],
         about["machine"],
         about["versions"],
@@ -132,12 +148,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/kinds.md"))
     parser.add_argument("--counts", type=Path, default=COUNTS)
     parser.add_argument("--bases", type=int, default=BASES)
+    parser.add_argument(
+        "--large", type=Path, help="count on this checkpoint of a pretrained model alone"
+    )
     given = parser.parse_args(arguments)
+    if given.large is not None:
+        _large(given)
+        return
     with one_thread():
         made = counted(count(given.folder, SCALE, given.bases), given.bases)
-    given.counts.parent.mkdir(parents=True, exist_ok=True)
-    given.counts.write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
+    _write(given.counts, made)
     given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")
+
+
+def _large(given: argparse.Namespace) -> None:
+    given.folder.mkdir(parents=True, exist_ok=True)
+    with one_thread():
+        made = counted(count_large(given.folder, given.large), 1, LARGE_COMMAND)
+    _write(given.counts.with_name(LARGE.name), made)
+    given.output.write_text(with_large(given.output.read_text("utf-8"), made), encoding="utf-8")
+
+
+def _write(file: Path, made: KindCounts) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,15 @@ from collections import Counter
 import pytest
 
 from benchmarks import _kind_changes, _kind_page, error_rates, kinds
-from benchmarks._kind_page import COUNTS, KindCount, KindCounts, read_counts, with_tables
+from benchmarks._kind_page import (
+    COUNTS,
+    LARGE,
+    KindCount,
+    KindCounts,
+    read_counts,
+    with_large,
+    with_tables,
+)
 from benchmarks._zoo import Scale
 from tests.support.places import DOCS
 
@@ -62,6 +70,13 @@ def test_the_page_is_made_of_the_kept_counts():
     assert page == with_tables(page, read_counts()), f"run {kinds.COMMAND}"
 
 
+def test_the_large_table_is_made_of_its_counts():
+    page = (DOCS / "kinds.md").read_text("utf-8")
+    kept = read_counts(LARGE)
+    assert page == with_large(page, kept), f"run {kinds.LARGE_COMMAND}"
+    assert [row.what for row in kept.counted] == [c.what for c in _kind_changes.large_changes()]
+
+
 def test_enough_pairs_were_counted():
     kept = read_counts()
     assert kept.pairs >= 300
@@ -88,3 +103,10 @@ def test_changes_are_made_read_and_counted(tmp_path, monkeypatch):
     assert kept.of("permuted") == Counter(permuted=1)
     assert page.read_text() == with_tables(PLACE, kept)
     assert json.loads(counts.read_text())["bases"] == 1
+    monkeypatch.setattr(kinds, "large_changes", lambda: iter(few[1:2]))
+    page.write_text(PLACE + f"{_kind_page.LARGE_BEGIN}\n{_kind_page.LARGE_END}\n")
+    made = next((tmp_path / "models").glob("m00-*"))
+    kinds.main([*folder, "--large", str(made), "--output", str(page), "--counts", str(counts)])
+    large = read_counts(counts.with_name(LARGE.name))
+    assert page.read_text() == with_large(page.read_text(), large)
+    assert large.pairs == 1

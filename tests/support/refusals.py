@@ -626,7 +626,9 @@ def put(data):
 
 
 for what, how in {
-    "a server that answers no ranges": at("before", lambda running: setattr(running, "whole", True)),
+    "a server that answers no ranges": at(
+        "before", lambda running: setattr(running, "whole", True)
+    ),
     "a server that answers other bytes": at(
         "between", lambda running: setattr(running, "lie", other_range)
     ),
