@@ -44,12 +44,14 @@ def library() -> None:
 )
 @click.option("--name", help="What to call the model, of which there is one then.")
 @with_executor
+@JSON
 def add(
     folder: Path,
     models: tuple[str, ...],
     size: int,
     name: str | None,
     open_executor: OpenExecutor,
+    as_json: bool,  # noqa: FBT001
 ) -> int:
     """Add MODELS to the library in FOLDER: models, of which fingerprints are made, or fingerprints.
 
@@ -62,17 +64,22 @@ def add(
             raise ProvenanceError("--name is for one model: add the others by themselves")
         named = {name: next(iter(named.values()))}
     folder.mkdir(parents=True, exist_ok=True)
-    failed = 0
+    added: list[Entry] = []
+    failed: dict[str, str] = {}
     with open_executor() as executor:
         for called, model in named.items():
             try:
                 entry = _added(executor, folder, model, size, called)
             except ProvenanceError as error:
-                failed += 1
-                click.echo(f"provenance: {without_home(str(error))}", err=True)
+                failed[called] = without_home(str(error))
+                click.echo(f"provenance: {failed[called]}", err=True)
             else:
-                click.echo(f"{entry.name}: {folder / entry.file}")
-    return int(failed > 0)
+                added.append(entry)
+                if not as_json:
+                    click.echo(f"{entry.name}: {folder / entry.file}")
+    if as_json:
+        click.echo(json.dumps({"added": [asdict(entry) for entry in added], "failed": failed}))
+    return int(bool(failed))
 
 
 def _named(models: tuple[str, ...]) -> dict[str, ModelSpec]:
@@ -132,7 +139,8 @@ def list_entries(folder: Path, as_json: bool) -> None:  # noqa: FBT001
 @library.command()
 @FOLDER
 @click.option("--key", type=FILE, help="Public key, PEM: the index must be signed by it.")
-def verify(folder: Path, key: Path | None) -> int:
+@JSON
+def verify(folder: Path, key: Path | None, as_json: bool) -> int:  # noqa: FBT001
     """Check every file of the library in FOLDER against its index, and the index against its signature.
 
     Each fault is a line; then the exit code is 1.
@@ -147,6 +155,14 @@ def verify(folder: Path, key: Path | None) -> int:
             check_signature(folder, key)
         except ProvenanceError as error:
             wrong.append(str(error))
+    if as_json:
+        number = len(found.entries)
+        click.echo(
+            json.dumps(
+                {"fingerprints": number, "faults": wrong, "key": None if key is None else str(key)}
+            )
+        )
+        return int(bool(wrong))
     for line in wrong:
         say(console(), line)
     signed = "" if key is None else f", and the index was signed by {key}"
@@ -159,9 +175,11 @@ def verify(folder: Path, key: Path | None) -> int:
 @FOLDER
 @click.option("--key", type=FILE, required=True, help="Private key, PEM.")
 @click.option("--password", envvar="PROVENANCE_KEY_PASSWORD", help="Of the key.", show_envvar=True)
-def sign(folder: Path, key: Path, password: str | None) -> None:
+@JSON
+def sign(folder: Path, key: Path, password: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Sign the index of the library in FOLDER; the signature lies beside it."""
     from provenance.identification.library import sign
 
     secret = None if password is None else password.encode()
-    click.echo(str(sign(folder, key, secret)))
+    signature = str(sign(folder, key, secret))
+    click.echo(json.dumps({"signature": signature}) if as_json else signature)

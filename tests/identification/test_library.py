@@ -167,6 +167,21 @@ def test_a_signature_holds_until_anything_changes(folder, keys, run):
     assert (code, "no signed envelope" in out) == (1, True)
 
 
+def test_json_says_the_same(folder, keys, run, family, shared_store):
+    private, public = keys
+    code, out, _ = run("sign", folder, "--key", private, "--json")
+    assert (code, json.loads(out)) == (0, {"signature": str(folder / SIGNATURE)})
+    code, out, _ = run("verify", folder, "--key", public, "--json")
+    assert (code, json.loads(out)) == (0, {"fingerprints": 2, "faults": [], "key": str(public)})
+    (folder / file_of("base")).unlink()
+    code, out, _ = run("verify", folder, "--json")
+    assert (code, len(json.loads(out)["faults"])) == (1, 1)
+    where = ["--store", shared_store, "--device", "cpu"]
+    code, out, _ = run("add", folder, family.base, "--name", "base", "--json", *where)
+    assert (code, json.loads(out)["failed"]) == (0, {})
+    assert json.loads(out)["added"][0]["name"] == "base"
+
+
 def test_an_unsound_library_is_not_signed(folder, keys, run):
     (folder / file_of("base")).write_bytes(b"")
     code, out, err = run("sign", folder, "--key", keys[0])
