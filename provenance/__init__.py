@@ -15,7 +15,8 @@ A tour, in the order in which data flows:
 * `decide` judges evidence. `Results` are what a run of suites found: `read_results` reads them,
   `render_report` draws them, `lineage_graph` finds the families in them.
 * `explain` puts one test in words. `verify` judges stored evidence again, without the models.
-* `difference` maps one of two kin onto the other, and measures what became of the weights.
+* `difference` maps one of two kin onto the other, and measures what became of the weights. `decompose`
+  finds the shares of a merge's parents.
 * `fingerprint` writes what `compare` needs of a model, without its weights.
 * `identify` finds the nearest kin of a model among many; `judge_card` judges what its card says.
 * `load_registry` and `audit_registry` judge every pair of a registry of models.
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from provenance.audit import audit_registry, load_registry
+    from provenance.comparison.decompose import decompose
     from provenance.comparison.difference import difference
     from provenance.comparison.executor import Executor, compare
     from provenance.comparison.make_fingerprint import fingerprint
@@ -62,6 +64,7 @@ _HOMES = {
     "audit_registry": "audit",
     "compare": "comparison.executor",
     "decide": "evidence.decide",
+    "decompose": "comparison.decompose",
     "difference": "comparison.difference",
     "explain": "gate.explain",
     "fingerprint": "comparison.make_fingerprint",
@@ -88,6 +91,7 @@ __all__ = [
     "audit_registry",
     "compare",
     "decide",
+    "decompose",
     "difference",
     "explain",
     "fingerprint",

@@ -456,3 +456,14 @@ def gap_at(group: list[float], number: float) -> float:
     below = [number - x for x in group if x < number]
     above = [x - number for x in group if x > number]
     return max(min(below, default=0.0), min(above, default=0.0))
+
+
+def shares_of_parents(model: np.ndarray, parents: np.ndarray) -> tuple[list[float], float]:
+    """Shares that sum to 1 by numpy's least squares, and what they leave, over the nearest distance."""
+    first, *others = (one.ravel() for one in parents)
+    away = model.ravel() - first
+    directions = np.stack([one - first for one in others], axis=1)
+    found = np.linalg.lstsq(directions, away, rcond=None)[0]
+    nearest = min(np.linalg.norm(model - one) for one in parents)
+    left = float(np.linalg.norm(away - directions @ found) / nearest)
+    return [1 - float(found.sum()), *map(float, found)], left

@@ -89,6 +89,7 @@ COMMANDS = {
     "card": "_card",
     "compare": "_compare",
     "completion": "_completion",
+    "decompose": "_decompose",
     "demo": "_demo",
     "diff": "_diff",
     "doctor": "_doctor",

@@ -18,6 +18,7 @@ SECTIONS = {
         "demo",
         "compare",
         "diff",
+        "decompose",
         "identify",
         "card",
         "fingerprint",
