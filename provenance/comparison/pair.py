@@ -181,7 +181,9 @@ class Pair:
         """Measure the parts that read files, on what is read of a sample."""
         from provenance.comparison.sample import Sample
         from provenance.comparison.sampled import SampledPair
+        from provenance.loading.streaming import return_freed_memory
 
+        return_freed_memory()  # pieces of a few MiB come and go in many threads
         sample = Sample(
             self.candidate,
             self.reference,

@@ -119,6 +119,10 @@ class Plan:
         """Keep the first of equal comparisons."""
         return cls(tuple(dict.fromkeys(comparisons)))
 
+    def of_whole_models(self) -> Plan:
+        """Without samples, which are read where they are asked for: a cluster's nodes open whole models."""
+        return Plan(tuple(one for one in self.comparisons if one.extent != "sampled"))
+
     def models(self) -> tuple[ModelSpec, ...]:
         """Every model that takes part, once."""
         pairs = ((c.candidate, c.reference) for c in self.comparisons)
