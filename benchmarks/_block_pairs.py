@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from benchmarks._rows import Rows
 from provenance import InputsSpec, ModelSpec
 from provenance._quiet import quiet
+from provenance.capture.run import CAPTURE_VERSION
 from provenance.comparison.components import Components
-from provenance.comparison.executor import MEASURE_VERSION
 from provenance.comparison.plan import Comparison, pair_seed
 from provenance.comparison.sides import Component, Sides, tests_of
 from provenance.statistics import REGISTRY
@@ -121,7 +121,7 @@ class Blocks:
     def test(self, place: Place) -> Cell:
         """Test one pair of blocks, each of one MLP."""
         begun = time.process_time()
-        (tested,) = tests_of(self._sides, *place).values()
+        (tested,) = tests_of(self._sides, *place, lambda _tested: False).values()
         seconds = time.process_time() - begun
         found = tested.evidence
         return Cell(
@@ -190,7 +190,7 @@ def made_by(models: tuple[Path, Path], question: Question, executor: Executor) -
     checkpoints = [executor.checkpoint(ModelSpec(path=str(model))) for model in models]
     return {
         "statistics": REGISTRY[question.statistic].versions(),
-        "measure": MEASURE_VERSION,
+        "capture": CAPTURE_VERSION,
         "weights": [checkpoint.weights_digest for checkpoint in checkpoints],
         "tokenizers": [checkpoint.tokenizer_digest for checkpoint in checkpoints],
     }

@@ -64,12 +64,15 @@ ENDS_ALONE = 1000
 
 PLAN = (
     Stage(TOKENS, ENDS_ALONE),
-    Stage(TOKENS, ENDS_ALONE, sets=True),
+    Stage(TOKENS, ENDS_ALONE, LARGEST, sets=True),
+    Stage(TOKENS, 12, LARGEST),
+    Stage(TEXT, ENDS_ALONE, LARGEST),
+    Stage(TEXT, ENDS_ALONE, LARGEST, sets=True),
     Stage(TOKENS, 6, LARGEST),
     Stage(TEXT, 12, LARGEST),
-    Stage(TEXT, ENDS_ALONE, LARGEST, sets=True),
-    Stage(TOKENS, 12),
     Stage(None, without=LARGEST),
+    Stage(TOKENS, 12),
+    Stage(TOKENS, ENDS_ALONE, sets=True),
     Stage(TEXT, ENDS_ALONE),
     Stage(RANDOM, 12, LARGEST),
     Stage(TOKENS, 3, LARGEST),

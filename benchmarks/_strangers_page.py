@@ -147,9 +147,9 @@ rank correlation by k / n, which is k / √n of its standard deviations: the *sh
 A z is a p-value as a standard normal value: 0 on the average where p-values are uniform, and larger for
 smaller ones. Its ± is the standard error, as if all were independent.
 
-Here each of the three sets of units is taken by itself, on all pairs of first and last blocks. A set that has
-the units of the one before it is left out. Nothing is corrected: each p-value would be uniform if there were
-no shift.
+Here each of the three sets of units is taken by itself, on pairs of first and last blocks. A set that has
+the units of the one before it is left out. Nothing is corrected: each p-value would be uniform if there
+were no shift.
 
 {_strangers_tables.by_set(sets)}
 

@@ -53,6 +53,8 @@ STATISTICS: tuple[str, ...] = get_args(StatisticName)
 """`provenance.statistics.REGISTRY` says what each is and needs."""
 SAMPLED: tuple[StatisticName, ...] = ("kinship", "match_tokens", "match_weights")
 """Statistics with a part that is computed on some units of some blocks, read from weight files."""
+SAMPLED_UNITS = 1024
+"""Units of each of the candidate's MLPs that a sample has; they meet all of the reference's."""
 FINGERPRINT_SUFFIX = ".safetensors"
 """Of the name of a fingerprint's file; a checkpoint is a folder."""
 SKETCH = 256

@@ -198,7 +198,7 @@ def open_checkpoint(
 def open_part(
     contents: Contents, spec: ModelSpec, ranged: RangedFiles, sha256: Callable[[Path], str]
 ) -> Checkpoint:
-    """Open a plain checkpoint that was inspected, without reading a weight.
+    """Open a checkpoint that was inspected, plain or GGUF, without reading a weight.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from io import StringIO
 from pathlib import Path
 from threading import RLock
@@ -123,6 +124,30 @@ def fetch(
     if whole is None or whole.name != folder.name:
         _check(spec, folder)
     return folder, folder.name
+
+
+def repository_size(spec: ModelSpec, endpoint: str | None = None) -> int:
+    """Ask the hub for the bytes of the files that `fetch` would bring, and bring nothing.
+
+    Raises
+    ------
+    SourceError
+        As `fetch`.
+    """
+    _, siblings = listed(spec, endpoint, metadata=True)
+    files = {file.rfilename: file.size or 0 for file in siblings}
+    patterns = wanted(
+        sorted(files), allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
+    )
+    if patterns is None:
+        raise SourceError(f"{spec.source} {no_weights(sorted(files))}")
+    left = unwanted(patterns)
+    return sum(
+        size
+        for name, size in files.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+        and not any(fnmatchcase(name, pattern) for pattern in left)
+    )
 
 
 def read_texts(

@@ -32,6 +32,7 @@ Start here:
   provenance card MODEL                  is what its model card says so?
   provenance init MODEL...               draft a suite from what model cards claim
   provenance suite check my.suite.yaml   find the mistakes of a suite at once
+  provenance plan my.suite.yaml          what will it cost?
   pytest my.suite.yaml                   test what it claims
   provenance explain NODE_ID             what did this test find, and what now?
   provenance fingerprint MODEL -o FILE   what others need to compare it, without its weights
@@ -97,6 +98,7 @@ COMMANDS = {
     "graph": "_report",
     "identify": "_identify",
     "init": "_init",
+    "plan": "_plan",
     "report": "_report",
     "schema": "_suite",
     "store": "_store",

@@ -26,7 +26,7 @@ from provenance.comparison.records import (
 from provenance.comparison.same_weights import compare_weights
 from provenance.errors import DegenerateError
 from provenance.evidence.decide import aggregate
-from provenance.evidence.records import Evidence, InputsRecord, Pairing
+from provenance.evidence.records import SCHEMA, Evidence, InputsRecord, Pairing
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import ROLES, Stage
 
@@ -72,14 +72,15 @@ class Pair:
         if error is not None:
             raise error
         if self.candidate.bundle or self.reference.bundle:
-            return self._measure_bundles()
+            return replace(self._measure_bundles(), schema=SCHEMA)
         if self.comparison.extent == "sampled":
-            return self._measure_sampled()
+            return replace(self._measure_sampled(), schema=SCHEMA)
         if self.comparison.statistic in PAIR_STATISTICS:
             found = self._measure_models()
         else:
             found = self._measure_blocks()
-        found = replace(found, weights=compare_weights(self.candidate, self.reference))
+        weights = compare_weights(self.candidate, self.reference)
+        found = replace(found, weights=weights, schema=SCHEMA)
         if not self.comparison.difference or not kin_blocks(found):
             return found
         models = self.candidate, self.reference
@@ -117,7 +118,7 @@ class Pair:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             value=result.value,
             permutations=result.permutations,
-            details=result.details,
+            details={**result.details, **control_details(comparison, {})},
         )
 
     def _measure_blocks(self) -> Evidence:

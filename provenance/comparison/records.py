@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from provenance._text import without_home
 from provenance.evidence.records import (
+    NOT_RUN,
     POWER_CONTROL,
     TURNED_OFF,
     CoverageRecord,
@@ -99,10 +100,9 @@ def ranges_record(checkpoint: Checkpoint) -> RangesRecord | None:
 
 
 def control_details(comparison: Comparison, power: Mapping[Role, PowerRecord]) -> dict[str, str]:
-    """Say of which sides the power control left a record, or that it was turned off; nothing else."""
-    if not comparison.control:
-        return {POWER_CONTROL: TURNED_OFF}
-    return {POWER_CONTROL: controlled(power)} if power else {}
+    """Say of which sides the power control left a record; of none, whether it was turned off."""
+    none = NOT_RUN if comparison.control else TURNED_OFF
+    return {POWER_CONTROL: controlled(power) or none}
 
 
 def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:

@@ -29,8 +29,8 @@ BETTER = 0.5
 """A borrowed tokenizer fits where a text is read better than by guessing, by so many nats a token."""
 
 MOST_NEARNESS = 0.1
-"""No units of counted strangers are nearer to each other, and no known copy's are as far from its model's:
-docs/statistics.md has the numbers."""
+"""Units of strangers are seldom nearer to each other, and those of copies that hid were: docs/statistics.md
+has what was counted."""
 
 LEAST_DISTINCT = 16
 """Fewest different tokens that tell units apart."""

@@ -20,10 +20,14 @@ from provenance.evidence.difference import (
     Grid,
     MatrixDifference,
 )
+from provenance.evidence.shown import ShownEvidence
 from provenance.evidence.weights import WeightsRecord
 from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role, Scope
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of what is measured now: its details always say what became of the power control."""
+OLDER = 1
+"""Need not say it: the first versions ran none."""
 LEAST = -1e15
 """Below every log10 p-value: models with billions of units give -1e12, and sums of more overflow."""
 MOST = 2**63 - 1
@@ -37,9 +41,10 @@ NOT_MEASURED = "not measured: "
 """Begins the reason of a part that is defined, and was not needed."""
 
 POWER_CONTROL = "power control"
-"""The detail that says of which sides there is a record of it, or that it was turned off."""
+"""The detail that says of which sides there is a record of it, or why there is none."""
 
-TURNED_OFF = "turned off"
+TURNED_OFF, NOT_RUN = "turned off", "not run"
+"""Why there is none: nobody wanted it; or a block was decided, or nothing was measured that has power."""
 
 ADAPTER = "adapter merged into "
 """Begins what a merged adapter's ``conversion`` says."""
@@ -291,8 +296,8 @@ class InputsRecord:
     borrowed: bool = False
 
 
-@dataclass(frozen=True)
-class Evidence:
+@dataclass(frozen=True, repr=False)
+class Evidence(ShownEvidence):
     """Everything measured on one (candidate, reference) pair with one statistic.
 
     ``log10_p`` is Fisher's combination over the tested blocks, of which those that repeat each other count
@@ -339,7 +344,7 @@ class Evidence:
     scope: Scope = "whole"
     ranges: Mapping[Role, RangesRecord] = field(default_factory=dict)
     difference: DifferenceRecord | None = None
-    schema: int = SCHEMA
+    schema: int = OLDER
 
     @property
     def sampled(self) -> bool:
@@ -350,6 +355,11 @@ class Evidence:
     def uncontrolled(self) -> bool:
         """Whether the power control was turned off."""
         return self.details.get(POWER_CONTROL) == TURNED_OFF
+
+    @property
+    def needs_control(self) -> bool:
+        """Whether the power control neither ran nor was turned off, in a version that has it."""
+        return self.schema > OLDER and not self.power and not self.uncontrolled
 
     def out_of_element(self) -> tuple[Role, ...]:
         """The sides that read the text much worse than guessing would: their answers say little."""
@@ -393,7 +403,7 @@ class Evidence:
         def damaged(what: str) -> EvidenceError:
             return EvidenceError(f"evidence is {what}")
 
-        evidence = read_document(text, adapter(cls, TYPES), SCHEMA, damaged)
+        evidence = read_document(text, adapter(cls, TYPES), (OLDER, SCHEMA), damaged)
         check_values(evidence)
         return evidence
 
@@ -426,9 +436,10 @@ def check_values(evidence: Evidence) -> None:
     EvidenceError
         In one line, naming the block.
     """
-    if evidence.schema != SCHEMA:
+    if evidence.schema not in (OLDER, SCHEMA):
         raise EvidenceError(
-            f"evidence of schema {evidence.schema}; this version of provenance reads schema {SCHEMA}"
+            f"evidence of schema {evidence.schema}; this version of provenance reads schema {OLDER} and "
+            f"{SCHEMA}"
         )
     _check_whole(evidence)
     seen = set()
@@ -509,7 +520,12 @@ def _check_controlled(evidence: Evidence, where: str) -> None:
     """Refuse evidence that lacks a record of the power control, or has one of a control that is off."""
     told = evidence.details.get(POWER_CONTROL)
     kept = controlled(evidence.power)
-    if told is None or told == (kept or TURNED_OFF):  # evidence of older versions says nothing
+    if told is None and evidence.schema > OLDER:
+        raise EvidenceError(
+            f"{where} details: they do not say what became of the power control, as those of schema "
+            f"{evidence.schema} do"
+        )
+    if told is None or told in ((kept,) if kept else (TURNED_OFF, NOT_RUN)):
         return
     raise EvidenceError(
         f"{where} power: its details say of the power control {str(told)!r}, but there is a record of "

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from benchmarks import (
     experts,
     fingerprint,
     match,
+    plan,
     robustness,
     screen,
     soak,
@@ -265,3 +267,22 @@ def test_whole_processes_are_measured_beside_what_they_cannot_do_without(capsys,
         "dependent, compare",
         "independent, compare",
     ]
+
+
+def test_a_plan_holds_within_a_factor_of_two_and_a_table_says_so():
+    taken = plan.Taken(cpu_seconds=100.0, seconds=60.0, memory=1 << 30, kept=1 << 20)
+    told = {"cpu_seconds": 51.0, "memory": 2 << 30, "bytes_to_keep": 1 << 20}
+    held = plan.Held("small", told, taken, {"cpu_seconds": 0.0})
+    assert held.ratios() == {"cpu_seconds": 0.51, "memory": 2.0, "kept": 1.0}
+    assert held.holds()
+    assert not replace(held, planned=told | {"memory": 3 << 30}).holds()
+    (row,) = plan.page([held]).splitlines()[2:]
+    assert row == (
+        "| small | 100 s | 51 s | 0.51 | 1 GiB | 2 GiB | 2.00 | 1 MiB | 1 MiB | 1.00 | 0.0 s |"
+    )
+
+
+def test_a_run_that_is_measured_must_pass(tmp_path):
+    (tmp_path / "test_it.py").write_text("def test_it():\n    assert False\n")
+    with pytest.raises(SystemExit, match=r"ends with 1:\n"):
+        plan.run([str(tmp_path), "-p", "no:randomly"], tmp_path / "store")

@@ -257,6 +257,7 @@ def test_evidence_says_what_was_compared_and_whose_word_it_is(family, bundles, s
     assert ours.weights_digest is None
     assert (ours.architecture, ours.blocks) == ("LlamaForCausalLM", 3)
     assert evidence.details == {
+        "power control": "not run",
         "compared": "sketches of 64",
         "candidate_fingerprint": f"sketch of 128, said to be of {kin.digest}",
         "reference_fingerprint": f"sketch of 64, said to be of {evidence.reference.claimed}",
