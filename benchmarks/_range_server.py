@@ -1,4 +1,4 @@
-"""A server of files in ranges, on this machine, that counts what it sends and sends no faster than a line."""
+"""A server of ranges of files that counts what it sends, and sends no faster than a line of some width."""
 
 from __future__ import annotations
 
@@ -85,6 +85,7 @@ def serve(folder: Path, bytes_a_second: float) -> Iterator[tuple[str, Line]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who hangs up has read enough
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

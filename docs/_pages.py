@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ ABSOLUTE = re.compile(
     rf"https://(?:github\.com/{PROJECT}/blob|raw\.githubusercontent\.com/{PROJECT})/main/"
 )
 """README links to files of the repository by these, so that its links work on a package index."""
+NOTEBOOK = Path(__file__).parent / "examples" / "pair.ipynb"
 PAGES = {
     "README.md": "readme.md",
     "CHANGELOG.md": "changes.md",
@@ -31,7 +33,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, target in PAGES.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, target, content=_relinked(text)))
+    files.append(
+        File.generated(config, "notebook.md", content=as_page(NOTEBOOK.read_text("utf-8")))
+    )
     return files
+
+
+def as_page(notebook: str) -> str:
+    """Write a notebook as a page: its words as they are, its code in fences."""
+    parts = []
+    for cell in json.loads(notebook)["cells"]:
+        text = "".join(cell["source"])
+        parts.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
+    return "\n\n".join(parts) + "\n"
 
 
 def _relinked(text: str) -> str:

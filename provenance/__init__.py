@@ -12,10 +12,12 @@ A tour, in the order in which data flows:
 * `load_suite` reads claims from YAML (`Suite`); `SuiteError` lists every mistake with its line.
 * `compare` measures one pair of models (`ModelSpec`) on inputs (`InputsSpec`) and returns `Evidence`.
   An `Executor` measures many, and keeps what it computed in a `Store`.
-* `decide` judges evidence. `Results` are what a run of suites found: `read_results` reads them,
-  `render_report` draws them, `lineage_graph` finds the families in them.
+* `decide` judges evidence; `assert_kin` and `assert_independent` do so in a test. `Results` are what a
+  run of suites found: `read_results` reads them, `render_report` draws them, `lineage_graph` finds the
+  families in them.
 * `explain` puts one test in words. `verify` judges stored evidence again, without the models.
-* `difference` maps one of two kin onto the other, and measures what became of the weights.
+* `difference` maps one of two kin onto the other, and measures what became of the weights. `decompose`
+  finds the shares of a merge's parents.
 * `fingerprint` writes what `compare` needs of a model, without its weights.
 * `identify` finds the nearest kin of a model among many; `judge_card` judges what its card says.
 * `load_registry` and `audit_registry` judge every pair of a registry of models.
@@ -31,10 +33,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from provenance.audit import audit_registry, load_registry
+    from provenance.comparison.decompose import decompose
     from provenance.comparison.difference import difference
     from provenance.comparison.executor import Executor, compare
     from provenance.comparison.make_fingerprint import fingerprint
     from provenance.errors import ProvenanceError, SuiteError
+    from provenance.evidence.asserting import assert_independent, assert_kin
     from provenance.evidence.decide import decide
     from provenance.evidence.families import lineage_graph
     from provenance.evidence.read import read_results
@@ -59,9 +63,12 @@ _HOMES = {
     "Store": "store.store",
     "Suite": "suite.claims",
     "SuiteError": "errors",
+    "assert_independent": "evidence.asserting",
+    "assert_kin": "evidence.asserting",
     "audit_registry": "audit",
     "compare": "comparison.executor",
     "decide": "evidence.decide",
+    "decompose": "comparison.decompose",
     "difference": "comparison.difference",
     "explain": "gate.explain",
     "fingerprint": "comparison.make_fingerprint",
@@ -85,9 +92,12 @@ __all__ = [
     "Store",
     "Suite",
     "SuiteError",
+    "assert_independent",
+    "assert_kin",
     "audit_registry",
     "compare",
     "decide",
+    "decompose",
     "difference",
     "explain",
     "fingerprint",

@@ -24,6 +24,10 @@ class ProvenanceWarning(UserWarning):
 class ProvenanceError(Exception):
     """Base of every error that is the user's to mend; its text needs no traceback."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and notebooks print in place of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 @dataclass(frozen=True, order=True)
 class Problem:

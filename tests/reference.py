@@ -406,6 +406,17 @@ def closeness(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.mean([max(abs(float(row @ other)) for other in wide) for row in narrow]))
 
 
+def two_bits(rows: np.ndarray) -> np.ndarray:
+    """Each number as the nearest of four levels, in standard deviations of a normal row of that size."""
+    levels = (-1.510, -0.4528, 0.4528, 1.510)
+    found = np.empty_like(rows)
+    for row, out in zip(rows, found, strict=True):
+        scale = math.sqrt(math.pi / 2) * np.mean(np.abs(row))
+        for place, number in enumerate(row):
+            out[place] = min(levels, key=lambda level: abs(number / scale - level))
+    return found
+
+
 def gated_mlps(
     shapes: dict[str, tuple[int, ...]], names: tuple[str, str, str]
 ) -> set[tuple[str, str, str]]:
@@ -456,3 +467,14 @@ def gap_at(group: list[float], number: float) -> float:
     below = [number - x for x in group if x < number]
     above = [x - number for x in group if x > number]
     return max(min(below, default=0.0), min(above, default=0.0))
+
+
+def shares_of_parents(model: np.ndarray, parents: np.ndarray) -> tuple[list[float], float]:
+    """Shares that sum to 1 by numpy's least squares, and what they leave, over the nearest distance."""
+    first, *others = (one.ravel() for one in parents)
+    away = model.ravel() - first
+    directions = np.stack([one - first for one in others], axis=1)
+    found = np.linalg.lstsq(directions, away, rcond=None)[0]
+    nearest = min(np.linalg.norm(model - one) for one in parents)
+    left = float(np.linalg.norm(away - directions @ found) / nearest)
+    return [1 - float(found.sum()), *map(float, found)], left

@@ -1,5 +1,9 @@
 """The tables of the history, for SQLAlchemy, and a query. A prefix sets them apart from others'."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from sqlalchemy import (
     Boolean,
     Column,
@@ -11,9 +15,15 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    func,
     select,
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Select
 
 SCHEMA = 2
 """Raised whenever these tables change; a history of another schema is refused."""
@@ -102,3 +112,31 @@ UNSETTLED = (
     .distinct()
 )
 """Digests of the two models of each pair that any run judged and did not call independent."""
+
+
+def last_runs(registry: str, most: int) -> Select[Any]:
+    """Number and end of the last complete runs over a registry, the newest first."""
+    complete = runs.c.finished.is_not(None)
+    query = select(runs.c.id, runs.c.finished).where(runs.c.registry == registry, complete)
+    return query.order_by(runs.c.id.desc()).limit(most)
+
+
+def models_by_run(ids: Sequence[int]) -> Select[Any]:
+    """How many models each run had."""
+    return (
+        select(models.c.run, func.count().label("number"))
+        .where(models.c.run.in_(ids))
+        .group_by(models.c.run)
+    )
+
+
+def verdicts_by_run(ids: Sequence[int]) -> Select[Any]:
+    """How many pairs of each run had which verdict, or none."""
+    found = (pairs.c.run, pairs.c.verdict)
+    return select(*found, func.count().label("number")).where(pairs.c.run.in_(ids)).group_by(*found)
+
+
+def kin_by_run(ids: Sequence[int]) -> Select[Any]:
+    """The pairs that each run found dependent."""
+    found = select(pairs.c.run, pairs.c.candidate, pairs.c.reference)
+    return found.where(pairs.c.run.in_(ids), pairs.c.verdict == "dependent")

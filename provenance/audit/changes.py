@@ -27,6 +27,16 @@ def changes(before: Snapshot, now: Snapshot) -> tuple[Change, ...]:
     )
 
 
+def kin_before(before: Snapshot, models: Sequence[AuditedModel]) -> list[tuple[str, str]]:
+    """Pairs that the run before found dependent, by the names of now."""
+    moved = _moves(_by_name(before.models), _by_name(models))
+    return [
+        (pair.candidate, pair.reference)
+        for pair in _renamed(before, moved).pairs
+        if pair.verdict == "dependent"
+    ]
+
+
 def unsettled(before: Snapshot, models: Sequence[AuditedModel]) -> set[frozenset[str]]:
     """Pairs that were judged and not called independent, by their two names of now."""
     moved = _moves(_by_name(before.models), _by_name(models))

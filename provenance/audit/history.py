@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from provenance._text import expanded, is_url
+from provenance.audit.finding import families_of
 from provenance.audit.records import (
     AuditedModel,
     AuditedPair,
@@ -28,6 +29,7 @@ from provenance.audit.records import (
     shown_inputs,
 )
 from provenance.errors import ProvenanceError, extra
+from provenance.evidence.audits import Night
 from provenance.evidence.records import Evidence, EvidenceError
 from provenance.store.files import make_folder, user_folder
 
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 60
 """How long a run waits for another that writes to the same SQLite file."""
 POLL_SECONDS = 0.02
+NIGHTS = 60
+"""How many runs a time line goes back."""
 ATTEMPTS = 5
 """Of making the tables, which several runs may do at once."""
 
@@ -209,6 +213,34 @@ class History:
                 AuditedPair(**_without_run(row), screened=tuple(screened[_names(row)]))
                 for row in pairs
             ),
+        )
+
+    def nights(self, name: str, most: int = NIGHTS) -> tuple[Night, ...]:
+        """The last complete runs over a registry in numbers, the newest last."""
+        from provenance.audit import _tables as t
+
+        with self._usable(), self._engine.connect() as connection:
+            runs = connection.execute(t.last_runs(name, most)).all()
+            ids = [run.id for run in runs]
+            models = {row.run: row.number for row in connection.execute(t.models_by_run(ids))}
+            verdicts = {
+                (row.run, row.verdict): row.number
+                for row in connection.execute(t.verdicts_by_run(ids))
+            }
+            kin = defaultdict(list)
+            for run, candidate, reference in connection.execute(t.kin_by_run(ids)):
+                kin[run].append((candidate, reference))
+        return tuple(
+            Night(
+                run=run.id,
+                created=run.finished,
+                models=models.get(run.id, 0),
+                families=len(families_of(kin[run.id])),
+                kin=len(kin[run.id]),
+                undecided=verdicts.get((run.id, "inconclusive"), 0),
+                failed=verdicts.get((run.id, None), 0),
+            )
+            for run in reversed(runs)
         )
 
     def _screened(

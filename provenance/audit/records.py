@@ -13,6 +13,7 @@ from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:
     from provenance.audit.registry import Registry
+    from provenance.evidence.audits import Night
     from provenance.evidence.records import Evidence
     from provenance.vocabulary import InputsSpec, Role, StatisticName, Verdict
 
@@ -106,6 +107,11 @@ class Change:
     names: tuple[str, ...]
     detail: str
 
+    @property
+    def line(self) -> str:
+        """All of it in a line."""
+        return f"{self.kind}: {' and '.join(self.names)}: {self.detail}"
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -114,7 +120,8 @@ class Audit:
     ``since`` is the last complete run before it, with ``since_created``; None at the first, which has no
     changes. ``evidence`` is by `AuditedPair.key`. ``ignored`` lists pairs that were not judged, each as
     (name, name, reason). ``exhaustive`` says that no pair was screened. ``allowed`` names the models whose
-    pairs need not be judged.
+    pairs need not be judged. ``families`` are the names that kinship connects, and ``before`` those of the
+    last complete run, by the names of now. ``nights`` are the last complete runs, this one last.
     """
 
     name: str
@@ -133,6 +140,9 @@ class Audit:
     evidence: dict[str, Evidence]
     exhaustive: bool = False
     allowed: tuple[str, ...] = ()
+    families: tuple[tuple[str, ...], ...] = ()
+    before: tuple[tuple[str, ...], ...] = ()
+    nights: tuple[Night, ...] = ()
 
     @property
     def measured(self) -> int:
@@ -197,7 +207,9 @@ class Audit:
             "screened": self.screened,
             "exhaustive": self.exhaustive,
             "since": self.since,
+            "families": [list(family) for family in self.families],
             "changes": [asdict(change) for change in self.changes],
+            "nights": [asdict(night) for night in self.nights],
             "models": [asdict(model) for model in self.models],
             "pairs": [{**asdict(pair), "meaning": self.meaning(pair)} for pair in self.pairs],
             "ignored": [list(pair) for pair in self.ignored],

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance._text import without_home
+from provenance.audit.finding import finding
 from provenance.audit.records import shown_inputs
 from provenance.audit.registry import NOWHERE
 from provenance.comparison.records import versions
+from provenance.evidence.audits import AuditRecord
 from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord
 from provenance.evidence.verdict import judge_pair
 from provenance.suite.claims import Blocks, Claim
@@ -33,7 +35,18 @@ def audit_results(audit: Audit, registry: Registry) -> Results:
     declared = tuple(result.claim for result in claims)
     path, inputs = without_home(str(registry.path)), shown_inputs(registry)
     record = SuiteRecord(path, registry.digest, inputs, sources, declared, controls=False)
-    return Results.gather((record,), tuple(claims), versions(), audit.created)
+    results = Results.gather((record,), tuple(claims), versions(), audit.created)
+    return replace(results, audit=_record(audit))
+
+
+def _record(audit: Audit) -> AuditRecord:
+    return AuditRecord(
+        finding=finding(audit),
+        families=audit.families,
+        changes=tuple(change.line for change in audit.changes),
+        since=audit.since_created,
+        nights=audit.nights,
+    )
 
 
 def _claim(

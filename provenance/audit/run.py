@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from provenance._text import without_home
-from provenance.audit.changes import changes
+from provenance.audit.changes import changes, kin_before
+from provenance.audit.finding import families_of
 from provenance.audit.history import HistoryError
 from provenance.audit.plan import Screens, comparison_of, keys_of, precompute
 from provenance.audit.records import Audit, AuditedModel, AuditedPair, Snapshot, shown_inputs
@@ -121,6 +122,11 @@ def audit_registry(
         evidence=judge.evidence,
         exhaustive=registry.exhaustive,
         allowed=tuple(sorted(registry.allowed)),
+        families=families_of(
+            (pair.candidate, pair.reference) for pair in pairs if pair.verdict == "dependent"
+        ),
+        before=() if before is None else families_of(kin_before(before, models)),
+        nights=history.nights(name),
     )
 
 

@@ -9,13 +9,22 @@ What is not read cannot be converted: adapters, pickles and quantized weights ar
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance.checkpoints.checkpoint import Checkpoint, open_part
 from provenance.checkpoints.contents import inspect
-from provenance.checkpoints.folder import INDEX, INDEX_LIMIT, SINGLE
-from provenance.checkpoints.formats import detect_format, is_gguf, no_weights, unwanted, wanted
+from provenance.checkpoints.folder import INDEX, INDEX_LIMIT, SINGLE, TOKENIZER
+from provenance.checkpoints.formats import (
+    Contents,
+    detect_format,
+    is_gguf,
+    no_weights,
+    unwanted,
+    wanted,
+)
+from provenance.checkpoints.gguf_header import gguf_header
 from provenance.checkpoints.ranged.hub_files import HubFiles
 from provenance.checkpoints.ranged.local_files import LocalFiles
 from provenance.checkpoints.ranged.object_files import ObjectFiles
@@ -31,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from provenance.checkpoints.formats import Contents
+    from provenance.checkpoints.gguf_header import GgufHeader
     from provenance.checkpoints.ranged.origin import Origin
     from provenance.checkpoints.ranged.reader import Meter
     from provenance.checkpoints.safetensors_header import StoredTensor
@@ -42,7 +51,6 @@ BEGINNING = 2**16
 """Bytes of each file of weights that are asked for first: most headers are shorter."""
 WHAT = {
     "adapter": "is an adapter",
-    "gguf": "is GGUF",
     "pickle": "has its weights as pickle",
     "quantized": "is quantized",
     "wrapped": "was saved from within a wrapper",
@@ -83,7 +91,7 @@ def open_in_part(
     """
     if folder is not None:
         found = detect_format(folder, allow_pickle=spec.allow_pickle)
-        origin: Origin = LocalFiles(folder, [file.name for file in found.files])
+        origin: Origin = LocalFiles(found.folder, [file.name for file in found.files])
         files, place = RangedFiles(origin, store, meter, tell), folder
     else:
         origin = _origin_of(spec, endpoint)
@@ -92,6 +100,9 @@ def open_in_part(
         files = RangedFiles(origin, store, meter, tell)
         small, files.weights = _chosen(origin)
         place = _placed(files, store, small)
+    if len(files.weights) == 1 and is_gguf(files.weights[0]):
+        opened = open_part(_gguf_contents(files, store), spec, files, store.sha256)
+        return replace(opened, conversion=f"{files.weights[0]} dequantized, as far as it was read")
     headers = _headers(files, place)
     contents = inspect(
         place, allow_pickle=spec.allow_pickle, headers=lambda file: headers[file.name]()
@@ -110,8 +121,8 @@ def _origin_of(spec: ModelSpec, endpoint: str | None) -> Origin:
 def _require_plain(contents: Contents, source: str) -> Contents:
     if contents.format != "plain":
         raise SourceError(
-            f"{source} {WHAT[contents.format]}, and parts are read of plain safetensors alone: compare "
-            "without --sample"
+            f"{source} {WHAT[contents.format]}, and parts are read of plain safetensors and of GGUF alone: "
+            "compare without --sample"
         )
     return contents
 
@@ -156,6 +167,35 @@ def _placed(files: RangedFiles, store: Store, small: list[str]) -> Path:
             (folder / name).touch()
 
     return store.get_or_create("checkpoint", fields, make, here=True).path
+
+
+def _gguf_contents(files: RangedFiles, store: Store) -> Contents:
+    """What the header of a GGUF file says, in a folder with its vocabulary alone."""
+    (name,) = files.weights
+    file = files.origin.files[name]
+    fields: dict[str, JSON] = {
+        "vocabulary of": files.origin.identity,
+        "file": [file.name, file.size, file.state],
+    }
+
+    def header(folder: Path) -> GgufHeader:
+        return gguf_header(
+            lambda start, stop: files.read(Span(name, start, stop)),
+            file.size,
+            folder / name,
+            f"{files.origin.source}: {name}",
+        )
+
+    def make(folder: Path) -> None:
+        tokenizer = header(folder).tokenizer()
+        (folder / name).touch()
+        if tokenizer is not None:
+            (folder / TOKENIZER).write_text(json.dumps(tokenizer))
+
+    folder = store.get_or_create("checkpoint", fields, make, here=True).path
+    found = header(folder)
+    tensors = {tensor.name: tensor for tensor in sorted(found.tensors, key=lambda one: one.name)}
+    return Contents("gguf", folder, (folder / name,), config=found.config(), tensors=tensors)
 
 
 def _headers(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from provenance.audit import Audit, AuditedPair, Outlook, Registry
     from provenance.cli._executor import OpenExecutor
 
+STRETCHES = 7
+"""Lines of the time line."""
 MOST = 3
 """Pairs that the line on those that could not be judged names."""
 STYLES = {"dependent": "bold red", "inconclusive": "yellow", "independent": "green"}
@@ -175,6 +177,7 @@ def _plain(text: str) -> str:
 
 
 def _print(to: Console, report: Audit, registry: Registry) -> None:
+    from provenance.audit.finding import finding
     from provenance.evidence.wording import NO_CONTROL
 
     unreadable = {model.name: model.error for model in report.models if model.error is not None}
@@ -183,32 +186,50 @@ def _print(to: Console, report: Audit, registry: Registry) -> None:
     shown.sort(key=lambda pair: (pair.error is not None, pair.log10_p or 0.0))
     size = f"{len(report.models)} models, {len(report.pairs)} pairs"
     level = f"alpha {registry.alpha:g}, {report.threshold:.3g} a pair"
-    for line in (
-        f"{_plain(report.name)}: {size} at {level}",
-        f"{report.measured} measured, {report.known} known; {report.failed} could not be judged",
-    ):
-        to.print(Text(line), soft_wrap=True)
-    for name, error in unreadable.items():
-        to.print(Text(_plain(f"cannot read: {name}: {error}")), soft_wrap=True)
+    _say(to, f"{report.name}: {size} at {level}")
+    _say(to, finding(report), style="bold")
+    _print_changes(to, report)
+    for family in report.families:
+        _say(to, f"family of {len(family)}: {', '.join(family)}")
     _print_pairs(to, report, shown)
     independent = len(judged) - len(shown)
-    to.print(Text(f"independent: {independent} of {len(report.pairs)} pairs"), soft_wrap=True)
+    _say(to, f"independent: {independent} of {len(report.pairs)} pairs")
     if _lacks_control(report):
-        to.print(Text(NO_CONTROL), soft_wrap=True)
+        _say(to, NO_CONTROL)
     if report.screened:
-        line = f"{report.screened} of these by a few of their blocks; --exhaustive compares all"
-        to.print(Text(line), soft_wrap=True)
+        _say(to, f"{report.screened} of these by a few of their blocks; --exhaustive compares all")
     used = [registry.statistic_of(pair.candidate, pair.reference) for pair in report.pairs]
     by_fingerprint = [statistic for statistic in used if statistic != registry.statistic]
     if by_fingerprint:
         line = f"{len(by_fingerprint)} pairs by {by_fingerprint[0]}, all that a fingerprint carries"
-        to.print(Text(line), soft_wrap=True)
+        _say(to, line)
     for first, second, reason in report.ignored:
-        ignored = f"ignored: {first} and {second}: {reason}"
-        to.print(Text(_plain(ignored)), soft_wrap=True)
-    _print_changes(to, report)
+        _say(to, f"ignored: {first} and {second}: {reason}")
+    _say(
+        to,
+        f"{report.measured} measured, {report.known} known; {report.failed} could not be judged",
+    )
+    _print_nights(to, report)
+    for name, error in unreadable.items():
+        _say(to, f"cannot read: {name}: {error}")
     if not report.complete:
-        to.print(Text(_incomplete(report), style="bold red"), soft_wrap=True)
+        _say(to, _incomplete(report), style="bold red")
+
+
+def _say(to: Console, line: str, style: str = "") -> None:
+    to.print(Text(_plain(line), style=style), soft_wrap=True)
+
+
+def _print_nights(to: Console, report: Audit) -> None:
+    """Print what the last runs found, those in a row that found the same in one line."""
+    from provenance.evidence.audits import spoken_stretch, stretches
+
+    found = stretches(report.nights)
+    if len(found) < 2:
+        return
+    _say(to, "the last runs, the newest first:")
+    for stretch in found[:STRETCHES]:
+        _say(to, f"  {spoken_stretch(stretch)}")
 
 
 def _print_pairs(to: Console, report: Audit, pairs: list[AuditedPair]) -> None:
@@ -220,8 +241,7 @@ def _print_pairs(to: Console, report: Audit, pairs: list[AuditedPair]) -> None:
             to.print(Text(_line(pair)), soft_wrap=True)
         means = report.meaning(pair)
         if pair.verdict == "inconclusive" and means is not None:
-            line = _plain(f"{pair.candidate} and {pair.reference}: {means}")
-            to.print(Text(line), soft_wrap=True)
+            _say(to, f"{pair.candidate} and {pair.reference}: {means}")
 
 
 def _lacks_control(report: Audit) -> bool:
@@ -236,7 +256,7 @@ def _incomplete(report: Audit) -> str:
     """Say why a night fails although nothing need have changed."""
     if not any(pair.judged for pair in report.pairs):
         return f"no pair was judged: {len(report.pairs)} of {len(report.pairs)} could not be"
-    names = [f"{_plain(pair.candidate)} and {_plain(pair.reference)}" for pair in report.unjudged]
+    names = [f"{pair.candidate} and {pair.reference}" for pair in report.unjudged]
     more = f", and {len(names) - MOST} more" if len(names) > MOST else ""
     return (
         f"{len(names)} of {len(report.pairs)} pairs could not be judged: {'; '.join(names[:MOST])}{more} "
@@ -276,7 +296,6 @@ def _print_changes(to: Console, report: Audit) -> None:
         line = f"changes since run {report.since} ({report.since_created}):"
     else:
         line = f"no change since run {report.since} ({report.since_created})"
-    to.print(Text(line, style="bold"), soft_wrap=True)
+    _say(to, line)
     for change in report.changes:
-        names = " and ".join(change.names)
-        to.print(Text(_plain(f"{change.kind}: {names}: {change.detail}")), soft_wrap=True)
+        _say(to, change.line)

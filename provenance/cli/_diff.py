@@ -28,21 +28,25 @@ if TYPE_CHECKING:
     from provenance.evidence.difference import DifferenceRecord, MatrixDifference
 
 
-@click.command()
-@click.argument("candidate", shell_complete=complete_model)
-@click.argument("reference", shell_complete=complete_model)
-@click.option(
+STATISTIC = click.option(
     "--statistic",
     type=click.Choice(sorted(REGISTRY.keys() - PAIR_STATISTICS)),
     help="What finds the blocks that are kin; generalized for plain MLPs [default: kinship].",
 )
-@click.option(
+HOW_MANY = click.option(
     "--blocks",
     default=BLOCKS_OF_DIFFERENCE,
     type=click.IntRange(0),
     show_default=True,
     help="Number of blocks to look at, evenly spread; 0 for all.",
 )
+
+
+@click.command()
+@click.argument("candidate", shell_complete=complete_model)
+@click.argument("reference", shell_complete=complete_model)
+@STATISTIC
+@HOW_MANY
 @BASE
 @SEED
 @with_executor

@@ -18,6 +18,7 @@ SECTIONS = {
         "demo",
         "compare",
         "diff",
+        "decompose",
         "identify",
         "card",
         "fingerprint",
@@ -28,7 +29,7 @@ SECTIONS = {
         "verify",
     ),
     "Look at what was found": ("report", "explain", "graph", "summary", "attest", "bom"),
-    "Keep house": ("doctor", "store", "schema", "completion"),
+    "Keep house": ("library", "doctor", "store", "schema", "completion"),
 }
 OTHERS = "More"
 

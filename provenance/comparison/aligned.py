@@ -12,9 +12,10 @@ from provenance.vocabulary import BLOCKS_OF_DIFFERENCE, DEFAULT_ALPHA, Stage
 if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.per_model import PerModel
+    from provenance.differences.side import Side
     from provenance.evidence.records import Evidence
 
-__all__ = ["aligned", "kin_blocks", "measure_difference"]
+__all__ = ["aligned", "kin_blocks", "measure_difference", "side_of"]
 
 
 def measure_difference(
@@ -53,19 +54,22 @@ def aligned(
 ) -> DifferenceRecord:
     """As `measure_difference`, of as many blocks as are asked for; raises where nothing can be mapped."""
     from provenance.differences.measure import measure
-    from provenance.differences.side import Side
-    from provenance.loading.parameters import ModelTensors
-
-    def side(model: Checkpoint) -> Side:
-        layout = work.layout(model)
-        return Side(model, layout, ModelTensors(model, stored=layout.stored))
 
     name = f"{candidate.source} against {reference.source}"
     return measure(
-        side(candidate),
-        side(reference),
+        side_of(candidate, work),
+        side_of(reference, work),
         kin_blocks(evidence),
         most=most,
         seed=seed,
         on_block=lambda i, n: work.tell(Stage("map", name, i, n)),
     )
+
+
+def side_of(model: Checkpoint, work: PerModel) -> Side:
+    """A model as what is compared of it."""
+    from provenance.differences.side import Side
+    from provenance.loading.parameters import ModelTensors
+
+    layout = work.layout(model)
+    return Side(model, layout, ModelTensors(model, stored=layout.stored))

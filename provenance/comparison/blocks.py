@@ -299,11 +299,15 @@ class BlockTests:
         """Test the pairs of one job, until one of them decides the block where that is enough."""
         results: list[tuple[Place, dict[Place, Tested]]] = []
         for i, j in job:
-            tested = tests_of(sides, i, j)
+            tested = tests_of(sides, i, j, partial(self._decides, i, j))
             results.append(((i, j), tested))
-            if self.scope.stops and self._least_of(tested.values(), i, j) < DECIDED:
+            if self._decides(i, j, tested.values()):
                 break
         return results
+
+    def _decides(self, i: int, j: int, tested: Iterable[Tested]) -> bool:
+        """Whether tests of two blocks decide, where that is enough."""
+        return self.scope.stops and self._least_of(tested, i, j) < DECIDED
 
     def _least_of(self, tested: Iterable[Tested], i: int, j: int) -> float:
         """The least log10 p-value of tests of two blocks, corrected for all that might be tested."""

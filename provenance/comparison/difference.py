@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from provenance.evidence.difference import DifferenceRecord
+    from provenance.evidence.records import Evidence
     from provenance.vocabulary import ModelSpec, StatisticName
 
-__all__ = ["difference"]
+__all__ = ["difference", "kin_of"]
 
 
 @in_turn
@@ -65,18 +66,37 @@ def difference(
     """
     run = executor or Executor()
     specs = as_spec(candidate), as_spec(reference)
+    evidence = kin_of(*specs, statistic, seed, run)
     models = run.checkpoint(specs[0]), run.checkpoint(specs[1])
+    return aligned(*models, run.work, evidence, blocks, pair_seed(seed, *models))
+
+
+def kin_of(
+    candidate: ModelSpec,
+    reference: ModelSpec,
+    statistic: StatisticName | None,
+    seed: int,
+    run: Executor,
+) -> Evidence:
+    """The evidence on two models with weights, some of whose blocks are kin.
+
+    Raises
+    ------
+    ProvenanceError
+        As `difference`, but for what cannot be mapped.
+    """
+    models = run.checkpoint(candidate), run.checkpoint(reference)
     for model in models:
         if model.bundle is not None:
             raise BundleError(
                 f"{model.source} is a fingerprint, which holds no weights: give the model itself"
             )
+    used = statistic or default_statistic(candidate, reference)
     inputs = InputsSpec(seed=seed)
-    asked = Comparison.of(*specs, inputs, statistic or default_statistic(*specs), control=False)
-    evidence = run.evidence(asked)
+    evidence = run.evidence(Comparison.of(candidate, reference, inputs, used, control=False))
     if not kin_blocks(evidence):
         raise DegenerateError(
             f"{models[0].source} and {models[1].source} are not found kin, so that nothing maps one onto "
             "the other"
         )
-    return aligned(*models, run.work, evidence, blocks, pair_seed(seed, *models))
+    return evidence

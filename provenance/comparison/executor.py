@@ -17,6 +17,7 @@ from provenance._threads import in_turn
 from provenance.checkpoints.checkpoint import parse
 from provenance.checkpoints.ranged.reader import Meter
 from provenance.comparison.course import Course
+from provenance.comparison.in_notebook import notebook_progress
 from provenance.comparison.models import Models
 from provenance.comparison.pair import Pair
 from provenance.comparison.per_model import PerModel
@@ -331,7 +332,8 @@ def compare(
         reference is likest to them, from wherever the files lie; nothing is downloaded whole. Such evidence
         shows kinship, and never independence.
     executor : Executor, optional
-        Where and with which store to run; all defaults otherwise.
+        Where and with which store to run; all defaults otherwise, and in a notebook a line that says how
+        far it is.
 
     Returns
     -------
@@ -360,7 +362,10 @@ def compare(
         control=control,
         sample=sample,
     )
-    return (executor or Executor()).evidence(comparison)
+    if executor is not None:
+        return executor.evidence(comparison)
+    with notebook_progress() as shows:
+        return Executor(on_stage=shows).evidence(comparison)
 
 
 def as_spec(model: str | PathLike[str] | ModelSpec) -> ModelSpec:

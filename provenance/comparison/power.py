@@ -22,7 +22,7 @@ from provenance.evidence.records import PowerRecord
 from provenance.loading.devices import is_out_of_memory
 from provenance.statistics._sketch import Sketch
 from provenance.statistics.pvalues import bonferroni, fisher
-from provenance.vocabulary import ROLES
+from provenance.vocabulary import ROLES, SAMPLED_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,7 +158,8 @@ def _find_copy(sides: Sides, role: Role, index: int) -> float | str | None:
         original = sides.read(role, place)
         if not isinstance(original, Tried):
             return None
-        copy = disguised(original, sides.seed + index)
+        copied = original if component.pairs is None else _some_units(original)
+        copy = disguised(copied, sides.seed + index)
         if component.prepare is not None:
             other = next(one for one in ROLES if one != role)
             copy = component.prepare(copy, other, sides.seed)
@@ -167,6 +168,21 @@ def _find_copy(sides: Sides, role: Role, index: int) -> float | str | None:
         return float(component.test(pair[ours], pair[theirs], seed=sides.seed).log10_p)
     except DegenerateError as error:
         return str(error)
+
+
+def _some_units(mlp: Tried) -> Tried:
+    """As many units of an MLP as a sample has, evenly spaced."""
+    if isinstance(mlp, Sketch) or mlp.gate is None:
+        return mlp
+    rows = mlp.up.weight if isinstance(mlp, MLPFactors) else mlp.up.T
+    units = torch.linspace(0, len(rows) - 1, min(SAMPLED_UNITS, len(rows))).long().to(rows.device)
+    if isinstance(mlp, MLPActivations):
+        return replace(mlp, gate=mlp.gate[:, units], up=mlp.up[:, units], down=None)
+    gate, up = (
+        LinearMap(x.weight[units], None if x.bias is None else x.bias[units])
+        for x in (mlp.gate, mlp.up)
+    )
+    return replace(mlp, gate=gate, up=up, down=None)
 
 
 def _place(sides: Sides, role: Role, index: int) -> Place:

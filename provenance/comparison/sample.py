@@ -15,7 +15,7 @@ from provenance.errors import ArchitectureError, DegenerateError, InputError
 from provenance.inputs.shared_tokens import LEAST_TOKENS, draw
 from provenance.inputs.vocabulary import read_vocabulary
 from provenance.loading.ranged_tensors import RangedTensors
-from provenance.vocabulary import PROBE_TOKENS, ROLES
+from provenance.vocabulary import PROBE_TOKENS, ROLES, SAMPLED_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from provenance.inputs.shared_tokens import SharedTokens
     from provenance.vocabulary import Role
 
-UNITS = 1024
-"""Units of each of the candidate's MLPs that are tested, against all of the reference's."""
 RUNS = 8
 """Runs of neighbouring units that they are read in."""
 SPARE = 1 / 8
@@ -118,7 +116,7 @@ class Sample:
         number = self.part(role).record(block, place).units
         if role == "reference":
             return [range(number)]
-        return some_runs(number, UNITS, RUNS, f"{self.seed}:{block}:{place}")
+        return some_runs(number, SAMPLED_UNITS, RUNS, f"{self.seed}:{block}:{place}")
 
     @cached_property
     def embedded(self) -> tuple[Embedded, Embedded] | DegenerateError:

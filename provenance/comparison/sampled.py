@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from provenance.architecture.units import MLPActivations, MLPFactors
 from provenance.comparison.choosing import Choosing
-from provenance.comparison.sample import UNITS
 from provenance.comparison.sides import Component
 from provenance.errors import DegenerateError
-from provenance.vocabulary import ROLES
+from provenance.vocabulary import ROLES, SAMPLED_UNITS
 
 if TYPE_CHECKING:
     from provenance.comparison.choosing import Chosen
@@ -81,7 +80,7 @@ class SampledPair:
 
     def details(self) -> dict[str, str]:
         """What evidence says of the sample, besides its blocks."""
-        said = {"sampled units": f"at most {UNITS} of each MLP of the candidate"}
+        said = {"sampled units": f"at most {SAMPLED_UNITS} of each MLP of the candidate"}
         ours = self.sample.part("candidate")
         counts = {
             block: (len({*ours.experts(block)} & {*places}), len(ours.experts(block)))

@@ -2,6 +2,6 @@
 
 * In: two checkpoints, and which blocks of theirs are kin.
 * Out: a `provenance.evidence.difference.DifferenceRecord`.
-* Open `measure` first. `residual`, `units` and `heads` make the map; `spectrum`, `grid` and `matrix` look
-  at one difference.
+* Open `measure` first. `align` makes the map, of `residual`, `units` and `heads`; `matrix` looks
+  at one difference, by `spectrum` and `grid`.
 """

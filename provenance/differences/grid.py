@@ -10,16 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log2
-from typing import TYPE_CHECKING
 
 import torch
 
 from provenance.evidence.difference import Grid, GridKind
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["FoundGrid", "find_grid"]
+__all__ = ["FoundGrid", "find_grid", "share_on"]
 
 GROUPS = (0, 256, 128, 64, 32, 16)
 """Sizes of groups, the largest first; 0 is a whole row."""
@@ -62,9 +58,7 @@ class FoundGrid:
         return steps.reshape(rows.shape)
 
 
-def find_grid(
-    matrix: torch.Tensor, generator: torch.Generator, sizes: Sequence[int] = GROUPS
-) -> FoundGrid | None:
+def find_grid(matrix: torch.Tensor, generator: torch.Generator) -> FoundGrid | None:
     """Find the grid that a matrix's numbers lie on, of at most 8 bits; None where they lie on none.
 
     Where several sizes of groups have one, much fewer bits are what was stored: few values lie on some
@@ -76,12 +70,10 @@ def find_grid(
         (rows, columns), as stored: a grid is along its rows.
     generator : torch.Generator
         Chooses the groups that are looked at.
-    sizes : sequence of int
-        Of the groups that are tried, the largest first; 0 is a whole row.
     """
     best: Grid | None = None
     for kind in _KINDS:
-        for size in sizes:
+        for size in GROUPS:
             if size and (size >= matrix.shape[1] or matrix.shape[1] % size):
                 continue
             groups = _sample(matrix, size, generator)
@@ -92,6 +84,16 @@ def find_grid(
             if bits is not None:
                 best = Grid(kind, bits, size)
     return None if best is None else FoundGrid(best)
+
+
+def share_on(matrix: torch.Tensor, grid: Grid, generator: torch.Generator) -> float:
+    """The share of groups, of a grid's size, that lie on one of its kind and of a bit more at most."""
+    groups = _sample(matrix, grid.group, generator)
+    if len(groups) < FEWEST:
+        return 0.0
+    most = min(LEVELS, 2 ** (grid.bits + 1) - 1)
+    on = _fewest_steps(groups, most) > 0 if grid.kind == "even" else _counts(groups, most) > 0
+    return float(on.double().mean())
 
 
 def _sample(matrix: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
@@ -109,13 +111,19 @@ def _grouped(rows: torch.Tensor, size: int) -> torch.Tensor:
 
 def _levels(groups: torch.Tensor, most: int) -> int | None:
     """How many bits number the values of groups, where these are few for a group's length; zeros apart."""
+    counts = _counts(groups, most)
+    if float((counts > 0).double().mean()) < SHARE:
+        return None
+    return max(1, ceil(log2(float(counts.max()) + 1)))
+
+
+def _counts(groups: torch.Tensor, most: int) -> torch.Tensor:
+    """How many values each group has beside zero, int64 (groups,); 0 where they are not few."""
     ordered = groups.sort(dim=1).values
     other = (ordered.diff(dim=1) > 0) & (ordered[:, 1:] != 0)
     counts = other.sum(dim=1) + (ordered[:, 0] != 0)
     few = (counts <= most) & (counts <= (groups != 0).sum(dim=1) // 4) & (counts > 1)
-    if float(few.double().mean()) < SHARE:
-        return None
-    return max(1, ceil(log2(float(counts[few].max()) + 1)))
+    return counts * few
 
 
 def _even(groups: torch.Tensor, most: int) -> int | None:

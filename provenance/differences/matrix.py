@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from provenance.differences.grid import find_grid
+from provenance.differences.grid import find_grid, share_on
 from provenance.differences.spectrum import spectrum
 from provenance.evidence.difference import MatrixDifference
 
@@ -24,6 +24,8 @@ ARITHMETIC = 2.0**-19
 """What a map that multiplies changes a number by, relative to the largest of its row (float32)."""
 ROWS = 32
 """Rows in which steps of a grid are looked for: enough for a share."""
+OWN_GRID = 0.25
+"""Share of the reference's groups on such a grid from which the grid is no trace of a change."""
 FULL = 0.4
 """Least share of zeros that a regular pattern of zeros has (2:4 has a half)."""
 FEW = 4
@@ -98,6 +100,7 @@ def look(
         carried=None,
         noise=None,
         rounding=rounding,
+        tolerance=0.0 if pair.exact and pair.stored.dtype == pair.original.dtype else rounding,
         zeros=int(zero.sum()) / count,
         new_zeros=new_share,
         structure="none" if flat else _structure(new, zero),
@@ -159,8 +162,7 @@ def _grid(pair: Pair, difference: torch.Tensor, generator: torch.Generator) -> G
     found = find_grid(pair.stored, generator)
     if found is None:
         return None
-    theirs = find_grid(pair.original, generator, (found.grid.group,))
-    if theirs is not None and theirs.grid.bits <= found.grid.bits:
+    if share_on(pair.original, found.grid, generator) > OWN_GRID:
         return None
     return _with_steps(found, pair, difference, generator)
 

@@ -16,11 +16,13 @@ from provenance.assignment.solve import Products, assign
 if TYPE_CHECKING:
     from provenance.evidence.difference import ResidualKind
 
-__all__ = ["ResidualMap", "residual_map"]
+__all__ = ["ResidualMap", "nearest_rotation", "residual_map"]
 
 ORDERED, TURNED = 1 / 2, 1 / 3
 """An order, or a rotation, is taken where it leaves less than this share of what a lesser map leaves: a
 rotation has so much freedom that it takes away a part of any fine-tune."""
+OWN = 0.5
+"""Cosine above which two columns are one: of different ones it is near 0."""
 EXACT = 1e-4
 """What is left of equal embeddings, relatively, at most."""
 
@@ -67,20 +69,36 @@ def residual_map(candidate: torch.Tensor, reference: torch.Tensor) -> ResidualMa
     widths = candidate.shape[1], reference.shape[1]
     if widths[0] > widths[1]:
         return ResidualMap("same", float("inf"))
+    if widths[0] == widths[1] and _is_straight(candidate, reference):
+        return ResidualMap("same", float((candidate - reference).norm()) / size)
     order = _order(candidate, reference)
     ordered = float((candidate - reference[:, order]).norm()) / size
     if widths[0] < widths[1]:
         return ResidualMap("selected", ordered, order)
     plain = float((candidate - reference).norm()) / size
-    left, _, right = torch.linalg.svd(reference.double().T @ candidate.double())
-    rotation = (left @ right).float()
-    turned = float((candidate - reference @ rotation).norm()) / size
+    rotation, turned = nearest_rotation(candidate, reference)
     best = ResidualMap("same", plain)
     if ordered < ORDERED * best.fit and best.fit > EXACT:
         best = ResidualMap("permuted", ordered, order)
     if turned < TURNED * best.fit and best.fit > EXACT:
         best = ResidualMap("rotated", turned, rotation=rotation)
     return best
+
+
+def _is_straight(candidate: torch.Tensor, reference: torch.Tensor) -> bool:
+    """Whether each column is likest to that of its own number: then no search for an order is needed."""
+    likeness = torch.nn.functional.cosine_similarity(candidate, reference, dim=0)
+    return bool((likeness > OWN).all())
+
+
+def nearest_rotation(
+    candidate: torch.Tensor, reference: torch.Tensor
+) -> tuple[torch.Tensor, float]:
+    """The orthogonal matrix that leaves the least between two tables, and how much, relatively."""
+    left, _, right = torch.linalg.svd(reference.double().T @ candidate.double())
+    rotation = (left @ right).float()
+    left_over = float((candidate - reference @ rotation).norm())
+    return rotation, left_over / (float(candidate.norm()) or 1.0)
 
 
 def _order(candidate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,8 @@ __all__ = ["MLPWeights", "UnitMap", "unit_map"]
 
 OWN = 0.5
 """Mean cosine of gate and up above which two units are one: of strangers it is near 0."""
+MOST, LEAST = 0.99, 0.5
+"""Share of the units that must lie on their own number for no search; and that a map must find."""
 RESCALED = 0.05
 """Factors whose median is further from 1 than this were put there: training moves them by less."""
 TINY = 1e-6
@@ -71,16 +73,15 @@ def unit_map(candidate: MLPWeights, reference: MLPWeights) -> UnitMap | None:
     """
     if len(candidate.up) > len(reference.up):
         return None
-    likeness = _likeness(candidate, reference)  # (candidate's units, reference's)
-    order = None
-    if likeness.shape[0] == likeness.shape[1]:
-        straight = likeness.diagonal()
-        if float((straight > OWN).double().mean()) > 0.99:
+    if len(candidate.up) == len(reference.up):
+        straight = _straight(candidate, reference)
+        if float((straight > OWN).double().mean()) > MOST:
             return _with_factors(candidate, reference, None, straight)
+    likeness = _likeness(candidate, reference)  # (candidate's units, reference's)
     made = assign(likeness)
     order = torch.from_numpy(made.columns.copy())[torch.from_numpy(made.rows.copy()).argsort()]
     own = likeness.gather(1, order[:, None]).squeeze(1)
-    if float((own > OWN).double().mean()) < 0.5:
+    if float((own > OWN).double().mean()) < LEAST:
         return None
     is_plain = likeness.shape[0] == likeness.shape[1] and bool(
         (order == torch.arange(len(order)))[own > OWN].all()
@@ -123,6 +124,16 @@ def _likeness(candidate: MLPWeights, reference: MLPWeights) -> torch.Tensor:
     if candidate.gate is None or reference.gate is None:
         return (ups + _cosines(candidate.down, reference.down)) / 2
     return (ups.abs() + _cosines(candidate.gate, reference.gate)) / 2
+
+
+def _straight(candidate: MLPWeights, reference: MLPWeights) -> torch.Tensor:
+    """The likeness of units of one number, (units,)."""
+    ups = torch.nn.functional.cosine_similarity(candidate.up, reference.up, dim=1)
+    if candidate.gate is None or reference.gate is None:
+        downs = torch.nn.functional.cosine_similarity(candidate.down, reference.down, dim=1)
+        return (ups + downs) / 2
+    gates = torch.nn.functional.cosine_similarity(candidate.gate, reference.gate, dim=1)
+    return (ups.abs() + gates) / 2
 
 
 def _cosines(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:

@@ -73,6 +73,9 @@ class MatrixDifference:
         Deviation of what they leave, over that of the reference's numbers.
     rounding : float
         What the narrower of the stored types rounds a number by at most, relative to it.
+    tolerance : float
+        What of it counts as no change, relative to a number: 0 where both are stored in one type and the
+        map only reorders.
     zeros : float
         Share of zeros in the candidate's matrix.
     new_zeros : float
@@ -100,6 +103,7 @@ class MatrixDifference:
     carried: float | None
     noise: float | None
     rounding: float
+    tolerance: float
     zeros: float
     new_zeros: float
     structure: Structure

@@ -37,8 +37,11 @@ LOW = 0.25
 """Share of a matrix's rank up to which a difference is one of low rank."""
 CARRIED = 0.995
 """Share of the squared difference that a low rank must carry, unless what it leaves is rounding."""
+NOISE = 0.6
+"""What a low rank leaves is rounding up to so many times the most that storing changes a number: rounding
+deviates by 0.4 of that."""
 ROUNDED = 4.0
-"""What is left is rounding up to so many times what storing a number changes it by."""
+"""A whole difference of up to so many times that may be rounding, where types or maps differ."""
 WITHIN = 0.99
 """Share of the differences that must be within one step of a grid."""
 ZEROS = 0.02
@@ -190,15 +193,14 @@ def _is_low(one: MatrixDifference) -> bool:
         return False
     if not 0 < one.rank <= max(1, LOW * one.ranks):
         return False
-    return one.carried >= CARRIED or one.noise <= ROUNDED * one.rounding
+    return one.carried >= CARRIED or one.noise <= NOISE * one.rounding
 
 
 def _finetune(record: DifferenceRecord, changed: Sequence[MatrixDifference]) -> FoundKind:
     full = [one for one in changed if not _is_low(one) and one.rank is not None]
     sizes = sorted(one.relative for one in changed)
     size = sizes[len(sizes) // 2]
-    rounding = max(one.rounding for one in changed)
-    if size <= ROUNDED * rounding:
+    if size <= ROUNDED * max(one.tolerance for one in changed):
         return FoundKind(
             "unsure", f"the differences are {100 * size:.2g}% in size, about what rounding leaves"
         )

@@ -108,6 +108,12 @@ def urgent_first(results: Results) -> tuple[ClaimResult, ...]:
     return tuple(sorted(results.claims, key=lambda result: order.index(outcome_of(result).key)))
 
 
+def urgent_last(results: Results) -> tuple[ClaimResult, ...]:
+    """The claims, the most urgent last, else in the order of their files."""
+    order = list(OUTCOMES)
+    return tuple(sorted(results.claims, key=lambda result: -order.index(outcome_of(result).key)))
+
+
 def counts(outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, int], ...]:
     """How many of each, the most urgent first, without zeros."""
     numbers = Counter(outcome.key for outcome in outcomes)
@@ -123,7 +129,12 @@ def shown_counts(outcomes: Sequence[Outcome]) -> tuple[tuple[Outcome, int], ...]
 
 
 def headline(results: Results) -> str:
-    """The whole run in one line: every claim counted once, and what gives pytest's exit status."""
+    """The whole run in one line: every claim counted once, and what gives pytest's exit status.
+
+    Of an audit, what it found.
+    """
+    if results.audit is not None:
+        return results.audit.finding
     unread = sum(not suite.claims for suite in results.suites)
     said = headline_of([outcome_of(result) for result in results.claims])
     return f"{count(unread, 'suite')} could not be read; {said}" if unread else said

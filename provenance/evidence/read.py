@@ -14,6 +14,7 @@ from provenance.evidence.results import (
     PartResult,
     Results,
     ResultsError,
+    RunRecord,
     SuiteRecord,
 )
 from provenance.evidence.verdict import judge_pair
@@ -181,4 +182,8 @@ def _joined(results: list[Results]) -> Results:
     suites = {suite.path: suite for run in ordered for suite in run.suites}
     home = {suite.path: run for run in ordered for suite in run.suites}
     claims = tuple(claim for run in ordered for claim in run.claims if home.get(claim.suite) is run)
-    return replace(last, suites=tuple(suites.values()), claims=claims)
+    if len(ordered) == 1:
+        return last
+    alike = all(run.run == last.run for run in ordered)
+    where = last.run if alike else RunRecord()
+    return replace(last, suites=tuple(suites.values()), claims=claims, run=where, audit=None)

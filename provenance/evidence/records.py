@@ -20,6 +20,7 @@ from provenance.evidence.difference import (
     Grid,
     MatrixDifference,
 )
+from provenance.evidence.shown import ShownEvidence
 from provenance.evidence.weights import WeightsRecord
 from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role, Scope
 
@@ -295,8 +296,8 @@ class InputsRecord:
     borrowed: bool = False
 
 
-@dataclass(frozen=True)
-class Evidence:
+@dataclass(frozen=True, repr=False)
+class Evidence(ShownEvidence):
     """Everything measured on one (candidate, reference) pair with one statistic.
 
     ``log10_p`` is Fisher's combination over the tested blocks, of which those that repeat each other count

@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from provenance._documents import adapter, read_document
 from provenance._text import without_home
 from provenance.errors import ProvenanceError
+from provenance.evidence.audits import AuditRecord, Night
 from provenance.evidence.decide import aggregate, shows
-from provenance.evidence.records import TYPES, BlockEvidence, Evidence, ModelRecord, check_values
+from provenance.evidence.records import (
+    MOST,
+    TYPES,
+    BlockEvidence,
+    Evidence,
+    ModelRecord,
+    check_values,
+)
+from provenance.evidence.shown import ShownResults
 from provenance.evidence.verdict import Judgement, judged_blocks
 from provenance.statistics.pvalues import holm
 from provenance.suite.claims import Blocks, Claim
@@ -196,15 +205,19 @@ class RunRecord:
     seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Results:
-    """What one run of pytest found. ``created`` is in UTC, ISO 8601; ``versions`` of what ran."""
+@dataclass(frozen=True, repr=False)
+class Results(ShownResults):
+    """What one run of pytest found, or one audit, which ``audit`` then sums up.
+
+    ``created`` is in UTC, ISO 8601; ``versions`` are of what ran.
+    """
 
     suites: tuple[SuiteRecord, ...]
     claims: tuple[ClaimResult, ...]
     versions: Mapping[str, str]
     created: str
     run: RunRecord = RunRecord()
+    audit: AuditRecord | None = None
     schema: int = SCHEMA
 
     @classmethod
@@ -276,6 +289,9 @@ def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> N
     claims = [claim for suite in results.suites for claim in suite.claims]
     for claim in (*claims, *(result.claim for result in results.claims)):
         _check_claim(claim, damaged)
+    seconds = results.run.seconds
+    if seconds is not None and not 0 <= seconds <= MOST:
+        raise damaged(f"damaged at run: {seconds:g} seconds are no duration")
     for result in results.claims:
         log10_ps = [result.holm, *(control.log10_p for control in result.controls)]
         if any(log10_p is not None and log10_p > 0 for log10_p in log10_ps):
@@ -373,5 +389,7 @@ _TYPES = (
     ControlResult,
     ClaimResult,
     RunRecord,
+    Night,
+    AuditRecord,
     Results,
 )

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from provenance.evidence.audits import spoken_stretch, stretches
 from provenance.evidence.failures import failure_of, reasons
 from provenance.evidence.outcomes import (
     headline,
@@ -34,8 +36,22 @@ LIMIT = 1024 * 1024
 https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
 """
 _BREAKS = "&#8203;"  # a space without width keeps a mention or an address from becoming a link
-_TABLE = "| | claim | verdict | p | threshold | where |\n| --- | --- | --- | ---: | ---: | --- |\n"
+_COLUMNS = (
+    ("", "---"),
+    ("claim", "---"),
+    ("verdict", "---"),
+    ("p", "---:"),
+    ("threshold", "---:"),
+    ("where", "---"),
+)
+"""Heads of the table of claims, and how the columns are set."""
 _DETAILS = ("fail", "warn")
+NOTHING = ("", "-")
+"""Cells that say nothing."""
+QUALIFIERS = 5
+"""Ways of testing that the line on an audit's independent pairs names."""
+NIGHTS = 7
+"""Lines of an audit's time line."""
 
 
 def escape(text: str) -> str:
@@ -73,17 +89,26 @@ def summary(results: Results, links: Links | None = None, limit: int = LIMIT) ->
     """
     links = links or Links()
     claims = urgent_first(results)
-    head = f"## Lineage: {title(results)}\n\n{escape(headline(results))}\n\n"
-    rows = [_row(result, tested_with(results, result), links) for result in claims]
+    head = _head(results)
+    if results.audit is not None:  # strangers are counted, and not listed
+        claims = tuple(
+            sorted(
+                (result for result in claims if verdict_of(result) != "independent"),
+                key=lambda result: (result.log10_p is None, result.log10_p or 0.0),
+            )
+        )
+    bare = results.audit is not None
+    every = [_cells(result, tested_with(results, result), links, bare=bare) for result in claims]
+    table, rows = _columns(every)
     details = [_details(result, links) for result in claims if result.state in _DETAILS]
-    room = limit - _size(head + _TABLE) - _size(_left_out(len(rows), len(details), links))
+    room = limit - _size(head + table) - _size(_left_out(len(rows), len(details), links))
     if room < 0:
         return ""
     kept_rows, room = _fitting(rows, room)
     kept_details, _ = _fitting(details, room - 1 if len(kept_rows) == len(rows) else 0)
     left = len(rows) - len(kept_rows), len(details) - len(kept_details)
     closing = _left_out(*left, links) if any(left) else ""
-    return head + _TABLE + "".join(kept_rows) + "\n" + "".join(kept_details) + closing
+    return head + table + "".join(kept_rows) + "\n" + "".join(kept_details) + closing
 
 
 def _size(text: str) -> int:
@@ -109,20 +134,69 @@ def _left_out(claims: int, details: int, links: Links) -> str:
     )
 
 
-def _row(result: ClaimResult, how: Sequence[str], links: Links) -> str:
+def _head(results: Results) -> str:
+    """The heading, and of an audit what changed, the families and the nights, before any pair."""
+    audit = results.audit
+    if audit is None:
+        return f"## Lineage: {title(results)}\n\n{escape(headline(results))}\n\n"
+    lines = [f"## Audit: {escape(audit.finding)}", ""]
+    if audit.since is not None:
+        since = escape(audit.since[:16].replace("T", " "))
+        none = "" if audit.changes else " none."
+        lines.append(f"Changes since {since}:{none}")
+        lines += ["", *(f"* {escape(change)}" for change in audit.changes)]
+        lines += [""] if audit.changes else []
+    if audit.families:
+        lines += ["| family of | models |", "| ---: | --- |"]
+        lines += [f"| {len(f)} | {', '.join(map(escape, f))} |" for f in audit.families] + [""]
+    found = stretches(audit.nights)
+    if len(found) > 1:
+        lines += ["The last runs, the newest first:", ""]
+        lines += [*(f"* {escape(spoken_stretch(stretch))}" for stretch in found[:NIGHTS]), ""]
+    lines += [_strangers(results), ""]
+    return "\n".join(lines) + "\n"
+
+
+def _strangers(results: Results) -> str:
+    """How many pairs are independent, and what is not usual about the tests that found that."""
+    apart = [result for result in results.claims if verdict_of(result) == "independent"]
+    said = f"{len(apart)} of {len(results.claims)} pairs are independent"
+    how = Counter(one for result in apart for one in tested_with(results, result))
+    told = "; ".join(f"{escape(one)} ({number})" for one, number in how.most_common(QUALIFIERS))
+    more = f"; and {len(how) - QUALIFIERS} more ways" if len(how) > QUALIFIERS else ""
+    return f"{said}, tested {told}{more}." if told else f"{said}."
+
+
+def _columns(every: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:
+    """The head of the table and its rows, without the columns that say nothing of any claim."""
+    kept = [
+        i
+        for i in range(len(_COLUMNS))
+        if not every or any(cells[i] not in NOTHING for cells in every)
+    ]
+    heads, lines = zip(*(_COLUMNS[i] for i in kept), strict=True)
+    head = f"| {' | '.join(heads)} |\n| {' | '.join(lines)} |\n".replace("|  |", "| |")
+    return head, [f"| {' | '.join(cells[i] for i in kept)} |\n" for cells in every]
+
+
+def _cells(result: ClaimResult, how: Sequence[str], links: Links, *, bare: bool) -> tuple[str, ...]:
+    """A row of the table; ``bare`` leaves out that a pair was measured, as every pair of an audit is."""
     known = result.claim.xfail if result.state == "xfail" else None
     reason = result.claim.skip if result.state == "skip" else known
     outcome = outcome_of(result)
-    says = [describe(result.claim), *how, *_left_open(result)]
-    cells = (
-        f"{outcome.icon} {outcome.word}" + (f": {escape(reason)}" if reason else ""),
+    nothing = result.claim.expect == "unknown"
+    pair = f"{result.claim.candidate} and {result.claim.reference}"
+    says = [pair if nothing else describe(result.claim), *how, *_left_open(result)]
+    usual = bare and outcome.key == "measured"
+    word = "" if usual else f"{outcome.icon} {outcome.word}"
+    return (
+        word + (f": {escape(reason)}" if reason else ""),
         "<br>".join(map(escape, says)),
         verdict_of(result),
         p_value(result.log10_p),
         f"{result.claim.threshold:.2g}",
         _where(result, links),
     )
-    return f"| {' | '.join(cells)} |\n"
 
 
 def _left_open(result: ClaimResult) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from provenance.checkpoints.formats import is_gguf
 from provenance.checkpoints.ranged.spans import Span
 from provenance.checkpoints.safetensors_header import PLAIN
 from provenance.errors import SourceError
@@ -42,6 +43,7 @@ class RangedTensors:
         self._stored = checkpoint.tensors
         self._files = checkpoint.ranged
         self._source = checkpoint.source
+        self._is_gguf = all(is_gguf(name) for name in checkpoint.ranged.weights)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, from its header."""
@@ -71,7 +73,7 @@ class RangedTensors:
         self._files.fetch(spans)
 
     def runs(self, name: str, runs: Sequence[range]) -> torch.Tensor:
-        """Some rows of a tensor, (rows, width), in its stored dtype, on the CPU.
+        """Some rows of a tensor, (rows, width), in its stored dtype, on the CPU; of GGUF dequantized.
 
         Raises
         ------
@@ -83,6 +85,8 @@ class RangedTensors:
         self._files.fetch(spans)
         data = bytearray().join(self._files.read(span) for span in spans)
         width = tensor.shape[-1] if tensor.shape else 1
+        if self._is_gguf and tensor.dtype not in DTYPES:
+            return _dequantized(data, tensor, self._source)
         if not data:
             return torch.zeros(0, width, dtype=_dtype(tensor, self._source))
         return torch.frombuffer(data, dtype=_dtype(tensor, self._source)).reshape(-1, width)
@@ -108,6 +112,22 @@ class RangedTensors:
 def _row_bytes(tensor: StoredTensor) -> int:
     rows = prod(tensor.shape[:-1])
     return (tensor.stop - tensor.start) // rows if rows else 0
+
+
+def _dequantized(data: bytearray, tensor: StoredTensor, source: str) -> torch.Tensor:
+    """Rows of codes of GGUF as float32: no block of codes is in two rows."""
+    import numpy as np
+    from gguf import GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    codes = np.frombuffer(data, dtype=np.uint8).reshape(-1, _row_bytes(tensor))
+    try:
+        rows = dequantize(codes, GGMLQuantizationType[tensor.dtype])
+    except NotImplementedError:
+        raise SourceError(
+            f"{source}: {tensor.name} is quantized as {tensor.dtype}, which gguf does not dequantize"
+        ) from None
+    return torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
 
 
 def _dtype(tensor: StoredTensor, source: str) -> torch.dtype:

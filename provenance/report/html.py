@@ -14,8 +14,9 @@ from markupsafe import Markup, escape
 
 from provenance._pace import clock_of
 from provenance._text import visible
+from provenance.evidence.audits import stretches
 from provenance.evidence.families import lineage_graph
-from provenance.evidence.outcomes import OUTCOMES, headline, shown_counts
+from provenance.evidence.outcomes import OUTCOMES, counts, headline, shown_counts
 from provenance.evidence.tested_with import tested_with
 from provenance.evidence.wording import READINGS
 from provenance.report import calibration
@@ -28,11 +29,14 @@ from provenance.report.heat import SHADES
 from provenance.report.overview import overview_of
 from provenance.report.record_tables import of_claim, of_model, of_run
 from provenance.report.sections import Room, row_of, section_of, weight
-from provenance.report.view import Figure, ReportView, RunView
+from provenance.report.view import AuditView, Figure, ReportView, RunView, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jinja2 import Template
+
+    from provenance.evidence.audits import Night
     from provenance.evidence.results import ClaimResult, Results
     from provenance.report.view import LineageView, Row, Section
 
@@ -68,18 +72,14 @@ def render_report(results: Results, *, whole: bool = False) -> str:
     view = view_report(results, whole=whole)
     style = f"{_file('report.css')}\n{rules(view.filters)}"
     script = _file("report.js")
-    page = (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            view=view,
-            readings=READINGS,
-            classes_of=classes_of,
-            style=Markup(style),  # noqa: S704 - our own file, and rules on our own ids
-            style_hash=_hash(style),
-            script=Markup(script),  # noqa: S704 - our own file
-            script_hash=_hash(script),
-        )
+    page = template("report.html.jinja").render(
+        view=view,
+        readings=READINGS,
+        classes_of=classes_of,
+        style=Markup(style),  # noqa: S704 - our own file, and rules on our own ids
+        style_hash=hash_of(style),
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=hash_of(script),
     )
     return f"{page}\n"
 
@@ -96,7 +96,7 @@ def view_report(results: Results, *, whole: bool = False) -> ReportView:
         (row_of(result, f"c{i + 1}", tested_with(results, result), cast.pairs[i]), i)
         for i, result in enumerate(results.claims)
     ]
-    rows.sort(key=lambda entry: order.index(entry[0].outcome.key))
+    rows.sort(key=lambda entry: (order.index(entry[0].outcome.key), _strength(entry[0])))
     rooms = _rooms([results.claims[i] for _, i in rows], whole=whole)
     sections = tuple(
         section_of(results.claims[i], row, room, own(sheets[i], common))
@@ -104,6 +104,7 @@ def view_report(results: Results, *, whole: bool = False) -> ReportView:
     )
     shown = tuple(row for row, _ in rows)
     urgent = tuple(row for row in shown if row.urgent)
+    claimed = any(result.claim.expect != "unknown" for result in results.claims)
     overview = overview_of(shown, cast, lineage)
     family_view = view_lineage(lineage)
     said = headline(results)
@@ -111,13 +112,14 @@ def view_report(results: Results, *, whole: bool = False) -> ReportView:
     return ReportView(
         title=title,
         outcome=title,
-        tone=_tone(shown),
+        tone="doubt" if results.audit is not None and results.audit.changes else _tone(shown),
         first=urgent[:NAMED],
         more=urgent[NAMED:],
         run=_run(results),
         suites=tuple(suite.path for suite in results.suites if suite.digest != "none"),
-        counts=shown_counts([row.outcome for row in shown]),
-        claimed=any(result.claim.expect != "unknown" for result in results.claims),
+        counts=(shown_counts if claimed else counts)([row.outcome for row in shown]),
+        claimed=claimed,
+        audit=_audit(results),
         overview=overview,
         filters=filters_of(shown, cast),
         lineage=family_view,
@@ -130,6 +132,42 @@ def view_report(results: Results, *, whole: bool = False) -> ReportView:
             cast, [None if record is None else of_model(record) for record in cast.records]
         ),
     )
+
+
+def _strength(row: Row) -> float:
+    """What orders claims of one outcome: where nothing is claimed, kin come first."""
+    return row.log10_p if row.outcome.key == "measured" else 0.0
+
+
+def _audit(results: Results) -> AuditView | None:
+    audit = results.audit
+    if audit is None:
+        return None
+    since = None if audit.since is None else _spoken_date(audit.since)
+    return AuditView(since, audit.changes, audit.families, _nights(audit.nights))
+
+
+def _nights(nights: tuple[Night, ...]) -> Table | None:
+    """The time line; numbers that were zero in every night have no column."""
+    found = stretches(nights)
+    if len(found) < 2:
+        return None
+    counts = list(zip(*(stretch.last.counts for stretch in found), strict=True))
+    columns = {
+        "from": [_spoken_date(stretch.first.created) for stretch in found],
+        "to": [_spoken_date(stretch.last.created) for stretch in found],
+        "runs": [str(stretch.nights) for stretch in found],
+        **{
+            name: [str(number) for number in numbers]
+            for name, numbers in zip(NIGHTLY, counts, strict=True)
+            if any(numbers)
+        },
+    }
+    rows = tuple(zip(*columns.values(), strict=True))
+    return Table("Night after night", tuple(columns), rows, frozenset({0, 1}))
+
+
+NIGHTLY = ("models", "families", "pairs of kin", "undecided", "failed")
 
 
 def _rooms(results: Sequence[ClaimResult], *, whole: bool) -> list[Room]:
@@ -235,11 +273,21 @@ def _coded(text: str) -> Markup:
     )
 
 
+def template(name: str) -> Template:
+    """A template of the report."""
+    return _environment().get_template(name)
+
+
+def framed_style() -> str:
+    """The style sheet, for what is shown without the page around it."""
+    return _file("report.css")
+
+
 @cache
 def _file(name: str) -> str:
     return resources.files("provenance.report").joinpath(name).read_text("utf-8")
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
     """What the page's policy names a style sheet or a script by."""
     return b64encode(sha256(text.encode()).digest()).decode()

@@ -187,6 +187,16 @@ class RunView:
 
 
 @dataclass(frozen=True)
+class AuditView:
+    """What an audit found, before any pair; ``since`` is None at the first run."""
+
+    since: str | None
+    changes: tuple[str, ...]
+    families: tuple[tuple[str, ...], ...]
+    nights: Table | None
+
+
+@dataclass(frozen=True)
 class ReportView:
     """The whole report; ``first`` and ``more`` are the claims that need a person."""
 
@@ -199,6 +209,7 @@ class ReportView:
     suites: tuple[str, ...]
     counts: tuple[tuple[Outcome, int], ...]
     claimed: bool
+    audit: AuditView | None
     overview: Overview | None
     filters: tuple[Filter, ...]
     lineage: LineageView

@@ -119,6 +119,8 @@ class _Pair:
 
     def line(self) -> str:
         pair = {"candidate": self.candidate, "reference": self.reference, "expect": self.expect}
+        if self.expect == "merge":  # of which one parent alone shows no more than kinship
+            pair["kind"] = "any"
         if self.id is not None:
             pair["id"] = self.id
         return f"  - {_flow(pair)} # {_comment(self.why)}\n"

@@ -55,10 +55,44 @@ def test_a_log_has_plain_lines(run, registry):
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == f"{registry}: 3 models, 3 pairs at alpha 1e-06, 3.33e-07 a pair"
-    assert lines[1] == "3 measured, 0 known; 0 could not be judged"
-    assert lines[2].startswith("dependent: b and a, p = ")
-    assert lines[3] == "independent: 2 of 3 pairs"
-    assert lines[4] == "run 1 is the first complete one: later runs are compared with it"
+    assert lines[1] == "1 family among 3 models"
+    assert lines[2] == "run 1 is the first complete one: later runs are compared with it"
+    assert lines[3] == "family of 2: a, b"
+    assert lines[4].startswith("dependent: b and a, p = ")
+    assert lines[5:] == [
+        "independent: 2 of 3 pairs",
+        "3 measured, 0 known; 0 could not be judged",
+    ]
+
+
+def test_an_audit_leads_with_what_it_found_in_every_output(run, registry, family, tmp_path):
+    kept = tmp_path / "results.json"
+    run(registry)
+    replace(registry.parent / "models" / "c", family.short)
+    _, out, _ = run(registry, "--results", kept)
+    said = "1 family among 3 models, none new since run 1; nothing lost"
+    lines = out.splitlines()
+    assert lines[1] == said
+    assert lines[2].startswith("changes since run 1 (")
+    changed = [line for line in lines if line.startswith(("changed-digest", "new-kin"))]
+    assert lines.index(changed[-1]) < lines.index("family of 3: a, b, c")
+    assert lines.index("family of 3: a, b, c") < next(
+        i for i, line in enumerate(lines) if line.startswith("dependent: ")
+    )
+    nights = lines[lines.index("the last runs, the newest first:") + 1 :]
+    assert [line.partition(": ")[2] for line in nights] == [
+        "3 models, 1 family, 3 pairs of kin",
+        "3 models, 1 family, 1 pair of kin",
+    ]
+    results = Results.from_json(kept.read_bytes())
+    assert results.audit.finding == said
+    markdown, page = summary(results), render_report(results)
+    assert markdown.index(said) < markdown.index("* new-kin: ") < markdown.index("a, b, c")
+    head = page[page.index("<header>") : page.index("</header>")]
+    assert head.index(said) < head.index("new-kin: ") < head.index("Night after night")
+    assert "undecided" not in head
+    assert "hold" not in head
+    assert page.index('id="lineage"') < page.index('id="overview"') < page.index('id="claims"')
 
 
 def test_pairs_with_a_fingerprint_are_told_by_which_statistic_they_were_judged(run, registry):
@@ -119,10 +153,12 @@ def test_the_exit_code_is_1_on_a_change_that_was_named(run, registry, family, op
 def test_a_model_that_cannot_be_read_is_said_once_and_not_of_each_pair(run, registry):
     (registry.parent / "models" / "c" / "model.safetensors").write_bytes(b"torn")
     lines = run(registry)[1].splitlines()
-    assert lines[1] == "1 measured, 0 known; 2 could not be judged"
-    assert lines[2].startswith("cannot read: c: ")
-    assert lines[3].startswith("dependent: b and a, p = ")
-    assert lines[4] == "independent: 0 of 3 pairs"
+    assert lines[1] == "1 family among 3 models; 2 pairs could not be judged"
+    assert "1 measured, 0 known; 2 could not be judged" in lines
+    assert lines[4].startswith("dependent: b and a, p = ")
+    assert lines[5] == "independent: 0 of 3 pairs"
+    assert lines[-2].startswith("cannot read: c: ")
+    assert lines[-1].startswith("2 of 3 pairs could not be judged: ")
 
 
 THREE = "  a: {path: models/a}\n  b: {path: models/b}\n  gone: {path: ./gone}\n"
@@ -324,7 +360,9 @@ def test_a_power_control_that_is_off_is_said_in_every_output(run, registry, tmp_
     results = Results.from_json((tmp_path / "results.json").read_text())
     strangers = [r for r in results.claims if r.judgement.verdict == "independent"]
     assert [off in result.judgement.meaning for result in strangers] == [True, True]
-    assert summary(results).count("without a power control") >= len(strangers)
+    markdown = summary(results)
+    assert "2 of 3 pairs are independent, tested " in markdown
+    assert "; without a power control (2)" in markdown
     assert render_report(results).count(off) >= len(strangers)
     _, out, _ = run(registry, "--no-control", "--json")
     pairs = json.loads(out)["pairs"]

@@ -253,7 +253,7 @@ def shown(text):
 
 def squeezed(text):
     text = re.sub(r"\bin \d+\.\d+s( \([\d:]+\))?", "in #", text)
-    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:+]+", "#", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d(T[\d:+]+)?", "#", text)
     text = re.sub(r"([=_.\-])\1+", r"\1", " ".join(text.split()))
     return text.replace("= ", "=").replace(" =", "=")
 

@@ -37,7 +37,7 @@ def test_the_picture_is_that_of_today(maker):
 
 
 def test_the_pages_beside_the_documentation_are_in_the_site(site):
-    for name in ("readme", "changes", "contributing", "security-policy"):
+    for name in ("readme", "changes", "contributing", "security-policy", "notebook"):
         assert (site / f"{name}.html").is_file()
 
 

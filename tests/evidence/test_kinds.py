@@ -6,7 +6,7 @@ import pytest
 
 from provenance.evidence.difference import BlockMap, DifferenceRecord, Grid, MatrixDifference
 from provenance.evidence.kind_claims import kind_doubt, kind_objection
-from provenance.evidence.kinds import CARRIED, KINDS, ROUNDED, WITHIN, ZEROS, found_kind
+from provenance.evidence.kinds import CARRIED, KINDS, NOISE, WITHIN, ZEROS, found_kind
 from provenance.evidence.records import Evidence
 from provenance.evidence.tested_with import qualifiers
 from provenance.evidence.verdict import judge_pair, shortfall
@@ -28,6 +28,7 @@ EQUAL = MatrixDifference(
     carried=None,
     noise=None,
     rounding=2.0**-24,
+    tolerance=0.0,
     zeros=0.0,
     new_zeros=0.0,
     structure="none",
@@ -64,7 +65,8 @@ READ = {
     "full-rank": (record(MOVED, MOVED), "finetune"),
     "one-of-four-moved": (record(MOVED, EQUAL, EQUAL, EQUAL), "finetune"),
     "full-rank-with-more-left-out": (record(MOVED, left_out=("x",)), "finetune"),
-    "about-rounding": (record(replace(MOVED, relative=2.0**-24)), "unsure"),
+    "about-rounding": (record(replace(MOVED, relative=2.0**-24, tolerance=2.0**-24)), "unsure"),
+    "tiny-in-one-type": (record(replace(MOVED, relative=2.0**-24)), "finetune"),
     "half-low": (record(MOVED, LOW, LOW), "unsure"),
     "low": (record(LOW, LOW), "adapter"),
     "low-in-some-matrices-alone": (record(LOW, EQUAL, EQUAL), "adapter"),
@@ -75,7 +77,7 @@ READ = {
     "low-of-a-quarter": (record(replace(LOW, rank=8)), "adapter"),
     "low-above-a-quarter": (record(replace(LOW, rank=9)), "finetune"),
     "low-that-carries-too-little": (record(replace(LOW, carried=CARRIED - 1e-6)), "finetune"),
-    "low-but-for-rounding": (record(replace(LOW, carried=0.9, noise=ROUNDED * 2.0**-24)), "adapter"),
+    "low-but-for-rounding": (record(replace(LOW, carried=0.9, noise=NOISE * 2.0**-24)), "adapter"),
     "rank-none": (record(replace(LOW, rank=0)), "finetune"),
     "grid": (record(GRID, GRID), "quantized"),
     "grid-and-embeddings-on-one": (record(GRID, others=(GRIDDED_TABLE,)), "quantized"),
@@ -163,6 +165,12 @@ def test_any_kind_will_do_where_the_claim_says_so(expect):
         asked = replace(claim(expect), kind="any")
         assert judge_pair(asked, kin(found)).state == "holds"
         assert "of any kind" in qualifiers(asked, InputsSpec(), kin(found))
+
+
+def test_of_a_sample_no_kind_is_seen_which_is_said():
+    for asked, says in ((claim("adapter"), True), (claim("derived"), False)):
+        told = qualifiers(replace(asked, sample=2), InputsSpec(), None)
+        assert ("its kind not measured" in told) is says
 
 
 @pytest.mark.parametrize("expect", ["derived", "unknown"])

@@ -64,10 +64,48 @@ def test_true_claims_pass_with_one_test_a_block_and_one_for_the_verdict(write, r
             "a.suite.yaml::other-vs-base[[]verdict[]] PASSED*",
             "*= lineage =*",
             "claim * verdict * p (all blocks) * Holm * kin blocks",
-            "kin is a fine-tune of base *dependent * 3 of 3 * holds",
-            "other is independent of base * independent * 0 of 3 * holds",
+            "kin is a fine-tune of base *dependent * ■■■ 3 of 3 * holds",
+            "other is independent of base * independent * □□□ 0 of 3 * holds",
         ]
     )
+
+
+def test_what_needs_a_person_stands_last_and_in_colour(write, run):
+    write(FALSE + ", id: ours", KIN)
+    result = run("-q", "--color=yes")
+    lines = result.stdout.lines
+    table = lines[next(i for i, line in enumerate(lines) if "= lineage =" in line) :]
+    true, false, said = (
+        next(i for i, line in enumerate(table) if words in line)
+        for words in ("kin is a fine-tune", "kin is independent", "2 claims: 1 false")
+    )
+    assert true < false < said
+    assert table[true].endswith("\x1b[32mholds\x1b[0m")
+    assert table[false].startswith("\x1b[31m")
+    assert "FALSE  a.suite.yaml:11" in table[false]
+    assert "\x1b[31m" in table[said]
+
+
+def test_a_terminal_without_squares_has_a_strip_all_the_same(write, pytester, shared_store):
+    write(KIN)
+    result = pytester.run(
+        "env",
+        "PYTHONIOENCODING=ascii",
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        f"--provenance-store={shared_store}",
+    )
+    result.stdout.fnmatch_lines(["kin is a fine-tune of base *dependent * ### 3 of 3 *holds"])
+
+
+def test_an_adjustment_that_changes_nothing_has_no_column(write, run):
+    write(KIN)
+    result = run()
+    result.stdout.fnmatch_lines(["claim * verdict * p (all blocks) * kin blocks"])
+    result.stdout.no_fnmatch_line("*Holm*")
 
 
 def test_a_false_claim_says_what_was_claimed_measured_and_meant_and_nothing_of_our_code(write, run):
