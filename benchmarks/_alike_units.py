@@ -6,19 +6,19 @@ and without the units that are matched alike.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import astuple, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy import stats
 
 from benchmarks._real_null import counted
+from benchmarks._rows import Rows
 from benchmarks._table import table
 from provenance.errors import DegenerateError
-from provenance.statistics.match import SHARES, best_match
-from provenance.statistics.pvalues import LEAST_UNITS, spearman
+from provenance.statistics.match import best_match, sets_of_strongest
+from provenance.statistics.pvalues import spearman
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,26 +71,21 @@ def sets_of(blocks: Blocks, place: Place) -> list[Set]:
     """Test every set of units of a pair of blocks; none where their MLPs are refused."""
     try:
         sides = blocks.prepared(place)
-        return [
-            _set(sides, place, share, blocks.seed) for share in SHARES if _is_enough(sides, share)
-        ]
+        return [_set(of, place, share, blocks.seed) for share, of in sets_of_strongest(*sides)]
     except DegenerateError:
         return []
 
 
-def _is_enough(sides: tuple[Directions, Directions], share: float) -> bool:
-    return all(len(side.strongest(share).live) >= LEAST_UNITS for side in sides)
-
-
 def _set(sides: tuple[Directions, Directions], place: Place, share: float, seed: int) -> Set:
-    a, b = (_renumbered(side.strongest(share)) for side in sides)
+    a, b = map(_renumbered, sides)
     found = best_match(a, b, seed=seed)
     wide = int(len(a.live) <= len(b.live))
     other = (found.gate_matching != found.up_matching).any(axis=1)
     gate, up = (m[other, wide] for m in (found.gate_matching, found.up_matching))
     without = spearman(gate, up).log10_p
     units = len(other)
-    return Set(*place, share, units, units - int(other.sum()), found.log10_p, without)
+    log10_ps = round(found.log10_p, 6), round(without, 6)
+    return Set(*place, share, units, units - int(other.sum()), *log10_ps)
 
 
 def _renumbered(side: Directions) -> Directions:
@@ -103,27 +98,36 @@ def _renumbered(side: Directions) -> Directions:
 
 def measure(
     file: Path,
+    made: dict[str, Any],
     wanted: Callable[[tuple[int, int]], set[Place]],
     opened: Callable[[], Blocks],
 ) -> None:
     """Test the sets of units of the pairs of blocks that are wanted, and keep them in a file.
 
-    What is in the file already is not tested again.
+    What is in the file already is not tested again, but for what was not ``made`` so.
     """
+    kept = Rows(file)
+    known = kept.read()
+    if known is not None and known.head["made"] == made:
+        rows, columns = known.head["depths"]
+        if wanted((rows, columns)) <= {one.place for one in read(file)}:
+            return
     blocks = opened()
-    places = wanted((len(blocks.rows), len(blocks.columns)))
-    for place in sorted(places - {one.place for one in read(file)}):
-        lines = [json.dumps(asdict(one)) + "\n" for one in sets_of(blocks, place)]
-        with file.open("a", encoding="utf-8") as target:
-            target.write("".join(lines))
+    rows, columns = len(blocks.rows), len(blocks.columns)
+    if known is None or known.head["made"] != made:
+        kept.write({"made": made, "depths": [rows, columns]}, [])
+    for place in sorted(wanted((rows, columns)) - {one.place for one in read(file)}):
+        found = sets_of(blocks, place)
+        kept.add(*(list(astuple(one)) for one in found))
+    whole = kept.read()
+    assert whole is not None
+    kept.write(whole.head, sorted(whole.rows, key=lambda row: (*row[:2], -row[2])))
 
 
 def read(file: Path) -> list[Set]:
     """Return what a file holds; nothing where there is none."""
-    if not file.exists():
-        return []
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    return [Set(**json.loads(line)) for line in lines]
+    found = Rows(file).read()
+    return [] if found is None else [Set(*row) for row in found.rows]
 
 
 def by_share(sets: Sequence[Set]) -> str:

@@ -6,13 +6,14 @@ measurement of thousands of them can be thinned, stopped, and gone on with.
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from benchmarks._rows import Rows
 from provenance import InputsSpec, ModelSpec
 from provenance._quiet import quiet
+from provenance.capture.run import CAPTURE_VERSION
 from provenance.comparison.components import Components
 from provenance.comparison.plan import Comparison, pair_seed
 from provenance.comparison.sides import Component, Sides, tests_of
@@ -71,10 +72,10 @@ class Cell:
         As `provenance.evidence.records.PartEvidence` has them; None where none is defined.
     agreeing
         Units that gate and up match alike.
-    reason
-        Why there is no p-value.
     seconds
         Processor time, with the preparation of blocks that were met for the first time.
+    reason
+        Why there is no p-value.
     """
 
     candidate: int
@@ -82,8 +83,8 @@ class Cell:
     log10_p: float | None
     nearness: float | None
     agreeing: int
-    reason: str | None
     seconds: float
+    reason: str | None = None
 
     @property
     def place(self) -> Place:
@@ -120,12 +121,21 @@ class Blocks:
     def test(self, place: Place) -> Cell:
         """Test one pair of blocks, each of one MLP."""
         begun = time.process_time()
-        (tested,) = tests_of(self._sides, *place).values()
+        (tested,) = tests_of(self._sides, *place, lambda _tested: False).values()
         seconds = time.process_time() - begun
         found = tested.evidence
         return Cell(
-            *place, found.log10_p, found.nearness, found.agreeing, found.reason, round(seconds, 3)
+            *place,
+            _rounded(found.log10_p, 6),
+            _rounded(found.nearness, 4),
+            found.agreeing,
+            round(seconds, 2),
+            found.reason,
         )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _component(comparison: Comparison, executor: Executor) -> Component[Any]:
@@ -148,12 +158,16 @@ def _component(comparison: Comparison, executor: Executor) -> Component[Any]:
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of two models that were measured, of all that there are."""
+    """The cells of two models that were measured, of all that there are.
+
+    ``made`` says by what, see `made_by`.
+    """
 
     candidate: str
     reference: str
     question: Question
     depths: tuple[int, int]
+    made: dict[str, Any]
     cells: tuple[Cell, ...]
 
     @property
@@ -165,43 +179,65 @@ class Table:
         """Return the processor time of a pair of blocks on the average."""
         return sum(cell.seconds for cell in self.cells) / max(1, len(self.cells))
 
+    def version(self) -> int:
+        """Return the version of the statistic that measured it."""
+        version: int = self.made["statistics"][self.question.statistic]
+        return version
+
+
+def made_by(models: tuple[Path, Path], question: Question, executor: Executor) -> dict[str, Any]:
+    """Return all that numbers depend on: numbers that were made by something else are measured again."""
+    checkpoints = [executor.checkpoint(ModelSpec(path=str(model))) for model in models]
+    return {
+        "statistics": REGISTRY[question.statistic].versions(),
+        "capture": CAPTURE_VERSION,
+        "weights": [checkpoint.weights_digest for checkpoint in checkpoints],
+        "tokenizers": [checkpoint.tokenizer_digest for checkpoint in checkpoints],
+    }
+
 
 class Kept:
-    """A file with the cells of two models: a line that names them, and one for each cell.
-
-    A line is written as soon as its cell is measured, so that whoever is stopped loses one cell.
-    """
+    """A file with the cells of two models."""
 
     def __init__(self, file: Path) -> None:
-        self.file = file
+        self._rows = Rows(file)
 
     def read(self) -> Table | None:
         """Return what was measured so far; None where nothing was begun."""
-        if not self.file.exists():
+        found = self._rows.read()
+        if found is None:
             return None
-        # what stands behind the last end of a line was cut off in writing
-        first, *lines = self.file.read_text(encoding="utf-8").split("\n")[:-1] or [""]
-        if not first:
-            return None
-        head = json.loads(first)
-        question = Question(**head.pop("question"))
-        cells = tuple(Cell(**json.loads(line)) for line in lines)
-        return Table(**{**head, "depths": tuple(head["depths"])}, question=question, cells=cells)
+        head = found.head
+        question, depths = Question(**head["question"]), tuple(head["depths"])
+        return Table(
+            head["candidate"],
+            head["reference"],
+            question,
+            (depths[0], depths[1]),
+            head["made"],
+            tuple(Cell(*row) for row in found.rows),
+        )
 
-    def begin(self, table: Table) -> None:
-        """Write the cells of a table, and nothing else."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        head = {**asdict(table)}
-        del head["cells"]
-        lines = [json.dumps(head), *(json.dumps(asdict(cell)) for cell in table.cells)]
-        half = self.file.with_suffix(".half")
-        half.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        half.replace(self.file)
+    def write(self, table: Table) -> None:
+        """Write the cells of a table by their places, and nothing else."""
+        head = {
+            "candidate": table.candidate,
+            "reference": table.reference,
+            "question": asdict(table.question),
+            "depths": table.depths,
+            "made": table.made,
+        }
+        cells = sorted(table.cells, key=lambda cell: cell.place)
+        self._rows.write(head, map(_row, cells))
 
     def add(self, cell: Cell) -> None:
         """Write one more cell."""
-        with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(cell)) + "\n")
+        self._rows.add(_row(cell))
+
+
+def _row(cell: Cell) -> list[Any]:
+    row = list(astuple(cell))
+    return row if cell.reason is not None else row[:-1]
 
 
 def measure(
@@ -210,25 +246,28 @@ def measure(
     wanted: Callable[[tuple[int, int]], set[Place]],
     executor: Executor,
     file: Path,
-) -> Table:
+) -> None:
     """Test the pairs of blocks that are wanted and not in the file yet; they are kept in it.
 
-    ``wanted`` says which, given the two models' numbers of blocks.
+    What was made by other versions, or of other models, is forgotten. ``wanted`` says which, given the two
+    models' numbers of blocks.
     """
-    kept = Kept(file)
+    kept, made = Kept(file), made_by(models, question, executor)
     known = kept.read()
+    if known is not None and known.made != made:
+        known = None
     if known is not None and not _missing(known, wanted):
-        return known
+        return
     blocks = Blocks(*models, question, executor)
     depths = len(blocks.rows), len(blocks.columns)
     names = models[0].name, models[1].name
-    known = known or Table(*names, question, depths, ())
-    kept.begin(known)
-    cells = list(known.cells)
+    known = known or Table(*names, question, depths, made, ())
+    kept.write(known)
     for place in _in_turn(blocks.rows, blocks.columns, _missing(known, wanted)):
-        cells.append(blocks.test(place))
-        kept.add(cells[-1])
-    return Table(*names, question, depths, tuple(cells))
+        kept.add(blocks.test(place))
+    whole = kept.read()
+    assert whole is not None
+    kept.write(whole)
 
 
 def _missing(table: Table, wanted: Callable[[tuple[int, int]], set[Place]]) -> set[Place]:

@@ -19,6 +19,7 @@ from benchmarks._curve_plot import THRESHOLD_WORD, Axis, picture
 from benchmarks._curve_tables import fading_table, missed_table, moved_table, strengths_table
 from benchmarks._page import BEGIN, END, about_machine
 from benchmarks._table import table
+from provenance.evidence.doubts import MOST_NEARNESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,7 +118,8 @@ COLUMNS = {
         "log10 of the p-value that decides: of all blocks together and of the strongest one"
     ),
     "nearness": (
-        "the greatest of any block; above 0.05 no [independence](statistics.md#decoys-and-nearness) is "
+        f"the greatest of any block; above {MOST_NEARNESS:g} no "
+        "[independence](statistics.md#decoys-and-nearness) is "
         "believed"
     ),
     "verdict": "of how many bases, and in brackets why it is inconclusive",

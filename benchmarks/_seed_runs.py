@@ -18,9 +18,11 @@ from benchmarks._seed_kin import changes, copies
 from benchmarks._zoo import Zoo, tokenizer_of, twins
 from provenance import Executor, InputsSpec, Store
 from provenance.comparison.executor import MEASURE_VERSION
+from provenance.evidence.doubts import MOST_NEARNESS
 from provenance.recipes import CODE_VERSION
 from provenance.recipes.steps import load
 from provenance.recipes.train import next_token_loss, one_thread
+from provenance.statistics import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,7 +94,8 @@ class Run:
         self._zoo = Zoo(folder, scale)
         self._members = twins(count, scale)
         settings = (
-            f"{scale}, models {CODE_VERSION}, evidence {MEASURE_VERSION}, {torch.__version__}"
+            f"{scale}, models {CODE_VERSION}, evidence {MEASURE_VERSION}, "
+            f"{REGISTRY['kinship'].versions()}, nearness {MOST_NEARNESS}, {torch.__version__}"
         )
         self._models, self._judged, self._tables = (
             Kept(folder / f"{name}.jsonl", settings) for name in ("models", "judged", "blocks")

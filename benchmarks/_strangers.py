@@ -63,24 +63,29 @@ ENDS_ALONE = 1000
 """A stage of so few diagonals has the pairs of first and last blocks, and no other."""
 
 PLAN = (
+    Stage(TOKENS, ENDS_ALONE),
+    Stage(TOKENS, ENDS_ALONE, LARGEST, sets=True),
+    Stage(TOKENS, 12, LARGEST),
+    Stage(TEXT, ENDS_ALONE, LARGEST),
+    Stage(TEXT, ENDS_ALONE, LARGEST, sets=True),
     Stage(TOKENS, 6, LARGEST),
     Stage(TEXT, 12, LARGEST),
-    Stage(TEXT, ENDS_ALONE, LARGEST, sets=True),
-    Stage(TOKENS, ENDS_ALONE),
-    Stage(RANDOM, ENDS_ALONE, LARGEST),
-    Stage(RANDOM, 12, LARGEST),
     Stage(None, without=LARGEST),
     Stage(TOKENS, 12),
+    Stage(TOKENS, ENDS_ALONE, sets=True),
     Stage(TEXT, ENDS_ALONE),
-    Stage(TOKENS, ENDS_ALONE, LARGEST, sets=True),
-    *(Stage(question, 6, LARGEST) for question in (TEXT, RANDOM)),
+    Stage(RANDOM, 12, LARGEST),
     Stage(TOKENS, 3, LARGEST),
-    *(Stage(question, 12) for question in (TEXT, RANDOM)),
+    Stage(TEXT, 6, LARGEST),
+    *(Stage(question, 12, LARGEST) for question in COSINE),
+    Stage(TEXT, 12),
+    Stage(TOKENS, 6),
+    Stage(None),
+    Stage(RANDOM, 12),
     *(Stage(question, 3, LARGEST) for question in (TEXT, RANDOM)),
     Stage(TOKENS, 3),
     *(Stage(question, 6, LARGEST) for question in COSINE),
     *(Stage(question, 1, LARGEST) for question in (TOKENS, TEXT, RANDOM)),
-    Stage(None),
     Stage(TOKENS),
     *(Stage(question, 3) for question in (TEXT, RANDOM)),
 )
@@ -103,35 +108,42 @@ def wanted(stage: Stage, depths: tuple[int, int]) -> set[Place]:
 def pairs(folder: Path, without: str | None = None) -> list[tuple[Path, Path]]:
     """Return all pairs of the models in a folder, the later made the candidate: it is the wider one."""
     names = [name for name in _real_models.MODELS if (folder / name).exists()]
-    chosen = [name for name in names if name != without]
-    return [(folder / b, folder / a) for a, b in itertools.combinations(chosen, 2)]
+    return [(folder / b, folder / a) for b, a in _pairs(names) if without not in {a, b}]
 
 
-def measure(folder: Path, stage: Stage, executor: Executor, report: Callable[[str], None]) -> None:
-    """Measure what a stage asks of blocks, and is not in the folder yet."""
-    if stage.question is None:
+def _pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(b, a) for a, b in itertools.combinations(names, 2)]
+
+
+def measure(
+    folder: Path, kept: Path, stage: Stage, executor: Executor, report: Callable[[str], None]
+) -> None:
+    """Measure what a stage asks of the blocks of the models in a folder, and is not kept yet."""
+    question = stage.question
+    if question is None:
         raise ValueError("a stage without a question is of whole models")
     for models in pairs(folder, stage.without):
-        file = _file(folder, models, stage.question)
+        file = _file(kept, (models[0].name, models[1].name), question)
         report(f"{file.stem}, every {stage.every}{', sets of units' * stage.sets}")
         if stage.sets:
-            opened = partial(Blocks, *models, stage.question, executor)
-            _alike_units.measure(_sets(file), partial(wanted, stage), opened)
+            made = _block_pairs.made_by(models, question, executor)
+            opened = partial(Blocks, *models, question, executor)
+            _alike_units.measure(_sets(file), made, partial(wanted, stage), opened)
         else:
-            _block_pairs.measure(models, stage.question, partial(wanted, stage), executor, file)
+            _block_pairs.measure(models, question, partial(wanted, stage), executor, file)
 
 
-def tables(folder: Path) -> list[Table]:
-    """Return all that the folder holds, by question and pair of models."""
-    files = (_file(folder, models, question) for question in QUESTIONS for models in pairs(folder))
+def tables(kept: Path) -> list[Table]:
+    """Return all that is kept, by question and pair of models."""
+    files = (_file(kept, pair, question) for question in QUESTIONS for pair in ALL_PAIRS)
     return [table for file in files if (table := Kept(file).read()) is not None]
 
 
-def sets(folder: Path) -> dict[str, list[Set]]:
+def sets(kept: Path) -> dict[str, list[Set]]:
     """Return the sets of units that were tested by themselves, by question."""
     found: dict[str, list[Set]] = {}
     for question in QUESTIONS:
-        files = (_sets(_file(folder, models, question)) for models in pairs(folder))
+        files = (_sets(_file(kept, pair, question)) for pair in ALL_PAIRS)
         of = [one for file in files for one in _alike_units.read(file)]
         if of:
             found[str(question)] = of
@@ -142,10 +154,12 @@ def _sets(file: Path) -> Path:
     return file.with_name(f"{file.stem}-sets.jsonl")
 
 
-def _file(folder: Path, models: tuple[Path, Path], question: Question) -> Path:
+def _file(kept: Path, pair: tuple[str, str], question: Question) -> Path:
     kind = f"-{question.inputs}" if REGISTRY[question.statistic].runs_models else ""
-    name = f"{models[0].name}-{models[1].name}-{question.statistic}{kind}"
-    return folder / "strangers" / f"{name}.jsonl"
+    return kept / f"{'-'.join(pair)}-{question.statistic}{kind}.jsonl"
+
+
+ALL_PAIRS = _pairs(_real_models.MODELS)
 
 
 @dataclass(frozen=True)

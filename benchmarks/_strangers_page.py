@@ -8,6 +8,7 @@ from benchmarks import _strangers, _strangers_tables
 from benchmarks._page import BEGIN, END
 from benchmarks._strangers import ENDS, grouped
 from benchmarks._table import table
+from provenance.evidence.doubts import MOST_NEARNESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,7 @@ def page(
 Are the p-values of real strangers what they should be? [Calibration](calibration.md) asks that of small
 models made for it. Here it is asked of pretrained models that anybody can have:
 
-<!-- not run: it takes two hours and models of 2 GB; tests/benchmarks/test_strangers.py runs it small -->
+<!-- not run: it takes hours and models of 2 GB; tests/benchmarks/test_strangers.py runs it small -->
 ```console
 python -m benchmarks.real models real --all
 {about["command"]}
@@ -70,7 +71,12 @@ python -m benchmarks.real models real --all
 * {about["machine"]}
 * {about["versions"]}
 
-The command keeps every p-value in its folder. Whoever stops it loses one, and the same command goes on.
+The command keeps every p-value as it is measured, in `benchmarks/pvalues/strangers` of the repository.
+Whoever stops it loses one, and the same command goes on, on any machine. What another version of a
+statistic measured is measured again. Without `real` the command counts what is kept, and needs no models.
+
+A line of such a file is a pair of blocks: the block of the one and of the other, log10 p, nearness, units
+that gate and up match alike, and the processor seconds. The first line names the models by their SHA-256.
 
 {BEGIN}
 {reading}
@@ -141,15 +147,17 @@ rank correlation by k / n, which is k / √n of its standard deviations: the *sh
 A z is a p-value as a standard normal value: 0 on the average where p-values are uniform, and larger for
 smaller ones. Its ± is the standard error, as if all were independent.
 
-Here each of the three sets of units is taken by itself, on all pairs of first and last blocks. Nothing is
-corrected: each p-value would be uniform if there were no shift.
+Here each of the three sets of units is taken by itself, on pairs of first and last blocks. A set that has
+the units of the one before it is left out. Nothing is corrected: each p-value would be uniform if there
+were no shift.
 
 {_strangers_tables.by_set(sets)}
 
 ## Nearness
 
-`match_tokens` also says how [near](statistics.md#decoys-and-nearness) the units of two blocks are. Above
-0.05 no independence is believed. "Matched alike" are units that gate and up match to one partner.
+`match_tokens` also says how [near](statistics.md#decoys-and-nearness) the units of two blocks are.
+Above {MOST_NEARNESS:g} no independence is believed. "Matched alike" are units that gate and up match to one
+partner.
 
 {_strangers_tables.nearness(by_what.get(str(_strangers.TOKENS), []))}
 

@@ -57,7 +57,15 @@ def measured(kept: Sequence[Table]) -> str:
         [", ".join(pair), *(cell(cells.get((question, *pair))) for question in QUESTIONS)]
         for pair in pairs
     ]
-    return table(["models", *map(str, QUESTIONS)], rows)
+    versions = {
+        question: sorted({one.version() for one in kept if one.question == question})
+        for question in QUESTIONS
+    }
+    heads = [
+        f"{question} (version {', '.join(map(str, of))})" if of else str(question)
+        for question, of in versions.items()
+    ]
+    return table(["models", *heads], rows)
 
 
 def thinned(one: Table) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from benchmarks._block_pairs import Question, made_by
 from benchmarks._counts import Counted, disjoint
-from benchmarks._strangers import TEXT, TOKENS, pairs
+from benchmarks._rows import Rows
+from benchmarks._strangers import ALL_PAIRS, TEXT, TOKENS, pairs
 from provenance import compare, decide
 from provenance._quiet import quiet
 from provenance.evidence.records import Evidence
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
     from benchmarks._block_pairs import Table
     from provenance import Executor
+    from provenance.vocabulary import StatisticName
 
 THRESHOLD = 1e-6
-STATISTIC = "kinship"
+STATISTIC: StatisticName = "kinship"
 
 ONE_MAKER = frozenset({"qwen05", "qwen15"})
 
@@ -74,38 +76,39 @@ class Whole:
 
 
 def measure(
-    folder: Path, without: str | None, executor: Executor, report: Callable[[str], None]
+    folder: Path, kept: Path, without: str | None, executor: Executor, report: Callable[[str], None]
 ) -> None:
-    """Compare every two models that were not compared yet."""
-    for candidate, reference in pairs(folder, without):
-        file = _file(folder, candidate, reference)
-        if file.exists():
+    """Compare every two models in a folder of which no comparison is kept, made as one would be now."""
+    for models in pairs(folder, without):
+        candidate, reference = models
+        rows = Rows(_file(kept, (candidate.name, reference.name)))
+        known, made = rows.read(), made_by(models, Question(STATISTIC), executor)
+        if known is not None and known.head["made"] == made:
             continue
         report(f"{candidate.name} against {reference.name}")
         begun = time.process_time()
         with quiet():
             found = compare(candidate, reference, statistic=STATISTIC, executor=executor)
-        seconds = time.process_time() - begun
-        file.parent.mkdir(parents=True, exist_ok=True)
-        half = file.with_suffix(".half")
-        half.write_text(json.dumps({"seconds": seconds, "evidence": found.to_json()}))
-        half.replace(file)
+        seconds = round(time.process_time() - begun, 1)
+        # the pictures' matchings are most of it, and no table has them
+        blocks = tuple(replace(block, matchings=None) for block in found.blocks)
+        evidence = replace(found, blocks=blocks).to_json()
+        rows.write({"made": made, "seconds": seconds, "evidence": evidence}, [])
 
 
-def read(folder: Path) -> list[Whole]:
-    """Return the comparisons that the folder holds."""
+def read(kept: Path) -> list[Whole]:
+    """Return the comparisons that are kept."""
     found = []
-    for candidate, reference in pairs(folder):
-        file = _file(folder, candidate, reference)
-        if file.exists():
-            kept = json.loads(file.read_text())
-            evidence = Evidence.from_json(kept["evidence"])
-            found.append(Whole(candidate.name, reference.name, evidence, kept["seconds"]))
+    for candidate, reference in ALL_PAIRS:
+        known = Rows(_file(kept, (candidate, reference))).read()
+        if known is not None:
+            evidence = Evidence.from_json(known.head["evidence"])
+            found.append(Whole(candidate, reference, evidence, known.head["seconds"]))
     return found
 
 
-def _file(folder: Path, candidate: Path, reference: Path) -> Path:
-    return folder / "strangers" / f"{candidate.name}-{reference.name}-{STATISTIC}.json"
+def _file(kept: Path, pair: tuple[str, str]) -> Path:
+    return kept / f"{'-'.join(pair)}-{STATISTIC}.jsonl"
 
 
 def counts(whole: Sequence[Whole]) -> tuple[Counted, ...]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from scipy import stats
 
 from benchmarks._counts import FOLDER, Counted, Source, save, sources
+from benchmarks._kind_page import COUNTS as KINDS
+from benchmarks._kind_page import KindCounts, error_table, read_counts
 from benchmarks._page import BEGIN, END, about_machine, reading_of
 from benchmarks._suite_counts import counted
 from benchmarks._table import table
@@ -75,7 +77,7 @@ def upper(count: int, trials: int) -> float:
     return 1.0 if count == trials else float(stats.beta.ppf(CONFIDENCE, count + 1, trials - count))
 
 
-def page(kept: Sequence[Source], reading: str) -> str:
+def page(kept: Sequence[Source], reading: str, kinds: KindCounts | None = None) -> str:
     """Return docs/error-rates.md.
 
     Parameters
@@ -84,6 +86,8 @@ def page(kept: Sequence[Source], reading: str) -> str:
         The counts of all commands.
     reading
         What a person has written of them.
+    kinds
+        What was read of kinds of descent.
     """
     numbered = [(i, source) for i, source in enumerate(kept, 1)]
     tables = "\n\n".join(
@@ -115,9 +119,28 @@ among them.
 
 {_refused(numbered)}
 
-## The commands
+{_kinds(kinds)}## The commands
 
 {_commands(numbered)}
+"""
+
+
+def _kinds(kinds: KindCounts | None) -> str:
+    """The section on kinds of descent, with an empty line after it; empty where none were counted."""
+    if kinds is None:
+        return ""
+    return f"""## The kind of kinship
+
+A claim of a kind, such as `adapter`, is held against what is [read off the weights](kinds.md). The table
+counts claims of each kind on {kinds.pairs} pairs of kin that were made in known ways: those that hold of a
+pair that was made otherwise, and those that fail of a pair that was made so. The changes go down to where a
+kind is no longer seen, so that the second rate is of these strengths. Bounds suppose independent pairs; all
+are of {kinds.bases} base models.
+
+{error_table(kinds, upper)}
+
+`{kinds.command}`; {kinds.date}; {kinds.machine}; {kinds.versions}
+
 """
 
 
@@ -191,6 +214,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, default=PAGE)
     parser.add_argument("--counts", type=Path, default=FOLDER, help=argparse.SUPPRESS)
+    parser.add_argument("--kinds", type=Path, default=KINDS, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command")
     one = commands.add_parser("count", help="keep the verdicts of a run of suites")
     one.add_argument("results", type=Path)
@@ -204,7 +228,8 @@ def main(arguments: list[str] | None = None) -> None:
         except (ProvenanceError, ValueError) as error:
             parser.error(str(error))
         return
-    given.output.write_text(page(sources(given.counts), reading_of(given.output)), "utf-8")
+    kinds = read_counts(given.kinds) if given.kinds.exists() else None
+    given.output.write_text(page(sources(given.counts), reading_of(given.output), kinds), "utf-8")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ import torch
 
 from benchmarks._table import table
 from provenance.architecture.units import LinearMap, MLPFactors
-from provenance.comparison.experts import PARTNERS, partners
+from provenance.comparison.experts import partners
+from provenance.comparison.limits import PARTNERS
 from provenance.statistics._directions import directions, glimpse
 from provenance.statistics.match import match
 

@@ -24,6 +24,7 @@ from provenance.comparison.executor import as_spec
 from provenance.comparison.plan import Comparison
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import decide
+from provenance.evidence.doubts import MOST_NEARNESS
 from provenance.recipes.train import one_thread
 from provenance.statistics import REGISTRY
 
@@ -49,13 +50,17 @@ STATISTICS = ("kinship", *REGISTRY["kinship"].parts, *OTHERS, "generalized")
 
 @dataclass(frozen=True)
 class Row:
-    """One attack: what it cost, and log10 p of the whole models by statistic (None: not defined)."""
+    """One attack: what it cost, and log10 p of the whole models by statistic (None: not defined).
+
+    ``nearness`` is that of the nearest block; None where units were paired alike in all.
+    """
 
     kind: str
     strength: str
     cost: float
     verdict: str
     log10_ps: dict[str, float | None]
+    nearness: float | None = None
 
 
 def measure(scene: Scene, folder: Path, attacks: Iterable[Attack], report: Report) -> list[Row]:
@@ -134,7 +139,8 @@ class _Judge:
         if verdict != "dependent":
             found["generalized"] = _p(evidence("generalized"))
         cost = self._scene.loss(model) / self._cost
-        return Row(attack.kind, strength, cost, verdict, found)
+        near = [block.nearness for block in kinship.blocks if block.nearness is not None]
+        return Row(attack.kind, strength, cost, verdict, found, max(near, default=None))
 
 
 def _p(evidence: Evidence | None) -> float | None:
@@ -143,14 +149,15 @@ def _p(evidence: Evidence | None) -> float | None:
 
 def rows_table(rows: Sequence[Row]) -> str:
     """One line an attack."""
-    head = ("what was done", "strength", "loss", "verdict", *STATISTICS)
+    head = ("what was done", "strength", "loss", "verdict", "nearness", *STATISTICS)
     return table(head, map(_cells, rows))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     verdict = f"**{row.verdict}**" if row.verdict != "dependent" else row.verdict
     numbers = (_number(row, name) for name in STATISTICS)
-    return row.kind, row.strength, f"×{row.cost:.2f}", verdict, *numbers
+    near = "" if row.nearness is None else f"{row.nearness:.2f}"
+    return row.kind, row.strength, f"×{row.cost:.2f}", verdict, near, *numbers
 
 
 def _number(row: Row, name: str) -> str:
@@ -220,11 +227,15 @@ result against the reference. Losses on held-out code, in nats a token:
 | --- | --- |
 | loss | of the attacked model, in multiples of the copy's |
 | verdict | of a claim by `kinship`, the default, at {THRESHOLD:g} and {scale.tokens} tokens of text |
+| nearness | how [near](statistics.md#decoys-and-nearness) units are in the nearest block |
 | the others | log10 p of all blocks by Fisher; of `csu_all`, of the whole models by Bonferroni |
 
 All three parts of `kinship` are measured, as a claim of independence does; one of descent stops at what
 decides it. Each part also has a column of its own, as a claim by that statistic alone. A block's p-value
 pays for the choice of its partner there, and in `kinship` for the choice of the part too.
+
+Above a nearness of {MOST_NEARNESS:g} no independence is believed. Two blocks whose units gate and up pair
+alike in all have none, so that where a copy is found in full it is empty, or that of other pairs of blocks.
 
 A – means that the statistic is not defined for this pair. `generalized` is computed only if `kinship`
 did not find the relation.

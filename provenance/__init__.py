@@ -16,7 +16,10 @@ A tour, in the order in which data flows:
   run of suites found: `read_results` reads them, `render_report` draws them, `lineage_graph` finds the
   families in them.
 * `explain` puts one test in words. `verify` judges stored evidence again, without the models.
+* `difference` maps one of two kin onto the other, and measures what became of the weights. `decompose`
+  finds the shares of a merge's parents.
 * `fingerprint` writes what `compare` needs of a model, without its weights.
+* `identify` finds the nearest kin of a model among many; `judge_card` judges what its card says.
 * `load_registry` and `audit_registry` judge every pair of a registry of models.
 
 `import provenance` imports no torch: a name loads its module when it is first used. Each subpackage
@@ -30,6 +33,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from provenance.audit import audit_registry, load_registry
+    from provenance.comparison.decompose import decompose
+    from provenance.comparison.difference import difference
     from provenance.comparison.executor import Executor, compare
     from provenance.comparison.make_fingerprint import fingerprint
     from provenance.errors import ProvenanceError, SuiteError
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from provenance.evidence.results import Results
     from provenance.gate.explain import explain
     from provenance.gate.verify import verify
+    from provenance.identification import identify, judge_card
     from provenance.report import render_report
     from provenance.store.store import Store
     from provenance.suite.claims import Suite
@@ -62,8 +68,12 @@ _HOMES = {
     "audit_registry": "audit",
     "compare": "comparison.executor",
     "decide": "evidence.decide",
+    "decompose": "comparison.decompose",
+    "difference": "comparison.difference",
     "explain": "gate.explain",
     "fingerprint": "comparison.make_fingerprint",
+    "identify": "identification",
+    "judge_card": "identification",
     "lineage_graph": "evidence.families",
     "load_registry": "audit",
     "load_suite": "suite.read:load",
@@ -87,8 +97,12 @@ __all__ = [
     "audit_registry",
     "compare",
     "decide",
+    "decompose",
+    "difference",
     "explain",
     "fingerprint",
+    "identify",
+    "judge_card",
     "lineage_graph",
     "load_registry",
     "load_suite",

@@ -47,7 +47,7 @@ def _integer(text: str) -> int:
 def read_document(
     text: str | bytes,
     reader: TypeAdapter[T],
-    schema: int,
+    schema: int | tuple[int, ...],
     damaged: Callable[[str], Exception],
 ) -> T:
     """Read one document.
@@ -55,7 +55,7 @@ def read_document(
     Parameters
     ----------
     text
-        JSON; an object whose field ``schema`` has the value ``schema``.
+        JSON; an object whose field ``schema`` has the value ``schema``, or one of several.
     damaged
         Makes the error to raise from the rest of the sentence that begins with the document's name.
     """
@@ -70,9 +70,10 @@ def read_document(
     if not isinstance(fields, dict):
         raise damaged("not a JSON object")
     found = fields.get("schema")
-    if found != schema:
-        shown = repr(found)[:40]
-        raise damaged(f"of schema {shown}; this version of provenance reads schema {schema}")
+    known = schema if isinstance(schema, tuple) else (schema,)
+    if found not in known:
+        shown, reads = repr(found)[:40], " and ".join(map(str, known))
+        raise damaged(f"of schema {shown}; this version of provenance reads schema {reads}")
     try:
         return reader.validate_json(json.dumps(fields), strict=True)
     except RecursionError:  # what is just shallow enough to be read may be too deep to be written

@@ -14,6 +14,10 @@ SOON = 1.0
 """Seconds before which nothing is said of what is left: too little has been seen."""
 
 
+COUNTED = frozenset({"audit", "identify"})
+"""Actions on one of many parts, of which the work on each part has stages of its own."""
+
+
 class Pace:
     """Follows the stages of some work by a clock, which gives seconds.
 
@@ -41,7 +45,7 @@ class Pace:
             self._stage_began, self._first = self._clock(), stage.done
         if same and not (renumbered and self.number):
             return False
-        if stage.action == "audit" and stage.total:
+        if stage.action in COUNTED and stage.total:
             self.place = (min(stage.done + 1, stage.total), stage.total)
         return True
 
@@ -61,7 +65,7 @@ class Pace:
         if stage is None:
             return ""
         parts = [f"{stage.done}/{stage.total}"] if stage.total else []
-        if self.place is not None and stage.action != "audit":
+        if self.place is not None and stage.action not in COUNTED:
             parts.insert(0, "{} of {}".format(*self.place))
         elif self.number:
             parts.insert(0, self.number)

@@ -30,6 +30,8 @@ RELATIONSHIPS: tuple[str, ...] = get_args(Relationship)
 DESCENTS = frozenset(RELATIONSHIPS) - {"independent", "unknown"}
 SHAPE_KEEPING = frozenset({"finetune", "adapter", "quantized", "merge", "permuted", "identical"})
 """Descents that keep the number of blocks and the width of every MLP."""
+MEASURED = (SHAPE_KEEPING | {"pruned"}) - {"identical"}
+"""Descents whose kind is read off the difference of the weights."""
 COPIES = (SHAPE_KEEPING | {"pruned"}) - {"merge"}
 """Descents whose blocks all come from the reference: a merge has other parents too."""
 
@@ -49,6 +51,10 @@ StatisticName = Literal[
 ]
 STATISTICS: tuple[str, ...] = get_args(StatisticName)
 """`provenance.statistics.REGISTRY` says what each is and needs."""
+SAMPLED: tuple[StatisticName, ...] = ("kinship", "match_tokens", "match_weights")
+"""Statistics with a part that is computed on some units of some blocks, read from weight files."""
+SAMPLED_UNITS = 1024
+"""Units of each of the candidate's MLPs that a sample has; they meet all of the reference's."""
 FINGERPRINT_SUFFIX = ".safetensors"
 """Of the name of a fingerprint's file; a checkpoint is a folder."""
 SKETCH = 256
@@ -86,6 +92,8 @@ PROBE_TOKENS = 256
 FEW_SHARED, FEW_EMBEDDED = "vocabularies share", "shared tokens have an embedding of their own"
 """Words of the reasons why MLPs could not be asked about tokens, by which evidence is judged later: the two
 vocabularies, or what of them has embeddings, have too few in common."""
+BLOCKS_OF_DIFFERENCE = 8
+"""Blocks of two kin whose weights are compared number by number, by default: evenly spread."""
 DEFAULT_SEQUENCE_LENGTH = 256
 """Token positions in a sequence."""
 DEFAULT_SEED = 0
@@ -136,15 +144,22 @@ def whole(threshold: Threshold) -> float:
 Role = Literal["candidate", "reference"]
 ROLES: tuple[Role, Role] = ("candidate", "reference")
 
-Verdict = Literal["dependent", "independent", "inconclusive"]
+Verdict = Literal["dependent", "independent", "not found", "inconclusive"]
+"""What is decided of a pair. "not found": nothing distinguishes a sample of it from strangers, which is no
+independence, since the rest was not looked at."""
 Inconclusive = Literal["warn", "fail"]
+KindCheck = Literal["measured", "any"]
+"""Whether a claim of a kind of descent needs that kind to be seen in the weights, or any kinship does."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 Disguise = Literal["all", "units"]
 
-Extent = Literal["files", "decided", "parts", "all"]
+Extent = Literal["sampled", "files", "decided", "parts", "all"]
 """How much is measured of a pair. "decided": a block that a cheap part of a statistic decides is not
-measured by a dearer one. "files": the parts that read weight files, in this way. "parts": every part, on
-the likeliest partners of each block. "all": every part, on every pair of blocks."""
+measured by a dearer one. "files": the parts that read weight files, in this way. "sampled": these, on some
+units of a sample of blocks and experts, and nothing else. "parts": every part, on the likeliest partners
+of each block. "all": every part, on every pair of blocks."""
+Scope = Literal["whole", "sampled"]
+"""What was looked at: whole, or sampled blocks and experts."""
 
 
 NormKind = Literal["rms", "layer"]
@@ -355,7 +370,18 @@ class DistillSettings:
 
 
 Action = Literal[
-    "audit", "make", "convert", "download", "load", "capture", "distil", "sketch", "match", "wait"
+    "audit",
+    "identify",
+    "make",
+    "convert",
+    "download",
+    "load",
+    "capture",
+    "distil",
+    "sketch",
+    "match",
+    "map",
+    "wait",
 ]
 
 

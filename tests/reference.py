@@ -144,6 +144,16 @@ def generalized(
         return float(min(mpmath.mpf(0), mpmath.log10(2 * min(correlation_p, agreement_p))))
 
 
+def strongest(added: list[float], share: float, least: int) -> set[int]:
+    """Units that together do a share, taken one by one from the strongest on, and never fewer."""
+    kept: set[int] = set()
+    for unit in sorted(range(len(added)), key=lambda unit: -added[unit]):
+        if len(kept) >= least and sum(added[one] for one in kept) >= share * sum(added):
+            break
+        kept.add(unit)
+    return kept
+
+
 def _alike(a: torch.Tensor, b: torch.Tensor, *, centred: bool) -> np.ndarray:
     x, y = a.double().numpy().T, b.double().numpy().T
     if centred:
@@ -390,6 +400,12 @@ def nearness(
     return max(0.0, *found)
 
 
+def closeness(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Mean over the units of the narrower side of the greatest |cosine| with any unit of the other."""
+    narrow, wide = sorted((ours, theirs), key=len)
+    return float(np.mean([max(abs(float(row @ other)) for other in wide) for row in narrow]))
+
+
 def gated_mlps(
     shapes: dict[str, tuple[int, ...]], names: tuple[str, str, str]
 ) -> set[tuple[str, str, str]]:
@@ -405,3 +421,49 @@ def gated_mlps(
             if called == (gate, up, down) and fits and len(shapes[first]) == 2:
                 found.add((first, second, third))
     return found
+
+
+def bytes_of_spans(spans):
+    """Every byte of spans of files, by file and place."""
+    return {(span.file, place) for span in spans for place in range(span.start, span.stop)}
+
+
+def median_singular_value(rows: int, columns: int, draws: int, seed: int) -> float:
+    """The median squared singular value of Gaussian noise over its longer side, by drawing some."""
+    rng = np.random.default_rng(seed)
+    values = [
+        np.linalg.svd(rng.normal(size=(rows, columns)), compute_uv=False) for _ in range(draws)
+    ]
+    return float(np.median(np.square(np.concatenate(values)))) / max(rows, columns)
+
+
+def steps_between(group: list[float], most: int, near: float) -> int:
+    """The fewest equal steps, from the least number to the largest, on which all nearly lie; 0: none."""
+    low, high = min(group), max(group)
+    inner = [x for x in group if low < x < high and x != 0]
+    for steps in range(2, most + 1):
+        off = [(x - low) / (high - low) * steps for x in inner]
+        levels = [round(x) for x in off]
+        if sum((x - level) ** 2 for x, level in zip(off, levels, strict=True)) > near * len(inner):
+            continue
+        if inner and levels.count(sorted(levels)[(len(levels) - 1) // 2]) <= 0.75 * len(levels):
+            return steps
+    return 0
+
+
+def gap_at(group: list[float], number: float) -> float:
+    """The larger distance of a number to the next level of its group, below or above."""
+    below = [number - x for x in group if x < number]
+    above = [x - number for x in group if x > number]
+    return max(min(below, default=0.0), min(above, default=0.0))
+
+
+def shares_of_parents(model: np.ndarray, parents: np.ndarray) -> tuple[list[float], float]:
+    """Shares that sum to 1 by numpy's least squares, and what they leave, over the nearest distance."""
+    first, *others = (one.ravel() for one in parents)
+    away = model.ravel() - first
+    directions = np.stack([one - first for one in others], axis=1)
+    found = np.linalg.lstsq(directions, away, rcond=None)[0]
+    nearest = min(np.linalg.norm(model - one) for one in parents)
+    left = float(np.linalg.norm(away - directions @ found) / nearest)
+    return [1 - float(found.sum()), *map(float, found)], left

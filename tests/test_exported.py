@@ -20,8 +20,10 @@ LIGHT_FOLDERS = [
     "checkpoints",
     "cli",
     "cluster",
+    "estimate",
     "evidence",
     "gate",
+    "identification",
     "plugin",
     "report",
     "store",
@@ -31,6 +33,7 @@ LIGHT_FOLDERS = [
 
 LIGHT_FILES = [
     "comparison/executor",
+    "comparison/limits",
     "comparison/make_fingerprint",
     "comparison/models",
     "comparison/pair",
@@ -41,6 +44,7 @@ LIGHT_FILES = [
     "recipes/quickstart",
     "recipes/recipe",
     "recipes/settings",
+    "recipes/sizes",
     "statistics/__init__",
     "statistics/_student_t",
     "statistics/pvalues",

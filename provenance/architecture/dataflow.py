@@ -73,6 +73,7 @@ class Dataflow(TorchDispatchMode):
         """How wide what each module was called on is; 0 where that is no hidden states."""
         self.widened: dict[str, Operand] = {}
         """What rows of an embedding are multiplied with first, by the embedding's parameter."""
+        self._normed_from: dict[str, tuple[Stream, Stream]] = {}
         self._tags = WeakTensorKeyDictionary()
         self._states = WeakTensorKeyDictionary()
         for name, parameter in parameters:
@@ -109,13 +110,34 @@ class Dataflow(TorchDispatchMode):
             count = hidden.numel() // hidden.shape[-1] if hidden.shape[-1] else 0
             states.stream.calls.append(ModuleCall(module, count, states.routed, states.scaled))
 
-    def normed(self, module: str, before: Any, after: Any) -> None:
-        """Note that a module without a matrix made hidden states of others that are as wide."""
+    def normed(self, module: str, before: Any, after: Any, *, has_matrix: bool = False) -> None:
+        """Note that a module without a matrix made hidden states of others that are as wide.
+
+        With matrices it is a norm where they gate one: where a norm in it was called on what the module
+        was called on, and nothing else in it on anything but that norm's output.
+        """
         if not (_is_tensor(before) and _is_tensor(after) and before.shape == after.shape):
             return
-        stream = self._states_of(after).stream
-        if stream is not self._states_of(before).stream and stream.norm is None:
+        given, stream = self._states_of(before).stream, self._states_of(after).stream
+        if stream is given or stream.norm is not None:
+            return
+        if not has_matrix or self._gates_a_norm(module, given):
             stream.norm = module
+        if not has_matrix:
+            self._normed_from[module] = given, stream
+
+    def _gates_a_norm(self, module: str, given: Stream) -> bool:
+        norms = {
+            name: made
+            for name, (source, made) in self._normed_from.items()
+            if source is given and name.rpartition(".")[0] == module
+        }
+        if len(norms) != 1:
+            return False
+        ((norm, made),) = norms.items()
+        beside = {call.module for call in made.calls if call.module.rpartition(".")[0] == module}
+        children = {name for name in self.widths if name.rpartition(".")[0] == module}
+        return bool(beside) and children == {norm, *beside}
 
     def activated(self, module: str, kind: str, before: torch.Tensor, after: torch.Tensor) -> None:
         """Note that a module of a class made one tensor of another, if it is an activation."""

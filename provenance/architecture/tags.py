@@ -102,8 +102,9 @@ class ModuleCall:
 class Stream:
     """Hidden states, whatever their view.
 
-    ``calls`` are the modules that they were given to, ``norm`` is the module without a matrix that made
-    them of as wide ones, and ``embedding`` is the parameter whose rows they are.
+    ``calls`` are the modules that they were given to, ``norm`` is the module that made them of as wide
+    ones, without a matrix but those that gate a norm, and ``embedding`` is the parameter whose rows they
+    are.
     """
 
     calls: list[ModuleCall] = field(default_factory=list)

@@ -234,8 +234,7 @@ def _open(path: str, module: nn.Module, flow: Dataflow) -> Hooks:
         tensors = args and isinstance(args[0], torch.Tensor) and isinstance(output, torch.Tensor)
         if tensors and flow.depth == 0:
             flow.activated(path, type(module).__name__, args[0], output)
-            if not has_matrix:
-                flow.normed(path, args[0], output)
+            flow.normed(path, args[0], output, has_matrix=has_matrix)
 
     return before, after
 

@@ -66,6 +66,7 @@ def make_statement(results: Results, subjects: Iterable[Subject], url: str | Non
     """
     descriptor = need("in_toto_attestation.v1.resource_descriptor").ResourceDescriptor
     library = need("in_toto_attestation.v1.statement")
+    listed = tuple(subjects)
     named = [
         descriptor(
             name=subject.name,
@@ -76,9 +77,16 @@ def make_statement(results: Results, subjects: Iterable[Subject], url: str | Non
                 weightsDigest=subject.weights_digest,
                 conversion=subject.conversion,
                 fingerprintSaidToBeOf=subject.claimed,
+                **_of_sample(subject),
             ),
         ).pb
-        for subject in subjects
+        for subject in listed
+    ]
+    named += [
+        descriptor(name=f"{subject.name}/{name}", digest={"sha256": sha256}).pb
+        for subject in listed
+        if subject.ranges is not None
+        for name, sha256 in subject.ranges.files.items()
     ]
     made = library.Statement(named, PREDICATE, _predicate(results, url))
     try:
@@ -180,6 +188,14 @@ def _checked(value: Any, name: str, kind: type[T]) -> T:
 def kept_sha256(document: Results | Evidence) -> str:
     """SHA-256, in hex, of the file that holds the document."""
     return sha256((document.to_json() + "\n").encode()).hexdigest()
+
+
+def _of_sample(subject: Subject) -> dict[str, str]:
+    """What of a model a sample was read of; nothing of a model that was read whole."""
+    if subject.ranges is None:
+        return {}
+    read = f"{subject.ranges.bytes} of {subject.ranges.of}"
+    return {"scope": "sampled", "bytesRead": read, "rangesDigest": subject.ranges.digest}
 
 
 def _digest(subject: Subject) -> dict[str, str]:

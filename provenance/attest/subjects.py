@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from provenance.checkpoints.checkpoint import Checkpoint
-    from provenance.evidence.records import ModelRecord
+    from provenance.evidence.records import ModelRecord, RangesRecord
     from provenance.evidence.results import Results
     from provenance.suite.claims import Suite
     from provenance.vocabulary import ModelSpec
@@ -43,6 +43,8 @@ class Subject:
     claimed : str or None
         Of a fingerprint, the digest of the model, by the fingerprint's maker. No weights were seen:
         ``sha256`` and ``digest`` are then of the fingerprint's file, and ``weights_digest`` is None.
+    ranges : RangesRecord or None
+        What was read of a model of which a sample was, and what the hub says of its whole files.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Subject:
     source: str
     conversion: str | None = None
     claimed: str | None = None
+    ranges: RangesRecord | None = None
 
 
 def model_digest(folder: Path, *, stored: bool = False) -> str:
@@ -123,8 +126,10 @@ def subjects_of(
         If a model cannot be had any more, or is another one than the evidence was measured on.
     """
     return tuple(
-        _subject(name, record, _open(name, suites[suite].models[name], opened))
-        for suite, name, record in _measured(results)
+        _recorded(name, record, ranges)
+        if ranges is not None
+        else _subject(name, record, _open(name, suites[suite].models[name], opened))
+        for suite, name, record, ranges in _measured(results)
     )
 
 
@@ -144,28 +149,31 @@ def recorded_subjects(
         If one of them was not measured, or is another one than the evidence was measured on.
     """
     measured = list(_measured(results))
-    strange = checkpoints.keys() - {name for _, name, _ in measured}
+    strange = checkpoints.keys() - {name for _, name, _, _ in measured}
     if strange:
         raise AttestationError(f"no claim that was checked has a model {min(strange)!r}")
     return tuple(
         _subject(name, record, checkpoints[name])
-        if name in checkpoints
-        else _recorded(name, record)
-        for _, name, record in measured
+        if name in checkpoints and ranges is None
+        else _recorded(name, record, ranges)
+        for _, name, record, ranges in measured
     )
 
 
-def _measured(results: Results) -> Iterator[tuple[str, str, ModelRecord]]:
-    """The models of claims that were checked, each once, with a suite that names it."""
+def _measured(
+    results: Results,
+) -> Iterator[tuple[str, str, ModelRecord, RangesRecord | None]]:
+    """The models of claims that were checked, each once, with a suite that names it, and what was read."""
     listed = set()
     for result in results.claims:
-        for _, name, record in result.sides:
+        for role, name, record in result.sides:
             if (name, record.digest) not in listed:
                 listed.add((name, record.digest))
-                yield result.suite, name, record
+                ranges = None if result.evidence is None else result.evidence.ranges.get(role)
+                yield result.suite, name, record, ranges
 
 
-def _recorded(name: str, record: ModelRecord) -> Subject:
+def _recorded(name: str, record: ModelRecord, ranges: RangesRecord | None = None) -> Subject:
     """A model as evidence has it; a fingerprint's digest is of the very file, at hand or not."""
     return Subject(
         name=name,
@@ -175,6 +183,7 @@ def _recorded(name: str, record: ModelRecord) -> Subject:
         source=record.source,
         conversion=record.conversion,
         claimed=record.claimed,
+        ranges=ranges,
     )
 
 

@@ -33,7 +33,7 @@ def models_in(folder: Path) -> dict[str, ModelSpec]:
         The folder cannot be read, or is a checkpoint itself.
     """
     names = listing(folder)
-    if _is_checkpoint(names):
+    if is_checkpoint(names):
         raise SourceError(f"{folder} is a checkpoint itself; give the folder that it is in")
     models = dict(_models(folder, folder, frozenset()))
     return dict(sorted(models.items()))
@@ -49,7 +49,7 @@ def _models(folder: Path, root: Path, above: frozenset[str]) -> Iterator[tuple[s
         # not to be read: it may hold a model, so that opening it must say why it cannot be had
         yield _named(folder, root)
         return
-    if _is_checkpoint(names) and folder != root:
+    if is_checkpoint(names) and folder != root:
         yield _named(folder, root)
         return
     for name in names:
@@ -62,7 +62,8 @@ def _models(folder: Path, root: Path, above: frozenset[str]) -> Iterator[tuple[s
             yield _named(inner, root)
 
 
-def _is_checkpoint(names: list[str]) -> bool:
+def is_checkpoint(names: list[str]) -> bool:
+    """Whether a folder with files of these names is a checkpoint, or an adapter."""
     weights = any(name.endswith(".safetensors") for name in names)
     return ADAPTER_CONFIG in names or (CONFIG in names and (weights or bool(pickles(names))))
 

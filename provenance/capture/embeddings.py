@@ -7,7 +7,7 @@ that the answers stay.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -26,11 +26,25 @@ if TYPE_CHECKING:
     from provenance.capture.layout import Layout
     from provenance.loading.parameters import ModelTensors
 
+
+class Parameters(Protocol):
+    """Reads parameters of a model by their names: whole, or some rows."""
+
+    def shape(self, parameter: str, /) -> tuple[int, ...]:
+        """The shape of a parameter."""
+
+    def rows(self, parameter: str, indices: Sequence[int], /) -> torch.Tensor:
+        """Some rows of a parameter of two axes."""
+
+    def read(self, parameter: str, /) -> torch.Tensor:
+        """A whole parameter."""
+
+
 NORMED = 4
 """Norms whose outputs are kept: the MLPs of one block, and all of its experts, share one."""
 
 
-def embedding_rows(traced: Trace, tensors: ModelTensors) -> int:
+def embedding_rows(traced: Trace, tensors: Parameters) -> int:
     """The number of token ids that a model has rows for.
 
     Raises
@@ -49,7 +63,7 @@ def _table(traced: Trace) -> str:
     return traced.embedding.parameter
 
 
-def embed(traced: Trace, tensors: ModelTensors, ids: Sequence[int]) -> torch.Tensor:
+def embed(traced: Trace, tensors: Parameters, ids: Sequence[int]) -> torch.Tensor:
     """Read the embeddings of tokens, each scaled to a mean square of 1.
 
     Returns

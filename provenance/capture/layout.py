@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.store.store import JSON
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 """Raised whenever the same checkpoint would give another layout."""
 
 LAYOUT = "layout.json"
@@ -40,7 +40,8 @@ class Layout:
     ``stored`` has the tensors' names by the parameters'. Parameters that are made of several tensors, or of
     a part of one, are not in it. ``norms`` are those before the MLPs, by their paths. ``heads`` are in the
     files, and nothing reads them. ``by_names`` says what was taken for what where names and shapes alone
-    told it, and is empty where the model's code did.
+    told it, and is empty where the model's code did. ``routers`` are then the matrices that choose among a
+    block's experts.
     """
 
     trace: Trace
@@ -48,6 +49,7 @@ class Layout:
     norms: Mapping[str, Norm]
     heads: tuple[str, ...] = ()
     by_names: tuple[str, ...] = ()
+    routers: Mapping[int, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As text, for `from_json`."""
@@ -122,6 +124,17 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
     return Layout(trace, stored, norms, other_heads(checkpoint, skeleton, index))
 
 
+def layout_in_part(checkpoint: Checkpoint) -> Layout:
+    """The layout by stored tensors alone, of a checkpoint that is opened in part; no code is asked.
+
+    Raises
+    ------
+    ArchitectureError
+        As `find_layout`, by names.
+    """
+    return known_layout(checkpoint) or _by_names(checkpoint)
+
+
 def _shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     return {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
 
@@ -147,7 +160,13 @@ def _by_names(checkpoint: Checkpoint) -> Layout:
         else Norm(norm.kind, norm.offset, norm.weight, norm.bias)
         for path, norm in found.norms.items()
     }
-    return Layout(found.trace, {name: name for name in shapes}, norms, by_names=found.says)
+    return Layout(
+        found.trace,
+        {name: name for name in shapes},
+        norms,
+        by_names=found.says,
+        routers=found.routers,
+    )
 
 
 def _refuse_other_shapes(checkpoint: Checkpoint, skeleton: nn.Module, trace: Trace) -> None:

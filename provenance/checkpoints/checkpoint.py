@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from provenance.checkpoints.fingerprint_file import Fingerprint
+    from provenance.checkpoints.ranged.reader import RangedFiles
     from provenance.checkpoints.safetensors_header import StoredTensor
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "fetch",
     "lasting_digest",
     "open_checkpoint",
+    "open_part",
     "parse",
     "peek_blocks",
     "said_of",
@@ -96,6 +98,10 @@ class Checkpoint:
         are of its bytes, and there are no weights.
     hashes : Mapping
         The SHA-256 of each tensor's bytes, by name.
+    ranged : RangedFiles or None
+        What reads the files of weights, of a checkpoint that is opened in part. Then these are not in
+        ``folder``, nothing of them was hashed, and both digests are of what they are known by: the headers,
+        and the SHA-256 that the hub says of each whole file, else its place, size and state.
     """
 
     spec: ModelSpec
@@ -112,6 +118,7 @@ class Checkpoint:
     remote_code: bool = False
     bundle: Fingerprint | None = field(default=None, hash=False)
     hashes: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    ranged: RangedFiles | None = field(default=None, repr=False, hash=False)
 
     @property
     def model_type(self) -> str:
@@ -186,6 +193,49 @@ def open_checkpoint(
         remote_code=bool(code),
         hashes=hashes,
     )
+
+
+def open_part(
+    contents: Contents, spec: ModelSpec, ranged: RangedFiles, sha256: Callable[[Path], str]
+) -> Checkpoint:
+    """Open a checkpoint that was inspected, plain or GGUF, without reading a weight.
+
+    Parameters
+    ----------
+    contents, spec, sha256
+        As in `open_checkpoint`.
+    ranged : RangedFiles
+        Reads the files that the contents name, by their names.
+    """
+    config = dict(contents.config)
+    weights = _digest({"tensors": _places(contents), "files": _known_by(contents, ranged)})
+    return Checkpoint(
+        spec=spec,
+        source=spec.source,
+        folder=contents.folder,
+        digest=_model_digest(config, weights, {}, said_of(spec)),
+        weights_digest=weights,
+        tokenizer_digest=tokenizer_digest(contents.folder, sha256),
+        config=config,
+        parameters=sum(tensor.elements for tensor in contents.tensors.values()),
+        tensors=contents.tensors,
+        ranged=ranged,
+    )
+
+
+def _places(contents: Contents) -> dict[str, list[Any]]:
+    return {
+        name: [tensor.dtype, list(tensor.shape), tensor.file.name, tensor.start, tensor.stop]
+        for name, tensor in contents.tensors.items()
+    }
+
+
+def _known_by(contents: Contents, ranged: RangedFiles) -> dict[str, Any]:
+    """What says which bytes each file of weights has."""
+    files = [ranged.origin.files[file.name] for file in contents.files]
+    return {
+        file.name: file.sha256 or [ranged.origin.identity, file.state, file.size] for file in files
+    }
 
 
 def tokenizer_digest(folder: Path, sha256: Callable[[Path], str]) -> str | None:

@@ -23,13 +23,18 @@ from provenance.errors import SourceError
 from provenance.vocabulary import BLOCK_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
 BLOCK_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 
 
-def inspect(place: Path, *, allow_pickle: bool = False) -> Contents:
+def inspect(
+    place: Path,
+    *,
+    allow_pickle: bool = False,
+    headers: Callable[[Path], tuple[StoredTensor, ...]] = stored_tensors,
+) -> Contents:
     """Read what a folder, or a GGUF file, holds, and verify it as far as no weight need be read.
 
     Parameters
@@ -38,6 +43,8 @@ def inspect(place: Path, *, allow_pickle: bool = False) -> Contents:
         A folder, or a GGUF file.
     allow_pickle : bool
         Whether weights in a pickle may be read.
+    headers : callable
+        Reads the header of a safetensors file, which may lie elsewhere.
 
     Raises
     ------
@@ -53,7 +60,7 @@ def inspect(place: Path, *, allow_pickle: bool = False) -> Contents:
         name = ADAPTER_CONFIG if contents.format == "adapter" else CONFIG
         return replace(contents, config=read_object(contained(contents.folder, name)))
     config = _config(contents.folder)
-    tensors = _tensors(contents)
+    tensors = _tensors(contents, headers)
     plain = plain_names(tensors, config)
     if any(stored != name for stored, name in plain.items()):
         return replace(contents, format="wrapped", config=config, tensors=tensors, plain=plain)
@@ -165,11 +172,13 @@ def _refuse_dtype(config: Mapping[str, Any], file: Path) -> None:
                 )
 
 
-def _tensors(contents: Contents) -> dict[str, StoredTensor]:
+def _tensors(
+    contents: Contents, headers: Callable[[Path], tuple[StoredTensor, ...]]
+) -> dict[str, StoredTensor]:
     """Every tensor that a loader would read, by name, sorted."""
     tensors: dict[str, StoredTensor] = {}
     for file in contents.files:
-        for tensor in stored_tensors(file):
+        for tensor in headers(file):
             other = tensors.setdefault(tensor.name, tensor)
             if other is not tensor:
                 raise SourceError(f"{file} holds {tensor.name!r}, and so does {other.file.name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from io import StringIO
 from pathlib import Path
 from threading import RLock
@@ -125,6 +126,30 @@ def fetch(
     return folder, folder.name
 
 
+def repository_size(spec: ModelSpec, endpoint: str | None = None) -> int:
+    """Ask the hub for the bytes of the files that `fetch` would bring, and bring nothing.
+
+    Raises
+    ------
+    SourceError
+        As `fetch`.
+    """
+    _, siblings = listed(spec, endpoint, metadata=True)
+    files = {file.rfilename: file.size or 0 for file in siblings}
+    patterns = wanted(
+        sorted(files), allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
+    )
+    if patterns is None:
+        raise SourceError(f"{spec.source} {no_weights(sorted(files))}")
+    left = unwanted(patterns)
+    return sum(
+        size
+        for name, size in files.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+        and not any(fnmatchcase(name, pattern) for pattern in left)
+    )
+
+
 def read_texts(
     spec: ModelSpec, names: Sequence[str], limit: int, endpoint: str | None = None
 ) -> tuple[str, dict[str, Path]]:
@@ -149,7 +174,7 @@ def read_texts(
     files = {}
     for name in set(names) & set(listed):
         where = {"repo_id": spec.repo or "", "filename": name, "revision": commit}
-        with _translated(spec):
+        with explained(spec):
             about = get_hf_file_metadata(hf_hub_url(**where, endpoint=endpoint), timeout=TIMEOUT)
             if (about.size or 0) <= limit:
                 path = hf_hub_download(**where, endpoint=endpoint, library_name="provenance")
@@ -222,19 +247,45 @@ def _choose_files(spec: ModelSpec, endpoint: str | None) -> list[str]:
 
 def _list_files(spec: ModelSpec, endpoint: str | None) -> tuple[str, list[str]]:
     """Ask for the commit that the spec means today, and for the names of its files."""
+    commit, siblings = listed(spec, endpoint)
+    return commit, sorted(sibling.rfilename for sibling in siblings)
+
+
+def listed(
+    spec: ModelSpec, endpoint: str | None = None, *, metadata: bool = False
+) -> tuple[str, Sequence[Any]]:
+    """Ask for the commit that the spec means today, and for what the hub says of its files.
+
+    Parameters
+    ----------
+    metadata : bool
+        Whether sizes, and the SHA-256 of large files, are asked for as well.
+
+    Returns
+    -------
+    commit : str
+        40 hexadecimal digits.
+    siblings : sequence of huggingface_hub.hf_api.RepoSibling
+        The files.
+
+    Raises
+    ------
+    SourceError
+        As `fetch`.
+    """
     from huggingface_hub import HfApi
 
     if not is_repo_id(spec.repo or ""):
         raise SourceError(f"{spec.repo!r} is not a repository's id; write org/name")
     if not is_revision(spec.revision or "main"):
         raise SourceError(f"{spec.revision!r} is not a revision; write a branch, tag or commit")
-    with _translated(spec):
+    with explained(spec):
         info = HfApi(endpoint=endpoint, library_name="provenance").model_info(
-            spec.repo or "", revision=spec.revision, timeout=TIMEOUT
+            spec.repo or "", revision=spec.revision, timeout=TIMEOUT, files_metadata=metadata
         )
     if info.sha is None or not _COMMIT.fullmatch(info.sha):
         raise SourceError(f"{spec.source}: the hub names no commit for it; check HF_ENDPOINT")
-    return str(info.sha), sorted(sibling.rfilename for sibling in info.siblings or [])
+    return str(info.sha), info.siblings or []
 
 
 def _download(
@@ -245,7 +296,7 @@ def _download(
 ) -> Path:
     from huggingface_hub import snapshot_download
 
-    with _translated(spec):
+    with explained(spec):
         folder = snapshot_download(
             spec.repo or "",
             revision=spec.revision,  # by its name, so that the cache can find it again without a network
@@ -289,7 +340,7 @@ _TRANSFER = "Downloading bytes"
 
 
 @contextmanager
-def _translated(spec: ModelSpec) -> Iterator[None]:
+def explained(spec: ModelSpec) -> Iterator[None]:
     """Turn what `huggingface_hub` raises into one line that says what to do."""
     # HTTPError is httpx's or httpx2's, whichever this huggingface_hub is built on
     from huggingface_hub.errors import HfHubHTTPError, HTTPError

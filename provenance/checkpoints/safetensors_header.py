@@ -16,7 +16,7 @@ from provenance._threads import spread
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -107,12 +107,43 @@ def stored_header(file: Path) -> tuple[tuple[StoredTensor, ...], Mapping[str, st
     """
     try:
         with file.open("rb") as opened:
-            return _read(opened, file)
+            size = opened.seek(0, 2)
+
+            def read(start: int, stop: int) -> bytes:
+                opened.seek(start)
+                return opened.read(stop - start)
+
+            return parsed_header(read, size, file, str(file))
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror or error}") from error
+
+
+def parsed_header(
+    read: Callable[[int, int], bytes], size: int, file: Path, label: str
+) -> tuple[tuple[StoredTensor, ...], Mapping[str, str]]:
+    """As `stored_header`, of a file that is read by `read`, wherever it lies.
+
+    Parameters
+    ----------
+    read : callable
+        Reads the bytes from ``start`` up to ``stop``. It is called for the header alone.
+    size : int
+        Bytes of the file.
+    file : pathlib.Path
+        What its tensors name as their file.
+    label : str
+        What the file is called in errors.
+
+    Raises
+    ------
+    SourceError
+        As `stored_tensors`, and what `read` raises.
+    """
+    try:
+        return _read(read, size, file)
     except (_DamagedError, ValueError, RecursionError) as error:
         raise SourceError(
-            f"{file} is not a whole safetensors file ({_reason(error)}); download or save it again"
+            f"{label} is not a whole safetensors file ({_reason(error)}); download or save it again"
         ) from error
 
 
@@ -120,17 +151,17 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, _DamagedError) else "its header is no JSON"
 
 
-def _read(opened: BinaryIO, file: Path) -> tuple[tuple[StoredTensor, ...], Mapping[str, str]]:
-    size = opened.seek(0, 2)
-    opened.seek(0)
+def _read(
+    read: Callable[[int, int], bytes], size: int, file: Path
+) -> tuple[tuple[StoredTensor, ...], Mapping[str, str]]:
     if size < 8:
         raise _DamagedError(f"it has {size} bytes, too few for a header")
-    (length,) = struct.unpack("<Q", opened.read(8))
+    (length,) = struct.unpack("<Q", read(0, 8))
     if length > size - 8:
         raise _DamagedError("its header is longer than the file")
     if length > HEADER_LIMIT:
         raise _DamagedError(f"its header has {length:,} bytes, more than {HEADER_LIMIT:,}")
-    header = json.loads(opened.read(length).decode("utf-8"), object_pairs_hook=_without_repeats)
+    header = json.loads(read(8, 8 + length).decode("utf-8"), object_pairs_hook=_without_repeats)
     if not isinstance(header, dict):
         raise _DamagedError("its header is no JSON object")
     metadata = header.pop("__metadata__", None)

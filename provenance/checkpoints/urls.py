@@ -45,17 +45,31 @@ def look_up(spec: ModelSpec) -> RemoteFiles:
         the files cannot be listed.
     """
     url = spec.url or ""
-    with _translated(url):
-        opened, path = _file_system(url)
-        entries = _listing(opened, path)
+    with translated(url):
+        _, entries = opened_at(url)
         names = wanted(
             list(entries), allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
         )
         if names is None:
             raise SourceError(f"{url} {no_weights(sorted(entries))}")
-        chosen = [name for name in sorted(entries) if _is_chosen(name, names)]
-        states = [(name, int(entries[name]["size"] or 0), _state(entries[name])) for name in chosen]
+        chosen = [name for name in sorted(entries) if is_chosen(name, names, unwanted(names))]
+        states = [
+            (name, int(entries[name]["size"] or 0), state_of(entries[name])) for name in chosen
+        ]
     return RemoteFiles(url, tuple((name, entries[name]["name"]) for name in chosen), tuple(states))
+
+
+def opened_at(url: str) -> tuple[Any, dict[str, dict[str, Any]]]:
+    """Open the file system of a URL; return it with its entries for the files there, by name.
+
+    Raises
+    ------
+    SourceError
+        As `look_up`.
+    """
+    with translated(url):
+        opened, path = _file_system(url)
+        return opened, _listing(opened, path)
 
 
 def download(
@@ -70,7 +84,7 @@ def download(
     """
     total, done = sum(size for _, size, _ in remote.states), 0
     sizes = {name: size for name, size, _ in remote.states}
-    with _translated(remote.url):
+    with translated(remote.url):
         opened, _ = _file_system(remote.url)
         # the index first, which says what else is needed
         for name, path in sorted(remote.files, key=lambda file: file[0] != INDEX):
@@ -111,17 +125,20 @@ def _name(path: str) -> str:
     return "" if "\\" in name or name in {".", ".."} else name
 
 
-def _is_chosen(name: str, patterns: list[str]) -> bool:
-    is_left = any(fnmatchcase(name, pattern) for pattern in unwanted(patterns))
+def is_chosen(name: str, patterns: list[str], others: list[str]) -> bool:
+    """Whether a file matches one of the patterns, and none of the others."""
+    is_left = any(fnmatchcase(name, pattern) for pattern in others)
     return not is_left and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _state(entry: dict[str, Any]) -> str:
+def state_of(entry: dict[str, Any]) -> str:
+    """What an entry of a file system says that is another where the file is."""
     return " ".join(f"{key}={entry[key]}" for key in _CHANGES if entry.get(key) is not None)
 
 
 @contextmanager
-def _translated(url: str) -> Iterator[None]:
+def translated(url: str) -> Iterator[None]:
+    """Turn what file systems raise into one line that says what to do."""
     try:
         yield
     except SourceError:

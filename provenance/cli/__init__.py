@@ -27,8 +27,12 @@ EPILOG = """\b
 Start here:
   provenance demo                        see a false claim found, in two minutes
   provenance compare CANDIDATE REFERENCE are these two kin?
+  provenance diff CANDIDATE REFERENCE    what became of the weights of two kin?
+  provenance identify MODEL REFERENCES... which of these is its nearest kin?
+  provenance card MODEL                  is what its model card says so?
   provenance init MODEL...               draft a suite from what model cards claim
   provenance suite check my.suite.yaml   find the mistakes of a suite at once
+  provenance plan my.suite.yaml          what will it cost?
   pytest my.suite.yaml                   test what it claims
   provenance explain NODE_ID             what did this test find, and what now?
   provenance fingerprint MODEL -o FILE   what others need to compare it, without its weights
@@ -38,7 +42,7 @@ Start here:
 
 A model is a folder, a GGUF file, a hub id (org/name, org/name@revision), a URL (s3://bucket/model) or
 a recipe (quickstart/base). Exit codes: 0 done, 1 what was asked for does not hold, 2 a mistake in what
-was asked, 130 interrupted. NO_COLOR is respected."""
+was asked, 3 not known (card), 130 interrupted. NO_COLOR is respected."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -82,14 +86,19 @@ COMMANDS = {
     "attest": "_attest",
     "audit": "_audit",
     "bom": "_attest",
+    "card": "_card",
     "compare": "_compare",
     "completion": "_completion",
+    "decompose": "_decompose",
     "demo": "_demo",
+    "diff": "_diff",
     "doctor": "_doctor",
     "explain": "_explain",
     "fingerprint": "_fingerprint",
     "graph": "_report",
+    "identify": "_identify",
     "init": "_init",
+    "plan": "_plan",
     "report": "_report",
     "schema": "_suite",
     "store": "_store",

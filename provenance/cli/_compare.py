@@ -12,9 +12,9 @@ from provenance.cli._base import BASE, on_base
 from provenance.cli._completion import complete_model
 from provenance.cli._console import console, print_table, say
 from provenance.cli._executor import with_executor
-from provenance.cli._expect import EXPECT, as_fields, claim_of, holds, judged, sentence
+from provenance.cli._expect import EXPECT, as_fields, sentence
 from provenance.cli._inputs import with_inputs
-from provenance.cli._options import ALPHA, CONTROL, JSON
+from provenance.cli._options import ALPHA, CONTROL, JSON, Bytes
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import PERMUTATIONS
 
@@ -56,6 +56,17 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Measure every part of the statistic on every pair of blocks, though less decides them.",
 )
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    help="Read so many blocks of the candidate in part, of mixtures so many experts of each, and what is "
+    "likest to them; nothing is downloaded whole. Shows kinship, never independence.",
+)
+@click.option(
+    "--budget",
+    type=Bytes(),
+    help="Most bytes to move for a sample; what would take more is refused before it is moved.",
+)
 @EXPECT
 @BASE
 @with_inputs
@@ -71,6 +82,8 @@ def compare(
     blocks: str,
     permutations: int,
     exhaustive: bool,  # noqa: FBT001
+    sample: int | None,
+    budget: int | None,
     expect: Any,
     inputs: InputsSpec,
     alpha: float,
@@ -86,14 +99,21 @@ def compare(
     """
     from provenance.comparison.plan import Comparison, extent
     from provenance.evidence.decide import decide
+    from provenance.evidence.single_claim import claim_of, holds, judged
     from provenance.statistics import default_statistic
 
+    if sample is not None:
+        _refuse_beside_sample(blocks, expect, exhaustive=exhaustive)
+    elif budget is not None:
+        raise click.UsageError("--budget is for what --sample moves: give both")
     ours, theirs = on_base((candidate, reference), base)
     cross, statistic = blocks == "cross", statistic or default_statistic(ours, theirs)
     claim = None
     how: Extent = "all" if exhaustive else "decided"
     if expect is not None:  # the test of a suite would measure the same
-        claim = claim_of(expect, statistic, alpha, cross=cross, exhaustive=exhaustive)
+        claim = claim_of(
+            expect, statistic, alpha, cross=cross, exhaustive=exhaustive, sample=sample
+        )
         how = extent(claim)
     comparison = Comparison.of(
         ours,
@@ -104,8 +124,10 @@ def compare(
         permutations=permutations,
         extent=how,
         control=control,
+        sample=sample,
+        difference=claim is not None and claim.wants_difference,
     )
-    with open_executor() as executor:
+    with open_executor(budget) as executor:
         evidence = executor.evidence(comparison)
     verdict = decide(evidence, alpha)
     result = None if claim is None else judged(claim, evidence)
@@ -119,6 +141,23 @@ def compare(
         if result is not None:
             say(to, sentence(result))
     return int(result is not None and not holds(result))
+
+
+def _refuse_beside_sample(blocks: str, expect: str | None, *, exhaustive: bool) -> None:
+    """Refuse what a sample cannot be asked for.
+
+    Raises
+    ------
+    click.UsageError
+        In one line.
+    """
+    if expect == "independent":
+        raise click.UsageError(
+            "--expect independent is about the whole models, and --sample looks at a part: give one of them"
+        )
+    given = "--blocks cross" if blocks == "cross" else "--exhaustive"
+    if blocks == "cross" or exhaustive:
+        raise click.UsageError(f"{given} compares all blocks, and --sample some: give one of them")
 
 
 def _as_fields(evidence: Evidence, verdict: Verdict, alpha: float) -> dict[str, Any]:
@@ -144,7 +183,7 @@ def print_evidence(to: Console, evidence: Evidence, verdict: Verdict, alpha: flo
 
     from provenance.evidence.decide import significant
     from provenance.evidence.doubts import NAMES
-    from provenance.evidence.wording import counted_once, not_compared, told_by_names
+    from provenance.evidence.wording import counted_once, not_compared, sample_of, told_by_names
     from provenance.statistics.pvalues import format_p
 
     print_table(to, _blocks_table(evidence) if evidence.blocks else _models_table(evidence))
@@ -174,6 +213,8 @@ def print_evidence(to: Console, evidence: Evidence, verdict: Verdict, alpha: flo
     once = counted_once(evidence.blocks)
     if once is not None:
         say(to, once)
+    if verdict == "dependent" and (looked_at := sample_of(evidence, NAMES)):
+        say(to, looked_at)
     if verdict == "independent" and (left := not_compared(evidence, NAMES)):
         say(to, left)
     over = "over all blocks (Fisher)" if evidence.blocks else "for the models as a whole"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from provenance import Executor
     from provenance.vocabulary import Stage
 
-    OpenExecutor = Callable[[], AbstractContextManager[Executor]]
+    OpenExecutor = Callable[..., AbstractContextManager[Executor]]
 
 Answer = TypeVar("Answer")
 
@@ -44,7 +44,7 @@ def with_executor(command: Callable[..., Answer]) -> Callable[..., Answer]:
         **options: Any,
     ) -> Answer:
         @contextmanager
-        def open_executor() -> Iterator[Executor]:
+        def open_executor(budget: int | None = None) -> Iterator[Executor]:
             limits = Memory(memory, resident)
             with progress(quiet=quiet) as tell, _collecting_later() as begin:
 
@@ -52,7 +52,8 @@ def with_executor(command: Callable[..., Answer]) -> Callable[..., Answer]:
                     begin()
                     tell(stage)
 
-                yield provenance.Executor(provenance.Store(store), device, told, memory=limits)
+                kept = provenance.Store(store)
+                yield provenance.Executor(kept, device, told, memory=limits, budget=budget)
 
         return command(*arguments, open_executor=open_executor, **options)
 

@@ -9,10 +9,7 @@ import click
 from provenance.vocabulary import RELATIONSHIPS
 
 if TYPE_CHECKING:
-    from provenance import Evidence
     from provenance.evidence.results import ClaimResult
-    from provenance.suite.claims import Claim
-    from provenance.vocabulary import Relationship, StatisticName
 
 EXPECT = click.option(
     "--expect",
@@ -21,51 +18,16 @@ EXPECT = click.option(
 )
 
 
-def claim_of(
-    expect: Relationship, statistic: StatisticName, alpha: float, *, cross: bool, exhaustive: bool
-) -> Claim:
-    """The claim that a suite of this one pair would make."""
-    from provenance.evidence.doubts import NAMES
-    from provenance.suite.claims import Blocks, Claim
-    from provenance.suite.yaml12 import Mark
-
-    return Claim(
-        id="compare",
-        candidate=NAMES["candidate"],
-        reference=NAMES["reference"],
-        expect=expect,
-        statistic=statistic,
-        alpha=alpha,
-        threshold=alpha,
-        blocks=Blocks(cross=cross),
-        tags=(),
-        xfail=None,
-        skip=None,
-        mark=Mark(1, 1, 1, 1),
-        exhaustive=exhaustive,
-    )
-
-
-def judged(claim: Claim, evidence: Evidence) -> ClaimResult:
-    """What the evidence says of the claim."""
-    from provenance.evidence.results import ClaimResult
-    from provenance.evidence.verdict import judge_pair
-
-    return ClaimResult("", claim, judge_pair(claim, evidence), evidence)
-
-
-def holds(result: ClaimResult) -> bool:
-    """Whether the claim holds: it neither fails nor is in doubt."""
-    return result.judgement is not None and result.judgement.state == "holds"
-
-
 def as_fields(result: ClaimResult) -> dict[str, Any]:
     """The claim and what became of it, as JSON values."""
+    from provenance.evidence.single_claim import holds
+
     return {"relation": result.claim.expect, "holds": holds(result), **_failure(result)}
 
 
 def sentence(result: ClaimResult) -> str:
     """What became of the claim, for a person."""
+    from provenance.evidence.single_claim import holds
     from provenance.evidence.wording import describe
 
     says = describe(result.claim)
@@ -77,6 +39,7 @@ def sentence(result: ClaimResult) -> str:
 
 def _failure(result: ClaimResult) -> dict[str, str]:
     from provenance.evidence.failures import shortfall_of
+    from provenance.evidence.single_claim import holds
 
     judgement = result.judgement
     if judgement is None or holds(result):

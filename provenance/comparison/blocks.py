@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from provenance._threads import spread
 from provenance.comparison.choices import Choices
-from provenance.comparison.likeness import BEST, likeliest
+from provenance.comparison.likeness import likeliest
+from provenance.comparison.limits import BEST, BLOCKS
 from provenance.comparison.meeting import Meeting
 from provenance.comparison.plan import sampled
-from provenance.comparison.power import BLOCKS, power_of
+from provenance.comparison.power import power_of
 from provenance.comparison.repeats import kin_blocks
 from provenance.comparison.sides import (
     KEPT_BYTES,
@@ -35,7 +36,7 @@ from provenance.statistics.pvalues import bonferroni
 from provenance.vocabulary import DECIDED, ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from provenance.capture.units import Shape
     from provenance.comparison.meeting import Members
@@ -91,7 +92,7 @@ class Scope:
     @property
     def stops(self) -> bool:
         """Whether what is decided is not measured any further."""
-        return self.extent in {"files", "decided"}
+        return self.extent in {"files", "decided", "sampled"}
 
 
 def compare_blocks(
@@ -197,13 +198,29 @@ class BlockTests:
             has_choice = component.glimpse is not None or self.scope.pairing not in INDEXED
             if rows and has_choice and self.scope.pairing != "same-index":
                 self._meet_partners(sides, rows)
-            if self.undecided():  # where each block decides by itself, repeats decide nothing
-                for role in ROLES:
-                    self._kin[role] |= kin_blocks(sides.seen(role), self.scope.threads)
-            if self.scope.control and len(self.undecided()) == len(self.rows):
-                self._run_control(sides)  # where any block is decided, the pair is
+            self._look_around(sides)
         finally:
             sides.let_go()
+
+    def measure_on(self, component: Component[Any], partners: Mapping[int, int]) -> None:
+        """Run one part on the blocks that want it, and on partners that were chosen before."""
+        rows = self.wanted()
+        if not rows:
+            return
+        sides = Sides(component, self.scope.seed, self.scope.kept_bytes)
+        try:
+            self._run(sides, [[(i, partners[i])] for i in rows])
+            self._look_around(sides)
+        finally:
+            sides.let_go()
+
+    def _look_around(self, sides: Sides) -> None:
+        """Of blocks that are not decided, find those that repeat, and whether a copy would be found."""
+        if self.undecided():  # where each block decides by itself, repeats decide nothing
+            for role in ROLES:
+                self._kin[role] |= kin_blocks(sides.seen(role), self.scope.threads)
+        if self.scope.control and len(self.undecided()) == len(self.rows):
+            self._run_control(sides)  # where any block is decided, the pair is
 
     def _meet_partners(self, sides: Sides, rows: Sequence[int]) -> None:
         """Test blocks against partners: all, or where these are many, the likeliest."""
@@ -282,11 +299,15 @@ class BlockTests:
         """Test the pairs of one job, until one of them decides the block where that is enough."""
         results: list[tuple[Place, dict[Place, Tested]]] = []
         for i, j in job:
-            tested = tests_of(sides, i, j)
+            tested = tests_of(sides, i, j, partial(self._decides, i, j))
             results.append(((i, j), tested))
-            if self.scope.stops and self._least_of(tested.values(), i, j) < DECIDED:
+            if self._decides(i, j, tested.values()):
                 break
         return results
+
+    def _decides(self, i: int, j: int, tested: Iterable[Tested]) -> bool:
+        """Whether tests of two blocks decide, where that is enough."""
+        return self.scope.stops and self._least_of(tested, i, j) < DECIDED
 
     def _least_of(self, tested: Iterable[Tested], i: int, j: int) -> float:
         """The least log10 p-value of tests of two blocks, corrected for all that might be tested."""

@@ -15,6 +15,7 @@ from provenance import recipes
 from provenance._text import without_home
 from provenance._threads import in_turn
 from provenance.checkpoints.checkpoint import parse
+from provenance.checkpoints.ranged.reader import Meter
 from provenance.comparison.course import Course
 from provenance.comparison.in_notebook import notebook_progress
 from provenance.comparison.models import Models
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from provenance.store.store import JSON
     from provenance.vocabulary import StatisticName
 
-MEASURE_VERSION = 7
+MEASURE_VERSION = 8
 """Raised whenever the same request would give other evidence, statistic and capture apart."""
 
 EVIDENCE = "evidence.json"
@@ -70,6 +71,8 @@ class Executor:
         How `generalized` imitates MLPs; what is drawn for it comes from the seed of the inputs.
     memory : Memory, optional
         How much may be used; it decides how large batches are, and which models run from disk.
+    budget : int, optional
+        Most bytes that may be moved from elsewhere for samples, of all models together.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Executor:
         on_stage: Callable[[Stage], None] | None = None,
         distillation: DistillSettings | None = None,
         memory: Memory | None = None,
+        budget: int | None = None,
     ) -> None:
         self.store = Store() if store is None else store
         self.device = device
@@ -87,7 +91,8 @@ class Executor:
         self.memory = memory or Memory()
         self._course = Course()
         self.work = PerModel(self.store, device, self._tell, self.memory, self.distillation)
-        self._models = Models(self.store, self._tell, device)
+        self.meter = Meter(budget)
+        self._models = Models(self.store, self._tell, device, self.meter)
         self._evidence: dict[Comparison, Evidence | ProvenanceError] = {}
         self._texts: dict[InputsSpec, str] = {}
 
@@ -101,6 +106,17 @@ class Executor:
             If they cannot be had or cannot be trusted.
         """
         return self._models.checkpoint(spec)
+
+    @in_turn
+    def in_part(self, spec: ModelSpec) -> Checkpoint:
+        """A model of which parts are read where they lie: its headers, and no weight.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be had in part, or cannot be trusted.
+        """
+        return self._models.in_part(spec)
 
     def evidence(self, comparison: Comparison) -> Evidence:
         """Evidence on a pair, from this run, from the store, or measured now.
@@ -170,7 +186,16 @@ class Executor:
         self.work.capture(capture, self.checkpoint(capture.model), partner)
 
     def _pair(self, comparison: Comparison) -> tuple[Checkpoint, Checkpoint]:
-        return self.checkpoint(comparison.candidate), self.checkpoint(comparison.reference)
+        return (
+            self._opened(comparison, comparison.candidate),
+            self._opened(comparison, comparison.reference),
+        )
+
+    def _opened(self, comparison: Comparison, spec: ModelSpec) -> Checkpoint:
+        """A model as a comparison needs it: whole, or in part."""
+        if comparison.extent == "sampled":
+            return self._models.in_part(spec)
+        return self.checkpoint(spec)
 
     @in_turn
     def dependencies(self, comparison: Comparison) -> dict[str, JSON]:
@@ -201,7 +226,7 @@ class Executor:
         with self._course.of(comparison, len(models)) as course:
             for number, spec in enumerate(models, 1):
                 course.open(number)
-                self.checkpoint(spec)
+                self._opened(comparison, spec)
             return self._measured(comparison)
 
     def _measured(self, comparison: Comparison) -> Evidence:
@@ -275,6 +300,7 @@ def compare(
     permutations: int = PERMUTATIONS,
     exhaustive: bool = False,
     control: bool = True,
+    sample: int | None = None,
     executor: Executor | None = None,
 ) -> Evidence:
     """Measure one pair of models.
@@ -301,6 +327,10 @@ def compare(
     control : bool
         Where nothing is found, test some blocks of either model against disguised copies of themselves
         (`Evidence.power`): a test that does not find them could not have found a copy.
+    sample : int, optional
+        Read so many blocks of the candidate in part, of mixtures so many experts of each, and what of the
+        reference is likest to them, from wherever the files lie; nothing is downloaded whole. Such evidence
+        shows kinship, and never independence.
     executor : Executor, optional
         Where and with which store to run; all defaults otherwise, and in a notebook a line that says how
         far it is.
@@ -330,6 +360,7 @@ def compare(
         permutations=permutations,
         extent="all" if exhaustive else "decided",
         control=control,
+        sample=sample,
     )
     if executor is not None:
         return executor.evidence(comparison)

@@ -10,22 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provenance.comparison.likeness import likeliest
+from provenance.comparison.limits import PARTNERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provenance.statistics import Glimpse
 
-ALL = 16
-"""Most MLPs in the reference's block of which each is tested against each."""
-
-PARTNERS = 8
-"""Partners that are tested for each MLP of the candidate, and for each statistic, where there are more."""
-
 
 def partners(
     candidate: Sequence[Glimpse | None], reference: Sequence[Glimpse | None]
-) -> set[tuple[int, int]]:
+) -> list[tuple[int, int]]:
     """Choose the pairs whose units are most alike, by gate and up together.
 
     Parameters
@@ -35,12 +30,17 @@ def partners(
 
     Returns
     -------
-    set of (int, int)
-        Places of the candidate's and of the reference's MLP. An MLP without a glimpse has partners too,
+    list of (int, int)
+        Places of the candidate's and of the reference's MLP: first each of the candidate's with its
+        likeliest partner, then each with its second, and so on. An MLP without a glimpse has partners too,
         so that a test says why it has none.
     """
     ours, theirs = (
         [[] if one is None else [one] for one in side] for side in (candidate, reference)
     )
     ranked = likeliest(ours, theirs, threads=1)  # blocks are tested side by side already
-    return {(place, partner) for place, order in enumerate(ranked) for partner in order[:PARTNERS]}
+    return [
+        (place, order[rank])
+        for rank in range(min(PARTNERS, len(theirs)))
+        for place, order in enumerate(ranked)
+    ]

@@ -7,7 +7,7 @@ whether two sides may be compared at all, and on what.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +17,7 @@ from provenance.architecture.units import MLPShape
 from provenance.capture.run import CAPTURE_VERSION
 from provenance.capture.units import ActivationUnits, Shape
 from provenance.checkpoints.fingerprint_file import KEY, BundledMLP, Fingerprint, tensor_name
+from provenance.comparison.sides import Component
 from provenance.errors import BundleError, SourceError, one_line
 from provenance.evidence.records import InputsRecord
 from provenance.inputs.tokens import RANDOM_IDS
@@ -24,6 +25,7 @@ from provenance.loading.parameters import ModelTensors
 from provenance.statistics import BUNDLED, REGISTRY
 from provenance.statistics._sketch import SKETCH_VERSION, Sketch, Sketcher
 from provenance.store.files import write_whole
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from provenance.architecture.units import MLPUnits
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.sides import Units
+    from provenance.statistics import Basis
     from provenance.store.store import Entry
+    from provenance.vocabulary import Role, StatisticName
 
 LENGTH = 0.02
 """How far a row's length may be from 1: half precision moves it by a thousandth."""
@@ -208,6 +212,15 @@ class BundlePair:
 
         candidate, reference = entries
         return of(self.candidate, candidate), of(self.reference, reference)
+
+    def component(
+        self, statistic: StatisticName, entries: Mapping[tuple[Basis, Role], Entry], device: str
+    ) -> Component[Any]:
+        """A statistic on the two; a side that is a model has an entry of its activations."""
+        candidate, reference = self.units(
+            [entries.get(("activations", role)) for role in ROLES], device
+        )
+        return Component.of(REGISTRY[statistic], candidate, reference, self.sketcher.prepare)
 
     def inputs_record(self) -> InputsRecord:
         """What both were fed, as the bundle says, or as it was made again from what it says."""

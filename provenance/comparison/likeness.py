@@ -12,17 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from provenance._threads import spread
+from provenance.comparison.limits import SAMPLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from provenance.statistics import Glimpse
-
-BEST = 3
-"""Partners that are tested of each block of the candidate, and for each statistic."""
-
-SAMPLE = 128
-"""Units of a block whose nearest counterparts are looked for in another."""
 
 
 @dataclass(frozen=True)

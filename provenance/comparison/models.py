@@ -23,7 +23,9 @@ from provenance.checkpoints.checkpoint import (
 )
 from provenance.checkpoints.contents import inspect
 from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
+from provenance.checkpoints.in_part import open_in_part
 from provenance.checkpoints.prefixes import left_out, taken_away
+from provenance.checkpoints.ranged.reader import Meter
 from provenance.checkpoints.safetensors_header import hash_tensors, stored_tensors
 from provenance.errors import BundleError, SourceError
 from provenance.evidence.records import ADAPTER
@@ -52,10 +54,20 @@ class Models:
         Told of progress.
     device : str
         Where checkpoints are converted that need a GPU for it: "auto", "cpu", "cuda" or "cuda:N".
+    meter : Meter, optional
+        Counts what is moved of checkpoints that are opened in part.
     """
 
-    def __init__(self, store: Store, tell: Callable[[Stage], None], device: str = "cpu") -> None:
+    def __init__(
+        self,
+        store: Store,
+        tell: Callable[[Stage], None],
+        device: str = "cpu",
+        meter: Meter | None = None,
+    ) -> None:
         self.store = store
+        self._meter = meter or Meter()
+        self._in_part: dict[ModelSpec, Checkpoint] = {}
         self._device = device
         self._tell = tell
         self._opened: dict[ModelSpec, Checkpoint] = {}
@@ -78,6 +90,30 @@ class Models:
             finally:
                 self._opening.remove(spec)
         return self._opened[spec]
+
+    def in_part(self, spec: ModelSpec) -> Checkpoint:
+        """A checkpoint of which parts are read where they lie: its headers, and no weight.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be had in part, or cannot be trusted.
+        """
+        if spec not in self._in_part:
+            folder = None
+            if spec.repo is None and spec.url is None:
+                folder, _ = self._place(spec)
+                if is_bundle(folder):
+                    raise SourceError(
+                        f"{spec.source} is a fingerprint, of which there is nothing to sample: compare "
+                        "without --sample"
+                    )
+
+            def tell(done: int, total: int) -> None:
+                self._tell(Stage("download", spec.source, done, total))
+
+            self._in_part[spec] = open_in_part(spec, self.store, self._meter, tell, folder=folder)
+        return self._in_part[spec]
 
     def _checkpoint(self, spec: ModelSpec) -> Checkpoint:
         if spec.disguised is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from provenance.comparison.aligned import kin_blocks, measure_difference
 from provenance.comparison.plan import captures, pair_seed, refusal, sampled, unrunnable
 from provenance.comparison.records import (
     capture_details,
@@ -18,13 +19,14 @@ from provenance.comparison.records import (
     imitates,
     inputs_record,
     model_record,
+    ranges_record,
     sample_details,
     versions,
 )
 from provenance.comparison.same_weights import compare_weights
 from provenance.errors import DegenerateError
 from provenance.evidence.decide import aggregate
-from provenance.evidence.records import Evidence, InputsRecord, Pairing
+from provenance.evidence.records import SCHEMA, Evidence, InputsRecord, Pairing
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import ROLES, Stage
 
@@ -35,12 +37,16 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.blocks import BlockTests
     from provenance.comparison.course import Course
+    from provenance.comparison.fingerprints import BundlePair
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
     from provenance.inputs.pairs import PairInputs
     from provenance.statistics import Basis
     from provenance.store.store import Entry
     from provenance.vocabulary import Role
+
+SAMPLE_BYTES = 1 << 28
+"""How much memory prepared MLPs of a sample may take: most of them meet one other."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,19 @@ class Pair:
         if error is not None:
             raise error
         if self.candidate.bundle or self.reference.bundle:
-            return self._measure_bundles()
+            return replace(self._measure_bundles(), schema=SCHEMA)
+        if self.comparison.extent == "sampled":
+            return replace(self._measure_sampled(), schema=SCHEMA)
         if self.comparison.statistic in PAIR_STATISTICS:
             found = self._measure_models()
         else:
             found = self._measure_blocks()
-        return replace(found, weights=compare_weights(self.candidate, self.reference))
+        weights = compare_weights(self.candidate, self.reference)
+        found = replace(found, weights=weights, schema=SCHEMA)
+        if not self.comparison.difference or not kin_blocks(found):
+            return found
+        models = self.candidate, self.reference
+        return replace(found, difference=measure_difference(*models, self.work, found, self._seed))
 
     def _measure_models(self) -> Evidence:
         from provenance.comparison.whole_models import WholeModels, measure_pair
@@ -105,7 +118,7 @@ class Pair:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             value=result.value,
             permutations=result.permutations,
-            details=result.details,
+            details={**result.details, **control_details(comparison, {})},
         )
 
     def _measure_blocks(self) -> Evidence:
@@ -159,6 +172,44 @@ class Pair:
         found = self._evidence(tests, shapes, fed, device, details)
         return replace(found, coverage=coverage_records(entries))
 
+    def _measure_sampled(self) -> Evidence:
+        """Measure the parts that read files, on what is read of a sample."""
+        from provenance.comparison.sample import Sample
+        from provenance.comparison.sampled import SampledPair
+
+        sample = Sample(
+            self.candidate,
+            self.reference,
+            self.comparison,
+            self._seed,
+            lambda: self.work.tell(Stage("download", self._name)),
+        )
+        statistics = REGISTRY[self.comparison.statistic].components()
+        with self._device() as device:
+            tests = self._tests(sample.shapes(), device)
+            pair = SampledPair(sample)
+            pair.fetch()
+            for statistic in statistics:
+                if not statistic.reads_files:
+                    tests.skip(statistic.name, "only a sample of the weights was read")
+                    continue
+                self.course.measure(statistic.name)
+                try:
+                    component = pair.component(statistic)
+                except DegenerateError as error:
+                    tests.skip(statistic.name, str(error))
+                else:
+                    tests.measure_on(component, pair.chosen.partners)
+        fed = inputs_record(self.comparison.inputs, None, None, sample.tokens)
+        details = {**tests.details(), **pair.details()}
+        found = self._evidence(tests, sample.shapes(), fed, device, details)
+        ranges = {
+            role: record
+            for role, model in zip(ROLES, (self.candidate, self.reference), strict=True)
+            if (record := ranges_record(model)) is not None
+        }
+        return replace(found, scope="sampled", ranges=ranges)
+
     def _files_alone(self, tests: BlockTests) -> str | None:
         """Say why no model is run beside what is read of files; None where they are, if need be."""
         if self.comparison.extent == "files":
@@ -167,25 +218,29 @@ class Pair:
         return None if lame is None else f"a model cannot be run: {lame}"
 
     def _measure_bundles(self) -> Evidence:
-        from provenance.comparison.fingerprints import BundlePair
-        from provenance.comparison.sides import Component
-
-        bundles = BundlePair.of(self.candidate, self.reference)
-        self.course.measure(self.comparison.statistic)
-        entries = self._entries(None)
-        statistic = REGISTRY[self.comparison.statistic]
+        bundles, entries = self.bundled()
         with self._device() as device:
-            candidate, reference = bundles.units(
-                [entries.get(("activations", role)) for role in ROLES], device
-            )
-            prepare = bundles.sketcher.prepare
-            component = Component.of(statistic, candidate, reference, prepare)
+            component = bundles.component(self.comparison.statistic, entries, device)
             tests = self._tests(component.shapes, device)
             tests.measure(component)
         fed = bundles.inputs_record()
         details = bundles.details() | capture_details(entries)
         found = self._evidence(tests, component.shapes, fed, device, details)
         return replace(found, coverage=coverage_records(entries))
+
+    def bundled(self) -> tuple[BundlePair, dict[tuple[Basis, Role], Entry]]:
+        """Two sides of which one or both are bundles, and what was captured of one that is none.
+
+        Raises
+        ------
+        ProvenanceError
+            If the two cannot be compared, or the model not be run.
+        """
+        from provenance.comparison.fingerprints import BundlePair
+
+        bundles = BundlePair.of(self.candidate, self.reference)
+        self.course.measure(self.comparison.statistic)
+        return bundles, self._entries(None)
 
     @contextmanager
     def _device(self) -> Iterator[str]:
@@ -226,6 +281,7 @@ class Pair:
         from provenance.comparison.side_by_side import pairs_at_once
 
         comparison = self.comparison
+        kept = self.work.memory.working // 2
         components = REGISTRY[comparison.statistic].components()
         chosen = all(one.load_glimpse() is not None for one in components)
         pairing: Pairing = "cross" if comparison.cross else natural_pairing(*shapes, chosen=chosen)
@@ -234,7 +290,7 @@ class Pair:
             self._seed,
             comparison.extent,
             self._sampled_rows(shapes, pairing),
-            self.work.memory.working // 2,
+            min(kept, SAMPLE_BYTES) if comparison.extent == "sampled" else kept,
             pairs_at_once(device),
             comparison.control and comparison.extent != "files",
         )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from provenance.errors import ArchitectureError, InputError, SourceError
 from provenance.statistics import BUNDLED, PAIR_STATISTICS, REGISTRY
-from provenance.vocabulary import DECIDED, PERMUTATIONS, ROLES, InputsSpec
+from provenance.vocabulary import DECIDED, PERMUTATIONS, ROLES, SAMPLED, InputsSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +38,8 @@ class Comparison:
     ``extent`` says how much of the pair is measured, see `provenance.vocabulary.Extent`. ``fed_as`` is a
     model in the candidate's place where inputs are chosen: a control is fed what a claim's reference is.
     ``control`` says whether the power control is run where nothing is found, see
-    `provenance.comparison.power`.
+    `provenance.comparison.power`. ``difference`` says whether the weights of kin are compared number by
+    number, see `provenance.comparison.difference`.
     """
 
     candidate: ModelSpec
@@ -51,6 +52,7 @@ class Comparison:
     extent: Extent = "decided"
     fed_as: ModelSpec | None = None
     control: bool = True
+    difference: bool = False
 
     @classmethod
     def of(
@@ -64,12 +66,25 @@ class Comparison:
         permutations: int = PERMUTATIONS,
         extent: Extent = "decided",
         control: bool = True,
+        sample: int | None = None,
+        difference: bool = False,
     ) -> Comparison:
         """A comparison; on inputs "hidden" and "tokens" a statistic of weights replaces its own.
 
-        Where a statistic has one part, all parts are what is measured anyhow.
+        Where a statistic has one part, all parts are what is measured anyhow. With a ``sample``, so many
+        blocks and experts are read in part: the extent is "sampled".
         """
         statistic = REGISTRY[statistic].on(inputs.kind)
+        if sample is not None:
+            return cls(
+                candidate,
+                reference,
+                inputs,
+                statistic,
+                sample=sample,
+                extent="sampled",
+                control=control,
+            )
         if statistic in PAIR_STATISTICS or (extent == "parts" and not REGISTRY[statistic].parts):
             extent = "decided"
         return cls(
@@ -81,15 +96,16 @@ class Comparison:
             permutations,
             extent=extent,
             control=control,
+            difference=difference,
         )
 
     def of_files(self) -> Comparison | None:
         """The same by the parts that read weight files alone, which may decide all; None where none may."""
         components = REGISTRY[self.statistic].components()
         reads = {component.reads_files for component in components}
-        return (
-            replace(self, extent="files") if self.extent == "decided" and len(reads) > 1 else None
-        )
+        if self.extent != "decided" or len(reads) < 2:
+            return None
+        return replace(self, extent="files", difference=False)
 
 
 @dataclass(frozen=True)
@@ -139,7 +155,8 @@ def needs(suite: Suite, claim: Claim, part: str) -> Needs:
         return Needs()
     if part == POSITIVE:
         return Needs(positive=positive_control(suite, claim))
-    with_control = part == VERDICT and suite.controls == "all" and claim.expect == "independent"
+    independent = claim.expect == "independent" and claim.sample is None
+    with_control = part == VERDICT and suite.controls == "all" and independent
     return Needs(
         comparison(suite, claim),
         negative_control(suite, claim) if part == NULL else None,
@@ -180,7 +197,10 @@ def captures(
     Nothing, where the two cannot be compared, as `refusal` says, or cannot be run. Where a comparison may
     be decided by files alone (`Comparison.of_files`), it is what is needed if that decides too little.
     """
-    if comparison.extent == "files" or refusal(comparison, candidate, reference) is not None:
+    if (
+        comparison.extent in {"files", "sampled"}
+        or refusal(comparison, candidate, reference) is not None
+    ):
         return ()
     statistic = REGISTRY[comparison.statistic]
     bases = {component.basis for component in statistic.components()}
@@ -245,6 +265,8 @@ def refusal(
                 f"use the statistic {' or '.join(sorted(BUNDLED))}"
             )
     statistic = REGISTRY[comparison.statistic]
+    if comparison.extent == "sampled":
+        return _refusal_of_sample(statistic)
     runs_models = any(component.runs_models for component in statistic.components())
     if not any(map(can_do_without, statistic.components())):
         reason = unrunnable(candidate, reference)
@@ -259,6 +281,15 @@ def refusal(
             f"use kind 'text' or 'random', or the statistic {WITHOUT_RUN[kind]}"
         )
     return None
+
+
+def _refusal_of_sample(statistic: Statistic) -> ProvenanceError | None:
+    """Why a statistic is not computed on a sample; None where it is."""
+    if statistic.name in SAMPLED:
+        return None
+    return InputError(
+        f"{statistic.name} reads the whole of both models: a sample is compared by {', '.join(SAMPLED)}"
+    )
 
 
 def can_do_without(statistic: Statistic) -> bool:
@@ -315,6 +346,8 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         permutations=claim.permutations,
         extent=extent(claim),
         control=suite.controls != "none",
+        sample=claim.sample,
+        difference=(suite.models[claim.candidate], suite.models[claim.reference]) in suite.kinds_of,
     )
 
 
@@ -330,8 +363,11 @@ def extent(claim: Claim) -> Extent:
 
 
 def controlled(claims: Iterable[Claim]) -> dict[str, Claim]:
-    """The claim that stands for the controls of each reference: the first that is not skipped."""
-    run = [claim for claim in claims if claim.skip is None]
+    """The claim that stands for the controls of each reference: the first that is not skipped.
+
+    Claims about a sample have none: their references are not read as a whole.
+    """
+    run = [claim for claim in claims if claim.skip is None and claim.sample is None]
     return {claim.reference: claim for claim in reversed(run)}
 
 

@@ -22,16 +22,13 @@ from provenance.evidence.records import PowerRecord
 from provenance.loading.devices import is_out_of_memory
 from provenance.statistics._sketch import Sketch
 from provenance.statistics.pvalues import bonferroni, fisher
-from provenance.vocabulary import ROLES
+from provenance.vocabulary import ROLES, SAMPLED_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provenance.comparison.sides import Place, Sides
     from provenance.vocabulary import Role
-
-BLOCKS = 2
-"""So many blocks of each side are tested against their copies."""
 
 NOISE = 0.1
 """How far weights are moved, in standard deviations of all a unit has: a fine-tune moves them by 0.01."""
@@ -161,7 +158,8 @@ def _find_copy(sides: Sides, role: Role, index: int) -> float | str | None:
         original = sides.read(role, place)
         if not isinstance(original, Tried):
             return None
-        copy = disguised(original, sides.seed + index)
+        copied = original if component.pairs is None else _some_units(original)
+        copy = disguised(copied, sides.seed + index)
         if component.prepare is not None:
             other = next(one for one in ROLES if one != role)
             copy = component.prepare(copy, other, sides.seed)
@@ -172,9 +170,36 @@ def _find_copy(sides: Sides, role: Role, index: int) -> float | str | None:
         return str(error)
 
 
+def _some_units(mlp: Tried) -> Tried:
+    """As many units of an MLP as a sample has, evenly spaced."""
+    if isinstance(mlp, Sketch) or mlp.gate is None:
+        return mlp
+    rows = mlp.up.weight if isinstance(mlp, MLPFactors) else mlp.up.T
+    units = torch.linspace(0, len(rows) - 1, min(SAMPLED_UNITS, len(rows))).long().to(rows.device)
+    if isinstance(mlp, MLPActivations):
+        return replace(mlp, gate=mlp.gate[:, units], up=mlp.up[:, units], down=None)
+    gate, up = (
+        LinearMap(x.weight[units], None if x.bias is None else x.bias[units])
+        for x in (mlp.gate, mlp.up)
+    )
+    return replace(mlp, gate=gate, up=up, down=None)
+
+
 def _place(sides: Sides, role: Role, index: int) -> Place:
     """The MLP that stands for its block: those that are tested as one, else the widest."""
     mlps = getattr(sides.component, role).shape.mlps[index]
     if sides.together(role, index):
         return index, len(mlps)
-    return index, max(range(len(mlps)), key=lambda at: mlps[at].units)
+    read = range(len(mlps)) if sides.component.pairs is None else _read_of(sides, role, index)
+    return index, max(read, key=lambda at: mlps[at].units)
+
+
+def _read_of(sides: Sides, role: Role, index: int) -> list[int]:
+    """The places of the MLPs of a block of which a sample was read."""
+    which = ROLES.index(role)
+    return [
+        place[which]
+        for blocks, places in (sides.component.pairs or {}).items()
+        if blocks[which] == index
+        for place in places
+    ]

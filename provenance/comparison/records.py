@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 from provenance._text import without_home
 from provenance.evidence.records import (
+    NOT_RUN,
     POWER_CONTROL,
     TURNED_OFF,
     CoverageRecord,
     InputsRecord,
     ModelRecord,
+    RangesRecord,
     controlled,
 )
 from provenance.statistics import DISTANCES, REGISTRY
+from provenance.vocabulary import BLOCKS_OF_DIFFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
     from provenance.vocabulary import DistillSettings, InputsSpec, Role
 
 
+DIFFERENCE_VERSION = 1
+"""Raised whenever the same two models would give another difference."""
+
+
 def imitates(comparison: Comparison) -> bool:
     """Whether a statistic of the comparison is one of imitations."""
     return any(part.basis == "functions" for part in REGISTRY[comparison.statistic].components())
@@ -45,9 +52,13 @@ def comparison_fields(
     statistic = comparison.statistic
     sample: dict[str, JSON] = {} if comparison.sample is None else {"sample": comparison.sample}
     control: dict[str, JSON] = {} if comparison.control else {"control": False}
+    difference: dict[str, JSON] = {}
+    if comparison.difference:
+        difference = {"difference": [DIFFERENCE_VERSION, BLOCKS_OF_DIFFERENCE]}
     return {
         **sample,
         **control,
+        **difference,
         "statistic": statistic,
         "versions": REGISTRY[statistic].versions(),
         "cross": comparison.cross,
@@ -74,17 +85,31 @@ def sample_details(rows: tuple[int, ...] | None, candidate: Shape) -> dict[str, 
     return {"sample": f"blocks {', '.join(map(str, rows))} of {candidate.blocks}"}
 
 
+def ranges_record(checkpoint: Checkpoint) -> RangesRecord | None:
+    """What was read of a checkpoint that is opened in part; None of any other.
+
+    Raises
+    ------
+    SourceError
+        A file of it changed meanwhile.
+    """
+    if checkpoint.ranged is None:
+        return None
+    read = checkpoint.ranged.record()
+    return RangesRecord(read.bytes, read.of, read.digest, read.files)
+
+
 def control_details(comparison: Comparison, power: Mapping[Role, PowerRecord]) -> dict[str, str]:
-    """Say of which sides the power control left a record, or that it was turned off; nothing else."""
-    if not comparison.control:
-        return {POWER_CONTROL: TURNED_OFF}
-    return {POWER_CONTROL: controlled(power)} if power else {}
+    """Say of which sides the power control left a record; of none, whether it was turned off."""
+    none = NOT_RUN if comparison.control else TURNED_OFF
+    return {POWER_CONTROL: controlled(power) or none}
 
 
 def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
     """The record of a model; without a shape, what its configuration says."""
     skipped = {} if shape is None else shape.skipped
     bundle = checkpoint.bundle
+    in_part = checkpoint.ranged is not None
     return ModelRecord(
         source=without_home(
             checkpoint.source if bundle is None else f"fingerprint of {bundle.source}"
@@ -95,7 +120,7 @@ def model_record(checkpoint: Checkpoint, shape: Shape | None) -> ModelRecord:
         parameters=checkpoint.parameters,
         dtype=(checkpoint.spec.dtype or "as stored") if shape is None else shape.dtype,
         skipped={str(index): what for index, what in skipped.items()},
-        weights_digest=checkpoint.weights_digest if bundle is None else None,
+        weights_digest=checkpoint.weights_digest if bundle is None and not in_part else None,
         conversion=checkpoint.conversion,
         pickle=checkpoint.pickle,
         remote_code=checkpoint.remote_code,

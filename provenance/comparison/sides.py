@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from provenance.architecture.units import joined, nbytes
-from provenance.comparison.experts import ALL, partners
+from provenance.comparison.experts import partners
+from provenance.comparison.limits import ALL
 from provenance.comparison.repeats import Seen, seen
 from provenance.errors import DegenerateError, InapplicableError
 from provenance.evidence.records import MATCHINGS, PartEvidence
@@ -19,7 +20,7 @@ from provenance.statistics._sharing import sharing, sketch
 from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -72,7 +73,11 @@ class Units(Protocol[Side_co]):
 
 @dataclass(frozen=True)
 class Component(Generic[Side]):
-    """One statistic with what it is computed on, for the candidate and for the reference."""
+    """One statistic with what it is computed on, for the candidate and for the reference.
+
+    ``pairs`` are the pairs of MLPs, by their places, that two blocks are tested on, where only a sample is
+    there to be read; None where all are.
+    """
 
     statistic: str
     test: BlockTest[Any]
@@ -81,6 +86,7 @@ class Component(Generic[Side]):
     prepare: Preparation | None = None
     glimpse: Glimpsing | None = None
     size: Sizing | None = None
+    pairs: Mapping[Place, Sequence[tuple[int, int]]] | None = None
 
     @classmethod
     def of(
@@ -272,8 +278,8 @@ class Sides:
         """Those of a block's MLPs that can be tested."""
         return [one for one in self._glimpses_of(role, glimpse, index) if one is not None]
 
-    def promising(self, i: int, j: int, glimpse: Glimpsing) -> set[tuple[int, int]]:
-        """Which MLPs of a block are worth a test against which of another, by their places."""
+    def promising(self, i: int, j: int, glimpse: Glimpsing) -> list[tuple[int, int]]:
+        """Which MLPs of a block are worth a test against which of another, the likeliest first."""
         return partners(
             self._glimpses_of("candidate", glimpse, i), self._glimpses_of("reference", glimpse, j)
         )
@@ -299,14 +305,36 @@ class Sides:
             return None
 
 
-def tests_of(sides: Sides, i: int, j: int) -> dict[Place, Tested]:
-    """One part on the MLPs of one block against those of the other, all or the promising pairs."""
+def tests_of(
+    sides: Sides, i: int, j: int, enough: Callable[[Iterable[Tested]], bool]
+) -> dict[Place, Tested]:
+    """One part on the MLPs of one block against those of the other, all or the promising pairs.
+
+    Of promising pairs the first of each MLP are tested, and where these are ``enough``, no others.
+    """
     component = sides.component
     candidate, reference = component.candidate.shape.mlps[i], component.reference.shape.mlps[j]
+    if component.pairs is not None:
+        return {
+            (a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in component.pairs.get((i, j), ())
+        }
     pairs = there_and_back(range(len(candidate)), range(len(reference)))
     if len(reference) > ALL and component.glimpse is not None:
         chosen = sides.promising(i, j, component.glimpse)
-        pairs = [pair for pair in pairs if pair in chosen]
+        first = set(chosen[: len(candidate)])
+        tested = {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs if (a, b) in first}
+        if enough(tested.values()):
+            return tested
+        rest = set(chosen) - first
+        pairs = [pair for pair in pairs if pair in rest]
+        return tested | _tests_on(sides, i, j, pairs)
+    return _tests_on(sides, i, j, pairs)
+
+
+def _tests_on(
+    sides: Sides, i: int, j: int, pairs: Sequence[tuple[int, int]]
+) -> dict[Place, Tested]:
+    """One part on pairs of the MLPs of two blocks, and on those that are tested together."""
     tested = {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs}
     for a, b in _with_joined(sides, i, j):
         tested[a, b] = _test_mlps(sides, (i, a), (j, b))

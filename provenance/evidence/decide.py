@@ -42,10 +42,12 @@ def believed(
 ) -> Verdict:
     """The verdict; independence is not believed where a copy could look like a stranger.
 
-    `provenance.evidence.doubts` says why.
+    `provenance.evidence.doubts` says why. Of a sample there is none at all: nothing was found in it.
     """
     if verdict != "independent":
         return verdict
+    if evidence.scope == "sampled":
+        return "not found"
     doubted = doubts(evidence, blocks=blocks, threshold=whole(threshold))
     return "inconclusive" if doubted else verdict
 

@@ -28,8 +28,9 @@ LEAST_RANK = 5.0
 BETTER = 0.5
 """A borrowed tokenizer fits where a text is read better than by guessing, by so many nats a token."""
 
-MOST_NEARNESS = 0.05
-"""Units of strangers are seldom nearer to each other: docs/statistics.md has what was counted."""
+MOST_NEARNESS = 0.1
+"""Units of strangers are seldom nearer to each other, and those of copies that hid were: docs/statistics.md
+has what was counted."""
 
 LEAST_DISTINCT = 16
 """Fewest different tokens that tell units apart."""

@@ -55,8 +55,8 @@ FAILURES = {
             "OtherKinship",
             "other-kinship",
             "The models are kin, but not in the way that is claimed.",
-            "Read what was measured: the shapes or the digests speak against this kind of descent. "
-            "`expect: derived` claims kinship of any kind.",
+            "Read what was measured: the shapes, the digests or the weights speak against this kind of "
+            "descent. `expect: derived` claims kinship of any kind.",
         ),
         FailureKind(
             "too-few-blocks",

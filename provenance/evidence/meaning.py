@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import found_nothing
-from provenance.evidence.doubts import doubts
+from provenance.evidence.doubts import doubts, doubts_of_models
 from provenance.evidence.permutations import at_bound
-from provenance.evidence.wording import READINGS, control_of_power
+from provenance.evidence.wording import READINGS, control_of_power, sample_of
 from provenance.statistics import REGISTRY
 from provenance.vocabulary import whole
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 IN_SHORT: dict[Verdict, str] = {
     "dependent": "These two are kin.",
     "independent": "These two show no kinship.",
+    "not found": "These two show no kinship where a sample of them was looked at.",
     "inconclusive": "Whether these two are kin stays open.",
 }
 KINSHIP = (
@@ -68,9 +69,23 @@ def _reason(
     level = whole(threshold)
     if verdict == "independent":
         return f"{STRANGERS} {control_of_power(evidence, names, level)}".rstrip()
+    if verdict == "not found":
+        return not_found(evidence, names, level)
     if found_nothing(evidence, blocks, threshold):
         return " ".join(doubts(evidence, names, blocks, level)) or between(evidence)
     return at_bound(evidence, level) or between(evidence)
+
+
+def not_found(evidence: Evidence, names: Mapping[Role, str], threshold: float) -> str:
+    """Say what a sample in which nothing was found looked at, what that is worth, and what shows more."""
+    doubted = " ".join(doubts_of_models(evidence, names, threshold))
+    return " ".join(filter(None, (sample_of(evidence, names), _NO_INDEPENDENCE, doubted)))
+
+
+_NO_INDEPENDENCE = (
+    "The rest may be kin: this is no independence. A larger sample shows more, and the whole models, "
+    "compared without one, show all."
+)
 
 
 def between(evidence: Evidence) -> str:

@@ -14,11 +14,20 @@ from typing import Any, Literal
 
 from provenance._documents import adapter, read_document
 from provenance.errors import ProvenanceError
+from provenance.evidence.difference import (
+    BlockMap,
+    DifferenceRecord,
+    Grid,
+    MatrixDifference,
+)
 from provenance.evidence.shown import ShownEvidence
 from provenance.evidence.weights import WeightsRecord
-from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role
+from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role, Scope
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of what is measured now: its details always say what became of the power control."""
+OLDER = 1
+"""Need not say it: the first versions ran none."""
 LEAST = -1e15
 """Below every log10 p-value: models with billions of units give -1e12, and sums of more overflow."""
 MOST = 2**63 - 1
@@ -32,9 +41,10 @@ NOT_MEASURED = "not measured: "
 """Begins the reason of a part that is defined, and was not needed."""
 
 POWER_CONTROL = "power control"
-"""The detail that says of which sides there is a record of it, or that it was turned off."""
+"""The detail that says of which sides there is a record of it, or why there is none."""
 
-TURNED_OFF = "turned off"
+TURNED_OFF, NOT_RUN = "turned off", "not run"
+"""Why there is none: nobody wanted it; or a block was decided, or nothing was measured that has power."""
 
 ADAPTER = "adapter merged into "
 """Begins what a merged adapter's ``conversion`` says."""
@@ -242,6 +252,28 @@ class PowerRecord:
 
 
 @dataclass(frozen=True)
+class RangesRecord:
+    """What was read of the weights of a model that was opened in part.
+
+    Attributes
+    ----------
+    bytes : int
+        How many, each once: headers and ranges.
+    of : int
+        How many its files have.
+    digest : str
+        ``sha256:`` over the SHA-256 of every range, with its file and its place, in their order.
+    files : mapping of str to str
+        The SHA-256, in hex, that the hub says each file has as a whole, by name; of those that were read.
+    """
+
+    bytes: int
+    of: int
+    digest: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class InputsRecord:
     """What both models were fed; ``note`` explains a choice made.
 
@@ -283,7 +315,11 @@ class Evidence(ShownEvidence):
     effective rank of what its MLPs were fed. ``coverage`` has what was compared of each side that was
     run, by role. ``power`` has what became of copies of each side where no block was decided, by role;
     nothing where no power control was run. ``weights`` says whether the two hold the same numbers; None of
-    fingerprints, and in evidence of older versions.
+    fingerprints, of samples, and in evidence of older versions.
+    ``scope`` is "sampled" where parts of the weights alone were read: some units of some blocks of the
+    candidate, and what of the reference is likest to them. ``ranges`` then says by role which parts.
+    ``difference`` has how they differ once one is mapped
+    onto the other, where a claim of a kind asked for it.
     """
 
     statistic: str
@@ -305,7 +341,10 @@ class Evidence(ShownEvidence):
     coverage: Mapping[Role, CoverageRecord] = field(default_factory=dict)
     power: Mapping[Role, PowerRecord] = field(default_factory=dict)
     weights: WeightsRecord | None = None
-    schema: int = SCHEMA
+    scope: Scope = "whole"
+    ranges: Mapping[Role, RangesRecord] = field(default_factory=dict)
+    difference: DifferenceRecord | None = None
+    schema: int = OLDER
 
     @property
     def sampled(self) -> bool:
@@ -316,6 +355,11 @@ class Evidence(ShownEvidence):
     def uncontrolled(self) -> bool:
         """Whether the power control was turned off."""
         return self.details.get(POWER_CONTROL) == TURNED_OFF
+
+    @property
+    def needs_control(self) -> bool:
+        """Whether the power control neither ran nor was turned off, in a version that has it."""
+        return self.schema > OLDER and not self.power and not self.uncontrolled
 
     def out_of_element(self) -> tuple[Role, ...]:
         """The sides that read the text much worse than guessing would: their answers say little."""
@@ -359,7 +403,7 @@ class Evidence(ShownEvidence):
         def damaged(what: str) -> EvidenceError:
             return EvidenceError(f"evidence is {what}")
 
-        evidence = read_document(text, adapter(cls, TYPES), SCHEMA, damaged)
+        evidence = read_document(text, adapter(cls, TYPES), (OLDER, SCHEMA), damaged)
         check_values(evidence)
         return evidence
 
@@ -373,8 +417,13 @@ TYPES = (
     ModelRecord,
     CoverageRecord,
     PowerRecord,
+    RangesRecord,
     InputsRecord,
     WeightsRecord,
+    DifferenceRecord,
+    BlockMap,
+    MatrixDifference,
+    Grid,
 )
 """The types that evidence is made of."""
 
@@ -387,9 +436,10 @@ def check_values(evidence: Evidence) -> None:
     EvidenceError
         In one line, naming the block.
     """
-    if evidence.schema != SCHEMA:
+    if evidence.schema not in (OLDER, SCHEMA):
         raise EvidenceError(
-            f"evidence of schema {evidence.schema}; this version of provenance reads schema {SCHEMA}"
+            f"evidence of schema {evidence.schema}; this version of provenance reads schema {OLDER} and "
+            f"{SCHEMA}"
         )
     _check_whole(evidence)
     seen = set()
@@ -452,6 +502,7 @@ def _check_whole(evidence: Evidence) -> None:
     for role, control in evidence.power.items():
         _check_power(control, getattr(evidence, role).blocks, f"{where} power of the {role}")
     _check_controlled(evidence, where)
+    _check_scope(evidence, where)
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")
@@ -469,12 +520,33 @@ def _check_controlled(evidence: Evidence, where: str) -> None:
     """Refuse evidence that lacks a record of the power control, or has one of a control that is off."""
     told = evidence.details.get(POWER_CONTROL)
     kept = controlled(evidence.power)
-    if told is None or told == (kept or TURNED_OFF):  # evidence of older versions says nothing
+    if told is None and evidence.schema > OLDER:
+        raise EvidenceError(
+            f"{where} details: they do not say what became of the power control, as those of schema "
+            f"{evidence.schema} do"
+        )
+    if told is None or told in ((kept,) if kept else (TURNED_OFF, NOT_RUN)):
         return
     raise EvidenceError(
         f"{where} power: its details say of the power control {str(told)!r}, but there is a record of "
         f"{kept or 'neither side'}"
     )
+
+
+def _check_scope(evidence: Evidence, where: str) -> None:
+    """Refuse a sample that does not say what it is of, and ranges of what was read whole."""
+    if (evidence.scope == "sampled") != bool(evidence.ranges):
+        raise EvidenceError(
+            f"{where} scope: it is {evidence.scope!r}, and there are ranges of "
+            f"{' and '.join(evidence.ranges) or 'neither side'}"
+        )
+    if evidence.scope == "sampled" and not evidence.sampled:
+        raise EvidenceError(f"{where} scope: it is 'sampled', and its details name no sample")
+    for role, ranges in evidence.ranges.items():
+        if not 0 <= ranges.bytes <= ranges.of <= MOST:
+            raise EvidenceError(
+                f"{where} ranges of the {role}: {ranges.bytes} bytes of {ranges.of} were read"
+            )
 
 
 def _check_power(control: PowerRecord, blocks: int, where: str) -> None:

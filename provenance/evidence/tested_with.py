@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from provenance.evidence.records import ADAPTER
 from provenance.evidence.wording import blocks_by_alpha, listed, share
 from provenance.statistics import DISTANCES, REGISTRY
-from provenance.vocabulary import DEFAULT_ALPHA, DEFAULT_STATISTIC, PERMUTATIONS, InputsSpec
+from provenance.vocabulary import (
+    DEFAULT_ALPHA,
+    DEFAULT_STATISTIC,
+    MEASURED,
+    PERMUTATIONS,
+    InputsSpec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,23 +49,35 @@ def _qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> 
         yield f"by {used}"
     if used in DISTANCES and claim.permutations != PERMUTATIONS:
         yield f"{claim.permutations} permutations"
-    if claim.blocks.indices is not None:
-        yield f"on {listed(sorted(claim.blocks.indices))} alone"
-    if claim.blocks.at_least is not None and claim.expect not in {"independent", "unknown"}:
-        yield f"on {share(claim.blocks.at_least)} of the blocks"
+    yield from _blocks(claim)
     yield from _inputs(inputs)
     yield from _alphas(claim)
+    yield from _choices(claim)
+    told = claim.expect in {"independent", "unknown"}
+    if evidence is not None and told and evidence.uncontrolled:
+        yield "without a power control"
+    if evidence is not None:
+        yield from _models(claim, evidence)
+
+
+def _choices(claim: Claim) -> Iterator[str]:
+    if claim.kind == "any" and claim.expect in MEASURED:
+        yield "of any kind"
     if claim.exhaustive:
         yield "exhaustive"
     if claim.inconclusive == "warn":
         yield "warns where inconclusive"
     if claim.xfail is not None:
         yield f"known failure: {claim.xfail}"
-    told = claim.expect in {"independent", "unknown"}
-    if evidence is not None and told and evidence.uncontrolled:
-        yield "without a power control"
-    if evidence is not None:
-        yield from _models(claim, evidence)
+
+
+def _blocks(claim: Claim) -> Iterator[str]:
+    if claim.sample is not None:
+        yield f"on a sample of {claim.sample}"
+    if claim.blocks.indices is not None:
+        yield f"on {listed(sorted(claim.blocks.indices))} alone"
+    if claim.blocks.at_least is not None and claim.expect not in {"independent", "unknown"}:
+        yield f"on {share(claim.blocks.at_least)} of the blocks"
 
 
 def _alphas(claim: Claim) -> Iterator[str]:

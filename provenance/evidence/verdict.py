@@ -21,7 +21,16 @@ from provenance.evidence.decide import (
     shows,
 )
 from provenance.evidence.doubts import doubts_of_models
-from provenance.evidence.meaning import KINSHIP, STRANGERS, WITHOUT_P, between, meaning, more_of
+from provenance.evidence.kind_claims import kind_doubt, kind_objection, kind_seen
+from provenance.evidence.meaning import (
+    KINSHIP,
+    STRANGERS,
+    WITHOUT_P,
+    between,
+    meaning,
+    more_of,
+    not_found,
+)
 from provenance.evidence.permutations import at_bound
 from provenance.evidence.weights import WeightsRecord
 from provenance.evidence.wording import (
@@ -34,6 +43,7 @@ from provenance.evidence.wording import (
     measured_pair,
     names_of,
     not_compared,
+    sample_of,
     shape_objection,
     share,
 )
@@ -117,7 +127,7 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
     if evidence.statistic in PAIR_STATISTICS:
         return _as_suite_says(claim, _judge_models(claim, evidence), evidence)
     blocks = judged_blocks(claim, evidence)
-    if evidence.sampled and claim.blocks.indices is None:
+    if _is_less_than_claimed(claim, evidence):
         verdict = decide_some(evidence, blocks, claim.thresholds)
         return Judgement("fails", verdict, measured_pair(blocks, claim, evidence), _SAMPLED)
     missing = _missing_blocks(claim, blocks)
@@ -145,10 +155,18 @@ def _was_checked(claim: Claim, evidence: Evidence) -> bool:
     if evidence.statistic in PAIR_STATISTICS:
         return evidence.log10_p is not None
     blocks = judged_blocks(claim, evidence)
-    whole = claim.blocks.indices is not None or not evidence.sampled
     return (
-        whole and any(b.log10_p is not None for b in blocks) and not _missing_blocks(claim, blocks)
+        not _is_less_than_claimed(claim, evidence)
+        and any(b.log10_p is not None for b in blocks)
+        and not _missing_blocks(claim, blocks)
     )
+
+
+def _is_less_than_claimed(claim: Claim, evidence: Evidence) -> bool:
+    """Whether a sample was compared where the claim speaks of all blocks, or of some by number."""
+    if evidence.scope == "sampled":
+        return claim.sample is None
+    return evidence.sampled and claim.blocks.indices is None
 
 
 def _as_suite_says(
@@ -192,8 +210,20 @@ def _judge_over_blocks(
         return Judgement("holds", "dependent", measured, _sameness(evidence))
     if verdict != "dependent" or decide(evidence, claim.thresholds) != "dependent":
         return _no_kinship(verdict, measured, claim, evidence, blocks)
-    objection = _objection(claim, evidence, blocks)
-    return Judgement("fails" if objection else "holds", verdict, measured, objection or KINSHIP)
+    return _as_claimed(claim, evidence, measured, _objection(claim, evidence, blocks))
+
+
+def _as_claimed(
+    claim: Claim, evidence: Evidence, measured: str, objection: str | None
+) -> Judgement:
+    """Judge a claim of two that are kin, by what speaks against this kind of kinship."""
+    if objection is not None:
+        return Judgement("fails", "dependent", measured, objection)
+    doubt = kind_doubt(claim, evidence)
+    if doubt is not None:
+        return Judgement("fails", "inconclusive", measured, doubt)
+    meaning = " ".join(filter(None, (KINSHIP, kind_seen(claim, evidence))))
+    return Judgement("holds", "dependent", measured, meaning)
 
 
 def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
@@ -210,11 +240,10 @@ def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
         return _independence(verdict, measured, claim, evidence)
     if verdict != "dependent":
         return _no_kinship(verdict, measured, claim, evidence)
-    objection = _objection_to_models(claim, evidence)
-    return Judgement("fails" if objection else "holds", verdict, measured, objection or KINSHIP)
+    return _as_claimed(claim, evidence, measured, _objection_to_models(claim, evidence))
 
 
-_AGAINST: tuple[Verdict, ...] = ("independent", "inconclusive", "dependent")
+_AGAINST: tuple[Verdict, ...] = ("independent", "not found", "inconclusive", "dependent")
 """The verdicts, the one that speaks most against independence last."""
 _CHOSEN = (
     "Among as many blocks as were tested, one or another looks like that by chance: over all of them the "
@@ -230,6 +259,7 @@ _SAMPLED = (
 )
 _INDEPENDENCE: dict[Verdict, str] = {
     "independent": STRANGERS,
+    "not found": "Nothing distinguishes the sample from one of two independently trained models.",
     "dependent": "The claim of independence is false. " + KINSHIP,
 }
 _NO_DESCENT = (
@@ -346,6 +376,8 @@ def _independence(
 ) -> Judgement:
     state: JudgementState = "holds" if verdict == "independent" else "fails"
     meaning = _doubt(verdict, claim, evidence, blocks)
+    if verdict == "not found":
+        return _independence_of_sample(measured, claim, evidence)
     if verdict == "independent":
         names = names_of(claim)
         beside = (control_of_power(evidence, names, claim.threshold), not_compared(evidence, names))
@@ -353,6 +385,21 @@ def _independence(
     if verdict == "inconclusive" and meaning is None:
         meaning = between(evidence)
     return Judgement(state, verdict, measured, meaning or _INDEPENDENCE[verdict])
+
+
+def _independence_of_sample(measured: str, claim: Claim, evidence: Evidence) -> Judgement:
+    """Judge a claim of independence by a sample in which nothing was found: it has to ask for no more."""
+    names = names_of(claim)
+    doubted = doubts_of_models(evidence, names, claim.threshold)
+    if claim.scope != "sampled" or doubted:
+        meaning = not_found(evidence, names, claim.threshold)
+        return Judgement("fails", "not found", measured, meaning)
+    says = (
+        _INDEPENDENCE["not found"],
+        sample_of(evidence, names),
+        control_of_power(evidence, names, claim.threshold),
+    )
+    return Judgement("holds", "not found", measured, " ".join(filter(None, says)))
 
 
 def _no_kinship(
@@ -367,6 +414,9 @@ def _no_kinship(
         return Judgement("fails", "inconclusive", measured, meaning)
     if verdict == "independent":
         return Judgement("fails", verdict, measured, _NO_DESCENT)
+    if verdict == "not found":
+        meaning = not_found(evidence, names_of(claim), claim.threshold)
+        return Judgement("fails", verdict, measured, meaning)
     more = more_of(evidence)
     weak = f"{_WEAK}: try more {more}." if more else f"{_WEAK}."
     doubt = _doubt(verdict, claim, evidence, blocks)
@@ -444,4 +494,4 @@ def _objection_to_models(claim: Claim, evidence: Evidence) -> str | None:
     if claim.expect != "derived" and sameness and not _is_narrowed(claim, evidence):
         holds = "`identical` or `derived`" if _identical(evidence) else "`derived`"
         return f"{sameness} {holds} would hold, {claim.expect!r} does not."
-    return shape_objection(claim, evidence)
+    return shape_objection(claim, evidence) or kind_objection(claim, evidence)

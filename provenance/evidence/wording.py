@@ -191,6 +191,28 @@ def not_compared(evidence: Evidence, names: Mapping[Role, str]) -> str:
     return " ".join(says)
 
 
+def sample_of(evidence: Evidence, names: Mapping[Role, str]) -> str:
+    """Say what of two models a sample is of; empty where they were read whole."""
+    if evidence.scope != "sampled":
+        return ""
+    parts = [f"Of {names['candidate']}, {evidence.details['sample']} were compared"]
+    if "sampled experts" in evidence.details:
+        parts.append(f"experts: {evidence.details['sampled experts']}")
+    read = " and ".join(
+        f"{size(ranges.bytes)} of {size(ranges.of)} of {names[role]}"
+        for role, ranges in evidence.ranges.items()
+    )
+    return f"{', '.join(parts)}; {read} were read."
+
+
+def size(number: int) -> str:
+    """A number of bytes as people write it."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if number >= 1 << power:
+            return f"{number / (1 << power):.3g} {unit}"
+    return count(number, "byte")
+
+
 def told_by_names(evidence: Evidence, names: Mapping[Role, str]) -> Iterator[str]:
     """Say what was taken for what, of sides whose code told nothing."""
     for role, record in zip(ROLES, (evidence.candidate, evidence.reference), strict=True):

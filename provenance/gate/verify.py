@@ -129,7 +129,8 @@ def _bare(where: str, evidence: Evidence, alpha: float) -> Checked:
     verdict = decide(evidence, alpha)
     says += _without_control(evidence, verdict)
     measured = OUTCOMES["measured"].word
-    return Checked(where, says, "judged", verdict, evidence.log10_p, outcome=measured)
+    lines = tuple(_uncontrolled(evidence, verdict))
+    return Checked(where, says, "judged", verdict, evidence.log10_p, lines, measured)
 
 
 def _without_control(evidence: Evidence, verdict: Verdict) -> str:
@@ -139,6 +140,14 @@ def _without_control(evidence: Evidence, verdict: Verdict) -> str:
     """
     known = evidence.power or POWER_CONTROL in evidence.details
     return "" if verdict != "independent" or known else "; no power control is on record"
+
+
+def _uncontrolled(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
+    """Complain of independence of which a run of this version would have kept the power control."""
+    if verdict == "independent" and evidence.needs_control:
+        yield (
+            "independent, but there is no record of the power control, which is run where nothing is found"
+        )
 
 
 def _suites(path: str, results: Results) -> Iterator[Checked]:
@@ -161,6 +170,7 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
             result.claim, next((s for s in results.suites if s.path == result.suite), None)
         ),
         *_judgement(result),
+        *_control_on_record(result),
         *(line for control in result.controls for line in _control(control, result.claim)),
     ]
     if not _same(result.holm, again.holm):
@@ -203,6 +213,11 @@ def _judgement(result: ClaimResult) -> Iterator[str]:
             f"judged {recorded.verdict} ({recorded.state}), but {again.verdict} ({again.state}) "
             "follows from its evidence"
         )
+
+
+def _control_on_record(result: ClaimResult) -> Iterator[str]:
+    if result.evidence is not None and result.judgement is not None:
+        yield from _uncontrolled(result.evidence, result.judgement.verdict)
 
 
 def _control(control: ControlResult, claim: Claim) -> Iterator[str]:

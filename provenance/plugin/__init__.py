@@ -70,7 +70,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(CollectedSuites(), "provenance-collected")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find
         lock.validate(config)
-        if options.backend(config) != options.LOCAL:
+        if options.plans(config):
+            from provenance.plugin.planning import Planning
+
+            config.pluginmanager.register(Planning(config), "provenance-planning")
+        elif options.backend(config) != options.LOCAL:
             config.pluginmanager.register(
                 Precompute(options.backend(config)), "provenance-precompute"
             )

@@ -50,8 +50,8 @@ class Case:
 
 def parts_of(suite: Suite, claim: Claim) -> list[str]:
     """What is tested of a claim: each block, or all at once where they cannot be counted yet."""
-    if claim.statistic in PAIR_STATISTICS:
-        return [VERDICT]
+    if claim.statistic in PAIR_STATISTICS or claim.sample is not None:
+        return [VERDICT]  # which blocks are drawn is known once both models are open
     blocks = [block_part(index) for index in _block_indices(suite, claim)]
     controls = [NULL] if suite.controls == "all" and claim.expect == "independent" else []
     return [*(blocks or [ALL_BLOCKS]), *controls, VERDICT]

@@ -77,6 +77,11 @@ def add(parser: pytest.Parser) -> None:
         help="seed of everything that is drawn at random, in place of the suites' own: one that nobody who "
         "made a model could know",
     )
+    group.addoption(
+        "--provenance-plan",
+        metavar="FILE",
+        help="run no test: say what the selected ones would cost, and write it to FILE as JSON (-: none)",
+    )
     _add_outputs(group)
     parser.addini(
         EXECUTOR, "where evidence is computed, as --provenance-executor says", default=LOCAL
@@ -218,6 +223,16 @@ def lock_file(config: pytest.Config) -> Path | None:
     if named:
         return config.rootpath / expanded(named)
     return config.rootpath / "provenance.lock" if updates_lock(config) else None
+
+
+def plans(config: pytest.Config) -> bool:
+    """Whether the run is only planned."""
+    return _option(config, "plan") is not None
+
+
+def plan_file(config: pytest.Config) -> Path | None:
+    """Where ``--provenance-plan`` points; None where no file is wanted."""
+    return None if _option(config, "plan") == "-" else _path(config, "plan")
 
 
 def updates_lock(config: pytest.Config) -> bool:

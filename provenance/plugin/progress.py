@@ -29,6 +29,7 @@ STAGES = "provenance_stages"
 """Name of the worker input that holds the folder where workers note their stages."""
 VERBS = {
     "audit": "computing ahead:",
+    "identify": "comparing with",
     "make": "making",
     "convert": "converting",
     "download": "downloading",
@@ -36,6 +37,7 @@ VERBS = {
     "capture": "running",
     "distil": "imitating the MLPs of",
     "sketch": "sketching the MLPs of",
+    "map": "mapping",
     "match": "matching",
     "wait": "waiting for another process:",
 }

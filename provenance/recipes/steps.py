@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import pkgutil
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from provenance._quiet import quiet
 from provenance.recipes.settings import CorpusSettings, TokenizerSettings, TrainSettings
+from provenance.recipes.sizes import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +38,10 @@ __all__ = [
     "Transform",
     "load",
 ]
+
+
+_EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts")
+"""Where configurations say how many MLPs a block has."""
 
 
 def load(folder: Path) -> PreTrainedModel:
@@ -104,6 +109,10 @@ class Step(ABC):
         """Return the step's fields by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
+    def sizes(self, before: Sizes) -> Sizes:
+        """Return the sizes of the model after the step, from those before it; most steps change none."""
+        return before
+
     @abstractmethod
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:
         """Return the model after the step, which may change the model that it is given."""
@@ -131,6 +140,14 @@ class FirstStep(Step):
         SourceError
             If weights that the step needs are not there.
         """
+
+    def first_sizes(self, store: Store) -> Sizes | None:  # noqa: ARG002
+        """Return the sizes of the model that `begin` makes; None where they are not known before."""
+        return None
+
+    def lacks(self, store: Store) -> str | None:  # noqa: ARG002
+        """Say in one line what `begin` needs and the store does not hold; None where nothing is."""
+        return None
 
     def apply(self, model: PreTrainedModel, context: Context) -> PreTrainedModel:  # noqa: ARG002
         """Return the model, which `begin` has made."""
@@ -176,6 +193,15 @@ class Initialise(FirstStep):
     def texts(self) -> tuple[CorpusSettings, ...]:
         """The text that the tokenizer is trained on."""
         return (self.tokenizer.corpus,)
+
+    def first_sizes(self, store: Store) -> Sizes:  # noqa: ARG002
+        """Return the sizes that the configuration will have."""
+        more = dict(self.configuration)
+        experts = next((more[key] for key in _EXPERT_KEYS if key in more), 1)
+        units = more.get("moe_intermediate_size", more.get("intermediate_size", self.units))
+        assert isinstance(units, int)
+        assert isinstance(experts, int)
+        return Sizes(self.hidden, units, self.blocks, self.tokenizer.vocabulary, experts)
 
     def begin(self, store: Store) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:  # noqa: ARG002
         """Return the model, float32, and a tokenizer that is trained for it."""
@@ -274,6 +300,10 @@ class PruneWidth(Transform):
     function = "provenance.transforms:prune_width"
     keep: int
 
+    def sizes(self, before: Sizes) -> Sizes:
+        """Return the sizes with so many units."""
+        return replace(before, units=self.keep, counted=None)
+
 
 @dataclass(frozen=True)
 class PruneDepth(Transform):
@@ -281,3 +311,7 @@ class PruneDepth(Transform):
 
     function = "provenance.transforms:prune_depth"
     keep_blocks: tuple[int, ...]
+
+    def sizes(self, before: Sizes) -> Sizes:
+        """Return the sizes with so many blocks."""
+        return replace(before, blocks=len(self.keep_blocks), counted=None)

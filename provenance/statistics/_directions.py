@@ -84,10 +84,17 @@ class Directions:
     core: Core | None = None
     signed: bool = False
 
-    def strongest(self, share: float) -> Directions:
+    def strongest(self, share: float, least: int = 1) -> Directions:
         """The fewest units that together add this share of what the MLP adds to the residual stream.
 
         All, for a share of 1 or where it is not known what each adds.
+
+        Parameters
+        ----------
+        share : float
+            Of the sum of what each unit alone adds.
+        least : int
+            So many of the strongest units are among them, however much they add, or all that there are.
 
         Raises
         ------
@@ -99,7 +106,8 @@ class Directions:
         added = self.core.added
         order = added.argsort(descending=True)
         before = added[order].cumsum(0) - added[order]
-        kept = order[before < share * added.sum()].sort().values
+        number = max(int((before < share * added.sum()).sum()), least)
+        kept = order[:number].sort().values
         return replace(
             self, live=self.live[kept], gate=self.gate[kept], up=self.up[kept], core=None
         )

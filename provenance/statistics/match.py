@@ -24,6 +24,7 @@ Departures from the paper's text and from its public code:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,6 +49,8 @@ from provenance.vocabulary import ROLES
 __all__ = ["MatchResult", "cosine", "glimpse", "match", "prepare", "size"]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from provenance.architecture.units import MLPUnits
@@ -55,6 +58,14 @@ if TYPE_CHECKING:
 
 SHARES = (1.0, 0.9, 0.5)
 """Where the widths differ: all units, and the strongest that do this share of what the MLP does."""
+
+LEAST_PART = 0.25
+"""A set of the strongest has this share of the narrower side's live units, at the least.
+
+Strangers share units that detect one token, which gate and up match alike: k of n such raise the rank
+correlation by k / sqrt(n) of its standard deviations. They are among the strongest. Half of what an MLP of
+1,536 units does was done by 45, of which 19 were shared: 2.8 deviations, where all its units had 1.35. Of a
+quarter of the units 19 make one deviation."""
 
 PLAIN = -20.0
 """log10 p below which fewer units need not be asked: the correction is for all the same."""
@@ -188,15 +199,32 @@ def best_match(a: Directions, b: Directions, *, seed: int) -> MatchResult:
 def _match_of_strongest(a: Directions, b: Directions, seed: int) -> MatchResult:
     """The best over several shares of what the units do, corrected for their number (Bonferroni)."""
     results = []
-    for share in SHARES:
-        sides = a.strongest(share), b.strongest(share)
-        if share < 1 and min(len(side.live) for side in sides) < LEAST_UNITS:
-            break
+    for _, sides in sets_of_strongest(a, b):
         results.append(_match(*sides, seed))
         if results[-1].log10_p < PLAIN:
             break
     best = min(results, key=lambda result: (result.log10_p, -result.correlation))
     return replace(best, log10_p=bonferroni(best.log10_p, len(SHARES)))
+
+
+def sets_of_strongest(
+    a: Directions, b: Directions
+) -> Iterator[tuple[float, tuple[Directions, Directions]]]:
+    """The sets of units that are tried where the widths differ, each with the one of `SHARES` it is of.
+
+    They come one at a time, since what units do is computed where it is asked for. A set that has the same
+    units as the one before it is left out; its price is not.
+    """
+    narrower = min(len(side.live) for side in (a, b))
+    least = max(LEAST_UNITS, math.ceil(LEAST_PART * narrower))
+    tried = None
+    for share in SHARES:
+        sides = a.strongest(share, least), b.strongest(share, least)
+        # of one side's sets the smaller lie in the larger, so that equal numbers are equal sets
+        sizes = tuple(len(side.live) for side in sides)
+        if sizes != tried:
+            yield share, sides
+        tried = sizes
 
 
 def _match(a: Directions, b: Directions, seed: int) -> MatchResult:

@@ -252,7 +252,7 @@ _ROWS = (
     ),
     Statistic(
         "kinship",
-        version=3,
+        version=4,
         summary="match_tokens, match_weights and match, as far as needed: the default of a claim",
         parts=("match_tokens", "match_weights", "match"),
         null="corrected",
@@ -269,7 +269,7 @@ _ROWS = (
     ),
     Statistic(
         "match",
-        version=5,
+        version=6,
         summary="gate matching against up matching, on activations (paper, 2.3.1)",
         basis="activations",
         runs_models=True,
@@ -290,7 +290,7 @@ _ROWS = (
     ),
     Statistic(
         "match_tokens",
-        version=3,
+        version=4,
         summary="gate matching against up matching, on embeddings of shared tokens; no forward pass",
         basis="embeddings",
         gated=True,

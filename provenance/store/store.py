@@ -53,10 +53,10 @@ if TYPE_CHECKING:
 
 __all__ = ["JSON", "KINDS", "Entry", "Kind", "Store", "digest_of"]
 
-Kind = Literal["activations", "checkpoint", "evidence", "hashes", "layouts", "proxies"]
+Kind = Literal["activations", "checkpoint", "evidence", "hashes", "layouts", "proxies", "ranges"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SHARED: tuple[Kind, ...] = ("activations", "checkpoint", "evidence", "layouts", "proxies")
-"""Kinds that other machines can use; hashes are of files of this machine."""
+"""Kinds that other machines can use; hashes are of files of this machine, and ranges of files elsewhere."""
 
 # Folders that this process knows to equal the entries at the URL.
 _agreed: set[Path] = set()
@@ -120,7 +120,7 @@ class Store:
 
         Parameters
         ----------
-        kind : {"activations", "checkpoint", "evidence", "hashes", "layouts", "proxies"}
+        kind : {"activations", "checkpoint", "evidence", "hashes", "layouts", "proxies", "ranges"}
             What the entry holds.
         fields : mapping of str to JSON
             The key: everything that determines the content.
@@ -173,6 +173,19 @@ class Store:
                 if shared:
                     entry = self._share(entry, kind, built=True)
             return entry
+
+    def discard(self, kind: Kind, fields: Mapping[str, JSON]) -> None:
+        """Remove the entry of a key from this machine, if there is one.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be used.
+        """
+        folder = self._folder(kind, fields)
+        with self._local.locked(folder, None), self._local.translated():
+            if os.path.lexists(folder):
+                self._local.discard(folder)
 
     def sha256(self, path: Path) -> str:
         """Return the SHA-256 of a file, in hex; a file that has not changed is read only once.

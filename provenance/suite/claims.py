@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from provenance._text import expanded
@@ -13,14 +14,17 @@ from provenance.suite.trees import nodes
 from provenance.suite.yaml12 import Mark  # noqa: TC001 - part of the public dataclasses
 from provenance.vocabulary import (
     DEFAULT_ALPHA,
+    MEASURED,
     PERMUTATIONS,
     Controls,
     Inconclusive,
     InputsSpec,
+    KindCheck,
     LayoutSpec,
     MLPNames,
     ModelSpec,
     Relationship,
+    Scope,
     StatisticName,
     Thresholds,
 )
@@ -62,7 +66,10 @@ class Claim:
     of the value of ``expect``, or of the candidate in the lineage. ``inconclusive`` says whether a claim
     that cannot be decided warns or fails. ``exhaustive`` has every part of the statistic measured on every
     pair of blocks. ``block_alphas`` holds the blocks with an alpha of their own, in the order of their
-    indices.
+    indices. With a ``sample``, so many blocks and experts are compared, read in part; ``scope`` says
+    whether no more is claimed, which a claim of independence has to say.
+    ``kind`` says whether the kind of descent that is claimed must be seen in the weights; results
+    of older versions do not, and mean any.
     """
 
     id: str
@@ -81,6 +88,14 @@ class Claim:
     inconclusive: Inconclusive = "fail"
     exhaustive: bool = False
     block_alphas: tuple[tuple[int, float], ...] = ()
+    sample: int | None = None
+    scope: Scope = "whole"
+    kind: KindCheck = "any"
+
+    @property
+    def wants_difference(self) -> bool:
+        """Whether it asks for the kind of descent, which is read off the difference of the weights."""
+        return self.kind == "measured" and self.expect in MEASURED
 
     @property
     def thresholds(self) -> Thresholds:
@@ -104,6 +119,12 @@ class Suite:
     controls: Controls = "power"
     digest: str = ""
     lineage: tuple[tuple[str, str | None], ...] = ()
+
+    @cached_property
+    def kinds_of(self) -> frozenset[tuple[ModelSpec, ModelSpec]]:
+        """Candidates and references of which a claim asks for the kind: their claims share evidence."""
+        asking = [claim for claim in self.claims if claim.wants_difference]
+        return frozenset((self.models[c.candidate], self.models[c.reference]) for c in asking)
 
 
 def suite_of(checked: SuiteDocument, document: Document, path: Path) -> Suite:
@@ -241,6 +262,9 @@ def _claim(
         inconclusive=_first(pair.inconclusive, defaults.inconclusive, "fail"),
         exhaustive=_first(pair.exhaustive, defaults.exhaustive, False),  # noqa: FBT003
         block_alphas=block_alphas(pair.alpha),
+        sample=_first(pair.sample, defaults.sample, None),
+        scope=_first(pair.scope, defaults.scope, "whole"),
+        kind=_first(pair.kind, defaults.kind, "measured"),
     )
 
 

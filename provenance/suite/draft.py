@@ -119,6 +119,8 @@ class _Pair:
 
     def line(self) -> str:
         pair = {"candidate": self.candidate, "reference": self.reference, "expect": self.expect}
+        if self.expect == "merge":  # of which one parent alone shows no more than kinship
+            pair["kind"] = "any"
         if self.id is not None:
             pair["id"] = self.id
         return f"  - {_flow(pair)} # {_comment(self.why)}\n"
@@ -206,11 +208,11 @@ def _claims(cards: _Cards, names: dict[str, str]) -> tuple[list[_Pair], dict[str
                 remarks[source].append("its card names the model itself as its base")
             else:
                 why = f"its {base.where}: {card.relation or 'made from it'}"
-                pairs.append(_Pair(names[source], names[key], _expect(card.relation), why))
+                pairs.append(_Pair(names[source], names[key], expected_of(card.relation), why))
     return pairs, remarks
 
 
-def _expect(relation: str | None) -> Relationship:
+def expected_of(relation: str | None) -> Relationship:
     """Translate a relation; any other word than the hub's says only that the model is derived."""
     return _WORDS.get(relation or "", "derived")
 

@@ -14,6 +14,7 @@ from provenance.statistics import DISTANCES, PAIR_STATISTICS, REGISTRY, WITHOUT_
 from provenance.suite.alphas import BLOCK_ALPHA_PATTERN, WHOLE, whole_alpha
 from provenance.suite.layouts import layout_problems
 from provenance.suite.messages import NO_PAIRS, describe
+from provenance.suite.samples import sample_problems
 from provenance.suite.trees import kin, nodes
 from provenance.suite.yaml_limits import find_unprintable, shown
 from provenance.vocabulary import (
@@ -46,6 +47,7 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
     for i, pair in _pairs(suite):
         yield from _pair_problems(document, ("pairs", i), pair)
         yield from _alpha_problems(document, ("pairs", i), pair, _mapping(suite.get("defaults")))
+    yield from sample_problems(document, implied_pairs(suite))
     yield from _lineage_problems(document, suite, hints)
     yield from _undecidable(document, suite)
     yield from _powerless(document, suite)

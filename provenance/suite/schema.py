@@ -24,6 +24,7 @@ from typing_extensions import TypeAliasType
 from provenance.suite.alphas import BLOCK_ALPHA_PATTERN
 from provenance.vocabulary import (
     AN_ALPHA,
+    BLOCK_LIMIT,
     DEFAULT_ALPHA,
     DEFAULT_SEED,
     DEFAULT_SEQUENCE_LENGTH,
@@ -38,6 +39,7 @@ from provenance.vocabulary import (
     Dtype,
     Inconclusive,
     InputKind,
+    KindCheck,
     NormKind,
     Relationship,
     StatisticName,
@@ -275,10 +277,27 @@ class Choices(StrictMapping):
         description="What becomes of a claim that could be decided neither way: fail (where nothing is "
         "said), or warn.",
     )
+    kind: KindCheck | None = Field(
+        None,
+        description="measured (where nothing is said): a claim of finetune, adapter, quantized, merge, "
+        "pruned or permuted needs that kind to be seen in the weights. any: kinship and shapes will do.",
+    )
     exhaustive: Annotated[bool, Words("true or false")] | None = Field(
         None,
         description="Measure every part of the statistic on every pair of blocks, though less decides "
         "the claim (false, where nothing is said).",
+    )
+    sample: (
+        Annotated[int, Field(ge=1, le=BLOCK_LIMIT), Words("a whole number, such as 4")] | None
+    ) = Field(
+        None,
+        description="Blocks of the candidate, and experts of each, that are compared, read in part from "
+        "wherever the files lie (all, read whole, where nothing is said).",
+    )
+    scope: Annotated[Literal["sampled"], Words("sampled")] | None = Field(
+        None,
+        description="sampled: no more is claimed than of the sample. A claim of independence with a sample "
+        "has to say so.",
     )
     tags: Annotated[list[TagName], Words("a list of words, such as [nightly, gpu]")] | None = Field(
         None, description="Marks of the tests, for pytest -m. A pair's own replace the defaults."

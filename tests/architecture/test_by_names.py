@@ -440,6 +440,35 @@ def test_which_norm_stands_before_the_mlp(names, before):
     assert norm_before(names) == before
 
 
+@pytest.mark.parametrize(
+    ("names", "before"),
+    [
+        # of attention, whatever it is called: transformers saves a block of OLMo Hybrid under these
+        (["feedforward_layer_norm", "post_feedforward_layernorm"], None),
+        (["post_mlp_norm", "pre_mlp_norm"], None),
+        (["attention_norm", "ffn_norm", "post_ffn_norm"], "ffn_norm"),
+        (["ffn_norm"], "ffn_norm"),
+    ],
+)
+def test_beside_attention_one_of_two_norms_is_its_own(names, before):
+    assert norm_before(names, with_attention=True) == (names if before is None else before)
+    assert norm_before(names) == (before or next(name for name in names if "post" not in name))
+
+
+def test_matrices_in_a_norm_are_no_mlp_and_hide_none():
+    gated = {
+        name.replace("layernorm.weight", f"layernorm.{part}.weight"): shape
+        for name in model()
+        if "layernorm" in name
+        for part, shape in (("norm", (H,)), ("mlp.fc1", (3, H)), ("mlp.fc2", (H, 3)))
+    }
+    others = {name: shape for name, shape in model().items() if "layernorm" not in name}
+    found = structure(others | gated, CONFIG)
+    (reason,) = {found.norms[record.input.norm] for record in found.trace.mlps}
+    assert "input_layernorm.norm.weight' or " in reason
+    assert "post_attention_layernorm.norm.weight'" in reason
+
+
 def test_a_norm_that_is_not_known_says_what_to_write():
     tensors = {
         name.replace("post_attention_layernorm", "norm_b").replace(

@@ -681,3 +681,57 @@ def test_records_give_what_transformers_own_experts_interface_sees():
         for projection, value in ((record.gate, gate), (record.up, up)):
             weight = projection_weight(projection, model.get_parameter(projection.parameter))
             assert torch.allclose(weight @ hidden, value, atol=1e-6)
+
+
+class Scaled(nn.Module):
+    """A norm without matrices."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(HIDDEN))
+
+    def forward(self, x):
+        return functional.rms_norm(x, x.shape[-1:]) * self.weight
+
+
+class Gated(nn.Module):
+    """A norm whose output is gated by matrices of low rank."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = Scaled()
+        self.gate = nn.Sequential(nn.Linear(HIDDEN, 2), nn.SiLU(), nn.Linear(2, HIDDEN))
+
+    def forward(self, x):
+        y = self.norm(x)
+        return y * torch.sigmoid(self.gate(y))
+
+
+class Mixed(nn.Module):
+    """No norm, though one is in it: what comes out was added to what went in."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = Scaled()
+        self.first = nn.Linear(HIDDEN, HIDDEN)
+        self.second = nn.Linear(HIDDEN, HIDDEN)
+
+    def forward(self, x):
+        return x + self.second(torch.tanh(self.first(self.norm(x))))
+
+
+@pytest.mark.parametrize(
+    ("before", "norm"),
+    [(Scaled, "stack.0.before"), (Gated, "stack.0.before"), (Mixed, None)],
+)
+def test_the_norm_before_an_mlp_may_be_gated_by_matrices(before, norm):
+    class Normed(nn.Module):
+        def forward(self, x):
+            return x + self.inner(self.before(x))
+
+    model = Decoder(Separate())
+    block = Normed()
+    block.before, block.inner = before(), model.stack[0].inner
+    model.stack[0] = block
+    (record,) = [one for one in trace(model).mlps if one.path == "stack.0.inner"]
+    assert record.input.norm == norm

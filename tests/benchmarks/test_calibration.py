@@ -147,7 +147,7 @@ def test_what_compares_by_index_is_defeated_by_permuted_units(rows):
 def test_more_tokens_show_more(measured):
     by_count = measured.tokens["fine-tune: match_cosine"]
     medians = [np.median(by_count[count]) for count in (256, 1024, 4096)]
-    assert medians[-1] <= medians[0] < -5
+    assert medians[-1] <= 0.9 * medians[0] < -5
 
 
 def test_the_tables_have_a_column_for_each_statistic_and_a_row_for_each_change(measured):

@@ -5,6 +5,7 @@ from scipy import stats
 
 from benchmarks import error_rates
 from benchmarks._counts import FOLDER, Counted, Source, save, sources
+from benchmarks._kind_page import read_counts
 from benchmarks._page import reading_of
 from benchmarks._suite_counts import counted
 from tests.support import gate_results as made
@@ -77,9 +78,8 @@ def test_a_reading_is_kept(tmp_path):
 
 def test_the_page_is_made_of_the_kept_counts():
     page = DOCS / "error-rates.md"
-    assert page.read_text("utf-8") == error_rates.page(sources(FOLDER), reading_of(page)), (
-        f"{error_rates.COMMAND} makes the page again"
-    )
+    kept = error_rates.page(sources(FOLDER), reading_of(page), read_counts())
+    assert page.read_text("utf-8") == kept, f"{error_rates.COMMAND} makes the page again"
 
 
 @pytest.mark.parametrize("folder", [FOLDER])

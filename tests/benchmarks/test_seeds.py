@@ -126,7 +126,7 @@ def test_a_verdict_is_that_of_the_package(found, paths, inputs, executor):
 @pytest.mark.parametrize(
     ("doubt", "change"),
     [
-        (_judged.NEAR, lambda e: {"blocks": (dataclasses.replace(e.blocks[0], nearness=0.06),)}),
+        (_judged.NEAR, lambda e: {"blocks": (dataclasses.replace(e.blocks[0], nearness=0.11),)}),
         (_judged.RANK, lambda e: {"details": {**e.details, "reference_rank": 4.9}}),
         (
             _judged.IN_PART,

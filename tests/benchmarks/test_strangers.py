@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from benchmarks import (
     _alike_units,
+    _block_pairs,
     _strangers,
     _strangers_page,
     _strangers_tables,
@@ -46,12 +48,15 @@ SMALL = (
 )
 
 
-def cell(i, j, log10_p):
-    return Cell(i, j, log10_p, 0.0, 1, None, 0.5)
+MADE = {"statistics": {"match": 6, "match_tokens": 4}}
+
+
+def cell(i, j, log10_p, reason=None):
+    return Cell(i, j, log10_p, 0.0, 1, 0.5, reason)
 
 
 def kept(question, cells, depths=(6, 6)):
-    return Table("gemma", "smollm2", question, depths, tuple(cells))
+    return Table("gemma", "smollm2", question, depths, MADE, tuple(cells))
 
 
 def test_ends_are_told_from_the_rest():
@@ -82,15 +87,18 @@ def test_the_page_says_which_pairs_a_table_has():
 
 
 def test_what_was_cut_off_in_writing_is_no_cell(tmp_path):
-    file = Kept(tmp_path / "a.jsonl")
+    path = tmp_path / "a.jsonl"
+    file = Kept(path)
     assert file.read() is None
-    table = kept(RANDOM, [cell(0, 0, -1.0)])
-    file.begin(table)
+    table = kept(RANDOM, [cell(0, 0, -1.0), cell(1, 0, None, "why not")])
+    file.write(table)
     file.add(cell(0, 1, -0.5))
     whole = file.read()
-    assert whole == kept(RANDOM, [cell(0, 0, -1.0), cell(0, 1, -0.5)])
-    file.file.write_text(file.file.read_text()[:-5])
-    assert file.read() == table
+    assert whole == replace(table, cells=(*table.cells, cell(0, 1, -0.5)))
+    file.write(whole)
+    assert [one.place for one in file.read().cells] == [(0, 0), (0, 1), (1, 0)]
+    path.write_text(path.read_text()[:-5])
+    assert file.read() == kept(RANDOM, [cell(0, 0, -1.0), cell(0, 1, -0.5)])
 
 
 def test_kinship_is_the_better_part_at_the_price_of_three():
@@ -154,16 +162,20 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def measured(folder):
-    strangers.measure(folder, SMALL)
-    return folder
+def measured(folder, tmp_path_factory):
+    """Where their p-values are kept."""
+    kept = tmp_path_factory.mktemp("kept")
+    strangers.measure(folder, kept, SMALL)
+    return kept
 
 
 @pytest.mark.slow
-def test_what_is_measured_is_kept_and_not_measured_again(measured, capsys):
-    before = {file: file.read_bytes() for file in (measured / "strangers").glob("*.json*")}
-    assert len(before) == 3 + 3 + 2 + 1  # two questions of three pairs, sets of one, one comparison
-    strangers.measure(measured, SMALL)
+def test_what_is_measured_is_kept_and_not_measured_again(folder, measured, monkeypatch):
+    before = {file: file.read_bytes() for file in measured.iterdir()}
+    # two questions of three pairs, sets of one, one comparison, and what models they are
+    assert len(before) == 3 + 3 + 2 + 1 + 1
+    monkeypatch.setattr(_block_pairs.Blocks, "test", lambda *_: pytest.fail("measured again"))
+    strangers.measure(folder, measured, SMALL)
     assert {file: file.read_bytes() for file in before} == before
     sizes = {t.question: len(t.cells) for t in _strangers.tables(measured) if t.depths == (3, 4)}
     assert sizes[TOKENS] == 12
@@ -171,11 +183,28 @@ def test_what_is_measured_is_kept_and_not_measured_again(measured, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("what", ["statistics", "weights"])
+def test_what_something_else_measured_is_measured_again(folder, measured, what, tmp_path):
+    kept = tmp_path / "kept"
+    shutil.copytree(measured, kept)
+    (file,) = kept.glob("gemma-smollm2-match_tokens.jsonl")
+    table = Kept(file).read()
+    lied = tuple(replace(one, log10_p=-99.0) for one in table.cells)
+    Kept(file).write(replace(table, cells=lied, made={**table.made, what: {"match_tokens": 0}}))
+    strangers.measure(folder, kept, SMALL[:1])
+    again = Kept(file).read()
+    assert again.made == table.made
+    assert {one.place: one.log10_p for one in again.cells}.items() <= {
+        one.place: one.log10_p for one in table.cells
+    }.items()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("question", [TOKENS, RANDOM])
-def test_cells_are_those_of_the_package(measured, question, tmp_path):
+def test_cells_are_those_of_the_package(folder, measured, question, tmp_path):
     found = compare(
-        measured / "qwen15",
-        measured / "gemma",
+        folder / "qwen15",
+        folder / "gemma",
         statistic=question.statistic,
         inputs=question.spec(),
         cross=True,
@@ -190,7 +219,7 @@ def test_cells_are_those_of_the_package(measured, question, tmp_path):
     )
     assert table.cells
     for one in table.cells:
-        assert one.log10_p == pytest.approx(found.cross[one.candidate][one.reference], abs=1e-6)
+        assert one.log10_p == pytest.approx(found.cross[one.candidate][one.reference], abs=2e-6)
 
 
 @pytest.mark.slow
@@ -206,7 +235,7 @@ def test_the_best_set_of_units_has_the_p_value_at_the_price_of_three(measured, q
         if cell.place == (2, 3)
     )
     best = min(one.log10_p for one in sets)
-    assert log10_p == pytest.approx(min(0.0, best + np.log10(3)), abs=1e-6)
+    assert log10_p == pytest.approx(min(0.0, best + np.log10(3)), abs=2e-6)
 
 
 def test_units_matched_alike_explain_what_goes_without_them():
@@ -219,7 +248,7 @@ def test_units_matched_alike_explain_what_goes_without_them():
 @pytest.mark.slow
 def test_the_page_says_what_was_measured_and_keeps_its_reading(measured, tmp_path):
     page = tmp_path / "page.md"
-    asked = [str(measured), "--render", "--output", str(page), "--counts", str(tmp_path)]
+    asked = ["--kept", str(measured), "--output", str(page), "--counts", str(tmp_path)]
     strangers.main(asked)
     text = page.read_text()
     assert "| gemma, smollm2 | 12 of 12: all; " in text
@@ -252,12 +281,12 @@ def test_numbers_of_whole_models_are_those_of_the_tables(measured):
     (one,) = _whole_models.read(measured)
     gaps = list(one.differences(_strangers.tables(measured)))
     assert gaps
-    assert max(gaps) < 1e-6
+    assert max(gaps) < 2e-6
 
 
 def test_a_folder_without_numbers_says_what_to_do(tmp_path):
-    asked = [str(tmp_path), "--render", "--output", str(tmp_path / "page.md")]
-    with pytest.raises(SystemExit, match="without --render"):
+    asked = ["--kept", str(tmp_path), "--output", str(tmp_path / "page.md")]
+    with pytest.raises(SystemExit, match="give this command DIR"):
         strangers.main(asked)
 
 

@@ -33,7 +33,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(run, family):
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert list(found)[:5] == ["schema", "verdict", "meaning", "statistic", "log10_p"]
-    assert (found["schema"], found["verdict"], found["statistic"]) == (1, "dependent", "kinship")
+    assert (found["schema"], found["verdict"], found["statistic"]) == (2, "dependent", "kinship")
     assert found["log10_p"] < -50
     assert [b["candidate_block"] for b in found["blocks"]] == [0, 1, 2]
     assert {"reference_block", "log10_p", "correlation", "units"} <= found["blocks"][0].keys()

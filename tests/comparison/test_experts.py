@@ -15,7 +15,8 @@ from provenance.architecture.units import MLPActivations, MLPShape
 from provenance.capture.units import Shape
 from provenance.comparison.blocks import compare_blocks
 from provenance.comparison.executor import Executor
-from provenance.comparison.experts import PARTNERS, partners
+from provenance.comparison.experts import partners
+from provenance.comparison.limits import PARTNERS
 from provenance.comparison.sides import KEPT_BYTES, Component, Sides
 from provenance.errors import ProvenanceError
 from provenance.evidence.records import Evidence

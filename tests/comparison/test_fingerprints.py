@@ -257,6 +257,7 @@ def test_evidence_says_what_was_compared_and_whose_word_it_is(family, bundles, s
     assert ours.weights_digest is None
     assert (ours.architecture, ours.blocks) == ("LlamaForCausalLM", 3)
     assert evidence.details == {
+        "power control": "not run",
         "compared": "sketches of 64",
         "candidate_fingerprint": f"sketch of 128, said to be of {kin.digest}",
         "reference_fingerprint": f"sketch of 64, said to be of {evidence.reference.claimed}",
@@ -353,7 +354,7 @@ def test_a_bundle_holds_rows_of_length_one_and_no_weights(family, bundles):
     assert float(held["0.0.share"].sum()) == pytest.approx(1, abs=1e-3)
     with safe_open(file, framework="pt") as opened:
         assert list(opened.metadata()) == [KEY]
-    assert said.serves == serves() == {"capture": 4, "sketch": 1, "match": 5}
+    assert said.serves == serves() == {"capture": 4, "sketch": 1, "match": 6}
     assert said.inputs.text == "stdlib"
     assert said.hidden == 32
     assert file.stat().st_mode & 0o777 == 0o644

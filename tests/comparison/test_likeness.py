@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provenance.comparison.likeness import BEST, SAMPLE, _Seen, likeliest, likeness
+from provenance.comparison.likeness import _Seen, likeliest, likeness
+from provenance.comparison.limits import BEST, SAMPLE
 from provenance.statistics._directions import Glimpse
 from tests.reference import block_likeness
 

@@ -15,7 +15,8 @@ from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors
 from provenance.cli import main
 from provenance.comparison import power
 from provenance.comparison.executor import Executor
-from provenance.comparison.power import BLOCKS, disguised
+from provenance.comparison.limits import BLOCKS
+from provenance.comparison.power import disguised
 from provenance.errors import ProvenanceError, SuiteError
 from provenance.evidence.decide import decide
 from provenance.evidence.doubts import NAMES, doubts
@@ -395,7 +396,7 @@ def test_evidence_whose_record_of_the_control_is_gone_is_refused(measured, famil
 
 def test_what_is_said_of_a_control_is_what_there_is_a_record_of(measured, family):
     fields = json.loads(measured(family.other, family.base).to_json())
-    for says in ("turned off", "candidate", "reference, candidate", 1):
+    for says in ("turned off", "not run", "candidate", "reference, candidate", 1):
         fields["details"]["power control"] = says
         with pytest.raises(EvidenceError, match="there is a record of candidate, reference"):
             Evidence.from_json(json.dumps(fields))
@@ -405,12 +406,26 @@ def test_evidence_that_says_nothing_of_a_control_is_told_from_evidence_that_does
     found = measured(family.other, family.base)
     fields = json.loads(found.to_json())
     del fields["details"]["power control"]
-    older = Evidence.from_json(json.dumps(without(fields, "candidate", "reference")))
+    bare = without(fields, "candidate", "reference")
+    with pytest.raises(EvidenceError, match="do not say what became of the power control"):
+        Evidence.from_json(json.dumps(bare))  # the record and the detail are gone
+    older = Evidence.from_json(json.dumps({**bare, "schema": 1}))
     off = measured(family.other, family.base, control=False)
     kin = measured(family.kin, family.base)
     says = [verify(Stored("e.json", one))[0].says for one in (older, found, off, kin)]
     assert ["no power control is on record" in text for text in says] == [True, False, False, False]
 
 
-def test_kin_say_nothing_of_a_control(measured, family):
-    assert "power control" not in measured(family.kin, family.base).details
+def test_of_kin_no_control_is_run(measured, family):
+    kin = measured(family.kin, family.base)
+    assert (kin.schema, kin.details["power control"], kin.power) == (2, "not run", {})
+    assert verify(Stored("e.json", kin))[0].stands
+
+
+def test_independence_whose_control_is_said_not_to_have_run_does_not_stand(measured, family):
+    fields = json.loads(measured(family.other, family.base).to_json())
+    fields["details"]["power control"] = "not run"
+    forged = Evidence.from_json(json.dumps(without(fields, "candidate", "reference")))
+    (found,) = verify(Stored("e.json", forged))
+    assert not found.stands
+    assert "no record of the power control" in found.complaints[0]

@@ -33,6 +33,7 @@ SUITES = (ROOT / "docs" / "suites.md").read_text("utf-8")
 EVIDENCE = (ROOT / "docs" / "evidence.md").read_text("utf-8")
 AUDIT = (ROOT / "docs" / "audit.md").read_text("utf-8")
 FINGERPRINT = (ROOT / "docs" / "fingerprint.md").read_text("utf-8")
+IDENTIFY = (ROOT / "docs" / "identify.md").read_text("utf-8")
 STATISTICS_PAGE = (ROOT / "docs" / "statistics.md").read_text("utf-8")
 
 PROJECT = "pytest-provenance/pytest-provenance"
@@ -176,7 +177,7 @@ def test_every_command_is_documented(words):
 )
 def test_every_option_of_a_command_is_documented(option):
     if option.startswith("-"):
-        assert re.search(rf"`[^`]*{option}[ `]", SUITES + EVIDENCE + AUDIT + FINGERPRINT)
+        assert re.search(rf"`[^`]*{option}[ `]", SUITES + EVIDENCE + AUDIT + FINGERPRINT + IDENTIFY)
     else:
         assert option.upper() in SUITES  # an argument
 
@@ -194,6 +195,13 @@ def test_every_option_and_every_change_of_an_audit_stands_in_its_tables():
     assert flags == {word.split()[0] for word in named(AUDIT) if word.startswith("--")}
     assert set(CHANGE_KINDS) <= named(AUDIT)
     assert set(RegistryDocument.model_fields) <= named(AUDIT)
+
+
+def test_every_option_of_identify_stands_in_its_table():
+    ((_, identify),) = [found for found in commands() if found[0] == "provenance identify"]
+    flags = {flag for param in identify.params for flag in param.opts if flag.startswith("--")}
+    table = IDENTIFY.partition("## What a card says")[0]
+    assert flags == {word.split()[0] for word in named(table) if word.startswith("--")}
 
 
 @pytest.mark.parametrize("statistic", sorted({*REGISTRY, *STATISTICS}))

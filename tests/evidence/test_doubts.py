@@ -146,5 +146,5 @@ def test_units_that_are_near_make_a_doubt_above_the_most_alone():
     judged = judge_pair(claim("independent"), near)
     assert (judged.state, judged.verdict) == ("fails", "inconclusive")
     assert "in 1 more, units of chat have their like among those of base" in judged.meaning
-    assert "(nearness 0.051, where strangers seldom have more than 0.05)" in judged.meaning
+    assert "(nearness 0.101, where strangers seldom have more than 0.10)" in judged.meaning
     assert judge_pair(claim("independent"), far).state == "holds"

@@ -27,6 +27,8 @@ from provenance.evidence.records import (
     InputsRecord,
     ModelRecord,
     PartEvidence,
+    PowerRecord,
+    RangesRecord,
 )
 from provenance.evidence.tested_with import qualifiers
 from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair, shortfall
@@ -61,6 +63,7 @@ def claim(expect="finetune", blocks=None, threshold=ALPHA):
         xfail=None,
         skip=None,
         mark=Mark(1, 1, 1, 1),
+        kind="measured",
     )
 
 
@@ -1178,3 +1181,70 @@ def test_what_stands_beside_a_claim_names_the_alphas_of_its_blocks():
     one = leveled("finetune", (0, 1e-9), (2, 1e-9), (3, 1e-8))
     told = qualifiers(one, InputsSpec(), None)
     assert told[1:] == ("alpha 1e-09 on blocks 0, 2", "alpha 1e-08 on block 3")
+
+
+def sample(*found, **changes):
+    """Evidence of a sample of two blocks of eight."""
+    read = RangesRecord(10, 100, "sha256:ranges")
+    settings = {
+        "candidate": model("a", 8),
+        "reference": model("b", 8),
+        "details": {"sample": "blocks 0, 1 of 8"},
+        "scope": "sampled",
+        "ranges": {"candidate": read, "reference": read},
+    }
+    return evidence(*found, **(settings | changes))
+
+
+def of_sample(expect, scope="whole", **changes):
+    return replace(claim(expect), sample=2, scope=scope, **changes)
+
+
+def test_a_sample_in_which_nothing_is_found_is_no_independence():
+    assert decide(sample(STRANGE, STRANGE), ALPHA) == "not found"
+    assert decide(sample(KIN, KIN), ALPHA) == "dependent"
+    assert decide(sample(SUSPECT, STRANGE), ALPHA) == "inconclusive"
+
+
+def test_independence_of_a_sample_holds_where_no_more_is_claimed():
+    found = sample(STRANGE, STRANGE)
+    judged = judge_pair(of_sample("independent", "sampled"), found)
+    assert (judged.state, judged.verdict) == ("holds", "not found")
+    assert "blocks 0, 1 of 8 were compared; 10 bytes of 100 bytes of chat" in judged.meaning
+    judged = judge_pair(of_sample("independent"), found)
+    assert (judged.state, judged.verdict) == ("fails", "not found")
+    assert "this is no independence" in judged.meaning
+    assert shortfall(of_sample("independent"), found, "not found") == "inconclusive"
+
+
+def test_independence_of_a_sample_fails_for_what_makes_the_whole_inconclusive():
+    unfound = PowerRecord("match_tokens", (0,), -1.0)
+    found = sample(
+        STRANGE,
+        STRANGE,
+        power={"candidate": unfound},
+        details={"sample": "blocks 0, 1 of 8", "power control": "candidate"},
+    )
+    judged = judge_pair(of_sample("independent", "sampled"), found)
+    assert (judged.state, judged.verdict) == ("fails", "not found")
+    assert "would not have been found" in judged.meaning
+
+
+def test_a_sample_that_is_kin_refutes_independence_of_any_scope():
+    for scope in ("whole", "sampled"):
+        judged = judge_pair(of_sample("independent", scope), sample(KIN, STRANGE))
+        assert (judged.state, judged.verdict) == ("fails", "dependent")
+
+
+def test_descent_is_shown_by_a_sample_and_not_refuted_by_one():
+    assert judge_pair(of_sample("derived"), sample(KIN, KIN)).state == "holds"
+    found = sample(STRANGE, STRANGE)
+    judged = judge_pair(of_sample("derived"), found)
+    assert (judged.state, judged.verdict) == ("fails", "not found")
+    assert shortfall(of_sample("derived"), found, judged.verdict) == "inconclusive"
+
+
+def test_a_sample_decides_no_claim_that_did_not_ask_for_one():
+    judged = judge_pair(claim("derived"), sample(KIN, KIN))
+    assert judged.state == "fails"
+    assert "Only a sample of the blocks was compared" in judged.meaning

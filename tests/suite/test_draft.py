@@ -72,6 +72,7 @@ def test_the_relation_of_a_card_is_the_claim(folder, relation, expect):
 def test_several_bases_are_a_merge(folder):
     _, suite = drafted(folder("ours", base_model=["acme/one", "acme/two"]))
     assert [(c.reference, c.expect) for c in suite.claims] == [("one", "merge"), ("two", "merge")]
+    assert {claim.kind for claim in suite.claims} == {"any"}
 
 
 def test_a_base_is_claimed_with_the_line_that_names_it(folder):

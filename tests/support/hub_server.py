@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -26,6 +27,9 @@ class Hub:
     ``resolve`` redirects to. The first ``cuts`` answers of that server break off half-way. After
     those, ``stalls`` answers come to half, and no further before the hub is shut: ``stalled`` says
     when the first of them has.
+
+    All files are answered in ranges, unless ``whole``; ``lie`` puts headers and a body in the place of
+    those of a range. ``moved`` counts the bytes of all bodies.
     """
 
     files: Mapping[str, bytes]
@@ -40,6 +44,31 @@ class Hub:
     shut: Event = field(default_factory=Event)
     ranges: list[str] = field(default_factory=list)
     others: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    whole: bool = False
+    lie: Callable[[dict[str, str], bytes], tuple[dict[str, str], bytes]] | None = None
+    moved: int = 0
+
+    def ranged(
+        self, asked: Mapping[str, str], answer: tuple[int, dict[str, str], bytes]
+    ) -> tuple[int, dict[str, str], bytes]:
+        """The part of an answer that a request wants."""
+        status, headers, body = answer
+        if status != 200:
+            return answer
+        if asked.get("If-Match") not in {None, headers.get("ETag")}:
+            return 412, {}, b""
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.get("Range", ""))
+        if wanted is None or self.whole:
+            return answer
+        start = int(wanted[1])
+        stop = min(len(body), int(wanted[2]) + 1) if wanted[2] else len(body)
+        if start >= stop:
+            return 416, {"Content-Range": f"bytes */{len(body)}"}, b""
+        headers = headers | {"Content-Range": f"bytes {start}-{stop - 1}/{len(body)}"}
+        body = body[start:stop]
+        if self.lie is not None:
+            headers, body = self.lie(headers, body)
+        return 206, headers, body
 
     def reply(self, path: str) -> tuple[int, dict[str, str], bytes]:
         for repo, files in {"org/tiny": self.files, **self.others}.items():
@@ -51,7 +80,8 @@ class Hub:
             if path.startswith(resolve):
                 return self._file(files, path.removeprefix(resolve).partition("/")[2])
         if path.startswith("/large/"):
-            return 200, {"Accept-Ranges": "bytes"}, self.files[path.removeprefix("/large/")]
+            data = self.files[path.removeprefix("/large/")]
+            return 200, {"Accept-Ranges": "bytes", "ETag": f'"{etag(data)}"'}, data
         return refusal(401, "", "Invalid username or password.")
 
     def _api(
@@ -65,8 +95,15 @@ class Hub:
         return page(_tree(files) if kind == "tree" else self._info(repo, files))
 
     def _info(self, repo: str, files: Mapping[str, bytes]) -> dict[str, Any]:
-        siblings = [{"rfilename": name} for name in files]
+        siblings = [{"rfilename": name, **self._about(name, data)} for name, data in files.items()]
         return {"id": repo, "sha": COMMIT, "siblings": siblings}
+
+    def _about(self, name: str, data: bytes) -> dict[str, Any]:
+        about: dict[str, Any] = {"size": len(data), "blobId": etag(data)}
+        if name in self.large:
+            sha256 = hashlib.sha256(data).hexdigest()
+            about["lfs"] = {"size": len(data), "sha256": sha256, "pointerSize": 134}
+        return about
 
     def _file(self, files: Mapping[str, bytes], name: str) -> tuple[int, dict[str, str], bytes]:
         if "resolve" in self.answers:
@@ -120,19 +157,21 @@ def serve(files: Mapping[str, bytes]) -> Iterator[Hub]:
         def answer(self) -> None:
             path = unquote(urlsplit(self.path).path)
             hub.requests.append(f"{self.command} {path}")
+            is_content = path.startswith("/large/") or "/resolve/" in path
             status, headers, body = hub.reply(path)
-            begin = self.headers.get("Range")
-            if path.startswith("/large/") and begin:
-                hub.ranges.append(begin)
-                start = int(begin.removeprefix("bytes=").rstrip("-"))
-                headers["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-                status, body = 206, body[start:]
+            if is_content and self.headers.get("Range"):
+                status, headers, body = hub.ranged(self.headers, (status, headers, body))
+                if path.startswith("/large/") or status == 206:
+                    hub.ranges.append(self.headers["Range"])
             self.send_response(status)
             for key, text in headers.items():
                 self.send_header(key, text)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if self.command == "GET" and path.startswith("/large/") and hub.cuts:
+            if self.command == "GET":
+                hub.moved += len(body)
+            is_cut = path.startswith("/large/") or (status == 206 and len(body) > 1)
+            if self.command == "GET" and is_cut and hub.cuts:
                 hub.cuts -= 1
                 self.wfile.write(body[: len(body) // 2])
                 self.close_connection = True
@@ -152,6 +191,7 @@ def serve(files: Mapping[str, bytes]) -> Iterator[Hub]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # who hangs up has read enough
     hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

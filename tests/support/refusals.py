@@ -23,6 +23,9 @@ from safetensors.torch import load_file, save, save_file
 from fixtures.models import _tokenizer, save_checkpoint, tiny_llama
 from provenance import Executor, InputsSpec, Store, compare, conversions
 from provenance.checkpoints.checkpoint import fetch
+from provenance.checkpoints.in_part import open_in_part
+from provenance.checkpoints.ranged.reader import Meter
+from provenance.checkpoints.ranged.spans import Span
 from provenance.errors import ProvenanceError
 from provenance.vocabulary import LayoutSpec, ModelSpec
 from tests.support.hub_server import COMMIT, serve
@@ -590,6 +593,62 @@ def _(_folder):
 @case(HUB, "a URL with a password in it")
 def _(_folder):
     return ModelSpec(url="https://me:secret@example.com/x")
+
+
+PART = "When parts of it are read"
+
+
+def part(how, budget=None):
+    """Read parts of a file at a hub on this machine; ``how`` is told of it before and in between."""
+
+    def ask(_spec, _other):
+        small = {CONFIG: b'{"model_type": "llama"}', WEIGHTS: save({"a": torch.ones(2**18)})}
+        with closed_clients(), serve(small) as running, tempfile.TemporaryDirectory() as store:
+            how(running, "before")
+            spec, meter = ModelSpec(repo="org/tiny"), Meter(budget)
+            found = open_in_part(spec, Store(store), meter, endpoint=running.endpoint)
+            how(running, "between")
+            found.ranged.read(Span(WEIGHTS, 2**19, 2**19 + 64))
+
+    return ask
+
+
+def at(when, change):
+    return part(lambda running, now: change(running) if now == when else None)
+
+
+def other_range(headers, body):
+    return headers | {"Content-Range": "bytes 7-70/1048576"}, body
+
+
+def put(data):
+    return lambda running: running.files.update({WEIGHTS: data})
+
+
+for what, how in {
+    "a server that answers no ranges": at(
+        "before", lambda running: setattr(running, "whole", True)
+    ),
+    "a server that answers other bytes": at(
+        "between", lambda running: setattr(running, "lie", other_range)
+    ),
+    "a file that changes between two ranges": at("between", put(bytes(2**20 + 80))),
+    "a header of 40 GB": at("before", put(struct.pack("<Q", 40 * 10**9) + bytes(2**17))),
+    "more bytes than the budget": part(lambda _running, _now: None, budget=1000),
+}.items():
+    case(PART, what, how)(lambda _folder: None)
+
+
+def sample(spec, other):
+    with tempfile.TemporaryDirectory() as store:
+        compare(spec, other, sample=1, executor=Executor(Store(store), "cpu"))
+
+
+@case(PART, "an adapter", sample)
+def _(folder):
+    (folder / WEIGHTS).unlink()
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(b"")
 
 
 RUNS = "When it is run"

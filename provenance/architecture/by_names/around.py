@@ -45,7 +45,8 @@ class NormAt:
 
 def norms_of(block: Mapping[Path, Shape], holders: Iterable[Path]) -> dict[str, int]:
     """The norms of a block and their widths, outside of attention and of what holds MLPs."""
-    inside = {holder[0] for holder in holders if holder}
+    # what lies in a norm, as the matrices that gate it do, is no MLP
+    inside = {holder[0] for holder in holders if holder and not NORM.search(holder[0])}
     return {
         ".".join(path[:-1]): shape[0]
         for path, shape in block.items()
@@ -53,7 +54,7 @@ def norms_of(block: Mapping[Path, Shape], holders: Iterable[Path]) -> dict[str, 
         and 1 < len(path) <= DEEPEST
         and path[-1] == "weight"
         and NORM.search(path[-2])
-        and not any(ATTENTION.search(part) for part in path[:-2])
+        and not _in_attention(path[:-2])
         and (len(path) == 2 or path[0] not in inside or BEFORE[0].search(path[-2]))
     }
 
@@ -62,8 +63,23 @@ DEEPEST = 3
 """Parts of a norm's name within its block."""
 
 
-def norm_before(names: Iterable[str]) -> str | Sequence[str] | None:
+def attends(block: Mapping[Path, Shape]) -> bool:
+    """Whether a block has attention, by its names."""
+    return any(_in_attention(path[:-1]) for path in block)
+
+
+def _in_attention(path: Path) -> bool:
+    """Whether a part of a path is attention, and not a norm that is called after it."""
+    return any(ATTENTION.search(part) and not NORM.search(part) for part in path)
+
+
+def norm_before(
+    names: Iterable[str], *, with_attention: bool = False
+) -> str | Sequence[str] | None:
     """Which of a block's norms stands before its MLP, by its name.
+
+    Two norms that are both called after the MLP leave a choice ``with_attention``: one of them is then of
+    attention, whatever it is called.
 
     Returns
     -------
@@ -81,6 +97,8 @@ def norm_before(names: Iterable[str]) -> str | Sequence[str] | None:
     for words in BEFORE:
         found = called(words) or [name for name in every if words.search(name.rpartition(".")[2])]
         if found:
+            if with_attention and len(every) > 1 and {*found, *called(AFTER_MLP)} == {*every}:
+                return every
             return found[0] if len(found) == 1 else found
     after_attention, after_mlp = called(AFTER_ATTENTION), called(AFTER_MLP)
     if after_attention and after_mlp and not called(OF_ATTENTION):

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.architecture.by_names.around import NormAt, choices_text, norm_before, norms_of
+from provenance.architecture.by_names.around import (
+    NormAt,
+    attends,
+    choices_text,
+    norm_before,
+    norms_of,
+)
 from provenance.architecture.by_names.numbered import WRITE, shown
 from provenance.architecture.by_names.patterns import BLOCK, matches
 from provenance.errors import ArchitectureError
@@ -59,9 +65,10 @@ def norms_before(blocks: Blocks, tower: Tower, said: LayoutSpec) -> Norms:
             path = weight.rpartition(".")[0]
             paths[block], known[path] = path, _norm_at(weight, blocks, said)
             continue
-        inside = norms_of(blocks.stack.blocks[block], [one.holder for one in readings])
+        own = blocks.stack.blocks[block]
+        inside = norms_of(own, [one.holder for one in readings])
         fitting = [name for name, width in inside.items() if width == blocks.hidden]
-        chosen = norm_before(fitting)
+        chosen = norm_before(fitting, with_attention=attends(own))
         if chosen is None:
             paths[block] = None
         elif isinstance(chosen, str):

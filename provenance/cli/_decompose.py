@@ -1,0 +1,85 @@
+"""`provenance decompose`: what share each of several parents has in a merge."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from provenance._text import visible
+from provenance.cli._completion import complete_model
+from provenance.cli._console import console, print_table, say
+from provenance.cli._diff import HOW_MANY, STATISTIC
+from provenance.cli._executor import with_executor
+from provenance.cli._inputs import SEED
+from provenance.cli._options import JSON
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from provenance.cli._executor import OpenExecutor
+    from provenance.evidence.decomposition import Decomposition
+    from provenance.vocabulary import StatisticName
+
+
+@click.command()
+@click.argument("model", shell_complete=complete_model)
+@click.argument("parents", nargs=-1, required=True, shell_complete=complete_model)
+@STATISTIC
+@HOW_MANY
+@SEED
+@with_executor
+@JSON
+def decompose(
+    model: str,
+    parents: tuple[str, ...],
+    statistic: StatisticName | None,
+    blocks: int,
+    seed: int,
+    open_executor: OpenExecutor,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Find the share that each of PARENTS has in MODEL, block by block.
+
+    Every parent is mapped onto the model first. The shares sum to 1: for task arithmetic, name the base
+    too. The exit code is 0 whatever is found, and 2 where a parent is not found kin.
+    """
+    from provenance.comparison.decompose import decompose as decomposed
+
+    with open_executor() as executor:
+        found = decomposed(
+            model,
+            parents,
+            statistic=statistic,
+            blocks=blocks or None,
+            seed=seed,
+            executor=executor,
+        )
+    if as_json:
+        click.echo(json.dumps({"explained": found.is_explained, **asdict(found)}, allow_nan=False))
+        return
+    to = console()
+    print_table(to, _table(found, visible(model)))
+    say(to, found.words())
+
+
+def _table(found: Decomposition, title: str) -> Table:
+    """A row for each block, and one for all."""
+    from rich.table import Table
+
+    table = Table(title=title)
+    table.add_column("block")
+    for parent in found.parents:
+        table.add_column(visible(parent), justify="right")
+    table.add_column("left over", justify="right")
+    for block in found.blocks:
+        shares = (f"{share:.4f}" for share in block.shares)
+        table.add_row(str(block.block), *shares, f"{100 * block.left_over:.2g}%")
+    whole = (
+        f"{share:.4f} ({low:.4f} to {high:.4f})"
+        for share, low, high in zip(found.shares, found.low, found.high, strict=True)
+    )
+    table.add_row("all", *whole, f"{100 * found.left_over:.2g}%")
+    return table

@@ -1,0 +1,181 @@
+"""Looks at one matrix of the candidate and at its counterpart, which has been mapped onto it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from provenance.differences.grid import find_grid, share_on
+from provenance.differences.spectrum import spectrum
+from provenance.evidence.difference import MatrixDifference
+
+if TYPE_CHECKING:
+    from provenance.differences.grid import FoundGrid
+    from provenance.evidence.difference import Grid, Structure
+
+__all__ = ["Pair", "look"]
+
+ROUNDING = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
+"""What storing a number in a type changes it by at most, relative to it; 16 bits and fewer: float16's."""
+FLOAT16 = 2.0**-11
+ARITHMETIC = 2.0**-19
+"""What a map that multiplies changes a number by, relative to the largest of its row (float32)."""
+ROWS = 32
+"""Rows in which steps of a grid are looked for: enough for a share."""
+OWN_GRID = 0.25
+"""Share of the reference's groups on such a grid from which the grid is no trace of a change."""
+FULL = 0.4
+"""Least share of zeros that a regular pattern of zeros has (2:4 has a half)."""
+FEW = 4
+"""The group of a regular pattern: 2:4."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One matrix of two models.
+
+    Attributes
+    ----------
+    stored : Tensor
+        The candidate's, as its files have it: (rows, columns), or a vector.
+    mapped : Tensor
+        The candidate's, float32, as it is compared: ``stored``, or with the gain of its norm.
+    counterpart : Tensor
+        The reference's, float32, mapped onto ``mapped``; of its shape.
+    original : Tensor
+        The reference's, as its files have it.
+    exact : bool
+        Whether the map only puts numbers in another order.
+    fitted : bool
+        Whether it multiplies rows or columns by factors that were fitted to them.
+    """
+
+    stored: torch.Tensor
+    mapped: torch.Tensor
+    counterpart: torch.Tensor
+    original: torch.Tensor
+    exact: bool
+    fitted: bool = False
+
+
+def look(
+    name: str, blocks: tuple[int, int] | None, pair: Pair, generator: torch.Generator
+) -> MatrixDifference:
+    """Measure the difference of one matrix.
+
+    Parameters
+    ----------
+    name : str
+        Of the candidate's parameter.
+    blocks : tuple of int, optional
+        The candidate's and the reference's block.
+    pair : Pair
+        The two matrices; finite.
+    generator : torch.Generator
+        Chooses parts of what is too large to be looked at as a whole.
+    """
+    ours, theirs = pair.mapped, pair.counterpart
+    difference = ours - theirs
+    rounding = max(_rounding(pair.stored), _rounding(pair.original))
+    same = _unchanged(pair, difference, rounding)
+    zero, new = ours == 0, (ours == 0) & (theirs != 0)
+    size = float(theirs.norm())
+    relative = float(difference.norm()) / size if size else float(bool(difference.any()))
+    flat = ours.dim() < 2 or min(ours.shape) < 2
+    count = ours.numel()
+    new_share = int(new.sum()) / count
+    kept = same[~new]
+    made = MatrixDifference(
+        name=name,
+        block=None if blocks is None else blocks[0],
+        reference_block=None if blocks is None else blocks[1],
+        shape=tuple(ours.shape),
+        relative=relative,
+        unchanged=int(same.sum()) / count,
+        untouched_rows=float((same if same.dim() < 2 else same.all(dim=1)).double().mean()),
+        rank=None,
+        ranks=1 if flat else min(ours.shape),
+        carried=None,
+        noise=None,
+        rounding=rounding,
+        tolerance=0.0 if pair.exact and pair.stored.dtype == pair.original.dtype else rounding,
+        zeros=int(zero.sum()) / count,
+        new_zeros=new_share,
+        structure="none" if flat else _structure(new, zero),
+        kept=float(kept.double().mean()) if len(kept) else 1.0,
+        fitted=pair.fitted,
+    )
+    if flat or bool(same.all()):
+        return made
+    found = spectrum(difference, generator)
+    deviation = size / count**0.5
+    return replace(
+        made,
+        rank=found.rank,
+        ranks=found.ranks,
+        carried=found.carried,
+        noise=found.noise / deviation if deviation else 0.0,
+        grid=_grid(pair, difference, generator),
+    )
+
+
+def _rounding(tensor: torch.Tensor) -> float:
+    return ROUNDING.get(tensor.dtype, FLOAT16)
+
+
+def _unchanged(pair: Pair, difference: torch.Tensor, rounding: float) -> torch.Tensor:
+    """Which numbers are equal, up to the rounding of the stored types and of the map."""
+    allowed = rounding * torch.maximum(pair.mapped.abs(), pair.counterpart.abs())
+    if not pair.exact:
+        # a map that sums over a row leaves what the roundings of all of it come to
+        summed = pair.counterpart.square()
+        along = summed.mean(dim=-1, keepdim=True).sqrt()
+        allowed = 2 * allowed + 4 * (rounding + ARITHMETIC) * along
+    elif pair.stored.dtype == pair.original.dtype:
+        allowed = torch.zeros_like(allowed)
+    return difference.abs() <= allowed
+
+
+def _structure(new: torch.Tensor, zero: torch.Tensor) -> Structure:
+    """Where the zeros are that the reference has not."""
+    if not bool(new.any()):
+        return "none"
+    share = float(new.double().mean())
+    for axis, what in ((1, "rows"), (0, "columns")):
+        whole = zero.all(dim=axis) & new.any(dim=axis)
+        inside = float(whole.double().mean())
+        if inside and inside >= 0.9 * share:
+            return "rows" if what == "rows" else "columns"
+    if new.shape[1] % FEW == 0 and FULL <= share <= 1 - FULL:
+        least = zero.reshape(-1, FEW).sum(dim=1) >= FEW // 2
+        if float(least.double().mean()) > 0.99:
+            return "n:m"
+    return "scattered"
+
+
+def _grid(pair: Pair, difference: torch.Tensor, generator: torch.Generator) -> Grid | None:
+    """The grid of the candidate's numbers, unless the reference's lie on one as coarse."""
+    if not pair.stored.is_floating_point():
+        return None
+    found = find_grid(pair.stored, generator)
+    if found is None:
+        return None
+    if share_on(pair.original, found.grid, generator) > OWN_GRID:
+        return None
+    return _with_steps(found, pair, difference, generator)
+
+
+def _with_steps(
+    found: FoundGrid, pair: Pair, difference: torch.Tensor, generator: torch.Generator
+) -> Grid:
+    if pair.mapped.shape != pair.stored.shape or not torch.equal(pair.mapped, pair.stored.float()):
+        return found.grid  # a gain was multiplied in: steps differ from column to column
+    rows = torch.randperm(len(pair.stored), generator=generator)[:ROWS]
+    steps = found.steps(pair.stored.index_select(0, rows))
+    moved = difference.index_select(0, rows).abs()
+    slack = 1e-3 * steps + _rounding(pair.stored) * pair.mapped.index_select(0, rows).abs()
+    within = (moved <= steps + slack).double().mean()
+    nearest = (moved <= steps / 2 + slack).double().mean()
+    return replace(found.grid, within=float(within), nearest=float(nearest))

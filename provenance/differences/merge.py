@@ -1,0 +1,227 @@
+"""A model as a combination of parents, fitted by least squares once each of them is mapped onto it.
+
+The shares sum to 1, as those of a linear merge do, and those of task arithmetic where the base is one of
+the parents: then ``c - p0 = s1 (p1 - p0) + s2 (p2 - p0) + ...``, in which what all have in common is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import stats
+
+from provenance.differences.align import Alignment
+from provenance.differences.measure import spread
+from provenance.differences.residual import ResidualMap, nearest_rotation
+from provenance.errors import DegenerateError
+from provenance.evidence.decomposition import BlockShares, Decomposition
+from provenance.vocabulary import BLOCKS_OF_DIFFERENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from provenance.differences.matrix import Pair
+    from provenance.differences.side import Side
+
+__all__ = ["Fit", "decompose_into"]
+
+APART = 1e-6
+"""Least eigenvalue of the correlations of the parents' differences: below it two of them are one model."""
+CONFIDENCE = 0.95
+ROUNDS, SETTLED = 8, 1e-5
+"""Of a rotation that is found beside shares: rounds at most, and the change of a share that ends them."""
+
+
+@dataclass
+class Fit:
+    """The sums of a least-squares fit, of float64 numbers that are added as they come.
+
+    ``gram`` is (parents - 1, parents - 1), ``target`` (parents - 1,); ``distances`` has the squared
+    distance to each parent.
+    """
+
+    gram: NDArray[np.float64]
+    target: NDArray[np.float64]
+    distances: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, model: torch.Tensor, parents: Sequence[torch.Tensor]) -> Fit:
+        """The sums of one matrix."""
+        first = parents[0].double()
+        away = (model.double() - first).reshape(-1)
+        others = torch.stack([(one.double() - first).reshape(-1) for one in parents[1:]])
+        distances = [float((model.double() - one.double()).square().sum()) for one in parents]
+        return cls(
+            (others @ others.T).numpy(), (others @ away).numpy(), np.array(distances, dtype=float)
+        )
+
+    def __add__(self, other: Fit) -> Fit:
+        return Fit(
+            self.gram + other.gram, self.target + other.target, self.distances + other.distances
+        )
+
+    def shares(self) -> NDArray[np.float64] | None:
+        """The shares of all parents; None where their differences tell them not apart."""
+        sizes = np.sqrt(np.diag(self.gram))
+        if not (sizes > 0).all():
+            return None
+        correlations = self.gram / np.outer(sizes, sizes)
+        if float(np.linalg.eigvalsh(correlations)[0]) < APART:
+            return None
+        others = np.linalg.solve(correlations, self.target / sizes) / sizes
+        return np.concatenate([[1 - others.sum()], others])
+
+    def left_over(self, shares: NDArray[np.float64]) -> float:
+        """The size of what shares leave over, over the distance to the nearest parent."""
+        others = shares[1:]
+        left = self.distances[0] - 2 * others @ self.target + others @ self.gram @ others
+        nearest = float(self.distances.min())
+        return float(np.sqrt(max(0.0, left) / nearest)) if nearest > 0 else 0.0
+
+
+@dataclass
+class _Seen:
+    """The matrices of one block, as each alignment shows them."""
+
+    model: dict[str, torch.Tensor] = field(default_factory=dict)
+    parents: list[dict[str, torch.Tensor]] = field(default_factory=list)
+
+    def see(self, place: int, name: str, _blocks: tuple[int, int] | None, pair: Pair) -> None:
+        if pair.mapped.dim() > 1 and not pair.fitted:
+            self.model[name] = pair.mapped
+            self.parents[place][name] = pair.counterpart
+
+
+def decompose_into(
+    model: Side,
+    parents: Sequence[tuple[Side, Mapping[int, int]]],
+    *,
+    most: int | None = BLOCKS_OF_DIFFERENCE,
+    seed: int = 0,
+    on_block: Callable[[int, int], None] | None = None,
+) -> Decomposition:
+    """Fit a model by parents.
+
+    Parameters
+    ----------
+    model : Side
+        The model.
+    parents : sequence of (Side, mapping of int to int)
+        Two parents or more, each with its block that each block of the model is kin to.
+    most, seed, on_block
+        As for `provenance.differences.measure.measure`.
+
+    Raises
+    ------
+    DegenerateError
+        If the parents have no block of the model in common, or two of them are one model.
+    """
+    common = set.intersection(*(set(blocks) for _, blocks in parents))
+    if not common:
+        raise DegenerateError("no block of the model is kin to a block of every parent")
+    chosen = spread(sorted(common), most)
+    seen = _Seen()
+    alignments = [
+        Alignment(model, side, partial(seen.see, place)) for place, (side, _) in enumerate(parents)
+    ]
+    for alignment, (_, blocks) in zip(alignments, parents, strict=True):
+        alignment.embed(seed)
+        alignment.fold(chosen[0], blocks[chosen[0]])
+    # the model itself must be one and the same beside every parent
+    folded = any(alignment.folded for alignment in alignments)
+    for alignment in alignments:
+        alignment.folded = folded
+
+    def fit(block: int) -> list[Fit]:
+        seen.model, seen.parents = {}, [{} for _ in parents]
+        for alignment, (_, blocks) in zip(alignments, parents, strict=True):
+            alignment.block(block, blocks[block])
+        shown = [name for name in seen.model if all(name in one for one in seen.parents)]
+        return [Fit.of(seen.model[name], [one[name] for one in seen.parents]) for name in shown]
+
+    _turn_together(alignments, lambda: fit(chosen[0]))
+    fits: dict[int, list[Fit]] = {}
+    for done, block in enumerate(chosen):
+        if on_block is not None:
+            on_block(done, len(chosen))
+        fits[block] = fit(block)
+    names = tuple(side.checkpoint.source for side, _ in parents)
+    return _decomposition(names, {block: some for block, some in fits.items() if some})
+
+
+def _turn_together(alignments: Sequence[Alignment], fit: Callable[[], list[Fit]]) -> None:
+    """Turn all parents by one rotation, of their combination onto the model: its own takes a part of each.
+
+    Nothing is done where they are not turned, or lie in different coordinates.
+    """
+    if any(one.residual.kind != "rotated" or one.rows is None for one in alignments):
+        return
+    tables = [one.embedded(*one.rows) for one in alignments if one.rows is not None]
+    model, first = tables[0]
+    if any(not torch.equal(ours, model) or _is_apart(first, its) for ours, its in tables):
+        return
+    shares = np.full(len(tables), 1 / len(tables))
+    for _ in range(ROUNDS):
+        combined = sum(
+            (float(share) * its for share, (_, its) in zip(shares, tables, strict=True)),
+            torch.zeros_like(first),
+        )
+        rotation, left = nearest_rotation(model, combined)
+        for one in alignments:
+            one.residual = ResidualMap("rotated", left, rotation=rotation)
+        fits = fit()
+        found = _sum(fits).shares() if fits else None
+        if found is None or float(np.abs(found - shares).max()) < SETTLED:
+            return
+        shares = found
+
+
+def _is_apart(first: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether the embeddings of two parents lie in different coordinates."""
+    return first.shape != other.shape or float((first - other).norm()) > float(first.norm())
+
+
+def _decomposition(names: tuple[str, ...], fits: Mapping[int, Sequence[Fit]]) -> Decomposition:
+    blocks = {block: _sum(some) for block, some in fits.items()}
+    every = [fit for some in fits.values() for fit in some]
+    whole = _sum(every) if every else None
+    shares = None if whole is None else whole.shares()
+    if whole is None or shares is None:
+        raise DegenerateError(
+            "two of the parents are one model in what could be mapped: name each parent once"
+        )
+    single = [found for fit in every if (found := fit.shares()) is not None]
+    half = _half_interval(np.array(single), len(names))
+    return Decomposition(
+        parents=names,
+        shares=tuple(shares.tolist()),
+        low=tuple((shares - half).tolist()),
+        high=tuple((shares + half).tolist()),
+        left_over=min(1.0, whole.left_over(shares)),
+        blocks=tuple(
+            BlockShares(block, tuple(found.tolist()), min(1.0, fit.left_over(found)))
+            for block, fit in blocks.items()
+            if (found := fit.shares()) is not None
+        ),
+        matrices=len(every),
+    )
+
+
+def _sum(fits: Sequence[Fit]) -> Fit:
+    first, *others = fits
+    return sum(others, first)
+
+
+def _half_interval(single: NDArray[np.float64], parents: int) -> NDArray[np.float64]:
+    """Half of the interval of each share, by its spread over matrices."""
+    if len(single) < 2:
+        return np.full(parents, np.inf)
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(single) - 1))
+    half: NDArray[np.float64] = quantile * single.std(axis=0, ddof=1) / np.sqrt(len(single))
+    return half

@@ -1,0 +1,46 @@
+"""From claims to what must be measured for them, each comparison once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provenance.comparison.plan import NULL, POSITIVE, VERDICT, controlled, needs
+from provenance.statistics import PAIR_STATISTICS
+from provenance.vocabulary import DESCENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from provenance.comparison.plan import Comparison
+    from provenance.suite.claims import Claim, Suite
+
+
+def wanted_of(suite: Suite) -> dict[Comparison, bool]:
+    """Every comparison of a suite whose claims are all tested, and whether the suite takes it for kin."""
+    return wanted_by((suite, claim, part) for claim, part in _tests(suite))
+
+
+def wanted_by(tests: Iterable[tuple[Suite, Claim, str]]) -> dict[Comparison, bool]:
+    """The comparisons of tests, in their order: whether each is of kin, as its claim says.
+
+    A positive control is of kin by construction. Where one claim takes a pair for kin and another for
+    strangers, it counts as strangers, which cost more.
+    """
+    found: dict[Comparison, bool] = {}
+    for suite, claim, part in tests:
+        needed = needs(suite, claim, part)
+        for comparison in needed.comparisons():
+            kin = comparison is needed.positive or claim.expect in DESCENTS
+            found[comparison] = found.get(comparison, True) and kin
+    return found
+
+
+def _tests(suite: Suite) -> Iterator[tuple[Claim, str]]:
+    """The parts of claims that ask for all that a suite's tests ask for."""
+    for claim in suite.claims:
+        yield claim, VERDICT
+        whole = claim.statistic in PAIR_STATISTICS
+        if suite.controls == "all" and claim.expect == "independent" and not whole:
+            yield claim, NULL
+    if suite.controls == "all":
+        yield from ((claim, POSITIVE) for claim in controlled(suite.claims).values())

@@ -1,0 +1,192 @@
+"""How the weights of two kin differ once one is mapped onto the other: what `provenance.differences` finds.
+
+Nothing here is a test: no number has a p-value. `provenance.evidence.kinds` reads a kind of descent off it,
+and docs/kinds.md counts how often that errs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ResidualKind = Literal["same", "permuted", "rotated", "selected"]
+"""How the coordinates of the residual stream are mapped: not at all, by an order, by an orthogonal matrix,
+or, of a narrower candidate, by a choice of the reference's."""
+GridKind = Literal["even", "levels"]
+"""A grid of equal steps, or few levels a group at any distances."""
+Structure = Literal["none", "scattered", "n:m", "rows", "columns"]
+"""Where new zeros are: nowhere, anywhere, so many of every few, in whole rows, in whole columns."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The grid that the numbers of a matrix lie on.
+
+    Attributes
+    ----------
+    kind : str
+        "even" or "levels", see `GridKind`.
+    bits : int
+        Bits that number the levels which were seen in a group, 1 to 8.
+    group : int
+        Numbers of a row that share one grid; 0 for whole rows.
+    within : float or None
+        Share of the differences that are no larger than one step of the grid; None where the reference
+        could not be mapped number by number.
+    nearest : float or None
+        The same of half a step, which is all that rounding to the nearest level moves.
+    """
+
+    kind: GridKind
+    bits: int
+    group: int
+    within: float | None = None
+    nearest: float | None = None
+
+
+@dataclass(frozen=True)
+class MatrixDifference:
+    """The difference between one matrix of the candidate and its counterpart, mapped onto it.
+
+    Attributes
+    ----------
+    name : str
+        Of the candidate's parameter; of a part of one, with what it is: "... (gate)".
+    block, reference_block : int or None
+        None outside of the blocks.
+    shape : tuple of int
+        Rows and columns; one axis of a vector.
+    relative : float
+        Size of the difference over that of the reference (Frobenius), 0 or more.
+    unchanged : float
+        Share of the numbers that are equal, up to the rounding of the stored types.
+    untouched_rows : float
+        Share of the rows of which all are.
+    rank : int or None
+        Singular values of the difference above the edge of noise (`provenance.differences.spectrum`); of at
+        most ``ranks``. None of a vector, or where nothing differs.
+    ranks : int
+        The most that could be counted: the lesser axis of what was looked at.
+    carried : float or None
+        Share of the squared size of the difference that these carry.
+    noise : float or None
+        Deviation of what they leave, over that of the reference's numbers.
+    rounding : float
+        What the narrower of the stored types rounds a number by at most, relative to it.
+    tolerance : float
+        What of it counts as no change, relative to a number: 0 where both are stored in one type and the
+        map only reorders.
+    zeros : float
+        Share of zeros in the candidate's matrix.
+    new_zeros : float
+        Share of numbers that are zero in the candidate alone.
+    structure : str
+        Where new zeros are, see `Structure`.
+    kept : float
+        Of the numbers that are not newly zero, the share that is unchanged.
+    grid : Grid or None
+        The grid of the candidate's numbers, where the reference's lie on none as coarse.
+    fitted : bool
+        Whether scales of its rows or columns were fitted, which takes a part of the difference away and
+        leaves its rank unknown.
+    """
+
+    name: str
+    block: int | None
+    reference_block: int | None
+    shape: tuple[int, ...]
+    relative: float
+    unchanged: float
+    untouched_rows: float
+    rank: int | None
+    ranks: int
+    carried: float | None
+    noise: float | None
+    rounding: float
+    tolerance: float
+    zeros: float
+    new_zeros: float
+    structure: Structure
+    kept: float
+    grid: Grid | None = None
+    fitted: bool = False
+
+
+@dataclass(frozen=True)
+class BlockMap:
+    """How one block of the candidate was mapped onto the reference's.
+
+    ``units`` says how many of the candidate's units found their own, of how many; ``moved`` what was in
+    another order or scale: "units", "scales", "heads", "values"; ``reason`` why a part was not mapped.
+    """
+
+    candidate_block: int
+    reference_block: int
+    units: tuple[int, int]
+    moved: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class DifferenceRecord:
+    """The difference between two kin.
+
+    Attributes
+    ----------
+    residual : str
+        See `ResidualKind`.
+    folded : bool
+        Whether the gains of norms were multiplied into what reads them first, on both sides.
+    tokens : str
+        How the rows of the embeddings were paired: "by id" or "by text".
+    fit : float
+        Relative size of what is left between the embeddings after the map, which says how far to trust it.
+    blocks : tuple of BlockMap
+        The blocks that were looked at.
+    of_blocks : tuple of int
+        Blocks of the candidate and of the reference in all.
+    hidden : tuple of int
+        Widths of the residual streams.
+    units : tuple of int
+        Units of an MLP, of the blocks that were looked at, at most.
+    matrices : tuple of MatrixDifference
+        What was compared.
+    left_out : tuple of str
+        Parameters of these blocks, and outside of blocks, that could not be mapped.
+    reason : str or None
+        Why nothing was measured; None where something was.
+    """
+
+    residual: ResidualKind = "same"
+    folded: bool = False
+    tokens: str = "by id"
+    fit: float = 0.0
+    blocks: tuple[BlockMap, ...] = ()
+    of_blocks: tuple[int, int] = (0, 0)
+    hidden: tuple[int, int] = (0, 0)
+    units: tuple[int, int] = (0, 0)
+    matrices: tuple[MatrixDifference, ...] = ()
+    left_out: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """What was mapped back, in words, each once: nothing where the two lie number on number."""
+        whats: list[str] = [] if self.residual == "same" else [self.residual]
+        whats += ["norms"] if self.folded and self.residual != "rotated" else []
+        whats += ["tokens"] if self.tokens == "by text" else []
+        whats += [what for block in self.blocks for what in block.moved]
+        return tuple(dict.fromkeys(_MOVED[what] for what in whats))
+
+
+_MOVED = {
+    "permuted": "the order of the residual stream",
+    "rotated": "a rotation of the residual stream",
+    "selected": "a choice of the residual stream",
+    "norms": "the gains of norms",
+    "tokens": "the numbers of tokens",
+    "units": "the order of units",
+    "scales": "the scales of units",
+    "heads": "the order of heads",
+    "values": "the order of values",
+}

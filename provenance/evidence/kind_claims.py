@@ -1,0 +1,75 @@
+"""Holds a claim of a kind of descent against the kind that was found in the weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provenance.evidence.kinds import KINDS, found_kind
+
+if TYPE_CHECKING:
+    from provenance.evidence.records import Evidence
+    from provenance.suite.claims import Claim
+
+__all__ = ["is_kind_measured", "kind_doubt", "kind_objection", "kind_seen"]
+
+_CLAIMED = {
+    "permuted": "a permuted copy",
+    "pruned": "a pruned copy",
+    "quantized": "a quantized copy",
+    "adapter": "an adapter",
+    "merge": "a merge",
+    "finetune": "a fine-tune",
+}
+
+
+def is_kind_measured(claim: Claim, evidence: Evidence) -> bool:
+    """Whether the claim asks for a kind, and what it is read off was measured."""
+    seen = evidence.difference is not None and not _is_rounded(claim, evidence)
+    return claim.wants_difference and seen
+
+
+def kind_objection(claim: Claim, evidence: Evidence) -> str | None:
+    """Say which other kind was found; None where none was, or it is not known."""
+    if not is_kind_measured(claim, evidence):
+        return None
+    assert evidence.difference is not None
+    found = found_kind(evidence.difference)
+    if found.kind in {claim.expect, "same", "unsure"} or _open_merge(claim, found.kind):
+        return None
+    return f"The two are kin, but {found.why}: {KINDS[found.kind]}, not {_CLAIMED[claim.expect]}."
+
+
+def kind_doubt(claim: Claim, evidence: Evidence) -> str | None:
+    """Say why the kind that is claimed can be neither seen nor refuted; None where it can."""
+    if not is_kind_measured(claim, evidence):
+        return None
+    assert evidence.difference is not None
+    found = found_kind(evidence.difference)
+    if _open_merge(claim, found.kind):
+        why = f"{found.why}, as a fine-tune's is, and one parent alone shows no merge"
+    elif found.kind in {"same", "unsure"}:
+        why = found.why
+    else:
+        return None
+    return (
+        f"The two are kin, but whether this is {_CLAIMED[claim.expect]} is not known: {why}. "
+        "`kind: any` claims kinship alone."
+    )
+
+
+def kind_seen(claim: Claim, evidence: Evidence) -> str:
+    """The kind that was found, as a sentence; empty where the claim asks for none, or none was measured."""
+    if not is_kind_measured(claim, evidence):
+        return ""
+    assert evidence.difference is not None
+    return found_kind(evidence.difference).words()
+
+
+def _open_merge(claim: Claim, kind: str) -> bool:
+    return claim.expect == "merge" and kind == "finetune"
+
+
+def _is_rounded(claim: Claim, evidence: Evidence) -> bool:
+    """Whether the candidate is the reference in a narrower type, which is a quantization."""
+    weights = evidence.weights
+    return claim.expect == "quantized" and weights is not None and weights.relation == "rounded"

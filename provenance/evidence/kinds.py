@@ -1,0 +1,241 @@
+"""Which kind of descent a difference shows: a pure reading of a `DifferenceRecord`, in sentences.
+
+The kinds are tried from the sharpest on. What fits none, or more than one in part, is "unsure".
+No kind has a p-value: docs/kinds.md counts how often the reading errs, on pairs whose kind is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provenance.evidence.difference import DifferenceRecord, MatrixDifference
+
+__all__ = ["KINDS", "FoundKind", "Kind", "found_kind"]
+
+Kind = Literal["same", "permuted", "pruned", "quantized", "adapter", "finetune", "unsure"]
+"""What was found: "same" is number on number, without a map; the other words are those of claims."""
+KINDS: dict[Kind, str] = {
+    "same": "the same weights",
+    "permuted": "a permuted copy",
+    "pruned": "a pruned copy",
+    "quantized": "a quantized copy",
+    "adapter": "an adapter",
+    "finetune": "a fine-tune",
+    "unsure": "of no kind that can be told",
+}
+"""The kinds in words."""
+
+MOST = 0.9
+"""Of the matrices that differ, the share that must show a kind."""
+EQUAL = 0.999
+"""Share of equal numbers from which a matrix counts as unchanged: a few round the other way."""
+LOW = 0.25
+"""Share of a matrix's rank up to which a difference is one of low rank."""
+CARRIED = 0.995
+"""Share of the squared difference that a low rank must carry, unless what it leaves is rounding."""
+NOISE = 0.6
+"""What a low rank leaves is rounding up to so many times the most that storing changes a number: rounding
+deviates by 0.4 of that."""
+ROUNDED = 4.0
+"""A whole difference of up to so many times that may be rounding, where types or maps differ."""
+WITHIN = 0.99
+"""Share of the differences that must be within one step of a grid."""
+ZEROS = 0.02
+"""Least share of new zeros of a matrix that was pruned: a few come about by rounding."""
+FULL = 0.5
+"""Of the matrices that differ, the share whose difference must have full rank in a fine-tune."""
+
+
+@dataclass(frozen=True)
+class FoundKind:
+    """The kind of descent that was found, and what it was read off, in one sentence without a full stop."""
+
+    kind: Kind
+    why: str
+
+    def words(self) -> str:
+        """The kind and its reason as a sentence."""
+        return f"{KINDS[self.kind][0].upper()}{KINDS[self.kind][1:]}: {self.why}."
+
+
+def found_kind(record: DifferenceRecord) -> FoundKind:
+    """Read the kind of descent off a difference."""
+    if record.reason is not None:
+        return FoundKind("unsure", record.reason)
+    cut = _cut(record)
+    if cut:
+        return FoundKind("pruned", cut)
+    inner = [one for one in record.matrices if one.block is not None and len(one.shape) > 1]
+    others = [one for one in record.matrices if one not in inner and one.unchanged < EQUAL]
+    changed = [one for one in inner if one.unchanged < EQUAL]
+    changed = [one for one in changed if not one.fitted] or changed
+    aside = _left_out(record)
+    if not changed and not others:
+        return _equal(record, aside)
+    if not changed:
+        return FoundKind("unsure", f"no matrix of a block differs, but {_named(others)} does")
+    for read in (_pruned, _quantized, _adapter):
+        found = read(changed, others)
+        if found is not None:
+            return (
+                FoundKind(found.kind, found.why + _with_map(record))
+                if not aside
+                else _aside(found, aside)
+            )
+    return _finetune(record, changed)
+
+
+def _cut(record: DifferenceRecord) -> str:
+    """What of the reference was cut out; empty where nothing was."""
+    ours, theirs = record.of_blocks
+    whats = (
+        (ours, theirs, "blocks"),
+        (*record.units, "units of an MLP"),
+        (*record.hidden, "dimensions of the residual stream"),
+    )
+    return ", ".join(f"{a} of {b} {what}" for a, b, what in whats if a < b)
+
+
+def _equal(record: DifferenceRecord, aside: str) -> FoundKind:
+    if aside:
+        return FoundKind("unsure", f"all that could be mapped is equal, and {aside}")
+    if not record.moved:
+        return FoundKind("same", "every number that was looked at is equal")
+    return FoundKind("permuted", f"every number is equal{_with_map(record)}")
+
+
+def _left_out(record: DifferenceRecord) -> str:
+    """What could not be compared, where that leaves the kind in doubt; empty where all was."""
+    if not record.left_out:
+        return ""
+    more = f" and {len(record.left_out) - 1} more" if len(record.left_out) > 1 else ""
+    return f"{record.left_out[0]}{more} could not be mapped"
+
+
+def _aside(found: FoundKind, aside: str) -> FoundKind:
+    return FoundKind(
+        "unsure", f"what could be mapped looks like {KINDS[found.kind]} ({found.why}), but {aside}"
+    )
+
+
+def _pruned(
+    changed: Sequence[MatrixDifference], others: Sequence[MatrixDifference]
+) -> FoundKind | None:
+    """Zeros that the reference has not, and no grid that they belong to."""
+    del others  # what is left may have been trained on
+    zeroed = [one for one in changed if one.new_zeros >= ZEROS and one.grid is None]
+    if len(zeroed) < FULL * len(changed):
+        return None
+    share = sum(one.new_zeros for one in zeroed) / len(zeroed)
+    kept = sum(one.kept for one in zeroed) / len(zeroed)
+    rest = "the other numbers are equal" if kept >= EQUAL else "the others were trained on"
+    where = sorted({one.structure for one in zeroed})
+    return FoundKind(
+        "pruned",
+        f"{100 * share:.0f}% of the numbers of {_count(zeroed)} are zero that were not "
+        f"({' and '.join(where)}); {rest}",
+    )
+
+
+def _quantized(
+    changed: Sequence[MatrixDifference], others: Sequence[MatrixDifference]
+) -> FoundKind | None:
+    """A grid under the candidate's numbers, and the reference's within a step of it."""
+    gridded = [one for one in changed if one.grid is not None]
+    if len(gridded) < MOST * len(changed):
+        if not gridded:
+            return None
+        return FoundKind(
+            "unsure",
+            f"{_count(gridded)} of {len(changed)} that differ lie on a grid, the others do not",
+        )
+    bits = sorted({one.grid.bits for one in gridded if one.grid is not None})
+    said = f"the numbers of {_count(gridded)} lie on a grid of {_range(bits)} bits"
+    within = [one.grid.within for one in gridded if one.grid is not None]
+    if None in within:
+        return FoundKind("unsure", f"{said}, whose steps were lost in the map")
+    near = [share for share in within if share is not None and share >= WITHIN]
+    if len(near) < MOST * len(gridded):
+        least = min(share for share in within if share is not None)
+        return FoundKind(
+            "unsure",
+            f"{said}, but as few as {100 * least:.0f}% of the differences are within one of its steps: "
+            "a quantized copy of something that was trained on",
+        )
+    trained = [one for one in others if one.grid is None and len(one.shape) > 1]
+    if trained:
+        return FoundKind("unsure", f"{said}, but {_named(trained)} was changed in another way")
+    return FoundKind("quantized", f"{said}, and the reference's are within a step of it")
+
+
+def _adapter(
+    changed: Sequence[MatrixDifference], others: Sequence[MatrixDifference]
+) -> FoundKind | None:
+    """A difference of low rank in whole matrices, and none elsewhere."""
+    low = [one for one in changed if _is_low(one)]
+    if len(low) < MOST * len(changed):
+        return None
+    ranks = sorted({one.rank for one in low if one.rank is not None})
+    said = f"the difference of {_count(low)} has rank {_range(ranks)} of {max(one.ranks for one in low)}"
+    if len(low) < len(changed):
+        return FoundKind("unsure", f"{said}, but not that of {len(changed) - len(low)} more")
+    if others:
+        return FoundKind("unsure", f"{said}, but {_named(others)} was changed beside them")
+    return FoundKind("adapter", f"{said}, and there is none elsewhere")
+
+
+def _is_low(one: MatrixDifference) -> bool:
+    if one.rank is None or one.carried is None or one.noise is None:
+        return False
+    if not 0 < one.rank <= max(1, LOW * one.ranks):
+        return False
+    return one.carried >= CARRIED or one.noise <= NOISE * one.rounding
+
+
+def _finetune(record: DifferenceRecord, changed: Sequence[MatrixDifference]) -> FoundKind:
+    full = [one for one in changed if not _is_low(one) and one.rank is not None]
+    sizes = sorted(one.relative for one in changed)
+    size = sizes[len(sizes) // 2]
+    if size <= ROUNDED * max(one.tolerance for one in changed):
+        return FoundKind(
+            "unsure", f"the differences are {100 * size:.2g}% in size, about what rounding leaves"
+        )
+    if len(full) < FULL * len(changed):
+        return FoundKind(
+            "unsure",
+            f"the difference has low rank in {len(changed) - len(full)} of {_count(changed)}",
+        )
+    return FoundKind(
+        "finetune",
+        f"the difference of {_count(full)} has full rank, {100 * size:.2g}% of the weights in size, and "
+        f"lies on no grid{_with_map(record)}",
+    )
+
+
+def _with_map(record: DifferenceRecord) -> str:
+    return (
+        f", once {_listed(record.moved)} {'is' if len(record.moved) == 1 else 'are'} undone"
+        if record.moved
+        else ""
+    )
+
+
+def _count(matrices: Sequence[MatrixDifference]) -> str:
+    return "1 matrix" if len(matrices) == 1 else f"{len(matrices)} matrices"
+
+
+def _named(matrices: Sequence[MatrixDifference]) -> str:
+    more = f" and {len(matrices) - 1} more" if len(matrices) > 1 else ""
+    return f"{matrices[0].name}{more}"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if numbers[0] == numbers[-1] else f"{numbers[0]} to {numbers[-1]}"
+
+
+def _listed(whats: Sequence[str]) -> str:
+    return whats[0] if len(whats) == 1 else f"{', '.join(whats[:-1])} and {whats[-1]}"

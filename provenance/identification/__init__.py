@@ -1,0 +1,26 @@
+"""Finds the nearest kin of one model among many, and judges what its model card says.
+
+::
+
+    arguments --references--> named ModelSpecs
+    model + references + Executor --identify--> Identification: kin with corrected p-values, the nearest
+    model --judge_card--> CardJudgement: whether what the card says of its bases is so
+
+Open `run` first. A reference that a few blocks settle costs no more; one that cannot be read loses nothing
+of the others. Nothing here needs torch until a pair must be measured.
+"""
+
+from provenance.identification.card import CardJudgement, JudgedBase, judge_card
+from provenance.identification.records import Identification, Relative
+from provenance.identification.references import references_of
+from provenance.identification.run import identify
+
+__all__ = [
+    "CardJudgement",
+    "Identification",
+    "JudgedBase",
+    "Relative",
+    "identify",
+    "judge_card",
+    "references_of",
+]

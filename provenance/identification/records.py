@@ -1,0 +1,170 @@
+"""Who the kin of a model are among many references, as plain data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from provenance.evidence.decide import SUSPICION
+from provenance.statistics.pvalues import holm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from provenance.comparison.closeness import Closeness
+    from provenance.evidence.records import Evidence
+
+SCHEMA = 1
+Finding = Literal["kin", "in doubt", "none found", "not checked"]
+"""What became of a reference. "none found" is no independence: only what decides was looked at."""
+FINDINGS: tuple[Finding, ...] = get_args(Finding)
+
+
+@dataclass(frozen=True)
+class Relative:
+    """What one reference showed.
+
+    Attributes
+    ----------
+    name, source : str
+        What it was called, and where it is.
+    log10_p : float or None
+        log10 of its p-value, corrected for the looks at it; None where it is the same checkpoint, or was
+        not compared.
+    corrected : float or None
+        The same, corrected over all references (Holm).
+    finding : str
+        See `Finding`.
+    settled_by : str
+        What was looked at: "digest", "3 of 30 blocks", "30 blocks".
+    closeness : Closeness or None
+        Of kin, how close their units are; it orders them.
+    error : str or None
+        Why it could not be compared, in one line.
+    evidence : Evidence or None
+        What its p-value was measured on.
+    """
+
+    name: str
+    source: str
+    log10_p: float | None = None
+    corrected: float | None = None
+    finding: Finding = "not checked"
+    settled_by: str = ""
+    closeness: Closeness | None = None
+    error: str | None = None
+    evidence: Evidence | None = field(default=None, repr=False)
+
+    @property
+    def same(self) -> bool:
+        """Whether it is the very checkpoint that was to be identified."""
+        return self.settled_by == DIGEST
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, the evidence last."""
+        close = None
+        if self.closeness is not None:
+            close = {"mean": self.closeness.mean, **asdict(self.closeness)}
+        return {
+            "name": self.name,
+            "source": self.source,
+            "finding": self.finding,
+            "log10_p": self.log10_p,
+            "corrected": self.corrected,
+            "settled_by": self.settled_by,
+            "closeness": close,
+            "error": self.error,
+            "evidence": None if self.evidence is None else self.evidence.to_dict(),
+        }
+
+
+DIGEST = "digest"
+"""What settles a reference that is the very checkpoint: nothing need be compared."""
+
+
+@dataclass(frozen=True)
+class Identification:
+    """One model against many references: the nearest kin first, then what shows least, then what failed."""
+
+    model: str
+    digest: str
+    alpha: float
+    references: tuple[Relative, ...]
+
+    @property
+    def kin(self) -> tuple[Relative, ...]:
+        """The references that are kin, the nearest first."""
+        return tuple(one for one in self.references if one.finding == "kin")
+
+    @property
+    def nearest(self) -> Relative | None:
+        """The nearest kin; None where no reference is kin."""
+        return next(iter(self.kin), None)
+
+    @property
+    def as_near(self) -> tuple[Relative, ...]:
+        """Further kin that may be as near as the first: not every block of theirs is less close."""
+        first = self.nearest
+        if first is None or first.same:
+            return ()
+        return tuple(one for one in self.kin[1:] if not _nearer(first, one))
+
+    @property
+    def failed(self) -> tuple[Relative, ...]:
+        """The references that could not be compared."""
+        return tuple(one for one in self.references if one.finding == "not checked")
+
+    def is_nearest(self, name: str) -> bool:
+        """Whether the reference of this name is the nearest kin, and no other may be as near."""
+        return self.nearest is not None and self.nearest.name == name and not self.as_near
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "digest": self.digest,
+            "alpha": self.alpha,
+            "nearest": None if self.nearest is None else self.nearest.name,
+            "as_near": [one.name for one in self.as_near],
+            "references": [one.to_dict() for one in self.references],
+        }
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+
+def concluded(measured: Sequence[Relative], alpha: float) -> tuple[Relative, ...]:
+    """Correct the p-values over all references (Holm), those that failed included, and say who is kin."""
+    tested = [one for one in measured if one.log10_p is not None]
+    values = [one.log10_p for one in tested if one.log10_p is not None]
+    corrected = dict(zip(map(id, tested), holm(values, len(measured)), strict=True))
+    return tuple(_found(one, corrected.get(id(one)), alpha) for one in measured)
+
+
+def in_order(references: Sequence[Relative]) -> tuple[Relative, ...]:
+    """The nearest kin first, then what shows least, then what failed."""
+
+    def key(one: Relative) -> tuple[int, bool, float, float]:
+        close = 0.0 if one.closeness is None else one.closeness.mean
+        return FINDINGS.index(one.finding), not one.same, -close, one.log10_p or 0.0
+
+    return tuple(sorted(references, key=key))
+
+
+def _found(one: Relative, corrected: float | None, alpha: float) -> Relative:
+    if one.same:
+        return replace(one, finding="kin")
+    if corrected is None:
+        return one
+    p = 10.0**corrected
+    finding: Finding = "kin" if p < alpha else "in doubt" if p < SUSPICION else "none found"
+    return replace(one, corrected=corrected, finding=finding)
+
+
+def _nearer(one: Relative, other: Relative) -> bool:
+    if one.closeness is None or other.closeness is None:
+        return False
+    return one.closeness.exceeds(other.closeness)

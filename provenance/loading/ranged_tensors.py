@@ -1,0 +1,140 @@
+"""Reads rows of tensors of a checkpoint that is opened in part."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+
+from provenance.checkpoints.formats import is_gguf
+from provenance.checkpoints.ranged.spans import Span
+from provenance.checkpoints.safetensors_header import PLAIN
+from provenance.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.checkpoints.safetensors_header import StoredTensor
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+"""torch's types by those of safetensors."""
+
+assert DTYPES.keys() == PLAIN
+
+
+class RangedTensors:
+    """The tensors of a checkpoint by their stored names; rows run along all axes but the last.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        With `ranged`.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        assert checkpoint.ranged is not None
+        self._stored = checkpoint.tensors
+        self._files = checkpoint.ranged
+        self._source = checkpoint.source
+        self._is_gguf = all(is_gguf(name) for name in checkpoint.ranged.weights)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, from its header."""
+        return self._of(name).shape
+
+    def spans(self, name: str, runs: Iterable[range]) -> Iterator[Span]:
+        """Where runs of rows lie: a span for each, or for each row of a run with steps."""
+        tensor = self._of(name)
+        bytes_a_row = _row_bytes(tensor)
+        for run in runs:
+            parts = [run] if run.step == 1 else [range(row, row + 1) for row in run]
+            for part in parts:
+                yield Span(
+                    tensor.file.name,
+                    tensor.start + part.start * bytes_a_row,
+                    tensor.start + part.stop * bytes_a_row,
+                )
+
+    def fetch(self, spans: Iterable[Span]) -> None:
+        """Bring spans side by side, so that reading them moves nothing.
+
+        Raises
+        ------
+        SourceError
+            They cannot be had, or are more than the budget allows.
+        """
+        self._files.fetch(spans)
+
+    def runs(self, name: str, runs: Sequence[range]) -> torch.Tensor:
+        """Some rows of a tensor, (rows, width), in its stored dtype, on the CPU; of GGUF dequantized.
+
+        Raises
+        ------
+        SourceError
+            They cannot be had, or are codes of a quantization.
+        """
+        tensor = self._of(name)
+        spans = list(self.spans(name, runs))
+        self._files.fetch(spans)
+        data = bytearray().join(self._files.read(span) for span in spans)
+        width = tensor.shape[-1] if tensor.shape else 1
+        if self._is_gguf and tensor.dtype not in DTYPES:
+            return _dequantized(data, tensor, self._source)
+        if not data:
+            return torch.zeros(0, width, dtype=_dtype(tensor, self._source))
+        return torch.frombuffer(data, dtype=_dtype(tensor, self._source)).reshape(-1, width)
+
+    def rows(self, name: str, indices: Sequence[int]) -> torch.Tensor:
+        """Rows by their numbers, (len(indices), width); raises as `runs`."""
+        return self.runs(name, [range(index, index + 1) for index in indices])
+
+    def read(self, name: str) -> torch.Tensor:
+        """The whole of a tensor; raises as `runs`."""
+        shape = self.shape(name)
+        return self.runs(name, [range(prod(shape[:-1]))]).reshape(shape)
+
+    __call__ = read
+
+    def _of(self, name: str) -> StoredTensor:
+        tensor = self._stored.get(name)
+        if tensor is None:
+            raise SourceError(f"{self._source}: the files have no tensor {name!r}")
+        return tensor
+
+
+def _row_bytes(tensor: StoredTensor) -> int:
+    rows = prod(tensor.shape[:-1])
+    return (tensor.stop - tensor.start) // rows if rows else 0
+
+
+def _dequantized(data: bytearray, tensor: StoredTensor, source: str) -> torch.Tensor:
+    """Rows of codes of GGUF as float32: no block of codes is in two rows."""
+    import numpy as np
+    from gguf import GGMLQuantizationType
+    from gguf.quants import dequantize
+
+    codes = np.frombuffer(data, dtype=np.uint8).reshape(-1, _row_bytes(tensor))
+    try:
+        rows = dequantize(codes, GGMLQuantizationType[tensor.dtype])
+    except NotImplementedError:
+        raise SourceError(
+            f"{source}: {tensor.name} is quantized as {tensor.dtype}, which gguf does not dequantize"
+        ) from None
+    return torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
+
+
+def _dtype(tensor: StoredTensor, source: str) -> torch.dtype:
+    dtype = DTYPES.get(tensor.dtype)
+    if dtype is None:
+        raise SourceError(
+            f"{source}: {tensor.name} is of type {tensor.dtype}, whose numbers are no weights by "
+            "themselves; compare without --sample"
+        )
+    return dtype

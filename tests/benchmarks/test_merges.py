@@ -1,0 +1,50 @@
+"""The shares of merges are found, held against what they were made with, and told."""
+
+import json
+
+import pytest
+
+from benchmarks import _merge_page, merges
+from benchmarks._merge_page import MergeCount, MergeCounts, read_counts, with_tables
+from benchmarks._zoo import Scale
+from tests.support.places import DOCS
+
+PLACE = f"before\n{_merge_page.BEGIN}\nold\n{_merge_page.END}\nafter\n"
+ROWS = (
+    MergeCount("linear", (0, 0.7, 0.3), (0.0, 0.69, 0.31), (-0.1,) * 3, (0.1, 0.7, 0.7), 0.05),
+    MergeCount("linear", (0, 0.7, 0.3), (0.1, 0.65, 0.25), (0.05, 0.6, 0.2), (0.2, 0.7, 0.29), 0.2),
+    MergeCount("TIES", None, (0.1, 0.2, 0.7), (0, 0, 0), (1, 1, 1), 0.6),
+)
+MADE = MergeCounts("python -m this", "2026-01-01", "a machine", "Python 3", ROWS)
+
+
+def test_errors_and_intervals_are_those_of_the_rows():
+    text = with_tables(PLACE, MADE)
+    (linear,) = [line for line in text.splitlines() if line.startswith("| linear |")]
+    cells = [cell.strip() for cell in linear.strip("|").split("|")]
+    assert cells == ["linear", "2", "1.0e-01", "4 of 6", "5.0% to 20.0%"]
+    assert "| TIES | 1 | - | - | 60.0% to 60.0% |" in text
+    assert with_tables(text, MADE) == text
+    with pytest.raises(ValueError, match="has no"):
+        with_tables("nothing", MADE)
+
+
+def test_the_page_is_made_of_the_kept_counts():
+    page = (DOCS / "kinds.md").read_text("utf-8")
+    assert page == with_tables(page, read_counts()), f"run {merges.COMMAND}"
+
+
+@pytest.mark.slow
+def test_merges_are_made_and_taken_apart(tmp_path, monkeypatch):
+    few = [one for one in merges.merges() if one[0].startswith(("task", "TIES"))]
+    monkeypatch.setattr(merges, "merges", lambda: iter(few))
+    monkeypatch.setattr(merges, "SCALE", Scale(32, 64, 2, 4, 4, 16, 320, 30_000, 256, 512))
+    page, counts = tmp_path / "kinds.md", tmp_path / "merges.json"
+    page.write_text(PLACE)
+    folder = ["--folder", str(tmp_path / "models"), "--bases", "1"]
+    merges.main([*folder, "--output", str(page), "--counts", str(counts)])
+    arithmetic, ties = read_counts(counts).counted
+    assert arithmetic.error < 1e-3
+    assert ties.error is None
+    assert ties.left_over > 0.1
+    assert len(json.loads(counts.read_text())["counted"]) == 2

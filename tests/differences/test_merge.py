@@ -1,0 +1,138 @@
+"""The shares of a merge's parents: against plain least squares, disguised merges, and what is no merge."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures import transforms
+from fixtures.models import save_checkpoint, tiny_llama
+from provenance import Executor, Store, decompose
+from provenance.cli import main
+from provenance.differences.merge import Fit
+from provenance.errors import DegenerateError, InputError
+from tests import reference
+from tests.differences.test_measure import SIZES
+
+pytestmark = pytest.mark.slow
+
+
+@given(st.lists(st.floats(-2, 2), min_size=1, max_size=3), st.integers(0, 2**32 - 1))
+def test_shares_are_those_of_plain_least_squares(others, seed):
+    rng = np.random.default_rng(seed)
+    parents = rng.normal(size=(len(others) + 1, 12, 9))
+    shares = np.array([1 - sum(others), *others])
+    model = np.tensordot(shares, parents, 1) + 0.1 * rng.normal(size=(12, 9))
+    fit = Fit.of(torch.from_numpy(model), [torch.from_numpy(one) for one in parents])
+    found = fit.shares()
+    told, left = reference.shares_of_parents(model, parents)
+    assert found == pytest.approx(told, abs=1e-8)
+    assert fit.left_over(found) == pytest.approx(left, abs=1e-8)
+
+
+def test_parents_that_are_one_model_have_no_shares():
+    one = torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    assert Fit.of(one, [one, one]).shares() is None
+    other = one + 1
+    assert Fit.of(one, [one, other, other]).shares() is None
+
+
+def test_nothing_is_left_over_of_a_copy():
+    one, other = (torch.randn(8, 8, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    fit = Fit.of(other, [one, other])
+    assert fit.shares() == pytest.approx([0, 1])
+    assert fit.left_over(fit.shares()) == 0.0
+
+
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory):
+    return Executor(Store(tmp_path_factory.mktemp("store")), "cpu")
+
+
+@pytest.fixture(scope="module")
+def models():
+    base = tiny_llama(**SIZES)
+    first, second = (transforms.add_noise(base, seed, 0.2) for seed in (1, 2))
+    return base, first, second
+
+
+@pytest.fixture(scope="module")
+def folders(models, tmp_path_factory):
+    place = tmp_path_factory.mktemp("models")
+    names = ("base", "first", "second")
+    return [save_checkpoint(m, place / name) for m, name in zip(models, names, strict=True)]
+
+
+def everything(model):
+    for disguise in (
+        lambda m: transforms.permute_mlp_units(m, 1),
+        lambda m: transforms.permute_heads(m, 3),
+        lambda m: transforms.rescale_norms(m, 5, signs=True),
+        lambda m: transforms.rotate_residual_stream(m, 6),
+    ):
+        model = disguise(model)
+    return model
+
+
+@pytest.mark.parametrize("hide", [lambda m: m, everything], ids=["plain", "disguised"])
+def test_a_linear_merge_is_taken_apart(executor, models, folders, tmp_path, hide):
+    merged = hide(transforms.merge_linear(models[1], models[2], 0.3))
+    folder = save_checkpoint(merged, tmp_path / "merged")
+    found = decompose(folder, folders[1:], executor=executor)
+    assert found.shares == pytest.approx((0.7, 0.3), abs=1e-4)
+    assert found.is_explained
+    assert found.left_over < 1e-3
+    assert found.matrices == 3 * 7
+    assert [block.block for block in found.blocks] == [0, 1, 2]
+    assert all(block.shares == pytest.approx((0.7, 0.3), abs=1e-3) for block in found.blocks)
+    assert sum(found.shares) == pytest.approx(1)
+    assert "0.7 x" in found.words()
+
+
+def test_shares_of_each_block_are_its_own(executor, models, folders, tmp_path):
+    merged = transforms.merge_linear(models[1], models[2], 0.3)
+    other = transforms.merge_linear(models[1], models[2], 0.8)
+    merged.model.layers[2].load_state_dict(other.model.layers[2].state_dict())
+    folder = save_checkpoint(merged, tmp_path / "merged")
+    found = decompose(folder, folders[1:], executor=executor)
+    assert [round(block.shares[1], 3) for block in found.blocks] == [0.3, 0.3, 0.8]
+    assert found.low[1] < found.shares[1] - 0.05 < found.shares[1] + 0.05 < found.high[1]
+
+
+def test_what_is_no_merge_of_the_parents_is_not_said_to_be_one(executor, models, folders, tmp_path):
+    third = transforms.add_noise(models[0], 9, 0.2)
+    merged = transforms.merge_linear(models[1], third, 0.5)
+    folder = save_checkpoint(merged, tmp_path / "merged")
+    found = decompose(folder, folders[:2], executor=executor)
+    assert not found.is_explained
+    assert found.words().startswith("Not of these parents alone")
+    assert 0.3 < found.left_over <= 1
+
+
+def test_parents_are_kin_are_several_and_differ(executor, folders, tmp_path):
+    stranger = save_checkpoint(tiny_llama(seed=7, **SIZES), tmp_path / "stranger")
+    with pytest.raises(InputError, match="two parents or more"):
+        decompose(folders[0], folders[1:2], executor=executor)
+    with pytest.raises(DegenerateError, match="are not found kin"):
+        decompose(folders[0], [folders[1], stranger], executor=executor)
+    with pytest.raises(DegenerateError, match="are one model"):
+        decompose(folders[0], [folders[1], folders[1]], executor=executor)
+
+
+def test_the_command_prints_a_table_or_json(models, folders, tmp_path, capsys):
+    merged = save_checkpoint(
+        transforms.merge_linear(models[1], models[2], 0.3), tmp_path / "merged"
+    )
+    asked = ["decompose", *map(str, [merged, *folders[1:]]), "--store", str(tmp_path / "store")]
+    with pytest.raises(SystemExit) as stop:
+        main(asked)
+    assert stop.value.code == 0
+    assert "A combination of these parents: 0.7 x" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit):
+        main([*asked, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["explained"] is True
+    assert told["shares"] == pytest.approx([0.7, 0.3], abs=1e-4)
