@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -127,12 +127,21 @@ def find_layout(checkpoint: Checkpoint) -> Layout:
 def layout_in_part(checkpoint: Checkpoint) -> Layout:
     """The layout by stored tensors alone, of a checkpoint that is opened in part; no code is asked.
 
+    Names of a family that transformers knows are not its maker's choice: under others it would not load.
+
     Raises
     ------
     ArchitectureError
         As `find_layout`, by names.
     """
-    return known_layout(checkpoint) or _by_names(checkpoint)
+    from provenance.loading.families import why_not_run
+
+    known = known_layout(checkpoint)
+    if known is not None:
+        return known
+    found = _by_names(checkpoint)
+    is_chosen = checkpoint.spec.layout is not None or why_not_run(checkpoint) is not None
+    return found if is_chosen else replace(found, by_names=())
 
 
 def _shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:

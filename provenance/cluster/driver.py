@@ -33,6 +33,7 @@ def run_on_ray(
     on_stage: OnStage | None,
 ) -> dict[Comparison, ProvenanceError]:
     """Run a plan on the cluster at an address; see `provenance.cluster.run_plan`."""
+    plan = plan.of_whole_models()
     if not plan.comparisons:
         return {}
     with _cluster(executor, address, plan.models()) as (tasks, requests, where):

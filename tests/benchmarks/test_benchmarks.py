@@ -18,6 +18,7 @@ from benchmarks import (
     fingerprint,
     match,
     plan,
+    ranged,
     robustness,
     screen,
     soak,
@@ -44,6 +45,17 @@ def test_match_is_measured_beside_the_forward_passes_and_the_obvious_method(caps
         for what in ("all blocks", "blocks against blocks", "the obvious method"):
             assert found["seconds"][f"{kind}, {what}"] > 0
         assert {"load", "capture", "match"} <= found["stages"][f"{kind}, all blocks"].keys()
+
+
+def test_samples_are_measured_over_a_line_that_counts(capsys, tmp_path):
+    ranged.main(["--size", "small-mixture", "--sample", "1", "--folder", str(tmp_path)])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[4:]]
+    assert [[cell.strip() for cell in row[:2]] for row in rows] == [
+        ["copy", "dependent"],
+        ["stranger", "not found"],
+    ]
+    assert all(int(row[4]) > 10 for row in rows)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_table_of_match_names_what_was_measured(capsys):

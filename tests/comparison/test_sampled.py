@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -73,6 +75,17 @@ def test_of_a_stranger_nothing_is_found_and_that_is_no_independence(executor, mo
         "candidate": True,
         "reference": True,
     }
+
+
+def test_names_are_doubted_where_whoever_saved_the_model_chose_them(executor, models, tmp_path):
+    assert sampled(executor, models, "mixture", "stranger", sample=1).candidate.by_names == ()
+    own = tmp_path / "own"
+    shutil.copytree(models["mixture", "stranger"], own)
+    config = json.loads((own / "config.json").read_text())
+    (own / "config.json").write_text(json.dumps(config | {"model_type": "its_own"}))
+    found = compare(str(own), str(models["mixture", "base"]), sample=1, executor=executor)
+    assert found.candidate.by_names
+    assert decide(found, ALPHA) == "not found"
 
 
 def test_the_experts_that_are_alike_are_tested(executor, models):

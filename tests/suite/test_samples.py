@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from provenance.comparison.plan import needs
+from provenance.comparison.plan import Plan, needs
 from provenance.errors import SuiteError
 from provenance.plugin.cases import control_tests, parts_of
 from provenance.suite.read import loads
@@ -33,6 +34,13 @@ def test_a_claim_on_a_sample_is_one_test_of_ranges():
     assert parts_of(found, claim) == ["verdict"]
     pair = needs(found, claim, "verdict").pair
     assert (pair.sample, pair.extent) == (4, "sampled")
+
+
+def test_no_cluster_opens_whole_models_for_a_sample():
+    found = suite()
+    pair = needs(found, found.claims[0], "verdict").pair
+    whole = replace(pair, sample=None, extent="decided")
+    assert Plan.of([pair, whole]).of_whole_models().comparisons == (whole,)
 
 
 def test_the_defaults_hold_for_pairs_that_say_nothing():
