@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks._block_pairs import Question, made_by
@@ -13,10 +14,10 @@ from benchmarks._strangers import ALL_PAIRS, TEXT, TOKENS, pairs
 from provenance import compare, decide
 from provenance._quiet import quiet
 from provenance.evidence.records import Evidence
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from benchmarks._block_pairs import Table
     from provenance import Executor
@@ -90,10 +91,19 @@ def measure(
         with quiet():
             found = compare(candidate, reference, statistic=STATISTIC, executor=executor)
         seconds = round(time.process_time() - begun, 1)
-        # the pictures' matchings are most of it, and no table has them
-        blocks = tuple(replace(block, matchings=None) for block in found.blocks)
-        evidence = replace(found, blocks=blocks).to_json()
+        evidence = _bare(found).to_json()
         rows.write({"made": made, "seconds": seconds, "evidence": evidence}, [])
+
+
+def _bare(evidence: Evidence) -> Evidence:
+    """Leave the pictures' matchings out, which are most of it, and this machine's paths."""
+    sides = {
+        role: replace(record, source=f"path:{Path(record.source).name}")
+        for role in ROLES
+        for record in (getattr(evidence, role),)
+    }
+    blocks = tuple(replace(block, matchings=None) for block in evidence.blocks)
+    return replace(evidence, blocks=blocks, **sides)
 
 
 def read(kept: Path) -> list[Whole]:

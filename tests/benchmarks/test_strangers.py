@@ -266,6 +266,11 @@ def test_the_page_says_what_was_measured_and_keeps_its_reading(measured, tmp_pat
 
 
 @pytest.mark.slow
+def test_what_is_kept_names_no_path_of_the_machine(folder, measured):
+    assert not [file for file in measured.iterdir() if str(folder) in file.read_text()]
+
+
+@pytest.mark.slow
 def test_two_sizes_of_one_maker_are_a_population_of_their_own(measured):
     (one,) = _whole_models.read(measured)
     models = ("smollm2", "gemma", "qwen05", "qwen15")
