@@ -12,8 +12,9 @@ A tour, in the order in which data flows:
 * `load_suite` reads claims from YAML (`Suite`); `SuiteError` lists every mistake with its line.
 * `compare` measures one pair of models (`ModelSpec`) on inputs (`InputsSpec`) and returns `Evidence`.
   An `Executor` measures many, and keeps what it computed in a `Store`.
-* `decide` judges evidence. `Results` are what a run of suites found: `read_results` reads them,
-  `render_report` draws them, `lineage_graph` finds the families in them.
+* `decide` judges evidence; `assert_kin` and `assert_independent` do so in a test. `Results` are what a
+  run of suites found: `read_results` reads them, `render_report` draws them, `lineage_graph` finds the
+  families in them.
 * `explain` puts one test in words. `verify` judges stored evidence again, without the models.
 * `difference` maps one of two kin onto the other, and measures what became of the weights. `decompose`
   finds the shares of a merge's parents.
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from provenance.comparison.executor import Executor, compare
     from provenance.comparison.make_fingerprint import fingerprint
     from provenance.errors import ProvenanceError, SuiteError
+    from provenance.evidence.asserting import assert_independent, assert_kin
     from provenance.evidence.decide import decide
     from provenance.evidence.families import lineage_graph
     from provenance.evidence.read import read_results
@@ -61,6 +63,8 @@ _HOMES = {
     "Store": "store.store",
     "Suite": "suite.claims",
     "SuiteError": "errors",
+    "assert_independent": "evidence.asserting",
+    "assert_kin": "evidence.asserting",
     "audit_registry": "audit",
     "compare": "comparison.executor",
     "decide": "evidence.decide",
@@ -88,6 +92,8 @@ __all__ = [
     "Store",
     "Suite",
     "SuiteError",
+    "assert_independent",
+    "assert_kin",
     "audit_registry",
     "compare",
     "decide",

@@ -56,6 +56,8 @@ SAMPLED: tuple[StatisticName, ...] = ("kinship", "match_tokens", "match_weights"
 SAMPLED_UNITS = 1024
 """Units of each of the candidate's MLPs that a sample has; they meet all of the reference's."""
 FINGERPRINT_SUFFIX = ".safetensors"
+TOKEN_FINGERPRINT_SIZE = 5_000_000
+"""Bytes that a token fingerprint has at the most, unless its maker asks for more or fewer."""
 """Of the name of a fingerprint's file; a checkpoint is a folder."""
 SKETCH = 256
 """Numbers that a fingerprint keeps of a unit and projection, by default."""
@@ -215,6 +217,14 @@ class LayoutSpec:
     where: str | None = field(default=None, compare=False)
 
 
+COMPONENTS = ("vision", "audio", "projector", "language", "encoder", "decoder")
+"""Parts of a model that have a name of their own, besides the paths of its modules."""
+
+
+COMPONENT_TYPE = "component of "
+"""Begins the type of a component, which transformers never knows: its code would build the whole."""
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """Where a model comes from: exactly one of ``recipe``, ``path``, ``repo`` and ``url``.
@@ -238,6 +248,8 @@ class ModelSpec:
         Hold for this model's own files and for no other's.
     layout : LayoutSpec or None
         What is said of a model of a type that transformers does not know.
+    component : str or None
+        The part of the model that is meant: one of `COMPONENTS`, or the path of a module.
     """
 
     recipe: str | None = None
@@ -252,10 +264,13 @@ class ModelSpec:
     allow_pickle: bool = False
     trust_remote_code: bool = False
     layout: LayoutSpec | None = None
+    component: str | None = None
 
     @property
     def source(self) -> str:
         """The spec as one word: ``recipe:quickstart/base``, ``path:./x``, ``repo:org/name@sha``."""
+        if self.component is not None:
+            return f"{replace(self, component=None).source}#{self.component}"
         if self.disguised is not None:
             kind = "disguised" if self.disguised == "all" else f"disguised-{self.disguised}"
             return f"{kind}:{replace(self, disguised=None).source}"

@@ -6,25 +6,28 @@ experts) is composed of them and of its activation, as `provenance.architecture.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
+from torch import nn
 
 from provenance.architecture.find import find_mlps
 from provenance.architecture.records import activation, linear_map
 from provenance.architecture.trace import evaluating
+from provenance.architecture.units import LinearMap
 from provenance.errors import ArchitectureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from torch import nn
+    from collections.abc import Mapping, Sequence
 
     from provenance.architecture.records import MLPKind, MLPRecord, Projection, Trace
 
 TOKENS = 6
+Activations: TypeAlias = Callable[[str], Callable[[torch.Tensor], torch.Tensor] | None]
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,73 @@ def find_functions(model: nn.Module) -> MLPFunctions:
         what = "; ".join(dict.fromkeys(reasons.values()))
         raise ArchitectureError(f"{trace.architecture}: no MLP can be called: {what}")
     return MLPFunctions(trace, mlps, reasons)
+
+
+def functions_of_files(
+    trace: Trace, parameter: Callable[[str], torch.Tensor], act: Activations
+) -> MLPFunctions:
+    """The MLPs of a model of which no code may run, composed of their matrices and a known activation.
+
+    Parameters
+    ----------
+    trace : Trace
+        As names and shapes give it.
+    parameter : callable
+        Reads a stored tensor by its name.
+    act : callable
+        The elementwise function that an activation's name means; None where the name is not known.
+
+    Raises
+    ------
+    ArchitectureError
+        If no MLP can be composed.
+    """
+    mlps: dict[tuple[int, int], MLPFunction] = {}
+    reasons: dict[tuple[int, int], str] = {}
+    for block, place, record in trace.places():
+        function = act(record.activation)
+        if function is None:
+            reasons[block, place] = f"its activation {record.activation!r} is not known"
+            continue
+        parts = [None if part is None else linear_map(part, parameter) for part in _parts(record)]
+        module = _Matrices(parts)
+        called = partial(_compute, parts, function)
+        mlps[block, place] = MLPFunction(record.kind, record.hidden, record.units, module, called)
+    if not mlps:
+        what = "; ".join(dict.fromkeys(reasons.values()))
+        raise ArchitectureError(f"{trace.architecture}: no MLP can be called: {what}")
+    return MLPFunctions(trace, mlps, reasons)
+
+
+def _parts(record: MLPRecord) -> tuple[Projection | None, Projection, Projection]:
+    return record.gate, record.up, record.down
+
+
+class _Matrices(nn.Module):
+    """Holds the matrices of an MLP, as the module of one does."""
+
+    def __init__(self, parts: Sequence[LinearMap | None]) -> None:
+        super().__init__()
+        given = [part.weight for part in parts if part is not None]
+        self.weights = nn.ParameterList(nn.Parameter(w, requires_grad=False) for w in given)
+
+
+def _compute(
+    parts: Sequence[LinearMap | None],
+    function: Callable[[torch.Tensor], torch.Tensor],
+    hidden: torch.Tensor,
+) -> torch.Tensor:
+    gate, up, down = (None if part is None else _float(part) for part in parts)
+    assert up is not None
+    assert down is not None
+    values = hidden.float()
+    inner = function(up(values)) if gate is None else function(gate(values)) * up(values)
+    answer: torch.Tensor = inner @ down.weight  # rows, one a unit
+    return answer if down.bias is None else answer + down.bias
+
+
+def _float(part: LinearMap) -> LinearMap:
+    return LinearMap(part.weight.float(), None if part.bias is None else part.bias.float())
 
 
 def block_callables(model: nn.Module) -> dict[int, MLPFunction]:

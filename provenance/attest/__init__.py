@@ -12,7 +12,12 @@ this package imports none of them.
 """
 
 from provenance.attest.bom import bill_of_materials
-from provenance.attest.signing import check_envelope, sign_statement
+from provenance.attest.signing import (
+    check_envelope,
+    check_payload,
+    sign_payload,
+    sign_statement,
+)
 from provenance.attest.statement import PREDICATE, Attested, make_statement, read_statement
 from provenance.attest.subjects import Subject, model_digest, recorded_subjects, subjects_of
 
@@ -22,10 +27,12 @@ __all__ = [
     "Subject",
     "bill_of_materials",
     "check_envelope",
+    "check_payload",
     "make_statement",
     "model_digest",
     "read_statement",
     "recorded_subjects",
+    "sign_payload",
     "sign_statement",
     "subjects_of",
 ]

@@ -36,6 +36,17 @@ def sign_statement(text: str, key: Path, password: bytes | None = None) -> str:
         If the text is no Statement, or the key cannot be used.
     """
     read_statement(text)
+    return sign_payload(text, key, password)
+
+
+def sign_payload(text: str, key: Path, password: bytes | None = None) -> str:
+    """Sign an in-toto Statement of any predicate, as `sign_statement` signs a run's.
+
+    Raises
+    ------
+    AttestationError
+        If the key cannot be used.
+    """
     dsse = need("securesystemslib.dsse")
     signer = _signer(key, password)
     envelope = dsse.Envelope(text.encode(), PAYLOAD, {})
@@ -59,6 +70,19 @@ def check_envelope(text: str | bytes, key: Path) -> str:
     AttestationError
         If it was not signed with that key, was changed since, or is no envelope of a Statement.
     """
+    statement = check_payload(text, key)
+    read_statement(statement)
+    return statement
+
+
+def check_payload(text: str | bytes, key: Path) -> str:
+    """Check the signature of an envelope, as `check_envelope`, and return what it holds, unread.
+
+    Raises
+    ------
+    AttestationError
+        If it was not signed with that key, was changed since, or is no envelope.
+    """
     exceptions = need("securesystemslib.exceptions")
     public = _public(key)
     try:
@@ -79,9 +103,7 @@ def check_envelope(text: str | bytes, key: Path) -> str:
         raise AttestationError(f"this is no signed envelope: {_first_line(error)}") from None
     if statement is None:
         raise AttestationError(f"the signature is not one by {key} of what the envelope holds")
-    text = statement.decode("utf-8", "replace")
-    read_statement(text)
-    return text
+    return statement.decode("utf-8", "replace")
 
 
 def _signed(fields: dict[str, Any], public: Any) -> bytes | None:

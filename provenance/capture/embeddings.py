@@ -101,14 +101,14 @@ def usable(candidate: torch.Tensor, reference: torch.Tensor, most: int) -> list[
     DegenerateError
         If there are fewer than `LEAST_TOKENS`.
     """
-    good = _own(candidate) & _own(reference)
+    good = own_rows(candidate) & own_rows(reference)
     places: list[int] = good.nonzero().squeeze(1)[:most].tolist()
     if len(places) < LEAST_TOKENS:
         raise DegenerateError(f"{len(places)} {FEW_EMBEDDED}; a test needs {LEAST_TOKENS}")
     return places
 
 
-def _own(rows: torch.Tensor) -> torch.Tensor:
+def own_rows(rows: torch.Tensor) -> torch.Tensor:
     """Which rows are finite and equal no other, bool (tokens,)."""
     finite = torch.isfinite(rows).all(dim=1)
     _, place, count = torch.unique(

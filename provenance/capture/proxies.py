@@ -16,10 +16,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from provenance._quiet import quiet
-from provenance.architecture.functions import find_functions
+from provenance.architecture.functions import find_functions, functions_of_files
+from provenance.capture.layout import find_layout
 from provenance.capture.units import Shape
 from provenance.errors import ArchitectureError, DegenerateError
+from provenance.loading.families import why_not_run
 from provenance.loading.model import load_model, other_heads
+from provenance.loading.parameters import ModelTensors
+from provenance.statistics._activations import known_activation
 from provenance.statistics.generalized import Fit, Proxy, distil
 
 if TYPE_CHECKING:
@@ -51,14 +55,17 @@ class Imitation:
 def distil_to(folder: Path, checkpoint: Checkpoint, how: Imitation) -> None:
     """Load a model, imitate the MLP of every block, leave proxies and fits in ``folder``.
 
+    Of a model of which no code may run, or none is known, the matrices are read where its layout says.
+
     A block whose MLP cannot be imitated at all is kept with the reason. The model is freed before
     this returns. Errors name the model.
     """
     how.on_load()
-    model = load_model(checkpoint, how.device, checkpoint.spec.dtype, head=False)
     try:
-        with quiet():
-            functions = find_functions(model)
+        if why_not_run(checkpoint) is not None:
+            functions, dtype, heads = _of_files(checkpoint)
+        else:
+            functions, dtype, heads = _of_model(checkpoint, how.device)
     except ArchitectureError as error:
         raise ArchitectureError(f"{checkpoint.source}: {error}") from None
     proxies, reasons = _distil_all(functions, how)
@@ -68,14 +75,29 @@ def distil_to(folder: Path, checkpoint: Checkpoint, how: Imitation) -> None:
         for name in MATRICES
     }
     save_file(tensors, folder / PROXIES)
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     described = {
-        "shape": asdict(Shape.of(functions.trace, dtype, other_heads(checkpoint, model))),
+        "shape": asdict(Shape.of(functions.trace, dtype, heads)),
         "seed": how.seed,
         "fits": {key: asdict(proxy.fit) for key, proxy in proxies.items()},
         "reasons": reasons,
     }
     (folder / FITS).write_text(json.dumps(described))
+
+
+def _of_model(checkpoint: Checkpoint, device: str) -> tuple[MLPFunctions, str, tuple[str, ...]]:
+    """The MLPs of a model that is loaded, its type, and its heads."""
+    model = load_model(checkpoint, device, checkpoint.spec.dtype, head=False)
+    with quiet():
+        functions = find_functions(model)
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    return functions, dtype, other_heads(checkpoint, model)
+
+
+def _of_files(checkpoint: Checkpoint) -> tuple[MLPFunctions, str, tuple[str, ...]]:
+    layout = find_layout(checkpoint)
+    tensors = ModelTensors(checkpoint, stored=layout.stored)
+    functions = functions_of_files(layout.trace, tensors.read, known_activation)
+    return functions, "as stored", layout.heads
 
 
 def _distil_all(functions: MLPFunctions, how: Imitation) -> tuple[dict[str, Proxy], dict[str, str]]:

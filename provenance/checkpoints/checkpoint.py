@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from provenance._text import expanded
 from provenance.checkpoints.contents import BLOCK_KEYS, has_code, setting
-from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
+from provenance.checkpoints.fingerprint_file import is_bundle
 from provenance.checkpoints.folder import (
     ADAPTER_CONFIG,
     CONFIG,
@@ -31,15 +31,16 @@ from provenance.checkpoints.formats import Contents, no_weights
 from provenance.checkpoints.hub import cached_snapshot, fetch
 from provenance.checkpoints.parse import parse
 from provenance.checkpoints.safetensors_header import hash_tensors
+from provenance.checkpoints.token_fingerprint_file import read_bundle
 from provenance.errors import BundleError, SourceError
 from provenance.vocabulary import BLOCK_LIMIT, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from provenance.checkpoints.fingerprint_file import Fingerprint
     from provenance.checkpoints.ranged.reader import RangedFiles
     from provenance.checkpoints.safetensors_header import StoredTensor
+    from provenance.checkpoints.token_fingerprint_file import Bundle
 
 __all__ = [
     "Checkpoint",
@@ -93,7 +94,7 @@ class Checkpoint:
         Whether it was converted from a pickle.
     remote_code : bool
         Whether code of the checkpoint is run when it is loaded.
-    bundle : Fingerprint or None
+    bundle : Fingerprint or TokenFingerprint or None
         The fingerprint, if this is a bundle and no checkpoint. Then ``folder`` is the file, both digests
         are of its bytes, and there are no weights.
     hashes : Mapping
@@ -116,7 +117,7 @@ class Checkpoint:
     conversion: str | None = None
     pickle: bool = False
     remote_code: bool = False
-    bundle: Fingerprint | None = field(default=None, hash=False)
+    bundle: Bundle | None = field(default=None, hash=False)
     hashes: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     ranged: RangedFiles | None = field(default=None, repr=False, hash=False)
 
@@ -350,7 +351,7 @@ def peek_blocks(spec: ModelSpec) -> int | None:
         return None
     try:
         if is_bundle(folder):
-            return read_fingerprint(folder).blocks
+            return read_bundle(folder).blocks
         blocks = setting(read_object(folder / CONFIG), BLOCK_KEYS)
     except (BundleError, SourceError, OSError, ValueError):
         return None

@@ -13,7 +13,7 @@ import re
 import stat
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from provenance._documents import adapter, read_document
 from provenance._text import visible
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.checkpoints.safetensors_header import StoredTensor
+    from provenance.vocabulary import StatisticName
 
 SCHEMA = 1
 KEY = "provenance.fingerprint"
@@ -88,6 +89,8 @@ class BundledInputs:
 class Fingerprint:
     """What a bundle says of itself, which is its maker's word.
 
+    ``statistic`` is the one that it carries.
+
     Attributes
     ----------
     source : str
@@ -107,6 +110,8 @@ class Fingerprint:
     serves : Mapping
         Versions of what the numbers depend on, by its name: the capture, the sketch, the statistic.
     """
+
+    statistic: ClassVar[StatisticName] = "match"
 
     source: str
     digest: str
@@ -196,10 +201,15 @@ def read_fingerprint(file: Path) -> Fingerprint:
             "`provenance fingerprint` wrote"
         )
     fingerprint = read_document(metadata[KEY], adapter(Fingerprint, PARTS), SCHEMA, damaged)
-    wrong = _wrong(fingerprint) or _wrong_tensors(fingerprint, tensors)
+    wrong = _wrong(fingerprint) or wrong_tensors(fingerprint.tensors(), tensors)
     if wrong is not None:
-        raise damaged(f"damaged: {wrong}")
+        raise damage_of(file, wrong)
     return fingerprint
+
+
+def damage_of(file: Path, wrong: str) -> BundleError:
+    """The error of a fingerprint that says what cannot be."""
+    return BundleError(f"{file}: the fingerprint is {visible(f'damaged: {wrong}')}")
 
 
 def _wrong(fingerprint: Fingerprint) -> str | None:
@@ -217,7 +227,7 @@ def _wrong(fingerprint: Fingerprint) -> str | None:
     checks = {
         f"a text is longer than {TEXT_LIMIT} characters, or has some that are not seen": all(
             len(text) <= TEXT_LIMIT and text == visible(text)
-            for text in _texts(dataclasses.asdict(fingerprint))
+            for text in every_text(dataclasses.asdict(fingerprint))
         ),
         "a digest is no SHA-256": all(text is None or DIGEST.fullmatch(text) for text in digests),
         "a number of parameters, tokens or columns is none": all(
@@ -231,34 +241,42 @@ def _wrong(fingerprint: Fingerprint) -> str | None:
         "the text is not named": random or None not in {inputs.text, inputs.text_digest},
     }
     wrong = (what for what, holds in checks.items() if not holds)
-    return next(wrong, None) or _wrong_blocks(fingerprint)
+    return next(wrong, None) or wrong_blocks(
+        fingerprint.blocks, fingerprint.mlps, fingerprint.skipped
+    )
 
 
-def _texts(value: Any) -> Iterator[str]:
+def every_text(value: Any) -> Iterator[str]:
     """Every text in a document, the keys included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list | tuple):
         for inner in (*value, *value.values()) if isinstance(value, dict) else value:
-            yield from _texts(inner)
+            yield from every_text(inner)
 
 
-def _wrong_blocks(fingerprint: Fingerprint) -> str | None:
-    if not 1 <= fingerprint.blocks <= BLOCK_LIMIT:
-        return f"{fingerprint.blocks} is no number of blocks"
-    indices = {str(index) for index in range(fingerprint.blocks)}
-    if not fingerprint.mlps or not {*fingerprint.mlps, *fingerprint.skipped} <= indices:
+def wrong_blocks(
+    blocks: int, mlps: Mapping[str, tuple[BundledMLP, ...]], skipped: Mapping[str, str]
+) -> str | None:
+    """Say what blocks and MLPs a fingerprint claims that cannot be; None where all can."""
+    if not 1 <= blocks <= BLOCK_LIMIT:
+        return f"{blocks} is no number of blocks"
+    indices = {str(index) for index in range(blocks)}
+    if not mlps or not {*mlps, *skipped} <= indices:
         return "it has MLPs of blocks that there are not"
-    if sum(map(len, fingerprint.mlps.values())) > MLP_LIMIT or not all(fingerprint.mlps.values()):
+    if sum(map(len, mlps.values())) > MLP_LIMIT or not all(mlps.values()):
         return "a block has no MLP, or there are too many"
-    if not all(0 <= mlp.live <= mlp.units <= COUNT_LIMIT for _, _, mlp in fingerprint.places()):
+    every = (mlp for several in mlps.values() for mlp in several)
+    if not all(0 <= mlp.live <= mlp.units <= COUNT_LIMIT for mlp in every):
         return "an MLP has more live units than units"
     return None
 
 
-def _wrong_tensors(fingerprint: Fingerprint, tensors: tuple[StoredTensor, ...]) -> str | None:
+def wrong_tensors(
+    wanted: Mapping[str, tuple[str, tuple[int, ...]]], tensors: tuple[StoredTensor, ...]
+) -> str | None:
+    """Say which tensor is not the one that a fingerprint says it has; None where all are."""
     stored = {tensor.name: (tensor.dtype, tensor.shape) for tensor in tensors}
-    wanted = fingerprint.tensors()
     if stored == wanted:
         return None
     name = min(n for n in stored.keys() | wanted.keys() if stored.get(n) != wanted.get(n))

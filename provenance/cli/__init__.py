@@ -36,6 +36,7 @@ Start here:
   pytest my.suite.yaml                   test what it claims
   provenance explain NODE_ID             what did this test find, and what now?
   provenance fingerprint MODEL -o FILE   what others need to compare it, without its weights
+  provenance library add FOLDER MODEL... keep small fingerprints for identify
   provenance verify evidence/            check stored evidence again
   provenance audit FOLDER                judge every pair of models in a folder, every night
   provenance doctor                      is all here that this needs?
@@ -98,6 +99,7 @@ COMMANDS = {
     "graph": "_report",
     "identify": "_identify",
     "init": "_init",
+    "library": "_library",
     "plan": "_plan",
     "report": "_report",
     "schema": "_suite",

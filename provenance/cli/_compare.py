@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -57,6 +58,17 @@ if TYPE_CHECKING:
     help="Measure every part of the statistic on every pair of blocks, though less decides them.",
 )
 @click.option(
+    "--component",
+    metavar="PART",
+    help="Compare this part of both: vision, audio, projector, language, encoder, decoder, or the path of "
+    "a module, such as model.vision_tower.",
+)
+@click.option(
+    "--reference-component",
+    metavar="PART",
+    help="The part of the reference, where it has another name there [default: that of --component].",
+)
+@click.option(
     "--sample",
     type=click.IntRange(1),
     help="Read so many blocks of the candidate in part, of mixtures so many experts of each, and what is "
@@ -82,6 +94,8 @@ def compare(
     blocks: str,
     permutations: int,
     exhaustive: bool,  # noqa: FBT001
+    component: str | None,
+    reference_component: str | None,
     sample: int | None,
     budget: int | None,
     expect: Any,
@@ -107,6 +121,8 @@ def compare(
     elif budget is not None:
         raise click.UsageError("--budget is for what --sample moves: give both")
     ours, theirs = on_base((candidate, reference), base)
+    ours = replace(ours, component=component)
+    theirs = replace(theirs, component=reference_component or component)
     cross, statistic = blocks == "cross", statistic or default_statistic(ours, theirs)
     claim = None
     how: Extent = "all" if exhaustive else "decided"

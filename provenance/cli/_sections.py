@@ -29,7 +29,7 @@ SECTIONS = {
         "verify",
     ),
     "Look at what was found": ("report", "explain", "graph", "summary", "attest", "bom"),
-    "Keep house": ("doctor", "store", "schema", "completion"),
+    "Keep house": ("library", "doctor", "store", "schema", "completion"),
 }
 OTHERS = "More"
 

@@ -7,12 +7,13 @@ base from a cousin is how far its units have moved: the cosine of a unit with it
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from provenance._threads import in_turn
 from provenance.comparison.course import Course
 from provenance.comparison.pair import Pair
+from provenance.comparison.token_fingerprints import TokenPair
 from provenance.errors import DegenerateError
 from provenance.statistics import REGISTRY
 from provenance.statistics._directions import products
@@ -82,8 +83,14 @@ def closeness(executor: Executor, comparison: Comparison) -> Closeness | None:
     """
     models = executor.checkpoint(comparison.candidate), executor.checkpoint(comparison.reference)
     pair = Pair(comparison, *models, executor.work, Course())
-    bundled = pair.bundled() if models[0].bundle or models[1].bundle else None
+    carried = {model.bundle.statistic for model in models if model.bundle}
+    tokens = TokenPair.of(*models, executor.work) if "match_tokens" in carried else None
+    bundled = pair.bundled() if carried and tokens is None else None
     with executor.work.leased() as device:
+        if tokens is not None:
+            found = _of(tokens.component(device), comparison.inputs.seed)
+            # two bits lose some of it, even of equals
+            return found and replace(found, measured_on="token fingerprint")
         if bundled is not None:
             bundles, entries = bundled
             component = bundles.component("match", entries, device)

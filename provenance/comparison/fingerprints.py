@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from provenance.architecture.units import MLPShape
 from provenance.capture.run import CAPTURE_VERSION
 from provenance.capture.units import ActivationUnits, Shape
-from provenance.checkpoints.fingerprint_file import KEY, BundledMLP, Fingerprint, tensor_name
+from provenance.checkpoints.fingerprint_file import BundledMLP, Fingerprint, tensor_name
 from provenance.comparison.sides import Component
 from provenance.errors import BundleError, SourceError, one_line
 from provenance.evidence.records import InputsRecord
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from provenance.architecture.units import MLPUnits
     from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.checkpoints.token_fingerprint_file import TokenFingerprint
     from provenance.comparison.sides import Units
     from provenance.statistics import Basis
     from provenance.store.store import Entry
@@ -83,8 +84,10 @@ def sketch_units(
     return described, tensors
 
 
-def write_bundle(file: Path, fingerprint: Fingerprint, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write a bundle, and move it into place when it is complete.
+def write_bundle(
+    file: Path, metadata: Mapping[str, str], tensors: Mapping[str, torch.Tensor]
+) -> None:
+    """Write a bundle, with its document in the metadata, and move it into place when it is complete.
 
     Raises
     ------
@@ -94,9 +97,7 @@ def write_bundle(file: Path, fingerprint: Fingerprint, tensors: Mapping[str, tor
     try:
         write_whole(
             file,
-            lambda temporary: save_file(
-                dict(tensors), temporary, metadata={KEY: fingerprint.to_json()}
-            ),
+            lambda temporary: save_file(dict(tensors), temporary, metadata=dict(metadata)),
             mode=0o644,
         )
     except (OSError, SafetensorError) as error:
@@ -107,7 +108,7 @@ class BundleUnits:
     """Units of a model by its bundle; satisfies `provenance.comparison.sides.Units`."""
 
     def __init__(self, checkpoint: Checkpoint, device: str) -> None:
-        assert checkpoint.bundle is not None
+        assert isinstance(checkpoint.bundle, Fingerprint)
         self._file = checkpoint.folder
         self._fingerprint = checkpoint.bundle
         self._device = device
@@ -157,7 +158,7 @@ def _damage(sketch: Sketch) -> str | None:
     return None
 
 
-def shape_of(fingerprint: Fingerprint) -> Shape:
+def shape_of(fingerprint: Fingerprint | TokenFingerprint) -> Shape:
     """What the model is made of, as its bundle says."""
     mlps = {
         int(block): tuple(MLPShape(mlp.label, mlp.units) for mlp in block_mlps)
@@ -187,7 +188,7 @@ class BundlePair:
         sides = [side for side in (candidate, reference) if side.bundle is not None]
         for side in sides:
             _require_version(side)
-        fingerprints = [side.bundle for side in sides if side.bundle is not None]
+        fingerprints = [side.bundle for side in sides if isinstance(side.bundle, Fingerprint)]
         first, last = fingerprints[0], fingerprints[-1]
         fed = first.inputs
         if (fed.digest, fed.tokens) != (last.inputs.digest, last.inputs.tokens):
@@ -225,7 +226,7 @@ class BundlePair:
     def inputs_record(self) -> InputsRecord:
         """What both were fed, as the bundle says, or as it was made again from what it says."""
         bundle = self.candidate.bundle or self.reference.bundle
-        assert bundle is not None
+        assert isinstance(bundle, Fingerprint)
         fed = bundle.inputs
         return InputsRecord(
             fed.kind, fed.text, fed.tokens, fed.sequence_length, fed.seed, fed.digest, fed.note

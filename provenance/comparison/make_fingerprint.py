@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from provenance._text import visible, without_home
 from provenance._threads import in_turn
 from provenance.checkpoints.fingerprint_file import (
+    KEY,
     MATRIX_LIMIT,
     TEXT_LIMIT,
     BundledInputs,
@@ -101,10 +102,8 @@ def _require_possible(
     file: Path, inputs: InputsSpec, vocabulary: int | None, sketch: int | None, name: str | None
 ) -> None:
     """Raise BundleError where no model could be made into this fingerprint."""
-    if file.suffix != FINGERPRINT_SUFFIX:
-        raise BundleError(f"{file}: a fingerprint's name ends in {FINGERPRINT_SUFFIX}")
-    if not file.parent.is_dir():
-        raise BundleError(f"{file} cannot be written: there is no folder {file.parent}")
+    require_place(file)
+    require_name(name)
     if inputs.kind in WITHOUT_RUN:
         raise BundleError(
             "a fingerprint is of what a model answers: give text or random ids as inputs"
@@ -121,6 +120,18 @@ def _require_possible(
         raise BundleError(
             f"a sketch of {sketch} numbers of {inputs.tokens} tokens is too large: give fewer of either"
         )
+
+
+def require_place(file: Path) -> None:
+    """Raise BundleError where no fingerprint can be written."""
+    if file.suffix != FINGERPRINT_SUFFIX:
+        raise BundleError(f"{file}: a fingerprint's name ends in {FINGERPRINT_SUFFIX}")
+    if not file.parent.is_dir():
+        raise BundleError(f"{file} cannot be written: there is no folder {file.parent}")
+
+
+def require_name(name: str | None) -> None:
+    """Raise BundleError where a fingerprint cannot call its model that."""
     if name is not None and not 0 < len(visible(name)) <= TEXT_LIMIT:
         raise BundleError(f"a name has 1 to {TEXT_LIMIT} characters")
 
@@ -166,7 +177,7 @@ def _write(
         skipped={str(index): what for index, what in shape.skipped.items()},
         conversion=checkpoint.conversion,
     )
-    write_bundle(file, made, tensors)
+    write_bundle(file, {KEY: made.to_json()}, tensors)
 
 
 def _inputs(fed: Inputs, vocabulary: int | None) -> BundledInputs:

@@ -22,11 +22,12 @@ from provenance.checkpoints.checkpoint import (
     tokenizer_digest,
 )
 from provenance.checkpoints.contents import inspect
-from provenance.checkpoints.fingerprint_file import is_bundle, read_fingerprint
+from provenance.checkpoints.fingerprint_file import is_bundle
 from provenance.checkpoints.in_part import open_in_part
 from provenance.checkpoints.prefixes import left_out, taken_away
 from provenance.checkpoints.ranged.reader import Meter
 from provenance.checkpoints.safetensors_header import hash_tensors, stored_tensors
+from provenance.checkpoints.token_fingerprint_file import read_bundle
 from provenance.errors import BundleError, SourceError
 from provenance.evidence.records import ADAPTER
 from provenance.vocabulary import ModelSpec, Stage
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from provenance.store.store import JSON, Entry, Store
     from provenance.vocabulary import Action, Disguise
 
+
+COMPONENT_VERSION = 1
+"""Raised whenever the same component would give another checkpoint."""
 
 LONGEST = 200
 """Characters of a name that a stranger wrote."""
@@ -99,6 +103,10 @@ class Models:
         SourceError
             If it cannot be had in part, or cannot be trusted.
         """
+        if spec.component is not None:
+            raise SourceError(
+                f"{spec.source} is a component, which is read whole: compare without --sample"
+            )
         if spec not in self._in_part:
             folder = None
             if spec.repo is None and spec.url is None:
@@ -118,6 +126,8 @@ class Models:
     def _checkpoint(self, spec: ModelSpec) -> Checkpoint:
         if spec.disguised is not None:
             return self._disguised(spec, spec.disguised)
+        if spec.component is not None:
+            return self._component(spec, spec.component)
         place, spec = self._place(spec)
         if spec.path is not None and is_bundle(place):
             return self._bundle(place, spec)
@@ -169,7 +179,7 @@ class Models:
             raise SourceError(
                 f"{spec.source} is a fingerprint: it takes no key besides path and blocks"
             )
-        fingerprint = read_fingerprint(file)
+        fingerprint = read_bundle(file)
         digest = "sha256:" + self.store.sha256(file)
         return Checkpoint(
             spec=spec,
@@ -252,6 +262,41 @@ class Models:
             spec.source, fields, lambda folder: save_disguised(original, folder, disguise)
         )
         return self._open(inspect(entry.path), spec)
+
+    def _component(self, spec: ModelSpec, component: str) -> Checkpoint:
+        """One part of a model, as a checkpoint of its own; a language model is what is read anyhow."""
+        from provenance.checkpoints.components import prefix_of
+
+        whole = self.checkpoint(replace(spec, component=None))
+        if whole.bundle is not None:
+            raise BundleError(f"{whole.source} is a fingerprint: it has no components")
+        if component == "language":
+            return replace(whole, spec=spec, source=f"{whole.source}#{component}")
+        prefix = prefix_of(component, whole.tensors, whole.config, whole.source)
+        fields: dict[str, JSON] = {
+            "conversion": "component",
+            "version": COMPONENT_VERSION,
+            "of": whole.digest,
+            "component": component,
+            "prefix": prefix,
+            "tokenizer": whole.tokenizer_digest,
+        }
+
+        def make(folder: Path) -> None:
+            from provenance.conversions.component import extract
+
+            extract(whole, component, prefix, folder)
+
+        kept = self._kept(spec.source, fields, make, action="convert")
+        made = self._open(inspect(kept.path), replace(spec, trust_remote_code=False))
+        says = f"its part {prefix[:-1]}" if prefix else f"all of it, taken for its {component}"
+        return replace(
+            made,
+            spec=spec,
+            source=f"{whole.source}#{component}",
+            conversion=_after(says, whole),
+            pickle=whole.pickle,
+        )
 
     def _from_adapter(self, contents: Contents, spec: ModelSpec) -> Checkpoint:
         """An adapter merged into its base, which is a model like any other."""

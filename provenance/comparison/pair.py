@@ -71,8 +71,13 @@ class Pair:
         error = refusal(self.comparison, self.candidate, self.reference)
         if error is not None:
             raise error
-        if self.candidate.bundle or self.reference.bundle:
-            return replace(self._measure_bundles(), schema=SCHEMA)
+        carried = {
+            side.bundle.statistic for side in (self.candidate, self.reference) if side.bundle
+        }
+        if carried:
+            tokens = "match_tokens" in carried
+            found = self._measure_tokens() if tokens else self._measure_bundles()
+            return replace(found, schema=SCHEMA)
         if self.comparison.extent == "sampled":
             return replace(self._measure_sampled(), schema=SCHEMA)
         if self.comparison.statistic in PAIR_STATISTICS:
@@ -229,6 +234,18 @@ class Pair:
         details = bundles.details() | capture_details(entries)
         found = self._evidence(tests, component.shapes, fed, device, details)
         return replace(found, coverage=coverage_records(entries))
+
+    def _measure_tokens(self) -> Evidence:
+        from provenance.comparison.token_fingerprints import TokenPair
+
+        self.course.measure(self.comparison.statistic)
+        pair = TokenPair.of(self.candidate, self.reference, self.work)
+        with self._device() as device:
+            component = pair.component(device)
+            tests = self._tests(component.shapes, device)
+            tests.measure(component)
+        fed = inputs_record(self.comparison.inputs, None, shared=pair.tokens())
+        return self._evidence(tests, component.shapes, fed, device, pair.details())
 
     def bundled(self) -> tuple[BundlePair, dict[tuple[Basis, Role], Entry]]:
         """Two sides of which one or both are bundles, and what was captured of one that is none.

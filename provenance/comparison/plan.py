@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provenance.errors import ArchitectureError, InputError, SourceError
-from provenance.statistics import BUNDLED, PAIR_STATISTICS, REGISTRY
+from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import DECIDED, PERMUTATIONS, ROLES, SAMPLED, InputsSpec
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def captures(
     statistic = REGISTRY[comparison.statistic]
     bases = {component.basis for component in statistic.components()}
     planned: list[Capture] = []
-    if bases & {"activations", "functions"} and unrunnable(candidate, reference) is not None:
+    if "activations" in bases and unrunnable(candidate, reference) is not None:
         return ()
     if "activations" in bases:
         planned += [
@@ -263,10 +263,10 @@ def refusal(
 ) -> ProvenanceError | None:
     """Why these models, or these inputs, cannot give the statistic; None where they can."""
     for model in (candidate, reference):
-        if model.bundle is not None and comparison.statistic not in BUNDLED:
+        if model.bundle is not None and comparison.statistic != model.bundle.statistic:
             return ArchitectureError(
                 f"{model.source} is a fingerprint, which {comparison.statistic} cannot be computed on: "
-                f"use the statistic {' or '.join(sorted(BUNDLED))}"
+                f"use the statistic {model.bundle.statistic}"
             )
     statistic = REGISTRY[comparison.statistic]
     if comparison.extent == "sampled":
@@ -298,7 +298,11 @@ def _refusal_of_sample(statistic: Statistic) -> ProvenanceError | None:
 
 def can_do_without(statistic: Statistic) -> bool:
     """Whether a statistic is computed without a model that runs: of files alone."""
-    return statistic.reads_files or (statistic.basis == "models" and not statistic.runs_models)
+    return (
+        statistic.reads_files
+        or statistic.basis == "functions"
+        or (statistic.basis == "models" and not statistic.runs_models)
+    )
 
 
 def unrunnable(candidate: Checkpoint, reference: Checkpoint) -> str | None:

@@ -63,6 +63,8 @@ def _qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> 
 def _choices(claim: Claim) -> Iterator[str]:
     if claim.kind == "any" and claim.expect in MEASURED:
         yield "of any kind"
+    if claim.sample is not None and claim.wants_difference:
+        yield "its kind not measured"
     if claim.exhaustive:
         yield "exhaustive"
     if claim.inconclusive == "warn":

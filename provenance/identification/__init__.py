@@ -2,7 +2,7 @@
 
 ::
 
-    arguments --references--> named ModelSpecs
+    arguments --references--> named ModelSpecs; a folder with an index is a `library`
     model + references + Executor --identify--> Identification: kin with corrected p-values, the nearest
     model --judge_card--> CardJudgement: whether what the card says of its bases is so
 

@@ -12,6 +12,7 @@ from provenance.checkpoints.folder import SINGLE, listing
 from provenance.checkpoints.formats import ADAPTER, SHARD
 from provenance.comparison.executor import as_spec
 from provenance.errors import SourceError
+from provenance.identification.library import LibraryError, faults, is_library, read_library
 from provenance.vocabulary import FINGERPRINT_SUFFIX, ModelSpec
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def references_of(
     ----------
     named : iterable of str, path or ModelSpec
         Models as `provenance.compare` takes them, and folders of models: every checkpoint, GGUF file and
-        fingerprint below one is a reference.
+        fingerprint below one is a reference, and of a library every fingerprint of its index.
     model : ModelSpec, optional
         The model that is to be identified, which is no reference of its own.
 
@@ -53,11 +54,24 @@ def _read(named: str | PathLike[str] | ModelSpec) -> Mapping[str, ModelSpec]:
     folder = Path(expanded(os.fspath(named)))
     if not folder.is_dir() or is_checkpoint(listing(folder)):
         return {without_home(os.fspath(named)): as_spec(named)}
+    if is_library(folder):
+        return _of_library(folder, without_home(os.fspath(named)).rstrip("/"))
     models = {**models_in(folder), **dict(_fingerprints(folder))}
     if not models:
         raise SourceError(f"{folder} has no checkpoint, GGUF file or fingerprint in it")
     home = without_home(os.fspath(named)).rstrip("/")
     return {f"{home}/{name}": spec for name, spec in sorted(models.items())}
+
+
+def _of_library(folder: Path, home: str) -> dict[str, ModelSpec]:
+    """The fingerprints of a library, by its names for them; raises where a file is not what it says."""
+    library = read_library(folder)
+    wrong = faults(folder, library)
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise LibraryError(f"{wrong[0]}{more}; `provenance library verify {home}` says them all")
+    entries = library.entries
+    return {f"{home}/{one.name}": ModelSpec(path=str(folder / one.file)) for one in entries}
 
 
 def _fingerprints(root: Path) -> Iterator[tuple[str, ModelSpec]]:

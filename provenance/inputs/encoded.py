@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from provenance.checkpoints.fingerprint_file import Fingerprint
 from provenance.errors import ProvenanceError
 from provenance.inputs.ends import last_ends
 from provenance.inputs.pairs import PairInputs, choose
@@ -67,7 +68,7 @@ class Encoded:
 
     def _again(self, spec: InputsSpec, bundle: Checkpoint, model: Checkpoint) -> Inputs:
         """Inputs of a bundle's model, for another model; see `provenance.inputs.tokens.choose_again`."""
-        assert bundle.bundle is not None
+        assert isinstance(bundle.bundle, Fingerprint)
         text = replace(spec, kind="text", tokens=bundle.bundle.inputs.tokens)
         return choose_again(bundle.bundle, bundle.source, spec, self._reader(model, text))
 

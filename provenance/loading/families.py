@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provenance._quiet import quiet
+from provenance.vocabulary import COMPONENT_TYPE
 
 if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
@@ -24,6 +25,8 @@ def why_not_run(checkpoint: Checkpoint) -> str | None:
     kind = checkpoint.model_type
     if checkpoint.remote_code or checkpoint.bundle is not None or _is_listed(kind):
         return None
+    if kind.startswith(COMPONENT_TYPE):
+        return f"{checkpoint.source} is a component, which is compared by its weights and never run"
     with quiet():
         import transformers
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING

@@ -30,7 +30,8 @@ def explain(error: Exception, checkpoint: Checkpoint, device: str) -> SourceErro
     if "Unrecognized configuration class" in text:
         return SourceError(
             f"{checkpoint.source}: {checkpoint.model_type!r} is not a causal language model, "
-            f"and none is inside of it{_encoder(checkpoint)}; only those can be loaded"
+            f"and none is inside of it{_encoder(checkpoint)}; only those can be loaded whole: name a "
+            "component (encoder, decoder)"
         )
     return SourceError(
         f"{checkpoint.source}: transformers cannot load it ({type(error).__name__}: {text})"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from provenance.plugin import folding, hookspecs, options
+from provenance.plugin import asserted, folding, hookspecs, options
 from provenance.plugin.collected import CollectedSuites
 from provenance.plugin.fixtures import provenance
 from provenance.plugin.hub import HubClaims
@@ -65,6 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "relation(kind, candidate, reference, base): the claim that a suite's test checks; "
         "`base` is another word for `reference`.",
     )
+    config.pluginmanager.register(asserted, "provenance-asserted")
     config.pluginmanager.register(HubClaims(), "provenance-hub")
     config.pluginmanager.register(CollectedSuites(), "provenance-collected")
     if not hasattr(config, "workerinput"):  # xdist's workers send what they find

@@ -21,12 +21,12 @@ def provenance(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> I
 
     It loads a model and runs it forward once, keeps its activations in the store, and frees it at once::
 
-        from provenance import compare
+        from provenance import assert_independent, compare
 
 
         def test_ours_is_our_own(provenance):
             evidence = compare("./checkpoints/ours", "org/theirs@1f2e3d", executor=provenance)
-            assert evidence.log10_p > -3
+            assert_independent(evidence)
     """
     from provenance.errors import ProvenanceError
     from provenance.plugin.progress import Progress

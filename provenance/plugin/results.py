@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from provenance.plugin import options
+from provenance.plugin.asserted import Asserted
 from provenance.plugin.collected import noted
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Gatherer:
         self._results: Results | None = None
         self._left: dict[str, dict[str, list[str]]] = {}
         self._began = time.monotonic()
+        self._asserted = Asserted()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -81,7 +83,8 @@ class Gatherer:
         report.user_properties = [pair for pair in properties if pair[0] != PROPERTY]
         path, _, name = report.nodeid.partition("::")
         if not attached and not options.is_suite(path, self._config):
-            return  # anyone's test
+            self._asserted.take(report, _part(report))  # anyone's test
+            return
         key = (path, name.partition("[")[0])
         for fields in attached if report.when == "call" else ():
             key = (fields["suite"], fields["claim"])
@@ -95,7 +98,7 @@ class Gatherer:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Hand the results to the plugins that write files from them; a complaint fails the run."""
-        if not self._parts:
+        if not self._parts and not self._asserted:
             return
         self._results = self._gathered()
         answers = self._config.hook.pytest_provenance_results(
@@ -131,6 +134,8 @@ class Gatherer:
         self._left = {path: self._not_run(path, suite) for path, suite in files.items()}
         claims = tuple(result for suite in suites for result in self._claims_of(suite))
         now = datetime.now(UTC).isoformat(timespec="seconds")
+        files_of_tests, asserted = self._asserted.gathered(self._config.rootpath)
+        suites, claims = (*suites, *files_of_tests), (*claims, *asserted)
         seconds = round(time.monotonic() - self._began, 1)
         run = run_record(os.environ, self._config.rootpath, seconds)
         return Results.gather(suites, claims, versions(), now, run)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -75,6 +76,17 @@ def activation_of(name: str) -> Activation:
     """
     words = name.lower()
     return next((known for pattern, known in _KNOWN if re.search(pattern, words)), SILU)
+
+
+def known_activation(name: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """The elementwise function that a configuration's word means; None of a word that is not known."""
+    words = name.lower()
+    if words in {"silu", "swish"}:
+        return SILU.function
+    if words in {"gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate"}:
+        return partial(F.gelu, approximate="tanh")
+    found = next((known for pattern, known in _KNOWN if re.search(pattern, words)), None)
+    return None if found is None else found.function
 
 
 def beyond(answers: torch.Tensor, activation: Activation) -> torch.Tensor:

@@ -125,14 +125,14 @@ class Probed:
     ----------
     first : Directions or None
         On `FIRST` of the tokens; None where there are not many more, or not all units are live on them.
-    side : MLPUnits
-        The MLP on all the tokens.
+    side : MLPUnits or Directions
+        The MLP on all the tokens, or its units along them.
     role, seed
         As `prepare` takes them.
     """
 
     first: Directions | None
-    side: MLPUnits
+    side: MLPUnits | Directions
     role: Role
     seed: int
 
@@ -145,7 +145,9 @@ class Probed:
         DegenerateError
             As `prepare`.
         """
-        return _prepared(self.side, self.role, self.seed)
+        if isinstance(self.side, Directions):
+            return self.side
+        return on_all(self.side, self.role, self.seed)
 
     @property
     def live(self) -> torch.Tensor:
@@ -166,7 +168,7 @@ def prepare(side: MLPUnits, role: Role, seed: int) -> Probed:
         # units are merged by the answers to all tokens: on few of them gates are alike by chance
         some = replace(side, inputs=_some(side.inputs), down=None)
         with suppress(DegenerateError):  # all the tokens say whether that is so
-            first = _prepared(some, role, seed)
+            first = on_all(some, role, seed)
         if first is not None and len(first.live) < first.units:
             first = None
     probed = Probed(first, side, role, seed)
@@ -188,7 +190,14 @@ def _some(inputs: torch.Tensor) -> torch.Tensor:
 _SOME = WeakTensorKeyDictionary()
 
 
-def _prepared(side: MLPUnits, role: Role, seed: int) -> Directions:
+def on_all(side: MLPUnits, role: Role, seed: int) -> Directions:
+    """The units of a side along all its tokens, half-whitened.
+
+    Raises
+    ------
+    DegenerateError
+        As `prepare`.
+    """
     if isinstance(side, MLPFactors) and side.gate is not None:
         side = without_loud(replace(side, gate=_float(side.gate), up=_float(side.up)), role, seed)
     return directions(_whitened(side), role, seed, centred=True)

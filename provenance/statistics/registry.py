@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from provenance._text import expanded
+from provenance.errors import SourceError
 from provenance.vocabulary import DEFAULT_STATISTIC, FINGERPRINT_SUFFIX
 
 if TYPE_CHECKING:
@@ -324,7 +327,7 @@ WITHOUT_P = frozenset(row.name for row in _ROWS if row.null is None)
 BUNDLED = frozenset(row.name for row in _ROWS if row.on_fingerprints)
 """Statistics that need no more of a model than its fingerprint holds."""
 FINGERPRINT_STATISTIC = next(row.name for row in _ROWS if row.on_fingerprints)
-"""What is computed where a side is a fingerprint and no statistic is named."""
+"""What is computed where a side is a fingerprint of activations and no statistic is named."""
 WITHSTANDING = tuple(row.name for row in _ROWS if row.withstanding())
 """Statistics that can show independence: no free disguise is known that defeats them."""
 UNIFORM = frozenset(
@@ -336,9 +339,20 @@ UNIFORM = frozenset(
 def default_statistic(candidate: Located, reference: Located) -> StatisticName:
     """The statistic of a pair that names none.
 
-    That is `DEFAULT_STATISTIC`, or `FINGERPRINT_STATISTIC` where a side is a fingerprint, which is told
-    by the suffix of its path.
+    That is `DEFAULT_STATISTIC`, or what the fingerprint carries where a side is one, which is told by the
+    suffix of its path. Of a file that cannot be read it is `FINGERPRINT_STATISTIC`.
     """
     paths = (candidate.path or "", reference.path or "")
-    is_fingerprint = any(path.endswith(FINGERPRINT_SUFFIX) for path in paths)
-    return FINGERPRINT_STATISTIC if is_fingerprint else DEFAULT_STATISTIC
+    fingerprints = [path for path in paths if path.endswith(FINGERPRINT_SUFFIX)]
+    if not fingerprints:
+        return DEFAULT_STATISTIC
+    return "match_tokens" if any(map(_holds_tokens, fingerprints)) else FINGERPRINT_STATISTIC
+
+
+def _holds_tokens(path: str) -> bool:
+    from provenance.checkpoints.token_fingerprint_file import holds_tokens
+
+    try:
+        return holds_tokens(Path(expanded(path)))
+    except (SourceError, OSError):  # whoever opens it says what is wrong
+        return False

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from provenance._text import without_home
 from provenance.checkpoints.folder import ADAPTER_CONFIG, read_object
+from provenance.checkpoints.formats import is_gguf
 from provenance.checkpoints.hub import is_repo_id, read_texts
 from provenance.errors import SourceError, SuiteError, one_line
+from provenance.suite.gguf_cards import bases_of
 from provenance.suite.yaml12 import read
 from provenance.suite.yaml_limits import MAX_BYTES, shown
 from provenance.vocabulary import ModelSpec
@@ -23,9 +25,12 @@ from provenance.vocabulary import ModelSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from provenance.suite.yaml12 import Document
+    from provenance.suite.yaml12 import Document, YamlPath
 
 CARD = "README.md"
+MERGE = "mergekit_config.yml"
+"""What mergekit writes beside a model that it has merged."""
+FILES = (CARD, ADAPTER_CONFIG, MERGE)
 MAX_BASES = 20
 _KEYS = frozenset({"base_model", "base_model_relation"})
 _FRONT = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
@@ -67,13 +72,17 @@ class Card:
 
 
 def read_card(spec: ModelSpec, endpoint: str | None = None) -> Card:
-    """Read the card and the adapter's configuration of a folder or repository; no weights are downloaded.
+    """Read what a folder or repository says of the origin of its model; no weights are downloaded.
+
+    That is its card; where the card names no base, what mergekit merged, or what an adapter is on.
 
     Raises
     ------
     SourceError
         If there is no such folder, it cannot be read, or the hub does not give the repository.
     """
+    if spec.path is not None and is_gguf(spec.path) and Path(spec.path).is_file():
+        return _card_of_gguf(spec, Path(spec.path))
     if spec.repo is None:
         try:
             return _card(spec, _local(Path(spec.path or "")))
@@ -81,13 +90,21 @@ def read_card(spec: ModelSpec, endpoint: str | None = None) -> Card:
             raise SourceError(
                 f"{spec.source}: its card cannot be read: {one_line(error)}"
             ) from None
-    commit, files = read_texts(spec, (CARD, ADAPTER_CONFIG), MAX_BYTES, endpoint)
+    commit, files = read_texts(spec, FILES, MAX_BYTES, endpoint)
     pinned = ModelSpec(repo=spec.repo, revision=commit)
     return _card(pinned, files)
 
 
+def _card_of_gguf(spec: ModelSpec, file: Path) -> Card:
+    """What a GGUF file says of the origin of its model."""
+    notes: list[str] = []
+    named = bases_of(file, notes)
+    bases = _bases([name for name, _ in named], lambda i: f"{file.name}: {named[i][1]}", notes)
+    return Card(spec, bases, "merge" if len(bases) > 1 else None, tuple(notes))
+
+
 def _local(folder: Path) -> dict[str, Path]:
-    files = {name: folder / name for name in (CARD, ADAPTER_CONFIG)}
+    files = {name: folder / name for name in FILES}
     return {name: file for name, file in files.items() if file.is_file()}
 
 
@@ -100,6 +117,10 @@ def _card(spec: ModelSpec, files: Mapping[str, Path]) -> Card:
     if bases:
         relation = relation if isinstance(relation, str) else _inferred(bases, files)
         return Card(spec, bases, relation, tuple(notes))
+    if MERGE in files:
+        bases = _merged(files[MERGE], notes)
+        if bases:
+            return Card(spec, bases, "merge" if len(bases) > 1 else None, tuple(notes))
     if ADAPTER_CONFIG in files:
         try:
             value = read_object(files[ADAPTER_CONFIG], MAX_BYTES).get("base_model_name_or_path")
@@ -120,13 +141,47 @@ def _inferred(bases: tuple[Base, ...], files: Mapping[str, Path]) -> str | None:
     return "adapter" if ADAPTER_CONFIG in files else None
 
 
-def _metadata(file: Path, notes: list[str]) -> tuple[dict[str, Any], dict[int, int]]:
-    """Read the YAML at the head of a card; return it with the lines of its bases."""
+def _merged(file: Path, notes: list[str]) -> tuple[Base, ...]:
+    """Read which models mergekit merged, each once, with the line that names it."""
+    text = _text(file, notes)
+    if text is None:
+        return ()
+    try:
+        document = read(text, file)
+    except SuiteError as error:
+        notes.append(f"{MERGE} cannot be read: {error.problems[0].message}")
+        return ()
+    named = {
+        path: mark.line
+        for path, mark in document.values.items()
+        if path[-1:] in {("model",), ("base_model",)} or path[-2:] == ("model", "path")
+    }
+    found = {path: _at(document.value, path) for path in named}
+    texts = {path: value for path, value in found.items() if isinstance(value, str)}
+    lines = list(texts)
+    # a revision after @, an adapter after +: https://github.com/arcee-ai/mergekit
+    plain = [value.partition("+")[0].partition("@")[0].strip() for value in texts.values()]
+    return _bases(plain, lambda i: f"{MERGE}:{named[lines[i]]}", notes)
+
+
+def _at(value: Any, path: YamlPath) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def _text(file: Path, notes: list[str]) -> str | None:
+    """The text of a file; None, with a note, of what is no file or too long."""
     about = file.stat()
     if not stat.S_ISREG(about.st_mode) or about.st_size > MAX_BYTES:
-        notes.append(f"{CARD} is no file of up to {MAX_BYTES} bytes: it was not read")
-        return {}, {}
-    front = _FRONT.match(file.read_text(encoding="utf-8", errors="replace"))
+        notes.append(f"{file.name} is no file of up to {MAX_BYTES} bytes: it was not read")
+        return None
+    return file.read_text(encoding="utf-8", errors="replace")
+
+
+def _metadata(file: Path, notes: list[str]) -> tuple[dict[str, Any], dict[int, int]]:
+    """Read the YAML at the head of a card; return it with the lines of its bases."""
+    front = _FRONT.match(_text(file, notes) or "")
     if front is None:
         return {}, {}
     try:

@@ -426,6 +426,13 @@ class ModelDocument(StrictMapping):
     blocks: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Number of transformer blocks, for a model that is not downloaded yet."
     )
+    component: Annotated[Written, Words("vision, audio, ..., or the path of a module")] | None = (
+        Field(
+            None,
+            description="The part of the model that is meant: vision, audio, projector, language, encoder, "
+            "decoder, or the path of a module, such as model.vision_tower.",
+        )
+    )
     layout: (
         Annotated[LayoutDocument, Words("a mapping of gate, up, down, ... to names of tensors")]
         | None

@@ -298,10 +298,12 @@ def test_a_model_is_captured_in_sequences_that_both_have_positions_for():
 
 
 def test_beside_a_bundle_a_model_is_fed_what_the_bundle_says():
-    model, bundle = opened("a"), opened("b", None, bundle=object())
+    model, bundle = opened("a"), opened("b", None, bundle=SimpleNamespace(statistic="match"))
     (capture,) = captured(model, bundle)
     assert (capture.model, capture.partner) == (model.spec, bundle.spec)
-    assert capture != captured(model, opened("c", None, bundle=object()))[0]
+    assert (
+        capture != captured(model, opened("c", None, bundle=SimpleNamespace(statistic="match")))[0]
+    )
 
 
 def test_another_seed_draws_another_sample():

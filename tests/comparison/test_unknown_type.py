@@ -73,7 +73,7 @@ def test_nothing_that_is_found_of_an_unknown_type_shows_independence(executor, s
     assert "told by the names of its tensors alone" in " ".join(doubts(alone))
 
 
-@pytest.mark.parametrize("statistic", ["match", "csh", "generalized", "jsd"])
+@pytest.mark.parametrize("statistic", ["match", "csh", "jsd"])
 def test_a_statistic_that_runs_models_is_refused_with_one_that_does_not(executor, saved, statistic):
     with pytest.raises(
         SourceError, match="upgrade it, or use match_weights or match_tokens, which run"

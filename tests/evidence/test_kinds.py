@@ -167,6 +167,12 @@ def test_any_kind_will_do_where_the_claim_says_so(expect):
         assert "of any kind" in qualifiers(asked, InputsSpec(), kin(found))
 
 
+def test_of_a_sample_no_kind_is_seen_which_is_said():
+    for asked, says in ((claim("adapter"), True), (claim("derived"), False)):
+        told = qualifiers(replace(asked, sample=2), InputsSpec(), None)
+        assert ("its kind not measured" in told) is says
+
+
 @pytest.mark.parametrize("expect", ["derived", "unknown"])
 def test_claims_of_no_kind_ask_for_none(expect):
     for found in DIFFERENCES.values():

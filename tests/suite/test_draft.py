@@ -9,10 +9,11 @@ from huggingface_hub import close_session
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provenance.checkpoints.parse import parse
 from provenance.cli import main
 from provenance.errors import SourceError
 from provenance.suite.draft import DEPTH, draft_suite
-from provenance.suite.model_cards import MAX_BYTES
+from provenance.suite.model_cards import MAX_BYTES, read_card
 from provenance.suite.read import loads
 from tests.support.hub_server import COMMIT, serve
 
@@ -340,3 +341,91 @@ def test_from_the_command_line(folder, command, tmp_path):
     found = json.loads(command(ours, "--json")[1])
     assert (found["claims"], found["models"]) == (1, 2)
     assert command("org/gone")[0] == 2
+
+
+MERGED = """\
+merge_method: ties
+base_model: org/base
+models:
+  - model: org/one@main
+    parameters: {weight: 0.5}
+  - model: {model: {path: org/two}}
+  - model: ./local
+  - model: org/one+org/lora
+slices:
+  - sources:
+      - {model: org/three, layer_range: [0, 4]}
+"""
+
+
+def test_what_mergekit_merged_is_read_where_a_card_names_no_base(folder, tmp_path):
+    place = folder("merged", license="mit")
+    (tmp_path / "merged" / "mergekit_config.yml").write_text(MERGED)
+    found = read_card(parse(place))
+    assert [(base.repo, base.where) for base in found.bases] == [
+        ("org/base", "mergekit_config.yml:2"),
+        ("org/one", "mergekit_config.yml:4"),
+        ("org/two", "mergekit_config.yml:6"),
+        ("org/three", "mergekit_config.yml:11"),
+    ]
+    assert found.relation == "merge"
+    assert found.notes == ("1 of the bases that it names are no hub ids: './local'",)
+
+
+def test_a_card_that_names_a_base_counts_more_than_what_mergekit_wrote(folder, tmp_path):
+    place = folder("merged", base_model="org/base", base_model_relation="finetune")
+    (tmp_path / "merged" / "mergekit_config.yml").write_text(MERGED)
+    found = read_card(parse(place))
+    assert ([base.repo for base in found.bases], found.relation) == (["org/base"], "finetune")
+
+
+@pytest.mark.parametrize("text", ["a: [", "models: 3", "model: [1, 2]", "&a [*a, *a]", "\x00"])
+def test_a_damaged_file_of_mergekit_is_a_note_or_nothing(folder, tmp_path, text):
+    place = folder("merged", license="mit")
+    (tmp_path / "merged" / "mergekit_config.yml").write_text(text)
+    found = read_card(parse(place))
+    assert found.bases == ()
+    assert len(found.notes) <= 1
+
+
+@pytest.fixture
+def gguf_file(folder, tmp_path):
+    """Make GGUF files that say what their model is made from, and hold no tensor."""
+    gguf = pytest.importorskip("gguf")
+
+    def make(*bases):
+        file = tmp_path / "model.gguf"
+        writer = gguf.GGUFWriter(file, "llama")
+        writer.add_base_model_count(len(bases))
+        for i, base in enumerate(bases):
+            writer.add_base_model_name(i, "a name")
+            if base is not None:
+                writer.add_base_model_repo_url(i, base)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+        return "./model.gguf"
+
+    return make
+
+
+def test_a_gguf_file_says_what_its_model_is_made_from(gguf_file):
+    found = read_card(parse(gguf_file("https://huggingface.co/org/base")))
+    assert [(base.repo, base.where) for base in found.bases] == [
+        ("org/base", "model.gguf: general.base_model.0")
+    ]
+    assert found.relation is None
+    several = read_card(parse(gguf_file("https://huggingface.co/org/a", "https://hf.co/org/b/")))
+    assert [base.repo for base in several.bases] == ["org/a", "org/b"]
+    assert several.relation == "merge"
+
+
+def test_what_a_gguf_file_names_that_is_no_hub_id_is_a_note(gguf_file, tmp_path):
+    found = read_card(parse(gguf_file("https://example.org/x y", None)))
+    assert found.bases == ()
+    assert "2 of the bases that it names are no hub ids" in found.notes[0]
+    (tmp_path / "model.gguf").write_bytes(b"GGUF nothing")
+    damaged = read_card(parse("./model.gguf"))
+    assert damaged.bases == ()
+    assert damaged.notes[0].startswith("model.gguf cannot be read as GGUF")
+    assert "\n" not in damaged.notes[0]

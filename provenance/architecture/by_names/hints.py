@@ -23,6 +23,7 @@ ACTIVATION = (
     "mlp_hidden_act",
     "activation",
     "act_fn",
+    "dense_act_fn",
 )
 RMS_EPSILON = ("rms_norm_eps", "rms_norm_epsilon", "rms_eps")
 LAYER_EPSILON = ("layer_norm_eps", "layer_norm_epsilon", "layernorm_eps", "layernorm_epsilon")

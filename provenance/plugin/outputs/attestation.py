@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,6 +24,7 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
         return ()
     from provenance.errors import ProvenanceError
 
+    results = _of_suites(config, results)
     try:
         text = _statement(config, results)
     except ProvenanceError as error:
@@ -31,13 +33,21 @@ def pytest_provenance_results(config: pytest.Config, results: Results) -> Iterab
     return [*write(path, text), *write(beside, results.to_json() + "\n")]
 
 
+def _of_suites(config: pytest.Config, results: Results) -> Results:
+    """The results without what tests in Python assert: only a suite says which models it is of."""
+    suites = tuple(suite for suite in results.suites if options.is_suite(suite.path, config))
+    known = {suite.path for suite in suites}
+    claims = tuple(result for result in results.claims if result.suite in known)
+    return replace(results, suites=suites, claims=claims)
+
+
 def _statement(config: pytest.Config, results: Results) -> str:
     from provenance.attest import make_statement, subjects_of
     from provenance.comparison.executor import Executor
 
     suites = {
-        path: options.read_suite(config.rootpath / path, config)
-        for path in (suite.path for suite in results.suites)
+        suite.path: options.read_suite(config.rootpath / suite.path, config)
+        for suite in results.suites
     }
     executor = Executor(options.store_of(config))
     return make_statement(
