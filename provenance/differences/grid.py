@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, log2
+from typing import TYPE_CHECKING
 
 import torch
 
 from provenance.evidence.difference import Grid, GridKind
 
-__all__ = ["FoundGrid", "find_grid", "share_on"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FoundGrid", "even_grids", "find_grid", "share_on"]
 
 GROUPS = (0, 256, 128, 64, 32, 16)
 """Sizes of groups, the largest first; 0 is a whole row."""
@@ -84,6 +88,21 @@ def find_grid(matrix: torch.Tensor, generator: torch.Generator) -> FoundGrid | N
             if bits is not None:
                 best = Grid(kind, bits, size)
     return None if best is None else FoundGrid(best)
+
+
+def even_grids(
+    matrix: torch.Tensor, besides: Grid, generator: torch.Generator
+) -> Iterator[FoundGrid]:
+    """Yield the even grids that a matrix's numbers lie on, for other sizes of groups than a grid's."""
+    for size in GROUPS:
+        fits = not size or (size < matrix.shape[1] and not matrix.shape[1] % size)
+        if size == besides.group or not fits:
+            continue
+        groups = _sample(matrix, size, generator)
+        if groups.shape[1] >= LEAST + 2 and len(groups) >= FEWEST:
+            bits = _even(groups, LEVELS)
+            if bits is not None:
+                yield FoundGrid(Grid("even", bits, size))
 
 
 def share_on(matrix: torch.Tensor, grid: Grid, generator: torch.Generator) -> float:

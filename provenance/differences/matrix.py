@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
 
-from provenance.differences.grid import find_grid, share_on
+from provenance.differences.grid import even_grids, find_grid, share_on
 from provenance.differences.spectrum import spectrum
 from provenance.evidence.difference import MatrixDifference
 
@@ -162,9 +163,18 @@ def _grid(pair: Pair, difference: torch.Tensor, generator: torch.Generator) -> G
     found = find_grid(pair.stored, generator)
     if found is None:
         return None
-    if share_on(pair.original, found.grid, generator) > OWN_GRID:
+    # a reference that was rounded itself shows through another rounding: then that one's grid is sought
+    others = even_grids(pair.stored, found.grid, generator)
+    own = (one for one in chain([found], others) if not _is_shared(pair, one.grid, generator))
+    found = next(own, None)
+    if found is None:
         return None
     return _with_steps(found, pair, difference, generator)
+
+
+def _is_shared(pair: Pair, grid: Grid, generator: torch.Generator) -> bool:
+    """Whether the reference's numbers lie on such a grid as well."""
+    return share_on(pair.original, grid, generator) > OWN_GRID
 
 
 def _with_steps(

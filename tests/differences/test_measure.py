@@ -193,6 +193,14 @@ def test_rounding_to_nearest_is_told_from_other_rounding(side, base):
     assert {(g.bits, g.group, g.within, g.nearest) for g in grids} == {(4, 0, 1.0, 1.0)}
 
 
+def test_a_copy_of_a_rounded_model_that_is_rounded_again_is_quantized(side, base):
+    rounded = transforms.round_groups(base, 4, 16)
+    record = found(side, transforms.round_trip(rounded, 8), rounded)
+    assert found_kind(record).kind == "quantized", found_kind(record)
+    assert {m.grid.group for m in record.matrices if m.grid} == {0}
+    assert found_kind(found(side, trained(rounded), rounded)).kind == "finetune"
+
+
 def test_renumbered_blocks_are_compared_with_their_own(side, base):
     moved = transforms.arrange_blocks(base, [2, 0, 1])
     record = found(side, moved, base, {0: 2, 1: 0, 2: 1})

@@ -91,6 +91,15 @@ def test_a_symmetric_grid_is_found(bits, far):
     assert bits - 1 <= found.grid.bits <= bits
 
 
+def test_rows_of_heavy_tails_are_found_as_rows():
+    torch.manual_seed(0)
+    matrix = torch.distributions.StudentT(3.0).sample((64, 576))
+    step = matrix.abs().amax(dim=1, keepdim=True) / 127
+    found = find_grid((matrix / step).round() * step, drawn())
+    assert (found.grid.kind, found.grid.group) == ("even", 0)
+    assert found.grid.bits >= 7
+
+
 def test_a_codebook_is_found_as_levels():
     book = torch.tensor([-1.0, -0.6, -0.35, -0.2, -0.1, 0.0, 0.07, 0.15, 0.3, 0.5, 0.7, 1.0])
     groups = noise(512, 64)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from provenance.evidence.read import results_of_evidence
 from provenance.report import render_report
 from tests.support import synthetic
 from tests.support.places import DOCS
@@ -86,6 +87,16 @@ LANDED = """anchor => {
     const end = document.documentElement.scrollHeight - innerHeight - scrollY;
     return [pair.open, line.top, end, body.checkVisibility()];
 }"""
+
+
+def test_a_phone_has_none_where_nothing_is_claimed(browser, tmp_path):
+    found = {"a.json": synthetic.kin("a", "b"), "c.json": synthetic.strangers("a", "c")}
+    file = tmp_path / "pairs.html"
+    file.write_text(render_report(results_of_evidence(found)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 320, "height": 640})
+    page.goto(file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    page.close()
 
 
 @pytest.mark.parametrize("script", [True, False])
