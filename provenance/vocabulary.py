@@ -395,6 +395,7 @@ Action = Literal[
     "distil",
     "sketch",
     "match",
+    "measure",
     "map",
     "wait",
 ]

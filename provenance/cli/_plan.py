@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 import provenance
-from provenance.cli._options import DEVICE, JSON, MEMORY, RESIDENT, STORE
+from provenance.cli._options import DEVICE, JSON, MEMORY, QUIET, RESIDENT, STORE
+from provenance.cli._progress import progress
 from provenance.vocabulary import Memory
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @MEMORY
 @RESIDENT
 @STORE
+@QUIET
 @JSON
 def plan(
     files: tuple[Path, ...],
@@ -31,6 +33,7 @@ def plan(
     memory: int,
     resident: int | None,
     store: Path | str | None,
+    quiet: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
     """Say what the claims of suite FILES will cost; exits 2 if one has a mistake.
@@ -42,16 +45,21 @@ def plan(
     if None in suites.values():
         sys.exit(2)
     from provenance.estimate import foresee
+    from provenance.estimate.constants import constants_of
     from provenance.estimate.suites import wanted_of
     from provenance.estimate.words import lines
 
     wanted = {path: wanted_of(suite) for path, suite in suites.items() if suite is not None}
     limits, kept = Memory(memory, resident), provenance.Store(store)
-    outlooks = {path: foresee(one.items(), kept, device, limits) for path, one in wanted.items()}
+    with progress(quiet=quiet) as tell:
+        costs = constants_of(kept, tell)
+    outlooks = {
+        path: foresee(one.items(), kept, device, limits, costs) for path, one in wanted.items()
+    }
     together: dict[Comparison, bool] = {}
     for one in wanted.values():
         together |= {pair: kin and together.get(pair, True) for pair, kin in one.items()}
-    total = foresee(together.items(), kept, device, limits)
+    total = foresee(together.items(), kept, device, limits, costs)
     if as_json:
         each = [{"path": path, **outlook.to_dict()} for path, outlook in outlooks.items()]
         click.echo(json.dumps({"suites": each, "total": total.to_dict()}))

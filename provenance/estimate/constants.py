@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 from provenance.comparison.records import versions
 from provenance.errors import ProvenanceError, one_line
+from provenance.vocabulary import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from provenance.store.store import Store
 
 VERSION = 1
@@ -82,8 +85,10 @@ def machine() -> dict[str, str]:
     }
 
 
-def constants_of(store: Store) -> Constants:
+def constants_of(store: Store, report: Callable[[Stage], None] | None = None) -> Constants:
     """The constants of this machine: those that the store keeps, else measured now, in about ten seconds.
+
+    ``report`` is told when that begins.
 
     Raises
     ------
@@ -97,6 +102,8 @@ def constants_of(store: Store) -> Constants:
     name = f"constants/{digest}.json"
     kept = _read(store.notes.read(name))
     if kept is None:
+        if report is not None:
+            report(Stage("measure", "this machine"))
         kept = _measured()
         store.notes.write(name, json.dumps({"machine": about, "constants": asdict(kept)}))
     return kept

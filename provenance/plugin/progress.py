@@ -39,6 +39,7 @@ VERBS = {
     "sketch": "sketching the MLPs of",
     "map": "mapping",
     "match": "matching",
+    "measure": "measuring",
     "wait": "waiting for another process:",
 }
 

@@ -78,7 +78,7 @@ def _of_choices(
         )
     named = said.get("statistic", DEFAULT_STATISTIC)
     for name in named if isinstance(named, list) else [named]:
-        if name in REGISTRY and name not in SAMPLED:
+        if isinstance(name, str) and name in REGISTRY and name not in SAMPLED:
             what = f"{name} reads the whole of both models: a sample is compared by {', '.join(SAMPLED)}"
             yield document.key_problem((*path, key), what)
 

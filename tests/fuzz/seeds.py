@@ -158,7 +158,7 @@ models:
   base: {recipe: quickstart/base, <<: *small}
   chat: {path: ./chat, allow_pickle: true}
   tuned: {repo: acme/tuned, revision: 12345678, blocks: 2, trust_remote_code: true}
-  pruned: {path: ./pruned, base: base}
+  pruned: {path: ./pruned, base: base, component: vision}
   other: {url: "s3://bucket/other"}
   named: {path: ./named, layout: {gate: "h.{block}.a", up: "h.{block}.b", down: "h.{block}.c",
    shared: {gate: "h.{block}.s.a", up: "h.{block}.s.b", down: "h.{block}.s.c"},
@@ -178,7 +178,15 @@ pairs:
    alpha: {0: 1e-9, default: 1e-6}}
 - {candidate: other, reference: base, expect: independent, xfail: known, blocks: cross}
 - {candidate: tuned, reference: base, expect: unknown, skip: later, statistic: l2, permutations: 19,
-   alpha: 0.005, inconclusive: fail, exhaustive: false}
+   alpha: 0.005, inconclusive: fail, exhaustive: false, kind: any}
+"""
+
+SAMPLES = b"""version: 1
+models: {base: {recipe: quickstart/base}, chat: {path: ./chat}}
+defaults: {kind: any, sample: 4, scope: sampled}
+pairs:
+- {candidate: chat, reference: base, expect: independent, statistic: match_tokens, sample: 2,
+   scope: sampled}
 """
 
 REGISTRY = b"""version: 1
@@ -193,6 +201,7 @@ models:
   b: {path: ./x, base: a, allow_pickle: true}
   c: {repo: acme/c, revision: main, blocks: 2, trust_remote_code: true}
   d: {url: "s3://bucket/d"}
+  f: {path: ./f, component: language}
   e: {path: ./e, layout: {gate: "h.{block}.a", up: "h.{block}.b", down: "h.{block}.c",
    shared: {gate: "h.{block}.s.a", up: "h.{block}.s.b", down: "h.{block}.s.c"},
    experts: {gate: "h.{block}.{expert}.a", up: "h.{block}.{expert}.b", down: "h.{block}.{expert}.c"},
@@ -204,7 +213,7 @@ allow: [{model: c, reason: x}]
 
 SEEDS = {
     "suite": [path.read_bytes() for path in sorted((ROOT / "suites").glob("[fq]*.suite.yaml"))],
-    "lineage": [TREES],
+    "lineage": [TREES, SAMPLES],
     "evidence": _kept("evidence"),
     "results": _kept("results"),
     "reading": [*_kept("results"), *_kept("evidence"), *map(_compared, _kept("evidence"))],

@@ -18,7 +18,7 @@ from provenance.suite.messages import known_keys, schema_at
 from provenance.suite.schema import REGISTRY_VERBATIM, RegistryDocument, SuiteDocument
 from provenance.suite.yaml12 import read
 from tests.fuzz.mutate import FORMATS, mutate
-from tests.fuzz.seeds import ENVELOPE, KINDS, REGISTRY, STATEMENT, TREES
+from tests.fuzz.seeds import ENVELOPE, KINDS, REGISTRY, SAMPLES, STATEMENT, TREES
 from tests.fuzz.targets import SEEDS, TARGETS, attempt, mutation
 
 pytestmark = pytest.mark.slow
@@ -68,8 +68,8 @@ def test_a_seed_is_read(name):
     assert all(attempt(name, seed) for seed in SEEDS[name])
 
 
-def _unused(value, annotation):
-    """The keys of a schema that no mapping of a document has, by the names of the keys beside them."""
+def _unused(values, annotation):
+    """The keys of a schema that no mapping of the documents has, by the names of the keys beside them."""
     known, used = {}, {}
 
     def visit(value, annotation):
@@ -81,19 +81,21 @@ def _unused(value, annotation):
             if isinstance(inner, dict | list) and not str(key).startswith("x-"):
                 visit(inner, schema_at([key], annotation))
 
-    visit(value, annotation)
+    for value in values:
+        visit(value, annotation)
     return {name for keys in known for name in known[keys] - used[keys]}
 
 
 @pytest.mark.parametrize(
-    ("seed", "top"),
-    [(TREES, SuiteDocument), (REGISTRY, RegistryDocument)],
+    ("seeds", "top"),
+    [((TREES, SAMPLES), SuiteDocument), ((REGISTRY,), RegistryDocument)],
     ids=["suite", "registry"],
 )
-def test_a_seed_has_every_key_of_its_schema(seed, top):
-    assert (
-        _unused(read(seed.decode(), Path("seed"), verbatim=REGISTRY_VERBATIM).value, top) == set()
-    )
+def test_a_seed_has_every_key_of_its_schema(seeds, top):
+    values = [
+        read(seed.decode(), Path("seed"), verbatim=REGISTRY_VERBATIM).value for seed in seeds
+    ]
+    assert _unused(values, top) == set()
 
 
 @pytest.mark.parametrize(
