@@ -86,7 +86,12 @@ def test_a_command_is_the_one_beside_python(warm, ran):
         assert found[0] == 0
 
 
-WAITS = "import sys, time\nprint('ready', flush=True)\ntime.sleep(60)"
+WAITS = """\
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a run in the background has it ignored
+print('ready', flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

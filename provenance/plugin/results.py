@@ -83,7 +83,7 @@ class Gatherer:
         report.user_properties = [pair for pair in properties if pair[0] != PROPERTY]
         path, _, name = report.nodeid.partition("::")
         if not attached and not options.is_suite(path, self._config):
-            self._asserted.take(report, _part(report))  # anyone's test
+            self._asserted.take(report, _part)  # anyone's test
             return
         key = (path, name.partition("[")[0])
         for fields in attached if report.when == "call" else ():

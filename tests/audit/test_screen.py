@@ -217,6 +217,7 @@ def evidence_of(values):
         out_of_element=tuple,
         coverage={},
         power={},
+        scope="whole",
         permutations=None,
         log10_p=None,
         details={},

@@ -92,9 +92,7 @@ def _unused(values, annotation):
     ids=["suite", "registry"],
 )
 def test_a_seed_has_every_key_of_its_schema(seeds, top):
-    values = [
-        read(seed.decode(), Path("seed"), verbatim=REGISTRY_VERBATIM).value for seed in seeds
-    ]
+    values = [read(seed.decode(), Path("seed"), verbatim=REGISTRY_VERBATIM).value for seed in seeds]
     assert _unused(values, top) == set()
 
 

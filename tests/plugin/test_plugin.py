@@ -145,9 +145,9 @@ def test_a_false_lineage_fails_at_the_line_of_the_model_that_is_misplaced(pytest
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(
         [
+            "short is independent of other *independent * holds",
             "other is derived from base *independent *FALSE  a.suite.yaml:12",
             "short is independent of base *dependent *FALSE  a.suite.yaml:13",
-            "short is independent of other *independent * holds",
         ]
     )
 

