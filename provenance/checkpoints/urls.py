@@ -46,16 +46,19 @@ def look_up(spec: ModelSpec) -> RemoteFiles:
     """
     url = spec.url or ""
     with translated(url):
-        _, entries = opened_at(url)
+        opened, entries = opened_at(url)
         names = wanted(
             list(entries), allow_pickle=spec.allow_pickle, trust_remote_code=spec.trust_remote_code
         )
         if names is None:
             raise SourceError(f"{url} {no_weights(sorted(entries))}")
         chosen = [name for name in sorted(entries) if is_chosen(name, names, unwanted(names))]
-        states = [
-            (name, int(entries[name]["size"] or 0), state_of(entries[name])) for name in chosen
-        ]
+        for name in chosen:
+            if entries[name].get("size") is None:  # a web page lists names alone
+                entries[name] = entries[name] | opened.info(entries[name]["name"])
+            if entries[name].get("size") is None:
+                raise SourceError(f"{url}: its server does not say how large {name} is")
+        states = [(name, int(entries[name]["size"]), state_of(entries[name])) for name in chosen]
     return RemoteFiles(url, tuple((name, entries[name]["name"]) for name in chosen), tuple(states))
 
 

@@ -131,6 +131,29 @@ def test_a_model_at_a_url_is_compared_like_any_other(executor, kept, base):
     assert evidence.candidate.source == kept
 
 
+def listed_without_sizes(memory, monkeypatch):
+    """Let the listing be a web page's, which has names alone."""
+    listing = type(memory).ls
+
+    def ls(self, path, *, detail=True, **options):
+        found = listing(self, path, detail=detail, **options)
+        return [{**entry, "size": None} for entry in found] if detail else found
+
+    monkeypatch.setattr(type(memory), "ls", ls)
+
+
+def test_sizes_that_a_listing_leaves_out_are_asked_for(executor, kept, memory, base, monkeypatch):
+    listed_without_sizes(memory, monkeypatch)
+    checkpoint = executor.checkpoint(ModelSpec(url=kept))
+    assert load_file(checkpoint.folder / "model.safetensors").keys()
+
+
+def test_a_size_that_nobody_tells_is_one_line(executor, kept, memory, monkeypatch):
+    listed_without_sizes(memory, monkeypatch)
+    monkeypatch.setattr(type(memory), "info", lambda _, path, **__: {"name": path, "size": None})
+    refused(executor, kept, "its server does not say how large config.json is")
+
+
 def test_a_file_that_comes_short_is_not_kept(executor, kept, monkeypatch):
     from provenance.checkpoints import urls as _urls
 
