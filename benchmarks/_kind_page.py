@@ -148,10 +148,12 @@ def error_table(counts: KindCounts, upper: Callable[[int, int], float]) -> str:
     for kind in MADE[:-1]:
         own = counts.of(kind)
         others: Sequence[Counter[str]] = [counts.of(other) for other in MADE if other != kind]
-        false = sum(one[kind] for one in others)
+        # a fine-tune is what moved and shows no sharper kind, so that what is unsure may hold as one
+        holding = (kind, "unsure") if kind == "finetune" else (kind,)
+        false = sum(one[read] for one in others for read in holding)
         trials = sum(one.total() for one in others)
-        open_ = own["unsure"] + own["same"] + own["not mapped"]
-        missed = own.total() - own[kind] - open_
+        open_ = sum(own[read] for read in ("unsure", "same", "not mapped") if read not in holding)
+        missed = own.total() - sum(own[read] for read in holding) - open_
         rows.append(
             [
                 _word(kind),

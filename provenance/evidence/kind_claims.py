@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.kinds import KINDS, found_kind
+from provenance.evidence.kinds import KINDS, ROUNDED, found_kind
 
 if TYPE_CHECKING:
+    from provenance.evidence.difference import DifferenceRecord
     from provenance.evidence.records import Evidence
     from provenance.suite.claims import Claim
 
@@ -45,6 +46,8 @@ def kind_doubt(claim: Claim, evidence: Evidence) -> str | None:
         return None
     assert evidence.difference is not None
     found = found_kind(evidence.difference)
+    if claim.expect == "finetune" and found.kind == "unsure" and _moved(evidence.difference):
+        return None  # kin, moved, and none of the sharper kinds: few steps leave some ranks low
     if _open_merge(claim, found.kind):
         why = f"{found.why}, as a fine-tune's is, and one parent alone shows no merge"
     elif found.kind in {"same", "unsure"}:
@@ -63,6 +66,11 @@ def kind_seen(claim: Claim, evidence: Evidence) -> str:
         return ""
     assert evidence.difference is not None
     return found_kind(evidence.difference).words()
+
+
+def _moved(record: DifferenceRecord) -> bool:
+    """Whether any matrix differs by more than storing it would change."""
+    return any(one.relative > ROUNDED * max(one.tolerance, one.rounding) for one in record.matrices)
 
 
 def _open_merge(claim: Claim, kind: str) -> bool:
