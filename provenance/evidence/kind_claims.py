@@ -70,7 +70,7 @@ def kind_seen(claim: Claim, evidence: Evidence) -> str:
 
 def _moved(record: DifferenceRecord) -> bool:
     """Whether any matrix differs by more than storing it would change."""
-    return any(one.relative > ROUNDED * max(one.tolerance, one.rounding) for one in record.matrices)
+    return any(one.relative > ROUNDED * one.tolerance for one in record.matrices)
 
 
 def _open_merge(claim: Claim, kind: str) -> bool:
