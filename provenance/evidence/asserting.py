@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from provenance.evidence.heard import tell
 from provenance.evidence.results import ClaimResult
+from provenance.evidence.single_claim import claim_on
 from provenance.evidence.verdict import judge_pair
 from provenance.evidence.wording import describe
-from provenance.suite.claims import Blocks, Claim
-from provenance.suite.yaml12 import Mark
 from provenance.vocabulary import AN_ALPHA, DEFAULT_ALPHA, LEAST_ALPHA, MOST_ALPHA
 
 if TYPE_CHECKING:
@@ -82,21 +81,8 @@ def _check(evidence: Evidence, expect: Relationship, alpha: float, line: int) ->
     __tracebackhide__ = True
     if not LEAST_ALPHA <= alpha <= MOST_ALPHA:
         raise ValueError(f"alpha is {alpha:g}, and not {AN_ALPHA}")
-    candidate, reference = evidence.candidate.source, evidence.reference.source
-    claim = Claim(
-        id=f"{candidate}-vs-{reference}",
-        candidate=candidate,
-        reference=reference,
-        expect=expect,
-        statistic=evidence.statistic,  # type: ignore[arg-type]
-        alpha=alpha,
-        threshold=alpha,
-        blocks=Blocks(cross=bool(evidence.cross)),
-        tags=(),
-        xfail=None,
-        skip=None,
-        mark=Mark(line, 1, line, 1),
-    )
+    name = f"{evidence.candidate.source}-vs-{evidence.reference.source}"
+    claim = claim_on(evidence, expect, alpha, name, line)
     judgement = judge_pair(claim, evidence)
     tell(ClaimResult("", claim, judgement, evidence))
     if judgement.state == "fails":

@@ -8,6 +8,7 @@ from provenance.evidence.kinds import KINDS, ROUNDED, found_kind
 
 if TYPE_CHECKING:
     from provenance.evidence.difference import DifferenceRecord
+    from provenance.evidence.kinds import FoundKind
     from provenance.evidence.records import Evidence
     from provenance.suite.claims import Claim
 
@@ -31,21 +32,19 @@ def is_kind_measured(claim: Claim, evidence: Evidence) -> bool:
 
 def kind_objection(claim: Claim, evidence: Evidence) -> str | None:
     """Say which other kind was found; None where none was, or it is not known."""
-    if not is_kind_measured(claim, evidence):
+    found = _found(claim, evidence)
+    if found is None or found.kind in {claim.expect, "same", "unsure"}:
         return None
-    assert evidence.difference is not None
-    found = found_kind(evidence.difference)
-    if found.kind in {claim.expect, "same", "unsure"} or _open_merge(claim, found.kind):
+    if _open_merge(claim, found.kind):
         return None
     return f"The two are kin, but {found.why}: {KINDS[found.kind]}, not {_CLAIMED[claim.expect]}."
 
 
 def kind_doubt(claim: Claim, evidence: Evidence) -> str | None:
     """Say why the kind that is claimed can be neither seen nor refuted; None where it can."""
-    if not is_kind_measured(claim, evidence):
+    found = _found(claim, evidence)
+    if found is None:
         return None
-    assert evidence.difference is not None
-    found = found_kind(evidence.difference)
     if claim.expect == "finetune" and found.kind == "unsure" and _moved(evidence.difference):
         return None  # kin, moved, and none of the sharper kinds: few steps leave some ranks low
     if _open_merge(claim, found.kind):
@@ -62,15 +61,21 @@ def kind_doubt(claim: Claim, evidence: Evidence) -> str | None:
 
 def kind_seen(claim: Claim, evidence: Evidence) -> str:
     """The kind that was found, as a sentence; empty where the claim asks for none, or none was measured."""
-    if not is_kind_measured(claim, evidence):
-        return ""
-    assert evidence.difference is not None
-    return found_kind(evidence.difference).words()
+    found = _found(claim, evidence)
+    return "" if found is None else found.words()
 
 
-def _moved(record: DifferenceRecord) -> bool:
+def _found(claim: Claim, evidence: Evidence) -> FoundKind | None:
+    """The kind that is read off the weights; None where `is_kind_measured` is false."""
+    if evidence.difference is None or not is_kind_measured(claim, evidence):
+        return None
+    return found_kind(evidence.difference)
+
+
+def _moved(record: DifferenceRecord | None) -> bool:
     """Whether any matrix differs by more than storing it would change."""
-    return any(one.relative > ROUNDED * one.tolerance for one in record.matrices)
+    matrices = () if record is None else record.matrices
+    return any(one.relative > ROUNDED * one.tolerance for one in matrices)
 
 
 def _open_merge(claim: Claim, kind: str) -> bool:

@@ -17,9 +17,8 @@ from provenance.evidence.results import (
     RunRecord,
     SuiteRecord,
 )
+from provenance.evidence.single_claim import claim_on
 from provenance.evidence.verdict import judge_pair
-from provenance.suite.claims import Blocks, Claim
-from provenance.suite.yaml12 import Mark
 from provenance.vocabulary import DEFAULT_ALPHA, InputsSpec, check_alpha
 
 if TYPE_CHECKING:
@@ -152,20 +151,7 @@ def results_of_evidence(given: Mapping[str, Evidence], alpha: float = DEFAULT_AL
 
 
 def _unclaimed(name: str, evidence: Evidence, alpha: float) -> ClaimResult:
-    claim = Claim(
-        id=name,
-        candidate=evidence.candidate.source,
-        reference=evidence.reference.source,
-        expect="unknown",
-        statistic=evidence.statistic,  # type: ignore[arg-type]
-        alpha=alpha,
-        threshold=alpha,
-        blocks=Blocks(cross=bool(evidence.cross)),
-        tags=(),
-        xfail=None,
-        skip=None,
-        mark=Mark(1, 1, 1, 1),
-    )
+    claim = claim_on(evidence, "unknown", alpha, name)
     return ClaimResult(
         suite=GIVEN,
         claim=claim,

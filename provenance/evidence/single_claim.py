@@ -44,6 +44,26 @@ def claim_of(
     )
 
 
+def claim_on(
+    evidence: Evidence, expect: Relationship, alpha: float, name: str, line: int = 1
+) -> Claim:
+    """A claim on the pair of some evidence that no suite holds, of any kind of kinship."""
+    return Claim(
+        id=name,
+        candidate=evidence.candidate.source,
+        reference=evidence.reference.source,
+        expect=expect,
+        statistic=evidence.statistic,  # type: ignore[arg-type]
+        alpha=alpha,
+        threshold=alpha,
+        blocks=Blocks(cross=bool(evidence.cross)),
+        tags=(),
+        xfail=None,
+        skip=None,
+        mark=Mark(line, 1, line, 1),
+    )
+
+
 def judged(claim: Claim, evidence: Evidence) -> ClaimResult:
     """What the evidence says of the claim."""
     return ClaimResult("", claim, judge_pair(claim, evidence), evidence)
