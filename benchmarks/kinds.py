@@ -92,7 +92,7 @@ def count(folder: Path, scale: Scale, bases: int) -> Iterator[tuple[Change, str]
     zoo = Zoo(folder, scale)
     for member in members(bases, scale):
         path = zoo.member(member)
-        ids = _ids(zoo, path)
+        ids = read_text(zoo, path, "prose")
         fine = tuned(load(path).eval(), ids)
         for number, change in enumerate(changes()):
             with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -115,8 +115,9 @@ def count_large(folder: Path, source: Path) -> Iterator[tuple[Change, str]]:
         yield change, found
 
 
-def _ids(zoo: Zoo, path: Path) -> torch.Tensor:
-    text = corpus.text(zoo.text("prose").name, zoo.scale.characters)
+def read_text(zoo: Zoo, path: Path, name: str) -> torch.Tensor:
+    """Return the first ids of a text of the zoo, as a model reads it, int64 (at most 8,192,)."""
+    text = corpus.text(zoo.text(name).name, zoo.scale.characters)
     return torch.tensor(tokenizer_of(path).encode(text, add_special_tokens=False)[:8192])
 
 

@@ -20,12 +20,11 @@ import torch
 from benchmarks._kind_changes import everything, tuned
 from benchmarks._merge_page import COUNTS, MergeCount, MergeCounts, with_tables
 from benchmarks._page import about_machine
-from benchmarks._zoo import Scale, Zoo, members, tokenizer_of
-from benchmarks.kinds import BASES, SCALE, Workshop
+from benchmarks._zoo import Scale, Zoo, members
+from benchmarks.kinds import BASES, SCALE, Workshop, read_text
 from fixtures import transforms
 from provenance.comparison.executor import Executor
 from provenance.differences.merge import decompose_into
-from provenance.inputs import corpus
 from provenance.recipes.steps import load
 from provenance.recipes.train import one_thread
 from provenance.store.store import Store
@@ -94,7 +93,7 @@ def count(folder: Path, scale: Scale, bases: int) -> Iterator[MergeCount]:
         path = zoo.member(member)
         parents = [
             load(path).eval(),
-            *(tuned(load(path).eval(), _ids(zoo, path, t)) for t in TEXTS),
+            *(tuned(load(path).eval(), read_text(zoo, path, t)) for t in TEXTS),
         ]
         for name, shares, merge in merges():
             with tempfile.TemporaryDirectory(dir=folder) as place:
@@ -107,11 +106,6 @@ def count(folder: Path, scale: Scale, bases: int) -> Iterator[MergeCount]:
                 found = decompose_into(sides[0], [(side, blocks) for side in sides[1:]])
             print(f"{member.name} {name}: {found.shares}, {found.left_over:.3g}", file=sys.stderr)
             yield MergeCount(name, shares, found.shares, found.low, found.high, found.left_over)
-
-
-def _ids(zoo: Zoo, path: Path, name: str) -> torch.Tensor:
-    text = corpus.text(zoo.text(name).name, zoo.scale.characters)
-    return torch.tensor(tokenizer_of(path).encode(text, add_special_tokens=False)[:8192])
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -85,8 +85,24 @@ class BundledInputs:
     note: str | None = None
 
 
+class Held:
+    """What the documents of both kinds of fingerprints can do: each is a dataclass with ``mlps``."""
+
+    mlps: Mapping[str, tuple[BundledMLP, ...]]
+
+    def places(self) -> Iterator[tuple[int, int, BundledMLP]]:
+        """Every MLP with its block and its place in it."""
+        for block, mlps in self.mlps.items():
+            for place, mlp in enumerate(mlps):
+                yield int(block), place, mlp
+
+    def to_json(self) -> str:
+        """The document in the file's header."""
+        return json.dumps(dataclasses.asdict(self), allow_nan=False)  # type: ignore[call-overload]
+
+
 @dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(Held):
     """What a bundle says of itself, which is its maker's word.
 
     ``statistic`` is the one that it carries.
@@ -140,12 +156,6 @@ class Fingerprint:
         """How much of each unit is held, in words."""
         return "whole answers" if self.sketch is None else f"sketch of {self.sketch}"
 
-    def places(self) -> Iterator[tuple[int, int, BundledMLP]]:
-        """Every MLP with its block and its place in it."""
-        for block, mlps in self.mlps.items():
-            for place, mlp in enumerate(mlps):
-                yield int(block), place, mlp
-
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Type and shape of every tensor of the bundle, by name."""
         tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -155,10 +165,6 @@ class Fingerprint:
             tensors[tensor_name(block, place, "live")] = "I64", (mlp.live,)
             tensors[tensor_name(block, place, "share")] = "F32", (mlp.live,)
         return tensors
-
-    def to_json(self) -> str:
-        """The document in a bundle's header."""
-        return json.dumps(dataclasses.asdict(self), allow_nan=False)
 
 
 PARTS = (Fingerprint, BundledInputs, BundledMLP)

@@ -7,7 +7,6 @@ as strictly read. None of this needs torch.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
@@ -20,6 +19,7 @@ from provenance.checkpoints.fingerprint_file import (
     TEXT_LIMIT,
     BundledMLP,
     Fingerprint,
+    Held,
     damage_of,
     every_text,
     read_fingerprint,
@@ -31,7 +31,6 @@ from provenance.checkpoints.safetensors_header import stored_header
 from provenance.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from provenance.vocabulary import StatisticName
@@ -48,7 +47,7 @@ LIST_LIMIT = 1 << 16
 
 
 @dataclass(frozen=True)
-class TokenFingerprint:
+class TokenFingerprint(Held):
     """What a token fingerprint says of itself, which is its maker's word.
 
     Attributes
@@ -96,12 +95,6 @@ class TokenFingerprint:
         )
         return f"{held} of {units} units on {len(self.tokens)} listed tokens"
 
-    def places(self) -> Iterator[tuple[int, int, BundledMLP]]:
-        """Every MLP with its block and its place in it."""
-        for block, mlps in self.mlps.items():
-            for place, mlp in enumerate(mlps):
-                yield int(block), place, mlp
-
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Type and shape of every tensor of the file, by name."""
         width = -(-len(self.tokens) // PER_BYTE)
@@ -112,10 +105,6 @@ class TokenFingerprint:
             tensors[tensor_name(block, place, "live")] = "I32", (mlp.live,)
             tensors[tensor_name(block, place, "share")] = "F32", (mlp.live,)
         return tensors
-
-    def to_json(self) -> str:
-        """The document in the file's header."""
-        return json.dumps(dataclasses.asdict(self), allow_nan=False)
 
 
 Bundle: TypeAlias = Fingerprint | TokenFingerprint

@@ -56,10 +56,13 @@ def plan(
     outlooks = {
         path: foresee(one.items(), kept, device, limits, costs) for path, one in wanted.items()
     }
-    together: dict[Comparison, bool] = {}
-    for one in wanted.values():
-        together |= {pair: kin and together.get(pair, True) for pair, kin in one.items()}
-    total = foresee(together.items(), kept, device, limits, costs)
+    if len(outlooks) == 1:
+        (total,) = outlooks.values()
+    else:
+        together: dict[Comparison, bool] = {}
+        for one in wanted.values():
+            together |= {pair: kin and together.get(pair, True) for pair, kin in one.items()}
+        total = foresee(together.items(), kept, device, limits, costs)
     if as_json:
         each = [{"path": path, **outlook.to_dict()} for path, outlook in outlooks.items()]
         click.echo(json.dumps({"suites": each, "total": total.to_dict()}))

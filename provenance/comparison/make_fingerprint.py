@@ -85,9 +85,7 @@ def fingerprint(
     path = Path(file)
     _require_possible(path, spec, vocabulary, sketch, name)
     run = executor or Executor()
-    checkpoint = run.checkpoint(as_spec(model))
-    if checkpoint.bundle is not None:
-        raise BundleError(f"{checkpoint.source} is a fingerprint already: give the model")
+    checkpoint = opened(model, run)
     if vocabulary is not None and (checkpoint.vocabulary or 0) < vocabulary:
         raise BundleError(
             f"{checkpoint.source} has {checkpoint.vocabulary} token ids, fewer than {vocabulary}: give a "
@@ -120,6 +118,14 @@ def _require_possible(
         raise BundleError(
             f"a sketch of {sketch} numbers of {inputs.tokens} tokens is too large: give fewer of either"
         )
+
+
+def opened(model: str | PathLike[str] | ModelSpec, run: Executor) -> Checkpoint:
+    """Open what a fingerprint is made of; BundleError of another fingerprint."""
+    checkpoint = run.checkpoint(as_spec(model))
+    if checkpoint.bundle is not None:
+        raise BundleError(f"{checkpoint.source} is a fingerprint already: give the model")
+    return checkpoint
 
 
 def require_place(file: Path) -> None:

@@ -14,10 +14,9 @@ from provenance.checkpoints.token_fingerprint_file import (
     TokenFingerprint,
     read_token_fingerprint,
 )
-from provenance.comparison.executor import Executor, as_spec
-from provenance.comparison.make_fingerprint import require_name, require_place
+from provenance.comparison.executor import Executor
+from provenance.comparison.make_fingerprint import opened, require_name, require_place
 from provenance.comparison.records import versions
-from provenance.errors import BundleError
 from provenance.inputs.listed_tokens import list_digest
 from provenance.vocabulary import TOKEN_FINGERPRINT_SIZE, Stage
 
@@ -72,9 +71,7 @@ def fingerprint_tokens(
     require_place(path)
     require_name(name)
     run = executor or Executor()
-    checkpoint = run.checkpoint(as_spec(model))
-    if checkpoint.bundle is not None:
-        raise BundleError(f"{checkpoint.source} is a fingerprint already: give the model")
+    checkpoint = opened(model, run)
     _write(run, checkpoint, path, size, name)
     return read_token_fingerprint(path)
 
