@@ -48,7 +48,10 @@ if TYPE_CHECKING:
     from provenance.vocabulary import Role
 
 PROBE_VERSION = 1
-"""Raised whenever the same weights would give other numbers."""
+"""Raised whenever the same weights would give other numbers in a file: by what `on_all` makes of a side
+(norm, loud inputs, whitening, merged units), by which units are held, or by how they are written. Which
+tokens are asked about has a digest. `match_tokens` has a version of its own, of the test on such numbers:
+raising that one leaves every stored fingerprint, and so every library, as good as it was."""
 
 LEVELS = torch.tensor([-1.510, -0.4528, 0.4528, 1.510])
 """What two bits stand for, in standard deviations of a row."""
@@ -71,7 +74,7 @@ standard deviation that is far above all else that it answers."""
 
 def serves() -> dict[str, int]:
     """Versions of all that a token fingerprint's numbers depend on."""
-    return {"match_tokens": REGISTRY["match_tokens"].version, "token probe": PROBE_VERSION}
+    return {"token probe": PROBE_VERSION}
 
 
 def pack(rows: torch.Tensor) -> torch.Tensor:

@@ -193,6 +193,9 @@ _SOME = WeakTensorKeyDictionary()
 def on_all(side: MLPUnits, role: Role, seed: int) -> Directions:
     """The units of a side along all its tokens, half-whitened.
 
+    Token fingerprints hold these numbers: whoever changes them raises the probe's version too
+    (`provenance.comparison.token_fingerprints.PROBE_VERSION`).
+
     Raises
     ------
     DegenerateError

@@ -2,6 +2,9 @@
 
 import json
 import math
+import random
+import statistics
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +18,18 @@ from safetensors.torch import load_file, save_file
 from fixtures import transforms
 from fixtures.models import save_checkpoint, tiny_llama
 from provenance import Evidence, Executor, InputsSpec, ModelSpec, Store, compare, fingerprint
+from provenance.architecture.units import LinearMap, MLPFactors
 from provenance.checkpoints.token_fingerprint_file import KEY, read_token_fingerprint
 from provenance.cli import main
 from provenance.comparison.make_token_fingerprint import fingerprint_tokens
-from provenance.comparison.token_fingerprints import HEADER, pack, share_out, unpack
+from provenance.comparison.token_fingerprints import (
+    HEADER,
+    PROBE_VERSION,
+    _sketch,
+    pack,
+    share_out,
+    unpack,
+)
 from provenance.errors import BundleError, InputError, ProvenanceError
 from provenance.inputs.listed_tokens import ids_of, list_digest, listed_texts
 from provenance.inputs.vocabulary import Vocabulary
@@ -27,6 +38,9 @@ from provenance.vocabulary import TOKEN_FINGERPRINT_SIZE
 from tests import reference
 
 pytestmark = pytest.mark.slow
+
+NUMBERS = Path(__file__).parents[1] / "data" / "token_probe.json"
+"""What a version of the token probe stores of `OneMLP`."""
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +225,8 @@ def changed(file, target, **said):
     ("said", "message"),
     [
         ({"listed": "sha256:" + "0" * 64}, "is a fingerprint of another list of tokens"),
-        ({"serves": {}}, "for version None of match_tokens"),
+        ({"serves": {}}, "for version None of token probe"),
+        ({"serves": {"token probe": 999}}, "for version 999 of token probe"),
         ({"tokens": [3, 2, 1]}, "its tokens are no places in a list"),
         ({"tokens": []}, "its tokens are no places in a list"),
         ({"tokens": list(range(300))}, "is not the one that it says it has"),
@@ -228,6 +243,45 @@ def test_a_fingerprint_that_cannot_be_compared_is_refused_in_a_line(
     with pytest.raises(BundleError, match=message) as refused:
         compare(family.kin, wrong, executor=Executor(Store(shared_store), "cpu"))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("version", [None, 1, 999])
+def test_another_version_of_the_test_leaves_a_fingerprint_valid(
+    family, marks, tmp_path, executor, version
+):
+    """Files of before have the version of `match_tokens` as well: what they hold did not change."""
+    serves = {"token probe": PROBE_VERSION} | ({} if version is None else {"match_tokens": version})
+    file = changed(marks("base"), tmp_path / "older.safetensors", serves=serves)
+    assert measured(executor, family.kin, file).log10_p < -60
+
+
+def test_what_is_stored_is_what_this_version_of_the_probe_stored_before():
+    """Where this fails the numbers are others: raise PROBE_VERSION, and write the file of numbers anew."""
+    kept = json.loads(NUMBERS.read_text())
+    assert kept["probe"] == PROBE_VERSION
+    made = _sketch(OneMLP(), 0, 0, 40)
+    assert made.live.tolist() == kept["live"]
+    for part, rows in (("gate", made.gate), ("up", made.up)):
+        before = torch.tensor(list(bytes.fromhex(kept[part])), dtype=torch.uint8)
+        codes = unpack(before.reshape(len(rows), -1), 96)
+        # a number on a bound may round to either side
+        assert float((unpack(pack(rows), 96) == codes).float().mean()) > 0.995
+
+
+class OneMLP:
+    """Units of one gated MLP of 48, all of whose numbers follow from one seed, in any version of torch."""
+
+    def block(self, index, place):
+        draws = random.Random(7)
+
+        def drawn(*shape):
+            normal = statistics.NormalDist().inv_cdf
+            numbers = [normal(draws.random()) for _ in range(math.prod(shape))]
+            return torch.tensor(numbers).reshape(shape)
+
+        gate, up = (LinearMap(drawn(48, 32)) for _ in range(2))
+        down = drawn(48, 32)
+        return MLPFactors(drawn(96, 32), gate, up, lambda: down, "silu")
 
 
 def test_numbers_that_no_model_gives_are_refused(family, marks, tmp_path, executor):
