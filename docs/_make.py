@@ -30,6 +30,7 @@ PARTS = {
     "LayoutDocument": "layout: of a model",
     "MLPDocument": "layout: shared, experts",
     "PairDocument": "pairs: each",
+    "NearestDocument": "expect: the nearest kin",
     "ShareDocument": "blocks: a share",
 }
 

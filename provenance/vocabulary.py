@@ -26,6 +26,11 @@ Relationship = Literal[
 ]
 """What a suite claims of a (candidate, reference) pair, in the hub's model-card words for descent."""
 
+NEAREST: Literal["nearest"] = "nearest"
+Expectation = Relationship | Literal["nearest"]
+"""What a claim says: of one pair a relationship, or of many references that one of them is nearest."""
+NO_KIN = "none"
+"""In the place of the nearest reference: that none of them is kin."""
 RELATIONSHIPS: tuple[str, ...] = get_args(Relationship)
 DESCENTS = frozenset(RELATIONSHIPS) - {"independent", "unknown"}
 SHAPE_KEEPING = frozenset({"finetune", "adapter", "quantized", "merge", "permuted", "identical"})

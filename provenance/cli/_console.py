@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from provenance._text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console
     from rich.table import Column, Table
@@ -26,6 +26,20 @@ def console(**options: Any) -> Console:
 def say(to: Console, line: str, style: str | None = None) -> None:
     """Print a line, with what hides in it made visible."""
     to.print(visible(line, keep="\n\t"), style=style)
+
+
+def reference_table(title: str, rows: Iterable[tuple[str, ...]]) -> Table:
+    """A table of what many references showed, from `provenance.evidence.nearest.cells_of`."""
+    from rich.table import Table
+
+    from provenance.evidence.nearest import HEAD
+
+    table = Table(title=title)
+    for name in HEAD:
+        table.add_column(name, justify="left" if name in {"reference", "finding"} else "right")
+    for row in rows:
+        table.add_row(*map(visible, row))
+    return table
 
 
 def print_table(to: Console, table: Table) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 import provenance
 from provenance import ProvenanceError
-from provenance.cli._console import console, print_table, say
+from provenance.cli._console import console, print_table, reference_table, say
 from provenance.cli._files import RESULTS
 from provenance.cli._options import JSON
 
@@ -109,6 +109,8 @@ def _print(to: Console, explanation: Explanation) -> None:
     say(to, f"threshold  {explanation.threshold}")
     if explanation.blocks:
         print_table(to, _blocks(explanation))
+    if explanation.references:
+        print_table(to, reference_table("", explanation.references))
     for line in explanation.plan:
         say(to, f"would run  {line}")
     for line in explanation.next_steps:

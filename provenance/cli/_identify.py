@@ -9,7 +9,7 @@ import click
 import provenance
 from provenance.cli._base import BASE, on_base
 from provenance.cli._completion import complete_model
-from provenance.cli._console import console, print_table, say
+from provenance.cli._console import console, print_table, reference_table, say
 from provenance.cli._executor import with_executor
 from provenance.cli._files import expect_writable, write
 from provenance.cli._inputs import with_inputs
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
-    from rich.table import Table
 
     from provenance import InputsSpec
     from provenance.cli._executor import OpenExecutor
-    from provenance.identification import Identification, Relative
+    from provenance.identification import Identification
 
 
 @click.command()
@@ -114,7 +113,9 @@ def _write_results(file: Path, found: Identification) -> None:
 
 def print_identification(to: Console, found: Identification) -> None:
     """Print what each reference showed, and who is the nearest kin."""
-    print_table(to, _table(found))
+    from provenance.evidence.nearest import cells_of, nearest_in_words
+
+    print_table(to, reference_table(f"kin of {found.model}", map(cells_of, found.references)))
     for one in found.failed:
         say(to, f"not checked: {one.name}: {one.error}")
     say(to, nearest_in_words(found), style="bold")
@@ -122,38 +123,3 @@ def print_identification(to: Console, found: Identification) -> None:
         say(to, "Closeness orders kin; it does not say which of two came first.")
     if any(one.finding == "none found" for one in found.references):
         say(to, "None found is no independence: `provenance compare` looks at all of a pair.")
-
-
-def nearest_in_words(found: Identification) -> str:
-    """Who is the nearest kin, in one sentence."""
-    from provenance.evidence.outcomes import p_equation
-    from provenance.evidence.wording import count
-
-    first, number = found.nearest, count(len(found.references), "reference")
-    if first is None:
-        return f"no kin found among {number}"
-    if first.same:
-        return f"nearest kin: {first.name}, the very checkpoint"
-    said = f"nearest kin: {first.name}, {p_equation(first.corrected)} over {number}"
-    also = ", ".join(one.name for one in found.as_near)
-    return f"{said}; as near, by some blocks: {also}" if also else said
-
-
-def _table(found: Identification) -> Table:
-    from rich.table import Table
-
-    table = Table(title=f"kin of {found.model}")
-    for name in ("reference", "finding", "p", "p over all", "closeness", "looked at"):
-        table.add_column(name, justify="left" if name in {"reference", "finding"} else "right")
-    for one in found.references:
-        table.add_row(*_cells(one))
-    return table
-
-
-def _cells(one: Relative) -> tuple[str, ...]:
-    from provenance._text import visible
-    from provenance.evidence.outcomes import p_value
-
-    close = "-" if one.closeness is None else f"{one.closeness.mean:.4f}"
-    p_values = p_value(one.log10_p), p_value(one.corrected)
-    return visible(one.name), one.finding, *p_values, close, one.settled_by or "-"

@@ -7,7 +7,7 @@ base from a cousin is how far its units have moved: the cosine of a unit with it
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from provenance._threads import in_turn
@@ -15,6 +15,7 @@ from provenance.comparison.course import Course
 from provenance.comparison.pair import Pair
 from provenance.comparison.token_fingerprints import TokenPair
 from provenance.errors import DegenerateError
+from provenance.evidence.relatives import Closeness
 from provenance.statistics import REGISTRY
 from provenance.statistics._directions import products
 from provenance.statistics._nearness import some_units
@@ -40,36 +41,6 @@ count."""
 
 WEIGHTS: tuple[StatisticName, ...] = ("match_tokens", "match_weights")
 """On what two models are looked at, the first that is defined for them."""
-
-
-@dataclass(frozen=True)
-class Closeness:
-    """How close a model's units are to their nearest on the other side.
-
-    Attributes
-    ----------
-    blocks : tuple of tuple
-        Of each block of the model that was looked at, its index and its closeness, from 0 to 1: the mean
-        over units of the cosine with the nearest unit, by gate. 1 for equals.
-    measured_on : str
-        The statistic on whose numbers: answers to token embeddings, weights, or activations.
-    """
-
-    blocks: tuple[tuple[int, float], ...]
-    measured_on: str
-
-    @property
-    def mean(self) -> float:
-        """The mean over the blocks."""
-        return sum(value for _, value in self.blocks) / len(self.blocks)
-
-    def exceeds(self, other: Closeness) -> bool:
-        """Whether every block that both have is closer; of numbers of two kinds nothing is said."""
-        if self.measured_on != other.measured_on:
-            return False
-        theirs = dict(other.blocks)
-        pairs = [(value, theirs[index]) for index, value in self.blocks if index in theirs]
-        return bool(pairs) and all(ours > value for ours, value in pairs)
 
 
 @in_turn

@@ -12,8 +12,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provenance.errors import ArchitectureError, InputError, SourceError
-from provenance.statistics import PAIR_STATISTICS, REGISTRY
-from provenance.vocabulary import DECIDED, PERMUTATIONS, ROLES, SAMPLED, InputsSpec
+from provenance.statistics import PAIR_STATISTICS, REGISTRY, default_statistic
+from provenance.vocabulary import (
+    DECIDED,
+    DEFAULT_STATISTIC,
+    NEAREST,
+    PERMUTATIONS,
+    ROLES,
+    SAMPLED,
+    InputsSpec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -154,9 +162,12 @@ def block_of(part: str) -> int | None:
 
 
 def needs(suite: Suite, claim: Claim, part: str) -> Needs:
-    """The comparisons that the test of one part of a claim needs; none where the claim is skipped."""
-    if claim.skip is not None:
-        return Needs()
+    """The comparisons that the test of one part of a claim needs.
+
+    None where the claim is skipped, and none of a claim of the nearest kin: see `looks`.
+    """
+    if claim.skip is not None or claim.expect == NEAREST:
+        return Needs()  # which looks at many references there are depends on what each shows
     if part == POSITIVE:
         return Needs(positive=positive_control(suite, claim))
     independent = claim.expect == "independent" and claim.sample is None
@@ -359,6 +370,42 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
     )
 
 
+def looks(suite: Suite, claim: Claim) -> dict[str, Comparison]:
+    """The last look at each model of the suite among the references of a claim of the nearest kin.
+
+    Most are settled before, and cost less.
+    """
+    wholes = {
+        name: of_one_of_many(
+            suite.models[claim.candidate],
+            suite.models[name],
+            suite.inputs,
+            statistic_of_many(claim),
+            exhaustive=claim.exhaustive,
+        )
+        for name in claim.among
+    }
+    return {name: whole.of_files() or whole for name, whole in wholes.items()}
+
+
+def statistic_of_many(claim: Claim) -> StatisticName | None:
+    """The statistic that a claim of the nearest kin names; None where each reference has its default."""
+    return None if claim.statistic == DEFAULT_STATISTIC else claim.statistic
+
+
+def of_one_of_many(
+    model: ModelSpec,
+    reference: ModelSpec,
+    inputs: InputsSpec,
+    statistic: StatisticName | None,
+    *,
+    exhaustive: bool,
+) -> Comparison:
+    """The comparison of a model with one of many references, whole."""
+    named = statistic or default_statistic(model, reference)
+    return Comparison.of(model, reference, inputs, named, control=exhaustive)
+
+
 def extent(claim: Claim) -> Extent:
     """How much a claim wants measured.
 
@@ -373,9 +420,14 @@ def extent(claim: Claim) -> Extent:
 def controlled(claims: Iterable[Claim]) -> dict[str, Claim]:
     """The claim that stands for the controls of each reference: the first that is not skipped.
 
-    Claims about a sample have none: their references are not read as a whole.
+    Claims about a sample have none: their references are not read as a whole. Nor have claims of the
+    nearest kin, which show no independence.
     """
-    run = [claim for claim in claims if claim.skip is None and claim.sample is None]
+    run = [
+        claim
+        for claim in claims
+        if claim.skip is None and claim.sample is None and claim.expect != NEAREST
+    ]
     return {claim.reference: claim for claim in reversed(run)}
 
 

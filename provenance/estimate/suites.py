@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.comparison.plan import NULL, POSITIVE, VERDICT, controlled, needs
+from provenance.comparison.plan import NULL, POSITIVE, VERDICT, controlled, looks, needs
 from provenance.statistics import PAIR_STATISTICS
-from provenance.vocabulary import DESCENTS
+from provenance.vocabulary import DESCENTS, NEAREST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +24,8 @@ def wanted_by(tests: Iterable[tuple[Suite, Claim, str]]) -> dict[Comparison, boo
     """The comparisons of tests, in their order: whether each is of kin, as its claim says.
 
     A positive control is of kin by construction. Where one claim takes a pair for kin and another for
-    strangers, it counts as strangers, which cost more.
+    strangers, it counts as strangers, which cost more. Of a claim of the nearest kin it is the last look at
+    each model of the suite; what a library holds costs little, and is not foreseen.
     """
     found: dict[Comparison, bool] = {}
     for suite, claim, part in tests:
@@ -32,6 +33,9 @@ def wanted_by(tests: Iterable[tuple[Suite, Claim, str]]) -> dict[Comparison, boo
         for comparison in needed.comparisons():
             kin = comparison is needed.positive or claim.expect in DESCENTS
             found[comparison] = found.get(comparison, True) and kin
+        if claim.expect == NEAREST and claim.skip is None:
+            for name, look in looks(suite, claim).items():
+                found[look] = found.get(look, True) and name == claim.reference
     return found
 
 

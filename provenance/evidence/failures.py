@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provenance.evidence.nearest import nearest_shortfall
 from provenance.evidence.verdict import shortfall
 from provenance.evidence.wording import READINGS
 
@@ -57,6 +58,14 @@ FAILURES = {
             "The models are kin, but not in the way that is claimed.",
             "Read what was measured: the shapes, the digests or the weights speak against this kind of "
             "descent. `expect: derived` claims kinship of any kind.",
+        ),
+        FailureKind(
+            "not-nearest",
+            "NotNearest",
+            "false",
+            "The nearest kin among the references is not the one that is claimed.",
+            "Read which reference is nearer, or that none is kin, and check that the models are those that "
+            "are meant. If they are, the claim is not true of them: correct `expect: {nearest: ...}`.",
         ),
         FailureKind(
             "too-few-blocks",
@@ -133,6 +142,8 @@ def _kind(result: ClaimResult) -> str:
 def shortfall_of(result: ClaimResult) -> FailureKind:
     """Say in what way a claim was judged not to hold."""
     assert result.judgement is not None
+    if result.found is not None:
+        return FAILURES[nearest_shortfall(result.claim, result.found) or "not-checked"]
     if result.evidence is None:
         return FAILURES["not-checked"]
     kind = shortfall(result.claim, result.evidence, result.judgement.verdict)

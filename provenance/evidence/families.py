@@ -18,13 +18,14 @@ from provenance.evidence.decide import shows
 from provenance.evidence.results import cousins, descent
 from provenance.evidence.wording import count, describe, listed
 from provenance.statistics.pvalues import format_p
+from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from provenance.evidence.records import Evidence, ModelRecord
     from provenance.evidence.results import ClaimResult, Results
-    from provenance.vocabulary import Relationship, Verdict
+    from provenance.vocabulary import Expectation, Verdict
 
 SCHEMA = 1
 DECLARED = 1e9
@@ -75,7 +76,7 @@ class Kinship:
     log10_p: float
     directed: bool = False
     claimed: bool = False
-    relation: Relationship | None = None
+    relation: Expectation | None = None
     support: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     drawn: bool = False
@@ -267,7 +268,7 @@ def _reduced(sighting: _Sighting) -> str | None:
     sizes = {(candidate.blocks, reference.blocks), *(block.units for block in kin)}
     if not kin or any(size > reference_size for size, reference_size in sizes):
         return None
-    name, other = sighting.result.claim.candidate, sighting.result.claim.reference
+    name, other = map(sighting.result.name_of, ROLES)
     if candidate.blocks < reference.blocks:
         what = f"{count(candidate.blocks, 'block')} where {other} has {reference.blocks}"
     elif any(block.units[0] < block.units[1] for block in kin):

@@ -37,7 +37,8 @@ def read_results(paths: Iterable[str | PathLike[str]], alpha: float = DEFAULT_AL
     ----------
     paths : iterable of path
         Each is a file of results, a folder with ``results.json``, a file of evidence, or what
-        ``provenance compare --json`` printed. Where a suite was run twice, the later run counts.
+        ``provenance compare --json`` or ``identify --json`` printed. Where a suite was run twice, the later
+        run counts.
     alpha : float
         At which bare evidence is judged; see `provenance.vocabulary.check_alpha`.
 
@@ -70,7 +71,7 @@ def results_file(path: Path) -> Path:
 
 
 def read_file(file: Path) -> Results | Evidence:
-    """Read one file of results, of evidence, or of what ``provenance compare --json`` printed.
+    """Read one file of results, of evidence, or of what ``compare --json`` or ``identify --json`` printed.
 
     Raises
     ------
@@ -82,6 +83,8 @@ def read_file(file: Path) -> Results | Evidence:
         fields = _fields(data)
         if "claims" in fields:
             return Results.from_json(data)
+        if {"references", "nearest"} <= fields.keys():
+            return _of_references(fields)
         return Evidence.from_json(_plain(fields))
     except ProvenanceError as error:
         raise type(error)(f"{file}: {error}") from None
@@ -105,6 +108,21 @@ def _fields(data: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ResultsError("neither results nor evidence: it is not a JSON object")
     return fields
+
+
+def _of_references(fields: Mapping[str, Any]) -> Results:
+    """The evidence on every reference that was compared, of what `Identification.to_json` wrote."""
+    given: dict[str, Evidence] = {}
+    try:
+        for one in fields["references"]:
+            if one["evidence"] is not None:
+                given[str(one["name"])] = Evidence.from_json(json.dumps(one["evidence"]))
+        alpha = check_alpha(float(fields["alpha"]))
+    except (TypeError, ValueError, KeyError):
+        raise ResultsError("references are damaged: one has no name, or no evidence") from None
+    if not given:
+        raise ResultsError("no reference was compared, so that there is no evidence")
+    return results_of_evidence(given, alpha)
 
 
 _ADDED = {"verdict", "meaning", "alpha", "survivors"}

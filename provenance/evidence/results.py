@@ -16,6 +16,7 @@ from provenance._text import without_home
 from provenance.errors import ProvenanceError
 from provenance.evidence.audits import AuditRecord, Night
 from provenance.evidence.decide import aggregate, shows
+from provenance.evidence.nearest import compared_with, nearest_log10_p
 from provenance.evidence.records import (
     MOST,
     TYPES,
@@ -23,6 +24,12 @@ from provenance.evidence.records import (
     Evidence,
     ModelRecord,
     check_values,
+)
+from provenance.evidence.relatives import (
+    Closeness,
+    Identification,
+    Relative,
+    check_identification,
 )
 from provenance.evidence.shown import ShownResults
 from provenance.evidence.verdict import Judgement, judged_blocks
@@ -35,6 +42,8 @@ from provenance.vocabulary import (
     LEAST_ALPHA,
     LEAST_SHARE,
     MOST_ALPHA,
+    NEAREST,
+    NO_KIN,
     ROLES,
     InputsSpec,
     Role,
@@ -121,7 +130,8 @@ class ClaimResult:
 
     ``judgement`` and ``evidence`` are None where it could not be checked (``error`` says why) or was not
     run. ``holm`` is the log10 p-value, Holm-adjusted over the claims of the file. ``not_run`` names the
-    tests of the claim that the run left out.
+    tests of the claim that the run left out. ``found`` is what many references showed, of a claim of the
+    nearest kin: ``evidence`` is then that of the one that it names, or None where none was measured.
     """
 
     suite: str
@@ -133,6 +143,7 @@ class ClaimResult:
     parts: tuple[PartResult, ...] = ()
     holm: float | None = None
     not_run: tuple[str, ...] = ()
+    found: Identification | None = None
 
     @property
     def where(self) -> str:
@@ -141,7 +152,9 @@ class ClaimResult:
 
     @property
     def log10_p(self) -> float | None:
-        """log10 of the p-value of the whole claim: over its blocks, or of the models."""
+        """log10 of the p-value of the whole claim: over its blocks, of the models, over all references."""
+        if self.found is not None:
+            return nearest_log10_p(self.claim, self.found)
         if self.evidence is None:
             return None
         return aggregate(self.blocks) if self.blocks else self.evidence.log10_p
@@ -151,8 +164,15 @@ class ClaimResult:
         """Role, name in the suite and record of both models; none where nothing was measured."""
         if self.evidence is None:
             return ()
-        records = {"candidate": self.evidence.candidate, "reference": self.evidence.reference}
-        return tuple((role, getattr(self.claim, role), records[role]) for role in ROLES)
+        return tuple((role, self.name_of(role), getattr(self.evidence, role)) for role in ROLES)
+
+    def name_of(self, role: Role) -> str:
+        """What a side is called: of many references, the one that the evidence is on."""
+        name: str = getattr(self.claim, role)
+        if role == "candidate" or self.claim.expect != NEAREST or name != NO_KIN:
+            return name
+        shown = None if self.found is None else compared_with(self.claim, self.found)
+        return "any reference" if shown is None else shown.name
 
     @property
     def blocks(self) -> tuple[BlockEvidence, ...]:
@@ -269,7 +289,9 @@ class Results(ShownResults):
         results = read_document(text, _adapter(cls), SCHEMA, damaged)
         _check_claims(results, damaged)
         for result in results.claims:
-            for evidence in (result.evidence, *(control.evidence for control in result.controls)):
+            many = () if result.found is None else result.found.references
+            controls = (control.evidence for control in result.controls)
+            for evidence in (result.evidence, *controls, *(one.evidence for one in many)):
                 if evidence is not None:
                     check_values(evidence)
         return results
@@ -296,6 +318,23 @@ def _check_claims(results: Results, damaged: Callable[[str], ResultsError]) -> N
         log10_ps = [result.holm, *(control.log10_p for control in result.controls)]
         if any(log10_p is not None and log10_p > 0 for log10_p in log10_ps):
             raise damaged(f"damaged at claim {result.claim.id!r}: a log10 p-value is above 0")
+        _check_found(result, damaged)
+
+
+def _check_found(result: ClaimResult, damaged: Callable[[str], ResultsError]) -> None:
+    """Refuse what many references cannot have shown, and a claim on many without its reference."""
+    claim, found = result.claim, result.found
+    where = f"damaged at claim {claim.id!r}"
+    if (found is not None) != (claim.expect == NEAREST and result.judgement is not None):
+        raise damaged(f"{where}: references are of a claim of the nearest kin that was judged")
+    if found is None:
+        return
+    wrong = check_identification(found)
+    names = {one.name for one in found.references}
+    if wrong is None and claim.reference not in {NO_KIN, *names}:
+        wrong = "the reference that is claimed is none of them"
+    if wrong is not None:
+        raise damaged(f"{where}: {wrong}")
 
 
 def _check_claim(claim: Claim, damaged: Callable[[str], ResultsError]) -> None:
@@ -387,6 +426,9 @@ _TYPES = (
     SuiteRecord,
     PartResult,
     ControlResult,
+    Closeness,
+    Relative,
+    Identification,
     ClaimResult,
     RunRecord,
     Night,

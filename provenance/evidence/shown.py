@@ -135,7 +135,7 @@ class ShownResults:
             [
                 {
                     "candidate": result.claim.candidate,
-                    "reference": result.claim.reference,
+                    "reference": result.name_of("reference"),
                     "expect": result.claim.expect,
                     "outcome": outcomes.outcome_of(result).word,
                     "verdict": outcomes.verdict_of(result),

@@ -14,6 +14,7 @@ from provenance.vocabulary import (
     DEFAULT_ALPHA,
     DEFAULT_STATISTIC,
     MEASURED,
+    NO_KIN,
     PERMUTATIONS,
     InputsSpec,
 )
@@ -102,6 +103,8 @@ def _inputs(inputs: InputsSpec) -> Iterator[str]:
 def _models(claim: Claim, evidence: Evidence) -> Iterator[str]:
     sides = ((claim.candidate, evidence.candidate), (claim.reference, evidence.reference))
     for name, record in sides:
+        if name == NO_KIN:  # the evidence is on one of many
+            continue
         if record.claimed is not None:
             yield f"{name} is a fingerprint: no weights were seen"
         if record.conversion is not None and record.conversion.startswith(ADAPTER):

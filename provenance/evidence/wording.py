@@ -10,7 +10,7 @@ from provenance.evidence.doubts import covered, doubts
 from provenance.evidence.records import INDEXED
 from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import format_p
-from provenance.vocabulary import ROLES, SHAPE_KEEPING
+from provenance.vocabulary import NO_KIN, ROLES, SHAPE_KEEPING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +26,8 @@ READINGS = (
 )
 """What dependence means: models that began with one random draw are no strangers by the null hypothesis."""
 
+NAMED = 3
+"""References that a claim of the nearest kin names; of more it says how many they are."""
 NO_CONTROL = "No power control was run: it is turned off."
 
 
@@ -35,6 +37,11 @@ def describe(claim: Claim) -> str:
         return f"{claim.candidate} is independent of {claim.reference}"
     if claim.expect == "unknown":
         return f"nothing is claimed of {claim.candidate} and {claim.reference}"
+    if claim.expect == "nearest":
+        many = f"among {among(claim)}"
+        if claim.reference == NO_KIN:
+            return f"{claim.candidate} has no kin {many}"
+        return f"{claim.reference} is the nearest kin of {claim.candidate} {many}"
     kinds = {
         "finetune": "a fine-tune",
         "adapter": "an adapter",
@@ -47,6 +54,18 @@ def describe(claim: Claim) -> str:
     }
     link = "" if claim.expect == "derived" else " of"
     return f"{claim.candidate} is {kinds[claim.expect]}{link} {claim.reference}"
+
+
+def among(claim: Claim) -> str:
+    """The references of a claim of the nearest kin, in words."""
+    names = [claim.among[0]] if len(claim.among) == 1 else []
+    if len(claim.among) > 1:
+        names = [f"{len(claim.among)} models"]
+        if len(claim.among) <= NAMED:
+            names = [", ".join(claim.among[:-1]), claim.among[-1]]
+    if claim.library is not None:
+        names.append(f"the library {claim.library}")
+    return " and ".join(names)
 
 
 def shape_objection(claim: Claim, evidence: Evidence) -> str | None:

@@ -11,6 +11,7 @@ from provenance._text import closest
 from provenance.errors import ProvenanceError
 from provenance.evidence.decide import shows
 from provenance.evidence.failures import failure_of
+from provenance.evidence.nearest import cells_of, judge_nearest
 from provenance.evidence.outcomes import (
     CONTROL_MEANINGS,
     OUTCOMES,
@@ -20,6 +21,7 @@ from provenance.evidence.outcomes import (
 )
 from provenance.evidence.verdict import judge_block, judge_pair
 from provenance.evidence.wording import describe
+from provenance.vocabulary import NEAREST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +87,8 @@ class Explanation:
 
     ``state`` is the word of an `Outcome`: "not run" where nothing is known of a run. ``measured`` and
     ``meaning`` are then empty, and ``plan`` says what would be run. ``excerpt`` has lines of YAML with
-    their numbers.
+    their numbers. ``references`` are rows of `provenance.evidence.nearest.cells_of`, of a claim of the
+    nearest kin.
     """
 
     nodeid: str
@@ -103,6 +106,7 @@ class Explanation:
     plan: tuple[str, ...]
     next_steps: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    references: tuple[tuple[str, ...], ...] = ()
 
     def as_fields(self) -> Mapping[str, Any]:
         """Plain JSON values."""
@@ -151,10 +155,11 @@ def explain(
         outcome=_outcome(node, current),
         measured=measured,
         meaning=meaning,
-        blocks=() if current is None else _rows(current),
+        blocks=() if current is None or current.found is not None else _rows(current),
         plan=() if current is not None or known is None else _plan(node, claim, known),
         next_steps=_next(node, current),
         notes=tuple(_notes(results, record, suite, claim, result)),
+        references=_references(current),
     )
 
 
@@ -203,7 +208,8 @@ def _tests(node: NodeId, claim: Claim) -> str:
     if node.part is None:
         return "all the tests of this claim"
     if node.part == "verdict":
-        return "the claim as a whole, over all its blocks"
+        over = "references" if claim.expect == NEAREST else "blocks"
+        return f"the claim as a whole, over all its {over}"
     if node.part == "positive":
         return f"a control: a disguised copy of {claim.reference} must be found dependent on it"
     if node.part == "null":
@@ -243,6 +249,9 @@ def _measured(
     """What was measured and what it means, for the part that is asked about."""
     if result is None:
         return (), ""
+    if result.found is not None:
+        judgement = judge_nearest(claim, result.found)
+        return (judgement.measured,), judgement.meaning
     if result.evidence is None:
         return (f"could not be checked: {result.error or 'it was skipped'}",), ""
     if node.part in {"positive", "null"}:
@@ -280,13 +289,24 @@ def _rows(result: ClaimResult) -> tuple[BlockRow, ...]:
     )
 
 
+def _references(result: ClaimResult | None) -> tuple[tuple[str, ...], ...]:
+    if result is None or result.found is None:
+        return ()
+    return tuple(map(cells_of, result.found.references))
+
+
 def _plan(node: NodeId, claim: Claim, known: SuiteRecord) -> tuple[str, ...]:
     inputs = known.inputs
     of = f" of {inputs.text}" if inputs.kind == "text" else f", {inputs.kind}"
     indices = claim.blocks.indices
     blocks = "every block" if indices is None else f"blocks {', '.join(map(str, indices))}"
     against = " against every block of the reference" if claim.blocks.cross else ""
-    models = [f"{name} ({known.models[name]})" for name in (claim.candidate, claim.reference)]
+    if claim.expect == NEAREST:
+        against, blocks = "", "the blocks that settle each reference"
+    names = dict.fromkeys((claim.candidate, claim.reference, *claim.among))
+    models = [f"{name} ({known.models[name]})" for name in names if name in known.models]
+    if claim.library is not None:
+        models.append(f"the library {claim.library}")
     return (
         f"models: {' and '.join(models)}",
         f"inputs: {inputs.tokens} tokens{of}, in sequences of {inputs.sequence_length}",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from provenance.evidence.audits import spoken_stretch, stretches
 from provenance.evidence.failures import failure_of, reasons
+from provenance.evidence.nearest import HEAD, cells_of
 from provenance.evidence.outcomes import (
     headline,
     outcome_of,
@@ -28,6 +29,7 @@ from provenance.statistics.pvalues import format_p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from provenance.evidence.relatives import Identification
     from provenance.evidence.results import ClaimResult, Results
 
 LIMIT = 1024 * 1024
@@ -223,7 +225,8 @@ def _details(result: ClaimResult, links: Links) -> str:
     ]
     if kind is not None:
         lines += ["", f"**{escape(kind.summary)}** {escape(kind.remedy)}"]
-    lines += ["", *_models(result), *_blocks(result), "", "</details>", "", ""]
+    table = _blocks(result) if result.found is None else _references(result.found)
+    lines += ["", *_models(result), *table, "", "</details>", "", ""]
     return "\n".join(lines)
 
 
@@ -235,6 +238,12 @@ def _models(result: ClaimResult) -> list[str]:
         for role, name, model in result.sides
     ]
     return ["| | model | source | digest |", "| --- | --- | --- | --- |", *rows, ""]
+
+
+def _references(found: Identification) -> list[str]:
+    """What each of many references showed."""
+    rows = [f"| {' | '.join(map(escape, cells_of(one)))} |" for one in found.references]
+    return [f"| {' | '.join(HEAD)} |", "| --- | --- | ---: | ---: | ---: | --- |", *rows]
 
 
 def _blocks(result: ClaimResult) -> list[str]:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from provenance._text import file_name
 from provenance.evidence.decide import decide
+from provenance.evidence.nearest import judge_nearest
 from provenance.evidence.null_control import null_control
 from provenance.evidence.outcomes import OUTCOMES, outcome_of, verdict_of
 from provenance.evidence.read import read_file
 from provenance.evidence.records import POWER_CONTROL, Evidence
+from provenance.evidence.relatives import at_level, reference_p
 from provenance.evidence.results import (
     ClaimResult,
     PartResult,
@@ -25,13 +27,14 @@ from provenance.evidence.results import (
 )
 from provenance.evidence.verdict import judge_pair
 from provenance.evidence.wording import describe
-from provenance.vocabulary import DEFAULT_ALPHA, check_alpha
+from provenance.vocabulary import DEFAULT_ALPHA, NEAREST, ROLES, check_alpha
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from provenance.evidence.records import ModelRecord
+    from provenance.evidence.relatives import Identification
     from provenance.evidence.results import ClaimState, ControlResult, Outcome, SuiteRecord
     from provenance.suite.claims import Claim, Suite
     from provenance.vocabulary import Verdict
@@ -79,13 +82,32 @@ class Stored:
     content: Results | Evidence
 
     def pairs(self) -> Iterator[tuple[ClaimResult | None, Evidence]]:
-        """All evidence in the file, each with the result of its claim where the file has one."""
+        """All evidence on one pair in the file, each with the result of its claim where there is one."""
         if isinstance(self.content, Evidence):
             yield None, self.content
             return
         for result in self.content.claims:
-            if result.evidence is not None:
+            if result.evidence is not None and result.found is None:
                 yield result, result.evidence
+
+    def models(self) -> Iterator[tuple[str, str, ModelRecord]]:
+        """Every model that was measured: where, what it is called there, and its record."""
+        if isinstance(self.content, Evidence):
+            for role in ROLES:
+                yield f"{self.path}: {role}", role, getattr(self.content, role)
+            return
+        for result in self.content.claims:
+            where = f"{self.path}: {result.claim.id}"
+            many = () if result.found is None else result.found.references
+            yield from ((where, name, record) for _, name, record in result.sides)
+            for one in many:
+                if one.evidence is not None and one.evidence != result.evidence:
+                    yield where, one.name, one.evidence.reference
+
+    def searches(self) -> Iterator[ClaimResult]:
+        """The results of claims of the nearest kin."""
+        if isinstance(self.content, Results):
+            yield from (result for result in self.content.claims if result.found is not None)
 
 
 def read_stored(path: Path) -> tuple[Stored, ...]:
@@ -176,7 +198,7 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
     if not _same(result.holm, again.holm):
         lines.append(f"holm is {result.holm}, but {again.holm} follows")
     says, judged = describe(result.claim), result.judgement
-    if result.evidence is not None and judged is not None:
+    if result.evidence is not None and result.found is None and judged is not None:
         says += _without_control(result.evidence, judged.verdict)
     return Checked(
         where,
@@ -201,11 +223,16 @@ def _threshold(claim: Claim, suite: SuiteRecord | None) -> Iterator[str]:
 
 
 def _judgement(result: ClaimResult) -> Iterator[str]:
-    if result.evidence is None:
+    if result.found is not None:
+        yield from _references(result, result.found)
+        again = judge_nearest(result.claim, result.found)
+    elif result.evidence is None:
         if result.judgement is not None:
             yield f"judged {result.judgement.verdict} without evidence"
         return
-    again, recorded = judge_pair(result.claim, result.evidence), result.judgement
+    else:
+        again = judge_pair(result.claim, result.evidence)
+    recorded = result.judgement
     if recorded is None:
         yield "there is evidence, but no judgement"
     elif (recorded.state, recorded.verdict) != (again.state, again.verdict):
@@ -215,7 +242,25 @@ def _judgement(result: ClaimResult) -> Iterator[str]:
         )
 
 
+def _references(result: ClaimResult, found: Identification) -> Iterator[str]:
+    """Complain of references whose p-values are smaller than their evidence gives for one look at it."""
+    if found.alpha != result.claim.threshold:
+        yield f"kin were judged at {found.alpha:g}, and the threshold is {result.claim.threshold:g}"
+    for one in found.references:
+        if one.evidence is None:
+            continue
+        if one.evidence.candidate.digest != found.digest:
+            yield f"{one.name}: its evidence is of another model than {found.model}"
+        least = reference_p(one.evidence, 1)
+        if one.log10_p is None or least is None:
+            yield f"{one.name}: there is evidence, but no p-value"
+        elif one.log10_p < least and not _same(one.log10_p, least):
+            yield f"{one.name}: log10_p is {one.log10_p}, but {least} or more follows"
+
+
 def _control_on_record(result: ClaimResult) -> Iterator[str]:
+    if result.found is not None:
+        return  # no independence is claimed
     if result.evidence is not None and result.judgement is not None:
         yield from _uncontrolled(result.evidence, result.judgement.verdict)
 
@@ -257,6 +302,12 @@ def verify_by_suite(stored: Sequence[Stored], suite: Suite) -> tuple[Checked, ..
 def _by_claim(stored: Sequence[Stored], suite: Suite, claim: Claim) -> Checked:
     where = f"{suite.path}:{claim.mark.line}"
     for file in stored:
+        for search in file.searches():
+            if _is_same_search(claim, search.claim) and search.found is not None:
+                found = at_level(search.found, claim.threshold)
+                judged = judge_nearest(claim, found)
+                known = ClaimResult(str(suite.path), claim, judged, search.evidence, found=found)
+                return _told(where, file.path, known)
         for result, evidence in file.pairs():
             if _is_of(claim, suite, result, evidence, file.path):
                 return _judged(where, file.path, suite, claim, evidence)
@@ -267,19 +318,38 @@ def _by_claim(stored: Sequence[Stored], suite: Suite, claim: Claim) -> Checked:
 
 def _judged(where: str, path: str, suite: Suite, claim: Claim, evidence: Evidence) -> Checked:
     """A claim of today as a run would judge it that measured this evidence."""
-    judged = judge_pair(claim, evidence)
-    known = ClaimResult(str(suite.path), claim, judged, evidence)
+    known = ClaimResult(str(suite.path), claim, judge_pair(claim, evidence), evidence)
+    return _told(where, path, known)
+
+
+def _told(where: str, path: str, known: ClaimResult) -> Checked:
+    """What became of a claim of today, as of a test that has just been run."""
+    claim, judged = known.claim, known.judgement
+    assert judged is not None
     failed: Outcome = "failed" if claim.xfail is None else "xfailed"
     part = PartResult(where, failed if judged.state == "fails" else "passed", 0.0)
     known = replace(known, parts=(part,))
-    says = f"{describe(claim)} ({path}){_without_control(evidence, judged.verdict)}"
+    says = f"{describe(claim)} ({path})"
+    if known.evidence is not None and known.found is None:
+        says += _without_control(known.evidence, judged.verdict)
     word = outcome_of(known).word
     return Checked(where, says, known.state, judged.verdict, known.log10_p, outcome=word)
+
+
+def _is_same_search(claim: Claim, then: Claim) -> bool:
+    """Whether a claim of the nearest kin is of the same references as one of today."""
+    mine, theirs = (
+        (one.expect, one.candidate, one.reference, one.statistic, set(one.among), one.library)
+        for one in (claim, then)
+    )
+    return claim.expect == NEAREST and mine == theirs
 
 
 def _is_of(
     claim: Claim, suite: Suite, result: ClaimResult | None, evidence: Evidence, path: str
 ) -> bool:
+    if claim.expect == NEAREST or (result is not None and result.found is not None):
+        return False
     if result is not None:
         then = result.claim
         mine = (claim.candidate, claim.reference, claim.statistic)
@@ -302,19 +372,11 @@ def verify_model(stored: Sequence[Stored], name: str, digest: str) -> tuple[Chec
     evidence without a suite.
     """
     return tuple(
-        replace(
-            _model(file.path, name, record, digest),
-            where=f"{file.path}: {role}" if result is None else f"{file.path}: {result.claim.id}",
-        )
+        _model(where, name, record, digest)
         for file in stored
-        for result, evidence in file.pairs()
-        for role, record in (("candidate", evidence.candidate), ("reference", evidence.reference))
-        if name in _names(role, record, result)
+        for where, called, record in file.models()
+        if name in {called, record.source}
     )
-
-
-def _names(role: str, record: ModelRecord, result: ClaimResult | None) -> set[str]:
-    return {record.source, role if result is None else getattr(result.claim, role)}
 
 
 def _model(where: str, name: str, record: ModelRecord, digest: str) -> Checked:

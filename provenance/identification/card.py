@@ -169,12 +169,11 @@ def judge_card(
             why = without_home(str(error))
             bases.append(JudgedBase(base.repo, base.where, expect, "not known", why))
         else:
-            bases.append(_as_base(base, result))
+            bases.append(_as_base(base, expect, result))
     return CardJudgement(without_home(spec.source), card.relation, tuple(bases), card.notes)
 
 
-def _as_base(base: Base, result: ClaimResult) -> JudgedBase:
-    expect = result.claim.expect
+def _as_base(base: Base, expect: Relationship, result: ClaimResult) -> JudgedBase:
     judgement = result.judgement
     assert judgement is not None
     why = f"{judgement.measured} {judgement.meaning}".strip()

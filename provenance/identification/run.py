@@ -14,29 +14,30 @@ from provenance._text import without_home
 from provenance._threads import in_turn
 from provenance.audit.screen import LEVEL, screen_of
 from provenance.comparison.executor import Executor, as_spec
-from provenance.comparison.plan import Comparison
+from provenance.comparison.kept_closeness import kept_closeness
+from provenance.comparison.plan import of_one_of_many
 from provenance.errors import DegenerateError, DeviceError, ProvenanceError, StoreError, one_line
-from provenance.evidence.decide import judged_p
-from provenance.evidence.wording import count
-from provenance.identification.records import (
+from provenance.evidence.relatives import (
     DIGEST,
     Identification,
     Relative,
     concluded,
     in_order,
+    reference_p,
 )
+from provenance.evidence.wording import count
 from provenance.identification.references import references_of
 from provenance.inputs import corpus
-from provenance.statistics import PAIR_STATISTICS, default_statistic
-from provenance.statistics.pvalues import bonferroni
+from provenance.statistics import PAIR_STATISTICS
 from provenance.vocabulary import DEFAULT_ALPHA, InputsSpec, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from os import PathLike
 
-    from provenance.comparison.closeness import Closeness
+    from provenance.comparison.plan import Comparison
     from provenance.evidence.records import Evidence
+    from provenance.evidence.relatives import Closeness
     from provenance.vocabulary import ModelSpec, StatisticName
 
 
@@ -150,7 +151,9 @@ class _Search:
         looks = self._looks(reference)
         for look in looks:
             evidence = self._evidence(look)
-            log10_p = _p_value(evidence, len(looks))
+            log10_p = reference_p(evidence, len(looks))
+            if log10_p is None:
+                raise DegenerateError(f"{evidence.statistic} has no p-value for the two")
             if best.log10_p is None or log10_p < best.log10_p:
                 best = replace(best, log10_p=log10_p, evidence=evidence)
             best = replace(best, settled_by=_looked_at(evidence))
@@ -168,9 +171,8 @@ class _Search:
         return [of_files] if few is None else [few, of_files]
 
     def _comparison(self, reference: ModelSpec) -> Comparison:
-        statistic = self._statistic or default_statistic(self._model, reference)
-        return Comparison.of(
-            self._model, reference, self.inputs, statistic, control=self._exhaustive
+        return of_one_of_many(
+            self._model, reference, self.inputs, self._statistic, exhaustive=self._exhaustive
         )
 
     def _evidence(self, look: Comparison) -> Evidence:
@@ -184,29 +186,12 @@ class _Search:
 
     def closeness(self, reference: ModelSpec) -> Closeness | None:
         """How close the model's units are to those of one of its kin; None where that cannot be said."""
-        from provenance.comparison.closeness import closeness
-
         try:
-            return closeness(self._executor, self._comparison(reference))
+            return kept_closeness(self._executor, self._comparison(reference))
         except (StoreError, DeviceError):
             raise
         except ProvenanceError:  # kin it is all the same
             return None
-
-
-def _p_value(evidence: Evidence, looks: int) -> float:
-    """The p-value of a reference by one of several looks at it, log10.
-
-    Raises
-    ------
-    DegenerateError
-        If the statistic has none.
-    """
-    of_blocks = evidence.statistic not in PAIR_STATISTICS
-    log10_p = judged_p(evidence.blocks) if of_blocks else evidence.log10_p
-    if log10_p is None:
-        raise DegenerateError(f"{evidence.statistic} has no p-value for the two")
-    return bonferroni(log10_p, looks)
 
 
 def _shows_nothing(evidence: Evidence) -> bool:

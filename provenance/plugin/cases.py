@@ -16,6 +16,7 @@ from provenance.comparison.plan import (
     needs,
 )
 from provenance.statistics import PAIR_STATISTICS
+from provenance.vocabulary import NEAREST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ class Case:
 
 def parts_of(suite: Suite, claim: Claim) -> list[str]:
     """What is tested of a claim: each block, or all at once where they cannot be counted yet."""
-    if claim.statistic in PAIR_STATISTICS or claim.sample is not None:
+    if claim.statistic in PAIR_STATISTICS or claim.sample is not None or claim.expect == NEAREST:
         return [VERDICT]  # which blocks are drawn is known once both models are open
     blocks = [block_part(index) for index in _block_indices(suite, claim)]
     controls = [NULL] if suite.controls == "all" and claim.expect == "independent" else []

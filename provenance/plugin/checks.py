@@ -26,8 +26,9 @@ from provenance.plugin.messages import (
 )
 from provenance.plugin.outputs import junit
 from provenance.plugin.outputs.write import write
-from provenance.plugin.results import attach, judged
+from provenance.plugin.results import attach, found_result, judged
 from provenance.statistics.pvalues import format_p
+from provenance.vocabulary import NEAREST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 def check(request: pytest.FixtureRequest, provenance: Executor, case: Case) -> None:
     """Check one part of a claim."""
     __tracebackhide__ = True
+    if case.claim.expect == NEAREST:
+        _check_nearest(request, provenance, case)
+        return
     needed = case.needs()
     if needed.pair is not None:
         _check_pair(request, provenance, case, needed.pair, needed.null)
@@ -62,9 +66,7 @@ def _check_pair(
         evidence = provenance.evidence(pair)
         null_evidence = None if null is None else provenance.evidence(null)
     except ProvenanceError as error:
-        reason = without_home(str(error))
-        _publish(request, case, ClaimResult(case.nodeid, case.claim, error=reason))
-        _fail_unchecked(request, case, where, reason)
+        _unchecked(request, case, where, error)
     finally:
         _clear(provenance)
     result = judged(request.config, case, evidence)
@@ -73,6 +75,23 @@ def _check_pair(
         _check_null(request, case, null_evidence)
     else:
         _act(request, case, where, result)
+
+
+def _check_nearest(request: pytest.FixtureRequest, provenance: Executor, case: Case) -> None:
+    """Check a claim of the nearest kin: its references are looked at until each is settled."""
+    __tracebackhide__ = True
+    from provenance.identification import identify_claimed
+
+    where = case.where(request.config.invocation_params.dir)
+    try:
+        found = identify_claimed(case.suite, case.claim, provenance)
+    except ProvenanceError as error:
+        _unchecked(request, case, where, error)
+    finally:
+        _clear(provenance)
+    result = found_result(case, found)
+    _publish(request, case, result)
+    _act(request, case, where, result)
 
 
 def _check_positive(
@@ -133,7 +152,7 @@ def _publish(request: pytest.FixtureRequest, case: Case, result: ClaimResult) ->
     where = case.where(request.config.invocation_params.dir)
     junit.summarize(request.node, result, where, len(case.suite.claims))
     attach(request.node, case, result)
-    kept = None if result.evidence is None else _keep(request, case, result.evidence)
+    kept = _keep(request, case, result)
     if case.part == VERDICT:
         junit.describe(request.node, result, kept)
 
@@ -152,8 +171,10 @@ def _clear(provenance: Executor) -> None:
 def _judgements(case: Case, result: ClaimResult) -> list[Judgement]:
     """What a part says of the claim: of one block, of each block, or of the pair."""
     claim, evidence, of_pair = case.claim, result.evidence, result.judgement
-    assert evidence is not None
     assert of_pair is not None
+    if result.found is not None:
+        return [of_pair]
+    assert evidence is not None
     index = block_of(case.part)
     if index is not None:
         return [judge_block(claim, evidence, index)]
@@ -183,6 +204,16 @@ def _act(request: pytest.FixtureRequest, case: Case, where: str, result: ClaimRe
         pytest.xfail(f"{judgements[0].measured}. {judgements[0].meaning}")
 
 
+def _unchecked(
+    request: pytest.FixtureRequest, case: Case, where: str, error: ProvenanceError
+) -> NoReturn:
+    """Publish that a claim could not be checked, and fail."""
+    __tracebackhide__ = True
+    reason = without_home(str(error))
+    _publish(request, case, ClaimResult(case.nodeid, case.claim, error=reason))
+    _fail_unchecked(request, case, where, reason)
+
+
 def _fail_unchecked(
     request: pytest.FixtureRequest, case: Case, where: str, reason: str
 ) -> NoReturn:
@@ -204,14 +235,18 @@ def _fail(
     raise pytest.fail.Exception(text, pytrace=alone) from None
 
 
-def _keep(request: pytest.FixtureRequest, case: Case, evidence: Evidence) -> Path | None:
-    """Write the evidence to the folder of ``--provenance-evidence``, if there is one."""
+def _keep(request: pytest.FixtureRequest, case: Case, result: ClaimResult) -> Path | None:
+    """Write the evidence to the folder of ``--provenance-evidence``, if there is one of either.
+
+    Of a claim of the nearest kin it is that of all its references.
+    """
     folder = options.evidence_folder(request.config)
-    if folder is None:
+    kept = result.evidence if result.found is None else result.found
+    if folder is None or kept is None:
         return None
     suite = file_name(re.sub(r"[^A-Za-z0-9._-]+", "-", case.nodeid))
     path = folder / suite / file_name(case.claim.id, ".json")
-    complaints = list(write(path, evidence.to_json() + "\n"))
+    complaints = list(write(path, kept.to_json() + "\n"))
     if complaints:
         _fail(request, complaints[0], complaints[0])
     return path

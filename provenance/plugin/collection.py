@@ -17,9 +17,11 @@ import pytest
 
 from provenance.comparison.plan import POSITIVE, VERDICT
 from provenance.errors import SuiteError
+from provenance.evidence.wording import describe
 from provenance.plugin import options
 from provenance.plugin.cases import Case, control_tests, parts_of
 from provenance.plugin.checks import check
+from provenance.vocabulary import NEAREST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +84,8 @@ def _control_function(collector: SuiteFile, claim: Claim, name: str) -> Callable
 def _claim_function(collector: SuiteFile, claim: Claim) -> Callable[..., None]:
     function = _compiled(collector, claim, claim.id)
     function.__doc__ = f"{claim.candidate} against {claim.reference}: {claim.expect}."
+    if claim.expect == NEAREST:
+        function.__doc__ = f"{describe(claim)}."
     marked = _parametrized(function, collector, claim, parts_of(collector.suite, claim))
     marked = pytest.mark.relation(
         kind=claim.expect,

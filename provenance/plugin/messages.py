@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provenance._text import visible
 from provenance.evidence.decide import shows
 from provenance.evidence.failures import shortfall_of
+from provenance.evidence.nearest import HEAD as REFERENCE_HEAD
+from provenance.evidence.nearest import cells_of, nearest_in_words
 from provenance.evidence.outcomes import OUTCOMES, p_equation, p_value
 from provenance.evidence.verdict import judge_block
 from provenance.evidence.wording import count, describe
@@ -15,10 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from provenance.evidence.records import BlockEvidence
+    from provenance.evidence.relatives import Identification
     from provenance.evidence.results import ClaimResult
     from provenance.evidence.verdict import Judgement
     from provenance.vocabulary import Threshold
 
+REFERENCES = 20
+"""References that a message lists, the nearest first; evidence has all."""
 HEAD = ("block", "of reference", "correlation", "p", "")
 
 
@@ -31,13 +37,16 @@ def claim_message(result: ClaimResult, where: str) -> str:
         f"measured  {judgement.measured}",
         f"meaning   {judgement.meaning}",
     ]
-    return "\n".join([*lines, *block_table(result)])
+    table = block_table(result) if result.found is None else reference_table(result.found)
+    return "\n".join([*lines, *table])
 
 
 def claim_headline(result: ClaimResult) -> str:
     """What was measured of a claim that does not hold, and its outcome in a word."""
     parts = [p_equation(result.log10_p)]
-    if result.blocks:
+    if result.found is not None:
+        parts = [nearest_in_words(result.found)]
+    elif result.blocks:
         parts.append(f"{result.kin} of {len(result.blocks)} kin")
     return ", ".join([*parts, OUTCOMES[shortfall_of(result).outcome].word])
 
@@ -46,12 +55,24 @@ def block_table(result: ClaimResult) -> Iterator[str]:
     """The blocks that a claim is judged by, a line each, behind a head; nothing where there are none."""
     tested = (_row(block, result.claim.thresholds) for block in result.blocks)
     rows = [HEAD, *tested, *_absent(result)]
-    if len(rows) == 1:
-        return
+    if len(rows) > 1:
+        yield from _set("blocks", rows)
+
+
+def reference_table(found: Identification) -> Iterator[str]:
+    """What each reference showed, a line each, behind a head."""
+    rows = (tuple(map(visible, cells_of(one))) for one in found.references[:REFERENCES])
+    yield from _set("found", [REFERENCE_HEAD, *rows])
+    if len(found.references) > REFERENCES:
+        yield f"{'':8}  and {len(found.references) - REFERENCES} more"
+
+
+def _set(name: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """The lines of a table, in columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for i, row in enumerate(rows):
         cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield f"{'' if i else 'blocks':8}  {cells}".rstrip()
+        yield f"{'' if i else name:8}  {cells}".rstrip()
 
 
 def _absent(result: ClaimResult) -> Iterator[tuple[str, ...]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from provenance.evidence.records import Evidence
+    from provenance.evidence.relatives import Identification
     from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord
     from provenance.plugin.cases import Case
     from provenance.suite.claims import Claim, Suite
@@ -44,6 +45,17 @@ def judged(config: pytest.Config, case: Case, evidence: Evidence) -> ClaimResult
         judgement = judge_pair(case.claim, evidence)
         results[key] = ClaimResult(case.nodeid, case.claim, judgement, evidence)
     return results[key]
+
+
+def found_result(case: Case, found: Identification) -> ClaimResult:
+    """Judge a claim of the nearest kin by what its references showed."""
+    from provenance.evidence.nearest import compared_with, judge_nearest
+    from provenance.evidence.results import ClaimResult
+
+    shown = compared_with(case.claim, found)
+    evidence = None if shown is None else shown.evidence
+    judgement = judge_nearest(case.claim, found)
+    return ClaimResult(case.nodeid, case.claim, judgement, evidence, found=found)
 
 
 def attach(node: pytest.Item, case: Case, result: ClaimResult) -> None:

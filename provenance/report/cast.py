@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from provenance.vocabulary import ROLES
+
 if TYPE_CHECKING:
     from provenance.evidence.families import Lineage
     from provenance.evidence.records import ModelRecord
     from provenance.evidence.results import ClaimResult, Results
+    from provenance.vocabulary import Role
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ def cast_of(results: Results, lineage: Lineage) -> Cast:
     by_name = {name: i for i, model in enumerate(lineage.models) for name in model.names}
     records: dict[int, ModelRecord] = {}
 
-    def place(result: ClaimResult, role: str) -> int:
-        name: str = getattr(result.claim, role)
+    def place(result: ClaimResult, role: Role) -> int:
+        name = result.name_of(role)
         record: ModelRecord | None = getattr(result.evidence, role, None)
         i = by_name.get(name) if record is None else by_digest.get(record.digest)
         if i is None:
@@ -49,7 +52,5 @@ def cast_of(results: Results, lineage: Lineage) -> Cast:
             records.setdefault(i, record)
         return i
 
-    pairs = tuple(
-        (place(result, "candidate"), place(result, "reference")) for result in results.claims
-    )
+    pairs = tuple((place(result, ROLES[0]), place(result, ROLES[1])) for result in results.claims)
     return Cast(tuple(labels), tuple(records.get(i) for i in range(len(labels))), pairs)

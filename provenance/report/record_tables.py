@@ -6,15 +6,18 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from provenance.evidence.wording import blocks_by_alpha, count, listed
+from provenance.evidence.nearest import HEAD, cells_of
+from provenance.evidence.wording import among, blocks_by_alpha, count, listed
 from provenance.report.facts import ALL_WORDS, Sheet, table_of
 from provenance.report.view import Table
 from provenance.statistics.pvalues import format_p
+from provenance.vocabulary import NEAREST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from provenance.evidence.records import CoverageRecord, Evidence, ModelRecord, PowerRecord
+    from provenance.evidence.relatives import Identification
     from provenance.evidence.results import ClaimResult, Results, SuiteRecord
 
 
@@ -80,10 +83,12 @@ def _judged(result: ClaimResult, claims: int) -> Sheet:
         which += f"; at least {100 * claim.blocks.at_least:g}% must show kinship"
     if claim.blocks.cross:
         which += "; each against every block of the reference"
-    rows = [
-        ("threshold", f"{claim.threshold:.3g} = {how}"),
-        ("blocks", which),
-    ]
+    rows = [("threshold", f"{claim.threshold:.3g} = {how}")]
+    if claim.expect == NEAREST:
+        over = "each is corrected for the looks at it (Bonferroni), and over all references (Holm)"
+        rows += [("references", among(claim)), ("p-values", over)]
+    else:
+        rows.append(("blocks", which))
     for level, blocks in blocks_by_alpha(claim):
         own = claim.thresholds.of(blocks[0])
         rows.append((f"threshold of {listed(blocks)}", f"{own:.3g}, of alpha {level:g}"))
@@ -174,6 +179,12 @@ def _power(record: PowerRecord) -> str:
 
 def _plain(value: float | str) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def of_references(found: Identification) -> Table:
+    """What each of many references showed, the nearest first, and why one was not compared."""
+    rows = tuple((*cells_of(one), one.error or "") for one in found.references)
+    return Table("Every reference", (*HEAD, ""), rows, frozenset({0, 1, 5, 6}))
 
 
 def tests_of(result: ClaimResult) -> Table | None:

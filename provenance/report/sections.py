@@ -21,7 +21,7 @@ from provenance.evidence.wording import describe
 from provenance.report import block_tables as tables
 from provenance.report.charts import Point, bars, p_values, scatter
 from provenance.report.heat import heat_of
-from provenance.report.record_tables import tests_in_words, tests_of
+from provenance.report.record_tables import of_references, tests_in_words, tests_of
 from provenance.report.view import ControlView, Figure, Panel, Row, Section
 from provenance.statistics import REGISTRY
 
@@ -110,6 +110,7 @@ def section_of(result: ClaimResult, row: Row, room: Room, facts: tuple[Table, ..
         facts=facts,
         tests=tests_of(result),
         tested=tests_in_words(result),
+        references=None if result.found is None else of_references(result.found),
     )
     if room.short:
         controls = tuple(_control("", control, claim, short=True) for control in result.controls)

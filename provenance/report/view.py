@@ -109,6 +109,7 @@ class Section:
     facts: tuple[Table, ...]
     tests: Table | None
     tested: str
+    references: Table | None = None
 
 
 @dataclass(frozen=True)

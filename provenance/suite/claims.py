@@ -7,23 +7,26 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from provenance._text import expanded
+from provenance._text import expanded, without_home
 from provenance.statistics import default_statistic
 from provenance.suite.alphas import block_alphas, whole_alpha
 from provenance.suite.trees import nodes
 from provenance.suite.yaml12 import Mark  # noqa: TC001 - part of the public dataclasses
 from provenance.vocabulary import (
     DEFAULT_ALPHA,
+    DEFAULT_STATISTIC,
     MEASURED,
+    NEAREST,
+    NO_KIN,
     PERMUTATIONS,
     Controls,
+    Expectation,
     Inconclusive,
     InputsSpec,
     KindCheck,
     LayoutSpec,
     MLPNames,
     ModelSpec,
-    Relationship,
     Scope,
     StatisticName,
     Thresholds,
@@ -70,12 +73,15 @@ class Claim:
     whether no more is claimed, which a claim of independence has to say.
     ``kind`` says whether the kind of descent that is claimed must be seen in the weights; results
     of older versions do not, and mean any.
+    A claim of the nearest kin is of many references: the models ``among``, and those of a ``library``, a
+    path relative to the suite. Its ``reference`` is the one that is claimed, or `NO_KIN`. Kinship, its
+    statistic by default, is then what a fingerprint carries, where a reference is one.
     """
 
     id: str
     candidate: str
     reference: str
-    expect: Relationship
+    expect: Expectation
     statistic: StatisticName
     alpha: float
     threshold: float
@@ -91,6 +97,8 @@ class Claim:
     sample: int | None = None
     scope: Scope = "whole"
     kind: KindCheck = "any"
+    among: tuple[str, ...] = ()
+    library: str | None = None
 
     @property
     def wants_difference(self) -> bool:
@@ -232,7 +240,9 @@ def absolute(path: str, folder: Path) -> str:
 
 def _statistics(pair: PairDocument, suite: SuiteDocument) -> list[StatisticName]:
     """Return the statistics of a pair; each makes a claim."""
-    default = default_statistic(suite.models[pair.candidate], suite.models[pair.reference])
+    default: StatisticName = DEFAULT_STATISTIC
+    if pair.reference is not None:
+        default = default_statistic(suite.models[pair.candidate], suite.models[pair.reference])
     named = _first(pair.statistic, suite.defaults.statistic, default)
     return named if isinstance(named, list) else [named]
 
@@ -244,12 +254,13 @@ def _claim(
 
     defaults = suite.defaults
     alpha = _first(whole_alpha(pair.alpha), defaults.alpha, DEFAULT_ALPHA)
-    name = claim_id(pair.candidate, pair.reference, pair.id)
-    return Claim(
+    nearest = None if isinstance(pair.expect, str) else pair.expect.nearest
+    name = claim_id(pair.candidate, pair.reference, pair.id, nearest)
+    claim = Claim(
         id=name if len(_statistics(pair, suite)) == 1 else f"{name}-{statistic}",
         candidate=pair.candidate,
-        reference=pair.reference,
-        expect=pair.expect,
+        reference=pair.reference or nearest or NO_KIN,
+        expect=pair.expect if isinstance(pair.expect, str) else NEAREST,
         statistic=statistic,
         alpha=alpha,
         threshold=alpha / claims,
@@ -265,6 +276,22 @@ def _claim(
         sample=_first(pair.sample, defaults.sample, None),
         scope=_first(pair.scope, defaults.scope, "whole"),
         kind=_first(pair.kind, defaults.kind, "measured"),
+    )
+    return claim if nearest is None else _of_many(claim, pair, suite)
+
+
+def _of_many(claim: Claim, pair: PairDocument, suite: SuiteDocument) -> Claim:
+    """The claim of the nearest kin: what the defaults say of single pairs does not hold for it."""
+    others = [name for name in suite.models if name != pair.candidate]
+    among = others if pair.among is None and pair.library is None else pair.among or ()
+    return replace(
+        claim,
+        blocks=Blocks(),
+        sample=None,
+        scope="whole",
+        kind="any",
+        among=tuple(among),
+        library=None if pair.library is None else without_home(pair.library),
     )
 
 

@@ -32,6 +32,10 @@ DISTILLED = (
 )
 
 
+UNIONS = frozenset({"alpha", "blocks", "expect", "statistic"})
+"""Keys whose values are of one type or another."""
+
+
 class Hints:
     """Guesses at what was meant, limited in number for each file since each takes time."""
 
@@ -67,7 +71,7 @@ def schema_problems(
             hint = hints.did_you_mean(str(path[-1]), known, "known keys")
             yield document.key_problem(path, f"unknown key {shown(str(path[-1]))}; {hint}")
         elif kind == "missing":
-            yield document.problem(path[:-1], _missing(path, top))
+            yield document.problem(path[:-1], missing(path, top))
         elif (path[0] == "models" and path[2:] == ("[key]",)) or _names_node(kind, path):
             what = f"model name {shown(value)} must be {schema.A_NAME}"
             yield document.key_problem(path[:-1], what)
@@ -118,11 +122,11 @@ def _empty_paths(value: Any, path: YamlPath = ()) -> Iterator[YamlPath]:
 
 
 def _yaml_path(loc: tuple[str | int, ...]) -> YamlPath:
-    """Drop the branch of the union `alpha`, `blocks` or `statistic` from a location of pydantic."""
+    """Drop the branch of a union from a location of pydantic."""
     return tuple(
         part
         for i, part in enumerate(loc)
-        if not (part in schema.UNION_TAGS and i and loc[i - 1] in {"alpha", "blocks", "statistic"})
+        if not (part in schema.UNION_TAGS and i and loc[i - 1] in UNIONS)
     )
 
 
@@ -207,7 +211,8 @@ def choices_of(annotation: Any) -> tuple[str, ...]:
     )
 
 
-def _missing(path: YamlPath, top: type[schema.StrictMapping]) -> str:
+def missing(path: YamlPath, top: type[schema.StrictMapping]) -> str:
+    """Say what to add for a key that is not there."""
     name, annotation = path[-1], schema_at(path, top)
     if name == "version":
         return f"missing key 'version': {VERSION}"

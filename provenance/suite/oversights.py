@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from provenance._text import without_home
+from provenance.suite.claims import absolute
 from provenance.suite.read import decode, read_bytes
 from provenance.suite.yaml12 import read
 from provenance.suite.yaml_limits import shown
@@ -42,7 +43,12 @@ def oversights(suite: Suite) -> tuple[Problem, ...]:
 
 
 def _unused(document: Document, suite: Suite) -> Iterator[Problem]:
-    claimed = {name for claim in suite.claims for name in (claim.candidate, claim.reference)}
+    claimed = {
+        name
+        for claim in suite.claims
+        for name in (claim.candidate, claim.reference, *claim.among)
+        if name in suite.models  # and not in a library alone
+    }
     used = _with_bases(claimed | {name for name, _ in suite.lineage}, document.value["models"])
     for name in suite.models:
         if name not in used:
@@ -62,12 +68,19 @@ def _with_bases(names: set[str], models: Mapping[str, Any]) -> set[str]:
 
 
 def _absent(document: Document, suite: Suite) -> Iterator[Problem]:
-    for at, path in _local_paths(suite):
+    for at, path in (*_local_paths(suite), *_libraries(document, suite)):
         if not os.path.exists(path):  # noqa: PTH110 - Path.exists raises where it may not look
             what = f"nothing is at {without_home(path)}, or it may not be read"
             yield document.problem(
                 at, f"{what}: check the path, which begins at the suite's folder"
             )
+
+
+def _libraries(document: Document, suite: Suite) -> Iterator[tuple[YamlPath, str]]:
+    """Every library that a claim names, and where it does."""
+    for i, pair in enumerate(document.value.get("pairs", ())):
+        if "library" in pair:
+            yield ("pairs", i, "library"), absolute(pair["library"], suite.path.absolute().parent)
 
 
 def _local_paths(suite: Suite) -> Iterator[tuple[YamlPath, str]]:

@@ -14,6 +14,7 @@ from provenance.statistics import DISTANCES, PAIR_STATISTICS, REGISTRY, WITHOUT_
 from provenance.suite.alphas import BLOCK_ALPHA_PATTERN, WHOLE, whole_alpha
 from provenance.suite.layouts import layout_problems
 from provenance.suite.messages import NO_PAIRS, describe
+from provenance.suite.nearest import nearest_of, nearest_problems
 from provenance.suite.samples import sample_problems
 from provenance.suite.trees import kin, nodes
 from provenance.suite.yaml_limits import find_unprintable, shown
@@ -48,6 +49,7 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
         yield from _pair_problems(document, ("pairs", i), pair)
         yield from _alpha_problems(document, ("pairs", i), pair, _mapping(suite.get("defaults")))
     yield from sample_problems(document, implied_pairs(suite))
+    yield from nearest_problems(document, hints)
     yield from _lineage_problems(document, suite, hints)
     yield from _undecidable(document, suite)
     yield from _powerless(document, suite)
@@ -67,8 +69,15 @@ def models_problems(document: Document) -> Iterator[Problem]:
     yield from _base_problems(document, _mapping(content.get("models")))
 
 
-def claim_id(candidate: str, reference: str, given: str | None) -> str:
-    """Return the id of a claim: the given one, else one made of the names of its models."""
+def claim_id(
+    candidate: str, reference: str | None, given: str | None, nearest: str | None = None
+) -> str:
+    """Return the id of a claim: the given one, else one made of the names of its models.
+
+    ``nearest`` is the reference that a claim on many names, which need not be a model of the suite.
+    """
+    if nearest is not None:
+        return given or f"{candidate}-nearest-{re.sub(r'[^A-Za-z0-9._-]+', '-', nearest)}"
     return given or f"{candidate}-vs-{reference}"
 
 
@@ -307,6 +316,7 @@ def implied_pairs(suite: dict[str, Any]) -> list[Kin]:
     written = {
         frozenset({str(pair.get("candidate")), str(pair.get("reference"))})
         for _, pair in _pairs(suite)
+        if nearest_of(pair) is None
     }
     pairs = kin(suite.get("lineage"))
     return [k for k in pairs if frozenset({k.candidate.name, k.reference.name}) not in written]
@@ -350,10 +360,12 @@ def _repeated_ids(document: Document, suite: dict[str, Any]) -> Iterator[Problem
     implied = {claim_id(k.candidate.name, k.reference.name, None) for k in implied_pairs(suite)}
     first: dict[str, int] = {}
     for i, pair in _pairs(suite):
-        parts = [pair.get("candidate"), pair.get("reference"), pair.get("id", "")]
-        if not all(isinstance(part, str) for part in parts):
+        nearest = nearest_of(pair)
+        candidate, reference = pair.get("candidate"), pair.get("reference", nearest)
+        given = pair.get("id", "")
+        if not all(isinstance(part, str) for part in (candidate, reference, given)):
             continue
-        name = claim_id(*parts)
+        name = claim_id(str(candidate), reference, given, nearest)
         line = document.values["pairs", i].line
         if first.setdefault(name, i) != i:
             other = document.values["pairs", first[name]].line

@@ -37,7 +37,9 @@ def sample_problems(document: Document, implied: Sequence[Kin]) -> Iterator[Prob
         yield document.key_problem(("lineage",), INDEPENDENCE)
     pairs = suite.get("pairs")
     for i, pair in enumerate(pairs if isinstance(pairs, list) else []):
-        if isinstance(pair, dict):
+        if isinstance(pair, dict) and not isinstance(
+            pair.get("expect"), dict
+        ):  # it is of no sample
             yield from _of_pair(document, ("pairs", i), pair, defaults)
 
 

@@ -62,13 +62,30 @@ NO_REASON = ("", "yes", "no", "on", "off", "y", "n")
 """What YAML 1.1 would read as true or false: never why a pair is skipped."""
 
 VERBATIM = frozenset(
-    {"revision", "candidate", "reference", "repo", "path", "recipe", "id", "tags", "url", "base"}
+    {
+        *(
+            "revision",
+            "candidate",
+            "reference",
+            "repo",
+            "path",
+            "recipe",
+            "id",
+            "tags",
+            "url",
+            "base",
+        ),
+        *("nearest", "among", "library"),
+    }
 )
 """Keys under which a plain scalar is text, whatever it looks like."""
 REGISTRY_VERBATIM = VERBATIM | {"folder", "pair"}
 """The same keys of a registry."""
 
-UNION_TAGS = ("<all>", "<list>", "<share>", "<one>", "<several>", "<level>", "<levels>")
+UNION_TAGS = (
+    *("<all>", "<list>", "<share>", "<one>", "<several>", "<level>", "<levels>"),
+    *("<relationship>", "<nearest>"),
+)
 _AS_WRITTEN = ["string", "number", "boolean"]
 
 
@@ -443,18 +460,77 @@ class ModelDocument(StrictMapping):
     )
 
 
+class NearestDocument(StrictMapping):
+    """That one of many references is the candidate's nearest kin, or that none is kin."""
+
+    nearest: Annotated[
+        Written, Words("the name of a model under models:, of an entry of the library, or none")
+    ] = Field(
+        description="Which of the references is the nearest kin: a model of the suite, or an entry of the "
+        "library. none: no reference is kin."
+    )
+
+
+ExpectDocument = Annotated[
+    Annotated[Relationship, Tag("<relationship>")] | Annotated[NearestDocument, Tag("<nearest>")],
+    Discriminator(lambda value: "<nearest>" if isinstance(value, dict) else "<relationship>"),
+]
+OF_ONE_PAIR = ("reference", "blocks", "permutations", "kind", "sample", "scope")
+"""Keys that a claim on many references does not have."""
+OF_MANY = ("among", "library")
+"""Keys that only such a claim has."""
+
+
+_NO_KEY: dict[str, Any] = {"not": {}}
+
+
 class PairDocument(Choices):
-    """One claim: what the candidate is to the reference."""
+    """One claim: what the candidate is to the reference, or which of many is its nearest kin."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": ["reference"],
+                    "properties": {"expect": {"type": "string"}} | dict.fromkeys(OF_MANY, _NO_KEY),
+                },
+                {
+                    "properties": {"expect": {"type": "object"}, "alpha": {"type": "number"}}
+                    | dict.fromkeys(OF_ONE_PAIR, _NO_KEY),
+                },
+            ]
+        }
+    )
 
     candidate: Annotated[Name, Words("the name of a model under models:")] = Field(
         description="A name under models: the model that is asked about."
     )
-    reference: Annotated[Name, Words("the name of a model under models:")] = Field(
-        description="A name under models: what it is compared with."
+    reference: Annotated[Name, Words("the name of a model under models:")] | None = Field(
+        None,
+        description="A name under models: what it is compared with. Required, save by a claim of the "
+        "nearest kin.",
     )
-    expect: Relationship = Field(
+    expect: ExpectDocument = Field(
         description="What the candidate is to the reference. independent: trained from another "
-        "start. derived: a descendant of any kind. unknown: report, claim nothing."
+        "start. derived: a descendant of any kind. unknown: report, claim nothing. {nearest: NAME}: of "
+        "many references this one is its nearest kin."
+    )
+    among: (
+        Annotated[
+            list[Annotated[Name, Words("the name of a model under models:", "a reference")]],
+            Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+            Words("a list of names under models:, such as [base, other]"),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="The references of a claim of the nearest kin: all other models of the suite, where "
+        "neither this nor a library is given.",
+    )
+    library: Annotated[Written, Words("a folder, as a text")] | None = Field(
+        None,
+        description="A library, every fingerprint of which is a reference of a claim of the nearest kin: a "
+        "folder, relative to the suite; ~ is the home folder.",
     )
     alpha: AlphasDocument | None = Field(  # type: ignore[assignment]
         None,

@@ -187,6 +187,8 @@ defaults: {kind: any, sample: 4, scope: sampled}
 pairs:
 - {candidate: chat, reference: base, expect: independent, statistic: match_tokens, sample: 2,
    scope: sampled}
+- {candidate: chat, expect: {nearest: base}, among: [base], library: ./library, statistic: match_tokens,
+   exhaustive: true, id: nearest}
 """
 
 REGISTRY = b"""version: 1

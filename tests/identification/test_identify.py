@@ -16,8 +16,8 @@ from provenance.cli import main
 from provenance.comparison.closeness import UNITS, near
 from provenance.errors import SourceError
 from provenance.evidence.decide import judged_p
+from provenance.evidence.relatives import Relative, concluded, in_order
 from provenance.identification import references_of
-from provenance.identification.records import Relative, concluded, in_order
 from provenance.vocabulary import ModelSpec
 from tests import reference
 from tests.statistics.test_nearness import random_side

@@ -87,6 +87,12 @@ def _claim(result: ClaimResult) -> dict[str, str]:
         properties |= {"p": p_value(result.log10_p), "log10_p": repr(result.log10_p)}
     if result.judgement is not None:
         properties |= {"judgement": result.judgement.state, "meaning": result.judgement.meaning}
+    if result.found is not None:
+        nearest = result.found.nearest
+        properties |= {
+            "references": str(len(result.found.references)),
+            "nearest": "none" if nearest is None else nearest.name,
+        }
     if result.error is not None:
         properties["error"] = result.error
     return properties

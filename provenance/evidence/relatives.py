@@ -3,22 +3,52 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from provenance.evidence.decide import SUSPICION
-from provenance.statistics.pvalues import holm
+from provenance.evidence.decide import SUSPICION, judged_p
+from provenance.evidence.records import Evidence  # noqa: TC001 - pydantic reads the annotations
+from provenance.statistics import PAIR_STATISTICS
+from provenance.statistics.pvalues import bonferroni, holm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from provenance.comparison.closeness import Closeness
-    from provenance.evidence.records import Evidence
 
 SCHEMA = 1
 Finding = Literal["kin", "in doubt", "none found", "not checked"]
 """What became of a reference. "none found" is no independence: only what decides was looked at."""
 FINDINGS: tuple[Finding, ...] = get_args(Finding)
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """How close a model's units are to their nearest on the other side.
+
+    Attributes
+    ----------
+    blocks : tuple of tuple
+        Of each block of the model that was looked at, its index and its closeness, from 0 to 1: the mean
+        over units of the cosine with the nearest unit, by gate. 1 for equals.
+    measured_on : str
+        The statistic on whose numbers: answers to token embeddings, weights, or activations.
+    """
+
+    blocks: tuple[tuple[int, float], ...]
+    measured_on: str
+
+    @property
+    def mean(self) -> float:
+        """The mean over the blocks."""
+        return sum(value for _, value in self.blocks) / len(self.blocks)
+
+    def exceeds(self, other: Closeness) -> bool:
+        """Whether every block that both have is closer; of numbers of two kinds nothing is said."""
+        if self.measured_on != other.measured_on:
+            return False
+        theirs = dict(other.blocks)
+        pairs = [(value, theirs[index]) for index, value in self.blocks if index in theirs]
+        return bool(pairs) and all(ours > value for ours, value in pairs)
 
 
 @dataclass(frozen=True)
@@ -115,8 +145,23 @@ class Identification:
         """The references that could not be compared."""
         return tuple(one for one in self.references if one.finding == "not checked")
 
+    def named(self, name: str) -> Relative:
+        """The reference of this name.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        for one in self.references:
+            if one.name == name:
+                return one
+        raise KeyError(name)
+
     def is_nearest(self, name: str) -> bool:
         """Whether the reference of this name is the nearest kin, and no other may be as near."""
+        if self.named(name).same:  # another copy of it is no nearer
+            return True
         return self.nearest is not None and self.nearest.name == name and not self.as_near
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,12 +181,65 @@ class Identification:
         return json.dumps(self.to_dict(), allow_nan=False)
 
 
+def reference_p(evidence: Evidence, looks: int) -> float | None:
+    """The p-value of a reference by one of several looks at it, log10; None where there is none."""
+    of_blocks = evidence.statistic not in PAIR_STATISTICS
+    log10_p = judged_p(evidence.blocks) if of_blocks else evidence.log10_p
+    return None if log10_p is None else bonferroni(log10_p, looks)
+
+
 def concluded(measured: Sequence[Relative], alpha: float) -> tuple[Relative, ...]:
     """Correct the p-values over all references (Holm), those that failed included, and say who is kin."""
     tested = [one for one in measured if one.log10_p is not None]
     values = [one.log10_p for one in tested if one.log10_p is not None]
     corrected = dict(zip(map(id, tested), holm(values, len(measured)), strict=True))
     return tuple(_found(one, corrected.get(id(one)), alpha) for one in measured)
+
+
+def at_level(found: Identification, alpha: float) -> Identification:
+    """The same references judged at another level."""
+    bare = [replace(one, corrected=None, finding="not checked") for one in found.references]
+    return replace(found, alpha=alpha, references=in_order(concluded(bare, alpha)))
+
+
+def check_identification(found: Identification) -> str | None:
+    """Say the first thing that cannot be, of what somebody wrote; None where all follows from numbers."""
+    references = found.references
+    ps = [one.log10_p for one in references if one.log10_p is not None]
+    checks = {
+        "alpha is no level": 0 < found.alpha < 1,
+        "there is no reference": bool(references),
+        "two references have one name": len({one.name for one in references}) == len(references),
+        "a log10 p-value of a reference is above 0": all(p <= 0 for p in ps),
+        "a closeness is no share, or of no block": all(_is_closeness(one) for one in references),
+        "a reference was neither compared nor has an error": all(
+            one.same or (one.log10_p is None) == (one.error is not None) for one in references
+        ),
+    }
+    wrong = next((what for what, holds in checks.items() if not holds), None)
+    if wrong is not None:
+        return wrong
+    again = {one.name: one for one in at_level(found, found.alpha).references}
+    for one in references:
+        derived = again[one.name]
+        if one.finding != derived.finding or not _is_same(one.corrected, derived.corrected):
+            return "what is said of a reference does not follow from the p-values"
+    if [one.name for one in in_order(references)] != [one.name for one in references]:
+        return "the references are in no order"
+    return None
+
+
+def _is_closeness(one: Relative) -> bool:
+    close = one.closeness
+    if close is None:
+        return True
+    return bool(close.blocks) and all(0 <= value <= 1 for _, value in close.blocks)
+
+
+def _is_same(ours: float | None, theirs: float | None) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    return math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def in_order(references: Sequence[Relative]) -> tuple[Relative, ...]:
