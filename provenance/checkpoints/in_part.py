@@ -25,6 +25,7 @@ from provenance.checkpoints.formats import (
     wanted,
 )
 from provenance.checkpoints.gguf_header import gguf_header
+from provenance.checkpoints.loaders import scheme_of
 from provenance.checkpoints.ranged.hub_files import HubFiles
 from provenance.checkpoints.ranged.local_files import LocalFiles
 from provenance.checkpoints.ranged.object_files import ObjectFiles
@@ -114,6 +115,8 @@ def _origin_of(spec: ModelSpec, endpoint: str | None) -> Origin:
     if spec.repo is not None:
         return HubFiles(spec, endpoint)
     url = spec.url or ""
+    if scheme_of(url) is not None:
+        raise SourceError(f"{url} is brought whole, and never in part: compare without --sample")
     check_url(url, BACKENDS, "is of no kind that is read", SourceError)
     return WebFiles(url) if url.startswith(("http://", "https://")) else ObjectFiles(url)
 

@@ -10,6 +10,7 @@ from provenance._text import closest, expanded
 from provenance.checkpoints.folder import SINGLE
 from provenance.checkpoints.formats import ADAPTER, SHARD, is_gguf
 from provenance.checkpoints.hub import is_repo_id, is_revision
+from provenance.checkpoints.loaders import scheme_of
 from provenance.checkpoints.meant import hub_name, is_plainly_path, meant_model, meant_path
 from provenance.errors import SourceError
 from provenance.vocabulary import FINGERPRINT_SUFFIX, ModelSpec
@@ -20,17 +21,17 @@ if TYPE_CHECKING:
 _URL = re.compile(r"[a-z][a-z0-9]*://\S+", re.ASCII)
 FORMS = (
     "write a folder (./model), a hub repository (org/name or org/name@revision), a URL "
-    "(s3://bucket/model), or a recipe"
+    "(s3://bucket/model, ollama:name), or a recipe"
 )
 
 
 def parse(text: str, recipes: Collection[str] = (), *, typed: bool = True) -> ModelSpec:
     """Find the model that a person means by `text`.
 
-    In this order: a URL, by its ``://``; the prefixes ``recipe:``, ``path:``, ``repo:`` and ``hf:``;
-    a folder that exists; a recipe's name; what can only be a path; a hub id with an optional
-    ``@revision``. What has the form of a hub id is a mistyped path where its first part is a folder
-    here, or where something here has nearly its name.
+    In this order: a URL, by its ``://`` or by the scheme of a loader; the prefixes ``recipe:``, ``path:``,
+    ``repo:`` and ``hf:``; a folder that exists; a recipe's name; what can only be a path; a hub id with
+    an optional ``@revision``. What has the form of a hub id is a mistyped path where its first part is a
+    folder here, or where something here has nearly its name.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def parse(text: str, recipes: Collection[str] = (), *, typed: bool = True) -> Mo
     hub = hub_name(text)
     if hub is not None and not os.path.lexists(text):
         raise SourceError(f"{text!r} is on the hub: write {hub}")
-    if _URL.fullmatch(text):
+    if _URL.fullmatch(text) or (scheme_of(text) is not None and not os.path.lexists(text)):
         return ModelSpec(url=text)
     prefix, colon, rest = text.partition(":")
     if colon and prefix in {"recipe", "path", "repo", "hf"}:

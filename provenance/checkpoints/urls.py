@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from provenance.checkpoints.folder import INDEX
 from provenance.checkpoints.formats import no_weights, read_weight_map, unwanted, wanted
+from provenance.checkpoints.remote import RemoteFiles
 from provenance.errors import SourceError
 from provenance.store.objects import BACKENDS, backend_message, check_url, file_system
 
@@ -21,18 +21,6 @@ if TYPE_CHECKING:
 
 CHUNK = 2**20
 _CHANGES = ("ETag", "etag", "md5Hash", "md5", "generation", "LastModified", "mtime", "created")
-
-
-@dataclass(frozen=True)
-class RemoteFiles:
-    """The files at a URL that a checkpoint needs.
-
-    ``files`` has the name and the path of each, ``states`` its name, its size and what tells a change.
-    """
-
-    url: str
-    files: tuple[tuple[str, str], ...]
-    states: tuple[tuple[str, int, str], ...]
 
 
 def look_up(spec: ModelSpec) -> RemoteFiles:
@@ -85,7 +73,7 @@ def download(
     SourceError
         A file cannot be read, or comes in another size than it was listed with.
     """
-    total, done = sum(size for _, size, _ in remote.states), 0
+    total, done = remote.size, 0
     sizes = {name: size for name, size, _ in remote.states}
     with translated(remote.url):
         opened, _ = _file_system(remote.url)

@@ -24,6 +24,7 @@ from provenance.checkpoints.checkpoint import (
 from provenance.checkpoints.contents import inspect
 from provenance.checkpoints.fingerprint_file import is_bundle
 from provenance.checkpoints.in_part import open_in_part
+from provenance.checkpoints.loaders import loader_at
 from provenance.checkpoints.prefixes import left_out, taken_away
 from provenance.checkpoints.ranged.reader import Meter
 from provenance.checkpoints.safetensors_header import hash_tensors, stored_tensors
@@ -210,24 +211,30 @@ class Models:
         if spec.path is not None:
             return Path(expanded(spec.path)), spec
         if spec.url is not None:
-            return self._fetched(spec), spec
+            return self._fetched(spec)
         self._tell(Stage("download", spec.source))
         folder, commit = fetch(spec)
         return folder, replace(spec, revision=commit)
 
-    def _fetched(self, spec: ModelSpec) -> Path:
-        """The folder, or the GGUF file, that a URL's files were brought to; anew when they change."""
-        from provenance.checkpoints.urls import download, look_up
+    def _fetched(self, spec: ModelSpec) -> tuple[Path, ModelSpec]:
+        """The folder that the files at an address were brought to, anew when they change; and the spec.
 
+        Where the address has a form that means these very files, that is the spec's.
+        """
+        loader = loader_at(spec)
         self._tell(Stage("download", spec.source))
-        remote = look_up(spec)
-        fields: dict[str, JSON] = {"url": remote.url, "files": remote.states}
+        remote = loader.look_up(spec)
+        address = remote.pinned or remote.url
+        fields: dict[str, JSON] = {"url": address, "files": remote.states}
 
         def make(folder: Path) -> None:
-            download(remote, folder, lambda i, n: self._tell(Stage("download", spec.source, i, n)))
+            loader.download(
+                remote, folder, lambda i, n: self._tell(Stage("download", spec.source, i, n))
+            )
 
         # whoever needs it elsewhere can fetch it there
-        return self._kept(spec.source, fields, make, action="download", here=True).path
+        kept = self._kept(spec.source, fields, make, action="download", here=True)
+        return kept.path, replace(spec, url=address)
 
     def _made(self, name: str) -> Entry:
         """A recipe's checkpoint folder, made by this process if by none before."""

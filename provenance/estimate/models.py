@@ -170,10 +170,10 @@ def _elements(tensors: Mapping[str, Any]) -> int | None:
 
 
 def _of_url(spec: ModelSpec) -> ModelCost:
-    from provenance.checkpoints.urls import look_up
+    from provenance.checkpoints.loaders import loader_at
 
     try:
-        size = sum(size for _, size, _ in look_up(spec).states)
+        size = loader_at(spec).look_up(spec).size
     except ProvenanceError as error:
         return ModelCost(spec.source, "to download", moved=None, note=str(error))
     return ModelCost(spec.source, "to download", sizes_of_bytes(size), size, size)

@@ -47,7 +47,7 @@ from provenance.vocabulary import (
 
 A_NAME = "made of letters, digits, '.', '_' and '-', and begin with a letter or digit"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-URL_PATTERN = r"^[a-z][a-z0-9]*://\S+$"
+URL_PATTERN = r"^[a-z][a-z0-9]+:\S+$"
 TAG_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*$"
 RESERVED_TAGS = (
     "filterwarnings",
@@ -415,7 +415,9 @@ class ModelDocument(StrictMapping):
         Annotated[str, Field(pattern=URL_PATTERN), Words("an address such as s3://bucket/model")]
         | None
     ) = Field(
-        None, description="A folder or GGUF file in an object store, such as s3://bucket/model."
+        None,
+        description="A folder or GGUF file in an object store, such as s3://bucket/model; or a model "
+        "elsewhere: oci://registry/model:tag, ollama:name:tag, models:/name/1 or modelscope:org/name.",
     )
     base: (
         Annotated[

@@ -11,7 +11,10 @@ import yaml
 
 from provenance.comparison.plan import controlled, looks, needs
 from provenance.errors import SuiteError
+from provenance.estimate.suites import wanted_of
+from provenance.evidence.results import SuiteRecord
 from provenance.evidence.wording import describe
+from provenance.gate.explain import explain
 from provenance.plugin import cases
 from provenance.suite.oversights import oversights
 from provenance.suite.read import load, loads
@@ -85,6 +88,23 @@ def test_a_plan_foresees_the_last_look_at_each_model():
     foreseen = looks(found, found.claims[0])
     assert set(foreseen) == {"b", "c"}
     assert {one.extent for one in foreseen.values()} == {"files"}
+
+
+def test_a_plan_counts_these_looks_as_strangers_save_the_one_that_is_claimed():
+    found = suite("expect: {nearest: b}")
+    foreseen = looks(found, found.claims[0])
+    assert wanted_of(found) == {foreseen["b"]: True, foreseen["c"]: False}
+    assert wanted_of(suite("expect: {nearest: x}, library: ./l")) == {}
+
+
+def test_explain_says_what_would_be_looked_at():
+    record = SuiteRecord.of("a.suite.yaml", suite("expect: {nearest: b}, library: ./l, among: [b]"))
+    said = explain("a.suite.yaml::a-nearest-b[verdict]", None, record)
+    assert said.plan[0] == (
+        "models: a (recipe:quickstart/base) and b (path:/x/b) and the library ./l"
+    )
+    assert said.plan[2] == "statistic: kinship, on the blocks that settle each reference"
+    assert said.tests == "the claim as a whole, over all its references"
 
 
 @pytest.mark.parametrize(

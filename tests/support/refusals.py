@@ -598,6 +598,59 @@ def _(_folder):
 PART = "When parts of it are read"
 
 
+REGISTRIES = "Registries"
+
+
+def with_ollama(spec, other):
+    """Ask with Ollama's store beside the folder of the model."""
+    with mock.patch.dict("os.environ", {"OLLAMA_MODELS": str(Path(other).parent / "ollama")}):
+        measured(spec, other)
+
+
+@case(REGISTRIES, "a model that Ollama does not have", with_ollama)
+def _(_folder):
+    return ModelSpec(url="ollama:tiny:1b")
+
+
+@case(REGISTRIES, "a layer of Ollama's that was changed", with_ollama)
+def _(folder):
+    store = folder.parent / "ollama"
+    manifest = store / "manifests" / "registry.ollama.ai" / "library" / "tiny" / "1b"
+    layer = {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{'a' * 64}"}
+    for file, data in (
+        (manifest, json.dumps({"layers": [layer | {"size": 1}]}).encode()),
+        (store / "blobs" / f"sha256-{'a' * 64}", b"x"),
+    ):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(data)
+    return ModelSpec(url="ollama:tiny:1b")
+
+
+@case(REGISTRIES, "an address of a registry with a password in it")
+def _(_folder):
+    return ModelSpec(url="oci://me:secret@example.com/org/model:1")
+
+
+@case(REGISTRIES, "an id of ModelScope without an owner")
+def _(_folder):
+    return ModelSpec(url="modelscope:tiny")
+
+
+@case(REGISTRIES, "a stage of MLflow in the place of a version")
+def _(_folder):
+    return ModelSpec(url="models:/churn/Production")
+
+
+def without_mlflow(spec, other):
+    with mock.patch.dict("sys.modules", {"mlflow": None}):
+        measured(spec, other)
+
+
+@case(REGISTRIES, "a version of MLflow's, without `mlflow`", without_mlflow)
+def _(_folder):
+    return ModelSpec(url="models:/churn/3")
+
+
 def part(how, budget=None):
     """Read parts of a file at a hub on this machine; ``how`` is told of it before and in between."""
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from provenance.checkpoints.ranged.origin import BrokenError, ChangedError
+from provenance.checkpoints.ranged.origin import BrokenError, ChangedError, RefusedError
 from provenance.errors import SourceError, one_line
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ def look(url: str, headers: Mapping[str, str], label: str) -> Answer | None:
     BrokenError
         It has trouble.
     """
-    with _asked(url, {**headers, "Range": "bytes=0-0"}, label) as response:
+    with asked(url, {**headers, "Range": "bytes=0-0"}, label) as response:
         if response.status_code == 404:
             return None
         whole = response.status_code == 200
         if response.status_code == 416:
             return Answer(0, _state(response), ranges=True, location=url)
         if not whole:
-            _require_success(response, label)
+            require_success(response, label)
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         size = response.headers.get("Content-Length") if whole else found and found[3]
         if size is None or not str(size).isdecimal():
@@ -82,16 +82,27 @@ def get_range(
         The server answers no ranges, or other bytes than it was asked for, or refuses.
     """
     start, stop = span
-    asked = {**headers, "Range": f"bytes={start}-{stop - 1}"}
-    with _asked(url, asked, label) as response:
+    of_range = {**headers, "Range": f"bytes={start}-{stop - 1}"}
+    with asked(url, of_range, label) as response:
         if response.status_code == 412:
             raise ChangedError(label)
-        _require_success(response, label)
+        require_success(response, label)
         _require_range(response, span, size, label)
         return _body(response, stop - start, label), _state(response)
 
 
-def _asked(url: str, headers: Mapping[str, str], label: str) -> _Response:
+def asked(url: str, headers: Mapping[str, str], label: str) -> _Response:
+    """Ask for a file: a context in which its answer is open, and its body is not read yet.
+
+    Redirects are followed; a header of authorization is not sent to another host.
+
+    Raises
+    ------
+    BrokenError
+        The server cannot be reached.
+    SourceError
+        HF_HUB_OFFLINE is set.
+    """
     return _Response(url, {"Accept-Encoding": "identity", **headers}, label)
 
 
@@ -114,7 +125,7 @@ class _Response:
             )
             return self._stream.__enter__()
         except OfflineModeIsEnabled:
-            raise SourceError(f"{label}: HF_HUB_OFFLINE is set; unset it to read a part") from None
+            raise SourceError(f"{label}: HF_HUB_OFFLINE is set; unset it to download") from None
         except (HTTPError, OSError) as error:
             raise BrokenError(f"{label} cannot be reached ({one_line(error)})") from error
 
@@ -122,7 +133,16 @@ class _Response:
         self._stream.__exit__(*error)
 
 
-def _require_success(response: Any, label: str) -> None:
+def require_success(response: Any, label: str) -> None:
+    """Refuse an answer that has no body to read.
+
+    Raises
+    ------
+    BrokenError
+        The server has trouble, which may pass.
+    SourceError
+        It refuses, or knows no such file.
+    """
     status = response.status_code
     if status in _PASSING:
         wait = response.headers.get("Retry-After", "")
@@ -131,7 +151,10 @@ def _require_success(response: Any, label: str) -> None:
             wait=float(wait) if wait.isdecimal() else None,
         )
     if status in {401, 403}:
-        raise SourceError(f"{label}: access is refused ({status}); log in, or check the address")
+        raise RefusedError(
+            f"{label}: access is refused ({status}); log in, or check the address",
+            response.headers.get("WWW-Authenticate", ""),
+        )
     if status == 404:
         raise SourceError(f"{label} is not there; check the address")
     if status not in {200, 206}:

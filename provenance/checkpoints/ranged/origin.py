@@ -47,6 +47,14 @@ class BrokenError(Exception):
         self.wait = wait
 
 
+class RefusedError(SourceError):
+    """A server refuses access; ``challenge`` is what it asks to be shown, empty where it says nothing."""
+
+    def __init__(self, message: str, challenge: str = "") -> None:
+        super().__init__(message)
+        self.challenge = challenge
+
+
 class ChangedError(SourceError):
     """A file changed while parts of it were read, so that they do not belong together."""
 
