@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from os import PathLike
 
 
+FOREIGN = (
+    "holds fingerprints of modelDNA: single weights at fixed places, which a renumbering of units moves, "
+    "so that no p-value follows from them; give the models, or fingerprints by provenance library add"
+)
+"""What fingerprints of another tool are, and what to give instead: a predicate."""
+
+
 def references_of(
     named: Iterable[str | PathLike[str] | ModelSpec], model: ModelSpec | None = None
 ) -> dict[str, ModelSpec]:
@@ -52,6 +59,8 @@ def _read(named: str | PathLike[str] | ModelSpec) -> Mapping[str, ModelSpec]:
     if isinstance(named, ModelSpec):
         return {named.source: named}
     folder = Path(expanded(os.fspath(named)))
+    if _is_foreign(folder):
+        raise SourceError(f"{without_home(os.fspath(named))} {FOREIGN}")
     if not folder.is_dir() or is_checkpoint(listing(folder)):
         return {without_home(os.fspath(named)): as_spec(named)}
     if is_library(folder):
@@ -61,6 +70,13 @@ def _read(named: str | PathLike[str] | ModelSpec) -> Mapping[str, ModelSpec]:
         raise SourceError(f"{folder} has no checkpoint, GGUF file or fingerprint in it")
     home = without_home(os.fspath(named)).rstrip("/")
     return {f"{home}/{name}": spec for name, spec in sorted(models.items())}
+
+
+def _is_foreign(place: Path) -> bool:
+    """Whether a file, or a folder, holds fingerprints of modelDNA."""
+    if place.is_dir():
+        return any((place / "fingerprints").glob("*.json.gz"))
+    return place.name.endswith((".json.gz", ".base")) and place.is_file()
 
 
 def _of_library(folder: Path, home: str) -> dict[str, ModelSpec]:

@@ -8,7 +8,10 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
+from provenance.checkpoints.token_fingerprint_file import KEY as TOKEN_KEY
 from provenance.comparison.fingerprints import serves
+from provenance.comparison.token_fingerprints import serves as token_probe
+from provenance.inputs.listed_tokens import list_digest
 from provenance.inputs.tokens import Inputs, random_ids
 from provenance.vocabulary import InputsSpec
 
@@ -100,6 +103,62 @@ def bundle(sketch: int | None = 8) -> bytes:
         body += data
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + body
+
+
+def token_bundle() -> bytes:
+    """A token fingerprint of one MLP, of which 9 units of 12 are held on 40 of the listed tokens."""
+    units, tokens = 9, 40
+    digest = "sha256:" + "ab" * 32
+    said = {
+        "source": "path:~/chat",
+        "digest": digest,
+        "weights_digest": digest,
+        "architecture": "LlamaForCausalLM",
+        "blocks": 2,
+        "parameters": 1000,
+        "dtype": "float32",
+        "hidden": 4,
+        "mlps": {"0": [{"label": "MLP", "units": 12, "live": units}]},
+        "listed": list_digest(),
+        "tokens": list(range(tokens)),
+        "serves": token_probe(),
+        "versions": {"provenance": "0.1.0", "python": "3.11.2"},
+        "created": "2026-11-26T21:00:00+00:00",
+        "skipped": {"1": "left out, for size"},
+        "conversion": None,
+        "schema": 1,
+    }
+    rows = units * tokens // 4
+    numbers = b"".join(sha256(bytes([place])).digest() for place in range(2 * rows // 32 + 1))
+    parts = {
+        "0.0.gate": ("U8", [units, tokens // 4], numbers[:rows]),
+        "0.0.up": ("U8", [units, tokens // 4], numbers[rows : 2 * rows]),
+        "0.0.live": ("I32", [units], struct.pack(f"<{units}i", *range(units))),
+        "0.0.share": ("F32", [units], struct.pack(f"<{units}f", *[0.1] * units)),
+    }
+    header: dict[str, object] = {"__metadata__": {TOKEN_KEY: json.dumps(said)}}
+    body = b""
+    for name, (dtype, shape, data) in parts.items():
+        place = [len(body), len(body) + len(data)]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": place}
+        body += data
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def library() -> bytes:
+    """The index of a library of that fingerprint alone."""
+    entry = {
+        "name": "chat",
+        "file": "chat.safetensors",
+        "sha256": "sha256:" + sha256(token_bundle()).hexdigest(),
+        "digest": "sha256:" + "ab" * 32,
+        "architecture": "LlamaForCausalLM",
+        "blocks": 2,
+        "parameters": 1000,
+        "statistic": "match_tokens",
+    }
+    return json.dumps({"entries": [entry], "schema": 1}).encode()
 
 
 def _kept(name: str) -> list[bytes]:
@@ -231,6 +290,8 @@ SEEDS = {
     "weights": [WEIGHTS],
     "tensors": [WEIGHTS],
     "bundle": [bundle(), bundle(None)],
+    "token_bundle": [token_bundle()],
+    "library": [library()],
     "pickled": _kept("pickled"),
     "configuration": [json.dumps(CONFIG).encode()],
     "tokenizer": [
@@ -292,6 +353,7 @@ KINDS = {
     "weights": "safetensors",
     "tensors": "safetensors",
     "bundle": "bundle",
+    "token_bundle": "bundle",
     "pickled": "zip",
     "envelope": "envelope",
 }

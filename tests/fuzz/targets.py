@@ -32,6 +32,8 @@ from provenance.gate.markdown import summary
 from provenance.gate.sarif import sarif
 from provenance.gate.verify import read_stored
 from provenance.gate.verify import verify as check_stored
+from provenance.identification import references_of
+from provenance.identification.library import INDEX, faults, read_library, strangers
 from provenance.inputs.tokens import Reader, choose_again
 from provenance.inputs.vocabulary import read_vocabulary
 from provenance.loading.lazy_tensors import LazyTensors
@@ -190,6 +192,31 @@ def bundle(data: bytes) -> None:
     choose_again(said, "kept", InputsSpec(), Reader("a model", 8, None, None))
 
 
+def token_bundle(data: bytes) -> None:
+    """A token fingerprint, which is compared with itself and with a sound one, in either place."""
+    file = scratch() / "kept.safetensors"
+    file.write_bytes(data)
+    sound = file.with_name("sound.safetensors")
+    sound.write_bytes(SEEDS["token_bundle"][0])
+    executor = Executor(Store(file.parent / "store"), "cpu")
+    for sides in ((file, file), (file, sound), (sound, file)):
+        evidence = compare(*sides, executor=executor)
+        assert Evidence.from_json(evidence.to_json()) == evidence
+
+
+def library(data: bytes) -> None:
+    """The index of a library, beside the fingerprint that a good one names: nothing else is opened."""
+    folder = scratch()
+    (folder / INDEX).write_bytes(data)
+    (folder / "chat.safetensors").write_bytes(SEEDS["token_bundle"][0])
+    said = read_library(folder)
+    faults(folder, said)
+    strangers(folder, said)
+    for spec in references_of([folder]).values():
+        assert spec.path is not None
+        assert Path(spec.path).parent == folder
+
+
 def pickled(data: bytes) -> None:
     """A pickle of torch, whose reader runs no code of it."""
     folder = scratch()
@@ -278,6 +305,8 @@ TARGETS = {
         weights,
         tensors,
         bundle,
+        token_bundle,
+        library,
         pickled,
         configuration,
         tokenizer,

@@ -13,7 +13,9 @@ import yaml
 
 from provenance import Evidence, Results
 from provenance.checkpoints.fingerprint_file import Fingerprint
+from provenance.checkpoints.token_fingerprint_file import TokenFingerprint
 from provenance.errors import ProvenanceError
+from provenance.identification.library import Library
 from provenance.suite.messages import known_keys, schema_at
 from provenance.suite.schema import REGISTRY_VERBATIM, RegistryDocument, SuiteDocument
 from provenance.suite.yaml12 import read
@@ -97,7 +99,14 @@ def test_a_seed_has_every_key_of_its_schema(seeds, top):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("evidence", Evidence), ("results", Results), ("bundle", Fingerprint)]
+    ("name", "kind"),
+    [
+        ("evidence", Evidence),
+        ("results", Results),
+        ("bundle", Fingerprint),
+        ("token_bundle", TokenFingerprint),
+        ("library", Library),
+    ],
 )
 def test_seeds_have_every_key_of_their_documents(name, kind):
     documents = [FORMATS[KINDS.get(name, "json")].read(seed)[0] for seed in SEEDS[name]]

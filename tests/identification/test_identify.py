@@ -149,6 +149,19 @@ def test_a_name_without_a_reference_is_refused_in_a_line(zoo, names, message):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["db", "db/fingerprints/org__x.json.gz", "x.base"])
+def test_fingerprints_of_modeldna_are_refused_in_a_line(tmp_path, name):
+    (tmp_path / "db" / "fingerprints").mkdir(parents=True)
+    (tmp_path / "db" / "manifest.json").write_text("{}")
+    for file in ("db/fingerprints/org__x.json.gz", "x.base"):
+        (tmp_path / file).write_bytes(b"x")
+    with pytest.raises(
+        SourceError, match="no p-value follows from them; give the models"
+    ) as refused:
+        references_of([tmp_path / name])
+    assert "\n" not in str(refused.value)
+
+
 # the statistics
 
 
