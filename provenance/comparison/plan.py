@@ -12,10 +12,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from provenance.errors import ArchitectureError, InputError, SourceError
-from provenance.statistics import PAIR_STATISTICS, REGISTRY, default_statistic
+from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import (
     DECIDED,
-    DEFAULT_STATISTIC,
     NEAREST,
     PERMUTATIONS,
     ROLES,
@@ -164,7 +163,7 @@ def block_of(part: str) -> int | None:
 def needs(suite: Suite, claim: Claim, part: str) -> Needs:
     """The comparisons that the test of one part of a claim needs.
 
-    None where the claim is skipped, and none of a claim of the nearest kin: see `looks`.
+    None where the claim is skipped, and none of a claim of the nearest kin: see `one_of_many.looks`.
     """
     if claim.skip is not None or claim.expect == NEAREST:
         return Needs()  # which looks at many references there are depends on what each shows
@@ -368,42 +367,6 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         sample=claim.sample,
         difference=(suite.models[claim.candidate], suite.models[claim.reference]) in suite.kinds_of,
     )
-
-
-def looks(suite: Suite, claim: Claim) -> dict[str, Comparison]:
-    """The last look at each model of the suite among the references of a claim of the nearest kin.
-
-    Most are settled before, and cost less.
-    """
-    wholes = {
-        name: of_one_of_many(
-            suite.models[claim.candidate],
-            suite.models[name],
-            suite.inputs,
-            statistic_of_many(claim),
-            exhaustive=claim.exhaustive,
-        )
-        for name in claim.among
-    }
-    return {name: whole.of_files() or whole for name, whole in wholes.items()}
-
-
-def statistic_of_many(claim: Claim) -> StatisticName | None:
-    """The statistic that a claim of the nearest kin names; None where each reference has its default."""
-    return None if claim.statistic == DEFAULT_STATISTIC else claim.statistic
-
-
-def of_one_of_many(
-    model: ModelSpec,
-    reference: ModelSpec,
-    inputs: InputsSpec,
-    statistic: StatisticName | None,
-    *,
-    exhaustive: bool,
-) -> Comparison:
-    """The comparison of a model with one of many references, whole."""
-    named = statistic or default_statistic(model, reference)
-    return Comparison.of(model, reference, inputs, named, control=exhaustive)
 
 
 def extent(claim: Claim) -> Extent:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.comparison.plan import NULL, POSITIVE, VERDICT, controlled, looks, needs
+from provenance.comparison.one_of_many import looks
+from provenance.comparison.plan import NULL, POSITIVE, VERDICT, controlled, needs
 from provenance.statistics import PAIR_STATISTICS
 from provenance.vocabulary import DESCENTS, NEAREST
 

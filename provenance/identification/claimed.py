@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provenance._text import closest, without_home
-from provenance.comparison.plan import statistic_of_many
+from provenance.comparison.one_of_many import statistic_of_many
 from provenance.errors import SourceError
 from provenance.identification.library import is_library
 from provenance.identification.references import references_of

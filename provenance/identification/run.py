@@ -15,7 +15,7 @@ from provenance._threads import in_turn
 from provenance.audit.screen import LEVEL, screen_of
 from provenance.comparison.executor import Executor, as_spec
 from provenance.comparison.kept_closeness import kept_closeness
-from provenance.comparison.plan import of_one_of_many
+from provenance.comparison.one_of_many import of_one_of_many
 from provenance.errors import DegenerateError, DeviceError, ProvenanceError, StoreError, one_line
 from provenance.evidence.relatives import (
     DIGEST,

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from provenance.comparison.plan import controlled, looks, needs
+from provenance.comparison.one_of_many import looks
+from provenance.comparison.plan import controlled, needs
 from provenance.errors import SuiteError
 from provenance.estimate.suites import wanted_of
 from provenance.evidence.results import SuiteRecord
