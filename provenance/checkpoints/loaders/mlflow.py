@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 from provenance._quiet import quiet
 from provenance.checkpoints.folder import TOKENIZER_FILES
 from provenance.checkpoints.loaders.names import needed, place_of
-from provenance.checkpoints.loaders.web import told
+from provenance.checkpoints.loaders.web import told, written
 from provenance.checkpoints.remote import RemoteFiles
 from provenance.errors import SourceError, extra, one_line
+from provenance.store.files import is_disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +76,8 @@ class MLflowLoader:
                 file = Path(brought)
                 if not file.is_file() or file.is_symlink() or file.stat().st_size != size:
                     raise SourceError(f"{remote.url}: {place} came in another size; try again")
-                file.replace(folder / name)
+                with written(f"{remote.url}: {place}"):
+                    file.replace(folder / name)
                 done += size
                 told(progress, done, remote.size)
         finally:
@@ -109,6 +111,8 @@ def _mlflow(address: str) -> Iterator[Any]:
         raise
     # each of its stores has exceptions of its own: no server, no bucket, no such model
     except Exception as error:
+        if is_disk_full(error):
+            raise
         raise SourceError(f"{address} cannot be had from MLflow ({one_line(error)})") from error
     finally:
         logger.setLevel(level)

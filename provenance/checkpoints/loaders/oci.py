@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from provenance.checkpoints.loaders.names import checkpoint_in, needed, place_of
 from provenance.checkpoints.loaders.oci_registry import Registry
 from provenance.checkpoints.loaders.unpack import unpack
-from provenance.checkpoints.loaders.web import told
+from provenance.checkpoints.loaders.web import told, written
 from provenance.checkpoints.remote import RemoteFiles
 from provenance.errors import SourceError
 
@@ -90,23 +90,21 @@ class OCILoader:
         done = 0
         kinds = dict(remote.files)
         try:
-            for name, size, digest in remote.states:
-                layer = Layer(kinds[name], digest, size, None)
-                brought = staging / "layer"
-                registry.bring(digest, size, brought)
-                if layer.packed:
-                    unpack(brought, staging / "files", f"{remote.url}: {name}")
-                else:
-                    place = staging / "files" / name
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    brought.replace(place)
-                done += size
-                told(progress, done, remote.size)
-            for file in checkpoint_in(staging / "files", remote.url):
-                file.replace(folder / file.name)
-        except OSError as error:
-            what = error.strerror or error
-            raise SourceError(f"{remote.url}: its layers cannot be unpacked: {what}") from error
+            with written(f"{remote.url}: what its layers hold"):
+                for name, size, digest in remote.states:
+                    layer = Layer(kinds[name], digest, size, None)
+                    brought = staging / "layer"
+                    registry.bring(digest, size, brought)
+                    if layer.packed:
+                        unpack(brought, staging / "files", f"{remote.url}: {name}")
+                    else:
+                        place = staging / "files" / name
+                        place.parent.mkdir(parents=True, exist_ok=True)
+                        brought.replace(place)
+                    done += size
+                    told(progress, done, remote.size)
+                for file in checkpoint_in(staging / "files", remote.url):
+                    file.replace(folder / file.name)
         finally:
             shutil.rmtree(staging)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provenance._text import expanded, without_home
-from provenance.checkpoints.loaders.web import parsed, told
+from provenance.checkpoints.loaders.web import parsed, told, written
 from provenance.checkpoints.remote import RemoteFiles
 from provenance.errors import SourceError
 
@@ -81,17 +81,16 @@ class OllamaLoader:
         """Copy the layer, and compare its SHA-256; see `Loader`."""
         ((name, place),), ((_, size, sha256),) = remote.files, remote.states
         digest, done = hashlib.sha256(), 0
-        try:
-            with Path(place).open("rb") as source, (folder / name).open("wb") as target:
-                while done <= size and (chunk := source.read(CHUNK)):
-                    done += len(chunk)
-                    digest.update(chunk)
-                    target.write(chunk)
-                    told(progress, min(done, size), size)
-        except OSError as error:
-            raise SourceError(
-                f"{without_home(place)} cannot be read: {error.strerror or error}"
-            ) from error
+        with (
+            written(without_home(place)),
+            Path(place).open("rb") as source,
+            (folder / name).open("wb") as target,
+        ):
+            while done <= size and (chunk := source.read(CHUNK)):
+                done += len(chunk)
+                digest.update(chunk)
+                target.write(chunk)
+                told(progress, min(done, size), size)
         if done != size or digest.hexdigest() != sha256:
             raise SourceError(f"{without_home(place)} is damaged; pull {remote.url} again")
 
@@ -146,15 +145,12 @@ def _root(name: _Name) -> Path:
 
 
 def _layers(manifest: Path, address: str) -> list[dict[str, Any]]:
-    try:
+    label = without_home(str(manifest))
+    with written(label):
         if manifest.stat().st_size > MANIFEST_LIMIT:
-            raise SourceError(f"{without_home(str(manifest))} is larger than a manifest is")
-        said = parsed(manifest.read_bytes(), without_home(str(manifest)))
-    except OSError as error:
-        raise SourceError(
-            f"{without_home(str(manifest))} cannot be read: {error.strerror or error}"
-        ) from error
+            raise SourceError(f"{label} is larger than a manifest is")
+        said = parsed(manifest.read_bytes(), label)
     layers = said.get("layers")
     if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
-        raise SourceError(f"{without_home(str(manifest))} names no layers; pull {address} again")
+        raise SourceError(f"{label} names no layers; pull {address} again")
     return layers

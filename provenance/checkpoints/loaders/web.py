@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from provenance.checkpoints.ranged.http import asked, require_success
 from provenance.checkpoints.ranged.origin import BrokenError
 from provenance.checkpoints.ranged.patience import patiently
 from provenance.errors import SourceError, one_line
+from provenance.store.files import is_disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -90,7 +92,7 @@ def bring(
     Raises
     ------
     SourceError
-        The server refuses, cannot be reached, or gives other bytes.
+        The server refuses, cannot be reached, or gives other bytes; or the file cannot be written.
     """
 
     def ask() -> None:
@@ -98,7 +100,26 @@ def bring(
             require_success(response, label)
             _write(response, file, expected, label)
 
-    patiently(ask)
+    with written(label):
+        patiently(ask)
+
+
+@contextmanager
+def written(label: str) -> Iterator[None]:
+    """Turn what the file system raises into one line; a full disk is for the store to tell of.
+
+    Raises
+    ------
+    SourceError
+        A file cannot be read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        what = error.strerror or error
+        raise SourceError(f"{label} cannot be read or written: {what}") from error
 
 
 def _write(response: Any, file: Path, expected: tuple[int, str], label: str) -> None:

@@ -1,13 +1,15 @@
 """checkpoints/loaders/modelscope.py: the HTTP API on 127.0.0.1, and answers that cannot be relied on."""
 
+import errno
 import hashlib
 import json
+import os
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from provenance.checkpoints.loaders.modelscope import LOADER
-from provenance.errors import SourceError
+from provenance.errors import SourceError, StoreError
 from provenance.vocabulary import ModelSpec
 from tests.support.local_server import answering
 
@@ -91,8 +93,6 @@ def test_a_token_is_sent_to_this_machine_or_over_tls(hub, monkeypatch):
 
 
 def hub_by_name():
-    import os
-
     return os.environ["MODELSCOPE_ENDPOINT"].replace("127.0.0.1", "localhost")
 
 
@@ -101,6 +101,24 @@ def test_other_bytes_than_were_listed_are_refused(hub, refused):
     refused(ID, "came damaged: its SHA-256 is not the one that was said")
     hub.listed = lambda entries: [one | {"Size": max(0, one["Size"] - 1)} for one in entries]
     refused(ID, "is longer than the")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "message"),
+    [
+        (errno.ENOSPC, StoreError, "No space left on device"),
+        (errno.EIO, SourceError, "config.json cannot be read or written: Input/output error"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_a_line(hub, executor, monkeypatch, number, kind, message):
+    def write(*_arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("provenance.checkpoints.loaders.web._write", write)
+    with pytest.raises(kind, match=message) as caught:
+        executor.checkpoint(ModelSpec(url=ID))
+    assert "\n" not in str(caught.value)
+    assert executor.store.size().get("checkpoint", (0, 0))[0] == 0
 
 
 @pytest.mark.parametrize(

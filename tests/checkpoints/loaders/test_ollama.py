@@ -93,7 +93,7 @@ def test_its_weights_are_those_of_the_gguf_file(ollama, opened, executor, tmp_pa
         (
             {},
             {"layers": [{"mediaType": MODEL, "digest": "sha256:" + "a" * 64, "size": 9}]},
-            f"blobs/sha256-{'a' * 64} cannot be read: No such file",
+            f"blobs/sha256-{'a' * 64} cannot be read or written: No such file",
         ),
     ],
 )
