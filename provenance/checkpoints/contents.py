@@ -257,7 +257,7 @@ def _quantization(
     folder: Path, config: Mapping[str, Any], tensors: Mapping[str, StoredTensor]
 ) -> str | None:
     """The method by which the weights are quantized; refuse what the configuration and they disagree on."""
-    packed = [tensor for tensor in tensors.values() if _is_packed(tensor)]
+    packed = [tensor for tensor in tensors.values() if is_packed(tensor)]
     settings = config.get("quantization_config")
     _refuse_mlx(folder, config, packed)
     if settings is None:
@@ -294,7 +294,7 @@ def _refuse_mlx(folder: Path, config: Mapping[str, Any], packed: list[StoredTens
         )
 
 
-def _is_packed(tensor: StoredTensor) -> bool:
+def is_packed(tensor: StoredTensor) -> bool:
     """Whether numbers are codes of weights, or weights in a type that is always scaled.
 
     Masks and positions are whole numbers in plain models too.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from provenance.architecture.auto_class import auto_class
+from provenance.checkpoints.coded.methods import OF_ACTIVATIONS, OF_WEIGHTS
 from provenance.conversions import copy_tokenizer, need, translated
-from provenance.conversions.scaled_fp8 import OF_ACTIVATIONS, dequantize_fp8, is_scaled_fp8
+from provenance.conversions.scaled_fp8 import dequantize_fp8, is_scaled_fp8
 from provenance.errors import SourceError
 from provenance.loading.configuration import read_configuration
 from provenance.loading.families import why_not_run
@@ -116,13 +116,12 @@ def _loaded(original: Checkpoint, kind: Any, device: str) -> Any:
     return model.eval()
 
 
-_SCALE = re.compile(r"(scale|zero|absmax)\w*$")
-
-
 def _refuse_unread(source: str, names: Iterable[str]) -> None:
     """Refuse scales of weights that transformers only logs that it left unread."""
     unread = [
-        name for name in sorted(names) if _SCALE.search(name) and not OF_ACTIVATIONS.search(name)
+        name
+        for name in sorted(names)
+        if OF_WEIGHTS.search(name) and not OF_ACTIVATIONS.search(name)
     ]
     if unread:
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""

@@ -214,6 +214,6 @@ def test_a_fingerprint_has_nothing_to_sample(executor, models, tmp_path):
     (adapter / "adapter_config.json").write_text("{}")
     (adapter / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(
-        ProvenanceError, match="is an adapter, and parts are read of plain safetensors"
+        ProvenanceError, match="is an adapter, and parts are read of a model's own safetensors"
     ):
         compare(str(adapter), str(models["dense", "base"]), sample=1, executor=executor)

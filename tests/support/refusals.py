@@ -651,6 +651,34 @@ def _(folder):
     (folder / "adapter_model.safetensors").write_bytes(b"")
 
 
+def float8(folder, method="fp8", **beside):
+    """Make one gate float8, and put tensors beside it."""
+    with tensors(folder) as found:
+        found[GATE] = found[GATE].to(torch.float8_e4m3fn)
+        found.update({f"{GATE}_{name}": tensor for name, tensor in beside.items()})
+    change(folder, quantization_config={"quant_method": method})
+
+
+@case(PART, "a quantization whose rows are not read alone", sample)
+def _(folder):
+    float8(folder, "gptq")
+
+
+@case(PART, "quantized weights without a scale", sample)
+def _(folder):
+    float8(folder)
+
+
+@case(PART, "a scale of another shape than its weight", sample)
+def _(folder):
+    float8(folder, scale=torch.ones(3))
+
+
+@case(PART, "a tensor that quantized weights depend on besides", sample)
+def _(folder):
+    float8(folder, scale=torch.ones(1), zero_point=torch.ones(1))
+
+
 RUNS = "When it is run"
 
 
