@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from threading import Barrier
 
 import fsspec
 import pytest
@@ -283,6 +284,23 @@ def test_an_object_store_is_read_in_parts(memory, store):
     files = RangedFiles(ObjectFiles("memory://models"), store)
     assert files.read(span(10, 20)) == DATA[10:20]
     assert entries(store) == 1
+
+
+def test_states_of_objects_are_asked_for_side_by_side(memory, store, monkeypatch):
+    memory.pipe_file("/models/config.json", b"{}")
+    both, plain = Barrier(2, timeout=30), type(memory).info
+
+    def info(self, path, **settings):
+        both.wait()  # until the other is asked for as well
+        return plain(self, path, **settings)
+
+    origin = ObjectFiles("memory://models")
+    monkeypatch.setattr(type(memory), "info", info)
+    assert ObjectFiles("memory://models").files == origin.files
+    files = RangedFiles(origin, store)
+    files.fetch([span(10, 20), Span("config.json", 0, 2)])
+    assert [files.read(span(10, 20)), files.read(Span("config.json", 0, 2))] == [DATA[10:20], b"{}"]
+    assert files.record().bytes == 12
 
 
 def test_an_object_that_changes_is_refused_and_forgotten(memory, store):
