@@ -174,6 +174,9 @@ def test_evidence_of_a_sample_is_read_back(executor, models):
     details = {key: text for key, text in found.details.items() if key != "sample"}
     with pytest.raises(EvidenceError, match="its details name no sample"):
         Evidence.from_json(replace(found, details=details).to_json())
+    ranges = {role: replace(one, files={"a": "b" * 63}) for role, one in found.ranges.items()}
+    with pytest.raises(EvidenceError, match="what stands for 'a' is no SHA-256"):
+        Evidence.from_json(replace(found, ranges=ranges).to_json())
 
 
 def test_a_sample_is_kept_apart_from_the_whole_and_measured_once(executor, models):
