@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from provenance.architecture.auto_class import auto_class
-from provenance.checkpoints.coded.methods import OF_ACTIVATIONS, OF_WEIGHTS
+from provenance.checkpoints.coded.parts import OF_ACTIVATIONS, OF_WEIGHTS
 from provenance.conversions import copy_tokenizer, need, translated
 from provenance.conversions.scaled_fp8 import dequantize_fp8, is_scaled_fp8
 from provenance.errors import SourceError

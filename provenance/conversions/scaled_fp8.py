@@ -10,13 +10,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from provenance.checkpoints.coded.methods import (
-    FLOAT8,
-    FLOAT8_METHODS,
-    OF_ACTIVATIONS,
-    float8_weights,
-    scale_name,
-)
+from provenance.checkpoints.coded.float8 import float8_weights, scale_name
+from provenance.checkpoints.coded.methods import FLOAT8_METHODS
+from provenance.checkpoints.coded.parts import FLOAT8, OF_ACTIVATIONS, Stored
 from provenance.checkpoints.folder import CONFIG, INDEX, SINGLE
 from provenance.conversions import copy_tokenizer
 from provenance.loading.families import why_not_run
@@ -60,7 +56,7 @@ def dequantize_fp8(original: Checkpoint, folder: Path) -> None:
     settings = original.config["quantization_config"]
     weights = {
         weight.stored: weight
-        for weight in float8_weights(original.tensors, settings, original.source)
+        for weight in float8_weights(Stored(original.tensors, original.source), settings)
     }
     files = sorted({tensor.file for tensor in original.tensors.values()})
     weight_map: dict[str, str] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from provenance.checkpoints.coded.methods import EXPONENTS
+from provenance.checkpoints.coded.parts import EXPONENTS
 from provenance.checkpoints.coded.weights import NUMBERS_A_BYTE
 
 if TYPE_CHECKING:

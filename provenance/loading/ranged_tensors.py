@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from provenance.checkpoints.coded.methods import EXPONENTS
+from provenance.checkpoints.coded.parts import EXPONENTS, shown
 from provenance.checkpoints.formats import is_gguf
 from provenance.checkpoints.ranged.spans import Span
 from provenance.checkpoints.safetensors_header import PLAIN
@@ -137,7 +137,7 @@ class RangedTensors:
         shape = tuple(torch.frombuffer(bytearray(data), dtype=dtype).tolist())
         if shape != coded.shape:
             raise SourceError(
-                f"{self._source}: {place.name} says {list(shape)}, and {coded.stored} holds "
+                f"{self._source}: {shown(place.name)} says {list(shape)}, and {shown(coded.stored)} holds "
                 f"{list(coded.shape)}: compare without --sample"
             )
 

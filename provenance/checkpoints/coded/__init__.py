@@ -5,6 +5,6 @@
     tensors, settings --coded_weights--> CodedWeight: codes, and the scales that multiply them
 
 A row of such a weight is a row of its codes and a few numbers of its scales. So it can be read alone, and
-`provenance.loading.decode` makes numbers of it. Open `weights` first; `methods` knows the names of each
-method, and `grids` how a scale lies over its weight.
+`provenance.loading.decode` makes numbers of it. Open `weights` first; `methods`, `float8` and `compressed`
+know the names of each method, `parts` what must be there, and `grids` how a scale lies over its weight.
 """

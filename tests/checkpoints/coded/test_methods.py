@@ -119,6 +119,16 @@ REFUSED = {
         },
         rf"holds {GATE}_g_idx in I32, without which its weights are nothing",
     ),
+    "a weight that is there in codes and plain": (
+        INT4,
+        {"__": ("BF16", 40, 64), "___packed": ("I32", 40, 8), "___scale": ("BF16", 40, 2)},
+        f"holds {GATE} twice, in codes and besides; save it again",
+    ),
+    "a weight that is there in two codes": (
+        INT4,
+        {"__": ("I8", 40, 64), "___packed": ("I32", 40, 8), "___scale": ("BF16", 40, 1)},
+        f"holds {GATE} twice, in codes and besides; save it again",
+    ),
     "a shape that is none": (
         INT4,
         {"___packed": ("I32", 40, 8), "___scale": ("BF16", 40, 2), "___shape": ("F32", 3)},
@@ -168,6 +178,18 @@ def test_what_cannot_be_read_in_part_is_refused_in_one_line(settings, tensors, m
         found(settings, headers(**tensors))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("path:./model")
+
+
+def test_what_a_stranger_wrote_is_one_short_line():
+    for settings, name in (
+        ({"quant_method": "a\n" * 99}, "w.weight"),
+        (FP8, "a\x1b[31m\n" * 99 + ".weight"),
+    ):
+        codes = StoredTensor(name, "F8_E4M3", (4, 4), 0, 16, Path("m.safetensors"))
+        with pytest.raises(SourceError) as caught:
+            found(settings, {name: codes})
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 500
 
 
 NAMES = [GATE, EXPERTS, f"{EXPERTS}_blocks", f"{EXPERTS}_scales"]
