@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 from provenance._text import expanded
 from provenance.checkpoints.coded.methods import coded_weights
 from provenance.checkpoints.coded.weights import as_weights
-from provenance.checkpoints.contents import BLOCK_KEYS, has_code, setting
+from provenance.checkpoints.contents import (
+    BLOCK_KEYS,
+    has_code,
+    quantization_settings,
+    setting,
+)
 from provenance.checkpoints.fingerprint_file import is_bundle
 from provenance.checkpoints.folder import (
     ADAPTER_CONFIG,
@@ -223,7 +228,7 @@ def open_part(
     config = dict(contents.config)
     coded: Mapping[str, CodedWeight] = {}
     if contents.format == "quantized":
-        coded = coded_weights(contents.tensors, config["quantization_config"], spec.source)
+        coded = coded_weights(contents.tensors, quantization_settings(config), spec.source)
     tensors = as_weights(contents.tensors, coded)
     weights = _digest({"tensors": _places(contents), "files": _known_by(contents, ranged)})
     return Checkpoint(

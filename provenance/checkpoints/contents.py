@@ -102,6 +102,15 @@ def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
+def quantization_settings(config: Mapping[str, Any]) -> Any:
+    """What a configuration says of how weights are quantized, as transformers looks for it.
+
+    It stands at the top, else with the language model inside. None where it is not there.
+    """
+    settings = config.get("quantization_config")
+    return text_part(config).get("quantization_config") if settings is None else settings
+
+
 def has_code(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether a checkpoint asks for code of its own, for the model or for the tokenizer.
 
@@ -258,7 +267,7 @@ def _quantization(
 ) -> str | None:
     """The method by which the weights are quantized; refuse what the configuration and they disagree on."""
     packed = [tensor for tensor in tensors.values() if is_packed(tensor)]
-    settings = config.get("quantization_config")
+    settings = quantization_settings(config)
     _refuse_mlx(folder, config, packed)
     if settings is None:
         for tensor in packed:

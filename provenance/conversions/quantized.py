@@ -55,6 +55,11 @@ def dequantize(original: Checkpoint, method: str, folder: Path, device: str) -> 
         The method or the family is unknown, a library is absent, tensors are missing, or a weight cannot
         be dequantized.
     """
+    if original.config.get("quantization_config") is None:
+        raise SourceError(
+            f"{original.source} is quantized in a part of it ({method}), which is read as a sample alone: "
+            "give the model before it was quantized, or compare with --sample"
+        )
     if is_scaled_fp8(original, method):
         with translated(original.source, f"dequantizing it ({method})"):
             dequantize_fp8(original, folder)

@@ -149,6 +149,19 @@ def test_part_and_whole_read_the_same_weights(tmp_path, store, kind):
     assert torch.equal(part.to(expected.dtype), expected)
 
 
+def test_what_is_said_with_the_language_model_inside_is_read_in_part(tmp_path, store):
+    folder = write_quantized(tmp_path / "model", WEIGHTS, "compressed int4")
+    config = json.loads((folder / "config.json").read_text())
+    settings = config.pop("quantization_config")
+    inside = {"model_type": "llava", "text_config": config | {"quantization_config": settings}}
+    (folder / "config.json").write_text(json.dumps(inside))
+    assert opened(folder, store).shape(UP) == (96, 64)
+    with pytest.raises(
+        SourceError, match=r"quantized in a part of it \(compressed-tensors\), which"
+    ):
+        Executor(store, "cpu").checkpoint(ModelSpec(path=str(folder)))
+
+
 def test_what_is_read_of_a_quantized_weight_is_its_rows_and_their_scales(tmp_path, store):
     folder = write_quantized(tmp_path / "model", WEIGHTS, "compressed int4")
     checkpoint = open_in_part(ModelSpec(path=str(folder)), store, Meter(), folder=folder)
