@@ -286,7 +286,8 @@ def _plan(node: NodeId, claim: Claim, known: SuiteRecord) -> tuple[str, ...]:
     indices = claim.blocks.indices
     blocks = "every block" if indices is None else f"blocks {', '.join(map(str, indices))}"
     against = " against every block of the reference" if claim.blocks.cross else ""
-    models = [f"{name} ({known.models[name]})" for name in (claim.candidate, claim.reference)]
+    names = dict.fromkeys((claim.candidate, claim.reference, *(name for name, _ in claim.parents)))
+    models = [f"{name} ({known.models[name]})" for name in names]
     return (
         f"models: {' and '.join(models)}",
         f"inputs: {inputs.tokens} tokens{of}, in sequences of {inputs.sequence_length}",

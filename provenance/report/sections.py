@@ -117,7 +117,12 @@ def section_of(result: ClaimResult, row: Row, room: Room, facts: tuple[Table, ..
     return replace(
         said,
         plot=_plot(row.anchor, claim, blocks) if blocks else None,
-        blocks=() if evidence is None else tables.of_blocks(evidence, blocks, claim.thresholds),
+        blocks=()
+        if evidence is None
+        else (
+            *tables.of_blocks(evidence, blocks, claim.thresholds),
+            *tables.of_parents(evidence, [name for name, _ in claim.parents]),
+        ),
         heat=None if evidence is None else heat_of(f"{row.anchor}-x", evidence, claim.threshold),
         panels=_panels(row.anchor, evidence, blocks, room.scatters),
         matched=sum(bool(block.matchings) for block in blocks),

@@ -16,6 +16,7 @@ from provenance.vocabulary import (
     DEFAULT_ALPHA,
     MEASURED,
     PERMUTATIONS,
+    SHARE_TOLERANCE,
     Controls,
     Inconclusive,
     InputsSpec,
@@ -69,7 +70,8 @@ class Claim:
     indices. With a ``sample``, so many blocks and experts are compared, read in part; ``scope`` says
     whether no more is claimed, which a claim of independence has to say.
     ``kind`` says whether the kind of descent that is claimed must be seen in the weights; results
-    of older versions do not, and mean any.
+    of older versions do not, and mean any. ``parents`` are those of a merge, each with the share that is
+    claimed of it, or None; the reference is one of them. A share may be off by ``tolerance``.
     """
 
     id: str
@@ -91,11 +93,18 @@ class Claim:
     sample: int | None = None
     scope: Scope = "whole"
     kind: KindCheck = "any"
+    parents: tuple[tuple[str, float | None], ...] = ()
+    tolerance: float = SHARE_TOLERANCE
 
     @property
     def wants_difference(self) -> bool:
         """Whether it asks for the kind of descent, which is read off the difference of the weights."""
-        return self.kind == "measured" and self.expect in MEASURED
+        return self.kind == "measured" and self.expect in MEASURED and not self.parents
+
+    @property
+    def wants_parents(self) -> bool:
+        """Whether it names the parents of a merge, whose shares are measured."""
+        return self.expect == "merge" and bool(self.parents)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -249,7 +258,7 @@ def _claim(
         id=name if len(_statistics(pair, suite)) == 1 else f"{name}-{statistic}",
         candidate=pair.candidate,
         reference=pair.reference,
-        expect=pair.expect,
+        expect=pair.relationship,
         statistic=statistic,
         alpha=alpha,
         threshold=alpha / claims,
@@ -265,6 +274,8 @@ def _claim(
         sample=_first(pair.sample, defaults.sample, None),
         scope=_first(pair.scope, defaults.scope, "whole"),
         kind=_first(pair.kind, defaults.kind, "measured"),
+        parents=tuple(pair.shares.items()),
+        tolerance=_first(pair.tolerance, None, SHARE_TOLERANCE),
     )
 
 

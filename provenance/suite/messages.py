@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from provenance.errors import Problem
     from provenance.suite.yaml12 import Document, YamlPath
 
+UNIONS = frozenset({"alpha", "blocks", "expect", "statistic"})
+"""Keys whose values may be of several shapes."""
 VERSION = "this version of provenance reads suites of version 1: write version: 1"
 NO_PAIRS = (
     "no pair is declared, and a suite that checks nothing is an error: add one under pairs:, or a tree "
@@ -118,11 +120,11 @@ def _empty_paths(value: Any, path: YamlPath = ()) -> Iterator[YamlPath]:
 
 
 def _yaml_path(loc: tuple[str | int, ...]) -> YamlPath:
-    """Drop the branch of the union `alpha`, `blocks` or `statistic` from a location of pydantic."""
+    """Drop the branch of a union of `UNIONS` from a location of pydantic."""
     return tuple(
         part
         for i, part in enumerate(loc)
-        if not (part in schema.UNION_TAGS and i and loc[i - 1] in {"alpha", "blocks", "statistic"})
+        if not (part in schema.UNION_TAGS and i and loc[i - 1] in UNIONS)
     )
 
 

@@ -34,15 +34,19 @@ def oversights(suite: Suite) -> tuple[Problem, ...]:
     SuiteError
         If the file is gone since.
     """
-    from provenance.suite.schema import VERBATIM
+    from provenance.suite.schema import NAMED, VERBATIM
 
     text = decode(read_bytes(suite.path), suite.path)
-    document = read(text, suite.path, verbatim=VERBATIM)
+    document = read(text, suite.path, verbatim=VERBATIM, named=NAMED)
     return tuple(sorted([*_unused(document, suite), *_absent(document, suite)]))
 
 
 def _unused(document: Document, suite: Suite) -> Iterator[Problem]:
-    claimed = {name for claim in suite.claims for name in (claim.candidate, claim.reference)}
+    claimed = {
+        name
+        for claim in suite.claims
+        for name in (claim.candidate, claim.reference, *(parent for parent, _ in claim.parents))
+    }
     used = _with_bases(claimed | {name for name, _ in suite.lineage}, document.value["models"])
     for name in suite.models:
         if name not in used:

@@ -5,6 +5,7 @@ it; `provenance.suite.messages` reads them. A rule that takes two fields is in `
 """
 
 import keyword
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -34,7 +35,9 @@ from provenance.vocabulary import (
     LEAST_SHARE,
     LEAST_SHARE_OF_COPY,
     MOST_ALPHA,
+    MOST_SHARE,
     SEEDS,
+    SHARE_TOLERANCE,
     Controls,
     Dtype,
     Inconclusive,
@@ -62,13 +65,37 @@ NO_REASON = ("", "yes", "no", "on", "off", "y", "n")
 """What YAML 1.1 would read as true or false: never why a pair is skipped."""
 
 VERBATIM = frozenset(
-    {"revision", "candidate", "reference", "repo", "path", "recipe", "id", "tags", "url", "base"}
+    {
+        "revision",
+        "candidate",
+        "reference",
+        "parents",
+        "repo",
+        "path",
+        "recipe",
+        "id",
+        "tags",
+        "url",
+        "base",
+    }
 )
 """Keys under which a plain scalar is text, whatever it looks like."""
+NAMED = ("expect", "merge")
+"""Where the keys are names of models: a number under ``base`` is a share there."""
 REGISTRY_VERBATIM = VERBATIM | {"folder", "pair"}
 """The same keys of a registry."""
 
-UNION_TAGS = ("<all>", "<list>", "<share>", "<one>", "<several>", "<level>", "<levels>")
+UNION_TAGS = (
+    "<all>",
+    "<list>",
+    "<share>",
+    "<one>",
+    "<several>",
+    "<level>",
+    "<levels>",
+    "<word>",
+    "<shares>",
+)
 _AS_WRITTEN = ["string", "number", "boolean"]
 
 
@@ -210,6 +237,31 @@ StatisticsDocument = Annotated[
         Tag("<several>"),
     ],
     Discriminator(lambda value: "<several>" if isinstance(value, list) else "<one>"),
+]
+
+
+Share = Annotated[
+    float,
+    Field(ge=-MOST_SHARE, le=MOST_SHARE, allow_inf_nan=False),
+    Words(f"a number from {-MOST_SHARE:g} to {MOST_SHARE:g}, such as 0.6", "the share of {key}"),
+]
+
+
+class SharesDocument(StrictMapping):
+    """A merge with the share of each of its parents."""
+
+    merge: Annotated[
+        dict[str, Share], Words("a mapping of models to shares, such as {a: 0.6, b: 0.4}")
+    ] = Field(
+        description="Names under models: with the share that each has in the candidate; the shares sum to "
+        "1, as those of a linear merge do, and those of task arithmetic with the base among them.",
+        json_schema_extra={"minProperties": 2, "propertyNames": {"pattern": NAME_PATTERN}},
+    )
+
+
+ExpectDocument = Annotated[
+    Annotated[Relationship, Tag("<word>")] | Annotated[SharesDocument, Tag("<shares>")],
+    Discriminator(lambda value: "<shares>" if isinstance(value, dict) else "<word>"),
 ]
 
 
@@ -452,9 +504,31 @@ class PairDocument(Choices):
     reference: Annotated[Name, Words("the name of a model under models:")] = Field(
         description="A name under models: what it is compared with."
     )
-    expect: Relationship = Field(
+    expect: ExpectDocument = Field(
         description="What the candidate is to the reference. independent: trained from another "
-        "start. derived: a descendant of any kind. unknown: report, claim nothing."
+        "start. derived: a descendant of any kind. unknown: report, claim nothing. {merge: {a: 0.6, "
+        "b: 0.4}}: a merge in which these have these shares."
+    )
+    parents: (
+        Annotated[
+            list[Annotated[Name, Words("the name of a model under models:", "a parent")]],
+            Words("a list of two models or more, such as [a, b]"),
+        ]
+        | None
+    ) = Field(
+        None,
+        min_length=2,
+        json_schema_extra={"uniqueItems": True},
+        description="With expect: merge, names under models: all parents of the candidate, the reference "
+        "among them; their shares are measured.",
+    )
+    tolerance: Annotated[float, Words("a number from 0 to 0.5, such as 0.05")] | None = Field(
+        None,
+        ge=0,
+        le=0.5,
+        allow_inf_nan=False,
+        description="How far the share of a parent may be from what is claimed "
+        f"({SHARE_TOLERANCE:g}, where nothing is said).",
     )
     alpha: AlphasDocument | None = Field(  # type: ignore[assignment]
         None,
@@ -471,6 +545,18 @@ class PairDocument(Choices):
     xfail: (
         Annotated[Reason, Words('a text that gives a reason, such as xfail: "issue 7"')] | None
     ) = Field(None, description="The claim is known to fail; the text says why.")
+
+    @property
+    def relationship(self) -> Relationship:
+        """The word of ``expect``."""
+        return "merge" if isinstance(self.expect, SharesDocument) else self.expect
+
+    @property
+    def shares(self) -> Mapping[str, float | None]:
+        """The parents that a merge is claimed of, with their shares where these are claimed."""
+        if isinstance(self.expect, SharesDocument):
+            return {**self.expect.merge}
+        return dict.fromkeys(self.parents or ())
 
 
 _A_TREE = "a mapping of names to what descends from them, such as base: {chat: {}, small: {}}"
