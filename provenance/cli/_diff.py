@@ -65,6 +65,7 @@ def diff(
     """
     from provenance.comparison.difference import difference
     from provenance.evidence.difference_rows import about
+    from provenance.evidence.direction import direction_of
     from provenance.evidence.kinds import found_kind
 
     ours, theirs = on_base((candidate, reference), base)
@@ -72,9 +73,15 @@ def diff(
         record = difference(
             ours, theirs, statistic=statistic, blocks=blocks or None, seed=seed, executor=executor
         )
-    found = found_kind(record)
+    found, first = found_kind(record), direction_of(record)
     if as_json:
-        fields = {"kind": found.kind, "why": found.why, **asdict(record), "moved": record.moved}
+        fields = {
+            "kind": found.kind,
+            "why": found.why,
+            **asdict(record),
+            "moved": record.moved,
+            "direction": None if first is None else {"first": "reference", **asdict(first)},
+        }
         click.echo(json.dumps(fields, allow_nan=False))
         return
     to = console()
@@ -82,6 +89,8 @@ def diff(
     for line in about(record):
         say(to, line)
     say(to, found.words())
+    if first is not None:
+        say(to, first.words())
 
 
 def _table(record: DifferenceRecord, title: str) -> Table:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from provenance.vocabulary import DistillSettings, InputsSpec, Role
 
 
-DIFFERENCE_VERSION = 1
+DIFFERENCE_VERSION = 2
 """Raised whenever the same two models would give another difference."""
 DECOMPOSITION_VERSION = 1
 """Raised whenever the same merge would give other shares."""
