@@ -655,6 +655,7 @@ class RegistryDocument(StrictMapping):
     folder: Annotated[Written, Words("a folder, as a text")] | None = None
     exhaustive: bool = False
     control: bool = True
+    distances: bool = False
     ignore: Annotated[
         list[Annotated[IgnoreDocument, Words(_AN_IGNORED, "an ignored pair")]],
         Words(f"a list of pairs, each {_AN_IGNORED}"),

@@ -197,6 +197,7 @@ statistic: match
 alpha: 1e-6
 exhaustive: true
 control: false
+distances: true
 folder: .
 models:
   a: {recipe: quickstart/base, dtype: float32}
