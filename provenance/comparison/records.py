@@ -36,8 +36,12 @@ if TYPE_CHECKING:
     from provenance.vocabulary import DistillSettings, InputsSpec, Role
 
 
+CHOICE_VERSION = 2
+"""Raised whenever of the same two models other blocks or experts are chosen to be tested."""
+
 DIFFERENCE_VERSION = 2
 """Raised whenever the same two models would give another difference."""
+
 DECOMPOSITION_VERSION = 1
 """Raised whenever the same merge would give other shares."""
 
@@ -68,6 +72,7 @@ def comparison_fields(
         **difference,
         "statistic": statistic,
         "versions": REGISTRY[statistic].versions(),
+        "choice": CHOICE_VERSION,
         "cross": comparison.cross,
         "extent": comparison.extent,
         "permutations": comparison.permutations if statistic in DISTANCES else None,
