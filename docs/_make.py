@@ -31,6 +31,7 @@ PARTS = {
     "MLPDocument": "layout: shared, experts",
     "PairDocument": "pairs: each",
     "NearestDocument": "expect: the nearest kin",
+    "SharesDocument": "expect: shares of a merge",
     "ShareDocument": "blocks: a share",
 }
 
@@ -105,6 +106,8 @@ def _kind(value: dict[str, Any]) -> str:
     if "enum" in value or "const" in value:
         return ", ".join(f"`{each}`" for each in value.get("enum", [value.get("const")]))
     kinds = value.get("type", "anything")
+    if isinstance(value.get("additionalProperties"), dict):
+        return f"mapping of names to {_kind(value['additionalProperties'])}"
     if "patternProperties" in value:
         kinds = "mapping of names to mappings"
     kind = "text" if isinstance(kinds, list) else {"string": "text"}.get(kinds, kinds)

@@ -101,6 +101,10 @@ FEW_SHARED, FEW_EMBEDDED = "vocabularies share", "shared tokens have an embeddin
 vocabularies, or what of them has embeddings, have too few in common."""
 BLOCKS_OF_DIFFERENCE = 8
 """Blocks of two kin whose weights are compared number by number, by default: evenly spread."""
+MOST_SHARE = 10.0
+"""Of a parent in a merge, either way: task arithmetic has shares below 0 and above 1."""
+SHARE_TOLERANCE = 0.02
+"""How far the share of a merge's parent may be from what is claimed, by default."""
 DEFAULT_SEQUENCE_LENGTH = 256
 """Token positions in a sequence."""
 DEFAULT_SEED = 0

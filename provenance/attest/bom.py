@@ -51,13 +51,13 @@ def bill_of_materials(results: Results) -> str:
     bom.metadata.timestamp = _time(results.created)
     bom.metadata.tools.components.add(_tool(results))
     components = {model: _component(model[0], record) for model, record in models.items()}
-    shapes = _shapes(results)
-    held = {model: _held(results, model, shapes) for model in models}
+    directions = _measured_directions(results)
+    held = {model: _held(results, model, directions) for model in models}
     for model, component in components.items():
         component.pedigree = _pedigree(held[model])
         bom.components.add(component)
     for model, component in components.items():
-        measured = [each.result for each in held[model] if each.shape]
+        measured = [each.result for each in held[model] if each.measured]
         above = [components[reference] for _, reference in map(_roles, measured)]
         bom.register_dependency(component, above)
     made = output.make_outputter(bom, schema.OutputFormat.JSON, schema.SchemaVersion.V1_6)
@@ -97,19 +97,19 @@ def _models(results: Results) -> dict[_Model, ModelRecord]:
 
 @dataclass(frozen=True)
 class _Held:
-    """A claim of descent that held: whether it has a direction, and which shape supports that."""
+    """A claim of descent that held: whether it has a direction, and what was measured of that."""
 
     result: ClaimResult
     directed: bool
-    shape: str
+    measured: str
 
     @property
     def direction(self) -> str | None:
         """What supports the direction; None where the claim has none."""
-        return (self.shape or "claimed, not measured") if self.directed else None
+        return (self.measured or "claimed, not measured") if self.directed else None
 
 
-def _held(results: Results, candidate: _Model, shapes: Mapping[_Edge, str]) -> list[_Held]:
+def _held(results: Results, candidate: _Model, directions: Mapping[_Edge, str]) -> list[_Held]:
     held = []
     for result in results.claims:
         claims = result.claim.expect in DESCENTS and result.state == "pass"
@@ -118,12 +118,12 @@ def _held(results: Results, candidate: _Model, shapes: Mapping[_Edge, str]) -> l
             digests = [digest for _, digest in _roles(result)]
             claimed = descent(results, result) is not None
             kin = cousins(results, result)
-            shape = "" if kin else shapes.get((digests[-1], digests[0]), "")
-            held.append(_Held(result, claimed or bool(shape), shape))
+            measured = "" if kin else directions.get((digests[-1], digests[0]), "")
+            held.append(_Held(result, claimed or bool(measured), measured))
     return held
 
 
-def _shapes(results: Results) -> dict[_Edge, str]:
+def _measured_directions(results: Results) -> dict[_Edge, str]:
     """What was measured of directions of descent."""
     lineage = lineage_graph(results)
     digests = [model.digest for model in lineage.models]
@@ -148,8 +148,8 @@ def _pedigree(held: list[_Held]) -> Any:
 def _notes(held: list[_Held]) -> str:
     """What the weights showed of each claim, by what supports its direction."""
     kinds = {
-        "a reduced shape supports the direction": [each for each in held if each.shape],
-        "the direction is as claimed": [e for e in held if e.directed and not e.shape],
+        "a measurement supports the direction": [each for each in held if each.measured],
+        "the direction is as claimed": [e for e in held if e.directed and not e.measured],
         "no direction is claimed": [each for each in held if not each.directed],
     }
     return ". ".join(

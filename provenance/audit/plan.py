@@ -27,7 +27,13 @@ def comparison_of(registry: Registry, candidate: str, reference: str) -> Compari
     """The comparison of all blocks of two models of a registry, by their names."""
     models = registry.models[candidate], registry.models[reference]
     statistic = registry.statistic_of(candidate, reference)
-    return Comparison.of(*models, registry.inputs, statistic, control=registry.control)
+    return Comparison.of(
+        *models,
+        registry.inputs,
+        statistic,
+        control=registry.control,
+        difference=registry.distances,
+    )
 
 
 @functools.cache  # they are read from the disk, and do not change while this runs

@@ -46,7 +46,8 @@ class Registry:
     ``marks`` where models are declared. ``alpha`` is divided by the number of pairs that are judged.
     ``allowed`` holds the reasons why no pair of a model need be judged, by the model's name.
     ``exhaustive`` has every block of every pair compared, without a screen. ``control`` says whether the
-    power control is run where nothing is found.
+    power control is run where nothing is found. ``distances`` has the weights of kin compared number by
+    number, by which families' trees are drawn.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class Registry:
     digest: str = ""
     exhaustive: bool = False
     control: bool = True
+    distances: bool = False
     allowed: Mapping[str, str] = field(default_factory=dict)
 
     def allowing(self, names: Iterable[str], reason: str) -> Registry:
@@ -192,6 +194,7 @@ def _registry(document: RegistryDocument, path: Path, lines: Mapping[str, str]) 
         ignored=ignored,
         exhaustive=document.exhaustive,
         control=document.control,
+        distances=document.distances,
     )
     for entry in document.allow:
         registry = registry.allowing([entry.model], " ".join(entry.reason.split()))

@@ -40,7 +40,7 @@ def screen_of(comparison: Comparison, blocks: int | None) -> Comparison | None:
     """
     if comparison.statistic in PAIR_STATISTICS or (blocks or 0) < LEAST_BLOCKS:
         return None
-    return replace(comparison, sample=SAMPLE)
+    return replace(comparison, sample=SAMPLE, difference=False)
 
 
 def strangers(evidence: Evidence, threshold: float) -> bool:

@@ -28,7 +28,8 @@ class Course:
 
     @contextmanager
     def of(self, comparison: Comparison, models: int) -> Iterator[Course]:
-        """Follow a comparison of so many models inside the context."""
+        """Follow a comparison of so many models inside the context, and afterwards the one before."""
+        before = self._number, self._parts
         parts = sorted(
             REGISTRY[comparison.statistic].components(), key=lambda one: not one.reads_files
         )
@@ -40,7 +41,7 @@ class Course:
         try:
             yield self
         finally:
-            self._number = None
+            self._number, self._parts = before
 
     def open(self, number: int) -> None:
         """Say that the model of this number is opened, from 1."""

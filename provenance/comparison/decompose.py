@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provenance._threads import in_turn
-from provenance.comparison.aligned import kin_blocks, side_of
 from provenance.comparison.difference import kin_of
 from provenance.comparison.executor import Executor, as_spec
-from provenance.comparison.plan import pair_seed
+from provenance.comparison.parents import decomposed
 from provenance.errors import InputError
-from provenance.vocabulary import BLOCKS_OF_DIFFERENCE, Stage
+from provenance.vocabulary import BLOCKS_OF_DIFFERENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,21 +54,13 @@ def decompose(
     >>> found = decompose("./merged", ["./chat", "./code"])  # doctest: +SKIP
     >>> found.shares, found.left_over  # doctest: +SKIP
     """
-    from provenance.differences.merge import decompose_into
-
     if len(parents) < 2:
         raise InputError("a merge has two parents or more: name them all")
     run = executor or Executor()
     spec = as_spec(model)
     ours = run.checkpoint(spec)
-    found = []
-    for parent in map(as_spec, parents):
-        evidence = kin_of(spec, parent, statistic, seed, run)
-        found.append((side_of(run.checkpoint(parent), run.work), kin_blocks(evidence)))
-    return decompose_into(
-        side_of(ours, run.work),
-        found,
-        most=blocks,
-        seed=pair_seed(seed, ours, found[0][0].checkpoint),
-        on_block=lambda i, n: run.work.tell(Stage("map", f"the parents of {ours.source}", i, n)),
-    )
+    compared = [
+        (run.checkpoint(parent), kin_of(spec, parent, statistic, seed, run))
+        for parent in map(as_spec, parents)
+    ]
+    return decomposed(ours, compared, run.work, blocks, seed)

@@ -20,10 +20,17 @@ from provenance.comparison.course import Course
 from provenance.comparison.in_notebook import notebook_progress
 from provenance.comparison.models import Models
 from provenance.comparison.pair import Pair
+from provenance.comparison.parents import measure_merge
 from provenance.comparison.per_model import PerModel
 from provenance.comparison.plan import Comparison, captures
 from provenance.comparison.records import comparison_fields, imitates
-from provenance.errors import ProvenanceError, release_frames
+from provenance.errors import (
+    ArchitectureError,
+    DegenerateError,
+    InputError,
+    ProvenanceError,
+    release_frames,
+)
 from provenance.evidence.decide import is_decided
 from provenance.evidence.records import Evidence, EvidenceError
 from provenance.inputs import corpus
@@ -222,7 +229,8 @@ class Executor:
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
         beside = () if comparison.fed_as is None else (comparison.fed_as,)
-        models = (comparison.candidate, comparison.reference, *beside)
+        parents = (spec for spec in comparison.parents if spec != comparison.reference)
+        models = (comparison.candidate, comparison.reference, *beside, *parents)
         with self._course.of(comparison, len(models)) as course:
             for number, spec in enumerate(models, 1):
                 course.open(number)
@@ -235,9 +243,12 @@ class Executor:
         fields = self._fields(comparison, candidate, reference)
 
         def measure(folder: Path) -> None:
-            fed_as = self._fed_as(comparison, reference)
-            pair = Pair(comparison, candidate, reference, self.work, self._course, fed_as)
-            evidence = pair.measure()
+            if comparison.parents:
+                evidence = self._with_parents(comparison, candidate)
+            else:
+                fed_as = self._fed_as(comparison, reference)
+                pair = Pair(comparison, candidate, reference, self.work, self._course, fed_as)
+                evidence = pair.measure()
             (folder / EVIDENCE).write_text(evidence.to_json())
 
         names = f"{candidate.source} and {reference.source}"
@@ -252,6 +263,20 @@ class Executor:
                 f"{entry.path}: {error}; remove that folder{shared} and run again"
             ) from None
 
+    def _with_parents(self, comparison: Comparison, candidate: Checkpoint) -> Evidence:
+        """The evidence on the pair, with the shares of all parents of a merge."""
+        found: list[tuple[Checkpoint, Evidence | ProvenanceError]] = []
+        for spec, alone in zip(comparison.parents, comparison.of_parents(), strict=True):
+            parent = self.checkpoint(spec)
+            try:
+                found.append((parent, self.evidence(alone)))
+            except (ArchitectureError, DegenerateError, InputError) as error:
+                found.append((parent, error))
+        own = self.evidence(replace(comparison, parents=()))
+        return replace(
+            own, merge=measure_merge(candidate, found, self.work, comparison.inputs.seed)
+        )
+
     def _fields(
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> dict[str, JSON]:
@@ -260,13 +285,14 @@ class Executor:
         text = self._text_digest(inputs) if inputs.kind == "text" else None
         distilled = {"distillation": asdict(self.distillation)} if imitates(comparison) else {}
         fed_as = self._fed_as(comparison, reference)
+        parents = [self.checkpoint(spec) for spec in comparison.parents]
         beside: dict[str, JSON] = {}
         if fed_as is not None:
             beside = {"fed as": [fed_as.digest, fed_as.tokenizer_digest]}
         return {
             **beside,
             **distilled,
-            **comparison_fields(comparison, candidate, reference),
+            **comparison_fields(comparison, candidate, reference, parents),
             "measure": MEASURE_VERSION,
             "text": text,
             "device": self.device,

@@ -46,7 +46,8 @@ class Comparison:
     model in the candidate's place where inputs are chosen: a control is fed what a claim's reference is.
     ``control`` says whether the power control is run where nothing is found, see
     `provenance.comparison.power`. ``difference`` says whether the weights of kin are compared number by
-    number, see `provenance.comparison.difference`.
+    number, see `provenance.comparison.difference`. ``parents`` are those of a merge, the reference among
+    them, whose shares are measured, see `provenance.comparison.parents`.
     """
 
     candidate: ModelSpec
@@ -60,6 +61,7 @@ class Comparison:
     fed_as: ModelSpec | None = None
     control: bool = True
     difference: bool = False
+    parents: tuple[ModelSpec, ...] = ()
 
     @classmethod
     def of(
@@ -112,7 +114,17 @@ class Comparison:
         reads = {component.reads_files for component in components}
         if self.extent != "decided" or len(reads) < 2:
             return None
-        return replace(self, extent="files", difference=False)
+        return replace(self, extent="files", difference=False, parents=())
+
+    def of_parents(self) -> tuple[Comparison, ...]:
+        """The comparisons of the candidate with each parent, in their order, that shares rest on."""
+        own = replace(self, parents=())
+        return tuple(
+            own
+            if parent == self.reference
+            else replace(own, reference=parent, difference=False, cross=False)
+            for parent in self.parents
+        )
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,7 @@ class Plan:
 
     def models(self) -> tuple[ModelSpec, ...]:
         """Every model that takes part, once."""
-        pairs = ((c.candidate, c.reference) for c in self.comparisons)
+        pairs = ((c.candidate, c.reference, *c.parents) for c in self.comparisons)
         return tuple(dict.fromkeys(spec for pair in pairs for spec in pair))
 
 
@@ -145,8 +157,9 @@ class Needs:
     positive: Comparison | None = None
 
     def comparisons(self) -> tuple[Comparison, ...]:
-        """All of them, in the order in which the test asks for them."""
-        return tuple(one for one in (self.pair, self.null, self.positive) if one is not None)
+        """All of them, in the order in which the test asks for them; those of parents come first."""
+        asked = [one for one in (self.pair, self.null, self.positive) if one is not None]
+        return tuple(each for one in asked for each in (*one.of_parents(), one))
 
 
 def block_part(index: int) -> str:
@@ -355,7 +368,7 @@ def sampled(blocks: Sequence[int], number: int, seed: int) -> tuple[int, ...]:
 
 def comparison(suite: Suite, claim: Claim) -> Comparison:
     """The comparison that decides a claim."""
-    return Comparison.of(
+    pair = Comparison.of(
         suite.models[claim.candidate],
         suite.models[claim.reference],
         suite.inputs,
@@ -367,6 +380,7 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         sample=claim.sample,
         difference=(suite.models[claim.candidate], suite.models[claim.reference]) in suite.kinds_of,
     )
+    return replace(pair, parents=tuple(suite.models[name] for name, _ in claim.parents))
 
 
 def extent(claim: Claim) -> Extent:

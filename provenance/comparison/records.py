@@ -23,7 +23,7 @@ from provenance.statistics import DISTANCES, REGISTRY
 from provenance.vocabulary import BLOCKS_OF_DIFFERENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from provenance.capture.units import Shape
     from provenance.checkpoints.checkpoint import Checkpoint
@@ -39,8 +39,11 @@ if TYPE_CHECKING:
 CHOICE_VERSION = 2
 """Raised whenever of the same two models other blocks or experts are chosen to be tested."""
 
-DIFFERENCE_VERSION = 1
+DIFFERENCE_VERSION = 2
 """Raised whenever the same two models would give another difference."""
+
+DECOMPOSITION_VERSION = 1
+"""Raised whenever the same merge would give other shares."""
 
 
 def imitates(comparison: Comparison) -> bool:
@@ -49,7 +52,10 @@ def imitates(comparison: Comparison) -> bool:
 
 
 def comparison_fields(
-    comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
+    comparison: Comparison,
+    candidate: Checkpoint,
+    reference: Checkpoint,
+    parents: Sequence[Checkpoint] = (),
 ) -> dict[str, JSON]:
     """All of a comparison, and of its models, that evidence depends on."""
     statistic = comparison.statistic
@@ -58,6 +64,8 @@ def comparison_fields(
     difference: dict[str, JSON] = {}
     if comparison.difference:
         difference = {"difference": [DIFFERENCE_VERSION, BLOCKS_OF_DIFFERENCE]}
+    if parents:
+        difference["parents"] = [DECOMPOSITION_VERSION, BLOCKS_OF_DIFFERENCE, *map(_model, parents)]
     return {
         **sample,
         **control,
@@ -68,17 +76,18 @@ def comparison_fields(
         "cross": comparison.cross,
         "extent": comparison.extent,
         "permutations": comparison.permutations if statistic in DISTANCES else None,
-        "models": [
-            {
-                "source": model.source,
-                "digest": model.digest,
-                "tokenizer": model.tokenizer_digest,
-                "dtype": model.spec.dtype,
-                "made": [model.conversion, model.pickle, model.remote_code],
-            }
-            for model in (candidate, reference)
-        ],
+        "models": [_model(model) for model in (candidate, reference)],
         "inputs": asdict(comparison.inputs),
+    }
+
+
+def _model(model: Checkpoint) -> dict[str, JSON]:
+    return {
+        "source": model.source,
+        "digest": model.digest,
+        "tokenizer": model.tokenizer_digest,
+        "dtype": model.spec.dtype,
+        "made": [model.conversion, model.pickle, model.remote_code],
     }
 
 

@@ -186,6 +186,7 @@ def _with_steps(
     steps = found.steps(pair.stored.index_select(0, rows))
     moved = difference.index_select(0, rows).abs()
     slack = 1e-3 * steps + _rounding(pair.stored) * pair.mapped.index_select(0, rows).abs()
-    within = (moved <= steps + slack).double().mean()
-    nearest = (moved <= steps / 2 + slack).double().mean()
-    return replace(found.grid, within=float(within), nearest=float(nearest))
+    within, nearest, quarter = (
+        float((moved <= steps * part + slack).double().mean()) for part in (1, 0.5, 0.25)
+    )
+    return replace(found.grid, within=within, nearest=nearest, quarter=quarter)

@@ -197,7 +197,11 @@ def _decomposition(names: tuple[str, ...], fits: Mapping[int, Sequence[Fit]]) ->
             "two of the parents are one model in what could be mapped: name each parent once"
         )
     single = [found for fit in every if (found := fit.shares()) is not None]
-    half = _half_interval(np.array(single), len(names))
+    if len(single) < 2:
+        raise DegenerateError(
+            "the shares of fewer than two matrices could be told, which say nothing of their spread"
+        )
+    half = _half_interval(np.array(single))
     return Decomposition(
         parents=names,
         shares=tuple(shares.tolist()),
@@ -218,10 +222,8 @@ def _sum(fits: Sequence[Fit]) -> Fit:
     return sum(others, first)
 
 
-def _half_interval(single: NDArray[np.float64], parents: int) -> NDArray[np.float64]:
+def _half_interval(single: NDArray[np.float64]) -> NDArray[np.float64]:
     """Half of the interval of each share, by its spread over matrices."""
-    if len(single) < 2:
-        return np.full(parents, np.inf)
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(single) - 1))
     half: NDArray[np.float64] = quantile * single.std(axis=0, ddof=1) / np.sqrt(len(single))
     return half

@@ -26,12 +26,13 @@ def wanted_by(tests: Iterable[tuple[Suite, Claim, str]]) -> dict[Comparison, boo
 
     A positive control is of kin by construction. Where one claim takes a pair for kin and another for
     strangers, it counts as strangers, which cost more. Of a claim of the nearest kin it is the last look at
-    each model of the suite; what a library holds costs little, and is not foreseen.
+    each model of the suite; what a library holds costs little, and is not foreseen. The shares of a merge's
+    parents cost little beside the comparisons with each, which are counted.
     """
     found: dict[Comparison, bool] = {}
     for suite, claim, part in tests:
         needed = needs(suite, claim, part)
-        for comparison in needed.comparisons():
+        for comparison in (one for one in needed.comparisons() if not one.parents):
             kin = comparison is needed.positive or claim.expect in DESCENTS
             found[comparison] = found.get(comparison, True) and kin
         if claim.expect == NEAREST and claim.skip is None:

@@ -1,6 +1,6 @@
 """What share each of several parents has in a merge: what `provenance.differences.merge` measures.
 
-No number has a p-value. An interval says how far the shares differ from matrix to matrix, and supposes that
+No share has a p-value. An interval says how far the shares differ from matrix to matrix, and supposes that
 matrices are independent.
 """
 
@@ -52,13 +52,66 @@ class Decomposition:
         """Whether the parents make up the model, but for `EXPLAINED`."""
         return self.left_over <= EXPLAINED
 
+    @property
+    def is_explained_by_block(self) -> bool:
+        """Whether they make up every block, whatever share they have in each."""
+        return bool(self.blocks) and all(block.left_over <= EXPLAINED for block in self.blocks)
+
     def words(self) -> str:
         """What the shares say, in a sentence."""
         parts = " + ".join(
             f"{share:.3g} x {parent}"
             for share, parent in zip(self.shares, self.parents, strict=True)
         )
-        left = f"{100 * self.left_over:.2g}% of the distance to the nearest is left over"
+        left = f"{self.left_in_words()} is left over"
         if self.is_explained:
             return f"A combination of these parents: {parts}; {left}."
         return f"Not of these parents alone, or not of one share each: nearest is {parts}; {left}."
+
+    def left_in_words(self) -> str:
+        """How much the combination leaves over."""
+        return f"{100 * self.left_over:.2g}% of the distance to the nearest"
+
+
+@dataclass(frozen=True)
+class ParentKinship:
+    """Whether one of a merge's parents is kin to it.
+
+    ``log10_p`` is that of the pair, as it is judged; None where nothing could be tested. ``doubt`` says
+    what speaks against believing that the two are strangers, where they look like it; None: nothing does.
+    """
+
+    source: str
+    digest: str
+    log10_p: float | None
+    doubt: str | None = None
+
+
+@dataclass(frozen=True)
+class MergeRecord:
+    """The parents that a claim names of a merge, and what share each has in it.
+
+    ``fitted`` is None where ``reason`` says why no share could be measured.
+    """
+
+    parents: tuple[ParentKinship, ...]
+    fitted: Decomposition | None = None
+    reason: str | None = None
+
+    def fault(self) -> str | None:
+        """What no measurement gives; None where nothing is wrong."""
+        if (self.fitted is None) == (self.reason is None):
+            return "it has either shares or a reason why there are none"
+        if any(one.log10_p is not None and one.log10_p > 0 for one in self.parents):
+            return "a log10 p-value is above 0"
+        return None if self.fitted is None else _fault_of_shares(self.fitted, len(self.parents))
+
+
+def _fault_of_shares(fitted: Decomposition, parents: int) -> str | None:
+    rows = (fitted.parents, fitted.shares, fitted.low, fitted.high)
+    if any(len(row) != parents for row in (*rows, *(block.shares for block in fitted.blocks))):
+        return f"its parents are {parents}, and each has one share and interval"
+    if any(low > high for low, high in zip(fitted.low, fitted.high, strict=True)):
+        return "an interval ends before it begins"
+    left = (fitted.left_over, *(block.left_over for block in fitted.blocks))
+    return None if all(0 <= one <= 1 for one in left) else "what is left over is from 0 to 1"

@@ -35,6 +35,9 @@ class Grid:
         could not be mapped number by number.
     nearest : float or None
         The same of half a step, which is all that rounding to the nearest level moves.
+    quarter : float or None
+        The same of a quarter of a step: half of what was rounded, whatever it was, and all that moved
+        little. None in records of older versions too.
     """
 
     kind: GridKind
@@ -42,6 +45,7 @@ class Grid:
     group: int
     within: float | None = None
     nearest: float | None = None
+    quarter: float | None = None
 
 
 @dataclass(frozen=True)

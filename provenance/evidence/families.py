@@ -1,20 +1,23 @@
 """Who is kin to whom, and who descends from whom, from all the evidence of some results.
 
 A p-value knows no direction: kinship is mutual. An edge is given one only where something besides the
-p-value supports it, and says what: a shape that was reduced, or nothing but a claim of descent that held.
-Only the first is measured, and so the second is marked.
+p-value supports it, and says what: a shape that was reduced, a loss that cannot be had back
+(`provenance.evidence.direction`), or nothing but a claim of descent that held. The first two are measured,
+and so the third is marked.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
 from provenance.evidence.decide import shows
+from provenance.evidence.direction import direction_of
+from provenance.evidence.family_trees import Edge, block_distances, tree_edges
 from provenance.evidence.results import cousins, descent
 from provenance.evidence.wording import count, describe, listed
 from provenance.statistics.pvalues import format_p
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
     from provenance.vocabulary import Expectation, Verdict
 
 SCHEMA = 1
-DECLARED = 1e9
-"""What a declared parent weighs more than one that a shape speaks for."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,12 @@ class Kinship:
         Whether it is part of the spanning structure: the strongest edges, declared parents first.
     steps : int
         How far apart a declared lineage has the two: 1 for a parent and its child.
+    distances : mapping of int to float
+        How far their weights are apart once one is mapped onto the other, by block; empty where that was
+        not measured.
+    agreeing : tuple of int, or None
+        How many blocks would draw it by their own distances, of how many; None where not all kinships of
+        the family have distances.
     """
 
     a: int
@@ -81,6 +88,8 @@ class Kinship:
     claims: tuple[str, ...] = ()
     drawn: bool = False
     steps: int = 1
+    distances: Mapping[int, float] = field(default_factory=dict)
+    agreeing: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,7 @@ class Lineage:
                 vars(kin)
                 | {"a": digests[kin.a], "b": digests[kin.b]}
                 | {"support": list(kin.support), "claims": list(kin.claims)}
+                | {"distances": {str(block): far for block, far in kin.distances.items()}}
                 for kin in self.kinships
             ],
             "disagreements": list(self.disagreements),
@@ -212,12 +222,16 @@ def _kinship(sightings: Sequence[_Sighting], place: Mapping[str, int]) -> Kinshi
     strongest = min((sighting.result.log10_p or 0.0 for sighting in kin), default=0.0)
     claims = tuple(dict.fromkeys(sighting.result.where for sighting in kin))
     declared, shapes = _votes(kin, place, _declared), _votes(kin, place, _reduced)
-    votes = declared or shapes
-    if len(votes) != 1:  # nothing supports a direction, or as much supports the other
+    losses = _votes(kin, place, _lost)
+    votes = declared or losses or shapes
+    is_open = any(edge not in votes for edge in losses)
+    records = (block_distances(sighting.evidence.difference) for sighting in kin)
+    distances = next(filter(None, records), {})
+    if len(votes) != 1 or is_open:  # nothing supports a direction, or as much supports the other
         a, b = sorted(place[digest] for digest in kin[0].digests)
-        return Kinship(a, b, strongest, claims=claims)
+        return Kinship(a, b, strongest, claims=claims, distances=distances)
     ((a, b),) = votes
-    support = (*declared.get((a, b), ()), *shapes.get((a, b), ()))
+    support = tuple(said for votes in (declared, losses, shapes) for said in votes.get((a, b), ()))
     relations = [
         sighting.result.claim.expect for sighting in kin if _declared(sighting) is not None
     ]
@@ -228,11 +242,12 @@ def _kinship(sightings: Sequence[_Sighting], place: Mapping[str, int]) -> Kinshi
         b,
         strongest,
         directed=True,
-        claimed=(a, b) not in shapes,
+        claimed=(a, b) not in {*shapes, *losses},
         relation=relation,
         support=support,
         claims=claims,
         steps=steps,
+        distances=distances,
     )
 
 
@@ -259,6 +274,16 @@ def _declared(sighting: _Sighting) -> str | None:
     return f"Claimed, and held: {describe(claim)} ({sighting.result.where})."
 
 
+def _lost(sighting: _Sighting) -> str | None:
+    """Say what the candidate has lost of the reference's numbers; None where nothing tells."""
+    record = sighting.evidence.difference
+    found = None if record is None or sighting.cousins else direction_of(record)
+    if found is None:
+        return None
+    claim = sighting.result.claim
+    return f"{claim.candidate} against {claim.reference}: {found.words()}"
+
+
 def _reduced(sighting: _Sighting) -> str | None:
     """Say what the candidate has less of that maps into the reference; None where it has not."""
     if sighting.cousins:
@@ -280,22 +305,27 @@ def _reduced(sighting: _Sighting) -> str | None:
 
 
 def _drawn(kinships: Sequence[Kinship], models: int) -> list[Kinship]:
-    """Mark a spanning structure: at most one parent each, then the strongest kinship between those."""
-    directed: nx.DiGraph[int] = nx.DiGraph()
-    for kin in kinships:
-        if kin.directed:
-            weight = 1.0 - kin.log10_p + (DECLARED / kin.steps if kin.relation is not None else 0.0)
-            directed.add_edge(kin.a, kin.b, weight=weight)
-    branching = nx.maximum_branching(directed, attr="weight") if directed else directed
-    trees = nx.utils.UnionFind(range(models))
-    for parent, child in branching.edges:
-        trees.union(parent, child)
-    drawn = set(branching.edges)
-    for kin in sorted(kinships, key=lambda kin: (not kin.directed, kin.log10_p)):
-        if trees[kin.a] != trees[kin.b]:
-            trees.union(kin.a, kin.b)
-            drawn.add((kin.a, kin.b))
-    return [replace(kin, drawn=(kin.a, kin.b) in drawn) for kin in kinships]
+    """Mark a spanning structure, and say how many blocks agree on it."""
+    edges = [
+        Edge(
+            kin.a,
+            kin.b,
+            kin.log10_p,
+            kin.directed,
+            kin.distances,
+            kin.steps if kin.directed and kin.relation is not None else None,
+        )
+        for kin in kinships
+    ]
+    chosen, agreeing = tree_edges(edges, models)
+    return [
+        replace(
+            kin,
+            drawn=(kin.a, kin.b) in chosen,
+            agreeing=agreeing.get(frozenset({kin.a, kin.b})),
+        )
+        for kin in kinships
+    ]
 
 
 def _families(kinships: Iterable[Kinship], models: int) -> tuple[tuple[int, ...], ...]:
@@ -328,6 +358,10 @@ def _contradictions(
             )
         if len(_votes(kin, place, _declared)) == 2:
             yield f"{a} and {b}: each was claimed to descend from the other, and both claims held."
+        declared, losses = _votes(kin, place, _declared), _votes(kin, place, _lost)
+        for edge in losses:
+            if declared and edge not in declared:
+                yield f"{a} and {b}: a claim of descent held, and what was lost says the other direction."
 
 
 def _reached_by(sightings: Iterable[_Sighting]) -> str:

@@ -41,9 +41,14 @@ def format_lineage(lineage: Lineage, kind: Format) -> str:
 
 
 def edge_words(kin: Kinship) -> str:
-    """What stands on an edge: the relation that was claimed, and the p-value."""
+    """What stands on an edge: the relation that was claimed, the p-value, and the blocks that agree."""
     relation = f"claimed {kin.relation}" if kin.claimed else kin.relation or "kin"
-    return f"{relation}, p = {format_p(kin.log10_p)}"
+    return ", ".join(filter(None, (relation, f"p = {format_p(kin.log10_p)}", agreement(kin))))
+
+
+def agreement(kin: Kinship) -> str:
+    """How many blocks would draw a kinship by their own distances; empty where that is not known."""
+    return "" if kin.agreeing is None else "{} of {} blocks agree".format(*kin.agreeing)
 
 
 def _styled(kin: Kinship, whole: str, claimed: str, line: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provenance.evidence.kinds import KINDS, ROUNDED, found_kind
+from provenance.evidence.merge_claims import reading_of
 
 if TYPE_CHECKING:
     from provenance.evidence.difference import DifferenceRecord
@@ -32,6 +33,9 @@ def is_kind_measured(claim: Claim, evidence: Evidence) -> bool:
 
 def kind_objection(claim: Claim, evidence: Evidence) -> str | None:
     """Say which other kind was found; None where none was, or it is not known."""
+    if claim.wants_parents:
+        read = reading_of(claim, evidence)
+        return f"The two are kin, but {read.why}." if read.says == "other" else None
     found = _found(claim, evidence)
     if found is None or found.kind in {claim.expect, "same", "unsure"}:
         return None
@@ -42,25 +46,36 @@ def kind_objection(claim: Claim, evidence: Evidence) -> str | None:
 
 def kind_doubt(claim: Claim, evidence: Evidence) -> str | None:
     """Say why the kind that is claimed can be neither seen nor refuted; None where it can."""
+    if claim.wants_parents:
+        read = reading_of(claim, evidence)
+        return _open(claim, read.why) if read.says == "unsure" else None
     found = _found(claim, evidence)
     if found is None:
         return None
     if claim.expect == "finetune" and found.kind == "unsure" and _moved(evidence.difference):
         return None  # kin, moved, and none of the sharper kinds: few steps leave some ranks low
     if _open_merge(claim, found.kind):
-        why = f"{found.why}, as a fine-tune's is, and one parent alone shows no merge"
+        why = f"{found.why}, as a fine-tune's is, and one parent shows no merge (`parents:` names all)"
     elif found.kind in {"same", "unsure"}:
         why = found.why
     else:
         return None
-    return (
-        f"The two are kin, but whether this is {_CLAIMED[claim.expect]} is not known: {why}. "
-        "`kind: any` claims kinship alone."
-    )
+    return _open(claim, why)
+
+
+def _open(claim: Claim, why: str) -> str:
+    """That the kind is not known, and what is claimed without it."""
+    claimed, without = _CLAIMED[claim.expect], "`kind: any`"
+    if claim.wants_parents:
+        claimed, without = f"{claimed} as claimed", f"{without} without `parents`"
+    open_ = f"The two are kin, but whether this is {claimed} is not known: {why}."
+    return f"{open_} {without} claims kinship alone."
 
 
 def kind_seen(claim: Claim, evidence: Evidence) -> str:
     """The kind that was found, as a sentence; empty where the claim asks for none, or none was measured."""
+    if claim.wants_parents:
+        return f"A merge: {reading_of(claim, evidence).why}."
     found = _found(claim, evidence)
     return "" if found is None else found.words()
 

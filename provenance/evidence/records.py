@@ -15,6 +15,12 @@ from typing import Any, Literal
 from provenance._documents import adapter, read_document
 from provenance._text import visible
 from provenance.errors import ProvenanceError
+from provenance.evidence.decomposition import (
+    BlockShares,
+    Decomposition,
+    MergeRecord,
+    ParentKinship,
+)
 from provenance.evidence.difference import (
     BlockMap,
     DifferenceRecord,
@@ -321,7 +327,8 @@ class Evidence(ShownEvidence):
     ``scope`` is "sampled" where parts of the weights alone were read: some units of some blocks of the
     candidate, and what of the reference is likest to them. ``ranges`` then says by role which parts.
     ``difference`` has how they differ once one is mapped
-    onto the other, where a claim of a kind asked for it.
+    onto the other, where a claim of a kind asked for it. ``merge`` has the shares of the parents that a
+    claim of a merge names.
     """
 
     statistic: str
@@ -346,6 +353,7 @@ class Evidence(ShownEvidence):
     scope: Scope = "whole"
     ranges: Mapping[Role, RangesRecord] = field(default_factory=dict)
     difference: DifferenceRecord | None = None
+    merge: MergeRecord | None = None
     schema: int = OLDER
 
     @property
@@ -426,6 +434,10 @@ TYPES = (
     BlockMap,
     MatrixDifference,
     Grid,
+    MergeRecord,
+    ParentKinship,
+    Decomposition,
+    BlockShares,
 )
 """The types that evidence is made of."""
 
@@ -505,11 +517,18 @@ def _check_whole(evidence: Evidence) -> None:
         _check_power(control, getattr(evidence, role).blocks, f"{where} power of the {role}")
     _check_controlled(evidence, where)
     _check_scope(evidence, where)
+    _check_merge(evidence.merge, where)
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")
     for pair in evidence.alignment:
         _check_p(pair.log10_p, f"{where} alignment")
+
+
+def _check_merge(merge: MergeRecord | None, where: str) -> None:
+    fault = None if merge is None else merge.fault()
+    if fault is not None:
+        raise EvidenceError(f"{where} merge: {fault}")
 
 
 def controlled(power: Iterable[Role]) -> str:

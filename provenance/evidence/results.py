@@ -344,6 +344,10 @@ def _check_claim(claim: Claim, damaged: Callable[[str], ResultsError]) -> None:
             raise damaged(f"{where}: alpha is {alpha:g}, and not {AN_ALPHA}")
     if not 0 < claim.threshold <= claim.alpha:
         raise damaged(f"{where}: a threshold is above 0 and no more than alpha")
+    named = dict(claim.parents)
+    is_merge = claim.expect == "merge" and len(named) == len(claim.parents) > 1
+    if claim.parents and not (is_merge and 0 <= claim.tolerance < 1):
+        raise damaged(f"{where}: parents are two or more, each named once, of a merge")
     least = claim.blocks.at_least
     if claim.permutations < 1 or not (least is None or LEAST_SHARE <= least <= 1):
         raise damaged(

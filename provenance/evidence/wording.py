@@ -52,6 +52,8 @@ def describe(claim: Claim) -> str:
         "identical": "an identical copy",
         "derived": "derived from",
     }
+    if claim.parents:
+        return f"{claim.candidate} is {kinds[claim.expect]} of {_parents(claim)}"
     link = "" if claim.expect == "derived" else " of"
     return f"{claim.candidate} is {kinds[claim.expect]}{link} {claim.reference}"
 
@@ -66,6 +68,12 @@ def among(claim: Claim) -> str:
     if claim.library is not None:
         names.append(f"the library {claim.library}")
     return " and ".join(names)
+
+
+def _parents(claim: Claim) -> str:
+    """The parents of a merge, with the shares that are claimed of them."""
+    named = [name if share is None else f"{name} ({share:g})" for name, share in claim.parents]
+    return f"{', '.join(named[:-1])} and {named[-1]}"
 
 
 def shape_objection(claim: Claim, evidence: Evidence) -> str | None:

@@ -303,7 +303,8 @@ def _plan(node: NodeId, claim: Claim, known: SuiteRecord) -> tuple[str, ...]:
     against = " against every block of the reference" if claim.blocks.cross else ""
     if claim.expect == NEAREST:
         against, blocks = "", "the blocks that settle each reference"
-    names = dict.fromkeys((claim.candidate, claim.reference, *claim.among))
+    parents = (parent for parent, _ in claim.parents)
+    names = dict.fromkeys((claim.candidate, claim.reference, *claim.among, *parents))
     models = [f"{name} ({known.models[name]})" for name in names if name in known.models]
     if claim.library is not None:
         models.append(f"the library {claim.library}")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from provenance.evidence.records import ModelRecord
     from provenance.evidence.results import ClaimResult, Results
+    from provenance.suite.claims import Claim
 
 SCHEMA = 1
 MAX_BYTES = 1 << 24
@@ -106,7 +107,7 @@ def _pinned(result: ClaimResult) -> Pinned:
     return Pinned(
         suite=result.suite,
         id=claim.id,
-        expect=claim.expect,
+        expect=_expected(claim),
         statistic=claim.statistic,
         threshold=float(f"{claim.threshold:.6g}"),
         verdict=verdict_of(result),
@@ -117,6 +118,14 @@ def _pinned(result: ClaimResult) -> Pinned:
         blocks={block.candidate_block: _rounded(block.log10_p) for block in result.blocks},
         alphas=dict(claim.block_alphas),
     )
+
+
+def _expected(claim: Claim) -> str:
+    """What is claimed, with the parents of a merge and their shares where they are named."""
+    if not claim.parents:
+        return claim.expect
+    named = (name if share is None else f"{name} {share:g}" for name, share in claim.parents)
+    return f"{claim.expect} of {', '.join(named)}"
 
 
 def _model(name: str, record: ModelRecord) -> PinnedModel:

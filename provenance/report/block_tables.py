@@ -25,6 +25,28 @@ def of_blocks(
     return tuple(table for table in tables if table.rows)
 
 
+def of_parents(evidence: Evidence, names: Sequence[str]) -> tuple[Table, ...]:
+    """The shares of a merge's parents, by what the claim calls them; none where none were measured."""
+    fitted = None if evidence.merge is None else evidence.merge.fitted
+    if fitted is None or len(fitted.shares) != len(names):
+        return ()
+    rows = [
+        (str(block.block), *map(_share, block.shares), f"{block.left_over:.1%}")
+        for block in fitted.blocks
+    ]
+    whole = (
+        f"{_share(share)} ({_share(low)} to {_share(high)})"
+        for share, low, high in zip(fitted.shares, fitted.low, fitted.high, strict=True)
+    )
+    rows.append(("all", *whole, f"{fitted.left_over:.1%}"))
+    caption = f"Shares of the parents, over {fitted.matrices} matrices"
+    return (Table(caption, ("block", *names, "left over"), tuple(rows)),)
+
+
+def _share(share: float) -> str:
+    return f"{round(share, 4) + 0.0:.4f}"
+
+
 def _whole(evidence: Evidence) -> Table:
     """What a statistic of whole models found."""
     value = "none" if evidence.value is None else f"{evidence.value:.8g}"

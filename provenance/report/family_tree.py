@@ -10,6 +10,7 @@ from itertools import accumulate
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from provenance.evidence.family_formats import agreement
 from provenance.evidence.wording import READINGS
 from provenance.report.svg import drawing, element, number, text
 from provenance.report.view import Family, Figure, LineageView, Table
@@ -38,7 +39,7 @@ RELATIONS = {
     "derived": "descendant",
 }
 ARROWS = (
-    ("arrow", "descent: a shape that was reduced supports the direction"),
+    ("arrow", "descent: a reduced shape, or lost numbers, support the direction"),
     ("claimed", "descent as it was claimed: nothing measured supports the direction"),
     ("dashed", f"kinship without a direction: {READINGS}"),
 )
@@ -185,7 +186,8 @@ def _note(branch: _Branch, lineage: Lineage, rows: dict[int, _Branch]) -> str:
         and not _over(kin.a, branch, rows)
     ]
     also = f"; also descends from {', '.join(others)}" if others else ""
-    return f"{kinship}, p = {p}{also}"
+    agree = agreement(branch.kin)
+    return f"{kinship}, p = {p}{agree and f', {agree}'}{also}"
 
 
 def _over(model: int, branch: _Branch, rows: dict[int, _Branch]) -> bool:
@@ -212,9 +214,13 @@ def _table(lineage: Lineage) -> Table:
             format_p(kin.log10_p),
             " ".join(kin.support) or "nothing: kinship is mutual",
             ", ".join(kin.claims),
+            "–" if kin.agreeing is None else "{} of {}".format(*kin.agreeing),
             "yes" if kin.drawn else "no",
         )
         for kin in sorted(lineage.kinships, key=lambda kin: (not kin.drawn, kin.log10_p))
     )
-    head = ("model", "", "model", "p", "what supports the direction", "claims", "drawn")
-    return Table("Every kinship that was found", head, rows, frozenset({0, 1, 2, 4, 5, 6}))
+    head = (
+        *("model", "", "model", "p"),
+        *("what supports the direction", "claims", "blocks that agree", "drawn"),
+    )
+    return Table("Every kinship that was found", head, rows, frozenset({0, 1, 2, 4, 5, 7}))

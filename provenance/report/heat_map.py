@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from provenance.report.svg import dots, drawing, element, joined, number, text, upright
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from markupsafe import Markup
 
@@ -43,7 +43,8 @@ def heat_map(key: str, cells: Cells) -> Markup:
     left, top = 48.0, 36.0
     width = left + side * len(cells.columns) + 8
     height = top + side * len(cells.rows) + 8
-    paths = _runs(cells, lambda j: left + side * j, lambda i: top + side * i, side)
+    shades = [[shade(log10_p) for log10_p in row] for row in cells.log10_p]
+    paths = runs(shades, lambda j: left + side * j, lambda i: top + side * i, side, "h0")
     across, down = side * len(cells.columns), side * len(cells.rows)
     every = max(1, math.ceil(16 / side))
     words = (
@@ -54,13 +55,6 @@ def heat_map(key: str, cells: Cells) -> Markup:
         ),
     )
     centre = side / 2 - 0.5
-    gaps = [
-        f"M{number(left + side * j - 0.5)} {number(top)}v{number(down)}"
-        for j in range(1, len(cells.columns))
-    ] + [
-        f"M{number(left)} {number(top + side * i - 0.5)}h{number(across)}"
-        for i in range(1, len(cells.rows))
-    ]
     frames = [
         f"M{number(left + side * j - 0.5)} {number(top + side * i - 0.5)}"
         f"h{number(side)}v{number(side)}h-{number(side)}z"
@@ -70,8 +64,8 @@ def heat_map(key: str, cells: Cells) -> Markup:
     size = 2 * max(1.2, side / 9)
     marks = joined(
         [element("rect", x=left, y=top, width=across - 1, height=down - 1, class_="h0")],
-        [element("path", d="".join(runs), class_=name) for name, runs in sorted(paths.items())],
-        [element("path", d="".join(gaps), class_="gaps")] if gaps else [],
+        [element("path", d="".join(each), class_=name) for name, each in sorted(paths.items())],
+        [gaps((left, top), (len(cells.rows), len(cells.columns)), side)],
         [element("path", d="".join(frames), class_="aligned")] if frames else [],
         [dots(below, "rim", size + 1.6), dots(below, "below", size)] if below else [],
         [
@@ -90,23 +84,41 @@ def heat_map(key: str, cells: Cells) -> Markup:
     return drawing(key, (max(width, 190.0), max(height, 140.0)), words, *marks, *labels)
 
 
-def _runs(
-    cells: Cells, x: Callable[[int], float], y: Callable[[int], float], side: float
+def runs(
+    shades: Sequence[Sequence[str]],
+    x: Callable[[int], float],
+    y: Callable[[int], float],
+    side: float,
+    ground: str,
 ) -> dict[str, list[str]]:
     """Paths by shade: neighbours of a row that have one shade are one rectangle.
 
-    The palest shade is left out. It is the ground of the whole map, since most cells of strangers have it.
+    The shade ``ground`` is left out: it is that of the whole map, since most cells have it.
     """
     found: dict[str, list[str]] = {}
     size = number(side - 1)
-    for i, row in enumerate(cells.log10_p):
+    for i, row in enumerate(shades):
         j = 0
         while j < len(row):
-            name, start = shade(row[j]), j
-            while j < len(row) and shade(row[j]) == name:
+            name, start = row[j], j
+            while j < len(row) and row[j] == name:
                 j += 1
-            if name != "h0":
+            if name != ground:
                 wide = number(side * (j - start) - 1)
                 place = f"M{number(x(start))} {number(y(i))}"
                 found.setdefault(name, []).append(f"{place}h{wide}v{size}h-{wide}z")
     return found
+
+
+def gaps(place: tuple[float, float], count: tuple[int, int], side: float) -> Markup:
+    """The lines between the cells of a map of so many rows and columns, whose corner is at a place."""
+    left, top = place
+    rows, columns = count
+    lines = [
+        f"M{number(left + side * j - 0.5)} {number(top)}v{number(side * rows)}"
+        for j in range(1, columns)
+    ] + [
+        f"M{number(left)} {number(top + side * i - 0.5)}h{number(side * columns)}"
+        for i in range(1, rows)
+    ]
+    return element("path", d="".join(lines) or "M0 0", class_="gaps")

@@ -22,6 +22,7 @@ from provenance.evidence.wording import READINGS
 from provenance.report import calibration
 from provenance.report.cast import cast_of
 from provenance.report.charts import POINTS, qq_plot
+from provenance.report.difference_map import SIZES
 from provenance.report.facts import models_of, own, shared, table_of
 from provenance.report.family_tree import ARROWS, view_lineage
 from provenance.report.filters import classes_of, filters_of, rules
@@ -188,10 +189,10 @@ def _legend(sections: Sequence[Section], lineage: LineageView) -> tuple[tuple[st
     for section in sections:
         drawn |= set() if section.plot is None else section.plot.marks
         drawn |= {"kin", "free"} if section.bars is not None else set()
-        maps = [section.heat, *(control.heat for control in section.controls)]
+        maps = [section.heat, section.difference, *(control.heat for control in section.controls)]
         drawn |= {mark for heat in maps if heat is not None for mark in heat.figure.marks}
     drawn |= {mark for family in lineage.families for mark in family.figure.marks}
-    return tuple(entry for entry in (*POINTS, *SHADES, *ARROWS) if entry[0] in drawn)
+    return tuple(entry for entry in (*POINTS, *SHADES, *SIZES, *ARROWS) if entry[0] in drawn)
 
 
 def _run(results: Results) -> RunView:

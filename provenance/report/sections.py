@@ -20,6 +20,7 @@ from provenance.evidence.strip import strip
 from provenance.evidence.wording import describe
 from provenance.report import block_tables as tables
 from provenance.report.charts import Point, bars, p_values, scatter
+from provenance.report.difference_map import difference_map
 from provenance.report.heat import heat_of
 from provenance.report.record_tables import of_references, tests_in_words, tests_of
 from provenance.report.view import ControlView, Figure, Panel, Row, Section
@@ -50,11 +51,20 @@ def weight(result: ClaimResult, scatters: int) -> int:
         len(control.evidence.blocks) for control in result.controls if control.kind == "positive"
     )
     drawn = min(scatters, sum(bool(block.matchings) for block in result.blocks))
-    return FRAME_BYTES + BLOCK_BYTES * blocks + SCATTER_BYTES * drawn + CELL_BYTES * cells
+    difference = None if result.evidence is None else result.evidence.difference
+    matrices = 0 if difference is None else len(difference.matrices)
+    return (
+        FRAME_BYTES
+        + BLOCK_BYTES * blocks
+        + SCATTER_BYTES * drawn
+        + CELL_BYTES * cells
+        + MATRIX_BYTES * matrices
+    )
 
 
-FRAME_BYTES, BLOCK_BYTES, SCATTER_BYTES, CELL_BYTES = 4000, 450, 2500, 13
-"""Of a section, a block, a scatter and a cell of a map, as reports on models of 32 blocks have them."""
+FRAME_BYTES, BLOCK_BYTES, SCATTER_BYTES, CELL_BYTES, MATRIX_BYTES = 4000, 450, 2500, 13, 100
+"""Of a section, a block, a scatter, a cell of a map, a matrix of a difference: in reports on models of 32
+blocks have them; eight of these are looked at."""
 
 
 def row_of(
@@ -104,6 +114,7 @@ def section_of(result: ClaimResult, row: Row, room: Room, facts: tuple[Table, ..
         plot=None,
         blocks=(),
         heat=None,
+        difference=None,
         panels=(),
         matched=0,
         controls=(),
@@ -118,8 +129,16 @@ def section_of(result: ClaimResult, row: Row, room: Room, facts: tuple[Table, ..
     return replace(
         said,
         plot=_plot(row.anchor, claim, blocks) if blocks else None,
-        blocks=() if evidence is None else tables.of_blocks(evidence, blocks, claim.thresholds),
+        blocks=()
+        if evidence is None
+        else (
+            *tables.of_blocks(evidence, blocks, claim.thresholds),
+            *tables.of_parents(evidence, [name for name, _ in claim.parents]),
+        ),
         heat=None if evidence is None else heat_of(f"{row.anchor}-x", evidence, claim.threshold),
+        difference=None
+        if evidence is None
+        else difference_map(f"{row.anchor}-d", evidence.difference),
         panels=_panels(row.anchor, evidence, blocks, room.scatters),
         matched=sum(bool(block.matchings) for block in blocks),
         controls=tuple(

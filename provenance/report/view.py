@@ -42,7 +42,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Heat:
-    """Blocks against blocks: the drawing and its numbers."""
+    """A map and its numbers: blocks against blocks, or matrices against blocks."""
 
     figure: Figure
     table: Table
@@ -103,6 +103,7 @@ class Section:
     plot: Figure | None
     blocks: tuple[Table, ...]
     heat: Heat | None
+    difference: Heat | None
     panels: tuple[Panel, ...]
     matched: int
     controls: tuple[ControlView, ...]

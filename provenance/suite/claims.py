@@ -16,9 +16,9 @@ from provenance.vocabulary import (
     DEFAULT_ALPHA,
     DEFAULT_STATISTIC,
     MEASURED,
-    NEAREST,
     NO_KIN,
     PERMUTATIONS,
+    SHARE_TOLERANCE,
     Controls,
     Expectation,
     Inconclusive,
@@ -72,7 +72,8 @@ class Claim:
     indices. With a ``sample``, so many blocks and experts are compared, read in part; ``scope`` says
     whether no more is claimed, which a claim of independence has to say.
     ``kind`` says whether the kind of descent that is claimed must be seen in the weights; results
-    of older versions do not, and mean any.
+    of older versions do not, and mean any. ``parents`` are those of a merge, each with the share that is
+    claimed of it, or None; the reference is one of them. A share may be off by ``tolerance``.
     A claim of the nearest kin is of many references: the models ``among``, and those of a ``library``, a
     path relative to the suite. Its ``reference`` is the one that is claimed, or `NO_KIN`. Kinship, its
     statistic by default, is then what a fingerprint carries, where a reference is one.
@@ -99,11 +100,18 @@ class Claim:
     kind: KindCheck = "any"
     among: tuple[str, ...] = ()
     library: str | None = None
+    parents: tuple[tuple[str, float | None], ...] = ()
+    tolerance: float = SHARE_TOLERANCE
 
     @property
     def wants_difference(self) -> bool:
         """Whether it asks for the kind of descent, which is read off the difference of the weights."""
-        return self.kind == "measured" and self.expect in MEASURED
+        return self.kind == "measured" and self.expect in MEASURED and not self.parents
+
+    @property
+    def wants_parents(self) -> bool:
+        """Whether it names the parents of a merge, whose shares are measured."""
+        return self.expect == "merge" and bool(self.parents)
 
     @property
     def thresholds(self) -> Thresholds:
@@ -254,13 +262,13 @@ def _claim(
 
     defaults = suite.defaults
     alpha = _first(whole_alpha(pair.alpha), defaults.alpha, DEFAULT_ALPHA)
-    nearest = None if isinstance(pair.expect, str) else pair.expect.nearest
+    nearest = pair.nearest
     name = claim_id(pair.candidate, pair.reference, pair.id, nearest)
     claim = Claim(
         id=name if len(_statistics(pair, suite)) == 1 else f"{name}-{statistic}",
         candidate=pair.candidate,
         reference=pair.reference or nearest or NO_KIN,
-        expect=pair.expect if isinstance(pair.expect, str) else NEAREST,
+        expect=pair.relationship,
         statistic=statistic,
         alpha=alpha,
         threshold=alpha / claims,
@@ -276,6 +284,8 @@ def _claim(
         sample=_first(pair.sample, defaults.sample, None),
         scope=_first(pair.scope, defaults.scope, "whole"),
         kind=_first(pair.kind, defaults.kind, "measured"),
+        parents=tuple(pair.shares.items()),
+        tolerance=_first(pair.tolerance, None, SHARE_TOLERANCE),
     )
     return claim if nearest is None else _of_many(claim, pair, suite)
 

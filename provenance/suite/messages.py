@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from provenance.errors import Problem
     from provenance.suite.yaml12 import Document, YamlPath
 
+UNIONS = frozenset({"alpha", "blocks", "expect", "statistic"})
+"""Keys whose values may be of several shapes."""
 VERSION = "this version of provenance reads suites of version 1: write version: 1"
 NO_PAIRS = (
     "no pair is declared, and a suite that checks nothing is an error: add one under pairs:, or a tree "
@@ -30,10 +32,6 @@ DISTILLED = (
     "a distilled model shares no weights with its teacher, so that this test calls the two "
     "independent: write expect: independent, or expect: unknown to report without a claim"
 )
-
-
-UNIONS = frozenset({"alpha", "blocks", "expect", "statistic"})
-"""Keys whose values are of one type or another."""
 
 
 class Hints:
@@ -122,7 +120,7 @@ def _empty_paths(value: Any, path: YamlPath = ()) -> Iterator[YamlPath]:
 
 
 def _yaml_path(loc: tuple[str | int, ...]) -> YamlPath:
-    """Drop the branch of a union from a location of pydantic."""
+    """Drop the branch of a union of `UNIONS` from a location of pydantic."""
     return tuple(
         part
         for i, part in enumerate(loc)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from provenance.suite.messages import missing
-from provenance.suite.schema import OF_MANY, OF_ONE_PAIR, SuiteDocument
+from provenance.suite.schema import OF_MANY, OF_ONE_PAIR, SuiteDocument, kind_of_expectation
 from provenance.suite.yaml_limits import shown
 from provenance.vocabulary import NO_KIN
 
@@ -30,7 +30,7 @@ def nearest_problems(document: Document, hints: Hints) -> Iterator[Problem]:
     for i, pair in enumerate(pairs if isinstance(pairs, list) else []):
         if not isinstance(pair, dict):
             continue
-        if isinstance(pair.get("expect"), dict):
+        if kind_of_expectation(pair.get("expect")) == "<nearest>":
             yield from _of_many(
                 document, ("pairs", i), pair, models if isinstance(models, dict) else {}, hints
             )

@@ -35,10 +35,10 @@ def oversights(suite: Suite) -> tuple[Problem, ...]:
     SuiteError
         If the file is gone since.
     """
-    from provenance.suite.schema import VERBATIM
+    from provenance.suite.schema import NAMED, VERBATIM
 
     text = decode(read_bytes(suite.path), suite.path)
-    document = read(text, suite.path, verbatim=VERBATIM)
+    document = read(text, suite.path, verbatim=VERBATIM, named=NAMED)
     return tuple(sorted([*_unused(document, suite), *_absent(document, suite)]))
 
 
@@ -46,7 +46,10 @@ def _unused(document: Document, suite: Suite) -> Iterator[Problem]:
     claimed = {
         name
         for claim in suite.claims
-        for name in (claim.candidate, claim.reference, *claim.among)
+        for name in (
+            *(claim.candidate, claim.reference, *claim.among),
+            *(parent for parent, _ in claim.parents),
+        )
         if name in suite.models  # and not in a library alone
     }
     used = _with_bases(claimed | {name for name, _ in suite.lineage}, document.value["models"])

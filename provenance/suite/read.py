@@ -75,9 +75,9 @@ def loads(text: str, path: Path) -> Suite:
     if len(text) > MAX_BYTES:
         raise SuiteError(path, [Problem(1, 1, _TOO_BIG)])
     from provenance.suite.rules import rule_problems
-    from provenance.suite.schema import VERBATIM, SuiteDocument
+    from provenance.suite.schema import NAMED, VERBATIM, SuiteDocument
 
-    document = read(text.removeprefix("\ufeff"), path, verbatim=VERBATIM)
+    document = read(text.removeprefix("\ufeff"), path, verbatim=VERBATIM, named=NAMED)
     if not isinstance(document.value, dict):
         raise SuiteError(path, [*document.problems, _not_a_mapping(document)])
     suite = suite_of(checked(document, path, SuiteDocument, rule_problems), document, path)

@@ -5,6 +5,7 @@ it; `provenance.suite.messages` reads them. A rule that takes two fields is in `
 """
 
 import keyword
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -34,9 +35,13 @@ from provenance.vocabulary import (
     LEAST_SHARE,
     LEAST_SHARE_OF_COPY,
     MOST_ALPHA,
+    MOST_SHARE,
+    NEAREST,
     SEEDS,
+    SHARE_TOLERANCE,
     Controls,
     Dtype,
+    Expectation,
     Inconclusive,
     InputKind,
     KindCheck,
@@ -63,28 +68,19 @@ NO_REASON = ("", "yes", "no", "on", "off", "y", "n")
 
 VERBATIM = frozenset(
     {
-        *(
-            "revision",
-            "candidate",
-            "reference",
-            "repo",
-            "path",
-            "recipe",
-            "id",
-            "tags",
-            "url",
-            "base",
-        ),
-        *("nearest", "among", "library"),
+        *("revision", "candidate", "reference", "parents", "repo", "path", "recipe"),
+        *("id", "tags", "url", "base", "nearest", "among", "library"),
     }
 )
 """Keys under which a plain scalar is text, whatever it looks like."""
+NAMED = ("expect", "merge")
+"""Where the keys are names of models: a number under ``base`` is a share there."""
 REGISTRY_VERBATIM = VERBATIM | {"folder", "pair"}
 """The same keys of a registry."""
 
 UNION_TAGS = (
     *("<all>", "<list>", "<share>", "<one>", "<several>", "<level>", "<levels>"),
-    *("<relationship>", "<nearest>"),
+    *("<word>", "<shares>", "<nearest>"),
 )
 _AS_WRITTEN = ["string", "number", "boolean"]
 
@@ -227,6 +223,51 @@ StatisticsDocument = Annotated[
         Tag("<several>"),
     ],
     Discriminator(lambda value: "<several>" if isinstance(value, list) else "<one>"),
+]
+
+
+Share = Annotated[
+    float,
+    Field(ge=-MOST_SHARE, le=MOST_SHARE, allow_inf_nan=False),
+    Words(f"a number from {-MOST_SHARE:g} to {MOST_SHARE:g}, such as 0.6", "the share of {key}"),
+]
+
+
+class SharesDocument(StrictMapping):
+    """A merge with the share of each of its parents."""
+
+    merge: Annotated[
+        dict[str, Share], Words("a mapping of models to shares, such as {a: 0.6, b: 0.4}")
+    ] = Field(
+        description="Names under models: with the share that each has in the candidate; the shares sum to "
+        "1, as those of a linear merge do, and those of task arithmetic with the base among them.",
+        json_schema_extra={"minProperties": 2, "propertyNames": {"pattern": NAME_PATTERN}},
+    )
+
+
+class NearestDocument(StrictMapping):
+    """That one of many references is the candidate's nearest kin, or that none is kin."""
+
+    nearest: Annotated[
+        Written, Words("the name of a model under models:, of an entry of the library, or none")
+    ] = Field(
+        description="Which of the references is the nearest kin: a model of the suite, or an entry of the "
+        "library. none: no reference is kin."
+    )
+
+
+def kind_of_expectation(value: object) -> str:
+    """The branch of `ExpectDocument` that a value of ``expect`` is read as."""
+    if not isinstance(value, dict):
+        return "<word>"
+    return "<shares>" if "merge" in value else "<nearest>"
+
+
+ExpectDocument = Annotated[
+    Annotated[Relationship, Tag("<word>")]
+    | Annotated[SharesDocument, Tag("<shares>")]
+    | Annotated[NearestDocument, Tag("<nearest>")],
+    Discriminator(kind_of_expectation),
 ]
 
 
@@ -462,28 +503,21 @@ class ModelDocument(StrictMapping):
     )
 
 
-class NearestDocument(StrictMapping):
-    """That one of many references is the candidate's nearest kin, or that none is kin."""
-
-    nearest: Annotated[
-        Written, Words("the name of a model under models:, of an entry of the library, or none")
-    ] = Field(
-        description="Which of the references is the nearest kin: a model of the suite, or an entry of the "
-        "library. none: no reference is kin."
-    )
-
-
-ExpectDocument = Annotated[
-    Annotated[Relationship, Tag("<relationship>")] | Annotated[NearestDocument, Tag("<nearest>")],
-    Discriminator(lambda value: "<nearest>" if isinstance(value, dict) else "<relationship>"),
-]
-OF_ONE_PAIR = ("reference", "blocks", "permutations", "kind", "sample", "scope")
+OF_ONE_PAIR = (
+    *("reference", "blocks", "permutations", "kind", "sample", "scope"),
+    *("parents", "tolerance"),
+)
 """Keys that a claim on many references does not have."""
 OF_MANY = ("among", "library")
 """Keys that only such a claim has."""
 
 
 _NO_KEY: dict[str, Any] = {"not": {}}
+_OF_ONE: dict[str, Any] = {"expect": {"anyOf": [{"type": "string"}, {"required": ["merge"]}]}}
+_OF_MANY: dict[str, Any] = {
+    "expect": {"type": "object", "required": ["nearest"]},
+    "alpha": {"type": "number"},
+}
 
 
 class PairDocument(Choices):
@@ -494,12 +528,9 @@ class PairDocument(Choices):
             "oneOf": [
                 {
                     "required": ["reference"],
-                    "properties": {"expect": {"type": "string"}} | dict.fromkeys(OF_MANY, _NO_KEY),
+                    "properties": _OF_ONE | dict.fromkeys(OF_MANY, _NO_KEY),
                 },
-                {
-                    "properties": {"expect": {"type": "object"}, "alpha": {"type": "number"}}
-                    | dict.fromkeys(OF_ONE_PAIR, _NO_KEY),
-                },
+                {"properties": _OF_MANY | dict.fromkeys(OF_ONE_PAIR, _NO_KEY)},
             ]
         }
     )
@@ -514,8 +545,9 @@ class PairDocument(Choices):
     )
     expect: ExpectDocument = Field(
         description="What the candidate is to the reference. independent: trained from another "
-        "start. derived: a descendant of any kind. unknown: report, claim nothing. {nearest: NAME}: of "
-        "many references this one is its nearest kin."
+        "start. derived: a descendant of any kind. unknown: report, claim nothing. {merge: {a: 0.6, "
+        "b: 0.4}}: a merge in which these have these shares. {nearest: NAME}: of many references this one "
+        "is its nearest kin."
     )
     among: (
         Annotated[
@@ -534,6 +566,27 @@ class PairDocument(Choices):
         description="A library, every fingerprint of which is a reference of a claim of the nearest kin: a "
         "folder, relative to the suite; ~ is the home folder.",
     )
+    parents: (
+        Annotated[
+            list[Annotated[Name, Words("the name of a model under models:", "a parent")]],
+            Words("a list of two models or more, such as [a, b]"),
+        ]
+        | None
+    ) = Field(
+        None,
+        min_length=2,
+        json_schema_extra={"uniqueItems": True},
+        description="With expect: merge, names under models: all parents of the candidate, the reference "
+        "among them; their shares are measured.",
+    )
+    tolerance: Annotated[float, Words("a number from 0 to 0.5, such as 0.05")] | None = Field(
+        None,
+        ge=0,
+        le=0.5,
+        allow_inf_nan=False,
+        description="How far the share of a parent may be from what is claimed "
+        f"({SHARE_TOLERANCE:g}, where nothing is said).",
+    )
     alpha: AlphasDocument | None = Field(  # type: ignore[assignment]
         None,
         description="Significance level of the claim, 0.01 at the most; its threshold is this divided by "
@@ -549,6 +602,25 @@ class PairDocument(Choices):
     xfail: (
         Annotated[Reason, Words('a text that gives a reason, such as xfail: "issue 7"')] | None
     ) = Field(None, description="The claim is known to fail; the text says why.")
+
+    @property
+    def relationship(self) -> Expectation:
+        """The word of ``expect``."""
+        if isinstance(self.expect, SharesDocument):
+            return "merge"
+        return NEAREST if isinstance(self.expect, NearestDocument) else self.expect
+
+    @property
+    def nearest(self) -> str | None:
+        """Which reference is claimed to be the nearest kin; None of a claim of one pair."""
+        return self.expect.nearest if isinstance(self.expect, NearestDocument) else None
+
+    @property
+    def shares(self) -> Mapping[str, float | None]:
+        """The parents that a merge is claimed of, with their shares where these are claimed."""
+        if isinstance(self.expect, SharesDocument):
+            return {**self.expect.merge}
+        return dict.fromkeys(self.parents or ())
 
 
 _A_TREE = "a mapping of names to what descends from them, such as base: {chat: {}, small: {}}"
@@ -647,6 +719,7 @@ class RegistryDocument(StrictMapping):
     folder: Annotated[Written, Words("a folder, as a text")] | None = None
     exhaustive: bool = False
     control: bool = True
+    distances: bool = False
     ignore: Annotated[
         list[Annotated[IgnoreDocument, Words(_AN_IGNORED, "an ignored pair")]],
         Words(f"a list of pairs, each {_AN_IGNORED}"),

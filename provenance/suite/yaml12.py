@@ -101,6 +101,7 @@ def read(
     path: Path,
     *,
     verbatim: frozenset[str] = frozenset(),
+    named: tuple[str, ...] = (),
     loader: type[Any] = LOADER,
 ) -> Document:
     """Read one YAML document as plain data.
@@ -114,6 +115,8 @@ def read(
     verbatim
         Keys whose plain scalars, or lists of them, stay text: a revision ``12345678`` is no number.
         ``null`` and ``~`` are None under these keys, too.
+    named
+        The end of the path of mappings whose keys are names, whatever they are like: none is ``verbatim``.
     loader
         A PyYAML loader class, made by `loader_over`.
 
@@ -139,7 +142,7 @@ def read(
         raise SuiteError(path, [*survey.problems, problem]) from None
     if root is None:
         return Document(None, {(): Mark(1, 1, 1, 1)}, {}, tuple(survey.problems))
-    builder = _Builder(verbatim)
+    builder = _Builder(verbatim, named)
     value = builder.build(root, (), text=False)
     problems = sorted({*survey.problems, *builder.problems})
     return Document(value, builder.values, builder.keys, tuple(problems))
@@ -195,8 +198,9 @@ _Entries = dict[str, "tuple[ScalarNode, Node]"]
 class _Builder:
     """Nodes to plain data; recursive, as `Survey` has bounded the depth."""
 
-    def __init__(self, verbatim: frozenset[str]) -> None:
+    def __init__(self, verbatim: frozenset[str], named: tuple[str, ...]) -> None:
         self.verbatim = verbatim
+        self.named = named
         self.values: dict[YamlPath, Mark] = {}
         self.keys: dict[YamlPath, Mark] = {}
         self.problems: list[Problem] = []
@@ -212,10 +216,12 @@ class _Builder:
 
     def _mapping(self, node: MappingNode, path: YamlPath) -> dict[str, Any]:
         result = {}
+        are_names = bool(self.named) and path[-len(self.named) :] == self.named
         for name, (key, value) in self._entries(node).items():
             inner = (*path, name)
             self.keys[inner] = _mark(key)
-            result[name] = self.build(value, inner, text=name in self.verbatim)
+            text = name in self.verbatim and not are_names
+            result[name] = self.build(value, inner, text=text)
         return result
 
     def _entries(self, node: MappingNode) -> _Entries:

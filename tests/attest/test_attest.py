@@ -363,7 +363,7 @@ def test_the_pedigree_of_a_model_is_what_held(attested):
     assert [part["name"] for part in found["short"]["pedigree"]["variants"]] == ["kin"]
     assert "pedigree" not in found["other"]
     notes = found["short"]["pedigree"]["notes"]
-    assert "and a reduced shape supports the direction: short is derived from base" in notes
+    assert "and a measurement supports the direction: short is derived from base" in notes
     assert "and no direction is claimed: short is derived from kin" in notes
 
 

@@ -1,6 +1,7 @@
 """The shares of merges are found, held against what they were made with, and told."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -20,13 +21,28 @@ MADE = MergeCounts("python -m this", "2026-01-01", "a machine", "Python 3", ROWS
 
 def test_errors_and_intervals_are_those_of_the_rows():
     text = with_tables(PLACE, MADE)
-    (linear,) = [line for line in text.splitlines() if line.startswith("| linear |")]
+    linear, _ = [line for line in text.splitlines() if line.startswith("| linear |")]
     cells = [cell.strip() for cell in linear.strip("|").split("|")]
+    assert "| merge | claimed as made |" in text
     assert cells == ["linear", "2", "1.0e-01", "4 of 6", "5.0% to 20.0%"]
     assert "| TIES | 1 | - | - | 60.0% to 60.0% |" in text
     assert with_tables(text, MADE) == text
     with pytest.raises(ValueError, match="has no"):
         with_tables("nothing", MADE)
+
+
+def test_claims_are_counted_by_what_becomes_of_them():
+    near = ((-0.01, 0.69, 0.29), (0.01, 0.71, 0.31), 0.05)
+    rows = (*ROWS, MergeCount("linear", (0, 0.7, 0.3), (0.0, 0.69, 0.31), *near))
+    rows += (MergeCount("halves", [0, 0.5, 0.5], (0.0, 0.41, 0.59), *near),)
+    text = with_tables(PLACE, replace(MADE, counted=rows))
+    for line in (
+        "| linear | 1 hold, 2 inconclusive | 1 fail, 2 inconclusive | 1 fail, 2 inconclusive |",
+        "| TIES | - | 1 inconclusive | 1 inconclusive |",
+        "| halves | 1 fail | - | 1 hold |",
+    ):
+        assert line in text
+    assert "False claims that hold: 1 of 9, at most 42.9% (95%), were they independent." in text
 
 
 def test_the_page_is_made_of_the_kept_counts():

@@ -14,6 +14,7 @@ from provenance.comparison.aligned import kin_blocks
 from provenance.differences.measure import measure, spread
 from provenance.differences.side import Side
 from provenance.errors import BundleError, DegenerateError
+from provenance.evidence.direction import HALF, direction_of
 from provenance.evidence.kinds import found_kind
 from provenance.loading.parameters import ModelTensors
 from provenance.vocabulary import ModelSpec
@@ -191,6 +192,15 @@ def test_rounding_to_nearest_is_told_from_other_rounding(side, base):
     grids = [m.grid for m in record.matrices if m.grid]
     assert len(grids) == 21
     assert {(g.bits, g.group, g.within, g.nearest) for g in grids} == {(4, 0, 1.0, 1.0)}
+    assert all(HALF[0] < g.quarter < HALF[1] for g in grids)
+    assert direction_of(record).sign == "grid"
+
+
+@pytest.mark.parametrize("scale", [1e-3, 2e-2, 2e-1])
+def test_what_moved_within_the_steps_did_not_come_first(side, base, scale):
+    rounded = CHANGES["int4"][0](base)
+    record = found(side, rounded, transforms.add_noise(rounded, 3, scale))
+    assert direction_of(record) is None
 
 
 def test_a_copy_of_a_rounded_model_that_is_rounded_again_is_quantized(side, base):
@@ -299,6 +309,16 @@ def test_the_command_prints_a_table_or_json(base, tmp_path, capsys):
         "same",
         ["the order of units"],
     )
+    assert told["direction"] is None
+    rounded = str(save_checkpoint(transforms.round_trip(base, 4), tmp_path / "rounded"))
+    with pytest.raises(SystemExit):
+        main(["diff", rounded, ours, *store, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["direction"]["first"], told["direction"]["sign"]) == ("reference", "grid")
+    with pytest.raises(SystemExit):
+        main(["diff", rounded, ours, *store])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "The reference came first: the candidate's numbers are the reference's, rounded" in out
     with pytest.raises(SystemExit) as stop:
         main(["diff", str(other), ours, *store])
     assert stop.value.code == 2

@@ -1,6 +1,7 @@
 """The shares of a merge's parents: against plain least squares, disguised merges, and what is no merge."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ from fixtures import transforms
 from fixtures.models import save_checkpoint, tiny_llama
 from provenance import Executor, Store, decompose
 from provenance.cli import main
+from provenance.comparison.plan import comparison
 from provenance.differences.merge import Fit
 from provenance.errors import DegenerateError, InputError
+from provenance.evidence.verdict import judge_pair
+from provenance.suite.read import loads
 from tests import reference
 from tests.differences.test_measure import SIZES
 
@@ -120,6 +124,64 @@ def test_parents_are_kin_are_several_and_differ(executor, folders, tmp_path):
         decompose(folders[0], [folders[1], stranger], executor=executor)
     with pytest.raises(DegenerateError, match="are one model"):
         decompose(folders[0], [folders[1], folders[1]], executor=executor)
+
+
+SUITE = """\
+version: 1
+inputs: {{tokens: 64, sequence_length: 16}}
+models:
+  merged: {{path: merged}}
+  base: {{path: {0}}}
+  first: {{path: {1}}}
+  second: {{path: {2}}}
+  third: {{path: third}}
+  stranger: {{path: stranger}}
+pairs:
+  - {{candidate: merged, reference: first, id: true, expect: {{merge: {{first: 0.7, second: 0.3}}}}}}
+  - {{candidate: merged, reference: second, id: alone, expect: merge, parents: [first, second]}}
+  - {{candidate: merged, reference: first, id: exchanged, expect: {{merge: {{first: 0.3, second: 0.7}}}}}}
+  - {{candidate: merged, reference: first, id: near, tolerance: 0.1,
+      expect: {{merge: {{first: 0.65, second: 0.35}}}}}}
+  - {{candidate: merged, reference: first, id: with-a-stranger, expect: merge, parents: [first, stranger]}}
+  - {{candidate: merged, reference: first, id: with-a-third, expect: merge, parents: [first, base, third]}}
+  - {{candidate: merged, reference: first, id: twice, expect: merge, parents: [first, copy]}}
+"""
+TOLD = {
+    "true": "holds",
+    "alone": "holds",
+    "exchanged": "fails",
+    "near": "holds",
+    "with-a-stranger": "fails",
+    "with-a-third": "fails",
+    "twice": "fails",
+}
+
+
+@pytest.mark.parametrize("hide", [lambda m: m, everything], ids=["plain", "disguised"])
+def test_claims_of_a_merge_are_judged_by_the_shares(executor, models, folders, tmp_path, hide):
+    merged = hide(transforms.merge_linear(models[1], models[2], 0.3))
+    save_checkpoint(merged, tmp_path / "merged")
+    save_checkpoint(transforms.add_noise(models[0], 9, 0.2), tmp_path / "third")
+    save_checkpoint(tiny_llama(seed=7, **SIZES), tmp_path / "stranger")
+    text = SUITE.replace("  stranger:", "  copy: {{path: {1}}}\n  stranger:").format(*folders)
+    suite = loads(text, tmp_path / "a.suite.yaml")
+    found = {}
+    for claim in suite.claims:
+        evidence = executor.evidence(comparison(suite, claim))
+        assert [one.digest for one in evidence.merge.parents] == [
+            executor.checkpoint(suite.models[name]).digest for name, _ in claim.parents
+        ]
+        found[claim.id] = judge_pair(claim, evidence)
+    assert {name: judged.state for name, judged in found.items()} == TOLD
+    assert "merged has 0.7 of first (0.7 to 0.7)" in found["exchanged"].meaning
+    assert "whether merged is kin to stranger is open (p = " in found["with-a-stranger"].meaning
+    assert "merged takes nothing of third: " in found["with-a-third"].meaning
+    assert "two of the parents are one model" in found["twice"].meaning
+    # what was compared for one claim serves the others
+    measured = executor.evidence(comparison(suite, suite.claims[0]))
+    assert measured == replace(
+        executor.evidence(comparison(suite, suite.claims[2])), merge=measured.merge
+    )
 
 
 def test_the_command_prints_a_table_or_json(models, folders, tmp_path, capsys):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from provenance.evidence.difference import Grid
 from provenance.evidence.families import lineage_graph
 from provenance.evidence.family_formats import format_lineage
 from provenance.report.family_tree import view_lineage
@@ -72,6 +73,36 @@ def test_a_reduced_shape_supports_a_direction():
     (found,) = lineage.kinships
     assert lineage.models[found.a].label == "big"
     assert found.support == ("Its shape is a reduced one: small has 3 blocks where big has 4.",)
+
+
+ROUNDED = synthetic.difference(grid=Grid("even", 4, 32, 1.0, 1.0, 0.5), rank=0)
+
+
+def test_what_was_lost_supports_a_direction():
+    evidence = kin("small", "big", difference=ROUNDED)
+    for expect in ("unknown", "derived", "quantized"):
+        lineage = lineage_graph(results(claimed(evidence, expect)))
+        (found,) = lineage.kinships
+        assert (found.directed, found.claimed) == (True, False)
+        assert lineage.models[found.a].label == "big"
+        assert found.support[-1].startswith("small against big: The reference came first: ")
+        assert drawn(lineage) == {("big", "small", True)}
+    cousins = in_trees(results(claimed(evidence, "derived")), *ROOTED)
+    assert [one.directed for one in lineage_graph(cousins).kinships] == [False]
+
+
+ROOTED = (("root", None), ("small", "root"), ("big", "root"))
+
+
+def test_what_was_lost_against_a_claim_is_told_and_draws_no_arrow():
+    lineage = lineage_graph(
+        results(
+            claimed(kin("big", "small"), "finetune"),
+            claimed(kin("small", "big", difference=ROUNDED), "unknown"),
+        )
+    )
+    assert [one.directed for one in lineage.kinships] == [False]
+    assert any("what was lost says the other direction" in one for one in lineage.disagreements)
 
 
 SMALL, BIG = synthetic.model("small", blocks=3), synthetic.model("big", blocks=4)

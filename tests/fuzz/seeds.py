@@ -238,6 +238,8 @@ pairs:
 - {candidate: other, reference: base, expect: independent, xfail: known, blocks: cross}
 - {candidate: tuned, reference: base, expect: unknown, skip: later, statistic: l2, permutations: 19,
    alpha: 0.005, inconclusive: fail, exhaustive: false, kind: any}
+- {candidate: chat, reference: base, id: merged, expect: {merge: {base: 0.7, tuned: 0.3}}, tolerance: 0.05}
+- {candidate: chat, reference: base, id: several, expect: merge, parents: [base, pruned, other]}
 """
 
 SAMPLES = b"""version: 1
@@ -256,6 +258,7 @@ statistic: match
 alpha: 1e-6
 exhaustive: true
 control: false
+distances: true
 folder: .
 models:
   a: {recipe: quickstart/base, dtype: float32}

@@ -12,11 +12,19 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from provenance.evidence.decomposition import (
+    BlockShares,
+    Decomposition,
+    MergeRecord,
+    ParentKinship,
+)
+from provenance.evidence.difference import DifferenceRecord, Grid
 from provenance.evidence.outcomes import OUTCOMES, headline_of, outcome_of
 from provenance.evidence.results import ControlResult, RunRecord
 from provenance.report import render_report
 from provenance.report.calibration import of_controls, of_independence, quantiles
 from provenance.report.charts import Point, bars, p_values, qq_plot, scatter
+from provenance.report.difference_map import SIZES, difference_map
 from provenance.report.facts import own, shared
 from provenance.report.filters import classes_of
 from provenance.report.heat_map import BINS, Cells, heat_map, shade
@@ -277,6 +285,97 @@ def lightness(colour):
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     y = sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
     return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+
+
+# differences
+
+
+def drawn_of(record):
+    return difference_map("k", record)
+
+
+def test_a_difference_is_matrices_against_blocks_darker_for_more():
+    heat = drawn_of(synthetic.difference(3))
+    svg = parsed(heat.figure.drawing)
+    shades = {p.get("class"): p.get("d").count("M") for p in svg.iter("path")}
+    assert shades == {"d2": 2, "d3": 2, "d4": 2, "d5": 1, "gaps": 8}  # of a row one rectangle
+    assert heat.figure.marks == {"d2", "d3", "d4", "d5"} <= {mark for mark, _ in SIZES}
+    said = [found.text for found in svg.iter("text")]
+    assert said.count("rank 40 of 64") == 7
+    assert {"0", "1", "2", "mlp.gate_proj", "self_attn.q_proj"} <= set(said)
+    assert "A fine-tune: " in heat.figure.caption
+    assert [row[0] for row in heat.table.rows][-1] == "model.embed_tokens"
+    assert len(heat.table.rows) == 8
+    assert "Blocks looked at: 0, 1, 2; of 3 and 3" in heat.table.caption
+
+
+@pytest.mark.parametrize(
+    ("changes", "sign", "mark"),
+    [
+        ({"unchanged": 1.0}, "equal", "d0"),
+        ({"grid": Grid("even", 4, 32, 1.0, 1.0), "relative": 0.09}, "grid of 4 bits", "d3"),
+        ({"new_zeros": 0.5, "relative": 0.5}, "50% new zeros", "d5"),
+        ({"relative": 0.0009, "rank": 4}, "rank 4 of 64", "d1"),
+    ],
+)
+def test_what_stands_out_is_written_beside_a_matrix(changes, sign, mark):
+    figure = drawn_of(synthetic.difference(2, **changes)).figure
+    said = [found.text for found in parsed(figure.drawing).iter("text")]
+    assert said.count(sign) == 7
+    assert figure.marks == {mark}
+
+
+def test_a_matrix_that_a_block_has_not_is_told_from_one_that_is_equal():
+    record = synthetic.difference(2, unchanged=1.0)
+    heat = drawn_of(replace(record, matrices=record.matrices[1:]))
+    assert heat.figure.marks == {"d0", "dx"}
+
+
+def test_where_nothing_was_measured_nothing_is_drawn():
+    assert drawn_of(None) is None
+    assert drawn_of(DifferenceRecord(reason="not found kin")) is None
+    assert drawn_of(DifferenceRecord()) is None
+
+
+def test_a_claim_that_measured_a_difference_shows_it_in_the_page():
+    found = synthetic.kin("chat", "base", difference=synthetic.difference())
+    results = synthetic.results(synthetic.claimed(found, "finetune", kind="measured"))
+    (section,) = view_report(results).sections
+    assert section.difference is not None
+    page = render_report(results)
+    reader = Reader(page)
+    assert reader.open == []
+    assert "a difference of 50% or more" in page
+    assert page.count('aria-describedby="c1-d-d"') == 1
+
+
+def test_a_long_name_of_a_matrix_keeps_its_end():
+    record = synthetic.difference(1)
+    name = "block_sparse_moe.experts.0.projection.gate_and_up.weight"
+    ours = replace(record.matrices[0], name=f"model.layers.0.{name}")
+    figure = drawn_of(replace(record, matrices=(ours,))).figure
+    said = [found.text for found in parsed(figure.drawing).iter("text")]
+    assert any(text.startswith("…") and text.endswith("gate_and_up") for text in said)
+
+
+def test_the_shares_of_a_merge_stand_in_the_page_under_the_claims_names():
+    kin = tuple(ParentKinship(name, name, -50.0) for name in ("x", "y"))
+    blocks = (BlockShares(0, (0.75, 0.25), 0.001),)
+    fitted = Decomposition(("x", "y"), (0.7, 0.3), (0.69, 0.29), (0.71, 0.31), 0.01, blocks, 14)
+    found = synthetic.kin("merged", "a", merge=MergeRecord(kin, fitted))
+    claimed = {"kind": "measured", "parents": (("a", 0.7), ("b", 0.3))}
+    results = synthetic.results(synthetic.claimed(found, "merge", **claimed))
+    (section,) = view_report(results).sections
+    table = section.blocks[-1]
+    assert table.head == ("block", "a", "b", "left over")
+    assert table.rows == (
+        ("0", "0.7500", "0.2500", "0.1%"),
+        ("all", "0.7000 (0.6900 to 0.7100)", "0.3000 (0.2900 to 0.3100)", "1.0%"),
+    )
+    assert section.row.sentence == "merged is a merge of a (0.7) and b (0.3)"
+    other = replace(found, merge=MergeRecord(kin, reason="they are one model"))
+    results = synthetic.results(synthetic.claimed(other, "merge", **claimed))
+    assert "Shares" not in view_report(results).sections[0].blocks[-1].caption
 
 
 def test_bars_are_as_many_as_blocks():

@@ -128,9 +128,11 @@ def test_explain_says_what_would_be_looked_at():
         ("expect: {nearest: b}, sample: 2", "sample is of one pair"),
         ("expect: {nearest: b}, alpha: {0: 1e-9}", "the nearest kin has one alpha"),
         ("expect: {nearest: b}, statistic: jsd", "jsd has no p-value and decides no claim"),
+        ("expect: {}", "missing key 'nearest': add nearest, the name of a model"),
+        ("expect: {nearest: b}, parents: [a, b]", "parents is of one pair"),
         ("expect: {nearest: }", "key 'nearest' has no value"),
         ("expect: {nearest: [b]}", "nearest must be the name of a model under models:"),
-        ("expect: {next: b}", "unknown key 'next'; known keys: nearest"),
+        ("expect: {next: b}", "unknown key 'next'; known keys: merge, nearest"),
         ("expect: finetune", "missing key 'reference': add reference, the name of a model"),
         (
             "expect: finetune, reference: b, among: [c]",

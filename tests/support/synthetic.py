@@ -4,6 +4,7 @@ from dataclasses import replace
 from random import Random
 
 from provenance.evidence.decide import aggregate
+from provenance.evidence.difference import BlockMap, DifferenceRecord, MatrixDifference
 from provenance.evidence.records import (
     AlignedBlocks,
     BlockEvidence,
@@ -84,6 +85,53 @@ def evidence(candidate, reference, blocks, **changes):
         created=WHEN,
     )
     return replace(found, **changes)
+
+
+MATRICES = (
+    *(f"self_attn.{name}_proj" for name in "qkvo"),
+    *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
+)
+
+
+def matrix(name, block, **changes):
+    """One matrix of a difference: an equal one, unless changes say otherwise."""
+    found = MatrixDifference(
+        name=f"model.layers.{block}.{name}.weight" if block is not None else name,
+        block=block,
+        reference_block=block,
+        shape=(64, 64),
+        relative=0.0,
+        unchanged=1.0,
+        untouched_rows=1.0,
+        rank=None,
+        ranks=64,
+        carried=None,
+        noise=None,
+        rounding=2.0**-24,
+        tolerance=0.0,
+        zeros=0.0,
+        new_zeros=0.0,
+        structure="none",
+        kept=1.0,
+    )
+    return replace(found, **changes)
+
+
+def difference(blocks=8, **changes):
+    """What a fine-tune of some blocks looks like: seven matrices of each, and the embeddings."""
+    tuned = {"unchanged": 0.0, "rank": 40, "carried": 0.9, "noise": 0.01, **changes}
+    inside = [
+        matrix(name, block, **{"relative": 0.002 * 3.0**place, **tuned})
+        for block in range(blocks)
+        for place, name in enumerate(MATRICES)
+    ]
+    return DifferenceRecord(
+        blocks=tuple(BlockMap(block, block, (64, 64)) for block in range(blocks)),
+        of_blocks=(blocks, blocks),
+        hidden=(64, 64),
+        units=(64, 64),
+        matrices=(*inside, matrix("model.embed_tokens.weight", None)),
+    )
 
 
 def kin(candidate, reference, count=4, **changes):
@@ -213,7 +261,8 @@ def registry(claims=400, blocks=32):
         related = candidate.split("-")[0] == name.split("-")[0] != "lone"
         if related:
             expect = "independent" if line % 9 == 0 else "finetune"
-            made.append(claimed(kin(candidate, name, blocks), expect, line))
+            found = kin(candidate, name, blocks, difference=difference())
+            made.append(claimed(found, expect, line))
         elif line % 27 == 0:
             dead = [block(i, None) for i in range(blocks)]
             made.append(claimed(evidence(candidate, name, dead), "independent", line))

@@ -1,0 +1,209 @@
+"""Count how often it is told rightly which of two kin came first, on small models.
+
+``python -m benchmarks.direction --folder DIR --output docs/kinds.md``
+
+The base models are those of `benchmarks.kinds`. Of each, pairs are made of which one came first by the
+making, and read in both orders; then pairs that are made to fool the reading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from benchmarks._direction_page import COUNTS, DirectionCounts, Told, with_tables
+from benchmarks._kind_changes import GROUP, SEED, tuned, two_of_four
+from benchmarks._page import about_machine
+from benchmarks._zoo import Scale, Zoo, members
+from benchmarks.kinds import BASES, SCALE, Workshop, read_text
+from fixtures import transforms
+from fixtures.transforms.weights import inner_linears
+from provenance.comparison.executor import Executor
+from provenance.differences.measure import measure
+from provenance.evidence.direction import direction_of
+from provenance.recipes.steps import load
+from provenance.recipes.train import one_thread
+from provenance.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from transformers import PreTrainedModel
+
+    from provenance.differences.side import Side
+
+    Make = Callable[[PreTrainedModel, PreTrainedModel, torch.Tensor], PreTrainedModel]
+
+COMMAND = "python -m benchmarks.direction --folder models --output docs/kinds.md"
+SLIGHT = 1e-5
+"""A learning rate at which two steps change hardly anything."""
+
+
+@dataclass(frozen=True)
+class Descent:
+    """A pair: how the earlier and the later model are made of a base, its fine-tune, and ids of a text.
+
+    ``fools`` says that the pair was made to be read wrongly: the two are no parent and child, or the later
+    one took the earlier one's losses back.
+    """
+
+    what: str
+    earlier: Make
+    later: Make
+    fools: bool = False
+
+
+def descents() -> Iterator[Descent]:
+    """Yield every pair."""
+    base: Make = lambda b, _f, _i: b  # noqa: E731 - all others are written like it
+    for what, later in _of_base().items():
+        yield Descent(what, base, later)
+    for bits in (4, 8):
+        for steps, rate in ((5, 1e-4), (20, 1e-3)):
+            yield Descent(
+                f"a copy of {bits} bits, and it trained on ({steps} steps at {rate:g})",
+                lambda b, _f, _i, n=bits: transforms.round_trip(b, n),
+                lambda b, _f, i, n=bits, s=steps, r=rate: tuned(
+                    transforms.round_trip(b, n), i, s, r
+                ),
+            )
+    yield Descent(
+        "half of it zero, and it trained on",
+        lambda b, _f, _i: transforms.prune_magnitude(b, 0.5),
+        lambda b, _f, i: tuned(transforms.prune_magnitude(b, 0.5), i),
+    )
+    yield from _foolers()
+
+
+def _of_base() -> dict[str, Make]:
+    return {
+        "a fine-tune": lambda _b, f, _i: f,
+        "a low rank added": lambda b, _f, _i: transforms.lora_merge(b, SEED, 4, 0.1),
+        "merged with a fine-tune": lambda b, f, _i: transforms.merge_linear(b, f, 0.5),
+        "noise of 0.01 deviations": lambda b, _f, _i: transforms.add_noise(b, SEED, 0.01),
+        "rounded to 4 bits, a scale a row": lambda b, _f, _i: transforms.round_trip(b, 4),
+        "rounded to 8 bits, a scale a row": lambda b, _f, _i: transforms.round_trip(b, 8),
+        f"rounded to 3 bits in groups of {GROUP}": lambda b, _f, _i: transforms.round_groups(
+            b, 3, GROUP
+        ),
+        f"rounded to 4 bits in groups of {GROUP}": lambda b, _f, _i: transforms.round_groups(
+            b, 4, GROUP
+        ),
+        "half of it zero": lambda b, _f, _i: transforms.prune_magnitude(b, 0.5),
+        "two of every four zero": lambda b, _f, _i: two_of_four(b),
+        "trained on, then rounded to 4 bits": lambda _b, f, _i: transforms.round_trip(f, 4),
+        "trained on, then half of it zero": lambda _b, f, _i: transforms.prune_magnitude(f, 0.5),
+    }
+
+
+def _foolers() -> Iterator[Descent]:
+    """Yield pairs whose later model has back what the earlier one lost, and cousins."""
+    four: Make = lambda b, _f, _i: transforms.round_trip(b, 4)  # noqa: E731
+    yield Descent("a copy of 4 bits, filled up within its steps", four, _filled, fools=True)
+    yield Descent(
+        "a copy with half of it zero, its zeros filled up",
+        lambda b, _f, _i: transforms.prune_magnitude(b, 0.5),
+        lambda b, _f, _i: _regrown(b),
+        fools=True,
+    )
+    yield Descent(
+        "a copy of 4 bits, and a slight fine-tune: both of one base",
+        four,
+        lambda b, _f, i: tuned(b, i, 2, SLIGHT),
+        fools=True,
+    )
+
+
+def _filled(base: PreTrainedModel, _fine: PreTrainedModel, _ids: torch.Tensor) -> PreTrainedModel:
+    """Return a rounded copy, its numbers drawn anew from the whole of their steps."""
+    copy = transforms.round_trip(base, 4)
+    generator = torch.Generator().manual_seed(SEED)
+    for _, linear in inner_linears(copy):
+        weights = linear.weight.data
+        # a scale a row: the largest number of a row is 7 steps from zero
+        steps = weights.abs().amax(dim=1, keepdim=True) / 7
+        weights += steps * (torch.rand(weights.shape, generator=generator) - 0.5)
+    return copy
+
+
+def _regrown(base: PreTrainedModel) -> PreTrainedModel:
+    """Return a pruned copy with small random numbers in the place of its zeros."""
+    copy = transforms.prune_magnitude(base, 0.5)
+    generator = torch.Generator().manual_seed(SEED)
+    for _, linear in inner_linears(copy):
+        weights = linear.weight.data
+        drawn = torch.randn(weights.shape, generator=generator) * weights.std() / 4
+        weights += torch.where(weights == 0, drawn, 0.0)
+    return copy
+
+
+def count(folder: Path, scale: Scale, bases: int) -> Iterator[Told]:
+    """Yield what was told of each pair, in both orders."""
+    zoo = Zoo(folder, scale)
+    orders: tuple[Literal["later", "earlier"], ...] = ("later", "earlier")
+    for member in members(bases, scale):
+        path = zoo.member(member)
+        base = load(path).eval()
+        ids = read_text(zoo, path, "prose")
+        fine = tuned(base, ids)
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            shop = Workshop(Executor(Store(Path(place) / "store"), "cpu"), Path(place))
+            made: dict[Make, tuple[PreTrainedModel, Side]] = {}
+            for pair in descents():
+                for make in (pair.earlier, pair.later):
+                    if make not in made:
+                        model = make(base, fine, ids)
+                        made[make] = model, shop.side(model, str(len(made)), narrow=False)
+                models, sides = zip(made[pair.earlier], made[pair.later], strict=True)
+                for candidate in orders:
+                    both = sides if candidate == "earlier" else sides[::-1]
+                    found = direction_of(measure(*both, {i: i for i in range(member.blocks)}))
+                    said = None if found is None else found.sign
+                    print(f"{member.name} {pair.what}, {candidate}: {said}", file=sys.stderr)
+                    yield Told(pair.what, candidate, said, _growth(*models), fools=pair.fools)
+
+
+def _growth(earlier: PreTrainedModel, later: PreTrainedModel) -> float:
+    """The size of the later model's matrices over that of the earlier one's."""
+    sizes = [
+        sum(
+            float(linear.weight.detach().double().square().sum())
+            for _, linear in inner_linears(model)
+        )
+        for model in (earlier, later)
+    ]
+    return (sizes[1] / sizes[0]) ** 0.5
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.direction",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--folder", type=Path, required=True, help="keeps the models")
+    parser.add_argument("--output", type=Path, default=Path("docs/kinds.md"))
+    parser.add_argument("--counts", type=Path, default=COUNTS)
+    parser.add_argument("--bases", type=int, default=BASES)
+    given = parser.parse_args(arguments)
+    with one_thread():
+        rows = tuple(count(given.folder, SCALE, given.bases))
+    about = about_machine()
+    made = DirectionCounts(
+        COMMAND, about["date"], about["machine"], about["versions"], given.bases, rows
+    )
+    given.counts.parent.mkdir(parents=True, exist_ok=True)
+    given.counts.write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
+    given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
