@@ -397,6 +397,7 @@ Action = Literal[
     "match",
     "measure",
     "map",
+    "exhibit",
     "wait",
 ]
 

@@ -39,7 +39,7 @@ class Comparison:
     model in the candidate's place where inputs are chosen: a control is fed what a claim's reference is.
     ``control`` says whether the power control is run where nothing is found, see
     `provenance.comparison.power`. ``difference`` says whether the weights of kin are compared number by
-    number, see `provenance.comparison.difference`.
+    number, see `provenance.comparison.difference`. ``exhibits`` says whether those are measured.
     """
 
     candidate: ModelSpec
@@ -53,6 +53,7 @@ class Comparison:
     fed_as: ModelSpec | None = None
     control: bool = True
     difference: bool = False
+    exhibits: bool = False
 
     @classmethod
     def of(
@@ -68,11 +69,12 @@ class Comparison:
         control: bool = True,
         sample: int | None = None,
         difference: bool = False,
+        exhibits: bool = False,
     ) -> Comparison:
         """A comparison; on inputs "hidden" and "tokens" a statistic of weights replaces its own.
 
         Where a statistic has one part, all parts are what is measured anyhow. With a ``sample``, so many
-        blocks and experts are read in part: the extent is "sampled".
+        blocks and experts are read in part: the extent is "sampled", and there are no exhibits.
         """
         statistic = REGISTRY[statistic].on(inputs.kind)
         if sample is not None:
@@ -97,6 +99,7 @@ class Comparison:
             extent=extent,
             control=control,
             difference=difference,
+            exhibits=exhibits,
         )
 
     def of_files(self) -> Comparison | None:
@@ -105,7 +108,7 @@ class Comparison:
         reads = {component.reads_files for component in components}
         if self.extent != "decided" or len(reads) < 2:
             return None
-        return replace(self, extent="files", difference=False)
+        return replace(self, extent="files", difference=False, exhibits=False)
 
 
 @dataclass(frozen=True)
@@ -356,6 +359,7 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         control=suite.controls != "none",
         sample=claim.sample,
         difference=(suite.models[claim.candidate], suite.models[claim.reference]) in suite.kinds_of,
+        exhibits=suite.exhibits,
     )
 
 

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 DIFFERENCE_VERSION = 1
 """Raised whenever the same two models would give another difference."""
 
+EXHIBITS_VERSION = 1
+"""Raised whenever the same two models would give other exhibits."""
+
 
 def imitates(comparison: Comparison) -> bool:
     """Whether a statistic of the comparison is one of imitations."""
@@ -55,10 +58,12 @@ def comparison_fields(
     difference: dict[str, JSON] = {}
     if comparison.difference:
         difference = {"difference": [DIFFERENCE_VERSION, BLOCKS_OF_DIFFERENCE]}
+    exhibits: dict[str, JSON] = {"exhibits": EXHIBITS_VERSION} if comparison.exhibits else {}
     return {
         **sample,
         **control,
         **difference,
+        **exhibits,
         "statistic": statistic,
         "versions": REGISTRY[statistic].versions(),
         "cross": comparison.cross,

@@ -20,6 +20,7 @@ from provenance.evidence.difference import (
     Grid,
     MatrixDifference,
 )
+from provenance.evidence.exhibits import Exhibit
 from provenance.evidence.shown import ShownEvidence
 from provenance.evidence.weights import WeightsRecord
 from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role, Scope
@@ -319,7 +320,8 @@ class Evidence(ShownEvidence):
     ``scope`` is "sampled" where parts of the weights alone were read: some units of some blocks of the
     candidate, and what of the reference is likest to them. ``ranges`` then says by role which parts.
     ``difference`` has how they differ once one is mapped
-    onto the other, where a claim of a kind asked for it.
+    onto the other, where a claim of a kind asked for it. ``exhibits`` are there where they were asked for,
+    and decide nothing.
     """
 
     statistic: str
@@ -344,6 +346,7 @@ class Evidence(ShownEvidence):
     scope: Scope = "whole"
     ranges: Mapping[Role, RangesRecord] = field(default_factory=dict)
     difference: DifferenceRecord | None = None
+    exhibits: tuple[Exhibit, ...] = ()
     schema: int = OLDER
 
     @property
@@ -424,6 +427,7 @@ TYPES = (
     BlockMap,
     MatrixDifference,
     Grid,
+    Exhibit,
 )
 """The types that evidence is made of."""
 
@@ -495,19 +499,32 @@ def _check_whole(evidence: Evidence) -> None:
     if drawn is not None and not 1 <= drawn <= MOST:
         raise EvidenceError(f"{where} permutations: {drawn} is no number of them")
     _check_p(evidence.log10_p, "evidence is damaged")
-    for role, coverage in evidence.coverage.items():
-        shares = (coverage.share, coverage.effect, *coverage.blocks)
-        if any(share is not None and not 0 <= share <= 1 for share in shares):
-            raise EvidenceError(f"{where} coverage of the {role}: a share is from 0 to 1")
+    _check_coverage(evidence, where)
     for role, control in evidence.power.items():
         _check_power(control, getattr(evidence, role).blocks, f"{where} power of the {role}")
     _check_controlled(evidence, where)
     _check_scope(evidence, where)
+    _check_exhibits(evidence, where)
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")
     for pair in evidence.alignment:
         _check_p(pair.log10_p, f"{where} alignment")
+
+
+def _check_coverage(evidence: Evidence, where: str) -> None:
+    for role, coverage in evidence.coverage.items():
+        shares = (coverage.share, coverage.effect, *coverage.blocks)
+        if any(share is not None and not 0 <= share <= 1 for share in shares):
+            raise EvidenceError(f"{where} coverage of the {role}: a share is from 0 to 1")
+
+
+def _check_exhibits(evidence: Evidence, where: str) -> None:
+    for exhibit in evidence.exhibits:
+        if not exhibit.is_sound():
+            raise EvidenceError(
+                f"{where} exhibits: {exhibit.name} cannot be {exhibit.value} of {exhibit.compared}"
+            )
 
 
 def controlled(power: Iterable[Role]) -> str:

@@ -109,7 +109,7 @@ class Suite:
     """One suite file; the local paths in ``models`` and ``inputs`` are absolute.
 
     ``lineage`` has every model of the declared trees with its parent (None for a root), parents first.
-    ``digest`` is "sha256:..." of the file's bytes.
+    ``digest`` is "sha256:..." of the file's bytes. ``exhibits`` says whether those are measured.
     """
 
     path: Path
@@ -119,6 +119,7 @@ class Suite:
     controls: Controls = "power"
     digest: str = ""
     lineage: tuple[tuple[str, str | None], ...] = ()
+    exhibits: bool = False
 
     @cached_property
     def kinds_of(self) -> frozenset[tuple[ModelSpec, ModelSpec]]:
@@ -143,6 +144,7 @@ def suite_of(checked: SuiteDocument, document: Document, path: Path) -> Suite:
         models=models_of(checked.models, folder, layout_lines(document, path)),
         claims=claims,
         controls=checked.controls,
+        exhibits=checked.exhibits,
         lineage=tuple((node.name, node.parent) for node in nodes(checked.lineage)),
     )
 
