@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from benchmarks._zoo import SMALL, Scale, Zoo, members
-from provenance import Executor, Store, compare
+from provenance import Executor, InputsSpec, Store
+from provenance.comparison.executor import as_spec
+from provenance.comparison.plan import Comparison
 from provenance.evidence.strangers import StrangerGroup, StrangerPair
 from provenance.recipes.train import one_thread
 
@@ -21,6 +23,8 @@ SCALE = Scale(hidden=64, units=128, steps=150, vocabulary=512, longest=4096)
 TINY = Scale(**{**asdict(SMALL), "blocks": 4, "steps": 2})
 ORDER = ("small", "pretrained")
 DIGITS = 4
+BLOCKS = 8
+"""Of the candidate, whose units are looked at beside their likeliest partners."""
 
 
 def small(folder: Path, count: int, *, tiny: bool) -> Mapping[str, Path]:
@@ -44,19 +48,25 @@ def measured(
     pairs = []
     for candidate, reference in itertools.combinations(models, 2):
         report(f"{candidate} and {reference}")
-        evidence = compare(
-            models[candidate],
-            models[reference],
-            statistic="match_tokens",
-            control=False,
-            exhibits=True,
-            executor=executor,
-        )
+        evidence = executor.evidence(_comparison(models[candidate], models[reference]))
         values = {
             one.name: round(one.value, DIGITS) for one in evidence.exhibits if one.value is not None
         }
         pairs.append(StrangerPair(candidate, reference, values))
     return tuple(pairs)
+
+
+def _comparison(candidate: Path, reference: Path) -> Comparison:
+    """The comparison of whole models, of which some blocks are tested for units that agree."""
+    whole = Comparison.of(
+        as_spec(candidate),
+        as_spec(reference),
+        InputsSpec(),
+        "match_tokens",
+        control=False,
+        exhibits=True,
+    )
+    return replace(whole, sample=BLOCKS)
 
 
 def with_group(
