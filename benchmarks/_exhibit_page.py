@@ -68,8 +68,8 @@ NUMBERS: Mapping[ExhibitName, str] = {
     "configuration": "Settings that say how a model computes and are equal, as a share of the settings of "
     "either.",
     "units": "The most units of one pair of blocks that gate and up pair alike, by "
-    "[`match_tokens`](statistics.md#match_tokens). Random matchings would agree on one. Of the strangers below "
-    f"at most {BLOCKS} blocks of the candidate were looked at, beside their likeliest partners.",
+    "[`match_tokens`](statistics.md#match_tokens). Random matchings would agree on one. Of the strangers "
+    f"below at most {BLOCKS} blocks of the candidate were looked at, beside their likeliest partners.",
 }
 
 
