@@ -1,4 +1,4 @@
-"""Put the pages that stand beside docs/ into the site: a hook of mkdocs."""
+"""Put the pages that stand beside docs/ into the site, and fit its pages: hooks of mkdocs."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         File.generated(config, "notebook.md", content=as_page(NOTEBOOK.read_text("utf-8")))
     )
     return files
+
+
+def on_post_page(output: str, **_: object) -> str:
+    """Make groups of what a table of contents nests: of two landmarks of one name neither can be told."""
+    nested = '<nav class="md-nav" '
+    return output.replace(f"{nested}aria-label=", f'{nested}role="group" aria-label=')
 
 
 def as_page(notebook: str) -> str:
