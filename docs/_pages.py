@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ ABSOLUTE = re.compile(
     rf"https://(?:github\.com/{PROJECT}/blob|raw\.githubusercontent\.com/{PROJECT})/main/"
 )
 """README links to files of the repository by these, so that its links work on a package index."""
+SEARCH = '<div class="md-search" data-md-component="search" role="dialog"'
+NESTED = re.compile(r'(<nav class="md-nav") aria-label="([^"]*)"')
+"""A section of a page in its table of contents; sections of the site may have its name."""
 NOTEBOOK = Path(__file__).parent / "examples" / "pair.ipynb"
 PAGES = {
     "README.md": "readme.md",
@@ -40,9 +44,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_post_page(output: str, **_: object) -> str:
-    """Make groups of what a table of contents nests: of two landmarks of one name neither can be told."""
-    nested = '<nav class="md-nav" '
-    return output.replace(f"{nested}aria-label=", f'{nested}role="group" aria-label=')
+    """Give landmarks that the theme leaves without a name, or with that of another, one of their own."""
+    output = output.replace(SEARCH, f'{SEARCH} aria-label="Search"')
+    numbers = count(1)
+    return NESTED.sub(
+        lambda found: f'{found[1]} aria-label="Part {next(numbers)} of this page: {found[2]}"',
+        output,
+    )
+
+
+def on_post_template(output: str, template_name: str, **_: object) -> str:
+    """Do the same for the page that says that there is none, which is no page to mkdocs."""
+    return on_post_page(output) if template_name == "404.html" else output
 
 
 def as_page(notebook: str) -> str:
