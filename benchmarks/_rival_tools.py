@@ -21,6 +21,8 @@ Call = Literal["kin", "strangers", "none"]
 DRIVER = Path(__file__).with_name("_rival_paper.py")
 PAPER_LEVEL = 1e-4
 """The paper's level for a pair of blocks; neither it nor its code has one for models."""
+SAMPLE = 4
+"""Blocks, and experts of each, that this package reads as a sample."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,12 @@ class Rival:
         return f"{code}, {self.package} {version}" if self.papers else version
 
 
-def _ours(_: Path, candidate: Path, reference: Path, __: Path | None) -> list[str]:
-    asked = ["compare", str(candidate), str(reference), "--json", "--quiet"]
-    return [sys.executable, "-m", "provenance.cli", *asked]
+def _ours(*options: str) -> Callable[[Path, Path, Path, Path | None], Sequence[str]]:
+    def command(_: Path, candidate: Path, reference: Path, __: Path | None) -> list[str]:
+        asked = ["compare", str(candidate), str(reference), *options, "--json", "--quiet"]
+        return [sys.executable, "-m", "provenance.cli", *asked]
+
+    return command
 
 
 def read_ours(out: str) -> Answer:
@@ -179,9 +184,17 @@ RIVALS: tuple[Rival, ...] = (
         "provenance",
         None,
         "pytest-provenance",
-        _ours,
+        _ours(),
         read_ours,
         "`dependent` is kin, `independent` is strangers, `inconclusive` is no call",
+    ),
+    Rival(
+        f"provenance, sample {SAMPLE}",
+        None,
+        "pytest-provenance",
+        _ours("--sample", str(SAMPLE)),
+        read_ours,
+        "`dependent` is kin; `not found` and `inconclusive` are no call: no sample shows independence",
     ),
     Rival(
         "modelDNA",

@@ -107,13 +107,14 @@ This command trains small Llamas and measures both:
 
 There are {len(measured.zoo)} models, each trained from its own initial weights:
 {about["training"]}.
-All models share one tokenizer. Their texts do not overlap: `code-0`, `code-1`, ... are pieces of the
-standard library's sources, and `prose` is the language reference.
+All models share one tokenizer. `code-0`, `code-1`, ... are pieces of the standard library's sources, which
+share no character. `prose` is the language reference. One of the sources holds it too, so that a code text
+may share some of it.
 
 {_table.zoo_table(measured.zoo)}
 
-Activations are of {about["inputs"]}. "On text" they are held-out code that no model was
-trained on. "Random ids" are uniform on the vocabulary.
+Activations are of {about["inputs"]}. "On text" they are code that is in no model's code
+text. "Random ids" are uniform on the vocabulary.
 
 ## False positives
 

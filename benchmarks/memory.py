@@ -18,6 +18,7 @@ import torch
 
 import provenance
 from benchmarks import _pair
+from benchmarks._process import peak_bytes
 from provenance.vocabulary import Memory
 
 if TYPE_CHECKING:
@@ -73,9 +74,9 @@ def _measure(statistic: str, tokens: str, resident: str, *models: str) -> int:
     """Growth of this process's peak resident memory, in bytes."""
     torch.set_num_threads(1)
     _compare(statistic, int(tokens), int(resident), *models[:2])
-    before = _peak()
+    before = peak_bytes()
     _compare(statistic, int(tokens), int(resident), *models[2:])
-    return _peak() - before
+    return peak_bytes() - before
 
 
 def _compare(statistic: str, tokens: int, resident: int, reference: str, candidate: str) -> None:
@@ -90,11 +91,6 @@ def _compare(statistic: str, tokens: int, resident: int, reference: str, candida
                 provenance.Store(store), "cpu", memory=Memory(WORKING, resident)
             ),
         )
-
-
-def _peak() -> int:
-    status = Path("/proc/self/status").read_text()
-    return next(int(x.split()[1]) << 10 for x in status.splitlines() if x.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ SUITES = {
 
 WITH_WEIGHTS = frozenset({"pretrained", "pretrained, two claims"})
 
+FALSE_CLAIMS = 1
+"""How pytest ends where claims do not hold. They cost what they would if they held."""
+
 FACTOR = 2.0
 """A plan holds within this factor."""
 
@@ -102,7 +105,9 @@ def _pytest(arguments: Sequence[str], store: Path) -> tuple[float, int]:
         said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode == FALSE_CLAIMS:
+        print(said, file=sys.stderr, flush=True)
+    elif process.returncode:
         raise SystemExit(f"pytest {' '.join(arguments)} ends with {process.returncode}:\n{said}")
     unit = 1 if sys.platform == "darwin" else 1024
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit

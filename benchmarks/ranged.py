@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks._process import peak_bytes, processor_seconds
 from benchmarks._range_server import serve
 from fixtures.synthetic_weights import Size, Weights, fill, write_checkpoint
 from provenance import Executor, Store, compare
@@ -128,7 +128,7 @@ def _in_a_process(candidate: str, reference: str, sample: int) -> dict[str, floa
 
 def _measured(candidate: str, reference: str, sample: int) -> dict[str, float | str | None]:
     """Compare two models in this process."""
-    began, before = time.monotonic(), _processor_seconds()
+    began, before = time.monotonic(), processor_seconds()
     with tempfile.TemporaryDirectory() as store:
         evidence = compare(
             candidate, reference, sample=sample, executor=Executor(Store(store), "cpu")
@@ -137,24 +137,9 @@ def _measured(candidate: str, reference: str, sample: int) -> dict[str, float | 
         "verdict": decide(evidence, DEFAULT_ALPHA),
         "log10_p": evidence.log10_p,
         "seconds": time.monotonic() - began,
-        "processor": _processor_seconds() - before,
-        "peak": _peak_bytes(),
+        "processor": processor_seconds() - before,
+        "peak": peak_bytes(),
     }
-
-
-def _peak_bytes() -> int:
-    """The most memory that this process has had; Linux only.
-
-    What `resource` says counts that of the process that started this one too.
-    """
-    status = Path("/proc/self/status").read_text("ascii")
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
-
-
-def _processor_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -478,3 +478,20 @@ def shares_of_parents(model: np.ndarray, parents: np.ndarray) -> tuple[list[floa
     nearest = min(np.linalg.norm(model - one) for one in parents)
     left = float(np.linalg.norm(away - directions @ found) / nearest)
     return [1 - float(found.sum()), *map(float, found)], left
+
+
+def small_float(code: int, exponent_bits: int, fraction_bits: int, bias: int) -> float:
+    """A number of few bits, by the formula: a sign, an exponent and a fraction, subnormal at exponent 0."""
+    fraction = code % 2**fraction_bits / 2**fraction_bits
+    exponent = code // 2**fraction_bits % 2**exponent_bits
+    sign = -1.0 if code // 2 ** (fraction_bits + exponent_bits) else 1.0
+    if exponent == 0:
+        return sign * fraction * 2.0 ** (1 - bias)
+    return sign * (1 + fraction) * 2.0 ** (exponent - bias)
+
+
+def scale_at(scale: np.ndarray, place: tuple[int, ...], block: tuple[int, int]) -> float:
+    """The number of a scale that is of one place of a weight; an axis of one number is of all places."""
+    *stack, row, column = place
+    blocks = (*stack, row // block[0], column // block[1])
+    return float(scale[tuple(min(b, n - 1) for b, n in zip(blocks, scale.shape, strict=True))])

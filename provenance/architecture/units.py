@@ -65,6 +65,10 @@ class LinearMap:
         answers: torch.Tensor = inputs @ self.weight.T
         return answers if self.bias is None else answers + self.bias
 
+    def converted(self, convert: Callable[[torch.Tensor], torch.Tensor]) -> LinearMap:
+        """The projection with its weight and its bias converted."""
+        return LinearMap(convert(self.weight), None if self.bias is None else convert(self.bias))
+
 
 @dataclass(frozen=True, eq=False)
 class Mixing:

@@ -13,7 +13,7 @@ import torch
 
 from provenance.architecture.records import linear_map
 from provenance.architecture.units import MLPFactors
-from provenance.capture.units import Shape
+from provenance.capture.units import Shape, in_float
 from provenance.errors import DegenerateError
 from provenance.inputs.shared_tokens import LEAST_TOKENS
 from provenance.vocabulary import FEW_EMBEDDED
@@ -163,7 +163,10 @@ class TokenUnits:
         )
 
     def _linear(self, projection: Projection) -> LinearMap:
-        return linear_map(projection, self._read)
+        return linear_map(projection, self._tensors.read).converted(self._floating)
+
+    def _floating(self, weight: torch.Tensor) -> torch.Tensor:
+        return in_float(weight.to(self._device))
 
     def _read(self, parameter: str) -> torch.Tensor:
         return self._tensors.read(parameter).to(self._device).float()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.store.store import JSON
 
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 """Raised whenever the same checkpoint would give another layout."""
 
 LAYOUT = "layout.json"

@@ -128,12 +128,10 @@ class ActivationUnits:
 
     def _linear(self, projection: Projection) -> LinearMap:
         """A projection in float32, rounded to the type that the model ran in."""
-        stored = linear_map(projection, self._tensors.read)
-        bias = None if stored.bias is None else self._as_run(stored.bias)
-        return LinearMap(self._as_run(stored.weight), bias)
+        return linear_map(projection, self._tensors.read).converted(self._as_run)
 
     def _as_run(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(self._device).to(self._dtype).float()
+        return in_float(tensor.to(self._device).to(self._dtype))
 
 
 class WeightUnits:
@@ -155,7 +153,16 @@ class WeightUnits:
 
     def _rows(self, projection: Projection) -> torch.Tensor:
         weight = projection_weight(projection, self._tensors.read(projection.parameter))
-        return weight.to(self._device).float().T
+        return in_float(weight.to(self._device)).T
+
+
+def in_float(weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight in float32, with memory of its own.
+
+    An expert's projection is a view of those of all experts of its block, and would hold them in memory.
+    """
+    found = weight.float()
+    return found.clone() if found.untyped_storage().nbytes() > found.nbytes else found
 
 
 def read_loss(folder: Path) -> Loss | None:

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provenance._text import expanded
-from provenance.checkpoints.contents import BLOCK_KEYS, has_code, setting
+from provenance.checkpoints.coded.methods import coded_weights
+from provenance.checkpoints.coded.weights import as_weights
+from provenance.checkpoints.contents import (
+    BLOCK_KEYS,
+    has_code,
+    quantization_settings,
+    setting,
+)
 from provenance.checkpoints.fingerprint_file import is_bundle
 from provenance.checkpoints.folder import (
     ADAPTER_CONFIG,
@@ -38,6 +45,7 @@ from provenance.vocabulary import BLOCK_LIMIT, ModelSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from provenance.checkpoints.coded.weights import CodedWeight
     from provenance.checkpoints.ranged.reader import RangedFiles
     from provenance.checkpoints.safetensors_header import StoredTensor
     from provenance.checkpoints.token_fingerprint_file import Bundle
@@ -103,6 +111,9 @@ class Checkpoint:
         What reads the files of weights, of a checkpoint that is opened in part. Then these are not in
         ``folder``, nothing of them was hashed, and both digests are of what they are known by: the headers,
         and the SHA-256 that the hub says of each whole file, else its place, size and state.
+    coded : Mapping
+        Of a quantized checkpoint that is opened in part, the weights that are stored as codes, by name. In
+        ``tensors`` they have the shape of the weight.
     """
 
     spec: ModelSpec
@@ -120,6 +131,7 @@ class Checkpoint:
     bundle: Bundle | None = field(default=None, hash=False)
     hashes: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     ranged: RangedFiles | None = field(default=None, repr=False, hash=False)
+    coded: Mapping[str, CodedWeight] = field(default_factory=dict, repr=False, hash=False)
 
     @property
     def model_type(self) -> str:
@@ -199,7 +211,7 @@ def open_checkpoint(
 def open_part(
     contents: Contents, spec: ModelSpec, ranged: RangedFiles, sha256: Callable[[Path], str]
 ) -> Checkpoint:
-    """Open a checkpoint that was inspected, plain or GGUF, without reading a weight.
+    """Open a checkpoint that was inspected, plain, GGUF or quantized, without reading a weight.
 
     Parameters
     ----------
@@ -207,8 +219,17 @@ def open_part(
         As in `open_checkpoint`.
     ranged : RangedFiles
         Reads the files that the contents name, by their names.
+
+    Raises
+    ------
+    SourceError
+        It is quantized so that no rows can be read alone.
     """
     config = dict(contents.config)
+    coded: Mapping[str, CodedWeight] = {}
+    if contents.format == "quantized":
+        coded = coded_weights(contents.tensors, quantization_settings(config), spec.source)
+    tensors = as_weights(contents.tensors, coded)
     weights = _digest({"tensors": _places(contents), "files": _known_by(contents, ranged)})
     return Checkpoint(
         spec=spec,
@@ -218,10 +239,18 @@ def open_part(
         weights_digest=weights,
         tokenizer_digest=tokenizer_digest(contents.folder, sha256),
         config=config,
-        parameters=sum(tensor.elements for tensor in contents.tensors.values()),
-        tensors=contents.tensors,
+        parameters=sum(tensor.elements for tensor in tensors.values()),
+        tensors=tensors,
+        conversion=_in_part(contents),
         ranged=ranged,
+        coded=coded,
     )
+
+
+def _in_part(contents: Contents) -> str | None:
+    """What is made of the rows that are read."""
+    what = contents.files[0].name if contents.format == "gguf" else contents.method
+    return None if what is None else f"{what} dequantized, as far as it was read"
 
 
 def _places(contents: Contents) -> dict[str, list[Any]]:

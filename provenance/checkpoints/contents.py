@@ -102,6 +102,15 @@ def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
+def quantization_settings(config: Mapping[str, Any]) -> Any:
+    """What a configuration says of how weights are quantized, as transformers looks for it.
+
+    It stands at the top, else with the language model inside. None where it is not there.
+    """
+    settings = config.get("quantization_config")
+    return text_part(config).get("quantization_config") if settings is None else settings
+
+
 def has_code(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether a checkpoint asks for code of its own, for the model or for the tokenizer.
 
@@ -257,8 +266,8 @@ def _quantization(
     folder: Path, config: Mapping[str, Any], tensors: Mapping[str, StoredTensor]
 ) -> str | None:
     """The method by which the weights are quantized; refuse what the configuration and they disagree on."""
-    packed = [tensor for tensor in tensors.values() if _is_packed(tensor)]
-    settings = config.get("quantization_config")
+    packed = [tensor for tensor in tensors.values() if is_packed(tensor)]
+    settings = quantization_settings(config)
     _refuse_mlx(folder, config, packed)
     if settings is None:
         for tensor in packed:
@@ -294,7 +303,7 @@ def _refuse_mlx(folder: Path, config: Mapping[str, Any], packed: list[StoredTens
         )
 
 
-def _is_packed(tensor: StoredTensor) -> bool:
+def is_packed(tensor: StoredTensor) -> bool:
     """Whether numbers are codes of weights, or weights in a type that is always scaled.
 
     Masks and positions are whole numbers in plain models too.

@@ -16,7 +16,7 @@ from provenance.checkpoints.folder import CONFIG, listing, read_object
 from provenance.checkpoints.formats import detect_format, no_weights, unwanted, wanted
 from provenance.checkpoints.safetensors_header import stored_tensors
 from provenance.errors import SourceError, one_line
-from provenance.store.files import file_sha256
+from provenance.store.files import file_sha256, is_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0
 
 _REVISION = re.compile(r"\w[\w.+\-]*(/\w[\w.+\-]*)*", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_UNREADABLE = (AttributeError, KeyError, TypeError)
+"""What `huggingface_hub` raises of answers that lack what it takes for granted."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -219,7 +220,7 @@ def _torn(snapshot: Path) -> list[Path]:
 
 def _is_damaged(blob: Path) -> bool:
     """Whether a cached file has another SHA-256 than its name, which of a large file is its SHA-256."""
-    return _SHA256.fullmatch(blob.name) is not None and file_sha256(blob) != blob.name
+    return is_sha256(blob.name) and file_sha256(blob) != blob.name
 
 
 def _is_whole(snapshot: Path, spec: ModelSpec) -> bool:
@@ -348,7 +349,7 @@ def explained(spec: ModelSpec) -> Iterator[None]:
     try:
         with quiet():
             yield
-    except (HfHubHTTPError, HTTPError, OSError, ValueError, RuntimeError) as error:
+    except (HfHubHTTPError, HTTPError, OSError, ValueError, RuntimeError, *_UNREADABLE) as error:
         kind, text = _explain(error, spec)
         raise kind(f"{spec.source}: {text}") from error
 
@@ -376,6 +377,11 @@ def _explain(error: BaseException, spec: ModelSpec) -> tuple[type[SourceError], 
     for kind, text in named:
         if isinstance(error, kind):
             return SourceError, text
+    if isinstance(error, _UNREADABLE):
+        return (
+            SourceError,
+            f"the hub's answer is none of a hub ({one_line(error)}); check HF_ENDPOINT",
+        )
     response = getattr(error, "response", None)
     if response is not None:
         return _explain_status(response.status_code, response.headers.get("X-Error-Message", ""))

@@ -4,7 +4,8 @@
 
     spec --origin_of--> Origin --headers--> Contents --open_part--> Checkpoint with `ranged`
 
-What is not read cannot be converted: adapters, pickles and quantized weights are refused.
+What is not read cannot be converted: adapters and pickles are refused, and quantized weights whose rows do
+not lie by themselves.
 """
 
 from __future__ import annotations
@@ -52,7 +53,6 @@ BEGINNING = 2**16
 WHAT = {
     "adapter": "is an adapter",
     "pickle": "has its weights as pickle",
-    "quantized": "is quantized",
     "wrapped": "was saved from within a wrapper",
 }
 """What a checkpoint is of which no part can be read, by its format: a predicate."""
@@ -101,13 +101,12 @@ def open_in_part(
         small, files.weights = _chosen(origin)
         place = _placed(files, store, small)
     if len(files.weights) == 1 and is_gguf(files.weights[0]):
-        opened = open_part(_gguf_contents(files, store), spec, files, store.sha256)
-        return replace(opened, conversion=f"{files.weights[0]} dequantized, as far as it was read")
+        return open_part(_gguf_contents(files, store), spec, files, store.sha256)
     headers = _headers(files, place)
     contents = inspect(
         place, allow_pickle=spec.allow_pickle, headers=lambda file: headers[file.name]()
     )
-    return open_part(_require_plain(contents, spec.source), spec, files, store.sha256)
+    return open_part(_require_rows(contents, spec.source), spec, files, store.sha256)
 
 
 def _origin_of(spec: ModelSpec, endpoint: str | None) -> Origin:
@@ -118,11 +117,11 @@ def _origin_of(spec: ModelSpec, endpoint: str | None) -> Origin:
     return WebFiles(url) if url.startswith(("http://", "https://")) else ObjectFiles(url)
 
 
-def _require_plain(contents: Contents, source: str) -> Contents:
-    if contents.format != "plain":
+def _require_rows(contents: Contents, source: str) -> Contents:
+    if contents.format in WHAT:
         raise SourceError(
-            f"{source} {WHAT[contents.format]}, and parts are read of plain safetensors and of GGUF alone: "
-            "compare without --sample"
+            f"{source} {WHAT[contents.format]}, and parts are read of a model's own safetensors and of "
+            "GGUF alone: compare without --sample"
         )
     return contents
 

@@ -12,5 +12,10 @@ ALL = 16
 PARTNERS = 8
 """Partners that are tested for each MLP of the candidate, and for each statistic, where there are more."""
 
+FURTHER = 0.05
+"""Only the likeliest of them is tested where the least p-value of these, times their number, is as large.
+
+Strangers come so far by chance, once in twenty."""
+
 BLOCKS = 2
 """So many blocks of each side are tested against their copies."""

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from provenance.vocabulary import DistillSettings, InputsSpec, Role
 
 
+CHOICE_VERSION = 2
+"""Raised whenever of the same two models other blocks or experts are chosen to be tested."""
+
 DIFFERENCE_VERSION = 1
 """Raised whenever the same two models would give another difference."""
 
@@ -66,6 +69,7 @@ def comparison_fields(
         **exhibits,
         "statistic": statistic,
         "versions": REGISTRY[statistic].versions(),
+        "choice": CHOICE_VERSION,
         "cross": comparison.cross,
         "extent": comparison.extent,
         "permutations": comparison.permutations if statistic in DISTANCES else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
@@ -12,15 +13,16 @@ import numpy as np
 
 from provenance.architecture.units import joined, nbytes
 from provenance.comparison.experts import partners
-from provenance.comparison.limits import ALL
+from provenance.comparison.limits import ALL, FURTHER
 from provenance.comparison.repeats import Seen, seen
 from provenance.errors import DegenerateError, InapplicableError
 from provenance.evidence.records import MATCHINGS, PartEvidence
 from provenance.statistics._sharing import sharing, sketch
+from provenance.statistics.pvalues import bonferroni
 from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -310,7 +312,8 @@ def tests_of(
 ) -> dict[Place, Tested]:
     """One part on the MLPs of one block against those of the other, all or the promising pairs.
 
-    Of promising pairs the first of each MLP are tested, and where these are ``enough``, no others.
+    Of promising pairs the first of each MLP are tested. Where these are ``enough``, or say nothing at all,
+    no others are.
     """
     component = sides.component
     candidate, reference = component.candidate.shape.mlps[i], component.reference.shape.mlps[j]
@@ -325,10 +328,16 @@ def tests_of(
         tested = {(a, b): _test_mlps(sides, (i, a), (j, b)) for a, b in pairs if (a, b) in first}
         if enough(tested.values()):
             return tested
-        rest = set(chosen) - first
+        rest = set() if _say_nothing(tested.values()) else set(chosen) - first
         pairs = [pair for pair in pairs if pair in rest]
         return tested | _tests_on(sides, i, j, pairs)
     return _tests_on(sides, i, j, pairs)
+
+
+def _say_nothing(tested: Collection[Tested]) -> bool:
+    """Whether the p-values of the likeliest pairs are those of strangers, for as many as they are."""
+    found = [one.evidence.log10_p for one in tested if one.evidence.log10_p is not None]
+    return not found or bonferroni(min(found), len(found)) >= math.log10(FURTHER)
 
 
 def _tests_on(

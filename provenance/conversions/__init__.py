@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CONVERSION_VERSION = 3
+CONVERSION_VERSION = 4
 """Increased whenever the same files would give other weights."""
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from provenance.architecture.auto_class import auto_class
+from provenance.checkpoints.coded.parts import OF_ACTIVATIONS, OF_WEIGHTS
 from provenance.conversions import copy_tokenizer, need, translated
-from provenance.conversions.scaled_fp8 import OF_ACTIVATIONS, dequantize_fp8, is_scaled_fp8
+from provenance.conversions.scaled_fp8 import dequantize_fp8, is_scaled_fp8
 from provenance.errors import SourceError
 from provenance.loading.configuration import read_configuration
 from provenance.loading.families import why_not_run
@@ -55,6 +55,11 @@ def dequantize(original: Checkpoint, method: str, folder: Path, device: str) -> 
         The method or the family is unknown, a library is absent, tensors are missing, or a weight cannot
         be dequantized.
     """
+    if original.config.get("quantization_config") is None:
+        raise SourceError(
+            f"{original.source} is quantized in a part of it ({method}), which is read as a sample alone: "
+            "give the model before it was quantized, or compare with --sample"
+        )
     if is_scaled_fp8(original, method):
         with translated(original.source, f"dequantizing it ({method})"):
             dequantize_fp8(original, folder)
@@ -116,13 +121,12 @@ def _loaded(original: Checkpoint, kind: Any, device: str) -> Any:
     return model.eval()
 
 
-_SCALE = re.compile(r"(scale|zero|absmax)\w*$")
-
-
 def _refuse_unread(source: str, names: Iterable[str]) -> None:
     """Refuse scales of weights that transformers only logs that it left unread."""
     unread = [
-        name for name in sorted(names) if _SCALE.search(name) and not OF_ACTIVATIONS.search(name)
+        name
+        for name in sorted(names)
+        if OF_WEIGHTS.search(name) and not OF_ACTIVATIONS.search(name)
     ]
     if unread:
         more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provenance.comparison.limits import ALL, BEST, BLOCKS, PARTNERS, SAMPLE
+from provenance.comparison.limits import ALL, BEST, BLOCKS, SAMPLE
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import PROBE_TOKENS
 
@@ -104,7 +104,8 @@ def _pairs_of_blocks(
 
 
 def _pairs_of_experts(candidate: int, reference: int) -> int:
-    return candidate * (reference if reference <= ALL else PARTNERS)
+    """Of many, the likeliest partner of each: others are tested where that one is suspicious."""
+    return candidate * (reference if reference <= ALL else 1)
 
 
 def _inner(part: Statistic, comparison: Comparison, candidate: Sizes, reference: Sizes) -> int:

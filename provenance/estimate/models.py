@@ -79,6 +79,8 @@ def model_cost(spec: ModelSpec, known: Known) -> ModelCost:
 
 def in_part(model: ModelCost) -> ModelCost:
     """A model that no comparison reads as a whole; what a sample reads is not known before."""
+    if model.state == "to convert":  # the rows that are read are dequantized by themselves
+        return replace(model, state="here")
     if model.state != "to download" or model.moved is None:
         return model
     note = f"{model.source} is read in part: of {model.moved:,} bytes, its headers tell how many"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from provenance._documents import adapter, read_document
+from provenance._text import visible
 from provenance.errors import ProvenanceError
 from provenance.evidence.difference import (
     BlockMap,
@@ -23,6 +24,7 @@ from provenance.evidence.difference import (
 from provenance.evidence.exhibits import Exhibit
 from provenance.evidence.shown import ShownEvidence
 from provenance.evidence.weights import WeightsRecord
+from provenance.store.files import is_sha256
 from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role, Scope
 
 SCHEMA = 2
@@ -563,6 +565,11 @@ def _check_scope(evidence: Evidence, where: str) -> None:
         if not 0 <= ranges.bytes <= ranges.of <= MOST:
             raise EvidenceError(
                 f"{where} ranges of the {role}: {ranges.bytes} bytes of {ranges.of} were read"
+            )
+        wrong = [name for name, sha256 in ranges.files.items() if not is_sha256(sha256)]
+        if wrong:
+            raise EvidenceError(
+                f"{where} ranges of the {role}: what stands for {visible(wrong[0])[:50]!r} is no SHA-256"
             )
 
 

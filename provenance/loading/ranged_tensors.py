@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from provenance.checkpoints.coded.parts import EXPONENTS, shown
 from provenance.checkpoints.formats import is_gguf
 from provenance.checkpoints.ranged.spans import Span
 from provenance.checkpoints.safetensors_header import PLAIN
 from provenance.errors import SourceError
+from provenance.loading.decode import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from provenance.checkpoints.checkpoint import Checkpoint
+    from provenance.checkpoints.coded.weights import CodedWeight
     from provenance.checkpoints.safetensors_header import StoredTensor
 
 DTYPES = {
@@ -27,6 +30,13 @@ DTYPES = {
 """torch's types by those of safetensors."""
 
 assert DTYPES.keys() == PLAIN
+
+_OF_SCALES = {
+    **DTYPES,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+} | dict.fromkeys(EXPONENTS, torch.uint8)
+"""The types that a scale may have besides."""
 
 
 class RangedTensors:
@@ -41,6 +51,7 @@ class RangedTensors:
     def __init__(self, checkpoint: Checkpoint) -> None:
         assert checkpoint.ranged is not None
         self._stored = checkpoint.tensors
+        self._coded = checkpoint.coded
         self._files = checkpoint.ranged
         self._source = checkpoint.source
         self._is_gguf = all(is_gguf(name) for name in checkpoint.ranged.weights)
@@ -50,17 +61,17 @@ class RangedTensors:
         return self._of(name).shape
 
     def spans(self, name: str, runs: Iterable[range]) -> Iterator[Span]:
-        """Where runs of rows lie: a span for each, or for each row of a run with steps."""
-        tensor = self._of(name)
-        bytes_a_row = _row_bytes(tensor)
+        """Where runs of rows lie: a span for each, or for each row of a run with steps.
+
+        Of a quantized weight also what says how its rows are read.
+        """
+        tensor, coded = self._of(name), self._coded.get(name)
         for run in runs:
-            parts = [run] if run.step == 1 else [range(row, row + 1) for row in run]
-            for part in parts:
-                yield Span(
-                    tensor.file.name,
-                    tensor.start + part.start * bytes_a_row,
-                    tensor.start + part.stop * bytes_a_row,
-                )
+            yield from _spans(tensor, run)
+            for scale in () if coded is None else coded.scales:
+                yield from _spans(scale.tensor, scale.cover(run))
+        if coded is not None and coded.shape_at is not None:
+            yield _whole(coded.shape_at)
 
     def fetch(self, spans: Iterable[Span]) -> None:
         """Bring spans side by side, so that reading them moves nothing.
@@ -73,17 +84,18 @@ class RangedTensors:
         self._files.fetch(spans)
 
     def runs(self, name: str, runs: Sequence[range]) -> torch.Tensor:
-        """Some rows of a tensor, (rows, width), in its stored dtype, on the CPU; of GGUF dequantized.
+        """Some rows of a tensor, (rows, width), on the CPU: as it is stored, or dequantized in float32.
 
         Raises
         ------
         SourceError
-            They cannot be had, or are codes of a quantization.
+            They cannot be had, or are codes of a quantization that is not read here.
         """
-        tensor = self._of(name)
-        spans = list(self.spans(name, runs))
-        self._files.fetch(spans)
-        data = bytearray().join(self._files.read(span) for span in spans)
+        tensor, coded = self._of(name), self._coded.get(name)
+        self._files.fetch(list(self.spans(name, runs)))
+        if coded is not None:
+            return self._decoded(coded, runs)
+        data = self._data(tensor, runs)
         width = tensor.shape[-1] if tensor.shape else 1
         if self._is_gguf and tensor.dtype not in DTYPES:
             return _dequantized(data, tensor, self._source)
@@ -102,11 +114,57 @@ class RangedTensors:
 
     __call__ = read
 
+    def _decoded(self, coded: CodedWeight, runs: Sequence[range]) -> torch.Tensor:
+        if coded.shape_at is not None:
+            self._require_shape(coded, coded.shape_at)
+        made = [torch.zeros(0, coded.shape[-1])]
+        for run in filter(len, runs):
+            codes = self._bytes(coded.codes, run)
+            numbers = [self._numbers(scale.tensor, scale.cover(run)) for scale in coded.scales]
+            made.append(decoded(coded, run, codes, numbers))
+        return torch.cat(made)
+
+    def _bytes(self, tensor: StoredTensor, run: range) -> torch.Tensor:
+        return torch.frombuffer(self._data(tensor, [run]), dtype=torch.uint8).reshape(len(run), -1)
+
+    def _numbers(self, tensor: StoredTensor, run: range) -> torch.Tensor:
+        return self._bytes(tensor, run).view(_OF_SCALES[tensor.dtype])
+
+    def _require_shape(self, coded: CodedWeight, place: StoredTensor) -> None:
+        """Refuse a weight that is said to have another shape than its codes and scales take."""
+        data = self._files.read(_whole(place))
+        dtype = torch.int32 if place.dtype == "I32" else torch.int64
+        shape = tuple(torch.frombuffer(bytearray(data), dtype=dtype).tolist())
+        if shape != coded.shape:
+            raise SourceError(
+                f"{self._source}: {shown(place.name)} says {list(shape)}, and {shown(coded.stored)} holds "
+                f"{list(coded.shape)}: compare without --sample"
+            )
+
+    def _data(self, tensor: StoredTensor, runs: Iterable[range]) -> bytearray:
+        return bytearray().join(
+            self._files.read(span) for run in runs for span in _spans(tensor, run)
+        )
+
     def _of(self, name: str) -> StoredTensor:
         tensor = self._stored.get(name)
         if tensor is None:
             raise SourceError(f"{self._source}: the files have no tensor {name!r}")
         return tensor
+
+
+def _spans(tensor: StoredTensor, run: range) -> Iterator[Span]:
+    bytes_a_row = _row_bytes(tensor)
+    for part in [run] if run.step == 1 else [range(row, row + 1) for row in run]:
+        yield Span(
+            tensor.file.name,
+            tensor.start + part.start * bytes_a_row,
+            tensor.start + part.stop * bytes_a_row,
+        )
+
+
+def _whole(tensor: StoredTensor) -> Span:
+    return Span(tensor.file.name, tensor.start, tensor.stop)
 
 
 def _row_bytes(tensor: StoredTensor) -> int:

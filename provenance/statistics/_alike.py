@@ -7,10 +7,12 @@ solve one problem, and agree between strangers. That is looked for in each model
 from __future__ import annotations
 
 from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from provenance.errors import DegenerateError
 from provenance.statistics.pvalues import LEAST_UNITS
@@ -68,7 +70,7 @@ def own_correlation(side: Directions, *shifts: int) -> torch.Tensor:
     """
     gate, up = side.gate, side.up
     if side.basis is not None:  # of mean 0 already
-        gate = gate @ (side.basis.T @ side.basis)
+        gate = gate @ _squared(side.basis)
     else:
         gate, up = (
             torch.nn.functional.normalize(x - x.mean(dim=1, keepdim=True), dim=1)
@@ -76,6 +78,27 @@ def own_correlation(side: Directions, *shifts: int) -> torch.Tensor:
         )
     found = [(gate * up.roll(-shift, dims=0)).sum(dim=1).abs() for shift in shifts or (0,)]
     return torch.stack(found) if shifts else found[0]
+
+
+def _squared(basis: torch.Tensor) -> torch.Tensor:
+    """Products of a basis with itself, (hidden, hidden): all experts of a block have the same."""
+    with _KEEPING:
+        known = _SQUARED.get(basis)
+    if known is None:
+        known = basis.T @ basis
+        with _KEEPING:
+            for oldest in list(_SQUARED)[: 1 - KEPT]:
+                del _SQUARED[oldest]
+            _SQUARED[basis] = known
+    found: torch.Tensor = known
+    return found
+
+
+KEPT = 8
+"""Bases whose products are kept: those of blocks that are tested side by side."""
+
+_SQUARED = WeakTensorKeyDictionary()
+_KEEPING = Lock()
 
 
 def shares_alike(side: Directions) -> Shares:

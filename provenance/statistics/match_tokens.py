@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from provenance.architecture.units import LinearMap, Mixing, MLPFactors
+from provenance.architecture.units import Mixing, MLPFactors
 from provenance.errors import DegenerateError
 from provenance.statistics import _directions
 from provenance.statistics._directions import (
@@ -103,14 +103,10 @@ def _whitened(side: MLPUnits) -> MLPUnits:
     if known is None:
         known = _WHITENED[side.inputs] = whitening(side.inputs)
     inputs, back = known
-    gate = None if side.gate is None else _float(side.gate)
+    gate = None if side.gate is None else side.gate.converted(torch.Tensor.float)
     mixing = Mixing(side.inputs, back)
-    return replace(side, inputs=inputs, gate=gate, up=_float(side.up), mixing=mixing)
-
-
-def _float(linear: LinearMap) -> LinearMap:
-    bias = None if linear.bias is None else linear.bias.float()
-    return LinearMap(linear.weight.float(), bias)
+    up = side.up.converted(torch.Tensor.float)
+    return replace(side, inputs=inputs, gate=gate, up=up, mixing=mixing)
 
 
 _WHITENED = WeakTensorKeyDictionary()
@@ -199,7 +195,8 @@ def on_all(side: MLPUnits, role: Role, seed: int) -> Directions:
         As `prepare`.
     """
     if isinstance(side, MLPFactors) and side.gate is not None:
-        side = without_loud(replace(side, gate=_float(side.gate), up=_float(side.up)), role, seed)
+        gate, up = (one.converted(torch.Tensor.float) for one in (side.gate, side.up))
+        side = without_loud(replace(side, gate=gate, up=up), role, seed)
     return directions(_whitened(side), role, seed, centred=True)
 
 

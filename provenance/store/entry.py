@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from provenance.errors import StoreError
-from provenance.store.files import file_sha256, for_owner, restrict_to_owner, sync
+from provenance.store.files import file_sha256, for_owner, is_sha256, restrict_to_owner, sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,6 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 
 MANIFEST = "manifest.json"
 _SCHEMA = 1
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _Signature: TypeAlias = tuple[int, int, int, int]
 
 # The states of all files of a folder when this process last hashed them.
@@ -232,8 +230,7 @@ def _is_file_record(record: object) -> bool:
         and set(record) == {"size", "sha256"}
         and type(record["size"]) is int
         and record["size"] >= 0
-        and isinstance(record["sha256"], str)
-        and _SHA256.fullmatch(record["sha256"]) is not None
+        and is_sha256(record["sha256"])
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 from contextlib import suppress
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 NAME = "pytest-provenance"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def user_folder(kind: Literal["cache", "data"]) -> Path | None:
@@ -130,6 +132,11 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_sha256(text: object) -> bool:
+    """Whether something is a SHA-256 in hex."""
+    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
 
 
 def file_sha256(path: Path) -> str:

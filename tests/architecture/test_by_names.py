@@ -244,6 +244,25 @@ def test_a_stack_of_transposed_pairs_may_alternate():
     assert records[2].up.transposed
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG | {"model_type": "gpt_oss"},
+        CONFIG | {"quantization_config": {"quant_method": "mxfp4"}},
+    ],
+    ids=["type", "quantization"],
+)
+@pytest.mark.parametrize("transposed", [True, False])
+def test_a_stack_of_a_type_that_is_known_to_alternate_is_no_choice(config, transposed):
+    both, down = ((3, H, 2 * U), (3, U, H)) if transposed else ((3, 2 * U, H), (3, H, U))
+    tensors = model({"mlp.experts.gate_up_proj": both, "mlp.experts.down_proj": down})
+    records = structure(tensors, config).trace.of_block(0)
+    assert len(records) == 3
+    assert records[2].gate.channels.indices() == range(0, 2 * U, 2)
+    assert records[2].up.channels.indices() == range(1, 2 * U, 2)
+    assert records[2].up.transposed == transposed
+
+
 def test_a_fused_projection_under_another_name_is_a_choice():
     tensors = model({"mlp.in_proj.weight": (2 * U, H), "mlp.out_proj.weight": (H, U)})
     with pytest.raises(ArchitectureError, match=r"\[:I\] and \[I:\] exchanged") as raised:

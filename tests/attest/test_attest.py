@@ -8,8 +8,11 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import numpy.fft  # noqa: F401 - pytester forgets what its runs import, and numpy loads it once
 import pytest
+from huggingface_hub import close_session
 
+from fixtures.synthetic_weights import Size, Weights, write_checkpoint
 from provenance import Executor, ModelSpec, Results, Store, load_suite
 from provenance.attest import (
     PREDICATE,
@@ -24,6 +27,7 @@ from provenance.attest import (
 from provenance.attest.subjects import _is_stored
 from provenance.cli import main
 from provenance.errors import AttestationError
+from tests.support.hub_server import COMMIT, serve
 
 pytest.importorskip("in_toto_attestation")
 pytest.importorskip("cyclonedx")
@@ -128,6 +132,68 @@ def test_a_run_is_attested_with_its_checkpoints_its_suite_and_its_tests(attested
     for claim, digest in suite["annotations"]["evidenceSha256"].items():
         kept = pytester.path / "kept" / "a.suite.yaml" / f"{claim}.json"
         assert digest == sha256(kept.read_bytes()).hexdigest()
+
+
+SAMPLED = """\
+version: 1
+models:
+  ours: {{path: {ours}}}
+  base: {{repo: org/tiny, revision: {commit}}}
+pairs:
+  - {{candidate: ours, reference: base, expect: derived, sample: 2}}
+"""
+
+
+@pytest.fixture
+def sampled(pytester, tmp_path, monkeypatch):
+    """Run a suite on a sample of a model at a hub, and read the subjects of its Statement."""
+    size = Size(blocks=2, hidden=64, units=96, vocabulary=300)
+    ours = write_checkpoint(tmp_path / "ours", Weights(size, 0, disguise=7))
+    base = write_checkpoint(tmp_path / "base", Weights(size, 0))
+    pytester.path.joinpath("a.suite.yaml").write_text(SAMPLED.format(ours=ours, commit=COMMIT))
+    pytester.makeini("[pytest]")
+
+    def sampled(large):
+        with serve({file.name: file.read_bytes() for file in base.iterdir()}) as hub:
+            hub.large = large
+            monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+            monkeypatch.setattr(
+                "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+                hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+            )
+            run = pytester.runpytest(
+                "a.suite.yaml",
+                "--provenance-store",
+                str(tmp_path / "store"),
+                "--provenance-attestation",
+                "a.json",
+            )
+            close_session()
+        assert run.ret == 0
+        subjects = json.loads(Path(pytester.path, "a.json").read_text())["subject"]
+        return {subject["name"]: subject for subject in subjects}, hub.files["model.safetensors"]
+
+    return sampled
+
+
+def test_the_hubs_sha256_of_whole_files_is_a_subject_of_a_sample(sampled):
+    subjects, data = sampled({"model.safetensors"})
+    assert subjects.keys() == {"ours", "base", "base/model.safetensors"}
+    assert subjects["base/model.safetensors"]["digest"] == {"sha256": sha256(data).hexdigest()}
+    for name in ("ours", "base"):
+        assert subjects[name]["annotations"]["scope"] == "sampled"
+        assert subjects[name]["annotations"]["rangesDigest"].startswith("sha256:")
+        assert "sha256" not in subjects[name]["digest"]  # no whole was seen
+
+
+def test_of_a_hub_that_says_no_sha256_the_ranges_alone_are_attested(sampled):
+    subjects, data = sampled(set())
+    assert subjects.keys() == {"ours", "base"}
+    notes = subjects["base"]["annotations"]
+    read, of = map(int, notes["bytesRead"].split(" of "))
+    assert (notes["scope"], of) == ("sampled", len(data))
+    assert 0 < read < of
+    assert notes["rangesDigest"].startswith("sha256:")
 
 
 def test_what_failed_was_expected_to_or_decided_nothing_is_no_pass(attested):

@@ -17,6 +17,7 @@ from benchmarks import (
     experts,
     fingerprint,
     match,
+    mixture,
     plan,
     ranged,
     robustness,
@@ -45,6 +46,16 @@ def test_match_is_measured_beside_the_forward_passes_and_the_obvious_method(caps
         for what in ("all blocks", "blocks against blocks", "the obvious method"):
             assert found["seconds"][f"{kind}, {what}"] > 0
         assert {"load", "capture", "match"} <= found["stages"][f"{kind}, all blocks"].keys()
+
+
+def test_one_block_of_a_mixture_is_measured_whole(capsys):
+    mixture.main(["--experts=10", "--units=64", "--hidden=64", "--statistics", "match_tokens"])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [[row[0].strip(), row[2].strip()] for row in rows] == [
+        ["copy", "dependent"],
+        ["stranger", "independent"],
+    ]
+    assert all(float(row[-1]) > 0 for row in rows)
 
 
 def test_samples_are_measured_over_a_line_that_counts(capsys, tmp_path):

@@ -132,6 +132,7 @@ def mpk(decision, score, tier, weights):
         (_rival_tools.read_ours, ours("dependent", -400.0), "kin"),
         (_rival_tools.read_ours, ours("independent", -0.2), "strangers"),
         (_rival_tools.read_ours, ours("inconclusive", None), "none"),
+        (_rival_tools.read_ours, ours("not found", -0.1), "none"),
         (_rival_tools.read_modeldna, modeldna("FINE_TUNE", 0.99), "kin"),
         (_rival_tools.read_modeldna, modeldna("NO_MATCH", 0.02), "strangers"),
         (_rival_tools.read_modeldna, modeldna("NO_MATCH", None, "layer count mismatch"), "none"),
@@ -294,6 +295,55 @@ def test_a_pair_is_right_wrong_none_or_outside():
         for rival in (inside, outside)
     ]
     assert marks == ["✓", "✓", "✗", "○", "–", "○"]
+
+
+@pytest.mark.slow
+def test_a_sample_is_asked_for_as_its_user_does(tmp_path):
+    small(tmp_path / "base", 0)
+    model = LlamaForCausalLM.from_pretrained(tmp_path / "base")
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight *= 1.5
+    model.save_pretrained(tmp_path / "copy")
+    (rival,) = (rival for rival in RIVALS if rival.name == "provenance, sample 4")
+
+    pair = Pair(tmp_path / "copy", tmp_path / "base", "kin")
+    command = rival.command(Path(sys.executable), pair.candidate, pair.reference, None)
+    assert (
+        " ".join(command[3:])
+        == f"compare {pair.candidate} {pair.reference} --sample 4 --json --quiet"
+    )
+    found = run(
+        command,
+        LIMITS,
+        variables=rivals._variables(str(tmp_path), own=True),
+        folder=tmp_path,
+        watched=_rival_results.weight_files(pair),
+    )
+    answer, was_answered = _rival_results.judged(rival, found, LIMITS)
+    assert was_answered
+    assert answer.call == "kin"
+    assert answer.said.startswith("dependent, log10 p = -")
+
+
+def test_a_tool_is_added_to_what_is_kept_without_running_the_others(models, capsys):
+    page, added = models / "comparison.md", fake("provenance, sample 4", SEES)
+    compare(models, "--output", str(page), "--only", "provenance", "credulous")
+    before = page.read_text()
+    capsys.readouterr()
+    tools = (FAKES[0], added, *FAKES[1:])
+    asked = [str(models), "--folder", str(models / "work"), "--output", str(page)]
+    rivals.main([*asked, "--only", added.name], tools)
+    ran = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(" ")]
+    assert {line.partition(":")[0] for line in ran} == {added.name}
+    rows = page.read_text().splitlines()
+    assert [row for row in rows if row.startswith("| credulous |")] == [
+        row for row in before.splitlines() if row.startswith("| credulous |")
+    ]
+    (head,) = [row for row in rows if row.startswith("| pair | truth |")]
+    cells = [cell.strip() for cell in head.strip("|").split("|")]
+    assert cells[2:5] == ["provenance", "provenance, sample 4", "credulous"]
+    (verdict,) = [row for row in rows if row.startswith("| finetuned against smollm2 | kin")]
+    assert verdict.count("✓ dependent, log10 p = -9.0") == 3
 
 
 CODE = {

@@ -16,6 +16,7 @@ from provenance._quiet import quiet
 from provenance.capture.embeddings import NORMED, TokenUnits, embed, embedding_rows, usable
 from provenance.capture.layout import find_layout
 from provenance.capture.norms import measure_norm
+from provenance.capture.units import WeightUnits
 from provenance.checkpoints.checkpoint import open_checkpoint
 from provenance.checkpoints.contents import inspect
 from provenance.errors import DegenerateError
@@ -123,6 +124,20 @@ def fed_by_the_model(model, traced, ids):
         finally:
             handle.remove()
     return kept[0].reshape(len(ids), -1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["mixtral", "phi3", "gpt2"])
+def test_an_mlp_holds_no_more_memory_than_its_own_weights(stored, name, dtype):
+    files = stored(tiny(name).to(dtype))
+    of_weights = WeightUnits(files.traced, files.tensors, "cpu").block(1)
+    mlp = files.units().block(1)
+    linear = [part for part in (mlp.gate, mlp.up) if part is not None]
+    ours = [tensor for part in linear for tensor in (part.weight, part.bias)]
+    for tensor in (*ours, of_weights.gate, of_weights.up):
+        if tensor is not None:
+            assert tensor.dtype == torch.float32
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
 
 @pytest.mark.slow

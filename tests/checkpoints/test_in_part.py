@@ -130,12 +130,23 @@ def test_a_config_of_many_bytes_is_not_brought(store, hub):
     assert hub.moved - before < 10_000
 
 
-def test_what_needs_all_of_the_weights_is_refused(tmp_path, store, folder, hub):
+def test_a_claim_of_quantization_over_plain_weights_is_refused(store, hub):
     config = json.loads(hub.files["config.json"])
     config["quantization_config"] = {"quant_method": "fp8"}
     hub.files["config.json"] = json.dumps(config).encode()
-    with pytest.raises(SourceError, match=r"parts are read of plain|no weight is quantized"):
+    with pytest.raises(SourceError, match="says 'fp8', but no weight is quantized"):
         of_hub(hub, store)
+
+
+def test_a_scale_that_is_not_there_is_told_before_a_weight_is_read(store, hub):
+    header = {"a.weight": {"dtype": "F8_E4M3", "shape": [2**12, 2**8], "data_offsets": [0, 2**20]}}
+    hub.files["model.safetensors"] = broken(2**20 + 2**10, 2**10 - 8, header)
+    config = json.loads(hub.files["config.json"]) | {"quantization_config": {"quant_method": "fp8"}}
+    hub.files["config.json"] = json.dumps(config).encode()
+    meter = Meter()
+    with pytest.raises(SourceError, match=r"holds a\.weight in F8_E4M3, but no a\.weight_scale;"):
+        of_hub(hub, store, meter)
+    assert meter.moved < 2**17
 
 
 def test_nothing_to_load_is_refused(store):

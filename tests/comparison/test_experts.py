@@ -16,7 +16,7 @@ from provenance.capture.units import Shape
 from provenance.comparison.blocks import compare_blocks
 from provenance.comparison.executor import Executor
 from provenance.comparison.experts import partners
-from provenance.comparison.limits import PARTNERS
+from provenance.comparison.limits import FURTHER, PARTNERS
 from provenance.comparison.sides import KEPT_BYTES, Component, Sides
 from provenance.errors import ProvenanceError
 from provenance.evidence.records import Evidence
@@ -224,7 +224,10 @@ def test_of_many_experts_those_that_are_tested_hold_the_kin():
     assert chosen == everyone
 
 
-def test_the_choice_of_experts_tests_few_and_pays_for_all():
+@pytest.mark.parametrize(("suspicious", "partners_each"), [(FURTHER, 1), (1.1, PARTNERS)])
+def test_the_choice_of_experts_tests_few_and_pays_for_all(monkeypatch, suspicious, partners_each):
+    """Of strangers each meets its likeliest partner, and others where that makes suspicious."""
+    monkeypatch.setattr("provenance.comparison.sides.FURTHER", suspicious)
     tested = []
 
     def counted(candidate, reference, *, seed):
@@ -234,7 +237,7 @@ def test_the_choice_of_experts_tests_few_and_pays_for_all():
     sides = Mixture(1, experts=40), Mixture(2, experts=40)
     part = Component("match", counted, *sides, prepare, glimpse)
     block = compare_blocks([part], "same-index", 0).blocks[0]
-    assert len(tested) == 40 * PARTNERS
+    assert len(tested) == 40 * partners_each
     least = min(result.log10_p for result in tested)
     assert block.log10_p == pytest.approx(min(0.0, least + math.log10(40 * 40)))
     assert all(side.reads == 40 for side in sides)

@@ -174,6 +174,9 @@ def test_evidence_of_a_sample_is_read_back(executor, models):
     details = {key: text for key, text in found.details.items() if key != "sample"}
     with pytest.raises(EvidenceError, match="its details name no sample"):
         Evidence.from_json(replace(found, details=details).to_json())
+    ranges = {role: replace(one, files={"a": "b" * 63}) for role, one in found.ranges.items()}
+    with pytest.raises(EvidenceError, match="what stands for 'a' is no SHA-256"):
+        Evidence.from_json(replace(found, ranges=ranges).to_json())
 
 
 def test_a_sample_is_kept_apart_from_the_whole_and_measured_once(executor, models):
@@ -214,6 +217,6 @@ def test_a_fingerprint_has_nothing_to_sample(executor, models, tmp_path):
     (adapter / "adapter_config.json").write_text("{}")
     (adapter / "adapter_model.safetensors").write_bytes(b"")
     with pytest.raises(
-        ProvenanceError, match="is an adapter, and parts are read of plain safetensors"
+        ProvenanceError, match="is an adapter, and parts are read of a model's own safetensors"
     ):
         compare(str(adapter), str(models["dense", "base"]), sample=1, executor=executor)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.synthetic_weights import Size, Weights, write_checkpoint
 from provenance import Executor, InputsSpec, ModelSpec, Store, load_suite
 from provenance.cli import main
 from provenance.comparison.plan import Comparison
@@ -23,6 +24,7 @@ from provenance.recipes.steps import Initialise, PruneDepth, PruneWidth
 from provenance.store.store import digest_of
 from provenance.vocabulary import Memory
 from tests.support import hub_server
+from tests.support.quantized_weights import write_quantized
 
 COSTS = Constants(
     start=4.0,
@@ -91,6 +93,20 @@ def test_what_two_suites_share_is_counted_once(quick, tmp_path):
     other = dict(list(wanted.items())[3:])
     apart = plan(half, tmp_path).cpu_seconds + plan(other, tmp_path).cpu_seconds
     assert one.cpu_seconds < apart
+
+
+@pytest.mark.parametrize(("sample", "state"), [(None, "to convert"), (1, "here")])
+def test_of_a_sample_nothing_is_converted(tmp_path, sample, state):
+    size = Size(blocks=2, hidden=64, units=96, vocabulary=100)
+    folders = (
+        write_quantized(tmp_path / "copy", Weights(size, 0), "fp8 blocks"),
+        write_checkpoint(tmp_path / "base", Weights(size, 1)),
+    )
+    specs = (ModelSpec(path=str(folder)) for folder in folders)
+    comparison = Comparison.of(*specs, INPUTS, "kinship", sample=sample, control=False)
+    outlook = plan({comparison: True}, tmp_path / "store")
+    assert [model.state for model in outlook.models] == [state, "here"]
+    assert len(outlook.makings) == (0 if sample else 1)
 
 
 @pytest.mark.slow

@@ -28,6 +28,9 @@ class Hub:
     those, ``stalls`` answers come to half, and no further before the hub is shut: ``stalled`` says
     when the first of them has.
 
+    ``digest`` stands in the place of every SHA-256 that is listed; where it is empty, none is listed, and
+    only the redirect to a large file says it.
+
     All files are answered in ranges, unless ``whole``; ``lie`` puts headers and a body in the place of
     those of a range. ``moved`` counts the bytes of all bodies.
     """
@@ -38,6 +41,7 @@ class Hub:
     answers: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     large: set[str] = field(default_factory=set)
+    digest: str | None = None
     cuts: int = 0
     stalls: int = 0
     stalled: Event = field(default_factory=Event)
@@ -100,8 +104,8 @@ class Hub:
 
     def _about(self, name: str, data: bytes) -> dict[str, Any]:
         about: dict[str, Any] = {"size": len(data), "blobId": etag(data)}
-        if name in self.large:
-            sha256 = hashlib.sha256(data).hexdigest()
+        if name in self.large and self.digest != "":
+            sha256 = self.digest or hashlib.sha256(data).hexdigest()
             about["lfs"] = {"size": len(data), "sha256": sha256, "pointerSize": 134}
         return about
 

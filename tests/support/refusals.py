@@ -625,7 +625,12 @@ def put(data):
     return lambda running: running.files.update({WEIGHTS: data})
 
 
+def say_no_sha256(running):
+    running.large, running.digest = {WEIGHTS}, "unknown"
+
+
 for what, how in {
+    "a hub whose SHA-256 is none": at("before", say_no_sha256),
     "a server that answers no ranges": at(
         "before", lambda running: setattr(running, "whole", True)
     ),
@@ -649,6 +654,34 @@ def _(folder):
     (folder / WEIGHTS).unlink()
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter_model.safetensors").write_bytes(b"")
+
+
+def float8(folder, method="fp8", **beside):
+    """Make one gate float8, and put tensors beside it."""
+    with tensors(folder) as found:
+        found[GATE] = found[GATE].to(torch.float8_e4m3fn)
+        found.update({f"{GATE}_{name}": tensor for name, tensor in beside.items()})
+    change(folder, quantization_config={"quant_method": method})
+
+
+@case(PART, "a quantization whose rows are not read alone", sample)
+def _(folder):
+    float8(folder, "gptq")
+
+
+@case(PART, "quantized weights without a scale", sample)
+def _(folder):
+    float8(folder)
+
+
+@case(PART, "a scale of another shape than its weight", sample)
+def _(folder):
+    float8(folder, scale=torch.ones(3))
+
+
+@case(PART, "a tensor that quantized weights depend on besides", sample)
+def _(folder):
+    float8(folder, scale=torch.ones(1), zero_point=torch.ones(1))
 
 
 RUNS = "When it is run"

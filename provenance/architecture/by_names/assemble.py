@@ -118,7 +118,7 @@ def _records(
     role: MLPRole = reading.role
     if role == "shared" and not has_experts:
         role = "dense"
-    _refuse_alternating(blocks.stack, one)
+    _refuse_untold_order(blocks, one)
     count, in_rows = _stacked(blocks, one, router)
     units = one.units // count if in_rows else one.units
     path = _path(blocks.stack, block, reading)
@@ -127,7 +127,7 @@ def _records(
         start = index * units if in_rows else 0
         own = range(start, start + units)
         expert = None if in_rows else stacked
-        gate, up = _halves(reading, own)
+        gate, up = _halves(reading, own, alternating=_alternates(blocks, reading))
         yield MLPRecord(
             block=block,
             path=path,
@@ -168,14 +168,20 @@ def _projection(
     )
 
 
-def _halves(reading: Reading, own: range) -> tuple[range, range]:
+def _alternates(blocks: Blocks, reading: Reading) -> bool:
+    """Whether gate and up are channels of one tensor in turn."""
+    is_known = blocks.hints.alternating and _is_stacked(reading) and not reading.told
+    return reading.interleaved or is_known
+
+
+def _halves(reading: Reading, own: range, *, alternating: bool) -> tuple[range, range]:
     """Where gate and up lie along their axis."""
     if reading.first is None:
         return own, own
     count = len(own)
     halves = range(count), range(count, 2 * count)
-    if reading.interleaved:
-        halves = range(0, 2 * count, 2), range(1, 2 * count, 2)
+    if alternating:
+        halves = range(0, 2 * count, 2), range(1, 2 * count + 1, 2)
     return halves if reading.first == "gate" else (halves[1], halves[0])
 
 
@@ -206,12 +212,12 @@ def _stacked(blocks: Blocks, one: Sided, router: str | None) -> tuple[int, bool]
     )
 
 
-def _refuse_alternating(stack: Stack, one: Sided) -> None:
+def _refuse_untold_order(blocks: Blocks, one: Sided) -> None:
     """Refuse a stack of transposed projections of gate and up in one: in some models they alternate."""
     reading = one.reading
-    is_told = reading.first is None or reading.interleaved or reading.told
+    is_told = reading.first is None or reading.told or _alternates(blocks, reading)
     if not is_told and _is_stacked(reading) and one.gate_or_up == 1:
         raise ArchitectureError(
             f"{shown(reading.up.name)} has gate and up in one, as halves or in turn: {WRITE} "
-            f"{interleaved_or_halves(reading, stack)}"
+            f"{interleaved_or_halves(reading, blocks.stack)}"
         )

@@ -29,13 +29,16 @@ RMS_EPSILON = ("rms_norm_eps", "rms_norm_epsilon", "rms_eps")
 LAYER_EPSILON = ("layer_norm_eps", "layer_norm_epsilon", "layernorm_eps", "layernorm_epsilon")
 GEMMA = "gemma"
 """Begins the types whose root-mean-square norms multiply by their weight plus 1."""
+GPT_OSS = frozenset({"gpt_oss", "mxfp4"})
+"""A type, and the quantization that it is published in: in its stacks of experts gate and up alternate."""
 
 
 @dataclass(frozen=True)
 class Hints:
     """The numbers and words of a configuration that may decide between two readings.
 
-    ``layer_norm`` is None where it does not say which kind of norm there is.
+    ``layer_norm`` is None where it does not say which kind of norm there is. ``alternating`` says that gate
+    and up are channels in turn where one stack of experts has both.
     """
 
     model_type: str
@@ -45,12 +48,14 @@ class Hints:
     tied: bool
     layer_norm: bool | None
     plus_one: bool
+    alternating: bool
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Hints:
         """Read a configuration as ``config.json`` has it, and the parts right inside of it."""
         has = set(_keys(config))
         kinds = [text for text in _values(config, ("model_type",)) if isinstance(text, str)]
+        methods = _values(config, ("quant_method",))
         words = [word for word in _values(config, ACTIVATION) if isinstance(word, str) and word]
         layer_norm = None
         if has & {*RMS_EPSILON, *LAYER_EPSILON}:
@@ -63,6 +68,9 @@ class Hints:
             tied=any(value is True for value in _values(config, ("tie_word_embeddings",))),
             layer_norm=layer_norm,
             plus_one=any(kind.startswith(GEMMA) for kind in kinds),
+            alternating=any(
+                word in GPT_OSS for word in (*kinds, *methods) if isinstance(word, str)
+            ),
         )
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.checkpoints.ranged.origin import BrokenError, ChangedError, RemoteFile
+from provenance._threads import spread
+from provenance.checkpoints.ranged.origin import (
+    SIDE_BY_SIDE,
+    BrokenError,
+    ChangedError,
+    RemoteFile,
+)
 from provenance.checkpoints.urls import opened_at, state_of, translated
 from provenance.errors import SourceError
 from provenance.store.objects import backend_message
@@ -41,8 +47,9 @@ class ObjectFiles:
         self._paths = {name: str(entry["name"]) for name, entry in entries.items()}
         self.identity: JSON = {"url": url.rstrip("/")}
         # not as they were listed: some file systems tell of one file in other words than of many
+        of_use = [name for name in entries if name.endswith(OF_USE)]
         self.files: Mapping[str, RemoteFile] = {
-            name: self._look(name) for name in entries if name.endswith(OF_USE)
+            file.name: file for file in spread(self._look, of_use, SIDE_BY_SIDE)
         }
 
     def read(self, file: RemoteFile, start: int, stop: int) -> bytes:

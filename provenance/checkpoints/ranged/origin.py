@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from provenance.store.store import JSON
 
+SIDE_BY_SIDE = 8
+"""Requests that run at once."""
+
 
 @dataclass(frozen=True)
 class RemoteFile:

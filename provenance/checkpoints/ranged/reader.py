@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from provenance._threads import spread
-from provenance.checkpoints.ranged.origin import BrokenError, ChangedError
+from provenance.checkpoints.ranged.origin import SIDE_BY_SIDE, BrokenError, ChangedError
 from provenance.checkpoints.ranged.patience import read_patiently
 from provenance.checkpoints.ranged.spans import Span, coalesced, without
 from provenance.errors import SourceError
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from provenance.checkpoints.ranged.origin import Origin
     from provenance.store.store import JSON, Kind, Store
 
-SIDE_BY_SIDE = 8
-"""Requests that run at once."""
 PIECE_FILE = "bytes"
 KIND: Kind = "ranges"
 SMALL = 2**18
@@ -160,8 +158,7 @@ class RangedFiles:
             for batch, _ in zip(missing, spread(self._bring, missing, SIDE_BY_SIDE), strict=True):
                 done += _size(batch)
                 self._tell(done, total)
-            for name in dict.fromkeys(batch[0].file for batch in missing):
-                self.origin.check(self.origin.files[name])
+            self._check(batch[0].file for batch in missing)
         except ChangedError:
             self._discard()
             raise
@@ -203,8 +200,7 @@ class RangedFiles:
         read = sorted(self._hashes)
         names = dict.fromkeys(span.file for span in read)
         try:
-            for name in names:
-                self.origin.check(self.origin.files[name])
+            self._check(names)
         except ChangedError:
             self._discard()
             raise
@@ -217,6 +213,12 @@ class RangedFiles:
             digest=f"sha256:{digest}",
             files={name: sha256 for name, sha256 in told.items() if sha256 is not None},
         )
+
+    def _check(self, names: Iterable[str]) -> None:
+        """Look at the state of files again, each once, side by side."""
+        files = [self.origin.files[name] for name in dict.fromkeys(names)]
+        for _ in spread(self.origin.check, files, SIDE_BY_SIDE):
+            pass
 
     def _require_inside(self, span: Span) -> None:
         file = self.origin.files.get(span.file)

@@ -9,7 +9,7 @@ from provenance._threads import spread
 from provenance.checkpoints.folder import CONFIG, INDEX, INDEX_LIMIT, SINGLE, TOKENIZER_FILES
 from provenance.checkpoints.formats import is_gguf
 from provenance.checkpoints.ranged.http import get_range, look
-from provenance.checkpoints.ranged.origin import ChangedError, RemoteFile
+from provenance.checkpoints.ranged.origin import SIDE_BY_SIDE, ChangedError, RemoteFile
 from provenance.checkpoints.ranged.patience import patiently
 from provenance.errors import SourceError
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from provenance.store.store import JSON
-
-SIDE_BY_SIDE = 8
-"""Files that are looked for at once."""
 
 
 class WebFiles:

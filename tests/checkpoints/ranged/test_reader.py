@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from threading import Barrier
 
 import fsspec
 import pytest
@@ -253,6 +254,47 @@ def test_a_server_that_lies_is_refused_in_one_line(hub, store, lie, message):
     assert entries(store) == 0
 
 
+OF_ALL = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.mark.parametrize("digest", [None, ""], ids=["listed", "said by the redirect"])
+def test_the_hub_says_what_a_large_file_is_as_a_whole(hub, store, digest):
+    hub.digest = digest
+    files = of_hub(hub, store)
+    assert files.record().files == {}  # nothing of it was read
+    files.read(span(0, 10))
+    assert files.record().files == {NAME: OF_ALL}
+    asked = [line for line in hub.requests if line.startswith("HEAD ")]
+    assert len(asked) == (0 if digest is None else 1)
+
+
+def test_a_hub_that_keeps_no_large_files_says_no_sha256(hub, store):
+    hub.large = set()
+    files = of_hub(hub, store)
+    files.read(span(0, 10))
+    record = files.record()
+    assert record.files == {}
+    assert (record.bytes, record.of) == (10, len(DATA) + 2)
+
+
+@pytest.mark.parametrize("digest", ["0" * 63, OF_ALL.upper(), "sha256:" + OF_ALL, "\n" * 64])
+def test_what_is_no_sha256_is_refused_in_one_line(hub, store, digest):
+    hub.digest = digest
+    with pytest.raises(
+        SourceError, match=rf"the SHA-256 of {NAME} is '.*, which is none; check"
+    ) as caught:
+        of_hub(hub, store)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_listing_that_lacks_what_a_hub_lists_is_refused_in_one_line(hub, store):
+    hub._about = lambda _name, data: {"size": len(data), "lfs": {"size": len(data)}}
+    with pytest.raises(
+        SourceError, match=r"org/tiny.* the hub's answer is none of a hub \(.*\); check HF_ENDPOINT"
+    ):
+        of_hub(hub, store)
+
+
 def test_bytes_outside_of_a_file_are_refused_unasked(hub, store):
     files = of_hub(hub, store)
     with pytest.raises(
@@ -283,6 +325,23 @@ def test_an_object_store_is_read_in_parts(memory, store):
     files = RangedFiles(ObjectFiles("memory://models"), store)
     assert files.read(span(10, 20)) == DATA[10:20]
     assert entries(store) == 1
+
+
+def test_states_of_objects_are_asked_for_side_by_side(memory, store, monkeypatch):
+    memory.pipe_file("/models/config.json", b"{}")
+    both, plain = Barrier(2, timeout=30), type(memory).info
+
+    def info(self, path, **settings):
+        both.wait()  # until the other is asked for as well
+        return plain(self, path, **settings)
+
+    origin = ObjectFiles("memory://models")
+    monkeypatch.setattr(type(memory), "info", info)
+    assert ObjectFiles("memory://models").files == origin.files
+    files = RangedFiles(origin, store)
+    files.fetch([span(10, 20), Span("config.json", 0, 2)])
+    assert [files.read(span(10, 20)), files.read(Span("config.json", 0, 2))] == [DATA[10:20], b"{}"]
+    assert files.record().bytes == 12
 
 
 def test_an_object_that_changes_is_refused_and_forgotten(memory, store):
