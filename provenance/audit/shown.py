@@ -6,19 +6,21 @@ What draws is found by its name when it is needed, since it stands above the rec
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from provenance.evidence.shown import frame
 
-if TYPE_CHECKING:
-    from provenance.audit.records import Audit
+
+def _plain(shown: ShownAudit) -> Any:
+    """What inherits it, whose fields are not known here."""
+    return shown
 
 
 class ShownAudit:
     """Tabulates and draws the audit that inherits it."""
 
     def __repr__(self) -> str:
-        audit = cast("Audit", self)
+        audit = _plain(self)
         said = import_module("provenance.audit.finding").finding(audit)
         return f"<Audit of {audit.name}, run {audit.run}: {said}>"
 
@@ -30,7 +32,7 @@ class ShownAudit:
         ProvenanceError
             If pandas is not installed.
         """
-        audit = cast("Audit", self)
+        audit = _plain(self)
         family_of = {name: family for family in audit.families for name in family}
         return frame(
             [
@@ -50,7 +52,7 @@ class ShownAudit:
 
     def _repr_html_(self) -> str | None:
         """The report, which leads with what the audit found; None of an audit without its registry."""
-        audit = cast("Audit", self)
+        audit = _plain(self)
         if audit.registry is None:
             return None
         results = import_module("provenance.audit.report").audit_results(audit, audit.registry)
