@@ -185,8 +185,9 @@ def page(populations: Sequence[Population], size: Size, command: str, reading: s
     )
     return f"""# Where power fades
 
-How strong may a change be before the harness no longer finds it? What does it say then? This command
-changes small Llamas and, where it is given one, a pretrained model, at rising strengths:
+This page shows how strong a change may be before the harness no longer finds it, and what it says then.
+
+This command changes small Llamas and, where it is given one, a pretrained model, at rising strengths:
 
 <!-- not run: it takes hours; tests/benchmarks/test_curves.py runs it small -->
 ```console

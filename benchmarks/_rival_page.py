@@ -87,9 +87,11 @@ def page(
     about = about_machine()
     return f"""# Head to head
 
-What do this tool and others answer on the same pretrained models, how long does each take, and what does
-it read? This command installs each tool in an environment of its own and runs it as its documentation
-says, with its own defaults:
+This page is for choosing a tool: what this one and others answer on the same pretrained models, how long
+each takes, and what it reads.
+
+This command installs each tool in an environment of its own and runs it as its documentation says, with its
+own defaults:
 
 <!-- not run: it takes hours; tests/benchmarks/test_rivals.py runs it small -->
 ```console

@@ -41,9 +41,11 @@ def page(found: Found, scale: Scale, command: str, reading: str) -> str:
     )
     return f"""# Calibration on other seeds
 
+This page counts how often a verdict calls the hardest strangers kin, and how often a copy independent.
+
 The hardest strangers are models that have everything in common but the seed of their first weights: the
-architecture, the tokenizer, the text, the order of its batches. How often does a verdict call two of them
-kin? How often does it call a copy independent? This command trains small Llamas and counts both:
+architecture, the tokenizer, the text, the order of its batches. This command trains small Llamas and
+counts both:
 
 <!-- not run: it takes an hour; tests/benchmarks/test_seeds.py runs it small -->
 ```console

@@ -58,8 +58,10 @@ def page(
     by_what = grouped(found, lambda one: one.what)
     return f"""# Calibration on real models
 
-Are the p-values of real strangers what they should be? [Calibration](calibration.md) asks that of small
-models made for it. Here it is asked of pretrained models that anybody can have:
+This page counts whether the p-values of real strangers are what they should be.
+
+[Calibration](calibration.md) asks that of small models made for it. Here it is asked of pretrained models
+that anybody can have:
 
 <!-- not run: it takes hours and models of 2 GB; tests/benchmarks/test_strangers.py runs it small -->
 ```console

@@ -105,8 +105,10 @@ COLUMNS = ("type", "kind", "blocks", "gate × up → down, or up → down", "sma
 HEAD = """# Architectures
 
 This page lists what the blocks of every causal language model of transformers hold, and where gate, up and
-down lie. Tracing follows the data through one forward pass, and knows no names of models or modules.
-This command makes the page:
+down lie.
+
+Tracing follows the data through one forward pass, and knows no names of models or modules. This command
+makes the page:
 
 <!-- not run: it takes a quarter of an hour; tests/docs/test_architectures_page.py makes a part -->
 ```console
@@ -123,6 +125,7 @@ MULTIMODAL_COMMAND = "python -m benchmarks.architectures --multimodal --output d
 MULTIMODAL_HEAD = """# Multimodal architectures
 
 This page lists what the language models inside of multimodal models hold, and where gate, up and down lie.
+
 The towers for images and sounds are loaded, and no token goes through them. Where the whole runs with an
 image or a sound alone, the outermost part that runs on text is read, and the rest is left out. Types that
 transformers has a causal language model of are in [Architectures](architectures.md). This command makes

@@ -86,8 +86,9 @@ def page(measured: Measured, command: str, reading: str, plot: str) -> str:
     pairs = len({(a, b) for a, b, *_ in null.blocks[_null.DEFAULT]})
     return f"""# Calibration
 
-How often does each statistic call independent models related? What hides a relation from it? This
-command trains small Llamas and measures both:
+This page measures how often each statistic calls independent models related, and what hides a relation.
+
+This command trains small Llamas and measures both:
 
 <!-- not run: it takes hours; tests/benchmarks/test_calibration.py runs it small -->
 ```console

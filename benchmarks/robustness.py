@@ -201,8 +201,9 @@ def page(scene: Scene, rows: dict[str, list[Row]], command: str, reading: str, t
     )
     return f"""# Robustness
 
-What does the harness say of a copy whose author hides its origin? What does the hiding cost the copy? This
-command trains small Llamas and measures both:
+This page shows what the harness says of a copy whose author hides its origin, and what the hiding costs.
+
+This command trains small Llamas and measures both:
 
 <!-- not run: it takes most of an hour; tests/benchmarks/test_benchmarks.py runs it small -->
 ```console

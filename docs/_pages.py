@@ -1,9 +1,10 @@
-"""Put the pages that stand beside docs/ into the site: a hook of mkdocs."""
+"""Put the pages that stand beside docs/ into the site, and fit its pages: hooks of mkdocs."""
 
 from __future__ import annotations
 
 import json
 import re
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ ABSOLUTE = re.compile(
     rf"https://(?:github\.com/{PROJECT}/blob|raw\.githubusercontent\.com/{PROJECT})/main/"
 )
 """README links to files of the repository by these, so that its links work on a package index."""
+SEARCH = '<div class="md-search" data-md-component="search" role="dialog"'
+NESTED = re.compile(r'(<nav class="md-nav") aria-label="([^"]*)"')
+"""A section of a page in its table of contents; sections of the site may have its name."""
 NOTEBOOK = Path(__file__).parent / "examples" / "pair.ipynb"
 PAGES = {
     "README.md": "readme.md",
@@ -37,6 +41,21 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         File.generated(config, "notebook.md", content=as_page(NOTEBOOK.read_text("utf-8")))
     )
     return files
+
+
+def on_post_page(output: str, **_: object) -> str:
+    """Give landmarks that the theme leaves without a name, or with that of another, one of their own."""
+    output = output.replace(SEARCH, f'{SEARCH} aria-label="Search"')
+    numbers = count(1)
+    return NESTED.sub(
+        lambda found: f'{found[1]} aria-label="Part {next(numbers)} of this page: {found[2]}"',
+        output,
+    )
+
+
+def on_post_template(output: str, template_name: str, **_: object) -> str:
+    """Do the same for the page that says that there is none, which is no page to mkdocs."""
+    return on_post_page(output) if template_name == "404.html" else output
 
 
 def as_page(notebook: str) -> str:

@@ -406,6 +406,7 @@ Action = Literal[
     "match",
     "measure",
     "map",
+    "exhibit",
     "wait",
 ]
 

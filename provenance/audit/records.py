@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from provenance._text import without_home
+from provenance.audit.shown import ShownAudit
 from provenance.evidence.meaning import meaning
 from provenance.evidence.wording import control_of_power
 from provenance.statistics.pvalues import format_p
@@ -113,8 +114,8 @@ class Change:
         return f"{self.kind}: {' and '.join(self.names)}: {self.detail}"
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(ShownAudit):
     """One run over a registry.
 
     ``since`` is the last complete run before it, with ``since_created``; None at the first, which has no
@@ -122,6 +123,7 @@ class Audit:
     (name, name, reason). ``exhaustive`` says that no pair was screened. ``allowed`` names the models whose
     pairs need not be judged. ``families`` are the names that kinship connects, and ``before`` those of the
     last complete run, by the names of now. ``nights`` are the last complete runs, this one last.
+    ``registry`` is what was judged, for the report on it.
     """
 
     name: str
@@ -143,6 +145,7 @@ class Audit:
     families: tuple[tuple[str, ...], ...] = ()
     before: tuple[tuple[str, ...], ...] = ()
     nights: tuple[Night, ...] = ()
+    registry: Registry | None = field(default=None, compare=False)
 
     @property
     def measured(self) -> int:

@@ -127,6 +127,7 @@ def audit_registry(
         ),
         before=() if before is None else families_of(kin_before(before, models)),
         nights=history.nights(name),
+        registry=registry,
     )
 
 

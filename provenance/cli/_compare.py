@@ -79,6 +79,11 @@ if TYPE_CHECKING:
     type=Bytes(),
     help="Most bytes to move for a sample; what would take more is refused before it is moved.",
 )
+@click.option(
+    "--exhibits",
+    is_flag=True,
+    help="Show beside it what people argue with in public, and what strangers have of it; decides nothing.",
+)
 @EXPECT
 @BASE
 @with_inputs
@@ -98,6 +103,7 @@ def compare(
     reference_component: str | None,
     sample: int | None,
     budget: int | None,
+    exhibits: bool,  # noqa: FBT001
     expect: Any,
     inputs: InputsSpec,
     alpha: float,
@@ -117,7 +123,7 @@ def compare(
     from provenance.statistics import default_statistic
 
     if sample is not None:
-        _refuse_beside_sample(blocks, expect, exhaustive=exhaustive)
+        _refuse_beside_sample(blocks, expect, exhaustive=exhaustive, exhibits=exhibits)
     elif budget is not None:
         raise click.UsageError("--budget is for what --sample moves: give both")
     ours, theirs = on_base((candidate, reference), base)
@@ -142,6 +148,7 @@ def compare(
         control=control,
         sample=sample,
         difference=claim is not None and claim.wants_difference,
+        exhibits=exhibits,
     )
     with open_executor(budget) as executor:
         evidence = executor.evidence(comparison)
@@ -159,7 +166,9 @@ def compare(
     return int(result is not None and not holds(result))
 
 
-def _refuse_beside_sample(blocks: str, expect: str | None, *, exhaustive: bool) -> None:
+def _refuse_beside_sample(
+    blocks: str, expect: str | None, *, exhaustive: bool, exhibits: bool
+) -> None:
     """Refuse what a sample cannot be asked for.
 
     Raises
@@ -174,6 +183,10 @@ def _refuse_beside_sample(blocks: str, expect: str | None, *, exhaustive: bool) 
     given = "--blocks cross" if blocks == "cross" else "--exhaustive"
     if blocks == "cross" or exhaustive:
         raise click.UsageError(f"{given} compares all blocks, and --sample some: give one of them")
+    if exhibits:
+        raise click.UsageError(
+            "--exhibits looks at whole models, and --sample reads a part of them: give one of them"
+        )
 
 
 def _as_fields(evidence: Evidence, verdict: Verdict, alpha: float) -> dict[str, Any]:
@@ -235,6 +248,7 @@ def print_evidence(to: Console, evidence: Evidence, verdict: Verdict, alpha: flo
         say(to, left)
     over = "over all blocks (Fisher)" if evidence.blocks else "for the models as a whole"
     p = "none" if evidence.log10_p is None else format_p(evidence.log10_p)
+    _print_exhibits(to, evidence)
     line = Text.assemble((verdict, "bold"), f": p = {p} {over}, alpha {alpha:g}")
     to.print(line)
     say(to, _meaning(evidence, verdict, alpha))
@@ -285,6 +299,22 @@ def _models_table(evidence: Evidence) -> Table:
         shown = f"{value:.6g}" if isinstance(value, float) else str(value)
         table.add_row(name.replace("_", " "), shown)
     return table
+
+
+def _print_exhibits(to: Console, evidence: Evidence) -> None:
+    """Print the exhibits, where they were asked for; why they decide nothing has no room here."""
+    from rich.table import Table
+
+    from provenance.evidence.exhibits import CAPTION, table
+
+    if not evidence.exhibits:
+        return
+    head, rows = table(evidence.exhibits)
+    shown = Table(*head[:-1], title=CAPTION)
+    for row in rows:
+        shown.add_row(*map(visible, row[:-1]))
+    print_table(to, shown)
+    say(to, "The report and docs/exhibits.md say why no exhibit decides anything.")
 
 
 def _title(evidence: Evidence) -> str:

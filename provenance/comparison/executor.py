@@ -327,6 +327,7 @@ def compare(
     exhaustive: bool = False,
     control: bool = True,
     sample: int | None = None,
+    exhibits: bool = False,
     executor: Executor | None = None,
 ) -> Evidence:
     """Measure one pair of models.
@@ -357,6 +358,9 @@ def compare(
         Read so many blocks of the candidate in part, of mixtures so many experts of each, and what of the
         reference is likest to them, from wherever the files lie; nothing is downloaded whole. Such evidence
         shows kinship, and never independence.
+    exhibits : bool
+        Measure what people argue with in public besides (`Evidence.exhibits`), which decides nothing; not
+        of a sample.
     executor : Executor, optional
         Where and with which store to run; all defaults otherwise, and in a notebook a line that says how
         far it is.
@@ -387,6 +391,7 @@ def compare(
         extent="all" if exhaustive else "decided",
         control=control,
         sample=sample,
+        exhibits=exhibits,
     )
     if executor is not None:
         return executor.evidence(comparison)

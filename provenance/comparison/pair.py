@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from provenance.comparison.aligned import kin_blocks, measure_difference
+from provenance.comparison.exhibits import measure_exhibits
 from provenance.comparison.plan import captures, pair_seed, refusal, sampled, unrunnable
 from provenance.comparison.records import (
     capture_details,
@@ -77,7 +78,7 @@ class Pair:
         if carried:
             tokens = "match_tokens" in carried
             found = self._measure_tokens() if tokens else self._measure_bundles()
-            return replace(found, schema=SCHEMA)
+            return self._with_exhibits(replace(found, schema=SCHEMA))
         if self.comparison.extent == "sampled":
             return replace(self._measure_sampled(), schema=SCHEMA)
         if self.comparison.statistic in PAIR_STATISTICS:
@@ -85,11 +86,18 @@ class Pair:
         else:
             found = self._measure_blocks()
         weights = compare_weights(self.candidate, self.reference)
-        found = replace(found, weights=weights, schema=SCHEMA)
+        found = self._with_exhibits(replace(found, weights=weights, schema=SCHEMA))
         if not self.comparison.difference or not kin_blocks(found):
             return found
         models = self.candidate, self.reference
         return replace(found, difference=measure_difference(*models, self.work, found, self._seed))
+
+    def _with_exhibits(self, found: Evidence) -> Evidence:
+        """The evidence with the exhibits, where they were asked for."""
+        if not self.comparison.exhibits:
+            return found
+        exhibits = measure_exhibits(self.candidate, self.reference, self.work, found)
+        return replace(found, exhibits=exhibits)
 
     def _measure_models(self) -> Evidence:
         from provenance.comparison.whole_models import WholeModels, measure_pair

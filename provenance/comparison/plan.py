@@ -47,7 +47,8 @@ class Comparison:
     ``control`` says whether the power control is run where nothing is found, see
     `provenance.comparison.power`. ``difference`` says whether the weights of kin are compared number by
     number, see `provenance.comparison.difference`. ``parents`` are those of a merge, the reference among
-    them, whose shares are measured, see `provenance.comparison.parents`.
+    them, whose shares are measured, see `provenance.comparison.parents`. ``exhibits`` says whether those
+    are measured.
     """
 
     candidate: ModelSpec
@@ -62,6 +63,7 @@ class Comparison:
     control: bool = True
     difference: bool = False
     parents: tuple[ModelSpec, ...] = ()
+    exhibits: bool = False
 
     @classmethod
     def of(
@@ -77,11 +79,12 @@ class Comparison:
         control: bool = True,
         sample: int | None = None,
         difference: bool = False,
+        exhibits: bool = False,
     ) -> Comparison:
         """A comparison; on inputs "hidden" and "tokens" a statistic of weights replaces its own.
 
         Where a statistic has one part, all parts are what is measured anyhow. With a ``sample``, so many
-        blocks and experts are read in part: the extent is "sampled".
+        blocks and experts are read in part: the extent is "sampled", and there are no exhibits.
         """
         statistic = REGISTRY[statistic].on(inputs.kind)
         if sample is not None:
@@ -106,6 +109,7 @@ class Comparison:
             extent=extent,
             control=control,
             difference=difference,
+            exhibits=exhibits,
         )
 
     def of_files(self) -> Comparison | None:
@@ -114,11 +118,11 @@ class Comparison:
         reads = {component.reads_files for component in components}
         if self.extent != "decided" or len(reads) < 2:
             return None
-        return replace(self, extent="files", difference=False, parents=())
+        return replace(self, extent="files", difference=False, parents=(), exhibits=False)
 
     def of_parents(self) -> tuple[Comparison, ...]:
         """The comparisons of the candidate with each parent, in their order, that shares rest on."""
-        own = replace(self, parents=())
+        own = replace(self, parents=(), exhibits=False)
         return tuple(
             own
             if parent == self.reference
@@ -379,6 +383,7 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         control=suite.controls != "none",
         sample=claim.sample,
         difference=(suite.models[claim.candidate], suite.models[claim.reference]) in suite.kinds_of,
+        exhibits=suite.exhibits,
     )
     return replace(pair, parents=tuple(suite.models[name] for name, _ in claim.parents))
 

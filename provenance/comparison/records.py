@@ -45,6 +45,9 @@ DIFFERENCE_VERSION = 2
 DECOMPOSITION_VERSION = 1
 """Raised whenever the same merge would give other shares."""
 
+EXHIBITS_VERSION = 1
+"""Raised whenever the same two models would give other exhibits."""
+
 
 def imitates(comparison: Comparison) -> bool:
     """Whether a statistic of the comparison is one of imitations."""
@@ -66,10 +69,12 @@ def comparison_fields(
         difference = {"difference": [DIFFERENCE_VERSION, BLOCKS_OF_DIFFERENCE]}
     if parents:
         difference["parents"] = [DECOMPOSITION_VERSION, BLOCKS_OF_DIFFERENCE, *map(_model, parents)]
+    exhibits: dict[str, JSON] = {"exhibits": EXHIBITS_VERSION} if comparison.exhibits else {}
     return {
         **sample,
         **control,
         **difference,
+        **exhibits,
         "statistic": statistic,
         "versions": REGISTRY[statistic].versions(),
         "choice": CHOICE_VERSION,

@@ -154,7 +154,7 @@ def common_type(first: torch.Tensor, second: torch.Tensor) -> str | None:
 
 def differing_settings(candidate: Checkpoint, reference: Checkpoint) -> tuple[str, ...]:
     """Keys of the configuration that say how a model computes, and that differ, sorted."""
-    ours, theirs = _settings(candidate), _settings(reference)
+    ours, theirs = settings_of(candidate), settings_of(reference)
     missing = object()
     return tuple(
         key
@@ -163,7 +163,7 @@ def differing_settings(candidate: Checkpoint, reference: Checkpoint) -> tuple[st
     )
 
 
-def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
+def settings_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a configuration says of its family's own settings, as transformers reads it; else as it is."""
     from transformers import PreTrainedConfig
 

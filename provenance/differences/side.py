@@ -116,9 +116,9 @@ class Side:
             names = [] if name is None else [name]
         else:
             names = []
-        return self.read(names[0]).float() + self._offset if names else None
+        return self.read(names[0]).float() + self.offset if names else None
 
     @property
-    def _offset(self) -> float:
+    def offset(self) -> float:
         """What norms add to their weights, as those before the MLPs do."""
         return next((norm.offset for norm in self.layout.norms.values()), 0.0)

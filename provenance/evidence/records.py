@@ -27,6 +27,7 @@ from provenance.evidence.difference import (
     Grid,
     MatrixDifference,
 )
+from provenance.evidence.exhibits import Exhibit
 from provenance.evidence.shown import ShownEvidence
 from provenance.evidence.weights import WeightsRecord
 from provenance.store.files import is_sha256
@@ -328,7 +329,7 @@ class Evidence(ShownEvidence):
     candidate, and what of the reference is likest to them. ``ranges`` then says by role which parts.
     ``difference`` has how they differ once one is mapped
     onto the other, where a claim of a kind asked for it. ``merge`` has the shares of the parents that a
-    claim of a merge names.
+    claim of a merge names. ``exhibits`` are there where they were asked for, and decide nothing.
     """
 
     statistic: str
@@ -354,6 +355,7 @@ class Evidence(ShownEvidence):
     ranges: Mapping[Role, RangesRecord] = field(default_factory=dict)
     difference: DifferenceRecord | None = None
     merge: MergeRecord | None = None
+    exhibits: tuple[Exhibit, ...] = ()
     schema: int = OLDER
 
     @property
@@ -438,6 +440,7 @@ TYPES = (
     ParentKinship,
     Decomposition,
     BlockShares,
+    Exhibit,
 )
 """The types that evidence is made of."""
 
@@ -509,15 +512,13 @@ def _check_whole(evidence: Evidence) -> None:
     if drawn is not None and not 1 <= drawn <= MOST:
         raise EvidenceError(f"{where} permutations: {drawn} is no number of them")
     _check_p(evidence.log10_p, "evidence is damaged")
-    for role, coverage in evidence.coverage.items():
-        shares = (coverage.share, coverage.effect, *coverage.blocks)
-        if any(share is not None and not 0 <= share <= 1 for share in shares):
-            raise EvidenceError(f"{where} coverage of the {role}: a share is from 0 to 1")
+    _check_coverage(evidence, where)
     for role, control in evidence.power.items():
         _check_power(control, getattr(evidence, role).blocks, f"{where} power of the {role}")
     _check_controlled(evidence, where)
     _check_scope(evidence, where)
     _check_merge(evidence.merge, where)
+    _check_exhibits(evidence, where)
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")
@@ -525,10 +526,25 @@ def _check_whole(evidence: Evidence) -> None:
         _check_p(pair.log10_p, f"{where} alignment")
 
 
+def _check_coverage(evidence: Evidence, where: str) -> None:
+    for role, coverage in evidence.coverage.items():
+        shares = (coverage.share, coverage.effect, *coverage.blocks)
+        if any(share is not None and not 0 <= share <= 1 for share in shares):
+            raise EvidenceError(f"{where} coverage of the {role}: a share is from 0 to 1")
+
+
 def _check_merge(merge: MergeRecord | None, where: str) -> None:
     fault = None if merge is None else merge.fault()
     if fault is not None:
         raise EvidenceError(f"{where} merge: {fault}")
+
+
+def _check_exhibits(evidence: Evidence, where: str) -> None:
+    for exhibit in evidence.exhibits:
+        if not exhibit.is_sound():
+            raise EvidenceError(
+                f"{where} exhibits: {exhibit.name} cannot be {exhibit.value} of {exhibit.compared}"
+            )
 
 
 def controlled(power: Iterable[Role]) -> str:

@@ -38,6 +38,7 @@ VERBS = {
     "distil": "imitating the MLPs of",
     "sketch": "sketching the MLPs of",
     "map": "mapping",
+    "exhibit": "measuring the exhibits of",
     "match": "matching",
     "measure": "measuring",
     "wait": "waiting for another process:",

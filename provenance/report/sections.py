@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from provenance.evidence import exhibits
 from provenance.evidence.decide import shows
 from provenance.evidence.failures import failure_of
 from provenance.evidence.outcomes import (
@@ -19,6 +20,7 @@ from provenance.evidence.outcomes import (
 from provenance.evidence.strip import strip
 from provenance.evidence.wording import describe
 from provenance.report import block_tables as tables
+from provenance.report import exhibit_tables
 from provenance.report.charts import Point, bars, p_values, scatter
 from provenance.report.difference_map import difference_map
 from provenance.report.heat import heat_of
@@ -122,6 +124,8 @@ def section_of(result: ClaimResult, row: Row, room: Room, facts: tuple[Table, ..
         tests=tests_of(result),
         tested=tests_in_words(result),
         references=None if result.found is None else of_references(result.found),
+        exhibits=None if evidence is None or room.short else exhibit_tables.of_evidence(evidence),
+        exhibited=exhibits.line(evidence.exhibits) if evidence is not None and room.short else "",
     )
     if room.short:
         controls = tuple(_control("", control, claim, short=True) for control in result.controls)

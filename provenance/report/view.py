@@ -91,7 +91,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """All that the report says of one claim; where it is drawn ``short``, only ``bars`` and words."""
+    """All that the report says of one claim; where it is drawn ``short``, only ``bars`` and words.
+
+    ``exhibited`` has the exhibits on one line.
+    """
 
     row: Row
     measured: str
@@ -110,6 +113,8 @@ class Section:
     facts: tuple[Table, ...]
     tests: Table | None
     tested: str
+    exhibits: Table | None
+    exhibited: str
     references: Table | None = None
 
 

@@ -125,7 +125,7 @@ class Suite:
     """One suite file; the local paths in ``models`` and ``inputs`` are absolute.
 
     ``lineage`` has every model of the declared trees with its parent (None for a root), parents first.
-    ``digest`` is "sha256:..." of the file's bytes.
+    ``digest`` is "sha256:..." of the file's bytes. ``exhibits`` says whether those are measured.
     """
 
     path: Path
@@ -135,6 +135,7 @@ class Suite:
     controls: Controls = "power"
     digest: str = ""
     lineage: tuple[tuple[str, str | None], ...] = ()
+    exhibits: bool = False
 
     @cached_property
     def kinds_of(self) -> frozenset[tuple[ModelSpec, ModelSpec]]:
@@ -159,6 +160,7 @@ def suite_of(checked: SuiteDocument, document: Document, path: Path) -> Suite:
         models=models_of(checked.models, folder, layout_lines(document, path)),
         claims=claims,
         controls=checked.controls,
+        exhibits=checked.exhibits,
         lineage=tuple((node.name, node.parent) for node in nodes(checked.lineage)),
     )
 

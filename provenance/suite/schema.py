@@ -663,6 +663,11 @@ class SuiteDocument(StrictMapping):
         "copy of every reference, which must be found dependent, and each pair's blocks that do not "
         "correspond, which must not. none (or false): neither.",
     )
+    exhibits: Annotated[bool, Words("true or false")] = Field(
+        default=False,
+        description="Measure what people argue with in public besides: the report shows it beside what "
+        "strangers have, and no verdict looks at it. Pairs that are compared by a sample have none.",
+    )
     models: Models = Field(
         description="Models by the names that the pairs use.",
         json_schema_extra={"propertyNames": {"pattern": NAME_PATTERN}},

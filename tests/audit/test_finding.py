@@ -1,16 +1,25 @@
 """The sentence that an audit leads with, its families, and its nights."""
 
+import html
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from provenance.audit.finding import families_of, finding
 from provenance.audit.records import Audit, AuditedModel, AuditedPair
+from provenance.audit.registry import Registry
 from provenance.evidence.audits import Night, spoken_stretch, stretches
-from provenance.vocabulary import InputsSpec
+from provenance.vocabulary import InputsSpec, ModelSpec
+
+PAIRS = (
+    AuditedPair("m1", "m0", "dependent", -412.0, known=True),
+    AuditedPair("m2", "m0", "independent", -0.3),
+    AuditedPair("m2", "m1", error="the folder m2 is not there"),
+)
 
 
-def audit(families, before=(), since=None, models=5, pairs=()):
+def audit(families, before=(), since=None, models=5, pairs=(), registry=None):
     names = [f"m{i}" for i in range(models)]
     return Audit(
         name="registry",
@@ -29,6 +38,7 @@ def audit(families, before=(), since=None, models=5, pairs=()):
         evidence={},
         families=families,
         before=before,
+        registry=registry,
     )
 
 
@@ -100,3 +110,39 @@ def test_nights_that_found_the_same_are_one_line():
         "2026-11-01 to 2026-11-03, 3 runs: 5 models, 1 family, 2 pairs of kin",
     ]
     assert stretches(()) == ()
+
+
+# in a notebook
+
+
+def test_an_audit_says_what_it_found_in_a_line():
+    assert repr(audit((("m0", "m1"),), models=3, pairs=PAIRS)) == (
+        "<Audit of registry, run 2: 1 family among 3 models; 1 pair could not be judged>"
+    )
+
+
+def test_an_audit_is_a_frame_with_a_row_for_each_pair():
+    pytest.importorskip("pandas", reason="pandas is not installed: pip install '.[notebook]'")
+    frame = audit((("m0", "m1"),), models=3, pairs=PAIRS).to_frame()
+    assert list(frame.candidate + frame.reference) == ["m1m0", "m2m0", "m2m1"]
+    assert list(frame.verdict.fillna("none")) == ["dependent", "independent", "none"]
+    assert list(frame.family.fillna("none")) == ["m0, m1", "none", "none"]
+    assert list(frame.known) == [True, False, False]
+    assert frame.error[2] == "the folder m2 is not there"
+    assert frame.log10_p.isna().sum() == 1
+
+
+def test_a_notebook_has_the_report_that_leads_with_the_families():
+    models = {f"m{i}": ModelSpec(path=f"/m{i}") for i in range(3)}
+    registry = Registry(Path("/registry.yaml"), models)
+    shown = audit((("m0", "m1"),), models=3, pairs=PAIRS, registry=registry)._repr_html_()
+    assert shown.startswith("<iframe srcdoc=")
+    assert "sandbox" in shown
+    page = html.unescape(shown)
+    assert "<h1" in page
+    assert "1 family among 3 models" in " ".join(page.lower().split())
+    assert "the folder m2 is not there" in page
+
+
+def test_an_audit_without_its_registry_is_a_line_alone():
+    assert audit(())._repr_html_() is None

@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from provenance.cli import main
+from provenance.evidence.exhibits import EXHIBIT_NAMES
+from provenance.evidence.strangers import groups
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +45,19 @@ def test_json_is_one_object_on_stdout_and_nothing_else(run, family):
     assert (found["inputs"]["kind"], found["inputs"]["tokens"]) == ("tokens", 256)
     assert found["details"]["measured"] == "match_tokens"
     assert {"provenance", "torch", "transformers", "python"} <= found["versions"].keys()
+
+
+def test_exhibits_stand_beside_what_strangers_have(run, family):
+    arguments = ["compare", family.kin, family.base, *QUICK, "--exhibits"]
+    code, out, _ = run(*arguments)
+    assert code == 0
+    shown = " ".join(out.split())
+    assert "none of it decides" in shown
+    assert all(group.heading.split(",")[0].split()[0] in shown for group in groups())
+    assert "docs/exhibits.md say why no exhibit decides anything" in shown
+    found = json.loads(run(*arguments, "--json")[1])
+    assert [one["name"] for one in found["exhibits"]] == list(EXHIBIT_NAMES)
+    assert "none of it decides" not in run("compare", family.kin, family.base, *QUICK)[1]
 
 
 @pytest.mark.parametrize(

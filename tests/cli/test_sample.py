@@ -69,6 +69,7 @@ REFUSED = {
     "independence": (["--sample", "2", "--expect", "independent"], "about the whole models"),
     "cross": (["--sample", "2", "--blocks", "cross"], "--blocks cross compares all blocks"),
     "exhaustive": (["--sample", "2", "--exhaustive"], "--exhaustive compares all blocks"),
+    "exhibits": (["--sample", "2", "--exhibits"], "--exhibits looks at whole models"),
     "budget": (["--budget", "1GiB"], "--budget is for what --sample moves"),
     "size": (["--sample", "2", "--budget", "much"], "is no size in bytes"),
     "number": (["--sample", "0"], "0 is not in the range"),

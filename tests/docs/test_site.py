@@ -41,22 +41,6 @@ def test_the_pages_beside_the_documentation_are_in_the_site(site):
         assert (site / f"{name}.html").is_file()
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    pytest.importorskip("material", reason="pip install '.[docs]' builds the site")
-    from mkdocs.commands.build import build
-    from mkdocs.config import load_config
-
-    folder = tmp_path_factory.mktemp("site")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NO_MKDOCS_2_WARNING", "1")
-        config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True)
-        config.plugins.on_startup(command="build", dirty=False)
-        build(config)
-        config.plugins.on_shutdown()
-    return folder
-
-
 @pytest.mark.filterwarnings("default")
 def test_every_page_is_in_the_site(site):
     pages = {path.stem for path in DOCS.glob("*.md")}

@@ -19,8 +19,10 @@ from provenance.evidence.decomposition import (
     ParentKinship,
 )
 from provenance.evidence.difference import DifferenceRecord, Grid
+from provenance.evidence.exhibits import KINDS
 from provenance.evidence.outcomes import OUTCOMES, headline_of, outcome_of
 from provenance.evidence.results import ControlResult, RunRecord
+from provenance.evidence.strangers import groups
 from provenance.report import render_report
 from provenance.report.calibration import of_controls, of_independence, quantiles
 from provenance.report.charts import Point, bars, p_values, qq_plot, scatter
@@ -136,6 +138,29 @@ def test_a_name_or_a_reason_that_is_markup_is_text(page, read):
     assert f"{synthetic.SCRIPT} is derived from ab⟨U+202E⟩cd⟨U+001B⟩[31m" in shown
     assert f"no folder {synthetic.SCRIPT}" in shown
     assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x09\x0b-\x1f]", page)
+
+
+def test_exhibits_are_folded_under_their_claim_beside_what_strangers_have(page):
+    folded = re.findall(r"<details><summary>What people argue.*?</details>", page, re.DOTALL)
+    assert len(folded) == 1  # one claim has any
+    assert "0.8750 (9 norms)" in folded[0]
+    assert all(group.heading in folded[0] for group in groups())
+    assert KINDS["norms"].decides_nothing in folded[0]
+    assert "none: &lt;script&gt;alert(1)&lt;/script&gt; has no tokenizer" in folded[0]
+
+
+def test_where_a_claim_is_drawn_short_its_exhibits_are_a_line():
+    claims = [
+        synthetic.claimed(
+            synthetic.kin(f"m{i}", "base", 32, exhibits=synthetic.EXHIBITS), "finetune", i
+        )
+        for i in range(200)
+    ]
+    view = view_report(synthetic.results(*claims))
+    short = [section for section in view.sections if section.short]
+    assert short
+    assert all("cosine of norm weights 0.8750" in section.exhibited for section in short)
+    assert all(section.exhibits is None for section in short)
 
 
 def test_headings_are_in_order_and_every_table_says_what_its_columns_are(read):

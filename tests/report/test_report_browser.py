@@ -67,12 +67,42 @@ def open_page(browser, file):
     assert {line for line in told if line != file.as_uri()} <= {"data:,"}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_violation(open_page, scheme):
-    page = open_page(color_scheme=scheme)
+def violations(page):
+    """What axe finds with all that is folded open."""
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     found = axe.Axe().run(page)
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found.response["violations"]] == []
+    return [(v["id"], v["nodes"][0]["html"][:200]) for v in found.response["violations"]]
+
+
+def on_every_screen(test):
+    """Run a test at the widths of a desktop and a phone, light and dark."""
+    wide = pytest.mark.parametrize("width", [1200, 320], ids=["desktop", "phone"])
+    return pytest.mark.parametrize("scheme", ["light", "dark"])(wide(test))
+
+
+@on_every_screen
+def test_axe_finds_no_violation(open_page, width, scheme):
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    assert violations(page) == []
+
+
+@pytest.fixture(scope="module")
+def longest(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "longest.html"
+    path.write_text(render_report(synthetic.registry(400)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.extended
+@on_every_screen
+def test_axe_finds_no_violation_among_400_claims(browser, longest, width, scheme):
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.goto(longest.as_uri())
+    found = violations(page)
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    assert found == []
+    assert wide == width
 
 
 def test_a_phone_has_no_sideways_scroll(open_page):

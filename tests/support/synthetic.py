@@ -5,6 +5,7 @@ from random import Random
 
 from provenance.evidence.decide import aggregate
 from provenance.evidence.difference import BlockMap, DifferenceRecord, MatrixDifference
+from provenance.evidence.exhibits import Exhibit
 from provenance.evidence.records import (
     AlignedBlocks,
     BlockEvidence,
@@ -198,9 +199,12 @@ def results(*claims):
     return Results((suite,), with_holm((suite,), claims), VERSIONS, WHEN)
 
 
+EXHIBITS = (Exhibit("norms", 0.875, 9), Exhibit("tokenizer", None, 0, f"{SCRIPT} has no tokenizer"))
+
+
 def every_kind():
     """One claim of each fate, hostile names among them."""
-    false = claimed(kin("copy", "base"), "independent", 5)
+    false = claimed(kin("copy", "base", exhibits=EXHIBITS), "independent", 5)
     held = claimed(strangers("other", "base"), "independent", 6)
     null = ControlResult("null", holds=True, log10_p=-0.2, evidence=crossed("other", "base"))
     positive = ControlResult(
