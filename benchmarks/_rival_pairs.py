@@ -31,6 +31,10 @@ SEED = 20_250_217
 WHAT = {
     "finetuned": "fine-tuned on other text",
     "disguised": "units permuted and rescaled, norms folded, residual stream rotated",
+    "rebranded": "no training: units permuted and rescaled, norms folded, residual stream rotated",
+    "sibling": "fine-tuned on code",
+    "gguf4": "read from a GGUF file, Q4_0",
+    "gguf8": "read from a GGUF file, Q8_0",
     "bits3": "linear maps rounded to 3 bits",
     "narrow": "a third of the units of each MLP removed",
     "shallow": "6 of 30 blocks removed",
