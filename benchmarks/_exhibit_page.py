@@ -86,11 +86,7 @@ def _kinds() -> str:
 def _section(group: StrangerGroup) -> str:
     return f"""### {group.heading[0].upper()}{group.heading[1:]}
 
-<!-- not run: it takes minutes; tests/benchmarks/test_exhibits.py runs it small -->
-```console
-{group.command}
-```
-
+* `{group.command}`
 * {group.date}, {group.machine}
 * {group.versions}
 * Models: {group.models}
