@@ -8,11 +8,9 @@ making, and read in both orders; then pairs that are made to fool the reading.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +18,7 @@ import torch
 
 from benchmarks._direction_page import COUNTS, DirectionCounts, Told, with_tables
 from benchmarks._kind_changes import GROUP, SEED, tuned, two_of_four
+from benchmarks._kinds_command import keep, parser
 from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members
 from benchmarks.kinds import BASES, SCALE, Workshop, read_text
@@ -184,24 +183,14 @@ def _growth(earlier: PreTrainedModel, later: PreTrainedModel) -> float:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.direction",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--folder", type=Path, required=True, help="keeps the models")
-    parser.add_argument("--output", type=Path, default=Path("docs/kinds.md"))
-    parser.add_argument("--counts", type=Path, default=COUNTS)
-    parser.add_argument("--bases", type=int, default=BASES)
-    given = parser.parse_args(arguments)
+    given = parser("direction", __doc__, COUNTS, BASES).parse_args(arguments)
     with one_thread():
         rows = tuple(count(given.folder, SCALE, given.bases))
     about = about_machine()
     made = DirectionCounts(
         COMMAND, about["date"], about["machine"], about["versions"], given.bases, rows
     )
-    given.counts.parent.mkdir(parents=True, exist_ok=True)
-    given.counts.write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
+    keep(given.counts, made)
     given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")
 
 

@@ -11,12 +11,10 @@ models`` makes it.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +22,7 @@ import torch
 
 from benchmarks._kind_changes import changes, large_changes, tuned
 from benchmarks._kind_page import COUNTS, LARGE, KindCount, KindCounts, with_large, with_tables
+from benchmarks._kinds_command import keep, parser
 from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members, tokenizer_of
 from provenance._quiet import quiet
@@ -40,6 +39,7 @@ from provenance.store.store import Store
 from provenance.vocabulary import ModelSpec
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from transformers import PreTrainedModel
@@ -140,25 +140,17 @@ def counted(found: Iterator[tuple[Change, str]], bases: int, command: str = COMM
 
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.kinds",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--folder", type=Path, required=True, help="keeps the models")
-    parser.add_argument("--output", type=Path, default=Path("docs/kinds.md"))
-    parser.add_argument("--counts", type=Path, default=COUNTS)
-    parser.add_argument("--bases", type=int, default=BASES)
-    parser.add_argument(
+    options = parser("kinds", __doc__, COUNTS, BASES)
+    options.add_argument(
         "--large", type=Path, help="count on this checkpoint of a pretrained model alone"
     )
-    given = parser.parse_args(arguments)
+    given = options.parse_args(arguments)
     if given.large is not None:
         _large(given)
         return
     with one_thread():
         made = counted(count(given.folder, SCALE, given.bases), given.bases)
-    _write(given.counts, made)
+    keep(given.counts, made)
     given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")
 
 
@@ -166,13 +158,8 @@ def _large(given: argparse.Namespace) -> None:
     given.folder.mkdir(parents=True, exist_ok=True)
     with one_thread():
         made = counted(count_large(given.folder, given.large), 1, LARGE_COMMAND)
-    _write(given.counts.with_name(LARGE.name), made)
+    keep(given.counts.with_name(LARGE.name), made)
     given.output.write_text(with_large(given.output.read_text("utf-8"), made), encoding="utf-8")
-
-
-def _write(file: Path, made: KindCounts) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

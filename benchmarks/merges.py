@@ -7,17 +7,15 @@ The base models are those of `benchmarks.kinds`. Each gets two fine-tunes, which
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from benchmarks._kind_changes import everything, tuned
+from benchmarks._kinds_command import keep, parser
 from benchmarks._merge_page import COUNTS, MergeCount, MergeCounts, with_tables
 from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members
@@ -110,22 +108,12 @@ def count(folder: Path, scale: Scale, bases: int) -> Iterator[MergeCount]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.merges",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--folder", type=Path, required=True, help="keeps the models")
-    parser.add_argument("--output", type=Path, default=Path("docs/kinds.md"))
-    parser.add_argument("--counts", type=Path, default=COUNTS)
-    parser.add_argument("--bases", type=int, default=BASES)
-    given = parser.parse_args(arguments)
+    given = parser("merges", __doc__, COUNTS, BASES).parse_args(arguments)
     with one_thread():
         rows = tuple(count(given.folder, SCALE, given.bases))
     about = about_machine()
     made = MergeCounts(COMMAND, about["date"], about["machine"], about["versions"], rows)
-    given.counts.parent.mkdir(parents=True, exist_ok=True)
-    given.counts.write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
+    keep(given.counts, made)
     given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")
 
 
