@@ -3,6 +3,8 @@
 import sys
 
 import pytest
+import rich.console
+import rich.table  # noqa: F401 - pytester forgets what is first imported in its test
 from hypothesis import HealthCheck, settings
 from pytest_socket import socket_allow_hosts
 

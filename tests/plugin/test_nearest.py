@@ -8,8 +8,6 @@ import shutil
 from xml.etree import ElementTree as ET
 
 import pytest
-import rich.console
-import rich.table  # noqa: F401 - pytester forgets what is first imported in its test
 
 from provenance import Executor, Results, Store, read_results
 from provenance.cli import main
