@@ -9,7 +9,7 @@ from provenance._text import without_home
 from provenance.comparison.aligned import kin_blocks, side_of
 from provenance.comparison.plan import pair_seed
 from provenance.errors import ArchitectureError, DegenerateError, ProvenanceError, SourceError
-from provenance.evidence.decide import judged_p
+from provenance.evidence.decide import pair_p
 from provenance.evidence.decomposition import MergeRecord, ParentKinship
 from provenance.evidence.doubts import doubts
 from provenance.vocabulary import BLOCKS_OF_DIFFERENCE, DEFAULT_ALPHA, Stage
@@ -54,9 +54,8 @@ def _kinship(parent: Checkpoint, found: Evidence | ProvenanceError) -> ParentKin
     source = without_home(parent.source)
     if isinstance(found, ProvenanceError):
         return ParentKinship(source, parent.digest, None)
-    log10_p = judged_p(found.blocks) if found.blocks else found.log10_p
     doubt = " ".join(doubts(found, threshold=DEFAULT_ALPHA)) or None
-    return ParentKinship(source, parent.digest, log10_p, doubt)
+    return ParentKinship(source, parent.digest, pair_p(found), doubt)
 
 
 def decomposed(

@@ -75,6 +75,12 @@ def judged_p(blocks: Sequence[BlockEvidence]) -> float | None:
     return bonferroni(min(combined, strongest), 2)
 
 
+def pair_p(evidence: Evidence) -> float | None:
+    """The p-value of two models, log10: over all blocks as `judged_p`, or that of the whole models."""
+    of_blocks = evidence.statistic not in PAIR_STATISTICS
+    return judged_p(evidence.blocks) if of_blocks else evidence.log10_p
+
+
 def found_nothing(
     evidence: Evidence, blocks: Sequence[BlockEvidence], threshold: Threshold
 ) -> bool:

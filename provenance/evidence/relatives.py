@@ -7,9 +7,8 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from provenance.evidence.decide import SUSPICION, judged_p
+from provenance.evidence.decide import SUSPICION, pair_p
 from provenance.evidence.records import Evidence  # noqa: TC001 - pydantic reads the annotations
-from provenance.statistics import PAIR_STATISTICS
 from provenance.statistics.pvalues import bonferroni, holm
 
 if TYPE_CHECKING:
@@ -183,8 +182,7 @@ class Identification:
 
 def reference_p(evidence: Evidence, looks: int) -> float | None:
     """The p-value of a reference by one of several looks at it, log10; None where there is none."""
-    of_blocks = evidence.statistic not in PAIR_STATISTICS
-    log10_p = judged_p(evidence.blocks) if of_blocks else evidence.log10_p
+    log10_p = pair_p(evidence)
     return None if log10_p is None else bonferroni(log10_p, looks)
 
 

@@ -10,7 +10,7 @@ import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 from uuid import uuid4
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def is_sha256(text: object) -> bool:
+def is_sha256(text: object) -> TypeGuard[str]:
     """Whether something is a SHA-256 in hex."""
     return isinstance(text, str) and _SHA256.fullmatch(text) is not None
 

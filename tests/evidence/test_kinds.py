@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from provenance.evidence.difference import BlockMap, DifferenceRecord, Grid, MatrixDifference
+from provenance.evidence.difference import BlockMap, DifferenceRecord, Grid
 from provenance.evidence.kind_claims import kind_doubt, kind_objection
 from provenance.evidence.kinds import CARRIED, KINDS, NOISE, WITHIN, ZEROS, found_kind
 from provenance.evidence.records import Evidence
@@ -14,26 +14,9 @@ from provenance.evidence.weights import WeightsRecord
 from provenance.suite.read import loads
 from provenance.vocabulary import MEASURED, InputsSpec
 from tests.evidence.test_verdict import KIN, claim, evidence
+from tests.support.synthetic import matrix
 
-EQUAL = MatrixDifference(
-    name="model.layers.0.mlp.up_proj.weight",
-    block=0,
-    reference_block=0,
-    shape=(64, 32),
-    relative=0.0,
-    unchanged=1.0,
-    untouched_rows=1.0,
-    rank=None,
-    ranks=32,
-    carried=None,
-    noise=None,
-    rounding=2.0**-24,
-    tolerance=0.0,
-    zeros=0.0,
-    new_zeros=0.0,
-    structure="none",
-    kept=1.0,
-)
+EQUAL = matrix("mlp.up_proj", 0, shape=(64, 32), ranks=32)
 MOVED = replace(EQUAL, relative=0.1, unchanged=0.0, rank=9, carried=0.8, noise=0.05, kept=0.0)
 LOW = replace(MOVED, rank=4, carried=0.9999, noise=1e-4)
 GRID = replace(MOVED, rank=0, carried=0.0, grid=Grid("even", 4, 32, 1.0, 1.0))

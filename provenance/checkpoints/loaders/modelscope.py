@@ -20,6 +20,7 @@ from provenance.checkpoints.loaders.names import needed
 from provenance.checkpoints.loaders.web import answer, bring, parsed, told
 from provenance.checkpoints.remote import RemoteFiles
 from provenance.errors import SourceError
+from provenance.store.files import is_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,6 @@ _ADDRESS = re.compile(
     r"(?:@sha256:(?P<pin>[0-9a-f]{64}))?",
     re.ASCII,
 )
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ModelScopeLoader:
@@ -108,7 +108,7 @@ class _Repository:
             if fields.get("Type") == "tree":
                 continue
             sound = isinstance(name, str) and type(size) is int and size >= 0
-            if sound and isinstance(sha256, str) and _SHA256.fullmatch(sha256):
+            if sound and is_sha256(sha256):
                 found[str(name)] = (int(str(size)), sha256)
         return found
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from provenance.checkpoints.fingerprint_file import DIGEST
 from provenance.checkpoints.loaders.names import checkpoint_in, needed, place_of
 from provenance.checkpoints.loaders.oci_registry import Registry
 from provenance.checkpoints.loaders.unpack import unpack
@@ -43,7 +44,6 @@ _ADDRESS = re.compile(
     r"(?::(?P<tag>\w[\w.-]{0,127}))?(?:@(?P<pin>sha256:[0-9a-f]{64}))?",
     re.ASCII,
 )
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _one(registry: Registry, reference: str, address: str) -> tuple[dict[str, An
     if listed is None:
         return manifest, digest
     digests = [one.get("digest") for one in listed if isinstance(one, dict)] if listed else []
-    if len(digests) != 1 or not _DIGEST.fullmatch(str(digests[0])):
+    if len(digests) != 1 or not DIGEST.fullmatch(str(digests[0])):
         raise SourceError(
             f"{address} is an index of {len(digests)} manifests: name one of them by its @sha256:DIGEST"
         )
@@ -145,7 +145,7 @@ def _layers(manifest: dict[str, Any], address: str) -> list[Layer]:
     for layer in listed:
         fields = layer if isinstance(layer, dict) else {}
         kind, digest, size = (fields.get(key) for key in ("mediaType", "digest", "size"))
-        sound = isinstance(kind, str) and isinstance(digest, str) and _DIGEST.fullmatch(digest)
+        sound = isinstance(kind, str) and isinstance(digest, str) and DIGEST.fullmatch(digest)
         if not sound or type(size) is not int or size < 0:
             raise SourceError(f"{address}: a layer has no type, SHA-256 and size: it is damaged")
         if not LEFT.search(str(kind)):
