@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.decide import found_nothing
+from provenance.evidence.decide import decide_p, found_nothing, judged_p
 from provenance.evidence.doubts import doubts, doubts_of_models
 from provenance.evidence.permutations import at_bound
 from provenance.evidence.wording import READINGS, control_of_power, sample_of
 from provenance.statistics import REGISTRY
+from provenance.statistics.universal import UNIVERSAL
 from provenance.vocabulary import whole
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ KINSHIP = (
 STRANGERS = "Nothing distinguishes the pair from two independently trained models."
 BETWEEN = (
     "The agreement is too strong to be believed of independent models and too weak to prove descent"
+)
+
+FEW_UNITS = (
+    "The p-value is small, but so few units agree that strangers could share them: models that never met "
+    f"have up to {UNIVERSAL:.0%} of their units in common."
 )
 
 WITHOUT_P = "A statistic without a p-value decides nothing."
@@ -73,7 +79,16 @@ def _reason(
         return not_found(evidence, names, level)
     if found_nothing(evidence, blocks, threshold):
         return " ".join(doubts(evidence, names, blocks, level)) or between(evidence)
-    return at_bound(evidence, level) or between(evidence)
+    return at_bound(evidence, level) or few_units(blocks, threshold) or between(evidence)
+
+
+def few_units(blocks: Sequence[BlockEvidence], threshold: Threshold) -> str | None:
+    """Say that a small p-value of what was found inconclusive may come from universal units alone.
+
+    None where the p-value is not below the threshold.
+    """
+    small = decide_p(judged_p(blocks), whole(threshold)) == "dependent"
+    return FEW_UNITS if small else None
 
 
 def not_found(evidence: Evidence, names: Mapping[Role, str], threshold: float) -> str:

@@ -18,15 +18,18 @@ from provenance.evidence.decide import (
     decide_p,
     decide_some,
     found_nothing,
+    is_below,
     shows,
 )
 from provenance.evidence.doubts import doubts_of_models
 from provenance.evidence.kind_claims import kind_doubt, kind_objection, kind_seen
 from provenance.evidence.meaning import (
+    FEW_UNITS,
     KINSHIP,
     STRANGERS,
     WITHOUT_P,
     between,
+    few_units,
     meaning,
     more_of,
     not_found,
@@ -113,7 +116,7 @@ def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Ju
         return _independence(verdict, measured, claim, evidence, (block,))
     if verdict == "dependent":
         return Judgement("holds", verdict, measured, KINSHIP)
-    meaning = _UNTESTED if block.log10_p is None else _no_kinship_in_block(claim)
+    meaning = _UNTESTED if block.log10_p is None else _no_kinship_in_block(claim, block)
     return Judgement(_required(claim), verdict, measured, meaning)
 
 
@@ -266,6 +269,9 @@ _NO_DESCENT = (
     "Nothing distinguishes the pair from two independently trained models: "
     "the claimed descent is not there."
 )
+_NOTHING_IN_BLOCK = (
+    "This block shows no kinship that could not be chance: the claimed descent is not here."
+)
 _WEAK = "The agreement is too weak to prove the claimed descent"
 
 
@@ -319,12 +325,10 @@ def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Ve
     # a suspicion is shared among the blocks: of many independent ones, some look a little alike
     tested = sum(b.log10_p is not None for b in judged_blocks(claim, evidence))
     corrected = bonferroni(block.log10_p, 2 * max(tested, 1))  # as decide_blocks
-    return believed(
-        decide_p(corrected, claim.thresholds.of(block.candidate_block)),
-        evidence,
-        (block,),
-        claim.thresholds,
-    )
+    verdict = decide_p(corrected, claim.thresholds.of(block.candidate_block))
+    if verdict == "dependent":  # and yet shows no kinship: universal units
+        return "inconclusive"
+    return believed(verdict, evidence, (block,), claim.thresholds)
 
 
 def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
@@ -431,12 +435,14 @@ def _doubt(
         return None
     if found_nothing(evidence, blocks, claim.thresholds):
         return doubted(claim, evidence, blocks)
-    return at_bound(evidence, claim.threshold)
+    return at_bound(evidence, claim.threshold) or few_units(blocks, claim.thresholds)
 
 
-def _no_kinship_in_block(claim: Claim) -> str:
+def _no_kinship_in_block(claim: Claim, block: BlockEvidence) -> str:
     meaning = (
-        "This block shows no kinship that could not be chance: the claimed descent is not here."
+        FEW_UNITS
+        if is_below(block, claim.thresholds.of(block.candidate_block))
+        else _NOTHING_IN_BLOCK
     )
     if claim.blocks.at_least is None:
         return meaning
