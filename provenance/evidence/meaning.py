@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.decide import decide_p, found_nothing, judged_p
+from provenance.evidence.decide import beyond, decide_p, found_nothing, judged_p
 from provenance.evidence.doubts import doubts, doubts_of_models
 from provenance.evidence.permutations import at_bound
 from provenance.evidence.wording import READINGS, control_of_power, sample_of
 from provenance.statistics import REGISTRY
+from provenance.statistics.pvalues import format_p
 from provenance.statistics.universal import UNIVERSAL
 from provenance.vocabulary import whole
 
@@ -31,11 +32,6 @@ KINSHIP = (
 STRANGERS = "Nothing distinguishes the pair from two independently trained models."
 BETWEEN = (
     "The agreement is too strong to be believed of independent models and too weak to prove descent"
-)
-
-FEW_UNITS = (
-    "The p-value is small, but so few units agree that strangers could share them: models that never met "
-    f"have up to {UNIVERSAL:.0%} of their units in common."
 )
 
 WITHOUT_P = "A statistic without a p-value decides nothing."
@@ -88,7 +84,19 @@ def few_units(blocks: Sequence[BlockEvidence], threshold: Threshold) -> str | No
     None where the p-value is not below the threshold.
     """
     small = decide_p(judged_p(blocks), whole(threshold)) == "dependent"
-    return FEW_UNITS if small else None
+    return few_units_at(judged_p(beyond(blocks))) if small else None
+
+
+def few_units_at(log10_p: float | None) -> str:
+    """Say that universal units may explain what agrees, with the p-value of more agreement than theirs."""
+    says = (
+        "The p-value is small, but so few units agree that models that never met could share them"
+    )
+    if log10_p is None:
+        return f"{says}."
+    return (
+        f"{says}: with {UNIVERSAL:.0%} of the units taken for universal, p = {format_p(log10_p)}."
+    )
 
 
 def not_found(evidence: Evidence, names: Mapping[Role, str], threshold: float) -> str:

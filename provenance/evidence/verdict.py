@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from provenance.checkpoints.folder import CONFIG
 from provenance.evidence.decide import (
     believed,
+    beyond,
     decide,
     decide_blocks,
     decide_p,
@@ -24,12 +25,12 @@ from provenance.evidence.decide import (
 from provenance.evidence.doubts import doubts_of_models
 from provenance.evidence.kind_claims import kind_doubt, kind_objection, kind_seen
 from provenance.evidence.meaning import (
-    FEW_UNITS,
     KINSHIP,
     STRANGERS,
     WITHOUT_P,
     between,
     few_units,
+    few_units_at,
     meaning,
     more_of,
     not_found,
@@ -439,11 +440,9 @@ def _doubt(
 
 
 def _no_kinship_in_block(claim: Claim, block: BlockEvidence) -> str:
-    meaning = (
-        FEW_UNITS
-        if is_below(block, claim.thresholds.of(block.candidate_block))
-        else _NOTHING_IN_BLOCK
-    )
+    meaning = _NOTHING_IN_BLOCK
+    if is_below(block, claim.thresholds.of(block.candidate_block)):
+        meaning = few_units_at(beyond((block,))[0].log10_p)
     if claim.blocks.at_least is None:
         return meaning
     return f"{meaning} The claim asks for {share(claim.blocks.at_least)} of the blocks."

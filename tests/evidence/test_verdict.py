@@ -301,7 +301,7 @@ def wide(index, alike, units=14336):
 
 
 def test_few_units_that_agree_are_no_kinship_however_small_their_p_value():
-    one = wide(0, 700)
+    one = wide(0, 900)
     assert one.log10_p < -8
     assert not shows(one, ALPHA)
     assert decide_blocks([one] * 8, ALPHA) == "inconclusive"
@@ -310,9 +310,10 @@ def test_few_units_that_agree_are_no_kinship_however_small_their_p_value():
         judged = judge_pair(claim(expect), found)
         assert (judged.state, judged.verdict) == (state, "inconclusive")
         assert judged.meaning.startswith("The p-value is small, but so few units agree")
+        assert judged.meaning.endswith("with 5% of the units taken for universal, p = 0.13.")
         judged = judge_block(claim(expect), found, 0)
         assert (judged.state, judged.verdict) == (state, "inconclusive")
-        assert "so few units agree" in judged.meaning
+        assert "taken for universal, p = 0.063." in judged.meaning
 
 
 def test_more_units_than_strangers_share_are_kinship():
