@@ -15,7 +15,7 @@ from provenance._threads import spread
 from provenance.comparison.choices import Choices
 from provenance.comparison.likeness import likeliest
 from provenance.comparison.limits import BEST, BLOCKS
-from provenance.comparison.meeting import Meeting
+from provenance.comparison.meeting import Meeting, deciding_p
 from provenance.comparison.plan import sampled
 from provenance.comparison.power import power_of
 from provenance.comparison.repeats import kin_blocks
@@ -33,7 +33,6 @@ from provenance.evidence.records import INDEXED, Pairing
 from provenance.loading.devices import is_out_of_memory
 from provenance.statistics import REGISTRY
 from provenance.statistics.pvalues import bonferroni
-from provenance.statistics.universal import beyond_universal
 from provenance.vocabulary import DECIDED, ROLES
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
     from provenance.capture.units import Shape
     from provenance.comparison.meeting import Members
-    from provenance.evidence.records import PartEvidence, PowerRecord
+    from provenance.evidence.records import PowerRecord
     from provenance.vocabulary import Extent, Role
 
     OnProgress = Callable[[int, int], None]
@@ -316,7 +315,7 @@ class BlockTests:
         Of more agreement than universal units make: what these may explain decides nothing.
         """
         found = [test for test in tested if test.evidence.log10_p is not None]
-        least = min((_beyond(test.evidence) for test in found), default=0.0)
+        least = min((deciding_p(test.evidence) for test in found), default=0.0)
         return bonferroni(least, self._price(i, j, [test.members for test in found]))
 
     def _price(self, i: int, j: int, members: Iterable[Members]) -> int:
@@ -329,9 +328,3 @@ class BlockTests:
         self._tell(self._done, self._planned)
         found = Findings(self.parts, self.rows, self.choices, self._met, self._reasons, self._kin)
         return found.table()
-
-
-def _beyond(test: PartEvidence) -> float:
-    if test.log10_p is None or test.correlation is None:
-        return test.log10_p or 0.0
-    return beyond_universal(test.log10_p, test.correlation, test.live)
