@@ -223,9 +223,8 @@ class Findings:
         return OfMLPs(tuple(parts))
 
     def _why_not(self, met: Meeting) -> str:
-        if met.strongest is not None:
-            if deciding_p(met.strongest.evidence) < DECIDED:
-                return f"{NOT_MEASURED}{met.strongest.evidence.statistic} decides the block"
+        if met.strongest is not None and deciding_p(met.strongest.evidence) < DECIDED:
+            return f"{NOT_MEASURED}{met.strongest.evidence.statistic} decides the block"
         return f"{NOT_MEASURED}others are likelier partners"
 
     def _expert(
