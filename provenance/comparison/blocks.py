@@ -15,7 +15,7 @@ from provenance._threads import spread
 from provenance.comparison.choices import Choices
 from provenance.comparison.likeness import likeliest
 from provenance.comparison.limits import BEST, BLOCKS
-from provenance.comparison.meeting import Meeting
+from provenance.comparison.meeting import Meeting, deciding_p
 from provenance.comparison.plan import sampled
 from provenance.comparison.power import power_of
 from provenance.comparison.repeats import kin_blocks
@@ -310,9 +310,12 @@ class BlockTests:
         return self.scope.stops and self._least_of(tested, i, j) < DECIDED
 
     def _least_of(self, tested: Iterable[Tested], i: int, j: int) -> float:
-        """The least log10 p-value of tests of two blocks, corrected for all that might be tested."""
+        """The least log10 p-value of tests of two blocks, corrected for all that might be tested.
+
+        Of more agreement than universal units make: what these may explain decides nothing.
+        """
         found = [test for test in tested if test.evidence.log10_p is not None]
-        least = min((test.evidence.log10_p or 0.0 for test in found), default=0.0)
+        least = min((deciding_p(test.evidence) for test in found), default=0.0)
         return bonferroni(least, self._price(i, j, [test.members for test in found]))
 
     def _price(self, i: int, j: int, members: Iterable[Members]) -> int:

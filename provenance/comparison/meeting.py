@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from provenance.architecture.units import MLPShape
 from provenance.comparison.sides import NO_UNITS
+from provenance.statistics.universal import beyond_universal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,6 +106,13 @@ def one_of(mlps: Sequence[MLPShape], place: int, members: Sequence[int]) -> MLPS
         return mlps[place]
     units = sum(mlps[member].units for member in members)
     return MLPShape(f"{len(members)} MLPs joined", units)
+
+
+def deciding_p(test: PartEvidence) -> float:
+    """The log10 p-value of a test that may decide a block: of more agreement than universal units make."""
+    if test.log10_p is None or test.correlation is None:
+        return test.log10_p or 0.0
+    return beyond_universal(test.log10_p, test.correlation, test.live)
 
 
 def strength_of(block: BlockEvidence | PartEvidence) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import torch
 
 from provenance.assignment.solve import assign
 from provenance.comparison.choices import corrected
-from provenance.comparison.meeting import Meeting, OfMLPs, one_of, strength_of
+from provenance.comparison.meeting import Meeting, OfMLPs, deciding_p, one_of, strength_of
 from provenance.comparison.repeats import counted_together
 from provenance.evidence.records import (
     NOT_MEASURED,
@@ -223,10 +223,8 @@ class Findings:
         return OfMLPs(tuple(parts))
 
     def _why_not(self, met: Meeting) -> str:
-        if met.strongest is not None:
-            log10_p = met.strongest.evidence.log10_p
-            if log10_p is not None and log10_p < DECIDED:
-                return f"{NOT_MEASURED}{met.strongest.evidence.statistic} decides the block"
+        if met.strongest is not None and deciding_p(met.strongest.evidence) < DECIDED:
+            return f"{NOT_MEASURED}{met.strongest.evidence.statistic} decides the block"
         return f"{NOT_MEASURED}others are likelier partners"
 
     def _expert(

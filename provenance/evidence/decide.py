@@ -6,11 +6,13 @@ Nothing here knows of a claim: `provenance.evidence.verdict` judges claims by wh
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from provenance.evidence.doubts import doubts
 from provenance.statistics import PAIR_STATISTICS
 from provenance.statistics.pvalues import bonferroni, fisher
+from provenance.statistics.universal import beyond_universal
 from provenance.vocabulary import DECIDED, Thresholds, whole
 
 if TYPE_CHECKING:
@@ -58,11 +60,41 @@ def decide_blocks(blocks: Sequence[BlockEvidence], threshold: Threshold) -> Verd
     A single block that was taken from the other model is lost among many that were not, so the
     strongest block counts as well, its p-value multiplied by the number of blocks (Bonferroni).
     The smaller of the two p-values counts, doubled (Bonferroni again). A block's own threshold decides of
-    that block alone.
+    that block alone. What universal units may make (`beyond`) is inconclusive.
     """
     verdict = decide_p(judged_p(blocks), whole(threshold))
+    if verdict == "dependent" and is_universal(blocks, threshold):
+        return "inconclusive"
     kin = any(shows(b, threshold) for b in blocks)
     return "inconclusive" if kin and verdict == "independent" else verdict
+
+
+def is_universal(blocks: Sequence[BlockEvidence], threshold: Threshold) -> bool:
+    """Whether what all the blocks agree in is no more than universal units make."""
+    return decide_p(judged_p(beyond(blocks)), whole(threshold)) != "dependent"
+
+
+def beyond(blocks: Sequence[BlockEvidence]) -> tuple[BlockEvidence, ...]:
+    """The blocks with the p-values of more agreement than universal units make.
+
+    `provenance.statistics.universal` says why. Of several parts each has its own.
+    """
+    return tuple(
+        block if block.log10_p is None else replace(block, log10_p=_beyond(block, block.log10_p))
+        for block in blocks
+    )
+
+
+def _beyond(block: BlockEvidence, log10_p: float) -> float:
+    parts: list[tuple[float, float]] = []
+    for part in block.parts or (block,):
+        if part.log10_p is not None and part.correlation is not None:
+            less = beyond_universal(part.log10_p, part.correlation, part.live, block.units)
+            parts.append((part.log10_p, less))
+    if not parts:
+        return log10_p
+    price = log10_p - min(plain for plain, _ in parts)
+    return min(0.0, max(log10_p, price + min(less for _, less in parts)))
 
 
 def judged_p(blocks: Sequence[BlockEvidence]) -> float | None:
@@ -76,9 +108,12 @@ def judged_p(blocks: Sequence[BlockEvidence]) -> float | None:
 
 
 def pair_p(evidence: Evidence) -> float | None:
-    """The p-value of two models, log10: over all blocks as `judged_p`, or that of the whole models."""
+    """The p-value that two models are kin by, log10: of the whole models, or of their blocks.
+
+    That of blocks is `judged_p` of more agreement than universal units make (`beyond`).
+    """
     of_blocks = evidence.statistic not in PAIR_STATISTICS
-    return judged_p(evidence.blocks) if of_blocks else evidence.log10_p
+    return judged_p(beyond(evidence.blocks)) if of_blocks else evidence.log10_p
 
 
 def found_nothing(
@@ -109,12 +144,18 @@ def decide_p(log10_p: float | None, threshold: float) -> Verdict:
 
 def is_decided(evidence: Evidence) -> bool:
     """Whether every block shows kinship so clearly that no dearer part of the statistic is measured."""
-    return all(b.log10_p is not None and b.log10_p < DECIDED for b in evidence.blocks)
+    return all(b.log10_p is not None and b.log10_p < DECIDED for b in beyond(evidence.blocks))
 
 
 def shows(block: BlockEvidence, threshold: Threshold) -> bool:
-    """Whether the block shows kinship, at its own threshold where it has one."""
+    """Whether the block shows kinship, at its own threshold where it has one, beyond universal units."""
     level = threshold.of(block.candidate_block) if isinstance(threshold, Thresholds) else threshold
+    found = beyond((block,))[0].log10_p if is_below(block, level) else None
+    return found is not None and found < math.log10(level)
+
+
+def is_below(block: BlockEvidence, level: float) -> bool:
+    """Whether the block's own p-value, of any agreement, is below a level."""
     return block.log10_p is not None and block.log10_p < math.log10(level)
 
 

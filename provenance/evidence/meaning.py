@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.decide import found_nothing
+from provenance.evidence.decide import beyond, decide_p, found_nothing, judged_p
 from provenance.evidence.doubts import doubts, doubts_of_models
 from provenance.evidence.permutations import at_bound
 from provenance.evidence.wording import READINGS, control_of_power, sample_of
 from provenance.statistics import REGISTRY
+from provenance.statistics.pvalues import format_p
+from provenance.statistics.universal import UNIVERSAL
 from provenance.vocabulary import whole
 
 if TYPE_CHECKING:
@@ -73,7 +75,28 @@ def _reason(
         return not_found(evidence, names, level)
     if found_nothing(evidence, blocks, threshold):
         return " ".join(doubts(evidence, names, blocks, level)) or between(evidence)
-    return at_bound(evidence, level) or between(evidence)
+    return at_bound(evidence, level) or few_units(blocks, threshold) or between(evidence)
+
+
+def few_units(blocks: Sequence[BlockEvidence], threshold: Threshold) -> str | None:
+    """Say that a small p-value of what was found inconclusive may come from universal units alone.
+
+    None where the p-value is not below the threshold.
+    """
+    small = decide_p(judged_p(blocks), whole(threshold)) == "dependent"
+    return few_units_at(judged_p(beyond(blocks))) if small else None
+
+
+def few_units_at(log10_p: float | None) -> str:
+    """Say that universal units may explain what agrees, with the p-value of more agreement than theirs."""
+    says = (
+        "The p-value is small, but so few units agree that models that never met could share them"
+    )
+    if log10_p is None:
+        return f"{says}."
+    return (
+        f"{says}: with {UNIVERSAL:.0%} of the units taken for universal, p = {format_p(log10_p)}."
+    )
 
 
 def not_found(evidence: Evidence, names: Mapping[Role, str], threshold: float) -> str:

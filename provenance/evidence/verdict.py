@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Literal
 from provenance.checkpoints.folder import CONFIG
 from provenance.evidence.decide import (
     believed,
+    beyond,
     decide,
     decide_blocks,
     decide_p,
     decide_some,
     found_nothing,
+    is_below,
     shows,
 )
 from provenance.evidence.doubts import doubts_of_models
@@ -27,6 +29,8 @@ from provenance.evidence.meaning import (
     STRANGERS,
     WITHOUT_P,
     between,
+    few_units,
+    few_units_at,
     meaning,
     more_of,
     not_found,
@@ -113,7 +117,7 @@ def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Ju
         return _independence(verdict, measured, claim, evidence, (block,))
     if verdict == "dependent":
         return Judgement("holds", verdict, measured, KINSHIP)
-    meaning = _UNTESTED if block.log10_p is None else _no_kinship_in_block(claim)
+    meaning = _UNTESTED if block.log10_p is None else _no_kinship_in_block(claim, block)
     return Judgement(_required(claim), verdict, measured, meaning)
 
 
@@ -266,6 +270,9 @@ _NO_DESCENT = (
     "Nothing distinguishes the pair from two independently trained models: "
     "the claimed descent is not there."
 )
+_NOTHING_IN_BLOCK = (
+    "This block shows no kinship that could not be chance: the claimed descent is not here."
+)
 _WEAK = "The agreement is too weak to prove the claimed descent"
 
 
@@ -319,12 +326,10 @@ def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Ve
     # a suspicion is shared among the blocks: of many independent ones, some look a little alike
     tested = sum(b.log10_p is not None for b in judged_blocks(claim, evidence))
     corrected = bonferroni(block.log10_p, 2 * max(tested, 1))  # as decide_blocks
-    return believed(
-        decide_p(corrected, claim.thresholds.of(block.candidate_block)),
-        evidence,
-        (block,),
-        claim.thresholds,
-    )
+    verdict = decide_p(corrected, claim.thresholds.of(block.candidate_block))
+    if verdict == "dependent":  # and yet shows no kinship: universal units
+        return "inconclusive"
+    return believed(verdict, evidence, (block,), claim.thresholds)
 
 
 def _missing_blocks(claim: Claim, blocks: Sequence[BlockEvidence]) -> list[int]:
@@ -431,13 +436,13 @@ def _doubt(
         return None
     if found_nothing(evidence, blocks, claim.thresholds):
         return doubted(claim, evidence, blocks)
-    return at_bound(evidence, claim.threshold)
+    return at_bound(evidence, claim.threshold) or few_units(blocks, claim.thresholds)
 
 
-def _no_kinship_in_block(claim: Claim) -> str:
-    meaning = (
-        "This block shows no kinship that could not be chance: the claimed descent is not here."
-    )
+def _no_kinship_in_block(claim: Claim, block: BlockEvidence) -> str:
+    meaning = _NOTHING_IN_BLOCK
+    if is_below(block, claim.thresholds.of(block.candidate_block)):
+        meaning = few_units_at(beyond((block,))[0].log10_p)
     if claim.blocks.at_least is None:
         return meaning
     return f"{meaning} The claim asks for {share(claim.blocks.at_least)} of the blocks."

@@ -44,6 +44,7 @@ from provenance.statistics._directions import (
     unit_columns,
 )
 from provenance.statistics.pvalues import LEAST_UNITS, bonferroni, spearman
+from provenance.statistics.universal import LEAST_PART
 from provenance.vocabulary import ROLES
 
 __all__ = ["MatchResult", "cosine", "glimpse", "match", "prepare", "size"]
@@ -58,14 +59,6 @@ if TYPE_CHECKING:
 
 SHARES = (1.0, 0.9, 0.5)
 """Where the widths differ: all units, and the strongest that do this share of what the MLP does."""
-
-LEAST_PART = 0.25
-"""A set of the strongest has this share of the narrower side's live units, at the least.
-
-Strangers share units that detect one token, which gate and up match alike: k of n such raise the rank
-correlation by k / sqrt(n) of its standard deviations. They are among the strongest. Half of what an MLP of
-1,536 units does was done by 45, of which 19 were shared: 2.8 deviations, where all its units had 1.35. Of a
-quarter of the units 19 make one deviation."""
 
 PLAIN = -20.0
 """log10 p below which fewer units need not be asked: the correction is for all the same."""

@@ -147,6 +147,37 @@ def _log10_p_student(distance: int, n: int) -> float:
     return log10_sf_student_t(math.copysign(math.sqrt(t_squared), agreement), n - 2)
 
 
+def log10_p_of_correlation(correlation: float, n: int) -> float:
+    """Return the p-value of a rank correlation of n units by the t law of `spearman`.
+
+    Parameters
+    ----------
+    correlation : float
+        From -1 to 1.
+    n : int
+        At least 10: the law of fewer is not this one.
+
+    Returns
+    -------
+    float
+        log10 of the chance of a correlation at least as large, never below that of the one best order.
+
+    Raises
+    ------
+    ValueError
+        If `n` is below 10 or `correlation` beyond 1.
+    """
+    if n <= _ENUMERATED or abs(correlation) > 1:
+        raise ValueError(
+            f"a correlation of {correlation} of {n} units; the t law is of {_ENUMERATED + 1} and more"
+        )
+    least = -log10_factorial(n)
+    if abs(correlation) == 1:
+        return least if correlation > 0 else 0.0
+    t = correlation * math.sqrt((n - 2) / ((1 - correlation) * (1 + correlation)))
+    return max(log10_sf_student_t(t, n - 2), least)
+
+
 def _log10_p_enumerated(distance: int, n: int) -> float:
     """Return log10 of the share of orders whose squared rank differences sum to no more."""
     return math.log10(_orders_within(n)[distance] / math.factorial(n))

@@ -16,7 +16,7 @@ from provenance.statistics.match_weights import match_weights
 
 pytestmark = pytest.mark.slow
 
-TOKENS, WIDTH, UNITS = 200, 32, 40
+TOKENS, WIDTH, UNITS = 200, 32, 64
 
 
 class Stack:

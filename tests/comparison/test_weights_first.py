@@ -212,7 +212,7 @@ def test_kin_of_another_depth_and_width_are_told_by_their_files(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base = AutoModelForCausalLM.from_pretrained(family.base)
-    small = transforms.prune_width(transforms.prune_depth(base, [0, 2]), 40)
+    small = transforms.prune_width(transforms.prune_depth(base, [0, 2]), 56)
     folder = saved(small, tmp_path / "small", AutoTokenizer.from_pretrained(family.base))
     evidence = measured(folder, family.base)
     assert [block.reference_block for block in evidence.blocks] == [0, 2]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from provenance.evidence.decide import (
     SUSPICION,
     aggregate,
+    beyond,
     decide,
     decide_blocks,
     decide_p,
@@ -35,11 +36,12 @@ from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair,
 from provenance.evidence.weights import WeightsRecord
 from provenance.evidence.wording import describe
 from provenance.statistics import PAIR_STATISTICS, REGISTRY, WITHSTANDING
-from provenance.statistics.pvalues import bonferroni, fisher, format_p
+from provenance.statistics.pvalues import bonferroni, fisher, format_p, log10_p_of_correlation
 from provenance.suite.claims import Blocks, Claim
 from provenance.suite.read import loads
 from provenance.suite.yaml12 import Mark
 from provenance.vocabulary import DECIDED, DESCENTS, RELATIONSHIPS, SHAPE_KEEPING, InputsSpec
+from tests.support.correlations import correlation_of
 
 ALPHA = 1e-6
 KIN, STRANGE, SUSPECT = -50.0, -0.3, -5.0
@@ -72,7 +74,8 @@ def block(index, log10_p, *, partner=None, units=(64, 64)):
     if log10_p is None:
         why = "3 of the candidate's 64 units vary"
         return BlockEvidence(index, partner, None, None, units, (3, 64), 0, "degenerate", why)
-    return BlockEvidence(index, partner, log10_p, 0.5, units, units, 60)
+    correlation = correlation_of(log10_p, min(units))
+    return BlockEvidence(index, partner, log10_p, correlation, units, units, 60)
 
 
 def model(digest, blocks, skipped=()):
@@ -275,11 +278,59 @@ def test_independent_means_that_no_block_shows_kinship(values, threshold):
 
 @pytest.mark.slow
 @given(log10_ps, st.floats(1e-12, 0.5))
-def test_what_fisher_calls_dependent_stays_dependent(values, threshold):
-    if (
-        decide_p(bonferroni(fisher(values), 2), threshold) == "dependent"
-    ):  # of two p-values the smaller
-        assert decide_blocks([block(i, p) for i, p in enumerate(values)], threshold) == "dependent"
+def test_what_fisher_calls_dependent_beyond_universal_units_stays_dependent(values, threshold):
+    blocks = [block(i, p) for i, p in enumerate(values)]
+    of_two = [  # p-values the smaller
+        bonferroni(fisher([b.log10_p for b in some]), 2) for some in (blocks, beyond(blocks))
+    ]
+    plain, more = (decide_p(log10_p, threshold) == "dependent" for log10_p in of_two)
+    verdict = decide_blocks(blocks, threshold)
+    assert not plain or verdict != "independent"
+    assert not more or verdict == "dependent"
+
+
+# universal units: gate and up of 40 in 1,000 agree, as between strangers; p of any agreement is small
+
+
+def wide(index, alike, units=14336):
+    correlation = alike / units
+    log10_p = log10_p_of_correlation(correlation, units)
+    return replace(
+        block(index, -9.0), log10_p=log10_p, correlation=correlation, live=(units, units)
+    )
+
+
+def test_few_units_that_agree_are_no_kinship_however_small_their_p_value():
+    one = wide(0, 900)
+    assert one.log10_p < -8
+    assert not shows(one, ALPHA)
+    assert decide_blocks([one] * 8, ALPHA) == "inconclusive"
+    found = replace(evidence(KIN), blocks=(one,), log10_p=one.log10_p)
+    for expect, state in (("independent", "fails"), ("finetune", "fails")):
+        judged = judge_pair(claim(expect), found)
+        assert (judged.state, judged.verdict) == (state, "inconclusive")
+        assert judged.meaning.startswith("The p-value is small, but so few units agree")
+        assert judged.meaning.endswith("with 5% of the units taken for universal, p = 0.12.")
+        judged = judge_block(claim(expect), found, 0)
+        assert (judged.state, judged.verdict) == (state, "inconclusive")
+        assert "taken for universal, p = 0." in judged.meaning
+
+
+def test_more_units_than_strangers_share_are_kinship():
+    one = wide(0, 1700)
+    assert shows(one, ALPHA)
+    assert judge_pair(claim(), replace(evidence(KIN), blocks=(one,))).state == "holds"
+
+
+def test_of_several_parts_the_one_that_shows_most_beyond_universal_units_counts():
+    weak, strong = wide(0, 700), replace(block(0, -12.0), live=(64, 64))
+    parts = tuple(
+        PartEvidence(name, b.log10_p - 1, b.correlation, b.live, b.agreeing)
+        for name, b in (("match_tokens", weak), ("match", strong))
+    )
+    both = replace(weak, log10_p=strong.log10_p, parts=parts)
+    assert shows(both, ALPHA)
+    assert not shows(replace(both, log10_p=weak.log10_p, parts=parts[:1]), ALPHA)
 
 
 # which blocks a claim speaks of
@@ -598,14 +649,15 @@ def test_a_sample_counts_for_independence_beyond_the_blocks_that_a_claim_names()
 
 def test_descent_of_a_list_is_corrected_for_its_choice_among_all_blocks():
     listed = claim("derived", Blocks((0,)))
-    assert judge_pair(listed, evidence(-6.5, *[STRANGE] * 40)).verdict == "inconclusive"
-    assert "block 0 alone" in judge_pair(listed, evidence(-6.5, *[STRANGE] * 40)).meaning.lower()
+    assert judge_pair(listed, evidence(-8.0, *[STRANGE] * 40)).verdict == "inconclusive"
+    assert "block 0 alone" in judge_pair(listed, evidence(-8.0, *[STRANGE] * 40)).meaning.lower()
     assert judge_pair(listed, evidence(KIN, *[STRANGE] * 40)).state == "holds"
 
 
 def test_a_tiny_alpha_does_not_turn_kinship_into_a_warning():
     lenient = replace(claim("independent", threshold=1e-300), alpha=1e-300, inconclusive="warn")
-    judged = judge_pair(lenient, evidence(-250.0, -250.0))
+    wide = [block(i, -250.0, units=(512, 512)) for i in range(2)]
+    judged = judge_pair(lenient, evidence(*wide))
     assert (judged.state, judged.verdict) == ("fails", "dependent")
     judged = judge_pair(lenient, evidence(-120.0))
     assert (judged.state, judged.verdict) == ("fails", "inconclusive")
@@ -637,7 +689,7 @@ def kinship(*parts_of_blocks):
         made = tuple(
             PartEvidence(name, None, None, (0, 0), 0, found)
             if isinstance(found, str)
-            else PartEvidence(name, found, 0.1, (64, 64), 1)
+            else PartEvidence(name, found, correlation_of(found, 64), (64, 64), 1)
             for name, found in parts.items()
         )
         least = min(part.log10_p for part in made if part.log10_p is not None)
@@ -905,10 +957,10 @@ def test_a_partner_of_equal_index_is_named_where_it_was_a_choice(pairing):
 @pytest.mark.parametrize(
     ("found", "decided"),
     [
-        ([DECIDED - 1, DECIDED - 9], True),
-        ([DECIDED - 1, DECIDED], False),
-        ([DECIDED - 1, -6.5], False),
-        ([DECIDED - 1, None], False),
+        ([DECIDED - 15, DECIDED - 20], True),
+        ([DECIDED - 15, DECIDED], False),
+        ([DECIDED - 15, -6.5], False),
+        ([DECIDED - 15, None], False),
     ],
 )
 def test_a_pair_is_decided_where_every_block_is_far_below_any_threshold(found, decided):
@@ -1034,13 +1086,13 @@ def test_evidence_of_older_versions_knows_the_same_weights_by_their_digest():
 
 
 def test_the_threshold_is_the_claims_own():
-    strict, lax = (claim(threshold=t) for t in (1e-60, 1e-40))
+    strict, lax = (claim(threshold=t) for t in (1e-60, 1e-30))
     found = evidence(KIN)
     assert [judge_block(c, found, 0).state for c in (strict, lax)] == ["fails", "holds"]
 
 
 def test_whether_a_block_is_kin_depends_on_no_other_block():
-    among = [evidence(-6.1), evidence(-6.1, STRANGE, KIN), evidence(-6.1, *[None] * 40)]
+    among = [evidence(-9.0), evidence(-9.0, STRANGE, KIN), evidence(-9.0, *[None] * 40)]
     assert {judge_block(claim(), e, 0).verdict for e in among} == {"dependent"}
 
 
@@ -1065,7 +1117,7 @@ def test_a_claim_read_from_a_file_brings_the_share_of_its_alpha():
 def test_a_block_is_measured_in_one_sentence():
     found = judge_block(claim(), evidence(-412.0), 0)
     assert found.measured == (
-        "block 0: match correlation +0.500, p = 1.0e-412 (threshold 1.0e-6), "
+        "block 0: match correlation +1.000, p = 1.0e-412 (threshold 1.0e-6), "
         "60 of 64 units matched alike by gate and by up"
     )
 
@@ -1135,7 +1187,7 @@ def leveled(expect, *alphas, **changes):
         ((), (-20.0, -20.0), ("holds", "holds"), "holds"),
         (((0, 1e-30),), (-20.0, -20.0), ("fails", "holds"), "fails"),
         (((1, 1e-30),), (-20.0, -20.0), ("holds", "fails"), "fails"),
-        (((0, 1e-30),), (-40.0, -20.0), ("holds", "holds"), "holds"),
+        (((0, 1e-30),), (-50.0, -20.0), ("holds", "holds"), "holds"),
         (((0, 0.01),), (-4.0, -50.0), ("holds", "holds"), "holds"),
         (((1, 0.01),), (-4.0, -50.0), ("fails", "holds"), "fails"),
     ],

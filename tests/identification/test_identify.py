@@ -15,7 +15,7 @@ from provenance import Executor, InputsSpec, Store, fingerprint, identify, read_
 from provenance.cli import main
 from provenance.comparison.closeness import UNITS, near
 from provenance.errors import SourceError
-from provenance.evidence.decide import judged_p
+from provenance.evidence.decide import pair_p
 from provenance.evidence.relatives import Relative, concluded, in_order
 from provenance.identification import references_of
 from provenance.vocabulary import ModelSpec
@@ -74,7 +74,7 @@ def test_p_values_are_corrected_over_all_references_those_that_failed_included(
     tested = [one for one in found.references if one.evidence is not None]
     assert len(tested) == 3
     for one in tested:  # of three blocks: one look
-        assert one.log10_p == judged_p(one.evidence.blocks)
+        assert one.log10_p == pair_p(one.evidence)
     slow = reference.holm([*(10**one.log10_p for one in tested), 1.0])[:3]
     assert [one.corrected for one in tested] == pytest.approx([math.log10(p) for p in slow])
 
@@ -113,7 +113,7 @@ def test_a_few_blocks_settle_a_reference_and_the_rest_costs_nothing(tmp_path, ex
     assert (kin.finding, kin.settled_by) == ("kin", "3 of 9 blocks")
     assert len(kin.evidence.blocks) == 3
     # corrected for the second look, which was not taken
-    assert kin.log10_p == pytest.approx(judged_p(kin.evidence.blocks) + math.log10(2))
+    assert kin.log10_p == pytest.approx(pair_p(kin.evidence) + math.log10(2))
     assert stranger.finding == "none found"
     whole = identify(model, places[:1], inputs=fed, exhaustive=True, executor=executor)
     assert whole.nearest.settled_by == "9 blocks"

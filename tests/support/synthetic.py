@@ -26,6 +26,7 @@ from provenance.evidence.verdict import judge_pair
 from provenance.suite.claims import Blocks, Claim
 from provenance.suite.yaml12 import Mark
 from provenance.vocabulary import InputsSpec
+from tests.support.correlations import correlation_of
 
 SCRIPT = "<script>alert(1)</script>"
 HIDDEN = "ab\u202ecd\x1b[31m"
@@ -58,7 +59,7 @@ def block(index, log10_p, units=(64, 64), salt=0):
         index,
         index,
         log10_p,
-        0.99 if kin else 0.01,
+        correlation_of(log10_p, min(units)),
         units,
         units,
         64 if kin else 1,
