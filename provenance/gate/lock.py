@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from typing import TYPE_CHECKING, Any
 
-from provenance._documents import adapter
+from provenance._documents import adapter, first_problem
 from provenance._text import visible
 from provenance.errors import ProvenanceError
 from provenance.evidence.outcomes import verdict_of
@@ -234,9 +234,7 @@ def _checked(fields: dict[str, Any]) -> Lock:
         reader = adapter(Lock, (PinnedModel, Pinned, Lock))
         lock = reader.validate_json(json.dumps(known), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = visible(".".join(str(part)[:40] for part in first["loc"]))
-        raise LockError(f"it is damaged at {where}: {first['msg']}") from None
+        raise LockError(f"it is damaged at {visible(first_problem(error))}") from None
     if len(lock.by_key()) < len(lock.claims):
         raise LockError("it is damaged: it pins a claim twice (was a merge left unfinished?)")
     for claim in lock.claims:
