@@ -59,6 +59,19 @@ def test_axe_finds_no_violation(open_page, width, scheme):
     assert unfolded(page) == []
 
 
+@on_every_screen
+def test_axe_finds_no_violation_in_an_audit(browser, tmp_path, width, scheme):
+    path = tmp_path / "audit.html"
+    path.write_text(render_report(synthetic.audited()), encoding="utf-8")
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.goto(path.as_uri())
+    found = unfolded(page)
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    assert found == []
+    assert wide == width
+
+
 @pytest.fixture(scope="module")
 def longest(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "longest.html"
