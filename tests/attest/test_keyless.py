@@ -20,13 +20,12 @@ from provenance.errors import AttestationError
 pytest.importorskip("in_toto_attestation")
 pytest.importorskip("sigstore")
 
-from tests.support.sigstore_server import ISSUER, Sigstore, serve, token
+from tests.support.sigstore_server import ISSUER, JOB, Sigstore, serve, token
 
 # what cannot be sent is an error of a thread: the library's clients close their sessions when collected
 pytestmark = pytest.mark.filterwarnings("default")
 
 WHO = "gate@example.org"
-WORKFLOW = "https://github.com/org/models/.github/workflows/lineage.yml@refs/heads/main"
 
 
 def statement(result="PASSED", **fields):
@@ -79,7 +78,7 @@ def refused(error):
 # signing
 
 
-@pytest.mark.parametrize("who", [WHO, WORKFLOW])
+@pytest.mark.parametrize("who", [WHO, JOB])
 def test_who_the_token_names_has_signed_the_statement_to_the_byte(trust, who):
     made = sign_keyless(statement(), token(who), trust)
     assert check_bundle(made, who, ISSUER, trust) == statement()
@@ -91,6 +90,21 @@ def test_a_token_in_the_environment_is_found(trust, monkeypatch):
     monkeypatch.setenv("SIGSTORE_ID_TOKEN", token("gitlab@example.org"))
     made = sign_keyless(statement(), trust=trust)
     assert check_bundle(made, "gitlab@example.org", ISSUER, trust) == statement()
+
+
+def test_a_job_of_github_asks_for_its_token(server, trust, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{server.address}/token?api-version=2.0")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of a job")
+    made = sign_keyless(statement(), trust=trust)
+    assert check_bundle(made, JOB, ISSUER, trust) == statement()
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "of none")
+    with pytest.raises(AttestationError, match=r"the OpenID token cannot be used: GitHub: .*403"):
+        sign_keyless(statement(), trust=trust)
+    monkeypatch.delenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+    with pytest.raises(AttestationError, match="insufficient OIDC token permissions") as error:
+        sign_keyless(statement(), trust=trust)
+    refused(error)
 
 
 AGO = datetime.now(UTC) - timedelta(hours=1)

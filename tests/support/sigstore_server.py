@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ISSUER = "https://login.example.org"
+JOB = "https://github.com/org/models/.github/workflows/lineage.yml@refs/heads/main"
 SECRET = "what the provider signs its tokens with: " + "x" * 16
 ISSUER_OID = ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 TIMESTAMPS_OID = ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
@@ -112,6 +113,12 @@ class Sigstore:
             .not_valid_before(begins)
             .not_valid_after(ends)
         )
+
+    def ambient(self, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        """Answer as the service of GitHub's that gives a job its token."""
+        if "audience=sigstore" not in path or headers.get("authorization") != "bearer of a job":
+            return 403, {}, b""
+        return 200, {}, json.dumps({"value": token(JOB)}).encode()
 
     def posted(
         self, path: str, headers: dict[str, str], body: bytes
@@ -279,9 +286,6 @@ def serve() -> Iterator[Sigstore]:
     """Run one until the block ends."""
     found = Sigstore()
 
-    def reply(_path: str, _headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
-        return 404, {}, b""
-
-    with answering(reply, found.posted) as address:
+    with answering(found.ambient, found.posted) as address:
         found.address = f"http://{address}"
         yield found
