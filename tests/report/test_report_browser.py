@@ -59,17 +59,20 @@ def test_axe_finds_no_violation(open_page, width, scheme):
     assert unfolded(page) == []
 
 
+def looked_at(browser, path, width, scheme):
+    """What axe finds on a page with all that is folded open, and how wide it is then."""
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.goto(path.as_uri())
+    found = unfolded(page), page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    return found
+
+
 @on_every_screen
 def test_axe_finds_no_violation_in_an_audit(browser, tmp_path, width, scheme):
     path = tmp_path / "audit.html"
     path.write_text(render_report(synthetic.audited()), encoding="utf-8")
-    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-    page.goto(path.as_uri())
-    found = unfolded(page)
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    page.close()
-    assert found == []
-    assert wide == width
+    assert looked_at(browser, path, width, scheme) == ([], width)
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +85,7 @@ def longest(tmp_path_factory):
 @pytest.mark.extended
 @on_every_screen
 def test_axe_finds_no_violation_among_400_claims(browser, longest, width, scheme):
-    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-    page.goto(longest.as_uri())
-    found = unfolded(page)
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    page.close()
-    assert found == []
-    assert wide == width
+    assert looked_at(browser, longest, width, scheme) == ([], width)
 
 
 def test_a_phone_has_no_sideways_scroll(open_page):
