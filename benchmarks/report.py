@@ -7,8 +7,8 @@ With a folder, the pages stay there, with pictures of them at the widths of a de
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 import tempfile
 import time
 from importlib.util import find_spec
@@ -32,13 +32,16 @@ HEAD = (
 )
 
 
-def main(words: list[str]) -> None:
+def main(words: list[str] | None = None) -> None:
     """Write the pages and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, help="where the pages stay")
+    kept = parser.parse_args(words).folder
     with tempfile.TemporaryDirectory() as spare:
-        folder = Path(words[0]) if words else Path(spare)
+        folder = kept or Path(spare)
         folder.mkdir(parents=True, exist_ok=True)
         print("\n".join(HEAD))
-        for line in _lines(folder, pictures=bool(words)):
+        for line in _lines(folder, pictures=kept is not None):
             print(line)
 
 
@@ -88,4 +91,4 @@ def _picture(browser: Any, page: Path, name: str, width: int, scheme: str) -> No
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 DIGITS = 20
@@ -79,6 +79,11 @@ def read_document(
     except RecursionError:  # what is just shallow enough to be read may be too deep to be written
         raise damaged("not JSON of any document: it is nested too deeply") from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(repr(part)[:40].strip("'") for part in first["loc"]) or "the object"
-        raise damaged(f"damaged at {where}: {first['msg']}") from None
+        raise damaged(f"damaged at {first_problem(error)}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where the first thing that does not fit stands, and what does not, in one line."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(repr(part)[:40].strip("'") for part in first["loc"]) or "the object"
+    return f"{where}: {first['msg']}"

@@ -67,3 +67,12 @@ def warm():
 def warm_python(warm, monkeypatch):
     """Have the processes that a test starts, and xdist's workers, start with torch in memory."""
     monkeypatch.setattr(sys, "executable", str(warm / "python"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium; it ends with its module, since other tests cannot run beside its event loop."""
+    from tests.support.browser import chromium
+
+    with chromium() as found:
+        yield found

@@ -1,4 +1,4 @@
-"""Results for other tools: an in-toto attestation, its signature, a bill of materials.
+"""Results for other tools: an in-toto attestation, signed with a key or without, a bill of materials.
 
 * In: `evidence.results.Results`, and the checkpoints that are at hand.
 * Out: JSON of in-toto, DSSE or CycloneDX.
@@ -12,6 +12,7 @@ this package imports none of them.
 """
 
 from provenance.attest.bom import bill_of_materials
+from provenance.attest.keyless import check_bundle, sign_keyless
 from provenance.attest.signing import (
     check_envelope,
     check_payload,
@@ -26,12 +27,14 @@ __all__ = [
     "Attested",
     "Subject",
     "bill_of_materials",
+    "check_bundle",
     "check_envelope",
     "check_payload",
     "make_statement",
     "model_digest",
     "read_statement",
     "recorded_subjects",
+    "sign_keyless",
     "sign_payload",
     "sign_statement",
     "subjects_of",

@@ -113,7 +113,7 @@ def read_statement(text: str | bytes) -> Attested:
         json_format.Parse(text, made.pb)
         made.validate()
     except (ValueError, json_format.ParseError) as error:
-        raise AttestationError(f"this is no in-toto Statement: {_quoted_visibly(error)}") from None
+        raise AttestationError(f"this is no in-toto Statement: {quoted_visibly(error)}") from None
     if made.pb.predicate_type != PREDICATE:
         raise AttestationError(
             f"the Statement's predicate is {made.pb.predicate_type!r}, and not {PREDICATE}"
@@ -122,7 +122,7 @@ def read_statement(text: str | bytes) -> Attested:
         predicate = json_format.MessageToDict(made.pb.predicate)
     except (ValueError, json_format.Error) as error:  # a number that is infinite, or none
         raise AttestationError(
-            f"the Statement's predicate is damaged: {_quoted_visibly(error)}"
+            f"the Statement's predicate is damaged: {quoted_visibly(error)}"
         ) from None
     result = predicate.get("result")
     if result not in RESULT.values():
@@ -140,9 +140,9 @@ def read_statement(text: str | bytes) -> Attested:
     )
 
 
-def _quoted_visibly(error: Exception) -> str:
-    """What the library says, which quotes what it was given, in one line."""
-    return visible(one_line(error))
+def quoted_visibly(error: BaseException, limit: int = 240) -> str:
+    """What the library says, which quotes what it was given, in one line of ``limit`` characters."""
+    return visible(one_line(error, limit))
 
 
 def _results_digests(configuration: Any) -> Iterable[str | None]:

@@ -100,6 +100,7 @@ COMMANDS = {
     "identify": "_identify",
     "init": "_init",
     "library": "_library",
+    "lock": "_lock",
     "plan": "_plan",
     "report": "_report",
     "schema": "_suite",

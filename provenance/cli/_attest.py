@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import provenance
 from provenance import ProvenanceError
-from provenance.cli._files import RESULTS, write
+from provenance.cli._files import RESULTS, expect_writable, write
 from provenance.cli._options import FILE, JSON, OUTPUT, QUIET, STORE
 from provenance.cli._progress import progress
+
+if TYPE_CHECKING:
+    from provenance.attest import Attested
 
 
 @click.group()
 def attest() -> None:
-    """Sign attestations of runs, and check them.
+    """Sign attestations of runs, with a key or without, and check them.
 
     `pytest suites/ --provenance-attestation FILE` writes one, `make` one of results that were kept.
     """
@@ -72,22 +76,68 @@ def make(
     write(output, make_statement(run, subjects, url))
 
 
+TRUST = click.option(
+    "--trust-config",
+    "trust",
+    type=FILE,
+    help="Of keyless signatures, the client trust configuration of another Sigstore than the public one.",
+)
+
+
 @attest.command()
 @click.argument("statement", type=FILE)
-@click.option("--key", type=FILE, required=True, help="Private key, PEM.")
+@click.option("--key", type=FILE, help="Private key, PEM.")
 @click.option("--password", envvar="PROVENANCE_KEY_PASSWORD", help="Of the key.", show_envvar=True)
+@click.option(
+    "--keyless", is_flag=True, help="Sign through Sigstore, as whom an OpenID token names."
+)
+@click.option(
+    "--identity-token",
+    "token",
+    envvar="SIGSTORE_ID_TOKEN",
+    help="The OpenID token of --keyless [default: the CI system's].",
+    show_envvar=True,
+)
+@TRUST
 @OUTPUT
-def sign(statement: Path, key: Path, password: str | None, output: Path) -> None:
-    """Sign STATEMENT with a key on disk; the result is a DSSE envelope."""
-    from provenance.attest import sign_statement
+def sign(
+    statement: Path,
+    key: Path | None,
+    password: str | None,
+    keyless: bool,  # noqa: FBT001
+    token: str | None,
+    trust: Path | None,
+    output: Path,
+) -> None:
+    """Sign STATEMENT: with --key on disk, which makes a DSSE envelope, or --keyless, a Sigstore bundle.
 
-    secret = None if password is None else password.encode()
-    write(output, sign_statement(_read(statement), key, secret))
+    --keyless puts who signed, when, and the Statement's digest into a public log, for ever.
+    """
+    from provenance.attest import sign_keyless, sign_statement
+
+    if (key is None) is not keyless:
+        raise click.UsageError("sign with --key FILE, or with --keyless: one of the two")
+    if trust is not None and not keyless:
+        raise click.UsageError("--trust-config is for --keyless")
+    text = _read(statement)
+    if key is not None:
+        secret = None if password is None else password.encode()
+        write(output, sign_statement(text, key, secret))
+        return
+    expect_writable(output)  # what the log has it keeps
+    write(output, sign_keyless(text, token, trust))
 
 
 @attest.command()
 @click.argument("envelope", type=FILE)
-@click.option("--key", type=FILE, required=True, help="Public key, PEM.")
+@click.option("--key", type=FILE, help="Public key, PEM.")
+@click.option(
+    "--identity",
+    help="Of a keyless signature: who must have signed, an email address or the URL of a workflow.",
+)
+@click.option("--issuer", help="The URL of the OpenID provider that says so.")
+@TRUST
+@click.option("--offline", is_flag=True, help="Take the public Sigstore's roots that are at hand.")
 @click.option("--results", type=RESULTS, help="Results that the Statement must be of.")
 @click.option(
     "--model",
@@ -99,15 +149,24 @@ def sign(statement: Path, key: Path, password: str | None, output: Path) -> None
 @JSON
 def verify(
     envelope: Path,
-    key: Path,
+    key: Path | None,
+    identity: str | None,
+    issuer: str | None,
+    trust: Path | None,
+    offline: bool,  # noqa: FBT001
     results: Path | None,
     models: tuple[str, ...],
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Check the signature of ENVELOPE, and what it says; exits 1 unless the run passed."""
-    from provenance.attest import check_envelope, model_digest, read_statement
+    """Check the signature of ENVELOPE, and what it says; exits 1 unless the run passed.
 
-    attested = read_statement(check_envelope(_read(envelope), key))
+    Of a keyless signature, a Sigstore bundle, name --identity and --issuer, and of another no less than
+    its --key: who signed is never taken from the file.
+    """
+    from provenance.attest import model_digest, read_statement
+
+    signed, by = _checked(_read(envelope), key, Keyless(identity, issuer, trust, offline))
+    attested = read_statement(signed)
     if results is not None and sha256(results.read_bytes()).hexdigest() != attested.results_sha256:
         raise ProvenanceError(f"{results} is not what the Statement was made of")
     for name, folder in (_named(argument, "FOLDER") for argument in models):
@@ -118,24 +177,63 @@ def verify(
     if as_json:
         click.echo(json.dumps(asdict(attested)))
     else:
-        click.echo(f"the signature is one by {key}")
-        for name, digest in attested.subjects:
-            click.echo(
-                f"{name}  {'not digested as a folder' if digest is None else f'sha256:{digest}'}"
-            )
-        counted = (
-            ("passed", attested.passed),
-            ("warned", attested.warned),
-            ("failed", attested.failed),
-        )
-        counts = ", ".join(f"{len(tests)} {what}" for what, tests in counted)
-        click.echo(f"{attested.result}: {counts}")
-        if attested.not_run:
-            click.echo(f"claims that were not run: {', '.join(attested.not_run)}")
-        for claim, how in attested.tested_with:
-            click.echo(f"{claim}: {'; '.join(how)}")
+        _print(attested, by)
     if attested.result == "FAILED":
         sys.exit(1)
+
+
+@dataclass(frozen=True)
+class Keyless:
+    """Who must have signed without a key, and whom to believe; nothing of it is given with a key."""
+
+    identity: str | None
+    issuer: str | None
+    trust: Path | None
+    offline: bool
+
+    def given(self) -> list[str]:
+        """The options that are."""
+        return [
+            f"--{name.replace('trust', 'trust-config')}"
+            for name, value in vars(self).items()
+            if value
+        ]
+
+
+def _checked(envelope: str, key: Path | None, keyless: Keyless) -> tuple[str, str]:
+    """The Statement whose signature is good, and by whom it is."""
+    from provenance.attest import check_bundle, check_envelope
+
+    if key is not None:
+        if keyless.given():
+            raise click.UsageError(
+                f"{keyless.given()[0]} is for a keyless signature, and --key is not"
+            )
+        return check_envelope(envelope, key), str(key)
+    who, issuer = keyless.identity, keyless.issuer
+    if not who or not issuer:
+        raise click.UsageError("name the signer: --key FILE, or --identity NAME with --issuer URL")
+    signed = check_bundle(envelope, who, issuer, keyless.trust, offline=keyless.offline)
+    return signed, f"{who}, as {issuer} says"
+
+
+def _print(attested: Attested, by: str) -> None:
+    click.echo(f"the signature is one by {by}")
+    for name, digest in attested.subjects:
+        click.echo(
+            f"{name}  {'not digested as a folder' if digest is None else f'sha256:{digest}'}"
+        )
+    counted = (
+        ("passed", attested.passed),
+        ("warned", attested.warned),
+        ("failed", attested.failed),
+    )
+    counts = ", ".join(f"{len(tests)} {what}" for what, tests in counted)
+    click.echo(f"{attested.result}: {counts}")
+    if attested.not_run:
+        click.echo(f"claims that were not run: {', '.join(attested.not_run)}")
+    for claim, how in attested.tested_with:
+        click.echo(f"{claim}: {'; '.join(how)}")
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 from provenance._text import visible
 from provenance.cli._base import BASE, on_base
 from provenance.cli._completion import complete_model
-from provenance.cli._console import console, print_table, say
+from provenance.cli._console import console, exhibit_table, print_table, say
 from provenance.cli._executor import with_executor
 from provenance.cli._expect import EXPECT, as_fields, sentence
 from provenance.cli._inputs import with_inputs
@@ -303,18 +303,9 @@ def _models_table(evidence: Evidence) -> Table:
 
 def _print_exhibits(to: Console, evidence: Evidence) -> None:
     """Print the exhibits, where they were asked for; why they decide nothing has no room here."""
-    from rich.table import Table
-
-    from provenance.evidence.exhibits import CAPTION, table
-
-    if not evidence.exhibits:
-        return
-    head, rows = table(evidence.exhibits)
-    shown = Table(*head[:-1], title=CAPTION)
-    for row in rows:
-        shown.add_row(*map(visible, row[:-1]))
-    print_table(to, shown)
-    say(to, "The report and docs/exhibits.md say why no exhibit decides anything.")
+    if evidence.exhibits:
+        print_table(to, exhibit_table(evidence.exhibits))
+        say(to, "The report and docs/exhibits.md say why no exhibit decides anything.")
 
 
 def _title(evidence: Evidence) -> str:

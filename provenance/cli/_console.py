@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Column, Table
 
+    from provenance.evidence.exhibits import Exhibit
+
 _NUMBER = re.compile(r"\W*\d+(\.\d+)?(e[+-]?\d+)?\W*")
 
 
@@ -40,6 +42,19 @@ def reference_table(title: str, rows: Iterable[tuple[str, ...]]) -> Table:
     for row in rows:
         table.add_row(*map(visible, row))
     return table
+
+
+def exhibit_table(exhibits: tuple[Exhibit, ...]) -> Table:
+    """A table of exhibits beside what strangers have; why they decide nothing has no room in it."""
+    from rich.table import Table
+
+    from provenance.evidence.exhibits import CAPTION, table
+
+    head, rows = table(exhibits)
+    shown = Table(*head[:-1], title=CAPTION)
+    for row in rows:
+        shown.add_row(*map(visible, row[:-1]))
+    return shown
 
 
 def print_table(to: Console, table: Table) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 import provenance
 from provenance import ProvenanceError
-from provenance.cli._console import console, print_table, reference_table, say
+from provenance.cli._console import console, exhibit_table, print_table, reference_table, say
 from provenance.cli._files import RESULTS
 from provenance.cli._options import JSON
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from provenance import Results
+    from provenance.evidence.exhibits import Exhibit
     from provenance.evidence.results import SuiteRecord
     from provenance.gate.explain import Explanation
     from provenance.gate.pytest_root import PytestRoot
@@ -111,12 +112,22 @@ def _print(to: Console, explanation: Explanation) -> None:
         print_table(to, _blocks(explanation))
     if explanation.references:
         print_table(to, reference_table("", explanation.references))
+    _print_exhibits(to, explanation.exhibits)
     for line in explanation.plan:
         say(to, f"would run  {line}")
     for line in explanation.next_steps:
         say(to, f"next       {line}")
     for line in explanation.notes:
         say(to, f"note       {line}")
+
+
+def _print_exhibits(to: Console, exhibits: tuple[Exhibit, ...]) -> None:
+    from provenance.evidence.exhibits import KINDS
+
+    if exhibits:
+        print_table(to, exhibit_table(exhibits))
+    for kind in (KINDS[one.name] for one in exhibits):
+        say(to, f"exhibit    {kind.title}: {kind.decides_nothing}")
 
 
 def _blocks(explanation: Explanation) -> Table:

@@ -24,6 +24,7 @@ SECTIONS = {
         "fingerprint",
         "init",
         "suite",
+        "lock",
         "plan",
         "audit",
         "verify",

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provenance.evidence.outcomes import p_value
-from provenance.gate.lock import Pinned, pinned, stale
+from provenance.gate.lock import Pinned, as_declared, pinned, stale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from provenance.evidence.results import Results
-    from provenance.gate.lock import Lock, PinnedModel
+    from provenance.evidence.results import Results, SuiteRecord
+    from provenance.gate.lock import Key, Lock, PinnedModel
 
 RELATIVE = 0.05
 """Share by which a log10 p-value may move.
@@ -62,11 +62,46 @@ def drift(lock: Lock, results: Results, gone: Iterable[str] = ()) -> tuple[Drift
         old = before.get(key)
         texts = [_NEW] if old is None else _changes(old, claim)
         drifts += [Drift(*key, text, "::".join(key)) for text in texts]
-    ran = [suite.path for suite in results.suites]
-    for suite, name in stale(before, results, gone):
-        there = suite in ran
-        drifts.append(Drift(suite, name, _STALE if there else _GONE, suite if there else ran[0]))
-    return tuple(drifts)
+    return (*drifts, *_stale(before, results.suites, gone))
+
+
+def declared_drift(
+    lock: Lock, suites: Sequence[SuiteRecord], gone: Iterable[str] = ()
+) -> tuple[Drift, ...]:
+    """Compare a lock file with suites as they are now; nothing is run.
+
+    What only a run can tell is taken for what is pinned. A claim need not be pinned that is skipped or
+    tagged, which a run may have left out, or is of the nearest kin, of which nothing is pinned.
+    """
+    before = lock.by_key()
+    drifts: list[Drift] = []
+    now: list[Pinned] = []
+    for suite in suites:
+        for claim in suite.claims:
+            old = before.get((suite.path, claim.id))
+            if old is not None:
+                now.append(as_declared(old, claim))
+            elif not (claim.skip or claim.tags or claim.among or claim.library):
+                run = f"{suite.path}::{claim.id}"
+                drifts.append(Drift(suite.path, claim.id, _NEW, run))
+    changes = [
+        Drift(*new.key, text, "::".join(new.key))
+        for new in now
+        for text in _changes(before[new.key], new)
+    ]
+    return (*_thresholds(before, now), *drifts, *changes, *_stale(before, suites, gone))
+
+
+def _stale(
+    before: dict[Key, Pinned], suites: Sequence[SuiteRecord], gone: Iterable[str]
+) -> Iterator[Drift]:
+    """What is pinned of no claim any more; what accepts it is a run of a suite that is there."""
+    there = [suite.path for suite in suites]
+    for suite, name in stale(before, suites, gone):
+        if suite in there:
+            yield Drift(suite, name, _STALE, suite)
+        else:
+            yield Drift(suite, name, _GONE, there[0])
 
 
 _NEW = "is not in the lock file: the claim is new"
@@ -74,7 +109,7 @@ _STALE = "is pinned, but the suite no longer has the claim"
 _GONE = "is pinned, but the suite's file is no more"
 
 
-def _thresholds(before: dict[tuple[str, str], Pinned], now: Iterable[Pinned]) -> Iterator[Drift]:
+def _thresholds(before: dict[Key, Pinned], now: Iterable[Pinned]) -> Iterator[Drift]:
     """One line a suite: adding a claim moves the thresholds of all."""
     moved: dict[tuple[str, float, float], list[str]] = defaultdict(list)
     for claim in now:
@@ -115,7 +150,8 @@ def _alpha(alpha: float | None) -> str:
 
 def _model(role: str, old: PinnedModel, new: PinnedModel) -> str | None:
     if old.name != new.name:
-        return f"has the {role} {new.name} ({new.digest}), pinned {old.name} ({old.digest})"
+        digest = f" ({new.digest})" if new.digest else ""
+        return f"has the {role} {new.name}{digest}, pinned {old.name} ({old.digest})"
     if old.digest == new.digest:
         return None
     what = f"has another {role} behind the name {new.name}: {new.digest}, pinned {old.digest}"

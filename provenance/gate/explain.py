@@ -26,6 +26,7 @@ from provenance.vocabulary import NEAREST
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from provenance.evidence.exhibits import Exhibit
     from provenance.evidence.records import Evidence
     from provenance.evidence.results import ClaimResult, Results, SuiteRecord
     from provenance.evidence.verdict import Judgement
@@ -88,7 +89,7 @@ class Explanation:
     ``state`` is the word of an `Outcome`: "not run" where nothing is known of a run. ``measured`` and
     ``meaning`` are then empty, and ``plan`` says what would be run. ``excerpt`` has lines of YAML with
     their numbers. ``references`` are rows of `provenance.evidence.nearest.cells_of`, of a claim of the
-    nearest kin.
+    nearest kin. ``exhibits`` are of a claim as a whole, and decide nothing.
     """
 
     nodeid: str
@@ -107,6 +108,7 @@ class Explanation:
     next_steps: tuple[str, ...]
     notes: tuple[str, ...] = ()
     references: tuple[tuple[str, ...], ...] = ()
+    exhibits: tuple[Exhibit, ...] = ()
 
     def as_fields(self) -> Mapping[str, Any]:
         """Plain JSON values."""
@@ -160,6 +162,7 @@ def explain(
         next_steps=_next(node, current),
         notes=tuple(_notes(results, record, suite, claim, result)),
         references=_references(current),
+        exhibits=_exhibits(node, current),
     )
 
 
@@ -293,6 +296,13 @@ def _references(result: ClaimResult | None) -> tuple[tuple[str, ...], ...]:
     if result is None or result.found is None:
         return ()
     return tuple(map(cells_of, result.found.references))
+
+
+def _exhibits(node: NodeId, result: ClaimResult | None) -> tuple[Exhibit, ...]:
+    """Those of two models, where the claim as a whole is asked about and they were measured."""
+    if result is None or result.evidence is None or node.part not in {None, "verdict"}:
+        return ()
+    return result.evidence.exhibits
 
 
 def _plan(node: NodeId, claim: Claim, known: SuiteRecord) -> tuple[str, ...]:

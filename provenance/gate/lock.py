@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotations
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from provenance._documents import adapter
+from provenance._documents import adapter, first_problem
 from provenance._text import visible
 from provenance.errors import ProvenanceError
 from provenance.evidence.outcomes import verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from provenance.evidence.records import ModelRecord
-    from provenance.evidence.results import ClaimResult, Results
+    from provenance.evidence.results import ClaimResult, Results, SuiteRecord
     from provenance.suite.claims import Claim
 
 SCHEMA = 1
@@ -104,20 +105,52 @@ def pinned(results: Results) -> tuple[Pinned, ...]:
 def _pinned(result: ClaimResult) -> Pinned:
     claim, evidence = result.claim, result.evidence
     assert evidence is not None
+    models = {role: _model(name, record) for role, name, record in result.sides}
     return Pinned(
         suite=result.suite,
         id=claim.id,
-        expect=_expected(claim),
-        statistic=claim.statistic,
-        threshold=float(f"{claim.threshold:.6g}"),
+        **_declared(claim),
         verdict=verdict_of(result),
         state=result.judgement.state if result.judgement else "fails",
         inputs=evidence.inputs.digest,
-        **{role: _model(name, record) for role, name, record in result.sides},
+        candidate=models["candidate"],
+        reference=models["reference"],
         log10_p=_rounded(result.log10_p),
         blocks={block.candidate_block: _rounded(block.log10_p) for block in result.blocks},
-        alphas=dict(claim.block_alphas),
     )
+
+
+class Declared(TypedDict):
+    """What of a pinned claim is the suite's, and not a measurement."""
+
+    expect: str
+    statistic: str
+    threshold: float
+    alphas: Mapping[int, float]
+
+
+def _declared(claim: Claim) -> Declared:
+    """What the suite alone says of a claim, besides the names of its models."""
+    return {
+        "expect": _expected(claim),
+        "statistic": claim.statistic,
+        "threshold": float(f"{claim.threshold:.6g}"),
+        "alphas": dict(claim.block_alphas),
+    }
+
+
+def as_declared(old: Pinned, claim: Claim) -> Pinned:
+    """What is pinned of a claim, with what its suite says of it today; another model has no digest yet."""
+    return replace(
+        old,
+        **_declared(claim),
+        candidate=_named(old.candidate, claim.candidate),
+        reference=_named(old.reference, claim.reference),
+    )
+
+
+def _named(model: PinnedModel, name: str) -> PinnedModel:
+    return model if model.name == name else PinnedModel(name, "", "")
 
 
 def _expected(claim: Claim) -> str:
@@ -143,7 +176,7 @@ def merge(lock: Lock | None, results: Results, gone: Iterable[str] = ()) -> Lock
     are no more. A claim that could not be checked stays as it was pinned.
     """
     kept = {} if lock is None else lock.by_key()
-    for key in stale(kept, results, gone):
+    for key in stale(kept, results.suites, gone):
         del kept[key]
     kept |= {claim.key: claim for claim in pinned(results)}
     order = {
@@ -156,9 +189,11 @@ def merge(lock: Lock | None, results: Results, gone: Iterable[str] = ()) -> Lock
     return Lock(tuple(claims), dict(sorted(results.versions.items())))
 
 
-def stale(keys: Iterable[Key], results: Results, gone: Iterable[str] = ()) -> tuple[Key, ...]:
-    """Claims that are pinned and no longer made, by suites that ran or whose files are no more."""
-    made = {suite.path: {claim.id for claim in suite.claims} for suite in results.suites}
+def stale(
+    keys: Iterable[Key], suites: Iterable[SuiteRecord], gone: Iterable[str] = ()
+) -> tuple[Key, ...]:
+    """Claims that are pinned and no longer made, by these suites or those whose files are no more."""
+    made = {suite.path: {claim.id for claim in suite.claims} for suite in suites}
     made |= {path: set() for path in gone if path not in made}
     return tuple((suite, id_) for suite, id_ in keys if suite in made and id_ not in made[suite])
 
@@ -195,6 +230,25 @@ def _fields(claim: Pinned) -> dict[str, Any]:
         if model.weights:
             fields[role]["weights"] = model.weights
     return fields
+
+
+def read_lock(path: Path) -> Lock | None:
+    """Read a lock file; None where there is no such file.
+
+    Raises
+    ------
+    LockError
+        If it cannot be read, is damaged, or is no lock file; one line, with its path.
+    """
+    try:
+        return load(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = f"it cannot be read: {error.strerror}"
+    except LockError as error:
+        reason = str(error)
+    raise LockError(f"provenance lock {path}: {reason}")
 
 
 def load(data: bytes) -> Lock:
@@ -234,9 +288,7 @@ def _checked(fields: dict[str, Any]) -> Lock:
         reader = adapter(Lock, (PinnedModel, Pinned, Lock))
         lock = reader.validate_json(json.dumps(known), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = visible(".".join(str(part)[:40] for part in first["loc"]))
-        raise LockError(f"it is damaged at {where}: {first['msg']}") from None
+        raise LockError(f"it is damaged at {visible(first_problem(error))}") from None
     if len(lock.by_key()) < len(lock.claims):
         raise LockError("it is damaged: it pins a claim twice (was a merge left unfinished?)")
     for claim in lock.claims:

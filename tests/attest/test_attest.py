@@ -25,7 +25,6 @@ from provenance.attest import (
     subjects_of,
 )
 from provenance.attest.subjects import _is_stored
-from provenance.cli import main
 from provenance.errors import AttestationError
 from tests.support.hub_server import COMMIT, serve
 
@@ -82,32 +81,6 @@ def attested(pytester, family, shared_store):
         return run, (out / "a.json").read_text(), results
 
     return attested
-
-
-@pytest.fixture
-def keys(tmp_path):
-    """Private and public keys, in PEM, of someone and of someone else."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    paths = []
-    for name in ("ours", "theirs"):
-        key = ec.generate_private_key(ec.SECP256R1())
-        private, public = tmp_path / f"{name}.pem", tmp_path / f"{name}.pub"
-        private.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        public.write_bytes(
-            key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-        )
-        paths += [private, public]
-    return paths
 
 
 def test_a_run_is_attested_with_its_checkpoints_its_suite_and_its_tests(attested, family, pytester):
@@ -445,19 +418,6 @@ def test_without_the_extra_one_line_says_how_to_get_it(attested, monkeypatch):
     monkeypatch.setitem(sys.modules, "cyclonedx", None)
     with pytest.raises(AttestationError, match=r"pip install 'pytest-provenance\[attest\]'"):
         bill_of_materials(results)
-
-
-@pytest.fixture
-def command(capfd):
-    """Run the command line; (exit code, stdout, stderr)."""
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        return stop.value.code, out, err
-
-    return command
 
 
 def test_from_the_command_line(attested, keys, family, pytester, command):

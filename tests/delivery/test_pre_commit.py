@@ -1,4 +1,4 @@
-"""The pre-commit hook: pre-commit runs it from its manifest, on suites that are right and wrong."""
+"""The pre-commit hooks: pre-commit runs them from their manifest, on what is right and wrong."""
 
 import os
 import shutil
@@ -8,10 +8,19 @@ import sys
 import pytest
 import yaml
 
+from provenance import load_suite
+from provenance.gate.lock import dump, merge
+from tests.support.gate_results import KIN, result, results
 from tests.support.places import DOCS, ROOT
 
 MANIFEST = ROOT / ".pre-commit-hooks.yaml"
 GOOD = (ROOT / "suites" / "quickstart.suite.yaml").read_text("utf-8")
+PINNED = """\
+version: 1
+models: {a: {repo: x/a}, b: {repo: x/b}}
+pairs:
+- {candidate: a, reference: b, expect: derived}
+"""
 
 
 def git(folder, *arguments):
@@ -42,9 +51,9 @@ def user(tmp_path):
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("git") is None, reason="pre-commit needs git")
-def test_pre_commit_runs_the_hook_on_suites_alone(hooks, user, tmp_path, warm_python):
+@pytest.fixture
+def commit(hooks, user, tmp_path, warm_python):
+    """Run one of the hooks on all files of the user's repository."""
     pytest.importorskip("pre_commit", reason="pre-commit is not installed")
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -54,11 +63,10 @@ def test_pre_commit_runs_the_hook_on_suites_alone(hooks, user, tmp_path, warm_py
     )
     program.chmod(0o755)
 
-    def commit():
+    def commit(hook):
         git(user, "add", ".")
-        (hook,) = yaml.safe_load(MANIFEST.read_text())
         return subprocess.run(
-            [sys.executable, "-m", "pre_commit", "try-repo", str(hooks), hook["id"], "--all-files"],
+            [sys.executable, "-m", "pre_commit", "try-repo", str(hooks), hook, "--all-files"],
             cwd=user,
             env=os.environ
             | {
@@ -70,17 +78,49 @@ def test_pre_commit_runs_the_hook_on_suites_alone(hooks, user, tmp_path, warm_py
             text=True,
         )
 
-    done = commit()
+    return commit
+
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="pre-commit needs git")
+
+
+@pytest.mark.slow
+@needs_git
+def test_pre_commit_runs_the_hook_on_suites_alone(user, commit):
+    done = commit("provenance-suite-check")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Passed" in done.stdout
     (user / "bad.suite.yaml").write_text(GOOD.replace("expect:", "expects:", 1))
-    done = commit()
+    done = commit("provenance-suite-check")
     assert done.returncode == 1
     assert "bad.suite.yaml:" in done.stdout
     assert "did you mean 'expect'?" in done.stdout
     assert "other.yaml" not in done.stdout
 
 
-def test_the_documentation_names_the_hook():
-    (hook,) = yaml.safe_load(MANIFEST.read_text())
-    assert f"id: {hook['id']}" in (DOCS / "ci.md").read_text("utf-8")
+@pytest.mark.slow
+@needs_git
+def test_pre_commit_checks_the_lock_file_where_it_or_a_suite_changes(user, commit):
+    (user / "good.suite.yaml").write_text(PINNED)
+    (claim,) = load_suite(user / "good.suite.yaml").claims
+    found = result(claim, KIN, suite="good.suite.yaml")
+    pinned = merge(None, results(found, suites=["good.suite.yaml"]))
+    (user / "provenance.lock").write_text(dump(pinned))
+    done = commit("provenance-lock-check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Passed" in done.stdout
+    (user / "good.suite.yaml").write_text(PINNED.replace("derived", "finetune"))
+    done = commit("provenance-lock-check")
+    assert done.returncode == 1
+    assert "has expect finetune, pinned derived; to accept it: pytest " in done.stdout
+    git(user, "rm", "-q", "-f", "--cached", "good.suite.yaml", "provenance.lock")
+    (user / "good.suite.yaml").rename(user / "ours.yaml")
+    (user / "provenance.lock").unlink()
+    assert "(no files to check)Skipped" in commit("provenance-lock-check").stdout
+
+
+def test_the_documentation_names_the_hooks():
+    hooks = yaml.safe_load(MANIFEST.read_text())
+    assert len(hooks) == 2
+    for hook in hooks:
+        assert f"id: {hook['id']}" in (DOCS / "ci.md").read_text("utf-8")

@@ -1,22 +1,14 @@
 """The site in a real browser: accessible, no word of a table broken, and searched."""
 
 import functools
-import os
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install '.[browser]'"
-)
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+from tests.support.browser import WIDTHS, on_every_screen, violations
 
 pytestmark = [pytest.mark.extended, pytest.mark.filterwarnings("default")]
-
-CHROMIUM = os.environ.get("PROVENANCE_CHROMIUM", "/usr/bin/chromium")
-WIDTHS = {"desktop": 1200, "phone": 320}
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -42,29 +34,16 @@ def pages(site):
     return found
 
 
-@pytest.fixture(scope="module")
-def browser():
-    path = CHROMIUM if Path(CHROMIUM).exists() else None
-    with playwright.sync_playwright() as started:
-        try:
-            found = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium: playwright install chromium ({str(error).splitlines()[0]})")
-        yield found
-        found.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@on_every_screen
 def test_axe_finds_no_violation_on_any_page(browser, address, pages, width, scheme):
-    viewport = {"width": WIDTHS[width], "height": 800}
+    viewport = {"width": width, "height": 800}
     page = browser.new_page(viewport=viewport, color_scheme=scheme)
     found = {}
     for name in pages:
         page.goto(f"{address}/{name}", wait_until="networkidle")
-        for violation in axe.Axe().run(page).response["violations"]:
-            found.setdefault(violation["id"], (name, violation["nodes"][0]["html"][:200]))
-        if page.evaluate("document.documentElement.scrollWidth") > WIDTHS[width]:
+        for rule, element in violations(page):
+            found.setdefault(rule, (name, element))
+        if page.evaluate("document.documentElement.scrollWidth") > width:
             found.setdefault("the page scrolls sideways", name)
     page.close()
     assert found == {}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from provenance.cli import main
+from provenance.evidence.exhibits import Exhibit
 from provenance.gate.explain import NodeId, UnknownNodeError, explain
 from tests.support.gate_results import KIN, SUITE, claims, result, results, small, without_run
 
@@ -202,3 +203,36 @@ def test_one_claim_alone_keeps_its_alpha():
     assert found.threshold == "1e-06: alpha 1e-06, and the file makes one claim"
     idle = explain(f"{SUITE}::a-vs-b", without_run(results(result(claim, KIN)), 0), None)
     assert idle.state == "not run"
+
+
+EXHIBITS = (Exhibit("norms", 0.9994, 9), Exhibit("units", None, 0, "no test of tokens was made"))
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [("", EXHIBITS), ("[verdict]", EXHIBITS), ("[block0]", ()), ("[null]", ())],
+)
+def test_exhibits_are_shown_where_the_whole_claim_is_asked_about(part, shown):
+    one = result(*claims("- {candidate: a, reference: b, expect: derived}\n"), KIN)
+    found = results(replace(one, evidence=replace(one.evidence, exhibits=EXHIBITS)))
+    assert explain(f"{SUITE}::a-vs-b{part}", found, None).exhibits == shown
+    assert explain(f"{SUITE}::a-vs-b", results(one), None).exhibits == ()
+
+
+def test_an_exhibit_stands_beside_what_strangers_have_and_says_why_it_decides_nothing(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "200")
+    one = result(*claims("- {candidate: a, reference: b, expect: derived}\n"), KIN)
+    found = results(replace(one, evidence=replace(one.evidence, exhibits=EXHIBITS)))
+    file = tmp_path / "results.json"
+    file.write_text(found.to_json())
+    code, out, _ = run(f"{SUITE}::a-vs-b", "--results", file)
+    assert code == 0
+    assert "What people argue with in public, and what strangers have: none of it decides" in out
+    (row,) = (line for line in out.splitlines() if "0.9994 (9 norms)" in line)
+    assert "0.9993 to 0.9995" in row
+    assert "none: no test of tokens was made" in out
+    assert "exhibit    cosine of norm weights: Norm weights start at 1, so those of any two" in out
+    fields = told(run, f"{SUITE}::a-vs-b", "--results", file)["exhibits"]
+    assert [(one["name"], one["value"]) for one in fields] == [("norms", 0.9994), ("units", None)]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from provenance.gate.drift import ABSOLUTE, RELATIVE, drift
+from provenance.gate.drift import ABSOLUTE, RELATIVE, declared_drift, drift
 from provenance.gate.lock import Lock, LockError, dump, load, merge
 from tests.support.gate_results import (
     KIN,
@@ -237,3 +237,56 @@ def test_a_claim_that_could_not_be_checked_stays_as_it_was(found, lock):
 def test_the_order_is_that_of_the_suite_whatever_was_pinned_first(found):
     second = merge(None, without_run(found, 0))
     assert merge(second, found) == merge(None, found)
+
+
+# a suite that is not run
+
+
+def declared(lock, text, gone=()):
+    """What differs from the suite of these pairs, none of which is run."""
+    (record,) = results(*(result(claim, error="not run") for claim in claims(text))).suites
+    return [(one.claim, one.text) for one in declared_drift(lock, [record], gone)]
+
+
+def test_a_suite_that_says_what_is_pinned_does_not_drift(lock):
+    assert declared(lock, TWO) == []
+
+
+@pytest.mark.parametrize(
+    ("was", "is_", "text"),
+    [
+        ("expect: derived", "expect: finetune", "has expect finetune, pinned derived"),
+        ("derived}", "derived, statistic: match}", "has statistic match, pinned kinship"),
+        ("derived}", "derived, id: x}", "is not in the lock file: the claim is new"),
+        ("b, expect: der", "d, id: a-vs-b, expect: der", "has the reference d, pinned b (sha256:0"),
+    ],
+)
+def test_what_the_suite_says_otherwise_is_drift(lock, was, is_, text):
+    assert was in TWO
+    found = declared(lock, TWO.replace(was, is_, 1))
+    assert any(said.startswith(text) for _, said in found), found
+
+
+def test_another_alpha_moves_the_threshold_of_its_claims(lock):
+    ((claim, text),) = declared(lock, TWO.replace("derived}", "derived, alpha: 1e-9}"))
+    assert (claim, text) == (None, "judges 1 claim at the threshold 5e-10, pinned at 5e-07")
+
+
+def test_a_claim_that_the_suite_gained_or_lost_is_drift(lock):
+    found = declared(lock, PAIR)
+    assert ("c-vs-b", "is pinned, but the suite no longer has the claim") in found
+    found = declared(lock, TWO + "- {candidate: d, reference: b, expect: derived}\n")
+    assert ("d-vs-b", "is not in the lock file: the claim is new") in found
+
+
+@pytest.mark.parametrize("how", ["skip: later", "tags: [nightly]"])
+def test_a_claim_that_a_run_may_leave_out_need_not_be_pinned(lock, how):
+    more = TWO + f"- {{candidate: d, reference: b, expect: derived, {how}}}\n"
+    assert {claim for claim, _ in declared(lock, more)} == {None}  # the thresholds moved
+
+
+def test_a_suite_that_is_no_more_is_drift(lock):
+    other = replace(lock.claims[0], suite="suites/b.suite.yaml")
+    both = Lock((*lock.claims, other))
+    found = declared(both, TWO, gone=["suites/b.suite.yaml"])
+    assert found == [("a-vs-b", "is pinned, but the suite's file is no more")]

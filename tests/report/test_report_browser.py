@@ -1,34 +1,14 @@
 """The report in a real browser: nothing loaded, nothing run, accessible, narrow, by keyboard, printed."""
 
-import os
 import runpy
-from pathlib import Path
 
 import pytest
 
 from provenance.evidence.read import results_of_evidence
 from provenance.report import render_report
 from tests.support import synthetic
+from tests.support.browser import on_every_screen, violations
 from tests.support.places import DOCS
-
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install '.[browser]'"
-)
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-
-CHROMIUM = os.environ.get("PROVENANCE_CHROMIUM", "/usr/bin/chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = CHROMIUM if Path(CHROMIUM).exists() else None
-    with playwright.sync_playwright() as started:
-        try:
-            found = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except playwright.Error as error:
-            pytest.skip(f"no Chromium: playwright install chromium ({str(error).splitlines()[0]})")
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -67,23 +47,32 @@ def open_page(browser, file):
     assert {line for line in told if line != file.as_uri()} <= {"data:,"}
 
 
-def violations(page):
+def unfolded(page):
     """What axe finds with all that is folded open."""
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    found = axe.Axe().run(page)
-    return [(v["id"], v["nodes"][0]["html"][:200]) for v in found.response["violations"]]
-
-
-def on_every_screen(test):
-    """Run a test at the widths of a desktop and a phone, light and dark."""
-    wide = pytest.mark.parametrize("width", [1200, 320], ids=["desktop", "phone"])
-    return pytest.mark.parametrize("scheme", ["light", "dark"])(wide(test))
+    return violations(page)
 
 
 @on_every_screen
 def test_axe_finds_no_violation(open_page, width, scheme):
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-    assert violations(page) == []
+    assert unfolded(page) == []
+
+
+def looked_at(browser, path, width, scheme):
+    """What axe finds on a page with all that is folded open, and how wide it is then."""
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.goto(path.as_uri())
+    found = unfolded(page), page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    return found
+
+
+@on_every_screen
+def test_axe_finds_no_violation_in_an_audit(browser, tmp_path, width, scheme):
+    path = tmp_path / "audit.html"
+    path.write_text(render_report(synthetic.audited()), encoding="utf-8")
+    assert looked_at(browser, path, width, scheme) == ([], width)
 
 
 @pytest.fixture(scope="module")
@@ -96,13 +85,7 @@ def longest(tmp_path_factory):
 @pytest.mark.extended
 @on_every_screen
 def test_axe_finds_no_violation_among_400_claims(browser, longest, width, scheme):
-    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-    page.goto(longest.as_uri())
-    found = violations(page)
-    wide = page.evaluate("document.documentElement.scrollWidth")
-    page.close()
-    assert found == []
-    assert wide == width
+    assert looked_at(browser, longest, width, scheme) == ([], width)
 
 
 def test_a_phone_has_no_sideways_scroll(open_page):

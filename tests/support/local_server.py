@@ -12,20 +12,30 @@ if TYPE_CHECKING:
 
     Answer = tuple[int, dict[str, str], bytes]
     Reply = Callable[[str, dict[str, str]], Answer]
+    Posted = Callable[[str, dict[str, str], bytes], Answer]
 
 
 @contextmanager
-def answering(reply: Reply) -> Iterator[str]:
+def answering(reply: Reply, posted: Posted | None = None) -> Iterator[str]:
     """Serve until the block ends; yields ``127.0.0.1:PORT``.
 
-    ``reply`` is given the path with its query, and the headers by their names in small letters. A body
-    that is shorter than its header ``Content-Length`` says breaks off.
+    ``reply`` is given the path with its query, and the headers by their names in small letters; ``posted``
+    the body too. A body that is shorter than its header ``Content-Length`` says breaks off.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked = {name.lower(): text for name, text in self.headers.items()}
-            status, headers, body = reply(self.path, asked)
+            self.answer(*reply(self.path, self.asked()))
+
+        def do_POST(self) -> None:
+            asked = self.asked()
+            body = self.rfile.read(int(asked["content-length"]))
+            self.answer(*(posted or no_post)(self.path, asked, body))
+
+        def asked(self) -> dict[str, str]:
+            return {name.lower(): text for name, text in self.headers.items()}
+
+        def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
             self.send_response(status)
             for name, text in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, text)
@@ -46,3 +56,8 @@ def answering(reply: Reply) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def no_post(_path: str, _headers: dict[str, str], _body: bytes) -> Answer:
+    """Refuse what is posted to a server that takes nothing."""
+    return 405, {}, b""

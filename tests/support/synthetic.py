@@ -3,6 +3,7 @@
 from dataclasses import replace
 from random import Random
 
+from provenance.evidence.audits import AuditRecord, Night
 from provenance.evidence.decide import aggregate
 from provenance.evidence.difference import BlockMap, DifferenceRecord, MatrixDifference
 from provenance.evidence.exhibits import Exhibit
@@ -222,6 +223,25 @@ def every_kind():
     skipped = claimed(strangers("third", "base"), "independent", 9, skip="not ours to say")
     skipped = replace(skipped, judgement=None, evidence=None, parts=())
     return results(held, hostile, known, broken, skipped, false)
+
+
+def audited():
+    """What an audit found that lost a family and gained kin, on claims of every kind."""
+    night = Night(
+        1, "2026-11-25T03:00:00+00:00", models=9, families=3, kin=4, undecided=1, failed=0
+    )
+    nights = (night, replace(night, run=2), replace(night, run=3, models=10, families=2, failed=1))
+    told = AuditRecord(
+        finding="2 families among 10 models, none new since run 2; 1 lost",
+        families=(("aurora", "aurora-chat", "aurora-mini"), ("basalt", "basalt-8bit")),
+        changes=(
+            "new-kin: aurora and aurora-mini: they are kin, p = 1.2e-300",
+            "new-model: cirrus",
+        ),
+        since="2026-11-26T03:00:00+00:00",
+        nights=nights,
+    )
+    return replace(every_kind(), audit=told)
 
 
 def large(pairs=210, blocks=32):

@@ -57,16 +57,14 @@ def _gone(config: pytest.Config, lock: Lock | None) -> set[str]:
 
 
 def _read(path: Path, *, missing_is_fine: bool) -> Lock | None:
-    from provenance.gate.lock import LockError, load
+    from provenance.gate.lock import LockError, read_lock
 
     try:
-        return load(path.read_bytes())
-    except FileNotFoundError:
-        if missing_is_fine:
-            return None
-        reason = "there is no such file; --update-lock makes it"
-    except OSError as error:
-        reason = f"it cannot be read: {error.strerror}"
+        lock = read_lock(path)
     except LockError as error:
-        reason = str(error)
-    raise pytest.UsageError(f"provenance lock {path}: {reason}")
+        raise pytest.UsageError(str(error)) from None
+    if lock is None and not missing_is_fine:
+        raise pytest.UsageError(
+            f"provenance lock {path}: there is no such file; --update-lock makes it"
+        )
+    return lock
