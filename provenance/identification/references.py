@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from os import PathLike
 
+    from provenance.identification.library import Library
+
 
 FOREIGN = (
     "holds fingerprints of modelDNA: single weights at fixed places, which a renumbering of units moves, "
@@ -86,8 +88,12 @@ def _of_library(folder: Path, home: str) -> dict[str, ModelSpec]:
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise LibraryError(f"{wrong[0]}{more}; `provenance library verify {home}` says them all")
-    entries = library.entries
-    return {f"{home}/{one.name}": ModelSpec(path=str(folder / one.file)) for one in entries}
+    return {f"{home}/{name}": spec for name, spec in fingerprints_of(folder, library).items()}
+
+
+def fingerprints_of(folder: Path, library: Library) -> dict[str, ModelSpec]:
+    """The fingerprints of a library, by its names for them."""
+    return {one.name: ModelSpec(path=str(folder / one.file)) for one in library.entries}
 
 
 def _fingerprints(root: Path) -> Iterator[tuple[str, ModelSpec]]:
