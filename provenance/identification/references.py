@@ -48,9 +48,11 @@ def references_of(
         If nothing is there under a name, or there is no reference at all.
     """
     found: dict[str, ModelSpec] = {}
+    places = {_place(model)}
     for one in named:
         for name, spec in _read(one).items():
-            if spec not in found.values() and _place(spec) != _place(model):
+            if _place(spec) not in places:
+                places.add(_place(spec))
                 found.setdefault(name, spec)
     if not found:
         raise SourceError("there is no reference: name a model, or a folder with models in it")
@@ -118,4 +120,4 @@ def _place(spec: ModelSpec | None) -> object:
     """What tells whether two specs name one model: the real path, or all of the spec."""
     if spec is None or spec.path is None:
         return spec
-    return os.path.realpath(expanded(spec.path)), spec.base, spec.dtype
+    return os.path.realpath(expanded(spec.path)), spec.base, spec.dtype, spec.component

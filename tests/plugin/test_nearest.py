@@ -206,3 +206,17 @@ def test_a_plan_says_of_a_fingerprint_that_is_not_there_or_broken_that_it_is(
     result.stdout.fnmatch_lines(["a.suite.yaml: * of unknown cost"])
     result.stdout.fnmatch_lines(["*note*parent.safetensors*"])
     result.stdout.fnmatch_lines(["*note*stranger.safetensors*"])
+
+
+def test_a_cluster_is_given_nothing_of_such_a_claim_whose_test_searches_by_itself(run, monkeypatch):
+    given = []
+
+    def run_plan(plan, executor, backend, on_stage):
+        given.append((plan.comparisons, backend))
+        return {}
+
+    monkeypatch.setattr("provenance.cluster.run_plan", run_plan)
+    monkeypatch.setattr("provenance.cluster.find_spec", lambda _name: True)
+    result = run("--provenance-executor=ray", "-k", "short or parent")
+    result.assert_outcomes(passed=2, deselected=4)
+    assert given == [((), "ray")]
