@@ -61,10 +61,11 @@ class Shelf:
     size: int
 
     def enter(self, model: Path, name: str) -> Entry:
-        """Make a fingerprint of a model, and enter it."""
+        """Make a fingerprint of a model, if there is none yet, and enter it."""
         file = self.folder / file_of(name)
         begun = time.process_time()
-        fingerprint_tokens(model, file, size=self.size, name=name, executor=self.executor)
+        if not file.exists():
+            fingerprint_tokens(model, file, size=self.size, name=name, executor=self.executor)
         seconds = time.process_time() - begun
         add(self.folder, file)
         return Entry(file, seconds)
@@ -82,9 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kin = sorted(place for place in (given.folder / "kin").glob("*") if place.is_dir())
     with tempfile.TemporaryDirectory() as work, quiet(), one_thread():
         shelf = Shelf(
-            Executor(Store(Path(work) / "store"), "cpu"), Path(work) / "library", given.size
+            Executor(Store(Path(work) / "store"), "cpu"),
+            given.library or Path(work) / "library",
+            given.size,
         )
-        shelf.folder.mkdir()
+        shelf.folder.mkdir(parents=True, exist_ok=True)
         if given.zoo is not None:
             _with_zoo(given, shelf, models, kin)
             return
@@ -114,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--zoo", type=Path, help="keeps the zoo's models, and puts them in the library"
     )
+    parser.add_argument("--library", type=Path, help="keeps the fingerprints, for another run")
+    parser.add_argument("--ask", choices=("all", "zoo"), default="all", help="who is asked about")
     parser.add_argument("--models", type=int, default=MODELS, help="of the zoo")
     parser.add_argument("--scale", choices=SCALES, default="full", help="of the zoo's models")
     parser.add_argument("--counts", type=Path, default=_library_page.COUNTS)
@@ -132,7 +137,9 @@ def _with_zoo(
         shelf.enter(place, name)
     for place in models:
         shelf.enter(place, place.name)
-    asked = [*_of_zoo(shelf, zoo), *_of_pretrained(shelf, models, kin)]
+    asked = list(_of_zoo(shelf, zoo))
+    if given.ask == "all":
+        asked += _of_pretrained(shelf, models, kin)
     about = about_machine()
     counts = AskedCounts(
         "python -m benchmarks.library real --zoo models --output docs/identify.md",
