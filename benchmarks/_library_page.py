@@ -50,7 +50,6 @@ class AskedCounts:
     versions: str
     zoo: int
     pretrained: int
-    seconds: float
     asked: tuple[Asked, ...]
 
     @property
@@ -86,8 +85,7 @@ def tables(counts: AskedCounts) -> str:
     empty = [_stranger_row(what, found) for what, found in _by_what(strangers)]
     made = (
         f"{counts.date}, {counts.machine}; {counts.versions}. The library holds {counts.zoo} small models "
-        f"and {counts.pretrained} pretrained ones; all questions took {counts.seconds / 60:.0f} min of "
-        "processor time."
+        f"and {counts.pretrained} pretrained ones."
     )
     parts = (made, table(head, rows), table(away, empty), _totals(kin, strangers))
     return "\n\n".join(parts)

@@ -82,11 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     models = [given.folder / name for name in _real_models.MODELS if (given.folder / name).exists()]
     kin = sorted(place for place in (given.folder / "kin").glob("*") if place.is_dir())
     with tempfile.TemporaryDirectory() as work, quiet(), one_thread():
-        shelf = Shelf(
-            Executor(Store(Path(work) / "store"), "cpu"),
-            given.library or Path(work) / "library",
-            given.size,
-        )
+        store = Store((given.zoo or Path(work)) / "store")
+        shelf = Shelf(Executor(store, "cpu"), given.library or Path(work) / "library", given.size)
         shelf.folder.mkdir(parents=True, exist_ok=True)
         if given.zoo is not None:
             _with_zoo(given, shelf, models, kin)
@@ -115,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         help="bytes of a fingerprint, at most",
     )
     parser.add_argument(
-        "--zoo", type=Path, help="keeps the zoo's models, and puts them in the library"
+        "--zoo", type=Path, help="keeps models and what was measured, for the library"
     )
     parser.add_argument("--library", type=Path, help="keeps the fingerprints, for another run")
     parser.add_argument("--ask", choices=("all", "zoo"), default="all", help="who is asked about")
@@ -132,7 +129,6 @@ def _with_zoo(
     """Ask a library of the zoo and of pretrained models for all copies, and count the answers."""
     scale = SCALES[given.scale]
     zoo = _library_zoo.made(Zoo(given.zoo, scale), members(given.models, scale), _report)
-    begun = time.process_time()
     for name, (place, _) in zoo.items():
         shelf.enter(place, name)
     for place in models:
@@ -148,7 +144,6 @@ def _with_zoo(
         about["versions"],
         len(zoo),
         len(models),
-        time.process_time() - begun,
         tuple(asked),
     )
     keep(given.counts, counts)

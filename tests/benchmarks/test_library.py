@@ -57,7 +57,7 @@ def test_the_table_counts_what_was_missed_mistaken_and_called_kin():
         _library_page.Asked("tuned", "a", "b", -8.0, {"kin": 1, "not checked": 1}),
         _library_page.Asked("away", "none", "b", -7.0, {"kin": 1, "none found": 2}),
     )
-    counts = _library_page.AskedCounts("c", "d", "m", "v", 2, 1, 60.0, asked)
+    counts = _library_page.AskedCounts("c", "d", "m", "v", 2, 1, asked)
     text = _library_page.tables(counts)
     assert f"| tuned | 3 | 1 | {format_p(-2.0)} | 1 of 6 |" in text
     assert f"| away | 1 | 0 | {format_p(-7.0)} |" in text
