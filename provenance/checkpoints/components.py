@@ -41,6 +41,9 @@ CONFIGURATIONS = {
 }
 """Where a configuration of several models has that of a component."""
 
+HEARS = frozenset({"num_mel_bins", "input_feat_per_channel"})
+"""What the configuration of a model says that is fed sound and writes text, such as Whisper's."""
+
 SHOWN = 8
 """Beginnings of names that a message lists."""
 
@@ -78,6 +81,8 @@ def prefix_of(component: str, names: Iterable[str], config: Mapping[str, Any], s
         return stacked.pop()
     if component != "projector" and _is_nothing_else(component, stored, config):
         return ""
+    if component == "audio" and HEARS & config.keys():  # what hears is the half that is fed sound
+        return prefix_of("encoder", stored, config, source)
     raise _absent(component, stored, source)
 
 

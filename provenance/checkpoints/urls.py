@@ -59,7 +59,7 @@ def opened_at(url: str) -> tuple[Any, dict[str, dict[str, Any]]]:
         As `look_up`.
     """
     with translated(url):
-        opened, path = _file_system(url)
+        opened, path = file_system_at(url)
         return opened, _listing(opened, path)
 
 
@@ -76,7 +76,7 @@ def download(
     total, done = remote.size, 0
     sizes = {name: size for name, size, _ in remote.states}
     with translated(remote.url):
-        opened, _ = _file_system(remote.url)
+        opened, _ = file_system_at(remote.url)
         # the index first, which says what else is needed
         for name, path in sorted(remote.files, key=lambda file: file[0] != INDEX):
             if _is_needless(name, folder):
@@ -99,7 +99,14 @@ def _is_needless(name: str, folder: Path) -> bool:
     return name not in read_weight_map(folder / INDEX).values()
 
 
-def _file_system(url: str) -> tuple[Any, str]:
+def file_system_at(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path there.
+
+    Raises
+    ------
+    SourceError
+        The URL has a protocol that is not read, or its library is absent.
+    """
     check_url(url, BACKENDS, "is of no kind that is read", SourceError)
     return file_system(url, SourceError)
 

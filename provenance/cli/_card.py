@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from provenance import ProvenanceError
 from provenance.cli._completion import complete_model
 from provenance.cli._console import console, say
 from provenance.cli._executor import with_executor
@@ -63,6 +64,9 @@ def card(
     """
     from provenance.identification import judge_card
 
+    twice = {base for base, _ in places if [name for name, _ in places].count(base) > 1}
+    if twice:
+        raise ProvenanceError(f"--at says more than once where {min(twice)} is: give one place")
     with open_executor() as executor:
         found = judge_card(
             model, places=dict(places), inputs=inputs, alpha=alpha, executor=executor

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provenance import ProvenanceError
-from provenance._text import without_home
+from provenance._text import visible, without_home
 from provenance.cli._completion import complete_model
 from provenance.cli._console import console, print_table, say
 from provenance.cli._executor import with_executor
@@ -101,12 +101,13 @@ def _named(models: tuple[str, ...]) -> dict[str, ModelSpec]:
 def _added(executor: Executor, folder: Path, spec: ModelSpec, size: int, name: str) -> Entry:
     from provenance.checkpoints.fingerprint_file import is_bundle
     from provenance.comparison.make_token_fingerprint import fingerprint_tokens
+    from provenance.comparison.sound_fingerprint import require_sound
     from provenance.identification.library import add, file_of
 
     file = folder / file_of(name)
     if spec.path is not None and is_bundle(Path(spec.path)):
         given = Path(spec.path)
-        executor.checkpoint(spec)  # refuses what is no sound fingerprint
+        require_sound(executor.checkpoint(spec))
         if given.resolve() != file.resolve():
             shutil.copyfile(given, file)
     else:
@@ -164,7 +165,7 @@ def verify(folder: Path, key: Path | None, as_json: bool) -> int:  # noqa: FBT00
         )
         return int(bool(wrong))
     for line in wrong:
-        say(console(), line)
+        click.echo(visible(line))  # whole, however narrow the terminal is
     signed = "" if key is None else f", and the index was signed by {key}"
     if not wrong:
         say(console(), f"{len(found.entries)} fingerprints are what the index says{signed}")

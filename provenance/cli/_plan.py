@@ -15,7 +15,8 @@ from provenance.cli._progress import progress
 from provenance.vocabulary import Memory
 
 if TYPE_CHECKING:
-    from provenance.comparison.plan import Comparison
+    from provenance.estimate import Outlook
+    from provenance.estimate.suites import Wanted
     from provenance.suite.claims import Suite
 
 
@@ -46,23 +47,22 @@ def plan(
         sys.exit(2)
     from provenance.estimate import foresee
     from provenance.estimate.constants import constants_of
-    from provenance.estimate.suites import wanted_of
+    from provenance.estimate.suites import together, wanted_of
     from provenance.estimate.words import lines
 
     wanted = {path: wanted_of(suite) for path, suite in suites.items() if suite is not None}
     limits, kept = Memory(memory, resident), provenance.Store(store)
     with progress(quiet=quiet) as tell:
         costs = constants_of(kept, tell)
-    outlooks = {
-        path: foresee(one.items(), kept, device, limits, costs) for path, one in wanted.items()
-    }
+
+    def foreseen(one: Wanted) -> Outlook:
+        return foresee(one.comparisons.items(), kept, device, limits, costs, one.notes)
+
+    outlooks = {path: foreseen(one) for path, one in wanted.items()}
     if len(outlooks) == 1:
         (total,) = outlooks.values()
     else:
-        together: dict[Comparison, bool] = {}
-        for one in wanted.values():
-            together |= {pair: kin and together.get(pair, True) for pair, kin in one.items()}
-        total = foresee(together.items(), kept, device, limits, costs)
+        total = foreseen(together(wanted.values()))
     if as_json:
         each = [{"path": path, **outlook.to_dict()} for path, outlook in outlooks.items()]
         click.echo(json.dumps({"suites": each, "total": total.to_dict()}))

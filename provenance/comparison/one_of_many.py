@@ -9,24 +9,26 @@ from provenance.statistics import default_statistic
 from provenance.vocabulary import DEFAULT_STATISTIC
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from provenance.suite.claims import Claim, Suite
     from provenance.vocabulary import InputsSpec, ModelSpec, StatisticName
 
 
-def looks(suite: Suite, claim: Claim) -> dict[str, Comparison]:
-    """The last look at each model of the suite among the references of a claim of the nearest kin.
+def looks(suite: Suite, claim: Claim, references: Mapping[str, ModelSpec]) -> dict[str, Comparison]:
+    """The last look at each of the references of a claim of the nearest kin, by name.
 
     Most are settled before, and cost less.
     """
     wholes = {
         name: of_one_of_many(
             suite.models[claim.candidate],
-            suite.models[name],
+            reference,
             suite.inputs,
             statistic_of_many(claim),
             exhaustive=claim.exhaustive,
         )
-        for name in claim.among
+        for name, reference in references.items()
     }
     return {name: whole.of_files() or whole for name, whole in wholes.items()}
 

@@ -127,7 +127,10 @@ class Asked:
             size = embedding_rows(layout.trace, tensors)
         except DegenerateError as error:
             raise InputError(f"{model.source}: {error}") from None
-        found = ids_of(read_vocabulary(model, size))
+        vocabulary = read_vocabulary(model, size)
+        if vocabulary.texts is None:
+            raise InputError(f"{model.source} has no tokenizer: token embeddings need one")
+        found = ids_of(vocabulary)
         own = own_rows(embed(layout.trace, tensors, list(found.values()))) if found else ()
         ids = {
             place: index for (place, index), good in zip(found.items(), own, strict=True) if good
@@ -333,7 +336,7 @@ class TokenPair:
                 asked[role] = Asked.of(side, work)
                 have[role] = set(asked[role].ids)
             else:
-                _require_same(side)
+                require_same(side)
                 have[role] = set(token_fingerprint(side).tokens)
         places = tuple(sorted(have["candidate"] & have["reference"]))
         if len(places) < LEAST_TOKENS:
@@ -378,7 +381,8 @@ class TokenPair:
         }
 
 
-def _require_same(side: Checkpoint) -> None:
+def require_same(side: Checkpoint) -> None:
+    """Raise a `BundleError` for a token fingerprint of another list of tokens, or of other versions."""
     made = token_fingerprint(side)
     if made.listed != list_digest():
         raise BundleError(

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from provenance._text import closest, expanded
 from provenance.checkpoints.contents import BLOCK_KEYS, inspect, setting
+from provenance.checkpoints.fingerprint_file import is_bundle
 from provenance.checkpoints.hub import cached_snapshot, repository_size
+from provenance.checkpoints.token_fingerprint_file import read_bundle
 from provenance.errors import ProvenanceError
 from provenance.estimate.known import AbsentError
 from provenance.recipes import RECIPES, with_ancestors
 from provenance.recipes.sizes import Sizes
 from provenance.recipes.steps import FirstStep
+from provenance.vocabulary import PROBE_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +26,9 @@ if TYPE_CHECKING:
     from provenance.recipes import Recipe
     from provenance.vocabulary import ModelSpec
 
-State = Literal["here", "to make", "to download", "to convert", "unknown"]
-"""Where a model is: its files lie on this machine; or what a run must do to have them."""
+State = Literal["here", "to make", "to download", "to convert", "fingerprint", "unknown"]
+"""Where a model is: its files, or a fingerprint of it, are on this machine; or what a run must do first."""
+FINGERPRINT: State = "fingerprint"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ def model_cost(spec: ModelSpec, known: Known) -> ModelCost:
     """What a run must do to have a model."""
     if spec.recipe is not None and spec.recipe not in RECIPES:
         return ModelCost(spec.source, "unknown", moved=None, note=_unknown_recipe(spec.recipe))
+    if spec.path is not None and is_bundle(Path(expanded(spec.path))):
+        return _of_fingerprint(spec, Path(expanded(spec.path)))
     try:
         checkpoint = known.checkpoint(spec)
     except AbsentError:
@@ -75,6 +81,26 @@ def model_cost(spec: ModelSpec, known: Known) -> ModelCost:
         )
     digest = checkpoint.digest
     return ModelCost(checkpoint.source, "here", sizes_of(checkpoint), digest=digest)
+
+
+def _of_fingerprint(spec: ModelSpec, file: Path) -> ModelCost:
+    """A fingerprint, by the document in its header; its digest and its numbers are read by a run."""
+    try:
+        said = read_bundle(file)
+        size = file.stat().st_size
+    except (ProvenanceError, OSError) as error:
+        return ModelCost(spec.source, "unknown", note=str(error))
+    held = [mlp.live for _, _, mlp in said.places()]
+    mlps = max(map(len, said.mlps.values()), default=1)
+    sizes = Sizes(
+        said.hidden,
+        max(held, default=1),
+        max(len(said.mlps), 1),
+        PROBE_TOKENS,
+        mlps,
+        counted=said.parameters,
+    )
+    return ModelCost(spec.source, FINGERPRINT, sizes, read=size)
 
 
 def in_part(model: ModelCost) -> ModelCost:

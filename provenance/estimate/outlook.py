@@ -12,7 +12,7 @@ from provenance.estimate.constants import Constants, constants_of
 from provenance.estimate.known import AbsentError, Known
 from provenance.estimate.making import PASSES, Making, history, making
 from provenance.estimate.matching import Matchings, matching_seconds, matchings
-from provenance.estimate.models import ModelCost, in_part, model_cost, sizes_of_recipe
+from provenance.estimate.models import FINGERPRINT, ModelCost, in_part, model_cost, sizes_of_recipe
 from provenance.recipes import RECIPES
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import Memory
@@ -75,6 +75,8 @@ class Outlook:
         Threads that pairs of blocks are spread over.
     constants : Constants
         Of this machine.
+    besides : tuple of str
+        What stands in the way of a claim before any model of it is known.
     """
 
     models: tuple[ModelCost, ...]
@@ -85,6 +87,7 @@ class Outlook:
     uncounted: int
     cores: int
     constants: Constants
+    besides: tuple[str, ...] = ()
 
     @property
     def moved(self) -> int:
@@ -135,7 +138,7 @@ class Outlook:
     def notes(self) -> tuple[str, ...]:
         """What is not known, or stands in the way, a line each."""
         said = dict.fromkeys(one.note for one in self.models if one.note is not None)
-        return tuple(text for text in said if text is not None)
+        return (*self.besides, *(text for text in said if text is not None))
 
     def _parts(self) -> Sequence[Making | Forward | Match]:
         return (*self.makings, *self.forwards, *self.matches)
@@ -167,6 +170,7 @@ def foresee(
     device: str = "auto",
     memory: Memory | None = None,
     constants: Constants | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Outlook:
     """Say what comparisons will cost.
 
@@ -183,6 +187,8 @@ def foresee(
         As `provenance.comparison.executor.Executor` takes them.
     constants : Constants, optional
         In place of those of this machine.
+    notes : tuple of str
+        What the outlook says besides.
 
     Raises
     ------
@@ -212,6 +218,7 @@ def foresee(
         matches.count(None),
         cores,
         costs,
+        notes,
     )
 
 
@@ -284,6 +291,8 @@ def _forwards(
         there = _captured(known, comparison)
         for spec in (comparison.candidate, comparison.reference):
             sizes = models[spec].sizes
+            if models[spec].state == FINGERPRINT:  # its answers are there
+                continue
             if sizes is not None and spec not in there and (spec, comparison.inputs) not in found:
                 tokens = comparison.inputs.tokens
                 found[spec, comparison.inputs] = _forward(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from provenance._text import closest, without_home
 from provenance.comparison.one_of_many import statistic_of_many
 from provenance.errors import SourceError
-from provenance.identification.library import is_library
-from provenance.identification.references import references_of
+from provenance.identification.library import is_library, read_library
+from provenance.identification.references import fingerprints_of, references_of
 from provenance.identification.run import identify
 from provenance.suite.claims import absolute
 from provenance.vocabulary import NO_KIN
@@ -43,8 +43,15 @@ def identify_claimed(suite: Suite, claim: Claim, executor: Executor) -> Identifi
     )
 
 
-def references_of_claim(suite: Suite, claim: Claim) -> dict[str, ModelSpec]:
+def references_of_claim(
+    suite: Suite, claim: Claim, *, checked: bool = True
+) -> dict[str, ModelSpec]:
     """The references of a claim of the nearest kin: models by their names in the suite, then entries.
+
+    Parameters
+    ----------
+    checked : bool
+        Read every file of the library, and prove that it is what the index says.
 
     Raises
     ------
@@ -54,7 +61,7 @@ def references_of_claim(suite: Suite, claim: Claim) -> dict[str, ModelSpec]:
         If the library cannot be read, or a file of it is not what the index says.
     """
     found = {name: suite.models[name] for name in claim.among}
-    for name, spec in _entries(suite, claim).items():
+    for name, spec in _entries(suite, claim, checked=checked).items():
         if name in found:
             raise SourceError(
                 f"{name!r} is a model of the suite and an entry of {claim.library}: rename the model"
@@ -68,7 +75,7 @@ def references_of_claim(suite: Suite, claim: Claim) -> dict[str, ModelSpec]:
     return found
 
 
-def _entries(suite: Suite, claim: Claim) -> dict[str, ModelSpec]:
+def _entries(suite: Suite, claim: Claim, *, checked: bool) -> dict[str, ModelSpec]:
     """The fingerprints of the claim's library, by the library's names for them."""
     if claim.library is None:
         return {}
@@ -79,6 +86,8 @@ def _entries(suite: Suite, claim: Claim) -> dict[str, ModelSpec]:
         raise SourceError(
             f"{without_home(folder)} is no library, for want of an index: provenance library add makes one"
         )
+    if not checked:
+        return fingerprints_of(Path(folder), read_library(Path(folder)))
     home = without_home(folder).rstrip("/")
     named = references_of([folder])
     return {name.removeprefix(f"{home}/"): spec for name, spec in named.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -71,8 +72,8 @@ PARTS = (Library, Entry)
 
 
 def is_library(folder: Path) -> bool:
-    """Whether a folder has an index."""
-    return (folder / INDEX).is_file()
+    """Whether a folder has an index, be it one that cannot be read: then nothing in it is proven."""
+    return os.path.lexists(folder / INDEX)
 
 
 def read_library(folder: Path) -> Library:

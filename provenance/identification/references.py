@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from os import PathLike
 
+    from provenance.identification.library import Library
+
 
 FOREIGN = (
     "holds fingerprints of modelDNA: single weights at fixed places, which a renumbering of units moves, "
@@ -46,9 +48,11 @@ def references_of(
         If nothing is there under a name, or there is no reference at all.
     """
     found: dict[str, ModelSpec] = {}
+    places = {_place(model)}
     for one in named:
         for name, spec in _read(one).items():
-            if spec not in found.values() and _place(spec) != _place(model):
+            if _place(spec) not in places:
+                places.add(_place(spec))
                 found.setdefault(name, spec)
     if not found:
         raise SourceError("there is no reference: name a model, or a folder with models in it")
@@ -86,8 +90,12 @@ def _of_library(folder: Path, home: str) -> dict[str, ModelSpec]:
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise LibraryError(f"{wrong[0]}{more}; `provenance library verify {home}` says them all")
-    entries = library.entries
-    return {f"{home}/{one.name}": ModelSpec(path=str(folder / one.file)) for one in entries}
+    return {f"{home}/{name}": spec for name, spec in fingerprints_of(folder, library).items()}
+
+
+def fingerprints_of(folder: Path, library: Library) -> dict[str, ModelSpec]:
+    """The fingerprints of a library, by its names for them."""
+    return {one.name: ModelSpec(path=str(folder / one.file)) for one in library.entries}
 
 
 def _fingerprints(root: Path) -> Iterator[tuple[str, ModelSpec]]:
@@ -112,4 +120,4 @@ def _place(spec: ModelSpec | None) -> object:
     """What tells whether two specs name one model: the real path, or all of the spec."""
     if spec is None or spec.path is None:
         return spec
-    return os.path.realpath(expanded(spec.path)), spec.base, spec.dtype
+    return os.path.realpath(expanded(spec.path)), spec.base, spec.dtype, spec.component

@@ -45,7 +45,7 @@ class Planning:
         device = config.getoption("--provenance-device")
         try:
             store, limits = options.store_of(config), options.memory(config)
-            outlook = foresee(wanted.items(), store, device, limits)
+            outlook = foresee(wanted.comparisons.items(), store, device, limits, notes=wanted.notes)
         except ProvenanceError as error:
             raise pytest.UsageError(str(error)) from None
         suites = Counter(case.nodeid for case in cases)

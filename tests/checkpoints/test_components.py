@@ -80,6 +80,15 @@ def test_what_is_not_there_or_several_is_refused_in_a_line(component, names, con
     assert "\n" not in str(refused.value)
 
 
+def test_what_hears_in_an_encoder_decoder_is_its_encoder():
+    whisper = tuple(f"model.{name}" for name in T5)
+    assert (
+        prefix_of("audio", whisper, {"num_mel_bins": 80, "vocab_size": 9}, "m") == "model.encoder."
+    )
+    with pytest.raises(SourceError, match="has no component 'audio'"):
+        prefix_of("audio", whisper, {"vocab_size": 9}, "m")
+
+
 def test_a_component_has_its_own_configuration():
     whole = {"model_type": "llava", "vision_config": {"model_type": "siglip", "hidden_size": 8}}
     assert configuration_of("vision", whole) == {"model_type": "siglip", "hidden_size": 8}

@@ -19,6 +19,18 @@ SMALL = {"hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 4}
 TOWER = {**SMALL, **HEADS, "image_size": 16, "patch_size": 8}
 T5 = {"d_model": 32, "d_ff": 96, "num_layers": 2, "num_heads": 4, "d_kv": 8, "vocab_size": 100}
+HALVES = {
+    "d_model": 32,
+    "vocab_size": 100,
+    "num_mel_bins": 8,
+    "max_source_positions": 20,
+    **{
+        f"{half}_{key}": value
+        for half in ("encoder", "decoder")
+        for key, value in {"layers": 2, "attention_heads": 4, "ffn_dim": 96}.items()
+    },
+    **{f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "decoder_start")},
+}
 SPECIAL = {f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "cls", "sep")}
 
 
@@ -44,6 +56,14 @@ KINDS = {
     ),
     "t5 gated": lambda: transformers.T5ForConditionalGeneration(
         transformers.T5Config(**T5, feed_forward_proj="gated-gelu")
+    ),
+    "clip": lambda: transformers.CLIPModel(
+        transformers.CLIPConfig(
+            text_config={**SMALL, **HEADS, "vocab_size": 100}, vision_config=TOWER
+        )
+    ),
+    "whisper": lambda: transformers.WhisperForConditionalGeneration(
+        transformers.WhisperConfig(**HALVES)
     ),
     "t5": lambda: transformers.T5ForConditionalGeneration(transformers.T5Config(**T5)),
 }
@@ -100,6 +120,8 @@ def run(shared_store):
         ("t5 gated", "encoder", "kinship"),
         ("t5 gated", "decoder", "match_weights"),
         ("t5", "encoder", "csu"),
+        ("clip", "vision", "csu"),
+        ("whisper", "audio", "csu"),
     ],
 )
 def test_kin_are_found_by_a_part_and_strangers_are_not(saved, run, kind, component, statistic):

@@ -64,7 +64,7 @@ def between(family, candidate, statistic, **options):
 
 
 def test_a_plan_of_models_that_must_be_made_names_each_piece_of_work_once(quick, tmp_path):
-    outlook = plan(wanted_of(quick), tmp_path)
+    outlook = plan(wanted_of(quick).comparisons, tmp_path)
     assert {model.state for model in outlook.models} == {"to make"}
     names = [one.recipe for one in outlook.makings]
     assert sorted(names) == sorted(recipe.name for recipe in QUICKSTART)
@@ -80,15 +80,15 @@ def test_a_plan_of_models_that_must_be_made_names_each_piece_of_work_once(quick,
 
 
 def test_a_plan_makes_nothing(quick, tmp_path):
-    plan(wanted_of(quick), tmp_path / "store")
+    plan(wanted_of(quick).comparisons, tmp_path / "store")
     assert not (tmp_path / "store" / "v1" / "checkpoint").exists()
     assert Store(tmp_path / "store").journal() == []
 
 
 def test_what_two_suites_share_is_counted_once(quick, tmp_path):
-    wanted = wanted_of(quick)
+    wanted = wanted_of(quick).comparisons
     one = plan(wanted, tmp_path)
-    assert plan({**wanted, **wanted_of(quick)}, tmp_path).to_dict() == one.to_dict()
+    assert plan({**wanted, **wanted_of(quick).comparisons}, tmp_path).to_dict() == one.to_dict()
     half = dict(list(wanted.items())[:3])
     other = dict(list(wanted.items())[3:])
     apart = plan(half, tmp_path).cpu_seconds + plan(other, tmp_path).cpu_seconds
@@ -191,7 +191,7 @@ def test_sizes_of_usual_models_follow_from_their_bytes(counted, hidden, blocks):
 
 
 def test_strangers_cost_more_than_kin_and_experts_more_than_one(quick):
-    (comparison, *_) = wanted_of(quick)
+    (comparison, *_) = wanted_of(quick).comparisons
     dense, mixture = Sizes(64, 128, 4, 512), Sizes(64, 128, 4, 512, experts=4)
     kin = matchings(comparison, dense, dense, kin=True)
     strangers = matchings(comparison, dense, dense, kin=False)

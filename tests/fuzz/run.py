@@ -2,7 +2,8 @@
 
 libFuzzer chooses, by what the code has not done yet, and `mutate` changes; one mutation in ten is of
 bytes. What breaks is written to the current folder as ``crash-...``: put it into
-tests/fuzz/corpus/<target>/. A case takes at most a second and the process at most two GiB.
+tests/fuzz/corpus/<target>/. A case takes at most a second, or ``--timeout`` on a busy machine, and the
+process at most two GiB.
 """
 
 import argparse
@@ -53,12 +54,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", choices=sorted(TARGETS))
     parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--timeout", type=int, default=1, help="seconds that a case may take")
     arguments = parser.parse_args()
     target, watch = arguments.target, Watch(arguments.target)
     with tempfile.TemporaryDirectory() as folder:
         for i, seed in enumerate(SEEDS[target]):
             (Path(folder) / str(i)).write_bytes(seed)
-        limits = ["-timeout=1", "-rss_limit_mb=2048", f"-max_len={MAX_BYTES}", "-len_control=0"]
+        limits = [f"-timeout={arguments.timeout}", "-rss_limit_mb=2048"]
+        limits += [f"-max_len={MAX_BYTES}", "-len_control=0"]
         options = [f"-runs={arguments.runs}", "-seed=1", *limits, folder]
 
         def mutator(data: bytes, most: int, seed: int) -> bytes:

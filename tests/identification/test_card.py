@@ -112,6 +112,13 @@ def test_a_card_without_a_base_is_not_known(model, run):
     assert "names no base model" in out
 
 
+def test_a_base_at_two_places_is_a_line(family, model, run):
+    places = (f"--at=org/base={one}" for one in (family.base, family.other))
+    code, out, err = run(model(base_model="org/base"), *places)
+    assert (code, out) == (2, "")
+    assert "--at says more than once where org/base is: give one place" in err
+
+
 @pytest.mark.parametrize("place", ["org/base", "=./base", "org/base="])
 def test_a_place_that_is_none_is_a_line(model, run, place):
     code, out, err = run(model(base_model="org/base"), "--at", place)

@@ -134,6 +134,18 @@ def test_a_folder_stands_for_all_that_is_in_it_but_the_model_itself(zoo):
     assert len(once) == 4
 
 
+def test_one_model_under_several_paths_is_one_reference(zoo, monkeypatch):
+    monkeypatch.chdir(zoo)
+    (zoo / "alias").symlink_to("short")
+    named = ["short", "./short", str(zoo / "short"), "short/", "alias"]
+    assert list(references_of(named)) == ["short"]
+    parts = [ModelSpec(path="short", component=one) for one in (None, "language")]
+    assert len(references_of(parts)) == 2
+    (zoo / "loop").symlink_to("loop")
+    (zoo / "round").symlink_to(".")
+    assert len(references_of([str(zoo)])) == 4
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

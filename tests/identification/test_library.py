@@ -1,6 +1,7 @@
 """A library of fingerprints: what is added is found, what was changed is refused, and signatures hold."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -8,8 +9,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from provenance import Executor, Store, identify
+from provenance.checkpoints.token_fingerprint_file import KEY
 from provenance.cli import main
 from provenance.comparison.make_token_fingerprint import fingerprint_tokens
 from provenance.errors import ProvenanceError
@@ -226,3 +230,82 @@ def test_a_file_is_named_by_characters_that_every_disk_takes(name):
 def test_a_folder_without_an_index_is_no_library(tmp_path):
     with pytest.raises(ProvenanceError, match=r"library\.json cannot be read: No such file"):
         read_library(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["loop", "folder"])
+def test_a_folder_whose_index_cannot_be_read_is_a_library_of_which_nothing_is_proven(
+    folder, family, run, kind
+):
+    (folder / INDEX).unlink()
+    if kind == "loop":
+        (folder / INDEX).symlink_to(INDEX)
+    else:
+        (folder / INDEX).mkdir()
+    with pytest.raises(LibraryError, match=r"library\.json cannot be read: "):
+        identify(family.kin, [folder])
+    code, _, err = run("add", folder, folder / "other.safetensors")
+    assert code == 1
+    assert "library.json cannot be read: " in err
+
+
+def edited(source, target, document=None, tensors=None):
+    """Write a fingerprint anew, its document and its tensors changed."""
+    with safe_open(source, "pt") as file:
+        metadata = file.metadata()
+    found = load_file(source)
+    metadata[KEY] = json.dumps(json.loads(metadata[KEY]) | (document or {}))
+    save_file(
+        {key: (tensors or (lambda _, x: x))(key, x) for key, x in found.items()}, target, metadata
+    )
+    return target
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"tensors": lambda key, x: x * math.nan if "share" in key else x},
+            "units add is no share",
+        ),
+        (
+            {"tensors": lambda key, x: x + 1 if "share" in key else x},
+            "what its units add is no share",
+        ),
+        (
+            {"tensors": lambda key, x: x.flip(0) if "live" in key else x},
+            "live units are in no order",
+        ),
+        (
+            {"document": {"listed": "sha256:" + "0" * 64}},
+            "is a fingerprint of another list of tokens",
+        ),
+        ({"document": {"serves": {}}}, "is a fingerprint for version None of "),
+    ],
+)
+def test_a_fingerprint_that_could_be_compared_with_nothing_is_not_added(
+    folder, tmp_path, run, change, message
+):
+    file = edited(folder / "base.safetensors", tmp_path / "theirs.safetensors", **change)
+    code, out, err = run("add", tmp_path / "new", file)
+    assert (code, out) == (1, "")
+    assert message in err
+    assert not (tmp_path / "new" / INDEX).exists()
+    assert not (tmp_path / "new" / "theirs.safetensors").exists()
+
+
+def test_a_model_without_a_tokenizer_is_a_line(tmp_path, family, run):
+    bare = shutil.copytree(family.base, tmp_path / "bare")
+    for file in bare.glob("tokenizer*"):
+        file.unlink()
+    code, _, err = run("add", tmp_path / "new", bare)
+    assert code == 1
+    assert "has no tokenizer: token embeddings need one" in err
+
+
+def test_each_fault_is_a_line_however_narrow_the_terminal(folder, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    for name in ("base", "other"):
+        (folder / f"{name}.safetensors").write_bytes(b"")
+    with pytest.raises(SystemExit):
+        main(["library", "verify", str(folder)])
+    assert len(capfd.readouterr().out.splitlines()) == 2

@@ -12,8 +12,10 @@ import pytest
 from provenance import Executor, Results, Store, read_results
 from provenance.cli import main
 from provenance.comparison.make_token_fingerprint import fingerprint_tokens
+from provenance.estimate import constants
 from provenance.gate.verify import read_stored, verify, verify_model
 from provenance.identification.library import add, file_of
+from tests.estimate.test_estimate import COSTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -153,3 +155,68 @@ def test_a_second_run_measures_nothing(pytester, run, shared_store):
     before = len(Store(shared_store).journal())
     run("-k", "kin-nearest-short").assert_outcomes(passed=1, deselected=5)
     assert len(Store(shared_store).journal()) == before
+
+
+def test_a_plan_foresees_every_reference_of_a_library_and_runs_nothing(
+    pytester, run, shared_store, monkeypatch
+):
+    monkeypatch.setattr(constants, "_measured", lambda: COSTS)
+    store = pytester.path / "store"
+    result = run(f"--provenance-store={store}", "--provenance-plan=plan.json")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "a.suite.yaml: 5 comparisons to measure, 0 in the store",
+            "  models    4 here, 2 fingerprint",
+            "  forward   0 passes, *",
+            "  model     *library/parent.safetensors*  fingerprint, *",
+            "  note      claim typo: 'parnt' is none of the references: did you mean 'parent'?",
+        ]
+    )
+    found = json.loads((pytester.path / "plan.json").read_text("utf-8"))
+    sizes = sum(file.stat().st_size for file in (pytester.path / "library").glob("*.safetensors"))
+    assert found["bytes_to_read"] > sizes
+    assert {one["statistic"] for one in found["matches"]} == {"kinship", "match_tokens"}
+    assert found["uncounted"] == 0
+    assert not (store / "v1" / "evidence").exists()
+    run(f"--provenance-store={store}", "--provenance-plan=plan.json", "-k", "kin-nearest-parent")
+    found = json.loads((pytester.path / "plan.json").read_text("utf-8"))
+    kin = {one["reference"].rpartition("/")[2]: one["kin"] for one in found["matches"]}
+    assert kin == {"parent.safetensors": True, "stranger.safetensors": False}
+
+
+def test_a_plan_says_that_a_library_is_broken_and_plans_the_rest(pytester, run, monkeypatch):
+    monkeypatch.setattr(constants, "_measured", lambda: COSTS)
+    (pytester.path / "library" / "library.json").write_text("{")
+    (pytester.path / "library" / "parent.safetensors").write_bytes(b"")
+    result = run("--provenance-plan=-")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*note*claim nobody: *library.json: the index is *"])
+    result.stdout.fnmatch_lines(["a.suite.yaml: 3 comparisons to measure, *"])
+
+
+def test_a_plan_says_of_a_fingerprint_that_is_not_there_or_broken_that_it_is(
+    pytester, run, monkeypatch
+):
+    monkeypatch.setattr(constants, "_measured", lambda: COSTS)
+    (pytester.path / "library" / "parent.safetensors").write_bytes(b"")
+    (pytester.path / "library" / "stranger.safetensors").unlink()
+    result = run("--provenance-plan=-")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["a.suite.yaml: * of unknown cost"])
+    result.stdout.fnmatch_lines(["*note*parent.safetensors*"])
+    result.stdout.fnmatch_lines(["*note*stranger.safetensors*"])
+
+
+def test_a_cluster_is_given_nothing_of_such_a_claim_whose_test_searches_by_itself(run, monkeypatch):
+    given = []
+
+    def run_plan(plan, executor, backend, on_stage):
+        given.append((plan.comparisons, backend))
+        return {}
+
+    monkeypatch.setattr("provenance.cluster.run_plan", run_plan)
+    monkeypatch.setattr("provenance.cluster.find_spec", lambda _name: True)
+    result = run("--provenance-executor=ray", "-k", "short or parent")
+    result.assert_outcomes(passed=2, deselected=4)
+    assert given == [((), "ray")]

@@ -57,7 +57,7 @@ def test_every_parent_is_compared_before_the_shares_are_measured():
     assert (beside.reference, own.reference) == (found.models["base"], found.models["a"])
     assert {beside.parents, own.parents} == {()}
     assert whole.parents == (found.models["base"], found.models["a"])
-    assert list(wanted_of(found)) == [beside, own]
+    assert list(wanted_of(found).comparisons) == [beside, own]
     assert pair.of_files().parents == ()
 
 

@@ -84,18 +84,27 @@ def test_what_defaults_say_of_single_pairs_does_not_hold_for_it():
     assert (found.alpha, found.tags) == (1e-4, ("t",))
 
 
+def foreseen(found):
+    return looks(found, found.claims[0], {name: found.models[name] for name in ("b", "c")})
+
+
 def test_a_plan_foresees_the_last_look_at_each_model():
-    found = suite("expect: {nearest: b}")
-    foreseen = looks(found, found.claims[0])
-    assert set(foreseen) == {"b", "c"}
-    assert {one.extent for one in foreseen.values()} == {"files"}
+    found = foreseen(suite("expect: {nearest: b}"))
+    assert set(found) == {"b", "c"}
+    assert {one.extent for one in found.values()} == {"files"}
 
 
 def test_a_plan_counts_these_looks_as_strangers_save_the_one_that_is_claimed():
     found = suite("expect: {nearest: b}")
-    foreseen = looks(found, found.claims[0])
-    assert wanted_of(found) == {foreseen["b"]: True, foreseen["c"]: False}
-    assert wanted_of(suite("expect: {nearest: x}, library: ./l")) == {}
+    ahead = foreseen(found)
+    assert wanted_of(found).comparisons == {ahead["b"]: True, ahead["c"]: False}
+
+
+def test_a_plan_says_of_a_library_that_is_not_there_that_it_is_not():
+    found = wanted_of(suite("expect: {nearest: x}, library: ./l"))
+    assert found.comparisons == {}
+    (note,) = found.notes
+    assert note.startswith("claim a-nearest-x: there is no folder ")
 
 
 def test_explain_says_what_would_be_looked_at():

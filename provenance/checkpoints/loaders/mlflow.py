@@ -1,39 +1,41 @@
-"""Models of MLflow's registry: ``models:/name/version`` or ``models:/name@alias``, through MLflow itself.
+"""Models of MLflow's registry: ``models:/name/version`` or ``models:/name@alias``.
 
 Where the registry is, and how one logs in, is what MLflow is told: ``MLFLOW_TRACKING_URI``,
-``MLFLOW_REGISTRY_URI`` and the rest of its environment. An alias becomes the version that it means.
+``MLFLOW_REGISTRY_URI`` and the rest of its environment. A server is asked over HTTP, and any other
+registry through MLflow itself. An alias becomes the version that it means.
 
 https://mlflow.org/docs/latest/ml/model-registry/
 """
 
 from __future__ import annotations
 
-import logging
+import os
 import re
-import shutil
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from provenance._quiet import quiet
 from provenance.checkpoints.folder import TOKENIZER_FILES
+from provenance.checkpoints.loaders.copying import told
+from provenance.checkpoints.loaders.mlflow_package import Package
+from provenance.checkpoints.loaders.mlflow_server import Server, server_of
 from provenance.checkpoints.loaders.names import needed, place_of
-from provenance.checkpoints.loaders.web import told, written
 from provenance.checkpoints.remote import RemoteFiles
-from provenance.errors import SourceError, extra, one_line
-from provenance.store.files import is_disk_full
+from provenance.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
+    from provenance.checkpoints.loaders.artifacts import Artifacts
     from provenance.vocabulary import ModelSpec
 
 TOKENIZER = PurePosixPath("components/tokenizer")
 """Where MLflow's flavor for transformers keeps the tokenizer, beside the weights in ``model``."""
-DEPTH, FOLDERS = 3, 100
-"""How far below a version, and into how many folders, files are listed."""
-_ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>[0-9]+)|@(?P<alias>[^/@]+))")
+DEPTH, FOLDERS, FILES = 3, 100, 10_000
+"""How far below a version, into how many folders, and how many files are listed."""
+_ADDRESS = re.compile(
+    r"models:/(?P<name>[^/@]+)(?:/(?P<version>[1-9][0-9]{0,17})|@(?P<alias>[^/@]+))"
+)
 
 
 class MLflowLoader:
@@ -42,19 +44,15 @@ class MLflowLoader:
     def look_up(self, spec: ModelSpec) -> RemoteFiles:
         """Find the version, and list its files; see `Loader`."""
         address = spec.url or ""
-        found = _ADDRESS.fullmatch(address)
-        if found is None:
-            raise SourceError(
-                f"{address} names no version of a model; write models:/NAME/VERSION or models:/NAME@ALIAS"
-            )
-        with _mlflow(address) as mlflow:
-            pinned, state = _version(mlflow.MlflowClient(), **found.groupdict())
-            sizes = _listing(mlflow, pinned)
+        registry, name, (number, alias) = _registry(address)
+        version, state = registry.version(name, number, alias)
+        pinned = f"models:/{name}/{version}"
+        sizes = _listing(registry.artifacts(name, version), pinned)
         chosen = _chosen(sizes, spec, address)
         return RemoteFiles(
             address,
             tuple((place.name, str(place)) for place in chosen),
-            tuple((place.name, sizes[place], state) for place in chosen),
+            tuple((place.name, _size(sizes, place, pinned), state) for place in chosen),
             pinned,
         )
 
@@ -65,94 +63,56 @@ class MLflowLoader:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Bring the files to one folder, each of the size that was listed; see `Loader`."""
-        staging = Path(tempfile.mkdtemp(dir=folder))
+        registry, name, (version, _) = _registry(remote.pinned or remote.url)
+        artifacts = registry.artifacts(name, str(version))
         done = 0
-        try:
-            for (name, place), (_, size, _) in zip(remote.files, remote.states, strict=True):
-                with _mlflow(remote.url) as mlflow:
-                    brought = mlflow.artifacts.download_artifacts(
-                        artifact_uri=f"{remote.pinned}/{place}", dst_path=str(staging)
-                    )
-                file = Path(brought)
-                if not file.is_file() or file.is_symlink() or file.stat().st_size != size:
-                    raise SourceError(f"{remote.url}: {place} came in another size; try again")
-                with written(f"{remote.url}: {place}"):
-                    file.replace(folder / name)
-                done += size
-                told(progress, done, remote.size)
-        finally:
-            shutil.rmtree(staging)
+        for (name, place), (_, size, _) in zip(remote.files, remote.states, strict=True):
+            artifacts.bring(place, folder / name, size)
+            done += size
+            told(progress, done, remote.size)
 
 
 LOADER = MLflowLoader()
 
 
-@contextmanager
-def _mlflow(address: str) -> Iterator[Any]:
-    """MLflow, silent; what it raises becomes one line.
-
-    Raises
-    ------
-    SourceError
-        It is not installed, or cannot do what it is asked for.
-    """
-    logger = logging.getLogger("mlflow")
-    level = logger.level
-    try:
-        with quiet():
-            logger.setLevel(logging.CRITICAL + 1)
-            import mlflow
-
-            yield mlflow
-    except ModuleNotFoundError as error:
-        needs = f"{address} needs {error.name}, which is not installed"
-        raise SourceError(f"{needs}: {extra('mlflow')}") from error
-    except SourceError:
-        raise
-    # each of its stores has exceptions of its own: no server, no bucket, no such model
-    except Exception as error:
-        if is_disk_full(error):
-            raise
-        raise SourceError(f"{address} cannot be had from MLflow ({one_line(error)})") from error
-    finally:
-        logger.setLevel(level)
+def _registry(address: str) -> tuple[Server | Package, str, tuple[str | None, str | None]]:
+    """Where a version is registered, its name, and its version or alias."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise SourceError(
+            f"{address} names no version of a model; write models:/NAME/VERSION or models:/NAME@ALIAS"
+        )
+    registry = server_of(os.environ) or Package(address)
+    return registry, found["name"], (found["version"], found["alias"])
 
 
-def _version(client: Any, name: str, version: str | None, alias: str | None) -> tuple[str, str]:
-    """The address with the number of the version that is meant, and what tells a change of it."""
-    if version is not None:
-        found = client.get_model_version(name, version)
-    else:
-        found = client.get_model_version_by_alias(name, alias)
-    return f"models:/{name}/{found.version}", f"{found.source} {found.creation_timestamp}"
-
-
-def _listing(mlflow: Any, pinned: str) -> dict[PurePosixPath, int]:
+def _listing(artifacts: Artifacts, pinned: str) -> dict[PurePosixPath, int | None]:
     """The size of every file of a version that may be part of a checkpoint, by its place."""
-    sizes: dict[PurePosixPath, int] = {}
+    sizes: dict[PurePosixPath, int | None] = {}
     waiting = [""]
     for number in range(FOLDERS):
-        if number == len(waiting):
+        if number == len(waiting) or len(sizes) > FILES:
             break
         below = waiting[number]
-        where = f"{pinned}/{below}" if below else pinned
-        for info in mlflow.artifacts.list_artifacts(artifact_uri=where):
-            name = str(info.path).rstrip("/").rpartition("/")[2]
-            place = place_of(f"{below}/{name}" if below else name, pinned)
-            if not info.is_dir:
-                sizes[place] = _size(info, place, pinned)
+        for one in artifacts.below(below):
+            place = place_of(f"{below}/{one.name}" if below else one.name, pinned)
+            if not one.is_folder:
+                sizes[place] = one.size
             elif len(place.parts) < DEPTH:
                 waiting.append(str(place))
     return sizes
 
 
-def _size(info: Any, place: PurePosixPath, pinned: str) -> int:
-    if type(info.file_size) is not int or info.file_size < 0:
+def _size(sizes: dict[PurePosixPath, int | None], place: PurePosixPath, pinned: str) -> int:
+    size = sizes[place]
+    if size is None:
         raise SourceError(f"{pinned}: its store does not say how large {place} is")
-    return int(info.file_size)
+    return size
 
 
-def _chosen(sizes: dict[PurePosixPath, int], spec: ModelSpec, address: str) -> list[PurePosixPath]:
+def _chosen(
+    sizes: dict[PurePosixPath, int | None], spec: ModelSpec, address: str
+) -> list[PurePosixPath]:
     """The files of the topmost folder that holds a checkpoint, and the tokenizer where it lies beside."""
     folders = sorted({place.parent for place in sizes}, key=lambda place: (len(place.parts), place))
     refused: SourceError | None = None

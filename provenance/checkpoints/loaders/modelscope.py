@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+from provenance.checkpoints.loaders.copying import told
 from provenance.checkpoints.loaders.names import needed
-from provenance.checkpoints.loaders.web import answer, bring, parsed, told
+from provenance.checkpoints.loaders.web import answer, bring, parsed
 from provenance.checkpoints.remote import RemoteFiles
 from provenance.errors import SourceError
 from provenance.store.files import is_sha256

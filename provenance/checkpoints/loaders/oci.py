@@ -1,7 +1,7 @@
 """Models in OCI registries: ``oci://registry/repository:tag``, the layers of ModelPack, KitOps and ORAS.
 
-A layer is a file, named by an annotation, or a tar of files, gzipped or not. Data sets, documents and code
-that is not trusted are left where they are.
+A layer is a file, named by an annotation, or a tar of files, plain or packed with gzip or zstd. Data
+sets, documents and code that is not trusted are left where they are.
 
 https://github.com/modelpack/model-spec/blob/main/docs/spec.md
 https://kitops.org/docs/modelkit/spec/
@@ -9,6 +9,7 @@ https://kitops.org/docs/modelkit/spec/
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import tempfile
@@ -17,10 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from provenance.checkpoints.fingerprint_file import DIGEST
+from provenance.checkpoints.loaders.copying import told, written
 from provenance.checkpoints.loaders.names import checkpoint_in, needed, place_of
 from provenance.checkpoints.loaders.oci_registry import Registry
-from provenance.checkpoints.loaders.unpack import unpack
-from provenance.checkpoints.loaders.web import told, written
+from provenance.checkpoints.loaders.unpack import unpack, zstd
 from provenance.checkpoints.remote import RemoteFiles
 from provenance.errors import SourceError
 
@@ -164,9 +165,8 @@ def _path(fields: dict[str, Any], kind: str, address: str) -> PurePosixPath | No
 
 def _chosen(layers: Sequence[Layer], spec: ModelSpec, address: str) -> list[Layer]:
     """The layers that a checkpoint needs: by the names of their files, or all where a tar may hold any."""
-    zstd = next((layer for layer in layers if layer.kind.endswith("zstd")), None)
-    if zstd is not None:
-        raise SourceError(f"{address} is packed with zstd, which is not read; pack it with gzip")
+    if any(layer.kind.endswith("zstd") for layer in layers):
+        zstd(io.BytesIO(), address)  # what is needed for it is asked for before anything is brought
     if any(layer.path is None and layer.packed for layer in layers):
         return [layer for layer in layers if layer.packed or layer.path is not None]
     folders = dict.fromkeys(

@@ -5,22 +5,19 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from provenance._text import expanded, without_home
+from provenance.checkpoints.loaders.docker_login import HUB, credentials
 from provenance.checkpoints.loaders.web import answer, bring, parsed
 from provenance.checkpoints.ranged.origin import RefusedError
 from provenance.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+    from pathlib import Path
 
 KINDS = (
     "application/vnd.oci.image.manifest.v1+json",
@@ -30,7 +27,8 @@ KINDS = (
 )
 """Types of manifests that are read."""
 ACCEPTED = ", ".join(KINDS)
-CONFIG_LIMIT = 1 << 20
+HUB_HOST = "registry-1.docker.io"
+"""Where docker's own hub answers, whatever it is called in an address."""
 _PART = re.compile(r'(\w+)="([^"]*)"')
 Result = TypeVar("Result")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -51,7 +49,8 @@ class Registry:
         self.host = host
         self.repository = repository
         local = urlsplit(f"//{host}").hostname in _LOOPBACK
-        self._base = f"{'http' if local else 'https'}://{host}/v2/{repository}"
+        there = HUB_HOST if host in HUB else host
+        self._base = f"{'http' if local else 'https'}://{there}/v2/{repository}"
         self._headers: dict[str, str] = {}
 
     def manifest(self, reference: str) -> tuple[dict[str, Any], str]:
@@ -99,7 +98,7 @@ class Registry:
     def _authorization(self, challenge: str) -> str:
         """What the registry asks for: a token, or the credentials themselves."""
         scheme, _, rest = challenge.partition(" ")
-        basic = _credentials(self.host)
+        basic = credentials(self.host)
         if scheme.lower() == "basic" and basic is not None:
             return f"Basic {basic}"
         said = dict(_PART.findall(rest))
@@ -123,38 +122,3 @@ class Registry:
         parts = urlsplit(realm)
         local = parts.hostname in _LOOPBACK and self._base.startswith("http://")
         return not parts.query and (parts.scheme == "https" or (parts.scheme == "http" and local))
-
-
-def _credentials(host: str) -> str | None:
-    """What docker keeps for a registry, as the header has it; None where there is nothing.
-
-    What a credential helper keeps is not asked for: that would run a program.
-
-    Raises
-    ------
-    SourceError
-        Docker's configuration cannot be read.
-    """
-    folder = Path(expanded(os.environ.get("DOCKER_CONFIG") or "~/.docker"))
-    file = folder / "config.json"
-    try:
-        if not file.is_file():
-            return None
-        with file.open("rb") as opened:
-            said = json.loads(opened.read(CONFIG_LIMIT))
-        kept = _kept(said, host)
-        if kept is not None:
-            base64.b64decode(kept, validate=True)
-    except (OSError, ValueError, RecursionError) as error:
-        where = without_home(str(file))
-        raise SourceError(f"{where} cannot be read, for the password of {host}: {error}") from None
-    return kept
-
-
-def _kept(said: Any, host: str) -> str | None:
-    auths: Mapping[str, Any] = said.get("auths", {}) if isinstance(said, dict) else {}
-    for name in (host, f"https://{host}", f"https://{host}/v1/", f"https://{host}/v2/"):
-        kept = auths.get(name) if isinstance(auths, dict) else None
-        if isinstance(kept, dict) and isinstance(kept.get("auth"), str) and kept["auth"]:
-            return str(kept["auth"])
-    return None

@@ -9,7 +9,6 @@ https://github.com/ollama/ollama/blob/main/docs/import.md
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provenance._text import expanded, without_home
-from provenance.checkpoints.loaders.web import parsed, told, written
+from provenance.checkpoints.loaders.copying import copied, pieces_of, written
+from provenance.checkpoints.loaders.web import parsed
 from provenance.checkpoints.remote import RemoteFiles
 from provenance.errors import SourceError
 
@@ -34,7 +34,6 @@ MANIFEST_LIMIT = 1 << 20
 MODEL = "application/vnd.ollama.image.model"
 ADAPTER = "application/vnd.ollama.image.adapter"
 FILE = "model.gguf"
-CHUNK = 1 << 22
 
 _ADDRESS = re.compile(
     r"ollama:(?P<name>(?:[\w.-]+(?::\d+)?/)?(?:[\w.-]+/)?[\w.-]+)"
@@ -80,18 +79,9 @@ class OllamaLoader:
     ) -> None:
         """Copy the layer, and compare its SHA-256; see `Loader`."""
         ((name, place),), ((_, size, sha256),) = remote.files, remote.states
-        digest, done = hashlib.sha256(), 0
-        with (
-            written(without_home(place)),
-            Path(place).open("rb") as source,
-            (folder / name).open("wb") as target,
-        ):
-            while done <= size and (chunk := source.read(CHUNK)):
-                done += len(chunk)
-                digest.update(chunk)
-                target.write(chunk)
-                told(progress, min(done, size), size)
-        if done != size or digest.hexdigest() != sha256:
+        with written(without_home(place)), Path(place).open("rb") as source:
+            done, found = copied(pieces_of(source), folder / name, size, progress)
+        if (done, found) != (size, sha256):
             raise SourceError(f"{without_home(place)} is damaged; pull {remote.url} again")
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+import tempfile
 import zlib
-from typing import IO, TYPE_CHECKING, cast
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from provenance.checkpoints.loaders.names import place_of
-from provenance.errors import SourceError, one_line
+from provenance.errors import SourceError, extra, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MEMBERS = 10_000
@@ -19,11 +22,15 @@ GROWTH, AT_LEAST = 20, 1 << 26
 PIECE = 1 << 20
 READ_LIMIT = 1 << 24
 """Bytes of a member's own header: tarfile holds it in memory."""
-GZIP = b"\x1f\x8b"
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+WINDOW = 27
+"""The largest window of zstd, as a power of two: 128 MiB, which its own long mode has."""
 
 
 def unpack(archive: Path, folder: Path, label: str) -> None:
-    """Write the regular files of a tar, plain or gzipped, below a folder. Links and devices are left out.
+    """Write the regular files of a tar below a folder: plain, or packed with gzip or zstd.
+
+    Links and devices are left out.
 
     Raises
     ------
@@ -31,16 +38,79 @@ def unpack(archive: Path, folder: Path, label: str) -> None:
         It is no whole tar, holds too much, or names a file outside of the folder.
     """
     room = max(AT_LEAST, GROWTH * archive.stat().st_size)
+    with _plain(archive, room, label) as file, _whole(label):
+        bounded = cast(IO[bytes], _Bounded(file, room, label))
+        with tarfile.open(fileobj=bounded, mode="r:") as opened:
+            _members(opened, folder, label)
+
+
+@contextmanager
+def _plain(archive: Path, room: int, label: str) -> Iterator[IO[bytes]]:
+    """A file as it was before it was packed, in which one can go back."""
+    with archive.open("rb") as raw:
+        begin = raw.read(len(ZSTD))
+        raw.seek(0)
+        if begin.startswith(GZIP):
+            yield cast(IO[bytes], gzip.GzipFile(fileobj=raw))
+        elif begin == ZSTD:
+            # its readers cannot go back, as tarfile does by a byte
+            with tempfile.TemporaryFile(dir=archive.parent) as plain:
+                _decompress(raw, plain, room, label)
+                plain.seek(0)
+                yield plain
+        else:
+            yield raw
+
+
+@contextmanager
+def _whole(label: str) -> Iterator[None]:
     try:
-        with archive.open("rb") as raw:
-            packed = raw.read(len(GZIP)) == GZIP
-            raw.seek(0)
-            file = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if packed else raw
-            bounded = cast(IO[bytes], _Bounded(file, room, label))
-            with tarfile.open(fileobj=bounded, mode="r:") as opened:
-                _members(opened, folder, label)
+        yield
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
-        raise SourceError(f"{label} is no whole tar, gzipped or not: {one_line(error)}") from error
+        raise SourceError(
+            f"{label} is no whole tar, plain or packed with gzip or zstd: {one_line(error)}"
+        ) from error
+
+
+def _decompress(raw: IO[bytes], plain: IO[bytes], room: int, label: str) -> None:
+    opened, errors = zstd(raw, label)
+    done = 0
+    try:
+        while piece := opened.read(PIECE):
+            done += len(piece)
+            if done > room:
+                raise _too_much(label)
+            plain.write(piece)
+    except errors as error:
+        raise SourceError(f"{label} is no whole frame of zstd: {one_line(error)}") from error
+
+
+def zstd(raw: IO[bytes], label: str) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A reader of what is packed with zstd, and what it raises: Python's own, else that of zstandard.
+
+    Raises
+    ------
+    SourceError
+        There is neither.
+    """
+    try:
+        from compression import zstd as own
+    except ImportError:
+        own = None
+    if own is not None:
+        limit = {own.DecompressionParameter.window_log_max: WINDOW}
+        return own.ZstdFile(raw, options=limit), (own.ZstdError, EOFError)
+    try:
+        import zstandard
+    except ImportError as error:
+        needs = f"{label} is packed with zstd, and zstandard is not installed"
+        raise SourceError(f"{needs}: {extra('zstd')}") from error
+    unpacker = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW)
+    return unpacker.stream_reader(raw, read_across_frames=True), (zstandard.ZstdError,)
+
+
+def _too_much(label: str) -> SourceError:
+    return SourceError(f"{label} unpacks to far more bytes than it has; it is refused")
 
 
 def _members(opened: tarfile.TarFile, folder: Path, label: str) -> None:
@@ -85,4 +155,4 @@ class _Bounded:
 
     def _check(self, place: int) -> None:
         if place > self._room:
-            raise SourceError(f"{self._label} unpacks to far more bytes than it has; it is refused")
+            raise _too_much(self._label)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from contextlib import contextmanager
+import time
 from typing import TYPE_CHECKING, Any
 
+from provenance.checkpoints.loaders.copying import copied, written
 from provenance.checkpoints.ranged.http import asked, require_success
 from provenance.checkpoints.ranged.origin import BrokenError
 from provenance.checkpoints.ranged.patience import patiently
 from provenance.errors import SourceError, one_line
-from provenance.store.files import is_disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,10 +18,23 @@ if TYPE_CHECKING:
 
 ANSWER_LIMIT = 1 << 24
 """Bytes of a small answer: a manifest, or a list of files."""
+_NONE = frozenset({400, 404})
+STALLED, TRICKLE = 60.0, 1024
+"""Seconds after which a body is given up that came at fewer bytes a second."""
 
 
-def answer(url: str, headers: Mapping[str, str], label: str) -> bytes:
+def answer(
+    url: str,
+    headers: Mapping[str, str],
+    label: str,
+    told: Callable[[bytes], str | None] = lambda _body: None,
+) -> bytes:
     """The body of a small answer; what breaks off is asked for again.
+
+    Parameters
+    ----------
+    told : callable
+        What the server says in the body of an answer that there is no such thing; None by default.
 
     Raises
     ------
@@ -32,6 +44,9 @@ def answer(url: str, headers: Mapping[str, str], label: str) -> bytes:
 
     def ask() -> bytes:
         with asked(url, headers, label) as response:
+            reason = told(body_of(response, label)) if response.status_code in _NONE else None
+            if reason is not None:
+                raise SourceError(f"{label} is not there ({reason})")
             require_success(response, label)
             return body_of(response, label)
 
@@ -73,11 +88,25 @@ def parsed(data: bytes, label: str) -> dict[str, Any]:
     return found
 
 
+def listed_in(said: Mapping[str, Any], key: str, label: str) -> list[dict[str, Any]]:
+    """The objects that an answer lists under a key; none where it has no such key.
+
+    Raises
+    ------
+    SourceError
+        It has something else there.
+    """
+    listed = said.get(key, [])
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise SourceError(f"{label}: the answer has no list of {key}; check the address")
+    return listed
+
+
 def bring(
     url: str,
     headers: Mapping[str, str],
     file: Path,
-    expected: tuple[int, str],
+    expected: tuple[int, str | None],
     label: str,
 ) -> None:
     """Write the body of an answer to a file, and prove that it is what it should be.
@@ -87,7 +116,7 @@ def bring(
     Parameters
     ----------
     expected : tuple
-        The size of the file in bytes, and its SHA-256 in hex.
+        The size of the file in bytes, and its SHA-256 in hex, where it is known.
 
     Raises
     ------
@@ -104,50 +133,29 @@ def bring(
         patiently(ask)
 
 
-@contextmanager
-def written(label: str) -> Iterator[None]:
-    """Turn what the file system raises into one line; a full disk is for the store to tell of.
-
-    Raises
-    ------
-    SourceError
-        A file cannot be read or written.
-    """
-    try:
-        yield
-    except OSError as error:
-        if is_disk_full(error):
-            raise
-        what = error.strerror or error
-        raise SourceError(f"{label} cannot be read or written: {what}") from error
-
-
-def _write(response: Any, file: Path, expected: tuple[int, str], label: str) -> None:
+def _write(response: Any, file: Path, expected: tuple[int, str | None], label: str) -> None:
     size, sha256 = expected
-    digest, done = hashlib.sha256(), 0
-    with file.open("wb") as target:
-        for chunk in _chunks(response, label):
-            done += len(chunk)
-            if done > size:
-                raise SourceError(f"{label} is longer than the {size:,} bytes that it should have")
-            digest.update(chunk)
-            target.write(chunk)
+    done, found = copied(_chunks(response, label), file, size)
+    if done > size:
+        raise SourceError(f"{label} is longer than the {size:,} bytes that it should have")
     if done < size:
         raise BrokenError(f"{label} broke off after {done:,} of {size:,} bytes")
-    if digest.hexdigest() != sha256:
+    if sha256 not in {None, found}:
         raise SourceError(f"{label} came damaged: its SHA-256 is not the one that was said")
 
 
 def _chunks(response: Any, label: str) -> Iterator[bytes]:
+    """The pieces of a body, as long as they come faster than a trickle."""
     from huggingface_hub.errors import HTTPError
 
+    begun, done = time.monotonic(), 0
     try:
-        yield from response.iter_raw()
+        for piece in response.iter_raw():
+            yield piece
+            done += len(piece)
+            if time.monotonic() - begun > STALLED:
+                if done < TRICKLE * STALLED:
+                    raise BrokenError(f"{label} comes at less than {TRICKLE} bytes a second")
+                begun, done = time.monotonic(), 0
     except (HTTPError, OSError) as error:
         raise BrokenError(f"{label} broke off ({one_line(error)})") from error
-
-
-def told(progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
-    """Tell of bytes that were brought, where somebody listens."""
-    if progress is not None:
-        progress(done, total)

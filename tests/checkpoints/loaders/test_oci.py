@@ -5,11 +5,13 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 import tarfile
 from dataclasses import dataclass, field
 
 import pytest
 
+from provenance.checkpoints.loaders.docker_login import credentials
 from provenance.checkpoints.loaders.oci import LOADER
 from provenance.vocabulary import ModelSpec
 from tests.support.local_server import answering
@@ -259,10 +261,6 @@ def test_a_manifest_of_another_digest_is_refused(registry, content, refused):
         ({"manifests": []}, "is an index of 0 manifests"),
         ({"manifests": [{"digest": "x"}, {"digest": "y"}]}, "is an index of 2 manifests: name one"),
         (
-            {"layers": [{"mediaType": "x+zstd", "digest": "sha256:" + "a" * 64, "size": 1}]},
-            "is packed with zstd",
-        ),
-        (
             {"layers": [{"mediaType": WEIGHT, "digest": "sha256:" + "a" * 64, "size": 1}]},
             "has no layer whose file has a name",
         ),
@@ -347,3 +345,199 @@ def test_a_configuration_of_docker_that_is_none_is_a_line(registry, content, ref
     (tmp_path / "docker").mkdir()
     (tmp_path / "docker" / "config.json").write_text("{")
     refused(address(registry), "config.json cannot be read, for the password of 127.0.0.1")
+
+
+# layers that are packed with zstd
+
+
+@pytest.fixture
+def zstd():
+    """What packs with zstd, as Python 3.14 or zstandard has it."""
+    try:
+        from compression import zstd as own
+    except ImportError:
+        return pytest.importorskip("zstandard").compress
+    return own.compress
+
+
+ZSTD = KIT.replace("+gzip", "+zstd")
+
+
+def test_layers_that_are_packed_with_zstd_are_unpacked(
+    registry, content, opened, executor, base, zstd
+):
+    half = dict(list(content.items())[:1])
+    rest = dict(list(content.items())[1:])
+    frames = packed(rest, mode="w", folder="")
+    data = zstd(frames[:1000]) + zstd(frames[1000:])  # frames follow each other as bytes do
+    registry.push([(ZSTD, data, None), (ZSTD, zstd(packed(half, mode="w", folder="")), None)])
+    found = opened(address(registry))
+    assert found.weights_digest == executor.checkpoint(ModelSpec(path=str(base))).weights_digest
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:-20], "is no whole (tar|frame of zstd)"),
+        (lambda data: data[:40] + b"\xff" * 40 + data[80:], "is no whole (tar|frame of zstd)"),
+        (lambda data: data[:4], "is no whole (tar|frame of zstd)"),
+        (lambda _data: b"no frame at all", "is no whole tar"),
+    ],
+)
+def test_a_damaged_frame_is_refused(registry, refused, zstd, change, message):
+    data = zstd(packed({"model.safetensors": bytes(range(256)) * 99}, mode="w"))
+    registry.push([(ZSTD, change(data), None)])
+    refused(address(registry), message)
+
+
+def test_a_frame_that_unpacks_to_far_more_is_refused(registry, refused, zstd, monkeypatch):
+    monkeypatch.setattr("provenance.checkpoints.loaders.unpack.AT_LEAST", 1 << 16)
+    registry.push([(ZSTD, zstd(bytes(1 << 22)), None)])
+    refused(address(registry), "unpacks to far more bytes than it has; it is refused")
+
+
+def test_a_frame_whose_window_would_fill_the_memory_is_refused(registry, refused, zstd):
+    # the header of a frame with a window of 2 GiB, and one block of one byte, repeated
+    frame = b"\x28\xb5\x2f\xfd" + bytes([0x00, (31 - 10) << 3]) + bytes([0x03, 0x00, 0x10, 0x41])
+    registry.push([(ZSTD, frame, None)])
+    refused(address(registry), "is no whole frame of zstd")
+    assert zstd
+
+
+def test_without_a_reader_of_zstd_nothing_is_brought(registry, content, refused, monkeypatch):
+    for name in ("compression", "compression.zstd", "zstandard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    registry.push([(ZSTD, b"x", None)])
+    refused(address(registry), r"is packed with zstd, .*pip install 'pytest-provenance\[zstd\]'")
+    assert not any("/blobs/" in path for path, _ in registry.requests)
+
+
+# helpers that keep passwords
+
+
+@pytest.fixture
+def helper(registry, content, tmp_path, monkeypatch):
+    """Put a credential helper on PATH, a shell script, and name it in docker's configuration."""
+    registry.asks, registry.password = BEARER, "secret"
+    registry.push(raw(content))
+
+    def helper(script, configuration=None, name="kept"):
+        place = tmp_path / "bin" / f"docker-credential-{name}"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"#!/bin/sh\n{script}\n")
+        place.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{place.parent}:/usr/bin:/bin")
+        said = {"credsStore": "kept"} if configuration is None else configuration
+        (tmp_path / "docker").mkdir(exist_ok=True)
+        (tmp_path / "docker" / "config.json").write_text(json.dumps(said))
+
+    return helper
+
+
+ANSWERS = """read host; echo "$1 $host" > {log}; echo '{{"Username": "me", "Secret": "secret"}}'"""
+
+
+@pytest.mark.parametrize("how", ["credsStore", "credHelpers", "both"])
+def test_a_helper_is_asked_for_the_password_of_the_host(registry, helper, opened, tmp_path, how):
+    log = tmp_path / "log"
+    said = {
+        "credsStore": {"credsStore": "kept"},
+        "credHelpers": {"credHelpers": {registry.host: "kept"}},
+        "both": {"credsStore": "other", "credHelpers": {registry.host: "kept", "x": "y"}},
+    }
+    helper(ANSWERS.format(log=log), said[how])
+    assert opened(address(registry)).weights_digest
+    assert log.read_text() == f"get {registry.host}\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'x: credentials not found in native keychain'; exit 1", "a token .* is refused"),
+        ("echo locked; exit 1", "docker-credential-kept gave no password of .*: locked"),
+        (r"printf 'a\033[31mb'; exit 1", r"gave no password of .*: a⟨U\+001B⟩\[31mb"),
+        ("exit 1", "gave no password of .*: it says nothing"),
+        ("echo '{'", "answers with something else than the password of"),
+        ("echo '[]'", "answers with something else"),
+        ('echo \'{"Username": 3, "Secret": "x"}\'', "answers with something else"),
+        ('echo \'{"Username": "", "Secret": ""}\'', "a token .* is refused"),
+        ('echo \'{"Username": "<token>", "Secret": "x"}\'', "keeps an identity token of"),
+        ("sleep 5", "gave no password of .* in 0.2 seconds"),
+    ],
+)
+def test_a_helper_that_has_nothing_or_fails_is_a_line(
+    registry, helper, refused, monkeypatch, script, message
+):
+    monkeypatch.setattr("provenance.checkpoints.loaders.docker_login.LONGEST", 0.2)
+    helper(script if "sleep" in script else f"cat > /dev/null; {script}")
+    if "sleep" not in script:
+        monkeypatch.setattr("provenance.checkpoints.loaders.docker_login.LONGEST", 60.0)
+    refused(address(registry), message)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"credsStore": "nowhere"}, "with docker-credential-nowhere, which is not on PATH"),
+        ({"credsStore": "../../bin/sh"}, "is no name of a credential helper"),
+        ({"credsStore": 3}, "is no name of a credential helper"),
+        ({"credHelpers": ["x"]}, "cannot be read, .*: credHelpers is no JSON object"),
+        ({"credHelpers": 3}, "credHelpers is no JSON object"),
+        ([], "it is no JSON object"),
+    ],
+)
+def test_a_configuration_that_names_no_helper_is_a_line(registry, helper, refused, said, message):
+    helper("exit 1", said)
+    refused(address(registry), message)
+
+
+def test_the_hub_of_docker_is_asked_where_it_answers_by_the_login_to_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    auth = base64.b64encode(b"me:secret").decode()
+    said = {"auths": {"https://index.docker.io/v1/": {"auth": auth}}}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    assert credentials("docker.io") == auth
+    assert credentials("ghcr.io") is None
+
+
+# what registries answer
+
+
+@pytest.mark.parametrize("kind", ["manifests", "blobs"])
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((401, {}, b""), r"access is refused \(401\)"),
+        ((403, {}, b"{}"), r"access is refused \(403\)"),
+        ((404, {}, b"{}"), "is not there; check the address"),
+        ((410, {}, b"{}"), "the server answers 410; check the address"),
+        ((429, {"Retry-After": "0"}, b""), "the server answers 429; try again later; 5 tries"),
+        ((503, {}, b""), "the server answers 503"),
+        ((307, {}, b""), "the server answers 307"),
+        (
+            (307, {"Location": "/v2/org/tiny/manifests/1"}, b""),
+            "redirects|damaged|longer|broke off",
+        ),
+        ((307, {"Location": "http://[::1"}, b""), "cannot be reached|the server answers 307"),
+        (
+            (200, {"Content-Type": "text/html"}, b"<html>sign in"),
+            "is no JSON|broke off after 13 of",
+        ),
+    ],
+)
+def test_each_answer_of_a_registry_is_a_line(
+    registry, content, refused, monkeypatch, kind, answer, message
+):
+    registry.push(raw(content))
+    real = registry._content
+    monkeypatch.setattr(
+        registry, "_content", lambda what, name: answer if what == kind else real(what, name)
+    )
+    refused(address(registry), message)
+
+
+def test_a_body_that_trickles_is_given_up(registry, content, refused, monkeypatch):
+    monkeypatch.setattr("provenance.checkpoints.loaders.web.STALLED", 1e-9)
+    monkeypatch.setattr("provenance.checkpoints.loaders.web.TRICKLE", 10**18)
+    registry.push(raw(content))
+    refused(address(registry), "comes at less than 1.* bytes a second; 5 tries failed")
