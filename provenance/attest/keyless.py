@@ -132,7 +132,9 @@ def _trust_config(trust: Path | None, *, offline: bool = False) -> Any:
     config = need("sigstore.models").ClientTrustConfig
     if trust is None:
         with (
-            _refused("the roots of the public Sigstore cannot be had (is there a network?)"),
+            _refused(
+                "the roots of the public Sigstore cannot be had (is there a network? verify --offline takes those at hand)"
+            ),
             _silent(),
         ):
             return config.production(offline=offline)
