@@ -37,6 +37,7 @@ They are off by default. No verdict, no exit code and no adjusted p-value looks 
 | a suite | `exhibits: true` at the top | in the [report](report.md), folded under each claim |
 | Python | `provenance.compare(a, b, exhibits=True)` | `Evidence.exhibits` |
 
+`provenance explain` shows those of a suite's claim too, and says of each why it decides nothing.
 [Samples](samples.md) have none. [Fingerprints](fingerprint.md) have no weights, and each exhibit says so.
 What strangers have comes from a file of the package, `provenance/evidence/strangers.json`. The tables below
 are made from the same file.

@@ -28,6 +28,10 @@ NO_TOKEN = (
     "keyless signing needs an OpenID token, and there is none: run it where a CI system gives one (on "
     f"GitHub with `permissions: id-token: write`), or set {TOKEN_VARIABLE}"
 )
+NO_ROOTS = (
+    "the roots of the public Sigstore cannot be had (is there a network? `verify --offline` takes those "
+    "at hand)"
+)
 LONG = 600
 """Characters of the library's reason: it names two identities, which are URLs of workflows."""
 
@@ -131,10 +135,7 @@ def _trust_config(trust: Path | None, *, offline: bool = False) -> Any:
     """Where to sign and whom to believe: a file's, or the public Sigstore's."""
     config = need("sigstore.models").ClientTrustConfig
     if trust is None:
-        with (
-            _refused("the roots of the public Sigstore cannot be had (is there a network?)"),
-            _silent(),
-        ):
+        with _refused(NO_ROOTS), _silent():
             return config.production(offline=offline)
     with _refused(f"{trust} is no client trust configuration"):
         return config.from_json(trust.read_text(encoding="utf-8"))
