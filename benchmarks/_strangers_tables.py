@@ -222,12 +222,21 @@ def nearness(found: Sequence[Found]) -> str:
 def verdicts(whole: Sequence[Whole]) -> str:
     """Return the verdicts on whole models."""
     return table(
-        ["models", "verdict", "strongest block's p", "nearness", "tested of", "processor s"],
+        [
+            "models",
+            "verdict",
+            "strongest block's p",
+            "the strongest beyond universal units",
+            "nearness",
+            "tested of",
+            "processor s",
+        ],
         [
             [
                 f"{one.candidate}, {one.reference}",
                 one.verdict,
                 one.strongest(),
+                one.beyond(),
                 one.nearest(),
                 one.tested(),
                 f"{one.seconds:.0f}",

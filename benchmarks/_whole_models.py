@@ -13,6 +13,7 @@ from benchmarks._rows import Rows
 from benchmarks._strangers import ALL_PAIRS, TEXT, TOKENS, pairs
 from provenance import compare, decide
 from provenance._quiet import quiet
+from provenance.evidence.decide import beyond
 from provenance.evidence.records import Evidence
 from provenance.vocabulary import ROLES
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from benchmarks._block_pairs import Table
     from provenance import Executor
+    from provenance.evidence.records import BlockEvidence
     from provenance.vocabulary import StatisticName
 
 THRESHOLD = 1e-6
@@ -45,9 +47,11 @@ class Whole:
 
     def strongest(self) -> str:
         """Return the least p-value of a block, its price paid, and which blocks met there."""
-        best = min(self.evidence.tested(), key=lambda block: block.log10_p or 0.0)
-        assert best.log10_p is not None
-        return f"{10.0**best.log10_p:.2g} ({best.candidate_block}, {best.reference_block})"
+        return _least(self.evidence.tested())
+
+    def beyond(self) -> str:
+        """Return the same of more agreement than universal units make."""
+        return _least(beyond(self.evidence.tested()))
 
     def nearest(self) -> str:
         """Return the greatest nearness of any block."""
@@ -74,6 +78,12 @@ class Whole:
                 log10_p = None if question is None else known.get((question, place))
                 if log10_p is not None and part.log10_p is not None:
                     yield abs(log10_p - part.log10_p)
+
+
+def _least(blocks: Sequence[BlockEvidence]) -> str:
+    best = min(blocks, key=lambda block: block.log10_p or 0.0)
+    assert best.log10_p is not None
+    return f"{10.0**best.log10_p:.2g} ({best.candidate_block}, {best.reference_block})"
 
 
 def measure(
