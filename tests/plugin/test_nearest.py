@@ -189,7 +189,7 @@ def test_a_plan_says_that_a_library_is_broken_and_plans_the_rest(pytester, run, 
     monkeypatch.setattr(constants, "_measured", lambda: COSTS)
     (pytester.path / "library" / "library.json").write_text("{")
     (pytester.path / "library" / "parent.safetensors").write_bytes(b"")
-    result = run("--provenance-plan=-")
+    result = run("--provenance-plan=-", f"--provenance-store={pytester.path / 'store'}")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["*note*claim nobody: *library.json: the index is *"])
     result.stdout.fnmatch_lines(["a.suite.yaml: 3 comparisons to measure, *"])
@@ -201,7 +201,7 @@ def test_a_plan_says_of_a_fingerprint_that_is_not_there_or_broken_that_it_is(
     monkeypatch.setattr(constants, "_measured", lambda: COSTS)
     (pytester.path / "library" / "parent.safetensors").write_bytes(b"")
     (pytester.path / "library" / "stranger.safetensors").unlink()
-    result = run("--provenance-plan=-")
+    result = run("--provenance-plan=-", f"--provenance-store={pytester.path / 'store'}")
     assert result.ret == 0
     result.stdout.fnmatch_lines(["a.suite.yaml: * of unknown cost"])
     result.stdout.fnmatch_lines(["*note*parent.safetensors*"])
