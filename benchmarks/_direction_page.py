@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from scipy import stats
+
 from benchmarks._kind_page import between
 from benchmarks._table import table
 from benchmarks.error_rates import upper
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 COUNTS = Path(__file__).with_name("counts") / "kinds" / "direction.json"
 BEGIN, END = "<!-- counted by benchmarks.direction -->", "<!-- end of the directions -->"
+TRAINED = ("trained on", "at 0.0001)", "at 0.001)")
+"""How the descriptions of pairs end whose later one was only trained on, but for a plain fine-tune's."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,18 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Between:
+    """Three models: whether the one in the middle is a merge of the others, and whether it lies between.
+
+    It does where it is nearer to both than they are to each other.
+    """
+
+    what: str
+    is_merge: bool
+    lies: bool
+
+
+@dataclass(frozen=True)
 class DirectionCounts:
     """What `benchmarks.direction` found, with what and where; ``bases`` is the number of base models."""
 
@@ -49,6 +65,7 @@ class DirectionCounts:
     versions: str
     bases: int
     told: tuple[Told, ...]
+    between: tuple[Between, ...] = ()
 
     def of_sign(self, sign: str) -> tuple[int, int]:
         """How often a sign was wrong, of how often it was told, on pairs that were not made to fool it."""
@@ -60,13 +77,14 @@ def read_counts(file: Path = COUNTS) -> DirectionCounts:
     """Read the counts that are kept."""
     kept = json.loads(file.read_text("utf-8"))
     rows = tuple(Told(**row) for row in kept.pop("told"))
-    return DirectionCounts(**kept, told=rows)
+    between = tuple(Between(**row) for row in kept.pop("between", ()))
+    return DirectionCounts(**kept, told=rows, between=between)
 
 
 def with_tables(page: str, counts: DirectionCounts) -> str:
     """Return the page with its tables of directions made again; raises as `_kind_page.between`."""
     about = f"`{counts.command}`; {counts.date}; {counts.machine}; {counts.versions}"
-    parts = (_signs(counts), _table(counts), about)
+    parts = (_signs(counts), _table(counts), _norms(counts), _between(counts), about)
     return between(page, BEGIN, END, "\n\n".join(parts))
 
 
@@ -93,6 +111,43 @@ def _table(counts: DirectionCounts) -> str:
         rows.append([f"{what}{fools}", right, wrong, grown])
     head = ["the earlier and the later", "told rightly", "told wrongly", "growth of the norm"]
     return table(head, rows)
+
+
+def _norms(counts: DirectionCounts) -> str:
+    """How often the later of two has the larger norm, in words and a table."""
+    pairs = [one for one in counts.told if one.candidate == "later" and not one.fools]
+    groups = {
+        "trained, and nothing else": [one for one in pairs if _is_trained(one)],
+        "all others": [one for one in pairs if not _is_trained(one)],
+    }
+    rows = []
+    for group, those in groups.items():
+        if not those:
+            continue
+        right = sum(one.growth > 1 for one in those)
+        rows.append([group, str(len(those)), str(right), _interval(right, len(those))])
+    return table(["the later one was", "pairs", "its norm is larger", "rate (95%)"], rows)
+
+
+def _is_trained(one: Told) -> bool:
+    return one.what == "a fine-tune" or one.what.endswith(TRAINED)
+
+
+def _between(counts: DirectionCounts) -> str:
+    """How often the middle of three lies between, in a table."""
+    rows = []
+    for what in dict.fromkeys(one.what for one in counts.between):
+        those = [one for one in counts.between if one.what == what]
+        lies = sum(one.lies for one in those)
+        is_merge = "yes" if those[0].is_merge else "no"
+        rows.append([what, is_merge, f"{lies} of {len(those)}", _interval(lies, len(those))])
+    return table(["the middle one", "made of both", "lies between", "rate (95%)"], rows)
+
+
+def _interval(right: int, of: int) -> str:
+    """The interval of a rate by Clopper and Pearson."""
+    low, high = stats.binomtest(right, of).proportion_ci(method="exact")
+    return f"{low:.0%} to {high:.0%}"
 
 
 def _said(those: Sequence[Told]) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from benchmarks._kind_change import SEED, Change, tuned, two_of_four
+from benchmarks._kind_twice import changes_of_changed, to_float8, to_nf4
 from fixtures import transforms
-from fixtures.transforms.weights import inner_linears
-from provenance.recipes.settings import TrainSettings
-from provenance.recipes.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,34 +15,15 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from benchmarks._kind_change import Make
     from provenance.evidence.kinds import Kind
 
-    Make = Callable[[PreTrainedModel, PreTrainedModel, torch.Tensor], Any]
-
-SEED = 11
-MIDDLE = TrainSettings(steps=20, batch=4, length=32, learning_rate=1e-3, warmup=2, seed=3)
 RANKS = (1, 4, 8, 16, 20, 32)
 LOW_SCALES = (1e-2, 1e-3, 1e-4)
 NOISES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 FRACTIONS = (0.005, 0.01, 0.02, 0.05, 0.2, 0.5, 0.9)
 BITS = (2, 3, 4, 6, 8)
 GROUP = 32
-
-
-@dataclass(frozen=True)
-class Change:
-    """One way to make a copy: of which kind it is by its making, what was done, and how strongly.
-
-    ``make`` takes a model, a fine-tune of it, and ids of a text, int64 (tokens,). ``narrow`` stores both
-    models in bfloat16. ``truth`` is None where no word of a claim names what was done.
-    """
-
-    truth: Kind | None
-    what: str
-    strength: str
-    make: Make
-    narrow: bool = False
-    blocks: tuple[int, ...] | None = None
 
 
 def changes() -> Iterator[Change]:
@@ -56,6 +35,7 @@ def changes() -> Iterator[Change]:
     yield from _permuted()
     yield from _others()
     yield from _hidden()
+    yield from changes_of_changed()
 
 
 def large_changes() -> Iterator[Change]:
@@ -66,6 +46,8 @@ def large_changes() -> Iterator[Change]:
         ("quantized", "rounded, a scale a row", "4 bits", lambda m: transforms.round_trip(m, 4)),
         ("quantized", "rounded, a scale a row", "8 bits", lambda m: transforms.round_trip(m, 8)),
         ("quantized", "rounded in groups of 64", "4 bits", _in_groups),
+        ("quantized", "rounded in groups of 64", "NF4", to_nf4),
+        ("quantized", "rounded, a scale a row", "float8", to_float8),
         (
             "pruned",
             "the smallest weights zero",
@@ -81,6 +63,14 @@ def large_changes() -> Iterator[Change]:
             yield Change(
                 truth, f"{what}, in {stored}", strength, lambda m, _f, _i, a=apply: a(m), narrow
             )
+        yield Change(
+            None,
+            f"the model, of it with noise, in {stored}",
+            "0.01 deviations",
+            lambda m, _f, _i: m,
+            narrow,
+            reference=lambda m, _f, _i: transforms.add_noise(m, SEED, 0.01),
+        )
 
 
 def _add(model: PreTrainedModel, rank: int, scale: float) -> PreTrainedModel:
@@ -89,18 +79,6 @@ def _add(model: PreTrainedModel, rank: int, scale: float) -> PreTrainedModel:
 
 def _in_groups(model: PreTrainedModel) -> PreTrainedModel:
     return transforms.round_groups(model, 4, 64)
-
-
-def tuned(
-    model: PreTrainedModel, ids: torch.Tensor, steps: int = 20, rate: float = 1e-3
-) -> PreTrainedModel:
-    """Return a copy that was trained on for a few steps."""
-    copy = transforms.add_noise(model, 0, 0.0)
-    settings = TrainSettings(
-        steps=steps, batch=4, length=32, learning_rate=rate, warmup=min(2, steps - 1), seed=3
-    )
-    train(copy, ids, settings, None)
-    return copy.eval()
 
 
 def _trained() -> Iterator[Change]:
@@ -192,15 +170,6 @@ def _pruned() -> Iterator[Change]:
         "20 steps",
         lambda m, _f, i: tuned(transforms.prune_magnitude(m, 0.5), i),
     )
-
-
-def two_of_four(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy with the two smallest of every four numbers of a row zero."""
-    pruned = transforms.prune_magnitude(model, 0.0)
-    for _, linear in inner_linears(pruned):
-        groups = linear.weight.data.view(-1, 4)
-        groups.scatter_(1, groups.abs().topk(2, dim=1, largest=False).indices, 0.0)
-    return pruned
 
 
 DISGUISES: dict[str, Callable[[PreTrainedModel], PreTrainedModel]] = {

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from benchmarks._direction_page import COUNTS, DirectionCounts, Told, with_tables
-from benchmarks._kind_changes import GROUP, SEED, tuned, two_of_four
+from benchmarks._direction_page import COUNTS, Between, DirectionCounts, Told, with_tables
+from benchmarks._kind_change import SEED, tuned, two_of_four
+from benchmarks._kind_changes import GROUP
 from benchmarks._kinds_command import keep, parser
 from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members
@@ -169,6 +170,42 @@ def count(folder: Path, scale: Scale, bases: int) -> Iterator[Told]:
                     yield Told(pair.what, candidate, said, _growth(*models), fools=pair.fools)
 
 
+def between(folder: Path, scale: Scale, bases: int) -> Iterator[Between]:
+    """Yield whether the middle of three models lies between the others, merges and others."""
+    zoo = Zoo(folder, scale)
+    for member in members(bases, scale):
+        path = zoo.member(member)
+        base = load(path).eval()
+        first, second = (tuned(base, read_text(zoo, path, text)) for text in ("prose", "code-1"))
+        for weight in (0.5, 0.1):
+            merged = transforms.merge_linear(first, second, weight)
+            yield _lies(f"a merge, {weight:g} of the second", merged, first, second, is_merge=True)
+        yield _lies("the base of two fine-tunes", base, first, second)
+        child = tuned(first, read_text(zoo, path, "code-1"))
+        yield _lies("a fine-tune, of its parent and its child", first, base, child)
+        rounded = transforms.round_trip(first, 4)
+        yield _lies("a fine-tune, of its base and its rounded copy", first, base, rounded)
+
+
+def _lies(
+    what: str,
+    middle: PreTrainedModel,
+    first: PreTrainedModel,
+    second: PreTrainedModel,
+    *,
+    is_merge: bool = False,
+) -> Between:
+    apart = _distance(first, second)
+    lies = max(_distance(middle, first), _distance(middle, second)) < apart
+    return Between(what, is_merge, lies)
+
+
+def _distance(one: PreTrainedModel, other: PreTrainedModel) -> float:
+    pairs = zip(inner_linears(one), inner_linears(other), strict=True)
+    moved = ((a.weight.detach() - b.weight.detach()).double() for (_, a), (_, b) in pairs)
+    return sum(float(one.square().sum()) for one in moved) ** 0.5
+
+
 def _growth(earlier: PreTrainedModel, later: PreTrainedModel) -> float:
     """The size of the later model's matrices over that of the earlier one's."""
     sizes = [
@@ -186,9 +223,10 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser("direction", __doc__, COUNTS, BASES).parse_args(arguments)
     with one_thread():
         rows = tuple(count(given.folder, SCALE, given.bases))
+        middle = tuple(between(given.folder, SCALE, given.bases))
     about = about_machine()
     made = DirectionCounts(
-        COMMAND, about["date"], about["machine"], about["versions"], given.bases, rows
+        COMMAND, about["date"], about["machine"], about["versions"], given.bases, rows, middle
     )
     keep(given.counts, made)
     given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")

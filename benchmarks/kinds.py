@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks._kind_changes import changes, large_changes, tuned
+from benchmarks._kind_change import tuned
+from benchmarks._kind_changes import changes, large_changes
 from benchmarks._kind_page import COUNTS, LARGE, KindCount, KindCounts, with_large, with_tables
 from benchmarks._kinds_command import keep, parser
 from benchmarks._page import about_machine
@@ -44,13 +45,14 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from benchmarks._kind_changes import Change
+    from benchmarks._kind_change import Change
 
 COMMAND = "python -m benchmarks.kinds --folder models --output docs/kinds.md"
 LARGE_COMMAND = "python -m benchmarks.kinds --folder models --large smollm2 --output docs/kinds.md"
 FEW = 4
 SCALE = Scale(64, 160, 3, 120, 8, 32, 512, 60_000, 1024, 4096)
 BASES = 5
+NO_TEXT = torch.empty(0, dtype=torch.int64)
 NOT_MAPPED = "not mapped"
 """In the place of a kind where nothing of one model could be mapped onto the other."""
 
@@ -99,7 +101,10 @@ def count(folder: Path, scale: Scale, bases: int) -> Iterator[tuple[Change, str]
                 shop = Workshop(Executor(Store(Path(place) / "store"), "cpu"), Path(place))
                 base = load(path).eval()
                 changed = change.make(base, fine, ids)
-                found = shop.read(changed, load(path).eval(), str(number), change)
+                other = load(path).eval()
+                if change.reference is not None:
+                    other = change.reference(other, fine, ids)
+                found = shop.read(changed, other, str(number), change)
             print(f"{member.name} {change.what}, {change.strength}: {found}", file=sys.stderr)
             yield change, found
 
@@ -109,8 +114,10 @@ def count_large(folder: Path, source: Path) -> Iterator[tuple[Change, str]]:
     for number, change in enumerate(large_changes()):
         with tempfile.TemporaryDirectory(dir=folder) as place:
             shop = Workshop(Executor(Store(Path(place) / "store"), "cpu"), Path(place), FEW)
-            changed = change.make(load(source).eval(), None, None)
-            found = shop.read(changed, load(source).eval(), str(number), change)
+            base = load(source).eval()
+            changed = change.make(base, base, NO_TEXT)
+            other = change.reference(base, base, NO_TEXT) if change.reference else base
+            found = shop.read(changed, other, str(number), change)
         print(f"{change.what}, {change.strength}: {found}", file=sys.stderr)
         yield change, found
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from benchmarks._kind_changes import everything, tuned
+from benchmarks._kind_change import tuned
+from benchmarks._kind_changes import everything
 from benchmarks._kinds_command import keep, parser
 from benchmarks._merge_page import COUNTS, MergeCount, MergeCounts, with_tables
 from benchmarks._page import about_machine

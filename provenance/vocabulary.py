@@ -39,6 +39,11 @@ MEASURED = (SHAPE_KEEPING | {"pruned"}) - {"identical"}
 """Descents whose kind is read off the difference of the weights."""
 COPIES = (SHAPE_KEEPING | {"pruned"}) - {"merge"}
 """Descents whose blocks all come from the reference: a merge has other parents too."""
+GIVEN_EXPECTATIONS = (
+    *("derived", "finetune", "adapter", "quantized", "pruned", "permuted"),
+    "independent",
+)
+"""What a claim may say of two models that is given a base of both."""
 
 StatisticName = Literal[
     "csh",

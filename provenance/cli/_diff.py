@@ -15,6 +15,7 @@ from provenance.cli._console import console, print_table, say
 from provenance.cli._executor import with_executor
 from provenance.cli._inputs import SEED
 from provenance.cli._options import JSON
+from provenance.evidence.given import SAID
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import BLOCKS_OF_DIFFERENCE
 
@@ -44,6 +45,12 @@ HOW_MANY = click.option(
 @click.argument("reference", shell_complete=complete_model)
 @STATISTIC
 @HOW_MANY
+@click.option(
+    "--given",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="A base of both: show what they share beyond it, and nothing else.",
+)
 @BASE
 @SEED
 @with_executor
@@ -53,6 +60,7 @@ def diff(
     reference: str,
     statistic: Any,
     blocks: int,
+    given: str | None,
     base: str | None,
     seed: int,
     open_executor: OpenExecutor,
@@ -69,6 +77,26 @@ def diff(
     from provenance.evidence.kinds import found_kind
 
     ours, theirs = on_base((candidate, reference), base)
+    if given is not None:
+        from provenance.comparison.beyond import beyond
+        from provenance.comparison.executor import as_spec
+
+        with open_executor() as executor:
+            shared = beyond(
+                ours,
+                theirs,
+                as_spec(given),
+                statistic=statistic,
+                blocks=blocks or None,
+                seed=seed,
+                executor=executor,
+            )
+        if as_json:
+            fields = {"given": given, "found": shared.found, **asdict(shared)}
+            click.echo(json.dumps(fields, allow_nan=False))
+            return
+        say(console(), visible(f"Given {given}, {shared.words()}: {SAID[shared.found]}."))
+        return
     with open_executor() as executor:
         record = difference(
             ours, theirs, statistic=statistic, blocks=blocks or None, seed=seed, executor=executor

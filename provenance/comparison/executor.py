@@ -17,6 +17,7 @@ from provenance._threads import in_turn
 from provenance.checkpoints.checkpoint import parse
 from provenance.checkpoints.ranged.reader import Meter
 from provenance.comparison.course import Course
+from provenance.comparison.given import measure_given
 from provenance.comparison.in_notebook import notebook_progress
 from provenance.comparison.models import Models
 from provenance.comparison.pair import Pair
@@ -229,7 +230,8 @@ class Executor:
 
     def _stored_evidence(self, comparison: Comparison) -> Evidence:
         beside = () if comparison.fed_as is None else (comparison.fed_as,)
-        parents = (spec for spec in comparison.parents if spec != comparison.reference)
+        parents = [spec for spec in comparison.parents if spec != comparison.reference]
+        parents += [] if comparison.given is None else [comparison.given]
         models = (comparison.candidate, comparison.reference, *beside, *parents)
         with self._course.of(comparison, len(models)) as course:
             for number, spec in enumerate(models, 1):
@@ -243,7 +245,9 @@ class Executor:
         fields = self._fields(comparison, candidate, reference)
 
         def measure(folder: Path) -> None:
-            if comparison.parents:
+            if comparison.given is not None:
+                evidence = self._with_base(comparison, (candidate, reference), comparison.given)
+            elif comparison.parents:
                 evidence = self._with_parents(comparison, candidate)
             else:
                 fed_as = self._fed_as(comparison, reference)
@@ -277,6 +281,20 @@ class Executor:
             own, merge=measure_merge(candidate, found, self.work, comparison.inputs.seed)
         )
 
+    def _with_base(
+        self, comparison: Comparison, models: tuple[Checkpoint, Checkpoint], given: ModelSpec
+    ) -> Evidence:
+        """The evidence on the pair, with what the two share beyond a base."""
+        base, (alone,) = self.checkpoint(given), comparison.of_base()
+        found: Evidence | ProvenanceError
+        try:
+            found = self.evidence(alone)
+        except (ArchitectureError, DegenerateError, InputError) as error:
+            found = error
+        own = self.evidence(replace(comparison, given=None))
+        seed = comparison.inputs.seed
+        return replace(own, given=measure_given(models, own, (base, found), self.work, seed))
+
     def _fields(
         self, comparison: Comparison, candidate: Checkpoint, reference: Checkpoint
     ) -> dict[str, JSON]:
@@ -286,13 +304,14 @@ class Executor:
         distilled = {"distillation": asdict(self.distillation)} if imitates(comparison) else {}
         fed_as = self._fed_as(comparison, reference)
         parents = [self.checkpoint(spec) for spec in comparison.parents]
+        given = None if comparison.given is None else self.checkpoint(comparison.given)
         beside: dict[str, JSON] = {}
         if fed_as is not None:
             beside = {"fed as": [fed_as.digest, fed_as.tokenizer_digest]}
         return {
             **beside,
             **distilled,
-            **comparison_fields(comparison, candidate, reference, parents),
+            **comparison_fields(comparison, candidate, reference, parents, given),
             "measure": MEASURE_VERSION,
             "text": text,
             "device": self.device,

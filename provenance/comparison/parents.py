@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from provenance.evidence.decomposition import Decomposition
     from provenance.evidence.records import Evidence
 
-__all__ = ["decomposed", "measure_merge"]
+__all__ = ["decomposed", "kinship_of", "measure_merge"]
 
 
 def measure_merge(
@@ -36,7 +36,7 @@ def measure_merge(
     A parent that could not be compared has the error in the place of evidence. ``seed`` is that of the
     inputs.
     """
-    kinships = tuple(_kinship(parent, found) for parent, found in parents)
+    kinships = tuple(kinship_of(parent, found) for parent, found in parents)
     compared: list[tuple[Checkpoint, Evidence]] = []
     for parent, found in parents:
         if isinstance(found, ProvenanceError):
@@ -50,7 +50,8 @@ def measure_merge(
     return MergeRecord(kinships, replace(fitted, parents=sources))
 
 
-def _kinship(parent: Checkpoint, found: Evidence | ProvenanceError) -> ParentKinship:
+def kinship_of(parent: Checkpoint, found: Evidence | ProvenanceError) -> ParentKinship:
+    """Whether a model is kin to the one that evidence compares it with."""
     source = without_home(parent.source)
     if isinstance(found, ProvenanceError):
         return ParentKinship(source, parent.digest, None)

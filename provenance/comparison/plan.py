@@ -47,8 +47,9 @@ class Comparison:
     ``control`` says whether the power control is run where nothing is found, see
     `provenance.comparison.power`. ``difference`` says whether the weights of kin are compared number by
     number, see `provenance.comparison.difference`. ``parents`` are those of a merge, the reference among
-    them, whose shares are measured, see `provenance.comparison.parents`. ``exhibits`` says whether those
-    are measured.
+    them, whose shares are measured, see `provenance.comparison.parents`. ``given`` is a base of both:
+    what they share beyond it is measured, see `provenance.comparison.given`. ``exhibits`` says whether
+    those are measured.
     """
 
     candidate: ModelSpec
@@ -64,6 +65,7 @@ class Comparison:
     difference: bool = False
     parents: tuple[ModelSpec, ...] = ()
     exhibits: bool = False
+    given: ModelSpec | None = None
 
     @classmethod
     def of(
@@ -118,17 +120,26 @@ class Comparison:
         reads = {component.reads_files for component in components}
         if self.extent != "decided" or len(reads) < 2:
             return None
-        return replace(self, extent="files", difference=False, parents=(), exhibits=False)
+        return replace(
+            self, extent="files", difference=False, parents=(), exhibits=False, given=None
+        )
 
     def of_parents(self) -> tuple[Comparison, ...]:
         """The comparisons of the candidate with each parent, in their order, that shares rest on."""
-        own = replace(self, parents=(), exhibits=False)
+        own = replace(self, parents=(), exhibits=False, given=None)
         return tuple(
             own
             if parent == self.reference
             else replace(own, reference=parent, difference=False, cross=False)
             for parent in self.parents
         )
+
+    def of_base(self) -> tuple[Comparison, ...]:
+        """The comparison of the candidate with the base that is given, that what they share rests on."""
+        if self.given is None:
+            return ()
+        own = replace(self, parents=(), exhibits=False, given=None, difference=False, cross=False)
+        return (replace(own, reference=self.given, extent="decided"),)
 
 
 @dataclass(frozen=True)
@@ -148,7 +159,10 @@ class Plan:
 
     def models(self) -> tuple[ModelSpec, ...]:
         """Every model that takes part, once."""
-        pairs = ((c.candidate, c.reference, *c.parents) for c in self.comparisons)
+        pairs = (
+            (c.candidate, c.reference, *c.parents, *([] if c.given is None else [c.given]))
+            for c in self.comparisons
+        )
         return tuple(dict.fromkeys(spec for pair in pairs for spec in pair))
 
 
@@ -161,9 +175,9 @@ class Needs:
     positive: Comparison | None = None
 
     def comparisons(self) -> tuple[Comparison, ...]:
-        """All of them, in the order in which the test asks for them; those of parents come first."""
+        """All of them, in the order in which the test asks for them; what they rest on comes first."""
         asked = [one for one in (self.pair, self.null, self.positive) if one is not None]
-        return tuple(each for one in asked for each in (*one.of_parents(), one))
+        return tuple(each for one in asked for each in (*one.of_parents(), *one.of_base(), one))
 
 
 def block_part(index: int) -> str:
@@ -385,7 +399,11 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         difference=(suite.models[claim.candidate], suite.models[claim.reference]) in suite.kinds_of,
         exhibits=suite.exhibits,
     )
-    return replace(pair, parents=tuple(suite.models[name] for name, _ in claim.parents))
+    return replace(
+        pair,
+        parents=tuple(suite.models[name] for name, _ in claim.parents),
+        given=None if claim.given is None else suite.models[claim.given],
+    )
 
 
 def extent(claim: Claim) -> Extent:

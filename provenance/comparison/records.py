@@ -39,11 +39,14 @@ if TYPE_CHECKING:
 CHOICE_VERSION = 2
 """Raised whenever of the same two models other blocks or experts are chosen to be tested."""
 
-DIFFERENCE_VERSION = 2
+DIFFERENCE_VERSION = 3
 """Raised whenever the same two models would give another difference."""
 
 DECOMPOSITION_VERSION = 1
 """Raised whenever the same merge would give other shares."""
+
+GIVEN_VERSION = 1
+"""Raised whenever of the same three models another share beyond the base would be found."""
 
 EXHIBITS_VERSION = 1
 """Raised whenever the same two models would give other exhibits."""
@@ -59,6 +62,7 @@ def comparison_fields(
     candidate: Checkpoint,
     reference: Checkpoint,
     parents: Sequence[Checkpoint] = (),
+    given: Checkpoint | None = None,
 ) -> dict[str, JSON]:
     """All of a comparison, and of its models, that evidence depends on."""
     statistic = comparison.statistic
@@ -69,6 +73,8 @@ def comparison_fields(
         difference = {"difference": [DIFFERENCE_VERSION, BLOCKS_OF_DIFFERENCE]}
     if parents:
         difference["parents"] = [DECOMPOSITION_VERSION, BLOCKS_OF_DIFFERENCE, *map(_model, parents)]
+    if given is not None:
+        difference["given"] = [GIVEN_VERSION, BLOCKS_OF_DIFFERENCE, _model(given)]
     exhibits: dict[str, JSON] = {"exhibits": EXHIBITS_VERSION} if comparison.exhibits else {}
     return {
         **sample,

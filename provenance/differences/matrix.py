@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from provenance.differences.grid import even_grids, find_grid, share_on
+from provenance.differences.rederive import rederived
 from provenance.differences.spectrum import spectrum
 from provenance.evidence.difference import MatrixDifference
 
@@ -27,6 +28,9 @@ ROWS = 32
 """Rows in which steps of a grid are looked for: enough for a share."""
 OWN_GRID = 0.25
 """Share of the reference's groups on such a grid from which the grid is no trace of a change."""
+UNMOVED = 0.9
+"""Share of the differences within a quarter of a step from which the reference lies near the levels too:
+rounding to them leaves half there, and noise on them that still shows a grid nine of ten."""
 FULL = 0.4
 """Least share of zeros that a regular pattern of zeros has (2:4 has a half)."""
 FEW = 4
@@ -88,6 +92,7 @@ def look(
     count = ours.numel()
     new_share = int(new.sum()) / count
     kept = same[~new]
+    deviation = size / count**0.5
     made = MatrixDifference(
         name=name,
         block=None if blocks is None else blocks[0],
@@ -107,11 +112,11 @@ def look(
         structure="none" if flat else _structure(new, zero),
         kept=float(kept.double().mean()) if len(kept) else 1.0,
         fitted=pair.fitted,
+        zeroed=_deviation(theirs[new]) / deviation if new_share else None,
     )
     if flat or bool(same.all()):
         return made
     found = spectrum(difference, generator)
-    deviation = size / count**0.5
     return replace(
         made,
         rank=found.rank,
@@ -119,7 +124,12 @@ def look(
         carried=found.carried,
         noise=found.noise / deviation if deviation else 0.0,
         grid=_grid(pair, difference, generator),
+        made_by=_made_by(pair, generator),
     )
+
+
+def _deviation(numbers: torch.Tensor) -> float:
+    return float(numbers.double().square().mean().sqrt())
 
 
 def _rounding(tensor: torch.Tensor) -> float:
@@ -156,8 +166,15 @@ def _structure(new: torch.Tensor, zero: torch.Tensor) -> Structure:
     return "scattered"
 
 
+def _made_by(pair: Pair, generator: torch.Generator) -> str | None:
+    """The scheme that makes the candidate's numbers of the reference's, where only orders were mapped."""
+    if not pair.exact or not torch.equal(pair.mapped, pair.stored.float()):
+        return None
+    return rederived(pair.stored, pair.counterpart, generator)
+
+
 def _grid(pair: Pair, difference: torch.Tensor, generator: torch.Generator) -> Grid | None:
-    """The grid of the candidate's numbers, unless the reference's lie on one as coarse."""
+    """The grid of the candidate's numbers, unless the reference's are near its levels too."""
     if not pair.stored.is_floating_point():
         return None
     found = find_grid(pair.stored, generator)
@@ -165,11 +182,25 @@ def _grid(pair: Pair, difference: torch.Tensor, generator: torch.Generator) -> G
         return None
     # a reference that was rounded itself shows through another rounding: then that one's grid is sought
     others = even_grids(pair.stored, found.grid, generator)
-    own = (one for one in chain([found], others) if not _is_shared(pair, one.grid, generator))
-    found = next(own, None)
-    if found is None:
-        return None
-    return _with_steps(found, pair, difference, generator)
+    both: Grid | None = None
+    for one in chain([found], others):
+        steps = _steps(one, pair, difference, generator)
+        if steps is not None and steps.is_near:
+            continue  # the reference lies there, or what little moves away from it
+        grid = one.grid if steps is None else steps.grid
+        if not _is_shared(pair, one.grid, generator):
+            return grid
+        if steps is not None and both is None:
+            both = replace(grid, shared=True)
+    return both
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """A grid whose steps were held against the differences; ``is_near``: hardly any left its level."""
+
+    grid: Grid
+    is_near: bool
 
 
 def _is_shared(pair: Pair, grid: Grid, generator: torch.Generator) -> bool:
@@ -177,16 +208,19 @@ def _is_shared(pair: Pair, grid: Grid, generator: torch.Generator) -> bool:
     return share_on(pair.original, grid, generator) > OWN_GRID
 
 
-def _with_steps(
+def _steps(
     found: FoundGrid, pair: Pair, difference: torch.Tensor, generator: torch.Generator
-) -> Grid:
+) -> _Steps | None:
     if pair.mapped.shape != pair.stored.shape or not torch.equal(pair.mapped, pair.stored.float()):
-        return found.grid  # a gain was multiplied in: steps differ from column to column
+        return None  # a gain was multiplied in: steps differ from column to column
     rows = torch.randperm(len(pair.stored), generator=generator)[:ROWS]
     steps = found.steps(pair.stored.index_select(0, rows))
     moved = difference.index_select(0, rows).abs()
-    slack = 1e-3 * steps + _rounding(pair.stored) * pair.mapped.index_select(0, rows).abs()
-    within, nearest, quarter = (
-        float((moved <= steps * part + slack).double().mean()) for part in (1, 0.5, 0.25)
-    )
-    return replace(found.grid, within=within, nearest=nearest, quarter=quarter)
+    ours, theirs = (one.index_select(0, rows) for one in (pair.mapped, pair.counterpart))
+    slack = 1e-3 * steps + _rounding(pair.stored) * ours.abs()
+    within, nearest, near = (moved <= steps * part + slack for part in (1, 0.5, 0.25))
+    # of a pruned copy of what lies on a grid, the numbers that were not pruned tell
+    kept = near[(ours != 0) | (theirs == 0)]
+    shares = [float(one.double().mean()) for one in (within, nearest, near)]
+    grid = replace(found.grid, within=shares[0], nearest=shares[1], quarter=shares[2])
+    return _Steps(grid, bool(len(kept)) and float(kept.double().mean()) >= UNMOVED)

@@ -6,17 +6,14 @@ the parents: then ``c - p0 = s1 (p1 - p0) + s2 (p2 - p0) + ...``, in which what 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy import stats
 
-from provenance.differences.align import Alignment
-from provenance.differences.measure import spread
-from provenance.differences.residual import ResidualMap, nearest_rotation
+from provenance.differences.together import Together
 from provenance.errors import DegenerateError
 from provenance.evidence.decomposition import BlockShares, Decomposition
 from provenance.vocabulary import BLOCKS_OF_DIFFERENCE
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from provenance.differences.matrix import Pair
     from provenance.differences.side import Side
 
 __all__ = ["Fit", "decompose_into"]
@@ -34,8 +30,6 @@ __all__ = ["Fit", "decompose_into"]
 APART = 1e-6
 """Least eigenvalue of the correlations of the parents' differences: below it two of them are one model."""
 CONFIDENCE = 0.95
-ROUNDS, SETTLED = 8, 1e-5
-"""Of a rotation that is found beside shares: rounds at most, and the change of a share that ends them."""
 
 
 @dataclass
@@ -85,19 +79,6 @@ class Fit:
         return float(np.sqrt(max(0.0, left) / nearest)) if nearest > 0 else 0.0
 
 
-@dataclass
-class _Seen:
-    """The matrices of one block, as each alignment shows them."""
-
-    model: dict[str, torch.Tensor] = field(default_factory=dict)
-    parents: list[dict[str, torch.Tensor]] = field(default_factory=list)
-
-    def see(self, place: int, name: str, _blocks: tuple[int, int] | None, pair: Pair) -> None:
-        if pair.mapped.dim() > 1 and not pair.fitted:
-            self.model[name] = pair.mapped
-            self.parents[place][name] = pair.counterpart
-
-
 def decompose_into(
     model: Side,
     parents: Sequence[tuple[Side, Mapping[int, int]]],
@@ -122,69 +103,23 @@ def decompose_into(
     DegenerateError
         If the parents have no block of the model in common, or two of them are one model.
     """
-    common = set.intersection(*(set(blocks) for _, blocks in parents))
-    if not common:
-        raise DegenerateError("no block of the model is kin to a block of every parent")
-    chosen = spread(sorted(common), most)
-    seen = _Seen()
-    alignments = [
-        Alignment(model, side, partial(seen.see, place)) for place, (side, _) in enumerate(parents)
-    ]
-    for alignment, (_, blocks) in zip(alignments, parents, strict=True):
-        alignment.embed(seed)
-        alignment.fold(chosen[0], blocks[chosen[0]])
-    # the model itself must be one and the same beside every parent
-    folded = any(alignment.folded for alignment in alignments)
-    for alignment in alignments:
-        alignment.folded = folded
+    together = Together(model, parents, most=most, seed=seed)
 
     def fit(block: int) -> list[Fit]:
-        seen.model, seen.parents = {}, [{} for _ in parents]
-        for alignment, (_, blocks) in zip(alignments, parents, strict=True):
-            alignment.block(block, blocks[block])
-        shown = [name for name in seen.model if all(name in one for one in seen.parents)]
-        return [Fit.of(seen.model[name], [one[name] for one in seen.parents]) for name in shown]
+        return [Fit.of(ours, theirs) for ours, theirs in together.matrices(block)]
 
-    _turn_together(alignments, lambda: fit(chosen[0]))
-    fits: dict[int, list[Fit]] = {}
-    for done, block in enumerate(chosen):
+    def shares_now() -> list[float] | None:
+        shares = _sum(fits).shares() if (fits := fit(together.blocks[0])) else None
+        return None if shares is None else shares.tolist()
+
+    together.turn(shares_now)
+    found: dict[int, list[Fit]] = {}
+    for done, block in enumerate(together.blocks):
         if on_block is not None:
-            on_block(done, len(chosen))
-        fits[block] = fit(block)
+            on_block(done, len(together.blocks))
+        found[block] = fit(block)
     names = tuple(side.checkpoint.source for side, _ in parents)
-    return _decomposition(names, {block: some for block, some in fits.items() if some})
-
-
-def _turn_together(alignments: Sequence[Alignment], fit: Callable[[], list[Fit]]) -> None:
-    """Turn all parents by one rotation, of their combination onto the model: its own takes a part of each.
-
-    Nothing is done where they are not turned, or lie in different coordinates.
-    """
-    if any(one.residual.kind != "rotated" or one.rows is None for one in alignments):
-        return
-    tables = [one.embedded(*one.rows) for one in alignments if one.rows is not None]
-    model, first = tables[0]
-    if any(not torch.equal(ours, model) or _is_apart(first, its) for ours, its in tables):
-        return
-    shares = np.full(len(tables), 1 / len(tables))
-    for _ in range(ROUNDS):
-        combined = sum(
-            (float(share) * its for share, (_, its) in zip(shares, tables, strict=True)),
-            torch.zeros_like(first),
-        )
-        rotation, left = nearest_rotation(model, combined)
-        for one in alignments:
-            one.residual = ResidualMap("rotated", left, rotation=rotation)
-        fits = fit()
-        found = _sum(fits).shares() if fits else None
-        if found is None or float(np.abs(found - shares).max()) < SETTLED:
-            return
-        shares = found
-
-
-def _is_apart(first: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether the embeddings of two parents lie in different coordinates."""
-    return first.shape != other.shape or float((first - other).norm()) > float(first.norm())
+    return _decomposition(names, {block: some for block, some in found.items() if some})
 
 
 def _decomposition(names: tuple[str, ...], fits: Mapping[int, Sequence[Fit]]) -> Decomposition:

@@ -19,7 +19,7 @@ from math import sqrt
 import numpy as np
 import torch
 
-__all__ = ["MOST", "Spectrum", "median_of_noise", "spectrum"]
+__all__ = ["MOST", "Spectrum", "median_of_noise", "part_of", "spectrum"]
 
 MOST = 512
 """Rows and columns that are looked at: of a larger matrix a random part, which has the same rank."""
@@ -60,7 +60,7 @@ def spectrum(difference: torch.Tensor, generator: torch.Generator) -> Spectrum:
     generator : torch.Generator
         Chooses the rows and columns of a matrix that is larger than `MOST`.
     """
-    part = _part(difference, generator).double()
+    part = part_of(difference, generator).double()
     values = torch.linalg.svdvals(part).numpy()
     large, small = max(part.shape), min(part.shape)
     total = float(np.square(values).sum())
@@ -75,8 +75,9 @@ def spectrum(difference: torch.Tensor, generator: torch.Generator) -> Spectrum:
     return Spectrum(int(above.sum()), small, carried, sqrt(left / part.numel()))
 
 
-def _part(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    for axis in (0, 1):
+def part_of(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A random part, of at most `MOST` rows and columns, of a matrix, or of several in a stack."""
+    for axis in (-2, -1):
         size = matrix.shape[axis]
         if size > MOST:
             chosen = torch.randperm(size, generator=generator)[:MOST]

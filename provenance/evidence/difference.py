@@ -6,6 +6,7 @@ and docs/kinds.md counts how often that errs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +39,9 @@ class Grid:
     quarter : float or None
         The same of a quarter of a step: half of what was rounded, whatever it was, and all that moved
         little. None in records of older versions too.
+    shared : bool
+        Whether the reference's numbers lie on such a grid as well, though they are others: two models that
+        were both rounded.
     """
 
     kind: GridKind
@@ -46,6 +50,7 @@ class Grid:
     within: float | None = None
     nearest: float | None = None
     quarter: float | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,15 @@ class MatrixDifference:
         Where new zeros are, see `Structure`.
     kept : float
         Of the numbers that are not newly zero, the share that is unchanged.
+    zeroed : float or None
+        Deviation of the reference's numbers where the candidate has new zeros, over that of all its
+        numbers; None where there are none, and in records of older versions.
+    made_by : str or None
+        The scheme of rounding that makes the candidate's numbers of the reference's, number for number;
+        None where none that was tried does, and in records of older versions.
     grid : Grid or None
-        The grid of the candidate's numbers, where the reference's lie on none as coarse.
+        The grid of the candidate's numbers; None where they lie on none, or the reference's are near the
+        same levels.
     fitted : bool
         Whether scales of its rows or columns were fitted, which takes a part of the difference away and
         leaves its rank unknown.
@@ -114,6 +126,20 @@ class MatrixDifference:
     kept: float
     grid: Grid | None = None
     fitted: bool = False
+    zeroed: float | None = None
+    made_by: str | None = None
+
+    @property
+    def own_grid(self) -> Grid | None:
+        """The grid of the candidate's numbers, where the reference's lie on none."""
+        return None if self.grid is None or self.grid.shared else self.grid
+
+    @property
+    def moved_elsewhere(self) -> float:
+        """Deviation of the difference beside new zeros, over that of the reference's numbers."""
+        zeros = self.new_zeros * (self.zeroed or 0.0) ** 2
+        left = max(0.0, self.relative**2 - zeros) / max(1e-30, 1 - self.new_zeros)
+        return math.sqrt(left)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,10 @@ class MatrixRow:
         changed = [one for one in self.matrices if one.unchanged < EQUAL]
         if not changed:
             return "equal"
-        bits = [one.grid.bits for one in changed if one.grid is not None]
+        schemes = sorted({one.made_by for one in changed if one.made_by is not None})
+        if schemes:
+            return f"{' and '.join(schemes)} of the reference"
+        bits = [one.own_grid.bits for one in changed if one.own_grid is not None]
         if bits:
             return f"grid of {_span(bits)} bits"
         zeros = median(one.new_zeros for one in changed)

@@ -46,11 +46,12 @@ def direction_of(record: DifferenceRecord) -> Direction | None:
     """Say that the reference came first; None where nothing tells, which speaks for no direction."""
     kind = found_kind(record).kind
     inside = [one for one in record.matrices if one.block is not None]
-    if kind == "quantized" and all(_is_rounded(one.grid) for one in inside if one.grid is not None):
+    grids = [one.own_grid for one in inside if one.own_grid is not None and one.made_by is None]
+    if kind == "quantized" and all(map(_is_rounded, grids)):
+        how = "rounded to a grid" if grids else "rounded by a known scheme"
         return Direction(
             "grid",
-            "the candidate's numbers are the reference's, rounded to a grid, and what lay between its "
-            "levels is lost",
+            f"the candidate's numbers are the reference's, {how}, and what lay between its levels is lost",
         )
     zeroed = any(one.new_zeros >= ZEROS for one in record.matrices)
     if kind == "pruned" and zeroed and all(one.kept >= EQUAL for one in record.matrices):

@@ -46,6 +46,11 @@ WITHIN = 0.99
 """Share of the differences that must be within one step of a grid."""
 ZEROS = 0.02
 """Least share of new zeros of a matrix that was pruned: a few come about by rounding."""
+FURTHER = 2.0
+"""How much further than the other numbers those moved, on average, that were pruned: whatever took numbers
+off the zeros of the reference, such as training what was rounded, moved all of them alike."""
+ARITHMETIC = 2.0**-22
+"""Relative size of a difference that arithmetic in float32 leaves."""
 FULL = 0.5
 """Of the matrices that differ, the share whose difference must have full rank in a fine-tune."""
 
@@ -78,7 +83,7 @@ def found_kind(record: DifferenceRecord) -> FoundKind:
         return _equal(record, aside)
     if not changed:
         return FoundKind("unsure", f"no matrix of a block differs, but {_named(others)} does")
-    for read in (_pruned, _quantized, _adapter):
+    for read in (_pruned, _remade, _quantized, _adapter):
         found = read(changed, others)
         if found is not None:
             return (
@@ -127,7 +132,8 @@ def _pruned(
 ) -> FoundKind | None:
     """Zeros that the reference has not, and no grid that they belong to."""
     del others  # what is left may have been trained on
-    zeroed = [one for one in changed if one.new_zeros >= ZEROS and one.grid is None]
+    zeroed = [one for one in changed if one.new_zeros >= ZEROS and one.own_grid is None]
+    zeroed = [one for one in zeroed if _is_cut(one)]
     if len(zeroed) < FULL * len(changed):
         return None
     share = sum(one.new_zeros for one in zeroed) / len(zeroed)
@@ -141,11 +147,30 @@ def _pruned(
     )
 
 
+def _is_cut(one: MatrixDifference) -> bool:
+    """Whether what is zero now moved further than the rest: noise and rounding move zeros no further."""
+    return one.zeroed is None or one.zeroed >= FURTHER * one.moved_elsewhere
+
+
+def _remade(
+    changed: Sequence[MatrixDifference], others: Sequence[MatrixDifference]
+) -> FoundKind | None:
+    """The very numbers that a known scheme of rounding makes of the reference's."""
+    made = [one for one in changed if one.made_by is not None]
+    if len(made) < MOST * len(changed):
+        return None
+    schemes = sorted({one.made_by for one in made if one.made_by is not None})
+    said = (
+        f"rounding the reference to {' and '.join(schemes)} gives {_count(made)} number for number"
+    )
+    return _beside(said, said, others)
+
+
 def _quantized(
     changed: Sequence[MatrixDifference], others: Sequence[MatrixDifference]
 ) -> FoundKind | None:
     """A grid under the candidate's numbers, and the reference's within a step of it."""
-    gridded = [one for one in changed if one.grid is not None]
+    gridded = [one for one in changed if one.own_grid is not None or one.made_by is not None]
     if len(gridded) < MOST * len(changed):
         if not gridded:
             return None
@@ -153,23 +178,31 @@ def _quantized(
             "unsure",
             f"{_count(gridded)} of {len(changed)} that differ lie on a grid, the others do not",
         )
-    bits = sorted({one.grid.bits for one in gridded if one.grid is not None})
+    grids = [one.own_grid for one in gridded if one.own_grid is not None and one.made_by is None]
+    bits = sorted({grid.bits for grid in grids})
     said = f"the numbers of {_count(gridded)} lie on a grid of {_range(bits)} bits"
-    within = [one.grid.within for one in gridded if one.grid is not None]
+    within = [grid.within for grid in grids]
     if None in within:
         return FoundKind("unsure", f"{said}, whose steps were lost in the map")
     near = [share for share in within if share is not None and share >= WITHIN]
-    if len(near) < MOST * len(gridded):
+    if len(near) < MOST * len(grids):
         least = min(share for share in within if share is not None)
         return FoundKind(
             "unsure",
             f"{said}, but as few as {100 * least:.0f}% of the differences are within one of its steps: "
             "a quantized copy of something that was trained on",
         )
-    trained = [one for one in others if one.grid is None and len(one.shape) > 1]
+    return _beside(said, f"{said}, and the reference's are within a step of it", others)
+
+
+def _beside(said: str, why: str, others: Sequence[MatrixDifference]) -> FoundKind:
+    """That blocks were quantized, unless something beside them was changed in another way."""
+    trained = [
+        one for one in others if one.own_grid is None and one.made_by is None and len(one.shape) > 1
+    ]
     if trained:
         return FoundKind("unsure", f"{said}, but {_named(trained)} was changed in another way")
-    return FoundKind("quantized", f"{said}, and the reference's are within a step of it")
+    return FoundKind("quantized", why)
 
 
 def _adapter(
@@ -177,7 +210,7 @@ def _adapter(
 ) -> FoundKind | None:
     """A difference of low rank in whole matrices, and none elsewhere."""
     low = [one for one in changed if _is_low(one)]
-    if len(low) < MOST * len(changed):
+    if len(low) < MOST * len(changed) or all(one.relative <= ARITHMETIC for one in low):
         return None
     ranks = sorted({one.rank for one in low if one.rank is not None})
     said = f"the difference of {_count(low)} has rank {_range(ranks)} of {max(one.ranks for one in low)}"
@@ -200,6 +233,13 @@ def _finetune(record: DifferenceRecord, changed: Sequence[MatrixDifference]) -> 
     full = [one for one in changed if not _is_low(one) and one.rank is not None]
     sizes = sorted(one.relative for one in changed)
     size = sizes[len(sizes) // 2]
+    both = [one.grid.bits for one in changed if one.grid is not None and one.grid.shared]
+    if len(both) >= FULL * len(changed):
+        return FoundKind(
+            "unsure",
+            f"the numbers of both lie on grids, of {_range(sorted(both))} bits: two quantized copies of "
+            "something else, or one quantized once more",
+        )
     if size <= ROUNDED * max(one.tolerance for one in changed):
         return FoundKind(
             "unsure", f"the differences are {100 * size:.2g}% in size, about what rounding leaves"

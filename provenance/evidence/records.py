@@ -28,6 +28,7 @@ from provenance.evidence.difference import (
     MatrixDifference,
 )
 from provenance.evidence.exhibits import Exhibit
+from provenance.evidence.given import GivenDifference, GivenRecord
 from provenance.evidence.shown import ShownEvidence
 from provenance.evidence.weights import WeightsRecord
 from provenance.store.files import is_sha256
@@ -329,7 +330,8 @@ class Evidence(ShownEvidence):
     candidate, and what of the reference is likest to them. ``ranges`` then says by role which parts.
     ``difference`` has how they differ once one is mapped
     onto the other, where a claim of a kind asked for it. ``merge`` has the shares of the parents that a
-    claim of a merge names. ``exhibits`` are there where they were asked for, and decide nothing.
+    claim of a merge names, and ``given`` what the two share beyond a base that a claim gives. ``exhibits``
+    are there where they were asked for, and decide nothing.
     """
 
     statistic: str
@@ -356,6 +358,7 @@ class Evidence(ShownEvidence):
     difference: DifferenceRecord | None = None
     merge: MergeRecord | None = None
     exhibits: tuple[Exhibit, ...] = ()
+    given: GivenRecord | None = None
     schema: int = OLDER
 
     @property
@@ -440,6 +443,8 @@ TYPES = (
     ParentKinship,
     Decomposition,
     BlockShares,
+    GivenRecord,
+    GivenDifference,
     Exhibit,
 )
 """The types that evidence is made of."""
@@ -517,7 +522,10 @@ def _check_whole(evidence: Evidence) -> None:
         _check_power(control, getattr(evidence, role).blocks, f"{where} power of the {role}")
     _check_controlled(evidence, where)
     _check_scope(evidence, where)
-    _check_merge(evidence.merge, where)
+    for what, beside in (("merge", evidence.merge), ("given", evidence.given)):
+        fault = None if beside is None else beside.fault()
+        if fault is not None:
+            raise EvidenceError(f"{where} {what}: {fault}")
     _check_exhibits(evidence, where)
     for row in evidence.cross:
         for cell in row:
@@ -531,12 +539,6 @@ def _check_coverage(evidence: Evidence, where: str) -> None:
         shares = (coverage.share, coverage.effect, *coverage.blocks)
         if any(share is not None and not 0 <= share <= 1 for share in shares):
             raise EvidenceError(f"{where} coverage of the {role}: a share is from 0 to 1")
-
-
-def _check_merge(merge: MergeRecord | None, where: str) -> None:
-    fault = None if merge is None else merge.fault()
-    if fault is not None:
-        raise EvidenceError(f"{where} merge: {fault}")
 
 
 def _check_exhibits(evidence: Evidence, where: str) -> None:

@@ -39,6 +39,7 @@ from provenance.suite.yaml12 import Mark
 from provenance.vocabulary import (
     AN_ALPHA,
     DESCENTS,
+    GIVEN_EXPECTATIONS,
     LEAST_ALPHA,
     LEAST_SHARE,
     MOST_ALPHA,
@@ -348,6 +349,8 @@ def _check_claim(claim: Claim, damaged: Callable[[str], ResultsError]) -> None:
     is_merge = claim.expect == "merge" and len(named) == len(claim.parents) > 1
     if claim.parents and not (is_merge and 0 <= claim.tolerance < 1):
         raise damaged(f"{where}: parents are two or more, each named once, of a merge")
+    if claim.given is not None and claim.expect not in GIVEN_EXPECTATIONS:
+        raise damaged(f"{where}: a claim of {claim.expect} is given no base")
     least = claim.blocks.at_least
     if claim.permutations < 1 or not (least is None or LEAST_SHARE <= least <= 1):
         raise damaged(

@@ -23,6 +23,7 @@ from provenance.evidence.decide import (
     shows,
 )
 from provenance.evidence.doubts import doubts_of_models
+from provenance.evidence.given_claims import given_doubt, given_objection, given_of, given_seen
 from provenance.evidence.kind_claims import kind_doubt, kind_objection, kind_seen
 from provenance.evidence.meaning import (
     KINSHIP,
@@ -111,6 +112,8 @@ def _judge_present(claim: Claim, evidence: Evidence, block: BlockEvidence) -> Ju
     verdict = _block_verdict(block, claim, evidence)
     if claim.expect == "unknown":
         return Judgement("report", verdict, measured, _UNKNOWN)
+    if claim.expect == "independent" and claim.given is not None:
+        return Judgement("report", verdict, measured, f"All is claimed given {claim.given}.")
     if claim.expect == "identical" and _identical(evidence):
         return Judgement("holds", "dependent", measured, _sameness(evidence))
     if claim.expect == "independent" and block.log10_p is not None:
@@ -128,6 +131,8 @@ def judge_pair(claim: Claim, evidence: Evidence) -> Judgement:
     independent; a claim of descent only where the verdict is dependent, enough blocks show it, and
     shapes and digests allow it. What is inconclusive fails, or warns where the claim says so.
     """
+    if claim.expect == "independent" and claim.given is not None:
+        return _as_suite_says(claim, _judge_beyond(claim, evidence), evidence)
     if evidence.statistic in PAIR_STATISTICS:
         return _as_suite_says(claim, _judge_models(claim, evidence), evidence)
     blocks = judged_blocks(claim, evidence)
@@ -223,11 +228,35 @@ def _as_claimed(
     """Judge a claim of two that are kin, by what speaks against this kind of kinship."""
     if objection is not None:
         return Judgement("fails", "dependent", measured, objection)
-    doubt = kind_doubt(claim, evidence)
+    doubt = kind_doubt(claim, evidence) or given_doubt(claim, evidence)
     if doubt is not None:
         return Judgement("fails", "inconclusive", measured, doubt)
-    meaning = " ".join(filter(None, (KINSHIP, kind_seen(claim, evidence))))
+    seen = kind_seen(claim, evidence), given_seen(claim, evidence)
+    meaning = " ".join(filter(None, (KINSHIP, *seen)))
     return Judgement("holds", "dependent", measured, meaning)
+
+
+def _judge_beyond(claim: Claim, evidence: Evidence) -> Judgement:
+    """Judge a claim that two models are independent but for a base of both.
+
+    They are kin by the base, so that their kinship refutes nothing.
+    """
+    blocks = claimed_blocks(claim, evidence)
+    measured = (
+        measured_pair(blocks, claim, evidence) if blocks else measured_models(claim, evidence)
+    )
+    sameness = _sameness(evidence)
+    if sameness:
+        return Judgement(
+            "fails", "dependent", measured, f"The claim of independence is false. {sameness}"
+        )
+    found = given_of(claim, evidence).found
+    seen = given_seen(claim, evidence)
+    if found == "as siblings":
+        return Judgement("holds", "dependent", measured, f"{seen} {_BY_BASE}")
+    if found == "more":
+        return Judgement("fails", "dependent", measured, f"The claim is false. {seen}")
+    return Judgement("fails", "inconclusive", measured, given_doubt(claim, evidence) or seen)
 
 
 def _judge_models(claim: Claim, evidence: Evidence) -> Judgement:
@@ -253,6 +282,7 @@ _CHOSEN = (
     "Among as many blocks as were tested, one or another looks like that by chance: over all of them the "
     "agreement is too weak to prove the claimed descent."
 )
+_BY_BASE = "They are kin by the base, and no descent of one from the other is seen."
 _UNKNOWN = "Nothing is claimed of this pair."
 _IDENTICAL = "The two have one digest: they are the same checkpoint."
 _UNTESTED = "This block could not be tested, so it neither supports nor refutes the claim."
@@ -499,4 +529,8 @@ def _objection_to_models(claim: Claim, evidence: Evidence) -> str | None:
     if claim.expect != "derived" and sameness and not _is_narrowed(claim, evidence):
         holds = "`identical` or `derived`" if _identical(evidence) else "`derived`"
         return f"{sameness} {holds} would hold, {claim.expect!r} does not."
-    return shape_objection(claim, evidence) or kind_objection(claim, evidence)
+    return (
+        shape_objection(claim, evidence)
+        or kind_objection(claim, evidence)
+        or given_objection(claim, evidence)
+    )

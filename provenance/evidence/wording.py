@@ -33,6 +33,10 @@ NO_CONTROL = "No power control was run: it is turned off."
 
 def describe(claim: Claim) -> str:
     """The claim as a sentence."""
+    return _describe(claim) if claim.given is None else f"{_describe(claim)}, given {claim.given}"
+
+
+def _describe(claim: Claim) -> str:
     if claim.expect == "independent":
         return f"{claim.candidate} is independent of {claim.reference}"
     if claim.expect == "unknown":

@@ -314,7 +314,8 @@ def _plan(node: NodeId, claim: Claim, known: SuiteRecord) -> tuple[str, ...]:
     if claim.expect == NEAREST:
         against, blocks = "", "the blocks that settle each reference"
     parents = (parent for parent, _ in claim.parents)
-    names = dict.fromkeys((claim.candidate, claim.reference, *claim.among, *parents))
+    base = [] if claim.given is None else [claim.given]
+    names = dict.fromkeys((claim.candidate, claim.reference, *claim.among, *parents, *base))
     models = [f"{name} ({known.models[name]})" for name in names if name in known.models]
     if claim.library is not None:
         models.append(f"the library {claim.library}")

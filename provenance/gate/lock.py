@@ -154,7 +154,9 @@ def _named(model: PinnedModel, name: str) -> PinnedModel:
 
 
 def _expected(claim: Claim) -> str:
-    """What is claimed, with the parents of a merge and their shares where they are named."""
+    """What is claimed, with a base that is given, or the parents of a merge and their shares."""
+    if claim.given is not None:
+        return f"{claim.expect} given {claim.given}"
     if not claim.parents:
         return claim.expect
     named = (name if share is None else f"{name} {share:g}" for name, share in claim.parents)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import shows
+from provenance.evidence.given import MOST_OF_SIBLINGS, SAID
 from provenance.evidence.outcomes import p_value
 from provenance.report.view import Table
 
@@ -41,6 +42,25 @@ def of_parents(evidence: Evidence, names: Sequence[str]) -> tuple[Table, ...]:
     rows.append(("all", *whole, f"{fitted.left_over:.1%}"))
     caption = f"Shares of the parents, over {fitted.matrices} matrices"
     return (Table(caption, ("block", *names, "left over"), tuple(rows)),)
+
+
+def of_base(evidence: Evidence, name: str | None) -> tuple[Table, ...]:
+    """What the two share beyond a base, by what the claim calls it; none where that was not measured."""
+    made = None if evidence.given is None else evidence.given.difference
+    if made is None or name is None:
+        return ()
+    rows = (
+        ("cosine of the differences", f"{made.cosine:.4f}"),
+        ("without the strongest directions", f"{made.weak:.4f}"),
+        ("the same, in a tenth of the matrices", f"{made.low:.4f}"),
+        ("above this: more than siblings", f"{MOST_OF_SIBLINGS:g}"),
+        ("share of the reference's difference", _share(made.share)),
+        ("the same, without the strongest directions", _share(made.kept)),
+        ("size of the candidate's difference", f"{made.sizes[0]:.3%}"),
+        ("size of the reference's difference", f"{made.sizes[1]:.3%}"),
+    )
+    caption = f"Beyond {name}, over {made.matrices} matrices: {SAID[made.found]}"
+    return (Table(caption, ("quantity", "value"), rows),)
 
 
 def _share(share: float) -> str:

@@ -138,6 +138,7 @@ def section_of(result: ClaimResult, row: Row, room: Room, facts: tuple[Table, ..
         else (
             *tables.of_blocks(evidence, blocks, claim.thresholds),
             *tables.of_parents(evidence, [name for name, _ in claim.parents]),
+            *tables.of_base(evidence, claim.given),
         ),
         heat=None if evidence is None else heat_of(f"{row.anchor}-x", evidence, claim.threshold),
         difference=None

@@ -73,7 +73,8 @@ class Claim:
     whether no more is claimed, which a claim of independence has to say.
     ``kind`` says whether the kind of descent that is claimed must be seen in the weights; results
     of older versions do not, and mean any. ``parents`` are those of a merge, each with the share that is
-    claimed of it, or None; the reference is one of them. A share may be off by ``tolerance``.
+    claimed of it, or None; the reference is one of them. A share may be off by ``tolerance``. A claim that
+    is ``given`` a base, which both descend from, is of what they share beyond it.
     A claim of the nearest kin is of many references: the models ``among``, and those of a ``library``, a
     path relative to the suite. Its ``reference`` is the one that is claimed, or `NO_KIN`. Kinship, its
     statistic by default, is then what a fingerprint carries, where a reference is one.
@@ -102,6 +103,7 @@ class Claim:
     library: str | None = None
     parents: tuple[tuple[str, float | None], ...] = ()
     tolerance: float = SHARE_TOLERANCE
+    given: str | None = None
 
     @property
     def wants_difference(self) -> bool:
@@ -288,6 +290,7 @@ def _claim(
         kind=_first(pair.kind, defaults.kind, "measured"),
         parents=tuple(pair.shares.items()),
         tolerance=_first(pair.tolerance, None, SHARE_TOLERANCE),
+        given=pair.given,
     )
     return claim if nearest is None else _of_many(claim, pair, suite)
 

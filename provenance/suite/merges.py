@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from provenance.suite.schema import kind_of_expectation
+from provenance.suite.said import pairs_of_two
 from provenance.suite.yaml_limits import shown
 from provenance.vocabulary import MOST_SHARE
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from provenance.errors import Problem
     from provenance.suite.messages import Hints
+    from provenance.suite.said import SaidPair
     from provenance.suite.yaml12 import Document, YamlPath
 
 ROUNDING = 0.005
@@ -21,24 +22,12 @@ ROUNDING = 0.005
 
 def merge_problems(document: Document, hints: Hints) -> Iterator[Problem]:
     """Find the mistakes in what claims say of parents."""
-    suite = document.value
-    pairs, models, defaults = (suite.get(key) for key in ("pairs", "models", "defaults"))
-    for i, pair in enumerate(pairs if isinstance(pairs, list) else []):
-        if isinstance(pair, dict) and kind_of_expectation(pair.get("expect")) != "<nearest>":
-            said = {**(defaults if isinstance(defaults, dict) else {}), **pair}
-            known = models if isinstance(models, dict) else {}
-            yield from _of_pair(document, ("pairs", i), pair, said, known, hints)
+    for one in pairs_of_two(document):
+        yield from _of_pair(document, one, hints)
 
 
-def _of_pair(
-    document: Document,
-    path: YamlPath,
-    pair: Mapping[str, Any],
-    said: Mapping[str, Any],
-    models: Mapping[str, Any],
-    hints: Hints,
-) -> Iterator[Problem]:
-    """Find the mistakes of one pair; ``said`` has the defaults too."""
+def _of_pair(document: Document, one: SaidPair, hints: Hints) -> Iterator[Problem]:
+    path, pair = one.path, one.pair
     expect = pair.get("expect")
     shares = expect.get("merge") if isinstance(expect, dict) else None
     at: YamlPath = (*path, "expect", "merge") if isinstance(shares, dict) else (*path, "parents")
@@ -57,8 +46,8 @@ def _of_pair(
         names = pair["parents"] if isinstance(pair.get("parents"), list) else []
     texts = [name for name in names if isinstance(name, str)]
     if texts:
-        yield from _of_names(document, at, pair, texts, models, hints)
-        yield from _unread(document, at, said)
+        yield from _of_names(document, at, pair, texts, one.models, hints)
+        yield from _unread(document, at, one.said)
 
 
 def _of_shares(document: Document, path: YamlPath, shares: Mapping[str, Any]) -> Iterator[Problem]:

@@ -49,6 +49,7 @@ def _unused(document: Document, suite: Suite) -> Iterator[Problem]:
         for name in (
             *(claim.candidate, claim.reference, *claim.among),
             *(parent for parent, _ in claim.parents),
+            *([] if claim.given is None else [claim.given]),
         )
         if name in suite.models  # and not in a library alone
     }

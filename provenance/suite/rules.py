@@ -12,6 +12,7 @@ from provenance._text import is_url
 from provenance.checkpoints.meant import hub_name, is_plainly_path
 from provenance.statistics import DISTANCES, PAIR_STATISTICS, REGISTRY, WITHOUT_P, WITHSTANDING
 from provenance.suite.alphas import BLOCK_ALPHA_PATTERN, WHOLE, whole_alpha
+from provenance.suite.given import given_problems
 from provenance.suite.layouts import layout_problems
 from provenance.suite.merges import merge_problems
 from provenance.suite.messages import NO_PAIRS, describe
@@ -52,6 +53,7 @@ def rule_problems(document: Document, hints: Hints) -> Iterator[Problem]:
     yield from sample_problems(document, implied_pairs(suite))
     yield from nearest_problems(document, hints)
     yield from merge_problems(document, hints)
+    yield from given_problems(document, hints)
     yield from _lineage_problems(document, suite, hints)
     yield from _undecidable(document, suite)
     yield from _powerless(document, suite)

@@ -68,7 +68,7 @@ NO_REASON = ("", "yes", "no", "on", "off", "y", "n")
 
 VERBATIM = frozenset(
     {
-        *("revision", "candidate", "reference", "parents", "repo", "path", "recipe"),
+        *("revision", "candidate", "reference", "parents", "given", "repo", "path", "recipe"),
         *("id", "tags", "url", "base", "nearest", "among", "library"),
     }
 )
@@ -505,7 +505,7 @@ class ModelDocument(StrictMapping):
 
 OF_ONE_PAIR = (
     *("reference", "blocks", "permutations", "kind", "sample", "scope"),
-    *("parents", "tolerance"),
+    *("parents", "tolerance", "given"),
 )
 """Keys that a claim on many references does not have."""
 OF_MANY = ("among", "library")
@@ -586,6 +586,11 @@ class PairDocument(Choices):
         allow_inf_nan=False,
         description="How far the share of a parent may be from what is claimed "
         f"({SHARE_TOLERANCE:g}, where nothing is said).",
+    )
+    given: Annotated[Name, Words("the name of a model under models:")] | None = Field(
+        None,
+        description="A name under models: a base that both descend from. The claim is then of what they "
+        "share beyond it: more than siblings do, or, of independent, no more.",
     )
     alpha: AlphasDocument | None = Field(  # type: ignore[assignment]
         None,

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from benchmarks import _direction_page, direction
-from benchmarks._direction_page import DirectionCounts, Told, read_counts, with_tables
+from benchmarks._direction_page import Between, DirectionCounts, Told, read_counts, with_tables
 from benchmarks._zoo import Scale
 from tests.support.places import DOCS
 
@@ -18,7 +18,12 @@ ROWS = (
     Told("filled", "later", None, 0.9, fools=True),
     Told("filled", "earlier", "grid", 0.9, fools=True),
 )
-MADE = DirectionCounts("python -m this", "2026-01-01", "a machine", "Python 3", 1, ROWS)
+BETWEEN = (
+    Between("a merge", is_merge=True, lies=True),
+    Between("the base", is_merge=False, lies=True),
+    Between("the base", is_merge=False, lies=False),
+)
+MADE = DirectionCounts("python -m this", "2026-01-01", "a machine", "Python 3", 1, ROWS, BETWEEN)
 
 
 def test_what_was_told_is_counted_by_sign_and_by_pair():
@@ -27,6 +32,9 @@ def test_what_was_told_is_counted_by_sign_and_by_pair():
         "| grid | 2 | 0 | 77.6% |",
         "| zeros | 1 | 1 | 100.0% |",
         "| rounded | 2 by its grid of 2 | 1 by its zeros of 2 | 1.0100 to 1.0200 |",
+        "| all others | 2 | 2 | 16% to 100% |",
+        "| a merge | yes | 1 of 1 | 3% to 100% |",
+        "| the base | no | 1 of 2 | 1% to 99% |",
         "| filled (made to fool) | 0 of 1 | 1 by its grid of 1 | 0.9000 to 0.9000 |",
     ):
         assert line in text
@@ -51,7 +59,13 @@ def test_directions_are_told_of_small_models(tmp_path, monkeypatch):
     page.write_text(PLACE)
     folder = ["--folder", str(tmp_path / "models"), "--bases", "1"]
     direction.main([*folder, "--output", str(page), "--counts", str(counts)])
-    told = read_counts(counts).told
+    kept = read_counts(counts)
+    told = kept.told
+    assert {one.what: one.lies for one in kept.between if one.is_merge} == {
+        "a merge, 0.5 of the second": True,
+        "a merge, 0.1 of the second": True,
+    }
+    assert {one.what: one.lies for one in kept.between}["the base of two fine-tunes"]
     assert Counter(one.candidate for one in told) == {
         "later": len(told) / 2,
         "earlier": len(told) / 2,

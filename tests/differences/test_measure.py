@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmarks._kind_twice import to_float8, to_nf4
 from fixtures import transforms
 from fixtures.models import save_checkpoint, tiny_llama, tiny_model
 from provenance import Executor, Store, difference
@@ -73,6 +74,15 @@ CHANGES = {
     "lora": (lambda m: transforms.lora_merge(m, 1, 4, 0.2), "adapter"),
     "lora-in-bfloat16": (lambda m: transforms.lora_merge(m, 1, 4, 0.2).bfloat16(), "adapter"),
     "lora-and-embeddings": (lambda m: embedded(transforms.lora_merge(m, 1, 4, 0.2)), "unsure"),
+}
+TWICE = {
+    "4-bits": lambda m: transforms.round_trip(m, 4),
+    "3-bits": lambda m: transforms.round_groups(m, 3, 32),
+    "8-bits": lambda m: transforms.round_groups(m, 8, 32),
+    "nf4": to_nf4,
+    "float8": to_float8,
+    "half-zero": lambda m: transforms.prune_magnitude(m, 0.5),
+    "two-of-four": two_of_four,
 }
 DISGUISES = {
     "none": lambda m: m,
@@ -335,3 +345,26 @@ def test_a_fingerprint_has_no_weights(executor, base, tmp_path):
     )
     with pytest.raises(BundleError, match="holds no weights"):
         difference(folder, made, executor=executor)
+
+
+@pytest.mark.parametrize("first", TWICE)
+def test_noise_on_a_rounded_or_pruned_copy_is_neither_in_both_orders(side, base, first):
+    copy = TWICE[first](base)
+    noisy = transforms.add_noise(copy, 5, 0.001)
+    for record in (found(side, noisy, copy), found(side, copy, noisy)):
+        assert found_kind(record).kind == "finetune", found_kind(record)
+        assert direction_of(record) is None
+
+
+def test_a_rounded_copy_that_was_pruned_is_pruned(side, base):
+    copy = TWICE["3-bits"](base)
+    record = found(side, transforms.prune_magnitude(copy, 0.5), copy)
+    assert found_kind(record).kind == "pruned", found_kind(record)
+    assert direction_of(record).sign == "zeros"
+
+
+def test_of_two_rounded_fine_tunes_none_is_a_quantized_copy_of_the_other(side, base):
+    one, other = (transforms.round_trip(model, 4) for model in (trained(base, 0.2), base))
+    record = found(side, one, other)
+    assert found_kind(record).kind == "unsure", found_kind(record)
+    assert direction_of(record) is None

@@ -6,7 +6,7 @@ import pytest
 
 from provenance.evidence.difference import BlockMap, DifferenceRecord, Grid
 from provenance.evidence.kind_claims import kind_doubt, kind_objection
-from provenance.evidence.kinds import CARRIED, KINDS, NOISE, WITHIN, ZEROS, found_kind
+from provenance.evidence.kinds import ARITHMETIC, CARRIED, KINDS, NOISE, WITHIN, ZEROS, found_kind
 from provenance.evidence.records import Evidence
 from provenance.evidence.tested_with import qualifiers
 from provenance.evidence.verdict import judge_pair, shortfall
@@ -21,6 +21,8 @@ MOVED = replace(EQUAL, relative=0.1, unchanged=0.0, rank=9, carried=0.8, noise=0
 LOW = replace(MOVED, rank=4, carried=0.9999, noise=1e-4)
 GRID = replace(MOVED, rank=0, carried=0.0, grid=Grid("even", 4, 32, 1.0, 1.0))
 ZEROED = replace(MOVED, rank=0, carried=0.0, new_zeros=0.5, kept=1.0, structure="scattered")
+MADE = replace(MOVED, made_by="Q8_0")
+SHARED = Grid("even", 4, 32, 0.8, 0.5, 0.3, shared=True)
 NORM = replace(EQUAL, name="model.norm.weight", block=None, shape=(32,), ranks=1)
 TABLE = replace(EQUAL, name="model.embed_tokens.weight", block=None)
 TRAINED_NORM = replace(NORM, unchanged=0.0, relative=0.01)
@@ -69,10 +71,20 @@ READ = {
     "grid-of-most": (record(*[GRID] * 9, MOVED), "quantized"),
     "off-the-grid": (record(replace(GRID, grid=Grid("even", 4, 0, WITHIN - 0.01, 0.5))), "unsure"),
     "grid-without-steps": (record(replace(GRID, grid=Grid("even", 4, 0))), "unsure"),
+    "made-again": (record(MADE, MADE), "quantized"),
+    "made-again-and-embeddings": (record(MADE, others=(TRAINED_TABLE,)), "unsure"),
+    "made-again-in-some": (record(MADE, MOVED), "unsure"),
+    "made-again-beside-grids": (record(MADE, GRID), "quantized"),
     "zeros": (record(ZEROED, ZEROED), "pruned"),
     "zeros-trained-on": (record(replace(ZEROED, kept=0.0), others=(TRAINED_TABLE,)), "pruned"),
     "few-zeros": (record(replace(ZEROED, new_zeros=ZEROS - 1e-6)), "finetune"),
     "zeros-of-a-grid": (record(replace(GRID, new_zeros=0.2)), "quantized"),
+    "zeros-that-moved-as-the-rest": (record(replace(ZEROED, zeroed=0.1, kept=0.0)), "finetune"),
+    "zeros-that-moved-further": (record(replace(ZEROED, relative=0.5, zeroed=0.7, kept=0.0)), "pruned"),
+    "zeros-beside-a-grid-of-both": (record(replace(ZEROED, grid=SHARED)), "pruned"),
+    "grids-of-both": (record(replace(GRID, grid=SHARED)), "unsure"),
+    "grids-of-both-in-some": (record(replace(MOVED, grid=SHARED), MOVED, MOVED), "finetune"),
+    "low-of-the-size-of-arithmetic": (record(replace(LOW, relative=ARITHMETIC)), "unsure"),
     "fewer-blocks": (record(MOVED, of_blocks=(1, 2)), "pruned"),
     "fewer-units": (record(MOVED, units=(48, 64)), "pruned"),
     "narrower": (record(MOVED, hidden=(16, 32)), "pruned"),

@@ -241,6 +241,7 @@ pairs:
    alpha: 0.005, inconclusive: fail, exhaustive: false, kind: any}
 - {candidate: chat, reference: base, id: merged, expect: {merge: {base: 0.7, tuned: 0.3}}, tolerance: 0.05}
 - {candidate: chat, reference: base, id: several, expect: merge, parents: [base, pruned, other]}
+- {candidate: chat, reference: tuned, id: beyond, expect: derived, given: base}
 """
 
 SAMPLES = b"""version: 1
