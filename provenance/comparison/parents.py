@@ -60,7 +60,7 @@ def kinship_of(parent: Checkpoint, found: Evidence | ProvenanceError) -> ParentK
 
 
 def _doubt(found: Evidence) -> str | None:
-    """Why nothing that was found of two is no independence of theirs; None where they are kin, or strangers."""
+    """Why two are not known to be strangers; None where they are, or where they are kin."""
     said = " ".join(doubts(found, threshold=DEFAULT_ALPHA))
     if said or decide(found, DEFAULT_ALPHA) == "dependent":
         return said or None

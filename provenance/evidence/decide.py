@@ -87,7 +87,7 @@ def beyond(blocks: Sequence[BlockEvidence]) -> tuple[BlockEvidence, ...]:
 
 def _beyond(block: BlockEvidence, log10_p: float) -> float:
     parts: list[tuple[float, float]] = []
-    tested = [part for part in block.parts if part.log10_p is not None]
+    tested = [p for p in block.parts if p.log10_p is not None and p.correlation is not None]
     for part in tested or (block,):
         if part.log10_p is not None and part.correlation is not None:
             less = beyond_universal(part.log10_p, part.correlation, part.live, block.units)

@@ -30,7 +30,7 @@ were shared: they raised the correlation by 2.8 of its standard deviations, wher
 a quarter of the units 19 make one deviation."""
 
 _LEAST_RANKED = 10
-"""Fewer units have no t law (`log10_p_of_correlation`), and show no kinship alone: p is 1 / 9! at the least."""
+"""Fewer units have no t law (`log10_p_of_correlation`). Their p is 1 / 9! at the least."""
 
 _MOST_RANKED = 10**9
 """No MLP has more units; the t law is not evaluated for more."""

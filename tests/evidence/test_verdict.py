@@ -329,9 +329,10 @@ def test_a_p_value_below_a_block_s_own_alpha_is_no_independence(expect):
     assert judge_block(asked, found, 0).verdict == "inconclusive"
 
 
-def test_parts_without_a_p_value_hide_no_universal_units():
+@pytest.mark.parametrize("log10_p", [None, -9.0])
+def test_parts_without_a_correlation_hide_no_universal_units(log10_p):
     few = wide(0, 900)
-    parts = (PartEvidence("match_weights", None, None, (0, 0), 0, "not tested"),)
+    parts = (PartEvidence("match_weights", log10_p, None, (0, 0), 0, "not tested"),)
     assert beyond((replace(few, parts=parts),))[0].log10_p == beyond((few,))[0].log10_p
 
 
