@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from provenance.errors import ArchitectureError, DegenerateError, SourceError
+from provenance.evidence.decide import shows
 from provenance.evidence.difference import DifferenceRecord
 from provenance.vocabulary import BLOCKS_OF_DIFFERENCE, DEFAULT_ALPHA, Stage
 
@@ -33,12 +33,11 @@ def kin_blocks(evidence: Evidence) -> dict[int, int]:
 
     A statistic of whole models tells of no block: those of one index stand for each other, at equal depth.
     """
-    level = math.log10(DEFAULT_ALPHA)
     if evidence.blocks:
         return {
             block.candidate_block: block.reference_block
             for block in evidence.blocks
-            if block.log10_p is not None and block.log10_p < level
+            if shows(block, DEFAULT_ALPHA)
         }
     depths = evidence.candidate.blocks, evidence.reference.blocks
     return {index: index for index in range(depths[0])} if depths[0] == depths[1] else {}

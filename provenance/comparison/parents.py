@@ -9,9 +9,10 @@ from provenance._text import without_home
 from provenance.comparison.aligned import kin_blocks, side_of
 from provenance.comparison.plan import pair_seed
 from provenance.errors import ArchitectureError, DegenerateError, ProvenanceError, SourceError
-from provenance.evidence.decide import pair_p
+from provenance.evidence.decide import decide, pair_p
 from provenance.evidence.decomposition import MergeRecord, ParentKinship
 from provenance.evidence.doubts import doubts
+from provenance.evidence.meaning import few_units
 from provenance.vocabulary import BLOCKS_OF_DIFFERENCE, DEFAULT_ALPHA, Stage
 
 if TYPE_CHECKING:
@@ -55,8 +56,15 @@ def kinship_of(parent: Checkpoint, found: Evidence | ProvenanceError) -> ParentK
     source = without_home(parent.source)
     if isinstance(found, ProvenanceError):
         return ParentKinship(source, parent.digest, None)
-    doubt = " ".join(doubts(found, threshold=DEFAULT_ALPHA)) or None
-    return ParentKinship(source, parent.digest, pair_p(found), doubt)
+    return ParentKinship(source, parent.digest, pair_p(found), _doubt(found))
+
+
+def _doubt(found: Evidence) -> str | None:
+    """Why two are not known to be strangers; None where they are, or where they are kin."""
+    said = " ".join(doubts(found, threshold=DEFAULT_ALPHA))
+    if said or decide(found, DEFAULT_ALPHA) == "dependent":
+        return said or None
+    return few_units(found.blocks, DEFAULT_ALPHA)
 
 
 def decomposed(

@@ -65,8 +65,8 @@ def decide_blocks(blocks: Sequence[BlockEvidence], threshold: Threshold) -> Verd
     verdict = decide_p(judged_p(blocks), whole(threshold))
     if verdict == "dependent" and is_universal(blocks, threshold):
         return "inconclusive"
-    kin = any(shows(b, threshold) for b in blocks)
-    return "inconclusive" if kin and verdict == "independent" else verdict
+    small = any(is_below(b, level_of(b, threshold)) for b in blocks)
+    return "inconclusive" if small and verdict == "independent" else verdict
 
 
 def is_universal(blocks: Sequence[BlockEvidence], threshold: Threshold) -> bool:
@@ -87,7 +87,8 @@ def beyond(blocks: Sequence[BlockEvidence]) -> tuple[BlockEvidence, ...]:
 
 def _beyond(block: BlockEvidence, log10_p: float) -> float:
     parts: list[tuple[float, float]] = []
-    for part in block.parts or (block,):
+    tested = [p for p in block.parts if p.log10_p is not None and p.correlation is not None]
+    for part in tested or (block,):
         if part.log10_p is not None and part.correlation is not None:
             less = beyond_universal(part.log10_p, part.correlation, part.live, block.units)
             parts.append((part.log10_p, less))
@@ -149,9 +150,14 @@ def is_decided(evidence: Evidence) -> bool:
 
 def shows(block: BlockEvidence, threshold: Threshold) -> bool:
     """Whether the block shows kinship, at its own threshold where it has one, beyond universal units."""
-    level = threshold.of(block.candidate_block) if isinstance(threshold, Thresholds) else threshold
+    level = level_of(block, threshold)
     found = beyond((block,))[0].log10_p if is_below(block, level) else None
     return found is not None and found < math.log10(level)
+
+
+def level_of(block: BlockEvidence, threshold: Threshold) -> float:
+    """The threshold of a block: its own where it has one, else that of the pair."""
+    return threshold.of(block.candidate_block) if isinstance(threshold, Thresholds) else threshold
 
 
 def is_below(block: BlockEvidence, level: float) -> bool:

@@ -60,9 +60,10 @@ def given_doubt(claim: Claim, evidence: Evidence) -> str | None:
     """Say why it is open whether two share more than a base explains; None where it is known."""
     if claim.given is None or given_of(claim, evidence).found != "not known":
         return None
+    alone = "" if claim.expect == "independent" else " Without `given` kinship alone is claimed."
     return (
         f"The two are kin, but whether by more than {claim.given} is open: "
-        f"{given_of(claim, evidence).why}. Without `given` kinship alone is claimed."
+        f"{given_of(claim, evidence).why}.{alone}"
     )
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.decide import beyond, decide_p, found_nothing, judged_p
+from provenance.evidence.decide import (
+    beyond,
+    decide_p,
+    found_nothing,
+    is_below,
+    judged_p,
+    level_of,
+    shows,
+)
 from provenance.evidence.doubts import doubts, doubts_of_models
 from provenance.evidence.permutations import at_bound
 from provenance.evidence.wording import READINGS, control_of_power, sample_of
@@ -83,8 +91,10 @@ def few_units(blocks: Sequence[BlockEvidence], threshold: Threshold) -> str | No
 
     None where the p-value is not below the threshold.
     """
-    small = decide_p(judged_p(blocks), whole(threshold)) == "dependent"
-    return few_units_at(judged_p(beyond(blocks))) if small else None
+    if decide_p(judged_p(blocks), whole(threshold)) == "dependent":
+        return few_units_at(judged_p(beyond(blocks)))
+    small = [b for b in blocks if is_below(b, level_of(b, threshold)) and not shows(b, threshold)]
+    return few_units_at(beyond(small)[0].log10_p) if small else None
 
 
 def few_units_at(log10_p: float | None) -> str:

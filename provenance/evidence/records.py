@@ -490,6 +490,8 @@ def _check_numbers(block: BlockEvidence, where: str) -> None:
         _check_p(part.log10_p, where)
         if part.correlation is not None and abs(part.correlation) > 1:
             raise EvidenceError(f"{where}: correlation is {part.correlation}, beyond 1")
+    if not 0 <= min(block.units) <= max(block.units) <= MOST:
+        raise EvidenceError(f"{where}: numbers of units are 0 or more")
     tests: tuple[BlockEvidence | PartEvidence, ...] = (block, *block.parts)
     for test in tests:
         if test.nearness is not None and not 0 <= test.nearness <= 1:

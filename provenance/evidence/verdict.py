@@ -252,6 +252,8 @@ def _judge_beyond(claim: Claim, evidence: Evidence) -> Judgement:
         )
     found = given_of(claim, evidence).found
     seen = given_seen(claim, evidence)
+    if decide(evidence, claim.thresholds) != "dependent":
+        return Judgement("fails", "inconclusive", measured, _NOT_KIN)
     if found == "as siblings":
         return Judgement("holds", "dependent", measured, f"{seen} {_BY_BASE}")
     if found == "more":
@@ -283,6 +285,10 @@ _CHOSEN = (
     "agreement is too weak to prove the claimed descent."
 )
 _BY_BASE = "They are kin by the base, and no descent of one from the other is seen."
+_NOT_KIN = (
+    "The two are not found kin, so that there is nothing to share beyond a base. Without `given` their "
+    "independence is claimed."
+)
 _UNKNOWN = "Nothing is claimed of this pair."
 _IDENTICAL = "The two have one digest: they are the same checkpoint."
 _UNTESTED = "This block could not be tested, so it neither supports nor refutes the claim."
@@ -353,12 +359,12 @@ def _block_verdict(block: BlockEvidence, claim: Claim, evidence: Evidence) -> Ve
         return "inconclusive"
     if shows(block, claim.thresholds):
         return "dependent"
+    if is_below(block, claim.thresholds.of(block.candidate_block)):  # by universal units
+        return "inconclusive"
     # a suspicion is shared among the blocks: of many independent ones, some look a little alike
     tested = sum(b.log10_p is not None for b in judged_blocks(claim, evidence))
     corrected = bonferroni(block.log10_p, 2 * max(tested, 1))  # as decide_blocks
     verdict = decide_p(corrected, claim.thresholds.of(block.candidate_block))
-    if verdict == "dependent":  # and yet shows no kinship: universal units
-        return "inconclusive"
     return believed(verdict, evidence, (block,), claim.thresholds)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.decide import shows
+from provenance.evidence.decide import is_below, level_of, shows
 from provenance.evidence.given import MOST_OF_SIBLINGS, SAID
 from provenance.evidence.outcomes import p_value
 from provenance.report.view import Table
@@ -106,7 +106,9 @@ def _blocks(blocks: Sequence[BlockEvidence], threshold: Threshold) -> Table:
 def _shows(block: BlockEvidence, threshold: Threshold) -> str:
     if block.log10_p is None:
         return "no test"
-    return "kinship" if shows(block, threshold) else "no kinship"
+    if shows(block, threshold):
+        return "kinship"
+    return "too few units" if is_below(block, level_of(block, threshold)) else "no kinship"
 
 
 def _fits(fits: tuple[float, float] | None) -> str:

@@ -69,6 +69,15 @@ def test_no_kinship_is_no_kinship_given_a_base_either():
     assert judge_pair(asked, made).state == "fails"
 
 
+@pytest.mark.parametrize("case", READ)
+def test_two_that_are_not_found_kin_are_not_said_to_be(case):
+    asked, made = given("independent", READ[case][0])
+    made = replace(made, blocks=evidence(STRANGE, STRANGE).blocks, log10_p=STRANGE)
+    judged = judge_pair(asked, made)
+    assert (judged.state, judged.verdict) == ("fails", "inconclusive")
+    assert judged.meaning.startswith("The two are not found kin")
+
+
 def test_one_checkpoint_is_not_independent_given_anything():
     asked, made = given("independent", READ["at-the-most-of-others"][0])
     same = replace(made, weights=WeightsRecord("same"))

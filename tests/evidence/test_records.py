@@ -181,6 +181,12 @@ def test_matchings_that_are_none_are_refused(fields, matchings, complaint):
     assert complaint in refusal(json.dumps(fields))
 
 
+@pytest.mark.parametrize("units", [[-5, 8], [8, -1], [2**63, 8]])
+def test_numbers_of_units_that_none_has_are_refused(fields, units):
+    fields["blocks"][0]["units"] = units
+    assert "block 0: numbers of units are 0 or more" in refusal(json.dumps(fields))
+
+
 def test_a_p_value_far_below_the_least_float_survives(evidence):
     tiny = dataclasses.replace(evidence, log10_p=-123456.789)
     assert Evidence.from_json(tiny.to_json()).log10_p == -123456.789

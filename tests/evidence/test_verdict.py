@@ -316,6 +316,26 @@ def test_few_units_that_agree_are_no_kinship_however_small_their_p_value():
         assert "taken for universal, p = 0." in judged.meaning
 
 
+@pytest.mark.parametrize("expect", ["independent", "finetune", "unknown"])
+def test_a_p_value_below_a_block_s_own_alpha_is_no_independence(expect):
+    few = wide(0, 300)
+    assert -3 < few.log10_p < -2
+    asked = replace(claim(expect), block_alphas=((0, 0.05),))
+    found = evidence(few, STRANGE, STRANGE, STRANGE)
+    judged = judge_pair(asked, found)
+    assert judged.verdict == "inconclusive"
+    assert judged.state != "holds"
+    assert "so few units agree" in judged.meaning
+    assert judge_block(asked, found, 0).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("log10_p", [None, -9.0])
+def test_parts_without_a_correlation_hide_no_universal_units(log10_p):
+    few = wide(0, 900)
+    parts = (PartEvidence("match_weights", log10_p, None, (0, 0), 0, "not tested"),)
+    assert beyond((replace(few, parts=parts),))[0].log10_p == beyond((few,))[0].log10_p
+
+
 def test_more_units_than_strangers_share_are_kinship():
     one = wide(0, 1700)
     assert shows(one, ALPHA)

@@ -66,6 +66,12 @@ def test_few_units_are_left_as_they_are():
     assert beyond_universal(-3.0, 0.6, (20, 20)) > -3.0
 
 
+@pytest.mark.parametrize("ranked", range(10))
+@pytest.mark.parametrize("correlation", [-1.0, 0.3, 1.0])
+def test_few_of_the_strongest_units_have_no_t_law(ranked, correlation):
+    assert beyond_universal(-3.0, correlation, (ranked, 12), (36, 48)) == -3.0
+
+
 def test_the_share_is_that_of_all_units_where_only_the_strongest_were_ranked():
     n = 400
     log10_p = log10_p_of_correlation(0.3, n)
