@@ -259,5 +259,7 @@ def _named(argument: str, what: str) -> tuple[str, str]:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProvenanceError(f"{path} cannot be read: {error}") from None
+    except OSError as error:
+        raise ProvenanceError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ProvenanceError(f"{path} is no text in UTF-8") from None

@@ -25,7 +25,7 @@ Found = Literal["more", "as siblings", "not known"]
 SAID: dict[Found, str] = {
     "more": "more than siblings share",
     "as siblings": "no more than siblings share that learned other texts",
-    "not known": "siblings that learned the same text share as much, and so do distant descendants",
+    "not known": "siblings that learned the same text may share as much, and so may distant descendants",
 }
 """The same in words."""
 

@@ -72,4 +72,6 @@ def given_seen(claim: Claim, evidence: Evidence) -> str:
     if claim.given is None:
         return ""
     why = given_of(claim, evidence).why
+    if why.startswith(claim.candidate):  # a name is written as the suite has it
+        return f"{why}."
     return f"{why[0].upper()}{why[1:]}."

@@ -510,3 +510,17 @@ def test_a_failed_run_verifies_with_exit_code_1(attested, keys, pytester, comman
     command("attest", "sign", out / "a.json", "--key", keys[0], "-o", out / "e.json")
     code, said, _ = command("attest", "verify", out / "e.json", "--key", keys[1])
     assert (code, "FAILED: " in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [(None, "cannot be read: No such file or directory"), (b"\xff\xfe", "is no text in UTF-8")],
+)
+def test_an_envelope_that_cannot_be_read_is_one_plain_line(written, says, tmp_path, command):
+    envelope, key = tmp_path / "e.json", tmp_path / "key.pub"
+    key.write_text("a key")
+    if written is not None:
+        envelope.write_bytes(written)
+    code, _, said = command("attest", "verify", envelope, "--key", key)
+    assert (code, said.count("\n")) == (2, 1)
+    assert said.strip().endswith(says)

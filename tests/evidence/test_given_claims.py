@@ -12,7 +12,7 @@ from provenance.evidence.given import (
     GivenDifference,
     GivenRecord,
 )
-from provenance.evidence.given_claims import read_given
+from provenance.evidence.given_claims import given_seen, read_given
 from provenance.evidence.records import Evidence, EvidenceError
 from provenance.evidence.verdict import judge_block, judge_pair, shortfall
 from provenance.evidence.weights import WeightsRecord
@@ -125,3 +125,10 @@ def test_evidence_without_it_is_read():
     fields = json.loads(evidence(KIN).to_json())
     fields.pop("given", None)
     assert Evidence.from_json(json.dumps(fields)).given is None
+
+
+def test_a_sentence_that_begins_with_a_name_writes_it_as_the_suite_does():
+    asked, made = given("derived", READ["no-kin-of-the-base"][0])
+    assert given_seen(asked, made).startswith(f"{asked.candidate} is not found kin")
+    asked, made = given("derived", READ["more"][0])
+    assert given_seen(asked, made).startswith("Given base")
