@@ -146,7 +146,7 @@ def _cells(row: Judged) -> list[str]:
     return [
         claim,
         str(judgement.verdict),
-        "yes" if judgement.state == "holds" else "**no**",
+        {"holds": "yes", "warns": "a warning"}.get(judgement.state, "**no**"),
         ", ".join(measured),
         f"{result.kin} of {len(result.blocks)}",
         "–" if result.log10_p is None else format_p(result.log10_p),
