@@ -73,13 +73,14 @@ def shared_beyond(
     for one in (*models, root):
         if one.bundle is not None:
             raise DegenerateError(f"{one.source} is a fingerprint, which holds no weights")
-    for one, on in ((reference, evidence), (root, found)):
-        if not kin_blocks(on):
+    ours, roots = kin_blocks(evidence), kin_blocks(found)
+    for one, kin in ((reference, ours), (root, roots)):
+        if not kin:
             raise DegenerateError(f"{candidate.source} and {one.source} are not found kin")
     return beyond_base(
         side_of(candidate, work),
-        (side_of(reference, work), kin_blocks(evidence)),
-        (side_of(root, work), kin_blocks(found)),
+        (side_of(reference, work), ours),
+        (side_of(root, work), roots),
         most=most,
         seed=pair_seed(seed, candidate, reference),
         on_block=lambda i, n: work.tell(Stage("map", f"{candidate.source} beyond its base", i, n)),

@@ -18,7 +18,7 @@ from provenance.vocabulary import DECIDED, Thresholds, whole
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence.records import AlignedBlocks, BlockEvidence, Evidence
+    from provenance.evidence.records import AlignedBlocks, BlockEvidence, Evidence, PartEvidence
     from provenance.vocabulary import Threshold, Verdict
 
 SUSPICION = 1e-3
@@ -86,16 +86,22 @@ def beyond(blocks: Sequence[BlockEvidence]) -> tuple[BlockEvidence, ...]:
 
 
 def _beyond(block: BlockEvidence, log10_p: float) -> float:
-    parts: list[tuple[float, float]] = []
-    tested = [p for p in block.parts if p.log10_p is not None and p.correlation is not None]
-    for part in tested or (block,):
-        if part.log10_p is not None and part.correlation is not None:
-            less = beyond_universal(part.log10_p, part.correlation, part.live, block.units)
-            parts.append((part.log10_p, less))
-    if not parts:
+    tests = _plain_and_beyond(block.parts, block.units) or _plain_and_beyond((block,), block.units)
+    if not tests:
         return log10_p
-    price = log10_p - min(plain for plain, _ in parts)
-    return min(0.0, max(log10_p, price + min(less for _, less in parts)))
+    price = log10_p - min(plain for plain, _ in tests)
+    return min(0.0, max(log10_p, price + min(less for _, less in tests)))
+
+
+def _plain_and_beyond(
+    tests: Sequence[BlockEvidence | PartEvidence], units: tuple[int, int]
+) -> list[tuple[float, float]]:
+    """Of the tests that have numbers, log10 p of any agreement, and of more than universal units make."""
+    return [
+        (test.log10_p, beyond_universal(test.log10_p, test.correlation, test.live, units))
+        for test in tests
+        if test.log10_p is not None and test.correlation is not None
+    ]
 
 
 def judged_p(blocks: Sequence[BlockEvidence]) -> float | None:

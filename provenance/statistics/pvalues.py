@@ -29,7 +29,8 @@ LEAST_UNITS = 8
 """Below this many live units a permutation has too little to say (8! = 40320)."""
 
 _LN10 = math.log(10.0)
-_ENUMERATED = 9  # up to here the permutation law is so coarse that the t law misjudges it
+ENUMERATED = 9
+"""Up to so many units the permutation law is counted out: it is so coarse that the t law misjudges it."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def spearman(ranks_a: ArrayLike, ranks_b: ArrayLike) -> SpearmanResult:
 
 
 def _log10_p_spearman(distance: int, n: int) -> float:
-    if n <= _ENUMERATED:
+    if n <= ENUMERATED:
         return _log10_p_enumerated(distance, n)
     return max(_log10_p_student(distance, n), -log10_factorial(n))
 
@@ -167,9 +168,9 @@ def log10_p_of_correlation(correlation: float, n: int) -> float:
     ValueError
         If `n` is below 10 or `correlation` beyond 1.
     """
-    if n <= _ENUMERATED or abs(correlation) > 1:
+    if n <= ENUMERATED or abs(correlation) > 1:
         raise ValueError(
-            f"a correlation of {correlation} of {n} units; the t law is of {_ENUMERATED + 1} and more"
+            f"a correlation of {correlation} of {n} units; the t law is of {ENUMERATED + 1} and more"
         )
     least = -log10_factorial(n)
     if abs(correlation) == 1:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-from provenance.statistics.pvalues import log10_p_of_correlation
+from provenance.statistics.pvalues import ENUMERATED, log10_p_of_correlation
 
 UNIVERSAL = 0.05
 """Share of an MLP's units that strangers may have in common.
@@ -28,9 +28,6 @@ LEAST_PART = 0.25
 Universal units are among the strongest. Half of what an MLP of 1,536 units does was done by 45, of which 19
 were shared: they raised the correlation by 2.8 of its standard deviations, where all its units had 1.35. Of
 a quarter of the units 19 make one deviation."""
-
-_LEAST_RANKED = 10
-"""Fewer units have no t law (`log10_p_of_correlation`). Their p is 1 / 9! at the least."""
 
 _MOST_RANKED = 10**9
 """No MLP has more units; the t law is not evaluated for more."""
@@ -71,7 +68,7 @@ def beyond_universal(
     if units is not None and units[0] != units[1]:
         most = max(ranked, min(*units, math.floor(ranked / LEAST_PART)))
     shift = math.floor(UNIVERSAL * most) / ranked
-    if not shift or ranked < _LEAST_RANKED:
+    if not shift or ranked <= ENUMERATED:
         return log10_p
     shifted, plain = (
         log10_p_of_correlation(value, ranked)
