@@ -1,4 +1,4 @@
-"""The command line that the benchmarks of docs/kinds.md share, and how they keep their counts."""
+"""The command line that the benchmarks of docs/kinds.md share, and how they and others keep counts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed import DataclassInstance
+
+Counts = TypeVar("Counts", bound="DataclassInstance")
 
 
 def parser(name: str, description: str | None, counts: Path, bases: int) -> argparse.ArgumentParser:
@@ -24,6 +28,14 @@ def parser(name: str, description: str | None, counts: Path, bases: int) -> argp
     made.add_argument("--counts", type=Path, default=counts)
     made.add_argument("--bases", type=int, default=bases)
     return made
+
+
+def publish(
+    given: argparse.Namespace, made: Counts, with_tables: Callable[[str, Counts], str]
+) -> None:
+    """Keep counts where the command line says, and make their tables on its page again."""
+    keep(given.counts, made)
+    given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")
 
 
 def keep(counts: Path, made: DataclassInstance) -> None:

@@ -19,7 +19,7 @@ import torch
 from benchmarks._direction_page import COUNTS, Between, DirectionCounts, Told, with_tables
 from benchmarks._kind_change import SEED, tuned, two_of_four
 from benchmarks._kind_changes import GROUP
-from benchmarks._kinds_command import keep, parser
+from benchmarks._kinds_command import parser, publish
 from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members
 from benchmarks.kinds import BASES, SCALE, Workshop, read_text
@@ -224,12 +224,8 @@ def main(arguments: list[str] | None = None) -> None:
     with one_thread():
         rows = tuple(count(given.folder, SCALE, given.bases))
         middle = tuple(between(given.folder, SCALE, given.bases))
-    about = about_machine()
-    made = DirectionCounts(
-        COMMAND, about["date"], about["machine"], about["versions"], given.bases, rows, middle
-    )
-    keep(given.counts, made)
-    given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")
+    made = DirectionCounts(COMMAND, **about_machine(), bases=given.bases, told=rows, between=middle)
+    publish(given, made, with_tables)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from benchmarks._given_page import COUNTS, GivenCount, GivenCounts, with_tables
 from benchmarks._kind_change import tuned
 from benchmarks._kind_changes import everything
-from benchmarks._kinds_command import keep, parser
+from benchmarks._kinds_command import parser, publish
 from benchmarks._page import about_machine
 from benchmarks._zoo import Zoo, members
 from benchmarks.kinds import SCALE, Workshop, read_text
@@ -157,10 +157,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser("given", __doc__, COUNTS, BASES).parse_args(arguments)
     with one_thread():
         rows = tuple(count(given.folder, SCALE, given.bases))
-    about = about_machine()
-    made = GivenCounts(COMMAND, about["date"], about["machine"], about["versions"], rows)
-    keep(given.counts, made)
-    given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")
+    made = GivenCounts(COMMAND, **about_machine(), counted=rows)
+    publish(given, made, with_tables)
 
 
 if __name__ == "__main__":

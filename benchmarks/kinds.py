@@ -23,7 +23,7 @@ import torch
 from benchmarks._kind_change import tuned
 from benchmarks._kind_changes import changes, large_changes
 from benchmarks._kind_page import COUNTS, LARGE, KindCount, KindCounts, with_large, with_tables
-from benchmarks._kinds_command import keep, parser
+from benchmarks._kinds_command import keep, parser, publish
 from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members, tokenizer_of
 from provenance._quiet import quiet
@@ -157,8 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     with one_thread():
         made = counted(count(given.folder, SCALE, given.bases), given.bases)
-    keep(given.counts, made)
-    given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")
+    publish(given, made, with_tables)
 
 
 def _large(given: argparse.Namespace) -> None:

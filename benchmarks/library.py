@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import _library_page, _library_zoo, _real_models
 from benchmarks._kind_page import between
-from benchmarks._kinds_command import keep
+from benchmarks._kinds_command import publish
 from benchmarks._library_page import NONE, Asked, AskedCounts
 from benchmarks._page import about_machine
 from benchmarks._table import table
@@ -136,22 +136,18 @@ def _with_zoo(
     asked = list(_of_zoo(shelf, zoo))
     if given.ask == "all":
         asked += _of_pretrained(shelf, models, kin)
-    about = about_machine()
     counts = AskedCounts(
         "python -m benchmarks.library real --zoo models --output docs/identify.md",
-        about["date"],
-        about["machine"],
-        about["versions"],
-        len(zoo),
-        len(models),
-        tuple(asked),
+        **about_machine(),
+        zoo=len(zoo),
+        pretrained=len(models),
+        asked=tuple(asked),
     )
-    keep(given.counts, counts)
-    page = given.output.read_text("utf-8")
-    tables = _library_page.tables(counts)
-    given.output.write_text(
-        between(page, _library_page.BEGIN, _library_page.END, tables), encoding="utf-8"
-    )
+    publish(given, counts, _with_tables)
+
+
+def _with_tables(page: str, counts: AskedCounts) -> str:
+    return between(page, _library_page.BEGIN, _library_page.END, _library_page.tables(counts))
 
 
 def _of_zoo(

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks._kind_change import tuned
 from benchmarks._kind_changes import everything
-from benchmarks._kinds_command import keep, parser
+from benchmarks._kinds_command import parser, publish
 from benchmarks._merge_page import COUNTS, MergeCount, MergeCounts, with_tables
 from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members
@@ -112,10 +112,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser("merges", __doc__, COUNTS, BASES).parse_args(arguments)
     with one_thread():
         rows = tuple(count(given.folder, SCALE, given.bases))
-    about = about_machine()
-    made = MergeCounts(COMMAND, about["date"], about["machine"], about["versions"], rows)
-    keep(given.counts, made)
-    given.output.write_text(with_tables(given.output.read_text("utf-8"), made), encoding="utf-8")
+    made = MergeCounts(COMMAND, **about_machine(), counted=rows)
+    publish(given, made, with_tables)
 
 
 if __name__ == "__main__":
