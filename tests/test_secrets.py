@@ -124,18 +124,18 @@ def test_what_is_made_of_results_tells_no_secret(home, tmp_path, ours):
         "doctor": ("doctor",),
         "checks": ("doctor", "--json"),
     }
-    told = {name: ours("provenance.cli", *command).encode() for name, command in commands.items()}
+    told = {name: ours("provenance", *command).encode() for name, command in commands.items()}
     check_told(told, home)
 
 
 def test_an_audit_tells_no_secret(home, tmp_path, ours):
     out = tmp_path / "out"
     told = {
-        "printed": ours("provenance.cli", "audit", "a.suite.yaml", code=1),  # a model is gone
-        "as json": ours("provenance.cli", "audit", "models", "--json"),
-        "planned": ours("provenance.cli", "audit", "models", "--dry-run"),
+        "printed": ours("provenance", "audit", "a.suite.yaml", code=1),  # a model is gone
+        "as json": ours("provenance", "audit", "models", "--json"),
+        "planned": ours("provenance", "audit", "models", "--dry-run"),
     }
-    ours("provenance.cli", "audit", "models", "--results", out / "audit.json")
+    ours("provenance", "audit", "models", "--results", out / "audit.json")
     told = written(out) | {name: text.encode() for name, text in told.items()}
     assert {path.name for path in out.iterdir()} == {"audit.json", "history.sqlite"}
     check_told(told, home)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,22 @@ if TYPE_CHECKING:
 
     from provenance.evidence.exhibits import Exhibit
 
+UNBOUND = 10_000
+"""Columns of what is no terminal: a program that reads a table wants each row on a line of its own."""
 _NUMBER = re.compile(r"\W*\d+(\.\d+)?(e[+-]?\d+)?\W*")
 
 
 def console(**options: Any) -> Console:
-    """A console of rich that obeys nothing in a text: a path may hold ``[red]`` and ``:fire:``."""
+    """A console of rich that obeys nothing in a text: a path may hold ``[red]`` and ``:fire:``.
+
+    It is as wide as the terminal or COLUMNS; where there is neither, no line is folded.
+    """
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, **options)
+    made = Console(highlight=False, markup=False, emoji=False, **options)
+    if "width" not in options and not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = UNBOUND
+    return made
 
 
 def say(to: Console, line: str, style: str | None = None) -> None:

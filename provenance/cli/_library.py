@@ -151,6 +151,11 @@ def verify(folder: Path, key: Path | None, as_json: bool) -> int:  # noqa: FBT00
     found = read_library(folder)
     wrong = faults(folder, found)
     wrong += [f"{name}: the index does not have it" for name in strangers(folder, found)]
+    if not found.entries:
+        add_some = f"provenance library add {folder} MODELS"
+        wrong.append(
+            f"{folder}: the index has no fingerprint, so that nothing was checked: {add_some}"
+        )
     if key is not None:
         try:
             check_signature(folder, key)

@@ -31,6 +31,7 @@ from provenance.evidence.exhibits import Exhibit
 from provenance.evidence.given import GivenDifference, GivenRecord
 from provenance.evidence.shown import ShownEvidence
 from provenance.evidence.weights import WeightsRecord
+from provenance.statistics.pvalues import FEWEST_RANKED
 from provenance.store.files import is_sha256
 from provenance.vocabulary import BLOCK_LIMIT, ROLES, InputKind, Role, Scope
 
@@ -498,6 +499,8 @@ def _check_numbers(block: BlockEvidence, where: str) -> None:
             raise EvidenceError(f"{where}: nearness is {test.nearness}, which is from 0 to 1")
         if not 0 <= min(*test.live, test.agreeing) <= max(*test.live, test.agreeing) <= MOST:
             raise EvidenceError(f"{where}: numbers of units are 0 or more")
+        if test.log10_p is not None and min(test.live) < FEWEST_RANKED:
+            raise EvidenceError(f"{where}: log10_p is of {min(test.live)} units, too few to rank")
 
 
 def _check_p(log10_p: float | None, where: str) -> None:

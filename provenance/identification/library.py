@@ -85,6 +85,11 @@ def read_library(folder: Path) -> Library:
         If there is none, or it is damaged, of another schema, or says what cannot be.
     """
     place = folder / INDEX
+    if not is_library(folder):
+        raise LibraryError(
+            f"{folder} is no library, since it holds no {INDEX}: "
+            f"make one with `provenance library add {folder} MODELS`"
+        )
 
     def damaged(what: str) -> LibraryError:
         return LibraryError(f"{place}: the index is {visible(what)}")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LEAST_UNITS = 8
 """Below this many live units a permutation has too little to say (8! = 40320)."""
 
+FEWEST_RANKED = 3
+"""Of fewer units a rank correlation says nothing at all."""
 _LN10 = math.log(10.0)
 ENUMERATED = 9
 """Up to so many units the permutation law is counted out: it is so coarse that the t law misjudges it."""
@@ -86,7 +88,7 @@ def spearman(ranks_a: ArrayLike, ranks_b: ArrayLike) -> SpearmanResult:
     Raises
     ------
     DegenerateError
-        If there are fewer than 3 units.
+        If there are fewer than `FEWEST_RANKED` units.
     ValueError
         If the vectors are not one-dimensional, of equal length, of integers, or hold a value twice.
 
@@ -104,8 +106,8 @@ def spearman(ranks_a: ArrayLike, ranks_b: ArrayLike) -> SpearmanResult:
     n = len(first)
     if n != len(second):
         raise ValueError(f"ranks_a has {n} values and ranks_b {len(second)}; they must be as many")
-    if n < 3:
-        raise DegenerateError(f"{n} units: a rank correlation needs at least 3")
+    if n < FEWEST_RANKED:
+        raise DegenerateError(f"{n} units: a rank correlation needs at least {FEWEST_RANKED}")
     # In int64 the sum is exact up to three million units.
     distance = int(np.square(first - second).sum())
     whole = n * (n * n - 1)

@@ -74,7 +74,20 @@ def schema_problems(
             what = f"model name {shown(value)} must be {schema.A_NAME}"
             yield document.key_problem(path[:-1], what)
         elif value is not None:
-            yield document.problem(path, _unfit(path, value, top, hints))
+            yield document.problem(
+                path, _unfit(path, value, top, hints, is_short=kind == "too_short")
+            )
+
+
+def unfit_places(error: ValidationError, document: Document) -> set[tuple[int, int]]:
+    """Lines and columns of the values that a failed validation refuses for what they are."""
+    paths = [
+        _yaml_path(item["loc"])
+        for item in error.errors(include_url=False, include_context=False)
+        if item["type"] not in {"extra_forbidden", "missing"} and item["input"] is not None
+    ]
+    found = (document.problem(path, "") for path in paths if path[-1:] != ("[key]",))
+    return {(one.line, one.column) for one in found}
 
 
 def no_value_problems(document: Document) -> Iterator[Problem]:
@@ -219,7 +232,9 @@ def missing(path: YamlPath, top: type[schema.StrictMapping]) -> str:
     return f"missing key {name!r}: add {name}, {must}"
 
 
-def _unfit(path: YamlPath, value: Any, top: type[schema.StrictMapping], hints: Hints) -> str:
+def _unfit(
+    path: YamlPath, value: Any, top: type[schema.StrictMapping], hints: Hints, *, is_short: bool
+) -> str:
     name = next(str(part) for part in reversed(path) if isinstance(part, str))
     if path == ("version",):
         return f"version {describe(value)}: {VERSION}"
@@ -232,7 +247,8 @@ def _unfit(path: YamlPath, value: Any, top: type[schema.StrictMapping], hints: H
     if words is None:
         return _unknown_choice(name, value, choices_of(annotation), hints)
     called = words.called.format(key=shown(str(path[-1]))) or name
-    return f"{called} must be {words.must_be}, not {describe(value)}"
+    number = f" of {len(value)}" if is_short and value else ""
+    return f"{called} must be {words.must_be}, not {describe(value)}{number}"
 
 
 def _unknown_choice(name: str, value: Any, known: Sequence[str], hints: Hints) -> str:

@@ -129,15 +129,20 @@ def checked(
     """Validate a mapping against a schema and rules, or raise all its mistakes."""
     from pydantic import ValidationError
 
-    from provenance.suite.messages import Hints, no_value_problems, schema_problems
+    from provenance.suite.messages import Hints, no_value_problems, schema_problems, unfit_places
 
     document, hints = _without_holders(document), Hints()
-    problems = {*document.problems, *no_value_problems(document), *rules(document, hints)}
+    problems = {*document.problems, *no_value_problems(document)}
+    of_rules = set(rules(document, hints))
     valid = None
     try:
         valid = schema.model_validate(document.value)
     except ValidationError as error:
         problems.update(schema_problems(error, document, hints, schema))
+        unfit = unfit_places(error, document)
+        # a rule says of a value that cannot be what it would say of one that is merely wrong
+        of_rules = {one for one in of_rules if (one.line, one.column) not in unfit}
+    problems |= of_rules
     if problems or valid is None:
         raise SuiteError(path, sorted(problems))
     return valid

@@ -39,7 +39,7 @@ def environment(tmp_path, shared_store, warm_python):
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, line in (
-        ("provenance", f'exec {sys.executable} -m provenance.cli "$@"'),
+        ("provenance", f'exec {sys.executable} -m provenance "$@"'),
         ("pip", f'echo "$@" >> {tmp_path}/pip.txt'),
     ):
         (programs / name).write_text(f"#!/bin/sh\n{line}\n")

@@ -300,7 +300,7 @@ def test_a_name_is_never_a_command_to_a_terminal_or_a_ci_system(run, registry, f
 
 def test_a_terminal_has_a_table(registry, tmp_path, shared_store):
     read, write = pty.openpty()
-    command = [sys.executable, "-m", "provenance.cli", "audit", str(registry), "-q"]
+    command = [sys.executable, "-m", "provenance", "audit", str(registry), "-q"]
     command += ["--store", str(shared_store), "--history", str(tmp_path / "h.sqlite")]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "NO_COLOR": "1"}
     process = subprocess.Popen(command, stdout=write, env=environment)

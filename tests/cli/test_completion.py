@@ -46,7 +46,7 @@ def answers(*words, shell="bash"):
         "COMP_WORDS": " ".join(["provenance", *words]),
         "COMP_CWORD": str(len(words)),
     }
-    command = [sys.executable, "-m", "provenance.cli"]
+    command = [sys.executable, "-m", "provenance"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     return [tuple(line.split(",", 1)) for line in done.stdout.splitlines()]
 
@@ -94,7 +94,7 @@ def test_bash_completes_by_the_script(tmp_path, capfd):
     with pytest.raises(SystemExit):
         main(["completion", "bash"])
     program = tmp_path / "provenance"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m provenance.cli "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m provenance "$@"\n')
     program.chmod(0o755)
     (tmp_path / "script").write_text(capfd.readouterr().out)
     lines = (

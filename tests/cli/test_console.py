@@ -153,3 +153,18 @@ def test_audit_cuts_no_number_on_a_terminal(called, family, monkeypatch, tmp_pat
     assert code == 0
     assert "…" not in out
     assert re.search(r"\d\.\de-\d{3}\b", out)
+
+
+@pytest.mark.parametrize("columns", [None, "60"])
+def test_no_line_is_folded_where_nobody_says_how_wide_it_may_be(capsys, monkeypatch, columns):
+    if columns is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", columns)
+    name, line = "a-long-name-of-a-model/" * 8, "word " * 60
+    to = console()
+    print_table(to, _table([(name, *ROWS[0][1:])]))
+    say(to, line)
+    out = capsys.readouterr().out
+    assert (name in out) == (columns is None)
+    assert (line.strip() in out) == (columns is None)

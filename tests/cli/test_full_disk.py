@@ -17,7 +17,7 @@ pytestmark = [
 
 
 def call(*arguments, out, err=subprocess.PIPE):
-    command = [sys.executable, "-m", "provenance.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "provenance", *map(str, arguments)]
     return subprocess.run(command, stdout=out, stderr=err, text=True, check=False)
 
 
@@ -49,7 +49,7 @@ def test_both_streams_on_a_full_disk_end_with_the_exit_code_of_a_mistake():
 
 
 def test_a_reader_that_goes_away_is_no_mistake():
-    command = f"{sys.executable} -m provenance.cli schema | head -c 10"
+    command = f"{sys.executable} -m provenance schema | head -c 10"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.startswith("{")

@@ -131,7 +131,7 @@ def test_an_audit_on_a_cluster_finds_what_one_without_finds(cluster, folder, tmp
     found = {}
     for where in ("local", cluster.address):
         out = tmp_path / where.replace(":", "-")
-        command = [sys.executable, "-m", "provenance.cli", "audit", ".", "--json"]
+        command = [sys.executable, "-m", "provenance", "audit", ".", "--json"]
         command += ["--history", str(out / "h.sqlite"), "--store", str(out / "store")]
         out.mkdir()
         done = subprocess.run(

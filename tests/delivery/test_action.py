@@ -154,7 +154,7 @@ def test_claims_are_tested_and_what_was_found_is_there(
     suites(runner, "a.suite.yaml")
     text = SUITE.format(base=family.base, kin=family.kin, expect=expect)
     (runner.checkout / "suites" / "a.suite.yaml").write_text(text)
-    for name, module in (("provenance", "provenance.cli"), ("pytest", "pytest")):
+    for name, module in (("provenance", "provenance"), ("pytest", "pytest")):
         program(
             runner.programs, name, f"export PYTHONPATH={ROOT}", f'{sys.executable} -m {module} "$@"'
         )

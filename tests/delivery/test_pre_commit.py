@@ -58,9 +58,7 @@ def commit(hooks, user, tmp_path, warm_python):
     programs = tmp_path / "bin"
     programs.mkdir()
     program = programs / "provenance"
-    program.write_text(
-        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m provenance.cli "$@"\n'
-    )
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m provenance "$@"\n')
     program.chmod(0o755)
 
     def commit(hook):

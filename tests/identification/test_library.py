@@ -20,6 +20,7 @@ from provenance.errors import ProvenanceError
 from provenance.identification.library import (
     INDEX,
     SIGNATURE,
+    Library,
     LibraryError,
     add,
     faults,
@@ -228,8 +229,15 @@ def test_a_file_is_named_by_characters_that_every_disk_takes(name):
 
 
 def test_a_folder_without_an_index_is_no_library(tmp_path):
-    with pytest.raises(ProvenanceError, match=r"library\.json cannot be read: No such file"):
+    with pytest.raises(ProvenanceError, match=r"no library, since it holds no library\.json: make"):
         read_library(tmp_path)
+
+
+def test_an_index_without_fingerprints_proves_nothing(tmp_path, run):
+    (tmp_path / INDEX).write_text(Library().to_json(), encoding="utf-8")
+    code, out, _ = run("verify", tmp_path)
+    assert code == 1
+    assert "nothing was checked: provenance library add" in out
 
 
 @pytest.mark.parametrize("kind", ["loop", "folder"])

@@ -60,7 +60,7 @@ def test_evidence_is_kept_under_names_of_any_length(
         "match_weights",
     }
     # finds each claim's file by its name; in another process, as pytester has modules of its own
-    command = [sys.executable, "-m", "provenance.cli", "verify", *map(str, files)]
+    command = [sys.executable, "-m", "provenance", "verify", *map(str, files)]
     done = subprocess.run(
         [*command, "--suite", str(path), "--json"], capture_output=True, check=False
     )

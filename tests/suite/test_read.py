@@ -924,3 +924,31 @@ def test_blocks_have_an_alpha_of_their_own_in_a_pair_alone():
 def test_a_wrong_alpha_of_a_block_is_told_at_its_line():
     text = GOOD.rstrip().removesuffix("}") + ",\n     alpha: {default: 1e-6,\n       7: 5}}\n"
     assert mistake(text).startswith("6:11: alpha of '7' must be")
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        (
+            "candidate: a, reference: b, expect: derived, given: ''",
+            "given must be the name of a model under models:, not the text ''",
+        ),
+        (
+            "candidate: a, reference: '', expect: derived",
+            "reference must be the name of a model under models:, not the text ''",
+        ),
+        (
+            "candidate: a, expect: {nearest: b}, among: ['']",
+            "a reference must be the name of a model under models:, not the text ''",
+        ),
+        (
+            "candidate: a, reference: b, expect: merge, parents: [b]",
+            "parents must be a list of two models or more, such as [a, b], not a list of 1",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_is_one_mistake(pair, message):
+    text = f"version: 1\nmodels: {{a: {{path: ./a}}, b: {{path: ./b}}}}\npairs:\n  - {{{pair}}}\n"
+    with pytest.raises(SuiteError) as caught:
+        loads(text)
+    assert [problem.message for problem in caught.value.problems] == [message]

@@ -1,5 +1,0 @@
-"""``python -m provenance.cli``: the command, where its script is not on the path."""
-
-from provenance.cli import main
-
-main()
