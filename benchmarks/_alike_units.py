@@ -21,7 +21,7 @@ from provenance.statistics.match import best_match, sets_of_strongest
 from provenance.statistics.pvalues import spearman
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from benchmarks._block_pairs import Blocks, Place
@@ -67,13 +67,14 @@ class Set:
         return self.alike / self.units**0.5
 
 
-def sets_of(blocks: Blocks, place: Place) -> list[Set]:
-    """Test every set of units of a pair of blocks; none where their MLPs are refused."""
+def sets_of(blocks: Blocks, place: Place) -> list[list[Any]]:
+    """Test every set of units of a pair of blocks; a row each, and none where their MLPs are refused."""
     try:
         sides = blocks.prepared(place)
-        return [_set(of, place, share, blocks.seed) for share, of in sets_of_strongest(*sides)]
+        sets = [_set(of, place, share, blocks.seed) for share, of in sets_of_strongest(*sides)]
     except DegenerateError:
         return []
+    return [list(astuple(one)) for one in sets]
 
 
 def _set(sides: tuple[Directions, Directions], place: Place, share: float, seed: int) -> Set:
@@ -94,34 +95,6 @@ def _renumbered(side: Directions) -> Directions:
     Without what each unit does, `best_match` takes them all.
     """
     return replace(side, core=None, live=torch.arange(len(side.live)))
-
-
-def measure(
-    file: Path,
-    made: dict[str, Any],
-    wanted: Callable[[tuple[int, int]], set[Place]],
-    opened: Callable[[], Blocks],
-) -> None:
-    """Test the sets of units of the pairs of blocks that are wanted, and keep them in a file.
-
-    What is in the file already is not tested again, but for what was not ``made`` so.
-    """
-    kept = Rows(file)
-    known = kept.read()
-    if known is not None and known.head["made"] == made:
-        rows, columns = known.head["depths"]
-        if wanted((rows, columns)) <= {one.place for one in read(file)}:
-            return
-    blocks = opened()
-    rows, columns = len(blocks.rows), len(blocks.columns)
-    if known is None or known.head["made"] != made:
-        kept.write({"made": made, "depths": [rows, columns]}, [])
-    for place in sorted(wanted((rows, columns)) - {one.place for one in read(file)}):
-        found = sets_of(blocks, place)
-        kept.add(*(list(astuple(one)) for one in found))
-    whole = kept.read()
-    assert whole is not None
-    kept.write(whole.head, sorted(whole.rows, key=lambda row: (*row[:2], -row[2])))
 
 
 def read(file: Path) -> list[Set]:

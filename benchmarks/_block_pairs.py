@@ -270,6 +270,36 @@ def measure(
     kept.write(whole)
 
 
+def measure_rows(
+    file: Path,
+    made: dict[str, Any],
+    wanted: Callable[[tuple[int, int]], set[Place]],
+    opened: Callable[[], Blocks],
+    rows_of: Callable[[Blocks, Place], list[list[Any]]],
+) -> None:
+    """Keep rows of the pairs of blocks that are wanted; a row begins with its two blocks.
+
+    What is in the file already is not measured again, but for what was not ``made`` so.
+    """
+    kept = Rows(file)
+    known = kept.read()
+    if known is None or known.head["made"] != made:
+        blocks = opened()
+        kept.write({"made": made, "depths": [len(blocks.rows), len(blocks.columns)]}, [])
+        known = kept.read()
+    else:
+        blocks = None
+    assert known is not None
+    have = {(row[0], row[1]) for row in known.rows}
+    rows, columns = known.head["depths"]
+    for place in sorted(wanted((rows, columns)) - have):
+        blocks = blocks or opened()
+        kept.add(*rows_of(blocks, place))
+    whole = kept.read()
+    assert whole is not None
+    kept.write(whole.head, sorted(whole.rows, key=lambda row: (*row[:2], -row[2])))
+
+
 def _missing(table: Table, wanted: Callable[[tuple[int, int]], set[Place]]) -> set[Place]:
     return wanted(table.depths) - {cell.place for cell in table.cells}
 

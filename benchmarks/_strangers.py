@@ -6,9 +6,10 @@ import itertools
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
-from benchmarks import _alike_units, _block_pairs, _real_models
+from benchmarks import _alike_units, _block_pairs, _drawn_orders, _real_models
 from benchmarks._block_pairs import Blocks, Kept, Question
 from benchmarks._null import rate
 from provenance.statistics import REGISTRY
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 
     from benchmarks._alike_units import Set
     from benchmarks._block_pairs import Cell, Place, Table
+    from benchmarks._drawn_orders import Drawn
     from benchmarks._null import Rate, Trial
     from provenance import Executor
 
+BESIDE = {"sets": _alike_units.sets_of, "drawn": _drawn_orders.rows_of}
+"""What is measured of a pair of blocks beside its p-value."""
 LEVELS = (0.05, 0.01, 0.001, 1e-4, 1e-6)
 ENDS = 2
 """So many blocks at either end are looked at by themselves."""
@@ -44,14 +48,16 @@ class Stage:
     """A part of the work: one question of every so many diagonals of each pair of models.
 
     The pairs of first and last blocks (`ENDS`) are always among them. ``without`` names a model that is
-    left out. With ``sets``, each set of units is tested by itself (`benchmarks._alike_units`). A stage with
-    no question compares whole models, as users do.
+    left out. With ``sets``, each set of units is tested by itself (`benchmarks._alike_units`); with
+    ``drawn``, the order of units is drawn many times (`benchmarks._drawn_orders`). A stage with no question
+    compares whole models, as users do.
     """
 
     question: Question | None
     every: int = 1
     without: str | None = None
     sets: bool = False
+    drawn: bool = False
 
     def wants(self, place: Place, depths: tuple[int, int]) -> bool:
         """Whether a pair of blocks is measured."""
@@ -73,6 +79,7 @@ PLAN = (
     Stage(None, without=LARGEST),
     Stage(TOKENS, 12),
     Stage(TOKENS, ENDS_ALONE, sets=True),
+    *(Stage(question, 12, LARGEST, drawn=True) for question in (TEXT, TOKENS, RANDOM)),
     Stage(TEXT, ENDS_ALONE),
     Stage(RANDOM, 12, LARGEST),
     Stage(TOKENS, 3, LARGEST),
@@ -124,11 +131,15 @@ def measure(
         raise ValueError("a stage without a question is of whole models")
     for models in pairs(folder, stage.without):
         file = _file(kept, (models[0].name, models[1].name), question)
-        report(f"{file.stem}, every {stage.every}{', sets of units' * stage.sets}")
-        if stage.sets:
+        beside = [part for part in BESIDE if getattr(stage, part)]
+        report(f"{file.stem}, every {stage.every}{''.join(f', {part}' for part in beside)}")
+        if beside:
             made = _block_pairs.made_by(models, question, executor)
             opened = partial(Blocks, *models, question, executor)
-            _alike_units.measure(_sets(file), made, partial(wanted, stage), opened)
+            for part in beside:
+                _block_pairs.measure_rows(
+                    _beside(file, part), made, partial(wanted, stage), opened, BESIDE[part]
+                )
         else:
             _block_pairs.measure(models, question, partial(wanted, stage), executor, file)
 
@@ -143,15 +154,29 @@ def sets(kept: Path) -> dict[str, list[Set]]:
     """Return the sets of units that were tested by themselves, by question."""
     found: dict[str, list[Set]] = {}
     for question in QUESTIONS:
-        files = (_sets(_file(kept, pair, question)) for pair in ALL_PAIRS)
+        files = (_beside(_file(kept, pair, question), "sets") for pair in ALL_PAIRS)
         of = [one for file in files for one in _alike_units.read(file)]
         if of:
             found[str(question)] = of
     return found
 
 
-def _sets(file: Path) -> Path:
-    return file.with_name(f"{file.stem}-sets.jsonl")
+def orders(kept: Path) -> dict[str, list[tuple[Found, Drawn]]]:
+    """Return what many orders of units show, by question: with the p-value of the pair of blocks."""
+    single: dict[str, dict[tuple[Any, ...], Found]] = defaultdict(dict)
+    for one in found_in(tables(kept)):
+        single[one.what][*one.models, one.place] = one
+    found: dict[str, list[tuple[Found, Drawn]]] = defaultdict(list)
+    for question, pair in product(QUESTIONS, ALL_PAIRS):
+        for one in _drawn_orders.read(_beside(_file(kept, pair, question), "drawn")):
+            of = single[str(question)].get((*pair, one.place))
+            if of is not None:
+                found[str(question)].append((of, one))
+    return dict(found)
+
+
+def _beside(file: Path, part: str) -> Path:
+    return file.with_name(f"{file.stem}-{part}.jsonl")
 
 
 def _file(kept: Path, pair: tuple[str, str], question: Question) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks import _strangers, _strangers_tables
+from benchmarks._drawn_orders import DRAWS
 from benchmarks._page import BEGIN, END
 from benchmarks._strangers import ENDS, grouped
 from benchmarks._table import table
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from benchmarks._alike_units import Set
     from benchmarks._block_pairs import Table
+    from benchmarks._drawn_orders import Drawn
+    from benchmarks._strangers import Found
     from benchmarks._whole_models import Whole
 
 MODELS = ("name", "model", "blocks", "hidden", "units", "token embeddings")
@@ -48,6 +51,7 @@ COLUMNS = (
 def page(
     kept: Sequence[Table],
     sets: Mapping[str, Sequence[Set]],
+    orders: Mapping[str, Sequence[tuple[Found, Drawn]]],
     whole: Sequence[Whole],
     models: Sequence[Sequence[str]],
     about: Mapping[str, str],
@@ -145,7 +149,8 @@ what is due, and the interval of the share at 0.05.
 
 Strangers share a few units by what they do, such as those that detect one token. Gate and up match each of
 them to one partner. Units are ranked in an order that is drawn at random. So k such units of n raise the
-rank correlation by k / n, which is k / √n of its standard deviations: the *shift*. No other unit raises it.
+rank correlation by k / n, which is k / √n of its standard deviations: the *shift*. One of them is due by
+chance. No other unit raises it.
 A z is a p-value as a standard normal value: 0 on the average where p-values are uniform, and larger for
 smaller ones. Its ± is the standard error, as if all were independent.
 
@@ -154,6 +159,15 @@ the units of the one before it is left out. Nothing is corrected: each p-value w
 were no shift.
 
 {_strangers_tables.by_set(sets)}
+
+### With the order drawn anew
+
+The order of the units is drawn once for two models, so that a count depends on the luck of that draw. Here
+the matchings of a pair of blocks stay as they are, and the order is drawn {DRAWS} times. A cell is the mean
+share of these orders with so small a p-value. Its ± is the standard error by leaving out one block at a
+time: far less than that of a count, since each pair of blocks gives a share and not one draw.
+
+{_strangers_tables.by_order(orders)}
 
 ## Nearness
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks import _alike_units
+from benchmarks import _alike_units, _drawn_orders
 from benchmarks._null import uniformity
 from benchmarks._strangers import (
     ENDS_ALONE,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from benchmarks._alike_units import Set
     from benchmarks._block_pairs import Table
+    from benchmarks._drawn_orders import Drawn
     from benchmarks._null import Rate
     from benchmarks._strangers import Found
     from benchmarks._whole_models import Whole
@@ -193,6 +194,20 @@ def by_set(sets: Mapping[str, Sequence[Set]]) -> str:
     """Return tables of the sets of units, with and without those that are matched alike."""
     found = [f"`{what}`:\n\n{_alike_units.by_share(of)}" for what, of in sets.items()]
     return "\n\n".join(found) or "None was tested."
+
+
+def by_order(orders: Mapping[str, Sequence[tuple[Found, Drawn]]]) -> str:
+    """Return how often p is small over many orders of units: of last blocks, and of all others."""
+    found = {}
+    for what, of in orders.items():
+        numbers = [(int(one[0]), int(one[1])) for one in trials([single for single, _ in of])]
+        last = [single.zones == ("last", "last") for single, _ in of]
+        pairs = [(number, one) for number, (_, one) in zip(numbers, of, strict=True)]
+        found[what] = {
+            "both last": [pair for pair, is_last in zip(pairs, last, strict=True) if is_last],
+            "all others": [pair for pair, is_last in zip(pairs, last, strict=True) if not is_last],
+        }
+    return _drawn_orders.shares(found) if found else "None was drawn."
 
 
 def nearness(found: Sequence[Found]) -> str:

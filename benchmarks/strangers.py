@@ -69,8 +69,8 @@ def write(kept: Path, output: Path, counts: Path = _counts.FOLDER) -> None:
     }
     title = "p-values of pretrained strangers against the uniform law"
     plot.write_text(qq_plot(curves, title), encoding="utf-8")
-    sets = _strangers.sets(kept)
-    page = _strangers_page.page(tables, sets, whole, models, about, reading_of(output))
+    beside = _strangers.sets(kept), _strangers.orders(kept)
+    page = _strangers_page.page(tables, *beside, whole, models, about, reading_of(output))
     output.write_text(page, encoding="utf-8")
     if whole:
         counted = _whole_models.counts(whole)

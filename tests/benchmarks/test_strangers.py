@@ -8,11 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from benchmarks import (
     _alike_units,
     _block_pairs,
+    _drawn_orders,
     _strangers,
     _strangers_page,
     _strangers_tables,
@@ -34,6 +36,7 @@ from benchmarks._strangers import (
 from provenance import Executor, Store, compare
 from provenance.recipes.settings import CorpusSettings, TokenizerSettings
 from provenance.recipes.tokenizer import train_tokenizer
+from provenance.statistics.pvalues import spearman
 
 SHAPES = {"smollm2": (48, 96, 4), "gemma": (64, 128, 3), "qwen15": (64, 160, 5)}
 """Hidden size, units, blocks."""
@@ -44,6 +47,8 @@ SMALL = (
     Stage(RANDOM, 3),
     Stage(RANDOM, ENDS_ALONE, "qwen15", sets=True),
     Stage(TOKENS, ENDS_ALONE, "qwen15", sets=True),
+    Stage(RANDOM, ENDS_ALONE, "qwen15", drawn=True),
+    Stage(TOKENS, ENDS_ALONE, "qwen15", drawn=True),
     Stage(None, without="qwen15"),
 )
 
@@ -121,7 +126,7 @@ def spread(count, level, share):
 def shown(question, cells):
     tables = [kept(question, cells, (30, 30))]
     about = {"command": "c", "plot": "p.svg", "date": "d", "machine": "m", "versions": "v"}
-    page = _strangers_page.page(tables, {}, [], [], about, "Read.")
+    page = _strangers_page.page(tables, {}, {}, [], [], about, "Read.")
     return next(line for line in page.splitlines() if line.startswith(f"| {question} | 900"))
 
 
@@ -172,9 +177,10 @@ def measured(folder, tmp_path_factory):
 @pytest.mark.slow
 def test_what_is_measured_is_kept_and_not_measured_again(folder, measured, monkeypatch):
     before = {file: file.read_bytes() for file in measured.iterdir()}
-    # two questions of three pairs, sets of one, one comparison, and what models they are
-    assert len(before) == 3 + 3 + 2 + 1 + 1
-    monkeypatch.setattr(_block_pairs.Blocks, "test", lambda *_: pytest.fail("measured again"))
+    # two questions of three pairs, sets and orders of one, one comparison, and what models they are
+    assert len(before) == 3 + 3 + 2 + 2 + 1 + 1
+    for name in ("test", "prepared"):
+        monkeypatch.setattr(_block_pairs.Blocks, name, lambda *_: pytest.fail("measured again"))
     strangers.measure(folder, measured, SMALL)
     assert {file: file.read_bytes() for file in before} == before
     sizes = {t.question: len(t.cells) for t in _strangers.tables(measured) if t.depths == (3, 4)}
@@ -236,6 +242,42 @@ def test_the_best_set_of_units_has_the_p_value_at_the_price_of_three(measured, q
     )
     best = min(one.log10_p for one in sets)
     assert log10_p == pytest.approx(min(0.0, best + np.log10(3)), abs=2e-6)
+
+
+def test_p_values_of_many_orders_are_those_of_one_by_one():
+    rng = np.random.default_rng(3)
+    first, second = (np.stack([rng.permutation(40)[:25] for _ in range(30)]) for _ in range(2))
+    second[0] = first[0]
+    for found, a, b in zip(_drawn_orders.p_values(first, second), first, second, strict=True):
+        want = max(10.0 ** spearman(a, b).log10_p, 1e-25)
+        assert max(found, 1e-25) == pytest.approx(want, rel=1e-6)
+
+
+def test_only_units_matched_alike_raise_the_share_of_small_p_values():
+    rng = np.random.default_rng(5)
+    labels = rng.permuted(np.tile(np.arange(64), (8000, 1)), axis=1)
+    gate = rng.permutation(64)
+    # by chance one unit is matched alike, so that k units shift the correlation by (k - 1) / sqrt(64)
+    for alike in (1, 5, 12):
+        up = np.concatenate([gate[:alike], np.roll(gate[alike:], 7)])
+        ps = _drawn_orders.p_values(labels[:, gate], labels[:, up])
+        due = stats.norm.sf(stats.norm.isf(0.05) - (alike - 1) / 8)
+        assert float((ps <= 0.05).mean()) == pytest.approx(due, abs=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("question", [TOKENS, RANDOM])
+def test_orders_are_drawn_of_the_matchings_that_a_p_value_is_of(measured, question):
+    found = _strangers.orders(measured)[str(question)]
+    assert found
+    for single, one in found:
+        assert single.place == one.place
+        assert 8 <= one.strongest <= one.units
+        assert 0 <= one.alike <= one.units
+        assert 0 <= one.alike_strongest <= one.strongest
+        assert list(one.below) == sorted(one.below, reverse=True)
+    # strangers of random weights: the mean over pairs is near the level, or below where one of three counts
+    assert np.mean([one.below[0] for _, one in found]) < 0.09
 
 
 def test_units_matched_alike_explain_what_goes_without_them():
