@@ -315,7 +315,7 @@ class BlockTests:
         Of more agreement than universal units make: what these may explain decides nothing.
         """
         found = [test for test in tested if test.evidence.log10_p is not None]
-        least = min((deciding_p(test.evidence) for test in found), default=0.0)
+        least = min((deciding_p(test) for test in found), default=0.0)
         return bonferroni(least, self._price(i, j, [test.members for test in found]))
 
     def _price(self, i: int, j: int, members: Iterable[Members]) -> int:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from provenance.architecture.units import MLPShape
 from provenance.comparison.sides import NO_UNITS
 from provenance.statistics.universal import beyond_universal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -100,19 +99,12 @@ class Meeting:
         return strongest.matchings
 
 
-def one_of(mlps: Sequence[MLPShape], place: int, members: Sequence[int]) -> MLPShape:
-    """The MLP at a place, or what is joined of several."""
-    if not members:
-        return mlps[place]
-    units = sum(mlps[member].units for member in members)
-    return MLPShape(f"{len(members)} MLPs joined", units)
-
-
-def deciding_p(test: PartEvidence) -> float:
+def deciding_p(tested: Tested) -> float:
     """The log10 p-value of a test that may decide a block: of more agreement than universal units make."""
+    test = tested.evidence
     if test.log10_p is None or test.correlation is None:
         return test.log10_p or 0.0
-    return beyond_universal(test.log10_p, test.correlation, test.live)
+    return beyond_universal(test.log10_p, test.correlation, test.live, tested.units)
 
 
 def strength_of(block: BlockEvidence | PartEvidence) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from provenance.architecture.units import joined, nbytes
+from provenance.architecture.units import MLPShape, joined, nbytes
 from provenance.comparison.experts import partners
 from provenance.comparison.limits import ALL, FURTHER
 from provenance.comparison.repeats import Seen, seen
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from provenance.architecture.units import MLPShape
     from provenance.capture.units import Shape
     from provenance.statistics import (
         BlockTest,
@@ -134,6 +133,8 @@ class Tested:
         Places of the MLPs that the candidate's, and the reference's, is joined of; empty where it is one.
     applies : bool
         False where such MLPs are not to be compared by this part at all.
+    units : tuple of int, optional
+        Of both MLPs; None where nothing was tested.
     """
 
     evidence: PartEvidence
@@ -141,6 +142,7 @@ class Tested:
     matchings: Matchings | None = None
     members: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     applies: bool = True
+    units: tuple[int, int] | None = None
 
 
 class Sides:
@@ -384,7 +386,22 @@ def _test_mlps(sides: Sides, candidate: Place, reference: Place) -> Tested:
         fits=result.imitation_fits(),
         nearness=result.nearness,
     )
-    return Tested(part, result.survivors(), result.matchings(MATCHINGS), members)
+    ours, theirs = (
+        one_of(shape.mlps[index], at, joined).units
+        for shape, (index, at), joined in zip(
+            sides.component.shapes, (candidate, reference), members, strict=True
+        )
+    )
+    found = result.survivors(), result.matchings(MATCHINGS)
+    return Tested(part, *found, members, units=(ours, theirs))
+
+
+def one_of(mlps: Sequence[MLPShape], place: int, members: Sequence[int]) -> MLPShape:
+    """The MLP at a place, or what is joined of several."""
+    if not members:
+        return mlps[place]
+    units = sum(mlps[member].units for member in members)
+    return MLPShape(f"{len(members)} MLPs joined", units)
 
 
 def there_and_back(rows: Sequence[int], columns: Sequence[int]) -> list[tuple[int, int]]:

@@ -10,8 +10,9 @@ import torch
 
 from provenance.assignment.solve import assign
 from provenance.comparison.choices import corrected
-from provenance.comparison.meeting import Meeting, OfMLPs, deciding_p, one_of, strength_of
+from provenance.comparison.meeting import Meeting, OfMLPs, deciding_p, strength_of
 from provenance.comparison.repeats import counted_together
+from provenance.comparison.sides import one_of
 from provenance.evidence.records import (
     NOT_MEASURED,
     AlignedBlocks,
@@ -223,7 +224,7 @@ class Findings:
         return OfMLPs(tuple(parts))
 
     def _why_not(self, met: Meeting) -> str:
-        if met.strongest is not None and deciding_p(met.strongest.evidence) < DECIDED:
+        if met.strongest is not None and deciding_p(met.strongest) < DECIDED:
             return f"{NOT_MEASURED}{met.strongest.evidence.statistic} decides the block"
         return f"{NOT_MEASURED}others are likelier partners"
 
