@@ -21,6 +21,7 @@ from provenance.evidence.records import (
     ModelRecord,
     Pairing,
 )
+from provenance.statistics.pvalues import FEWEST_RANKED
 from provenance.vocabulary import BLOCK_LIMIT, InputKind
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -33,7 +34,7 @@ tested_blocks = st.builds(
     log10_p=st.floats(LEAST, 0.0),
     correlation=st.floats(-1.0, 1.0),
     units=pairs_of_counts,
-    live=pairs_of_counts,
+    live=st.tuples(*2 * [st.integers(FEWEST_RANKED, 2**63 - 1)]),
     agreeing=counts,
     fits=st.none() | st.tuples(st.floats(-1e300, 1.0), st.floats(-1e300, 1.0)),
     matchings=st.none()
@@ -204,6 +205,12 @@ def test_a_block_counts_with_one_before_it(fields, first):
     fields["blocks"][0]["counted_with"] = first
     line = refusal(json.dumps(fields))
     assert f"counted_with is {first}, no block before it" in line
+
+
+@pytest.mark.parametrize("live", [[0, 0], [0, 64], [64, 2]])
+def test_a_p_value_of_too_few_units_is_refused(fields, live):
+    fields["blocks"][0]["live"] = live
+    assert f"is of {min(live)} units, too few to rank" in refusal(json.dumps(fields))
 
 
 def test_a_refusal_is_an_error_of_the_users():
