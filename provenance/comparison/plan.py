@@ -396,7 +396,8 @@ def comparison(suite: Suite, claim: Claim) -> Comparison:
         extent=extent(claim),
         control=suite.controls != "none",
         sample=claim.sample,
-        difference=(suite.models[claim.candidate], suite.models[claim.reference]) in suite.kinds_of,
+        difference=suite.distances
+        or (suite.models[claim.candidate], suite.models[claim.reference]) in suite.kinds_of,
         exhibits=suite.exhibits,
     )
     return replace(

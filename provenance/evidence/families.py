@@ -74,8 +74,10 @@ class Kinship:
         How far their weights are apart once one is mapped onto the other, by block; empty where that was
         not measured.
     agreeing : tuple of int, or None
-        How many blocks would draw it by their own distances, of how many; None where not all kinships of
-        the family have distances.
+        How many blocks would draw it by their own distances, of how many, among the kinships of the family
+        that have distances; None where it has none, or no block is known of all that have.
+    no_distance : bool
+        Whether it has no distance though others of its family do, which are drawn before it.
     """
 
     a: int
@@ -90,6 +92,7 @@ class Kinship:
     steps: int = 1
     distances: Mapping[int, float] = field(default_factory=dict)
     agreeing: tuple[int, int] | None = None
+    no_distance: bool = False
 
 
 @dataclass(frozen=True)
@@ -318,11 +321,15 @@ def _drawn(kinships: Sequence[Kinship], models: int) -> list[Kinship]:
         for kin in kinships
     ]
     chosen, agreeing = tree_edges(edges, models)
+    families = _families(kinships, models)
+    measured = {end for kin in kinships if kin.distances for end in (kin.a, kin.b)}
+    by_distance = {end for family in families if measured & {*family} for end in family}
     return [
         replace(
             kin,
             drawn=(kin.a, kin.b) in chosen,
             agreeing=agreeing.get(frozenset({kin.a, kin.b})),
+            no_distance=not kin.distances and kin.a in by_distance,
         )
         for kin in kinships
     ]

@@ -48,6 +48,8 @@ def edge_words(kin: Kinship) -> str:
 
 def agreement(kin: Kinship) -> str:
     """How many blocks would draw a kinship by their own distances; empty where that is not known."""
+    if kin.no_distance:
+        return "by p-value, without a distance"
     return "" if kin.agreeing is None else "{} of {} blocks agree".format(*kin.agreeing)
 
 

@@ -1,4 +1,4 @@
-"""Which kinships a family's tree is made of: by distances where all were measured, else by p-values.
+"""Which kinships a family's tree is made of: by distances where there are any, else by p-values.
 
 A distance is how far the weights of two are apart once one is mapped onto the other. A p-value says that
 two are kin, and hardly how near: most are at their floor.
@@ -73,16 +73,16 @@ def tree_edges(
 ) -> tuple[Edges, dict[frozenset[int], tuple[int, int]]]:
     """Choose the edges of the trees that span families, at most one parent for each model.
 
-    Where every kinship of a family has a distance, the nearest are taken, else those of the least p-values;
-    declared parents come before others, and what has a direction before what has none.
+    The nearest are taken, then those of the least p-values among kinships without a distance. Declared
+    parents come before others, and what has a direction before what has none.
 
     Returns
     -------
     frozenset of (int, int)
         The edges, each as it was given.
     dict
-        For each edge of a family by distances, by its ends: how many blocks agree on it, of how many. A
-        block agrees where the minimum spanning tree of its own distances, whatever was declared, has it.
+        For each edge with a distance, by its ends: how many blocks agree on it, of how many. A block agrees
+        where the minimum spanning tree of its own distances, whatever was declared, has it.
     """
     graph: nx.Graph[int] = nx.Graph()
     graph.add_nodes_from(range(models))
@@ -91,15 +91,16 @@ def tree_edges(
     agreeing: dict[frozenset[int], tuple[int, int]] = {}
     for family in nx.connected_components(graph):
         own = [edge for edge in edges if edge.a in family]
-        are_near = all(edge.distances for edge in own)
-        near = {
-            edge: 1 / (1 + median(edge.distances.values())) if are_near else 1.0 - edge.log10_p
-            for edge in own
-        }
-        chosen |= _spanning(near, family)
-        if are_near:
-            agreeing |= _agreeing(own)
+        chosen |= _spanning({edge: _nearness(edge) for edge in own}, family)
+        agreeing |= _agreeing([edge for edge in own if edge.distances])
     return frozenset(chosen), agreeing
+
+
+def _nearness(edge: Edge) -> float:
+    """From 1 to 2 by distance; below 1 by p-value alone, so that what was measured comes before."""
+    if edge.distances:
+        return 1 + 1 / (1 + median(edge.distances.values()))
+    return 1 - 1 / (2 - edge.log10_p)
 
 
 def _spanning(near: Mapping[Edge, float], family: Iterable[int]) -> set[tuple[int, int]]:

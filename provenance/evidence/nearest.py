@@ -105,7 +105,8 @@ def nearest_in_words(found: Identification) -> str:
         return f"nearest kin: {first.name}, the very checkpoint"
     said = f"nearest kin: {first.name}, {_p(first)} over {number}"
     also = ", ".join(one.name for one in found.as_near)
-    return f"{said}; as near, by some blocks: {also}" if also else said
+    said += f"; as near, by some blocks: {also}" if also else ""
+    return "; ".join([said, *(one.words(first.name) for one in found.leads)])
 
 
 def cells_of(one: Relative) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from provenance.evidence.decide import SUSPICION, pair_p
+from provenance.evidence.leads import LeadRecord  # noqa: TC001 - pydantic reads the annotations
 from provenance.evidence.records import Evidence  # noqa: TC001 - pydantic reads the annotations
 from provenance.statistics.pvalues import bonferroni, holm
 
@@ -114,12 +115,16 @@ DIGEST = "digest"
 
 @dataclass(frozen=True)
 class Identification:
-    """One model against many references: the nearest kin first, then what shows least, then what failed."""
+    """One model against many references: the nearest kin first, then what shows least, then what failed.
+
+    ``leads`` are those of the nearest kin over the few next ones, or why they are not known.
+    """
 
     model: str
     digest: str
     alpha: float
     references: tuple[Relative, ...]
+    leads: tuple[LeadRecord, ...] = ()
 
     @property
     def kin(self) -> tuple[Relative, ...]:
@@ -133,11 +138,20 @@ class Identification:
 
     @property
     def as_near(self) -> tuple[Relative, ...]:
-        """Further kin that may be as near as the first: not every block of theirs is less close."""
+        """Further kin that may be as near as the first: not every block of theirs is less close.
+
+        Where a lead tells which of the two is nearer, it decides.
+        """
         first = self.nearest
         if first is None or first.same:
             return ()
-        return tuple(one for one in self.kin[1:] if not _nearer(first, one))
+        told = {one.other: one.lead.found for one in self.leads if one.lead is not None}
+        return tuple(
+            one
+            for one in self.kin[1:]
+            if told.get(one.name) == "farther"
+            or (told.get(one.name) != "nearer" and not _nearer(first, one))
+        )
 
     @property
     def failed(self) -> tuple[Relative, ...]:
@@ -172,6 +186,7 @@ class Identification:
             "alpha": self.alpha,
             "nearest": None if self.nearest is None else self.nearest.name,
             "as_near": [one.name for one in self.as_near],
+            "leads": [one.to_dict() for one in self.leads],
             "references": [one.to_dict() for one in self.references],
         }
 
@@ -197,7 +212,13 @@ def concluded(measured: Sequence[Relative], alpha: float) -> tuple[Relative, ...
 def at_level(found: Identification, alpha: float) -> Identification:
     """The same references judged at another level."""
     bare = [replace(one, corrected=None, finding="not checked") for one in found.references]
-    return replace(found, alpha=alpha, references=in_order(concluded(bare, alpha)))
+    references = in_order(concluded(bare, alpha))
+    again = replace(found, alpha=alpha, references=references)
+    others = {one.name for one in again.kin[1:]}
+    names = [one.nearest and one.nearest.name for one in (found, again)]
+    if names[0] != names[1]:  # the leads are another's
+        return replace(again, leads=())
+    return replace(again, leads=tuple(one for one in found.leads if one.other in others))
 
 
 def check_identification(found: Identification) -> str | None:
@@ -224,7 +245,15 @@ def check_identification(found: Identification) -> str | None:
             return "what is said of a reference does not follow from the p-values"
     if [one.name for one in in_order(references)] != [one.name for one in references]:
         return "the references are in no order"
-    return None
+    return _fault_of_leads(found)
+
+
+def _fault_of_leads(found: Identification) -> str | None:
+    """What of the leads cannot be; None where nothing is wrong."""
+    others = [one.other for one in found.leads]
+    if len(set(others)) < len(others) or not {*others} <= {one.name for one in found.kin[1:]}:
+        return "a lead is over none of the other kin, or over one twice"
+    return next((fault for one in found.leads if (fault := one.fault()) is not None), None)
 
 
 def _is_closeness(one: Relative) -> bool:

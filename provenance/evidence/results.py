@@ -16,6 +16,7 @@ from provenance._text import without_home
 from provenance.errors import ProvenanceError
 from provenance.evidence.audits import AuditRecord, Night
 from provenance.evidence.decide import aggregate, shows
+from provenance.evidence.leads import Lead, LeadRecord
 from provenance.evidence.nearest import compared_with, nearest_log10_p
 from provenance.evidence.records import (
     MOST,
@@ -435,6 +436,8 @@ _TYPES = (
     ControlResult,
     Closeness,
     Relative,
+    Lead,
+    LeadRecord,
     Identification,
     ClaimResult,
     RunRecord,

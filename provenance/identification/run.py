@@ -15,6 +15,7 @@ from provenance._threads import in_turn
 from provenance.audit.screen import LEVEL, screen_of
 from provenance.comparison.executor import Executor, as_spec
 from provenance.comparison.kept_closeness import kept_closeness
+from provenance.comparison.kept_lead import kept_lead
 from provenance.comparison.one_of_many import of_one_of_many
 from provenance.errors import DegenerateError, DeviceError, ProvenanceError, StoreError, one_line
 from provenance.evidence.relatives import (
@@ -36,9 +37,13 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from provenance.comparison.plan import Comparison
+    from provenance.evidence.leads import LeadRecord
     from provenance.evidence.records import Evidence
     from provenance.evidence.relatives import Closeness
     from provenance.vocabulary import ModelSpec, StatisticName
+
+NEXT = 3
+"""Kin beside the nearest whose weights are compared with it, in their order."""
 
 
 @in_turn
@@ -104,7 +109,9 @@ def identify(
         replace(one, closeness=search.closeness(named[one.name])) if _is_ordered(one) else one
         for one in concluded(measured, alpha)
     ]
-    return Identification(without_home(opened.source), opened.digest, alpha, in_order(found))
+    source = without_home(opened.source)
+    known = Identification(source, opened.digest, alpha, in_order(found))
+    return replace(known, leads=search.leads(known, named))
 
 
 def _is_ordered(one: Relative) -> bool:
@@ -192,6 +199,22 @@ class _Search:
             raise
         except ProvenanceError:  # kin it is all the same
             return None
+
+    def leads(
+        self, found: Identification, named: Mapping[str, ModelSpec]
+    ) -> tuple[LeadRecord, ...]:
+        """The leads of the nearest kin over the next ones, or why one is not known."""
+        first, *others = found.kin or (None,)
+        if first is None or first.same:
+            return ()
+        return tuple(self._lead(first, one, named) for one in others[:NEXT])
+
+    def _lead(self, first: Relative, other: Relative, named: Mapping[str, ModelSpec]) -> LeadRecord:
+        kin: list[tuple[Comparison, Evidence]] = []
+        for one in (first, other):
+            assert one.evidence is not None  # the very checkpoint comes first, and has no leads
+            kin.append((self._comparison(named[one.name]), one.evidence))
+        return kept_lead(self._executor, other.name, kin[0], kin[1])
 
 
 def _shows_nothing(evidence: Evidence) -> bool:

@@ -204,6 +204,12 @@ def _sentence_of(branch: _Branch, note: str, lineage: Lineage) -> str:
     return f"{lineage.models[branch.model].label}: {note}."
 
 
+def _agreeing(kin: Kinship) -> str:
+    if kin.agreeing is None:
+        return "no distance" if kin.no_distance else "–"
+    return "{} of {}".format(*kin.agreeing)
+
+
 def _table(lineage: Lineage) -> Table:
     labels = [model.label for model in lineage.models]
     rows = tuple(
@@ -214,7 +220,7 @@ def _table(lineage: Lineage) -> Table:
             format_p(kin.log10_p),
             " ".join(kin.support) or "nothing: kinship is mutual",
             ", ".join(kin.claims),
-            "–" if kin.agreeing is None else "{} of {}".format(*kin.agreeing),
+            _agreeing(kin),
             "yes" if kin.drawn else "no",
         )
         for kin in sorted(lineage.kinships, key=lambda kin: (not kin.drawn, kin.log10_p))

@@ -127,7 +127,8 @@ class Suite:
     """One suite file; the local paths in ``models`` and ``inputs`` are absolute.
 
     ``lineage`` has every model of the declared trees with its parent (None for a root), parents first.
-    ``digest`` is "sha256:..." of the file's bytes. ``exhibits`` says whether those are measured.
+    ``digest`` is "sha256:..." of the file's bytes. ``exhibits`` says whether those are measured,
+    and ``distances`` whether those of kin are.
     """
 
     path: Path
@@ -138,6 +139,7 @@ class Suite:
     digest: str = ""
     lineage: tuple[tuple[str, str | None], ...] = ()
     exhibits: bool = False
+    distances: bool = False
 
     @cached_property
     def kinds_of(self) -> frozenset[tuple[ModelSpec, ModelSpec]]:
@@ -163,6 +165,7 @@ def suite_of(checked: SuiteDocument, document: Document, path: Path) -> Suite:
         claims=claims,
         controls=checked.controls,
         exhibits=checked.exhibits,
+        distances=checked.distances,
         lineage=tuple((node.name, node.parent) for node in nodes(checked.lineage)),
     )
 

@@ -673,6 +673,11 @@ class SuiteDocument(StrictMapping):
         description="Measure what people argue with in public besides: the report shows it beside what "
         "strangers have, and no verdict looks at it. Pairs that are compared by a sample have none.",
     )
+    distances: Annotated[bool, Words("true or false")] = Field(
+        default=False,
+        description="Measure how far the weights of kin are apart, once one is mapped onto the other: "
+        "families' trees are then drawn by distances. Pairs that are compared by a sample have none.",
+    )
     models: Models = Field(
         description="Models by the names that the pairs use.",
         json_schema_extra={"propertyNames": {"pattern": NAME_PATTERN}},

@@ -59,7 +59,7 @@ def test_a_declared_parent_comes_before_a_nearer_one_and_blocks_agree_on_their_o
     assert agreeing[frozenset({0, 2})] == (0, 1)
 
 
-def test_where_a_distance_is_missing_p_values_decide_and_no_block_agrees():
+def test_what_has_a_distance_comes_before_what_has_a_p_value_alone():
     edges = [
         near(0, 1, 0.1, log10_p=-10.0),
         near(1, 2, log10_p=-30.0),
@@ -67,8 +67,22 @@ def test_where_a_distance_is_missing_p_values_decide_and_no_block_agrees():
         near(3, 4, 0.5),
     ]
     chosen, agreeing = tree_edges(edges, 6)
-    assert chosen == {(1, 2), (0, 2), (3, 4)}
-    assert agreeing == {frozenset({3, 4}): (1, 1)}  # another family has all
+    assert chosen == {(0, 1), (0, 2), (3, 4)}
+    assert agreeing == {frozenset(pair): (1, 1) for pair in ((0, 1), (0, 2), (3, 4))}
+
+
+def test_among_kinships_without_a_distance_the_least_p_value_is_drawn():
+    edges = [
+        near(0, 1, 0.1),
+        near(0, 2, log10_p=-10.0),
+        near(1, 2, log10_p=-30.0),
+        near(1, 3, log10_p=-5.0),
+    ]
+    chosen, agreeing = tree_edges(edges, 4)
+    assert chosen == {(0, 1), (1, 2), (1, 3)}
+    assert agreeing == {frozenset({0, 1}): (1, 1)}
+    directed = [replace(edge, directed=True) for edge in edges]
+    assert tree_edges(directed, 4)[0] == {(0, 1), (1, 2), (1, 3)}
 
 
 def test_blocks_that_not_all_have_do_not_vote():
@@ -125,6 +139,19 @@ def test_a_family_says_how_many_blocks_agree_wherever_it_is_drawn():
     assert [row[6] for row in view.kinships.rows] == ["8 of 8", "8 of 8", "0 of 8"]
     bare = lineage_graph(results(claimed(kin("b", "a"), "derived")))
     assert "agree" not in format_lineage(bare, "dot")
+    assert "distance" not in format_lineage(bare, "dot")
+
+
+def test_an_edge_without_a_distance_says_so_where_others_of_its_family_have_one():
+    found = results(
+        apart("b", "a", 0.1), claimed(kin("c", "a"), "derived"), claimed(kin("e", "d"), "derived")
+    )
+    lineage = lineage_graph(found)
+    assert [kin.no_distance for kin in lineage.kinships] == [False, True, False]
+    dot = format_lineage(lineage, "dot")
+    assert dot.count("8 of 8 blocks agree") == 1
+    assert dot.count("by p-value, without a distance") == 1
+    assert [row[6] for row in view_lineage(lineage).kinships.rows] == ["8 of 8", "no distance", "–"]
 
 
 @pytest.mark.parametrize("text", ["distances: true\n", ""])

@@ -233,6 +233,7 @@ defaults:
   {alpha: 1e-6, statistic: [match, match_tokens], blocks: {at_least: 0.5}, inconclusive: warn,
    permutations: 99, tags: [nightly], exhaustive: true}
 exhibits: true
+distances: true
 pairs:
 - {candidate: chat, reference: base, expect: finetune, id: one, tags: [a, b], blocks: [0, 1],
    alpha: {0: 1e-9, default: 1e-6}}

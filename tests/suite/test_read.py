@@ -189,8 +189,10 @@ def test_repeated_tags_count_once():
         ("inptus: {}\n" + GOOD, "1:1: unknown key 'inptus'; did you mean 'inputs'?"),
         (
             "zzz: {}\n" + GOOD,
-            ("1:1: unknown key 'zzz'; known keys: controls, defaults, exhibits, inputs, lineage, models, "
-            "pairs, version"),
+            (
+                "1:1: unknown key 'zzz'; known keys: controls, defaults, distances, exhibits, inputs, "
+                "lineage, models, pairs, version"
+            ),
         ),
         ("inputs: {token: 99}\n" + GOOD, "1:10: unknown key 'token'; did you mean 'tokens'?"),
         ("defaults: {aplha: 1}\n" + GOOD, "1:12: unknown key 'aplha'; did you mean 'alpha'?"),
