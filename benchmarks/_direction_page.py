@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 from scipy import stats
 
 from benchmarks._kind_page import between
+from benchmarks._rates import upper
 from benchmarks._table import table
-from benchmarks.error_rates import upper
 from provenance.evidence.direction import Sign
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._kind_page import between
+from benchmarks._rates import upper
 from benchmarks._table import table
-from benchmarks.error_rates import upper
 from provenance.evidence.given import GivenDifference
 
 if TYPE_CHECKING:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks._kind_page import COUNTS as KINDS
 from benchmarks._kind_page import between
+from benchmarks._rates import upper
 from benchmarks._table import table
-from benchmarks.error_rates import upper
 from provenance.evidence.leads import Lead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COUNTS = Path(__file__).with_name("counts") / "kinds" / "leads.json"
+COUNTS = KINDS.with_name("leads.json")
 PAGE = Path("docs/identify.md")
 BEGIN, END = "<!-- counted by benchmarks.leads -->", "<!-- end of the leads -->"
 SIBLINGS = "sibling of both"
@@ -107,6 +108,6 @@ def errors(counts: LeadCounts) -> str:
     return (
         f"Siblings of both of which it was said that they are nearer to one: {named} of {len(none)}, "
         f"at most {bounds[0]} (95%), were they independent. Of the others, said to be nearer to the "
-        f"wrong one: {wrong} of {len(kin)}, at most {bounds[1]}; to the right one: {seen} of {len(kin)}. By the "
-        f"distances alone {by_size} of {len(kin)} are nearer to the wrong one."
+        f"wrong one: {wrong} of {len(kin)}, at most {bounds[1]}; to the right one: {seen} of {len(kin)}. "
+        f"By the distances alone {by_size} of {len(kin)} are nearer to the wrong one."
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks._rates import upper
 from benchmarks._table import table
-from benchmarks.error_rates import upper
 from provenance.statistics.pvalues import format_p
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks._kind_page import between
+from benchmarks._rates import upper
 from benchmarks._table import table
-from benchmarks.error_rates import upper
 from provenance.evidence.decomposition import Decomposition, MergeRecord, ParentKinship
 from provenance.evidence.merge_claims import MergeClaim, read_merge
 from provenance.vocabulary import DEFAULT_ALPHA, SHARE_TOLERANCE

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scipy import stats
-
+from benchmarks import _lead_page
 from benchmarks._counts import FOLDER, Counted, Source, save, sources
 from benchmarks._kind_page import COUNTS as KINDS
 from benchmarks._kind_page import KindCounts, error_table, read_counts
 from benchmarks._page import BEGIN, END, about_machine, reading_of
+from benchmarks._rates import CONFIDENCE, upper
 from benchmarks._suite_counts import counted
 from benchmarks._table import table
 from provenance.errors import ProvenanceError
@@ -28,7 +28,6 @@ from provenance.evidence.read import read_results
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-CONFIDENCE = 0.95
 PAGE = Path("docs/error-rates.md")
 COMMAND = f"python -m benchmarks.error_rates --output {PAGE}"
 
@@ -72,12 +71,9 @@ WRONG = (
 )
 
 
-def upper(count: int, trials: int) -> float:
-    """Return the exact one-sided 95 % upper bound of a rate (Clopper and Pearson)."""
-    return 1.0 if count == trials else float(stats.beta.ppf(CONFIDENCE, count + 1, trials - count))
-
-
-def page(kept: Sequence[Source], reading: str, kinds: KindCounts | None = None) -> str:
+def page(
+    kept: Sequence[Source], reading: str, kinds: KindCounts | None = None, nearer: str = ""
+) -> str:
     """Return docs/error-rates.md.
 
     Parameters
@@ -88,6 +84,8 @@ def page(kept: Sequence[Source], reading: str, kinds: KindCounts | None = None) 
         What a person has written of them.
     kinds
         What was read of kinds of descent.
+    nearer
+        How often the outcome of a lead was wrong, in sentences.
     """
     numbered = [(i, source) for i, source in enumerate(kept, 1)]
     tables = "\n\n".join(
@@ -119,7 +117,7 @@ among them.
 
 {_refused(numbered)}
 
-{_kinds(kinds)}## The commands
+{_kinds(kinds)}{_nearer(nearer)}## The commands
 
 {_commands(numbered)}
 """
@@ -140,6 +138,20 @@ are of {kinds.bases} base models.
 {error_table(kinds, upper)}
 
 `{kinds.command}`; {kinds.date}; {kinds.machine}; {kinds.versions}
+
+"""
+
+
+def _nearer(said: str) -> str:
+    """The section on leads, with an empty line after it; empty where none were counted."""
+    if not said:
+        return ""
+    return f"""## Nearer than siblings
+
+Of the nearest kin and the next it is said [how much nearer](identify.md#how-much-nearer) the first
+is, and whether siblings of both may lie so. It was counted on models whose parents are known.
+
+{said}
 
 """
 
@@ -215,6 +227,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=PAGE)
     parser.add_argument("--counts", type=Path, default=FOLDER, help=argparse.SUPPRESS)
     parser.add_argument("--kinds", type=Path, default=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--leads", type=Path, default=_lead_page.COUNTS, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command")
     one = commands.add_parser("count", help="keep the verdicts of a run of suites")
     one.add_argument("results", type=Path)
@@ -229,7 +242,13 @@ def main(arguments: list[str] | None = None) -> None:
             parser.error(str(error))
         return
     kinds = read_counts(given.kinds) if given.kinds.exists() else None
-    given.output.write_text(page(sources(given.counts), reading_of(given.output), kinds), "utf-8")
+    text = page(sources(given.counts), reading_of(given.output), kinds, nearer_of(given.leads))
+    given.output.write_text(text, "utf-8")
+
+
+def nearer_of(leads: Path) -> str:
+    """What counts of leads say, if there are any."""
+    return _lead_page.errors(_lead_page.read_counts(leads)) if leads.exists() else ""
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 __all__ = ["LEAD_OF_SIBLINGS", "Lead", "LeadFound", "LeadRecord"]
 
-LEAD_OF_SIBLINGS = 0.5
+LEAD_OF_SIBLINGS = 0.65
 """`Lead.low` above which a model is nearer to one of two than their siblings were (`benchmarks.leads`)."""
 
 LeadFound = Literal["nearer", "farther", "not told"]

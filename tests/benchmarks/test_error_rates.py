@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from benchmarks import error_rates
+from benchmarks import _lead_page, _rates, error_rates
 from benchmarks._counts import FOLDER, Counted, Source, save, sources
 from benchmarks._kind_page import read_counts
 from benchmarks._page import reading_of
@@ -23,7 +23,7 @@ def source(*rows):
 @pytest.mark.parametrize(("count", "trials"), [(0, 1), (0, 300), (1, 300), (7, 8), (8, 8)])
 def test_upper_bound_is_that_of_an_exact_test(count, trials):
     exact = stats.binomtest(count, trials, alternative="less").proportion_ci(0.95, "exact")
-    assert error_rates.upper(count, trials) == pytest.approx(exact.high)
+    assert _rates.upper(count, trials) == pytest.approx(exact.high)
 
 
 def test_counts_are_read_as_they_were_saved(tmp_path):
@@ -45,7 +45,7 @@ def test_each_verdict_is_counted_where_it_is_wrong():
     accused, missed, *_ = (
         line for line in text.splitlines() if line.startswith("| Pairs of models.")
     )
-    assert accused.split(" | ")[1:4] == ["200", "1", f"{error_rates.upper(1, 200):.2%}"]
+    assert accused.split(" | ")[1:4] == ["200", "1", f"{_rates.upper(1, 200):.2%}"]
     assert missed.split(" | ")[1:4] == ["2", "2", "100.00%"]
     assert accused.endswith("[1](#the-commands) |")
     assert missed.endswith("[2](#the-commands) |")
@@ -63,7 +63,7 @@ def test_sharing_models_widens_the_bound():
     line = next(
         line for line in text.splitlines() if line.startswith("| Pairs of models. | 2,016 | 0")
     )
-    assert f"{error_rates.upper(0, 2016):.2%} | {error_rates.upper(0, 32):.1%}" in line
+    assert f"{_rates.upper(0, 2016):.2%} | {error_rates.upper(0, 32):.1%}" in line
 
 
 def test_a_reading_is_kept(tmp_path):
@@ -78,7 +78,8 @@ def test_a_reading_is_kept(tmp_path):
 
 def test_the_page_is_made_of_the_kept_counts():
     page = DOCS / "error-rates.md"
-    kept = error_rates.page(sources(FOLDER), reading_of(page), read_counts())
+    nearer = error_rates.nearer_of(_lead_page.COUNTS)
+    kept = error_rates.page(sources(FOLDER), reading_of(page), read_counts(), nearer)
     assert page.read_text("utf-8") == kept, f"{error_rates.COMMAND} makes the page again"
 
 

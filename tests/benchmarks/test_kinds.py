@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks import _kind_changes, _kind_page, error_rates, kinds
+from benchmarks import _kind_changes, _kind_page, _rates, error_rates, kinds
 from benchmarks._kind_page import (
     COUNTS,
     LARGE,
@@ -53,12 +53,12 @@ def test_the_tables_stand_where_the_page_says():
 
 def test_false_claims_and_missed_ones_are_counted_apart():
     text = error_rates.page([], "", MADE)
-    bound = f"{error_rates.upper(1, 8):.1%}"
+    bound = f"{_rates.upper(1, 8):.1%}"
     assert cells(text, "adapter")[1:] == [
         "1 of 8",
         bound,
         "4 of 8",
-        f"{error_rates.upper(4, 8):.1%}",
+        f"{_rates.upper(4, 8):.1%}",
         "1",
     ]
     assert cells(text, "fine-tune")[1] == "8 of 12", "what is unsure holds too"
