@@ -400,6 +400,15 @@ def nearness(
     return max(0.0, *found)
 
 
+def lead(own: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    """What a matrix is farther from the second than from the first, over what these differ by, squared."""
+
+    def squares(one: np.ndarray, other: np.ndarray) -> float:
+        return sum((a - b) ** 2 for a, b in zip(one.flat, other.flat, strict=True))
+
+    return (squares(own, second) - squares(own, first)) / squares(first, second)
+
+
 def closeness(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Mean over the units of the narrower side of the greatest |cosine| with any unit of the other."""
     narrow, wide = sorted((ours, theirs), key=len)
