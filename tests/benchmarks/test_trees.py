@@ -20,7 +20,7 @@ CHAIN = TreeCount(
         (1, 2, {0: 0.2, 1: 0.2, 2: 0.2}),
     ),
 )
-STAR = TreeCount("star", 3, (0, 0), tuple((a, b, {0: d}) for a, b, d in ((0, 1, 1), (0, 2, 3), (1, 2, 2))))  # fmt: skip
+STAR = TreeCount("star", 3, (0, 0), ((0, 1, {0: 1.0}), (0, 2, {0: 3.0}), (1, 2, {0: 2.0})))
 
 
 def test_trees_are_held_against_the_way_they_were_made():
