@@ -103,11 +103,23 @@ def errors(counts: LeadCounts) -> str:
     named = sum(one.found != "not told" for one in none)
     wrong = sum(one.found == "farther" for one in kin)
     seen = sum(one.found == "nearer" for one in kin)
+    highest = {
+        schedule: max(
+            max(row.lead.low or 0, -(row.lead.high or 0))
+            for row in counts.counted
+            if row.has_none and row.what.startswith(schedule)
+        )
+        for schedule in dict.fromkeys(
+            row.what.partition(";")[0] for row in counts.counted if row.has_none
+        )
+    }
+    tops = ", ".join(f"{top:.2f} of {schedule}" for schedule, top in highest.items())
     by_size = sum((one.ratio or 0) <= 1 for one in kin)
     bounds = [f"{upper(number, len(of)):.1%}" for number, of in ((named, none), (wrong, kin))]
     return (
         f"Siblings of both of which it was said that they are nearer to one: {named} of {len(none)}, "
         f"at most {bounds[0]} (95%), were they independent. Of the others, said to be nearer to the "
         f"wrong one: {wrong} of {len(kin)}, at most {bounds[1]}; to the right one: {seen} of {len(kin)}. "
-        f"By the distances alone {by_size} of {len(kin)} are nearer to the wrong one."
+        f"By the distances alone {by_size} of {len(kin)} are nearer to the wrong one. The highest lead of "
+        f"siblings in a tenth, either way: {tops}."
     )

@@ -10,7 +10,7 @@ from provenance.evidence.nearest import judge_nearest, nearest_in_words
 from provenance.evidence.relatives import at_level, check_identification
 from tests.evidence.test_nearest import claim, found, relative
 
-LEAD = Lead(((0, 0.02, 0.05), (1, 0.03, 0.02), (2, 0.02, 0.06)), 0.04, 0.9, 0.95, 0.8, 1.1, 21)
+LEAD = Lead(((0, 0.02, 0.05), (1, 0.03, 0.02), (2, 0.02, 0.06)), 0.04, 0.9, 0.95, 0.85, 1.1, 21)
 AS_NEAR = found(relative("base", -90, 0.9), relative("kin", -80, 0.9))
 
 
@@ -76,7 +76,7 @@ def test_a_lead_tells_apart_what_closeness_does_not():
 def test_a_lead_of_the_other_leaves_open_what_closeness_told():
     apart = found(relative("base", -90, 0.99), relative("kin", -80, 0.9))
     assert apart.as_near == ()
-    other = replace(apart, leads=(LeadRecord("kin", by(-1.0, -0.9, -0.8)),))
+    other = replace(apart, leads=(LeadRecord("kin", by(-1.0, -0.9, -0.85)),))
     assert [one.name for one in other.as_near] == ["kin"]
     assert judge_nearest(claim("base"), other).state == "fails"
     assert "nearer to kin than siblings" in nearest_in_words(other)
