@@ -113,12 +113,14 @@ def _write_results(file: Path, found: Identification) -> None:
 
 def print_identification(to: Console, found: Identification) -> None:
     """Print what each reference showed, and who is the nearest kin."""
-    from provenance.evidence.nearest import cells_of, nearest_in_words
+    from provenance.evidence.nearest import cells_of, leads_in_words, nearest_in_words
 
     print_table(to, reference_table(f"kin of {found.model}", map(cells_of, found.references)))
     for one in found.failed:
         say(to, f"not checked: {one.name}: {one.error}")
     say(to, nearest_in_words(found), style="bold")
+    for said in leads_in_words(found):
+        say(to, f"{said[:1].upper()}{said[1:]}.")
     if found.kin and not found.kin[0].same:
         say(to, "Closeness orders kin; it does not say which of two came first.")
     if any(one.finding == "none found" for one in found.references):

@@ -105,8 +105,13 @@ def nearest_in_words(found: Identification) -> str:
         return f"nearest kin: {first.name}, the very checkpoint"
     said = f"nearest kin: {first.name}, {_p(first)} over {number}"
     also = ", ".join(one.name for one in found.as_near)
-    said += f"; as near, by some blocks: {also}" if also else ""
-    return "; ".join([said, *(one.words(first.name) for one in found.leads)])
+    return f"{said}; as near, by some blocks: {also}" if also else said
+
+
+def leads_in_words(found: Identification) -> tuple[str, ...]:
+    """How much nearer the nearest kin is than each of the next ones, in a clause each."""
+    first = found.nearest
+    return () if first is None else tuple(one.words(first.name) for one in found.leads)
 
 
 def cells_of(one: Relative) -> tuple[str, ...]:
@@ -127,6 +132,7 @@ def _verdict(claim: Claim, found: Identification) -> Verdict:
 def _measured(claim: Claim, found: Identification) -> str:
     """What was found, and of the reference that is claimed where that is another."""
     said = f"{nearest_in_words(found)} (threshold {claim.threshold:.2g})"
+    said = "; ".join([said, *leads_in_words(found)])
     if claim.reference != NO_KIN and claim.reference != getattr(found.nearest, "name", None):
         claimed = found.named(claim.reference)
         p = "" if claimed.corrected is None else f", {_p(claimed)} over all"

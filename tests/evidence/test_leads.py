@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from provenance.evidence.leads import LEAD_OF_SIBLINGS, Lead, LeadRecord
-from provenance.evidence.nearest import judge_nearest, nearest_in_words
+from provenance.evidence.nearest import judge_nearest, leads_in_words
 from provenance.evidence.relatives import at_level, check_identification
 from tests.evidence.test_nearest import claim, found, relative
 
@@ -79,7 +79,7 @@ def test_a_lead_of_the_other_leaves_open_what_closeness_told():
     other = replace(apart, leads=(LeadRecord("kin", by(-1.0, -0.9, -0.85)),))
     assert [one.name for one in other.as_near] == ["kin"]
     assert judge_nearest(claim("base"), other).state == "fails"
-    assert "nearer to kin than siblings" in nearest_in_words(other)
+    assert "nearer to kin than siblings" in leads_in_words(other)[0]
 
 
 def test_leads_are_over_other_kin_once_and_go_with_them():
