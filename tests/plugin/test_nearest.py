@@ -75,7 +75,8 @@ def test_every_output_says_who_the_nearest_is(pytester, run, capfd):
         [
             ">   - {candidate: kin, expect: {nearest: base}*",
             "E   Failed: claimed   base is the nearest kin of kin among base, short and other (*",
-            "E   measured  nearest kin: short, p = *over 3 references (threshold 1.7e-07); base: kin, *",
+            "E   measured  nearest kin: short, p = *over 3 references (threshold 1.7e-07); "
+            "its weights are 0 from short and * from base*; base: kin, *",
             "E   meaning   The claim is false: the nearest kin is short.",
             "E   found     reference  finding * p over all  closeness  looked at",
             "E             short      kin *",
