@@ -78,6 +78,8 @@ class Kinship:
         that have distances; None where it has none, or no block is known of all that have.
     no_distance : bool
         Whether it has no distance though others of its family do, which are drawn before it.
+    among_some : bool
+        Whether it has one, and another of its family has none, which may be nearer.
     """
 
     a: int
@@ -93,6 +95,7 @@ class Kinship:
     distances: Mapping[int, float] = field(default_factory=dict)
     agreeing: tuple[int, int] | None = None
     no_distance: bool = False
+    among_some: bool = False
 
 
 @dataclass(frozen=True)
@@ -322,14 +325,18 @@ def _drawn(kinships: Sequence[Kinship], models: int) -> list[Kinship]:
     ]
     chosen, agreeing = tree_edges(edges, models)
     families = _families(kinships, models)
-    measured = {end for kin in kinships if kin.distances for end in (kin.a, kin.b)}
-    by_distance = {end for family in families if measured & {*family} for end in family}
+    family_of = {model: number for number, family in enumerate(families) for model in family}
+    by_distance, incomplete = (
+        {family_of[kin.a] for kin in kinships if bool(kin.distances) is has}
+        for has in (True, False)
+    )
     return [
         replace(
             kin,
             drawn=(kin.a, kin.b) in chosen,
             agreeing=agreeing.get(frozenset({kin.a, kin.b})),
-            no_distance=not kin.distances and kin.a in by_distance,
+            no_distance=not kin.distances and family_of[kin.a] in by_distance,
+            among_some=bool(kin.distances) and family_of[kin.a] in incomplete,
         )
         for kin in kinships
     ]

@@ -50,7 +50,10 @@ def agreement(kin: Kinship) -> str:
     """How many blocks would draw a kinship by their own distances; empty where that is not known."""
     if kin.no_distance:
         return "by p-value, without a distance"
-    return "" if kin.agreeing is None else "{} of {} blocks agree".format(*kin.agreeing)
+    if kin.agreeing is None:
+        return ""
+    some = ", among the pairs with a distance" if kin.among_some else ""
+    return "{} of {} blocks agree".format(*kin.agreeing) + some
 
 
 def _styled(kin: Kinship, whole: str, claimed: str, line: str) -> str:

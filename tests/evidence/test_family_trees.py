@@ -149,7 +149,7 @@ def test_an_edge_without_a_distance_says_so_where_others_of_its_family_have_one(
     lineage = lineage_graph(found)
     assert [kin.no_distance for kin in lineage.kinships] == [False, True, False]
     dot = format_lineage(lineage, "dot")
-    assert dot.count("8 of 8 blocks agree") == 1
+    assert dot.count("8 of 8 blocks agree, among the pairs with a distance") == 1
     assert dot.count("by p-value, without a distance") == 1
     assert [row[6] for row in view_lineage(lineage).kinships.rows] == ["8 of 8", "no distance", "–"]
 
