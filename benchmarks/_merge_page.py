@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from benchmarks._rates import upper
 from benchmarks._table import table
 from provenance.evidence.decomposition import Decomposition, MergeRecord, ParentKinship
 from provenance.evidence.merge_claims import MergeClaim, read_merge
+from provenance.evidence.sparse_merge import SparseMerge
 from provenance.vocabulary import DEFAULT_ALPHA, SHARE_TOLERANCE
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ BEGIN, END = "<!-- counted by benchmarks.merges -->", "<!-- end of the merges --
 
 @dataclass(frozen=True)
 class MergeCount:
-    """One merge: shares of (base, first, second) that it was made with (None: of no such), and found."""
+    """One merge: shares of (base, first, second, ...) that it was made with (None: none), and found.
+
+    ``method`` is what a merge in parts is called (None: it is none), ``named`` what it was called, with the
+    ``densities`` that were found and the share of the numbers that fit.
+    """
 
     what: str
     made: Sequence[float] | None
@@ -32,6 +37,10 @@ class MergeCount:
     low: Sequence[float]
     high: Sequence[float]
     left_over: float
+    method: str | None = None
+    named: str | None = None
+    densities: Sequence[float | None] | None = None
+    fits: float | None = None
 
     @property
     def error(self) -> float | None:
@@ -50,22 +59,46 @@ class MergeCount:
 
     def claims(self) -> Mapping[str, Sequence[float]]:
         """Shares of (base, first, second) that a suite could claim of it, by how they are wrong."""
-        base, first, second = self.made or (0.0, 0.7, 0.3)
+        made = tuple(self.made or (0.0, 0.7, 0.3))
+        base, first, second, *others = (*made, 0.0)[: max(3, len(made))]
         wrong = {
-            EXCHANGED: (base, second, first),
-            ELSEWHERE: (base, first - 0.1, second + 0.1),
+            EXCHANGED: (base, second, first, *others),
+            ELSEWHERE: (base, first - 0.1, second + 0.1, *others),
         }
         if self.made is None:
             return wrong
-        made = (base, first, second)
         return {TRUE: made, **{how: claimed for how, claimed in wrong.items() if claimed != made}}
+
+    def sparse(self) -> SparseMerge:
+        """What was read number by number, as far as a claim looks at it."""
+        assert self.fits is not None
+        assert self.densities is not None
+        found, low, high = (tuple(row) for row in (self.found, self.low, self.high))
+        dense = tuple(self.densities)
+        return SparseMerge(
+            base=dense.index(None),
+            mixed="sum",
+            kept="otherwise",
+            elected=None,
+            shares=found,
+            low=low,
+            high=high,
+            densities=dense,
+            fits=self.fits,
+            telling=0,
+            looked=0,
+            left_over=self.left_over,
+            blocks=(),
+        )
 
     def says(self, claimed: Sequence[float]) -> str:
         """What becomes of a claim of these shares: "holds", "other" or "unsure"."""
-        names = ("base", "first", "second")
+        names = ("base", "first", "second", "third")[: len(claimed)]
         kin = tuple(ParentKinship(name, name, CLEARLY) for name in names)
         found, low, high = (tuple(row) for row in (self.found, self.low, self.high))
         fitted = Decomposition(names, found, low, high, self.left_over, (), 0)
+        if self.named is not None:
+            fitted = replace(fitted, sparse=self.sparse())
         parents = tuple(zip(names, claimed, strict=True))
         claim = MergeClaim("merged", parents, SHARE_TOLERANCE, DEFAULT_ALPHA)
         return read_merge(claim, MergeRecord(kin, fitted)).says
@@ -101,7 +134,37 @@ def read_counts(file: Path = COUNTS) -> MergeCounts:
 def with_tables(page: str, counts: MergeCounts) -> str:
     """Return the page with its table of merges made again; raises as `benchmarks._kind_page.between`."""
     about = f"`{counts.command}`; {counts.date}; {counts.machine}; {counts.versions}"
-    return between(page, BEGIN, END, f"{_table(counts)}\n\n{_claims(counts)}\n\n{about}")
+    tables = [_named(counts), _table(counts), _claims(counts), about]
+    return between(page, BEGIN, END, "\n\n".join(tables))
+
+
+def _named(counts: MergeCounts) -> str:
+    """What merges are called, by what they are."""
+    columns = ("TIES", "DARE", "DARE-TIES", "sparse", None)
+    rows = []
+    for method in columns:
+        those = Counter(row.named for row in counts.counted if row.method == method)
+        if those:
+            cells = [str(those[one]) if those[one] else "-" for one in columns]
+            cells = [
+                f"**{cell}**" if one == method else cell
+                for one, cell in zip(columns, cells, strict=True)
+            ]
+            rows.append([NAMES[method], str(those.total()), *cells])
+    head = ["made as", "number", *(f"called {one}" if one else "not named" for one in columns)]
+    others = [row for row in counts.counted if row.method is None]
+    wrong = sum(row.named is not None for row in others)
+    bound = f"at most {upper(wrong, len(others)):.1%} (95%), were they independent"
+    return f"{table(head, rows)}\n\nOthers that are named: {wrong} of {len(others)}, {bound}."
+
+
+NAMES = {
+    "TIES": "TIES",
+    "DARE": "DARE",
+    "DARE-TIES": "DARE-TIES",
+    "sparse": "DELLA or breadcrumbs",
+    None: "none of these",
+}
 
 
 def _table(counts: MergeCounts) -> str:
@@ -111,16 +174,29 @@ def _table(counts: MergeCounts) -> str:
         errors = [row.error for row in those if row.error is not None]
         inside = [row.inside for row in those if row.inside is not None]
         left = [row.left_over for row in those]
+        named = Counter(row.named for row in those)
         rows.append(
             [
                 what,
                 str(len(those)),
                 f"{max(errors):.1e}" if errors else "-",
-                f"{sum(inside)} of {3 * len(inside)}" if inside else "-",
+                f"{sum(inside)} of {sum(len(row.found) for row in those)}" if inside else "-",
                 f"{min(left):.1%} to {max(left):.1%}",
+                ", ".join(
+                    f"{number} {NOT if name is None else name}" for name, number in named.items()
+                ),
+                _range([one for row in those for one in row.densities or () if one]),
             ]
         )
-    return table(["merge", "number", "largest error", "within their interval", "left over"], rows)
+    head = ["merge", "number", "largest error", "within their interval", "left over"]
+    return table([*head, "called", "densities"], rows)
+
+
+NOT = "not named"
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}" if values else "-"
 
 
 def _claims(counts: MergeCounts) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable  # noqa: TC003 - a dataclass has it
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members
 from benchmarks.kinds import BASES, SCALE, Workshop, read_text
 from fixtures import transforms
+from fixtures.transforms import Parts
 from provenance.comparison.executor import Executor
 from provenance.differences.merge import decompose_into
 from provenance.recipes.steps import load
@@ -29,9 +32,11 @@ from provenance.recipes.train import one_thread
 from provenance.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from transformers import PreTrainedModel
+
+    from provenance.evidence.sparse_merge import Method
 
     Merge = Callable[[PreTrainedModel, PreTrainedModel, PreTrainedModel], PreTrainedModel]
 
@@ -67,8 +72,79 @@ def merges() -> Iterator[tuple[str, tuple[float, ...] | None, Merge]]:
         lambda _b, f, s: transforms.add_noise(transforms.merge_linear(f, s, 0.3), SEED, 0.02),
     )
     yield "SLERP, 0.7 and 0.3", (0.0, 0.7, 0.3), lambda _b, f, s: transforms.merge_slerp(f, s, 0.3)
-    yield "TIES, density 0.3", None, lambda b, f, s: transforms.merge_ties(b, [f, s], 0.3, 1.0)
     yield "the base alone, with noise", None, lambda b, _f, _s: transforms.add_noise(b, SEED, 0.02)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A merge in parts: what it is called, of how many parents beside the base, how, and its disguise."""
+
+    method: Method | None
+    what: str
+    parents: int
+    parts: Parts
+    narrow: bool = False
+    then: Callable[[PreTrainedModel], PreTrainedModel] | None = None
+
+    def shares(self) -> tuple[float, ...]:
+        """The shares of the base and of the others that it was made with."""
+        weights = [self.parts.factor * weight for weight in self.parts.weights]
+        if self.parts.mean:
+            weights = [weight / sum(self.parts.weights) for weight in weights]
+        return (1 - sum(weights), *weights)
+
+
+def in_parts() -> Iterator[Made]:
+    """Yield merges that leave changes out, and what is done to some afterwards."""
+    two, three = (0.6, 0.4), (0.5, 0.3, 0.2)
+    for density in (0.5, 0.1):
+        dare = Parts(two, density, rescaled=True)
+        yield Made("DARE", f"DARE, {1 - density:g} dropped", 2, dare)
+        elected = replace(dare, elected=True)
+        yield Made("DARE-TIES", f"DARE-TIES, {1 - density:g} dropped", 2, elected)
+    for density in (0.2, 0.3, 0.5, 0.8):
+        for factor in (1.0, 0.7):
+            ties = Parts(two, density, "largest", elected=True, mean=True, factor=factor)
+            yield Made("TIES", f"TIES, density {density:g}, lambda {factor:g}", 2, ties)
+    dare = Parts(two, 0.5, rescaled=True)
+    ties = Parts(two, 0.5, "largest", elected=True, mean=True)
+    yield Made("DARE", "DARE of one, 0.5 dropped", 1, Parts((1.0,), 0.5, rescaled=True))
+    yield Made("DARE", "DARE of three, 0.5 dropped", 3, replace(dare, weights=three))
+    yield Made("TIES", "TIES of three, density 0.5", 3, replace(ties, weights=three))
+    for name, parts in (("DARE", dare), ("TIES", ties)):
+        method: Method = "DARE" if name == "DARE" else "TIES"
+        what = f"{name}, as with density 0.5"
+        yield Made(method, f"{what}, in other orders", 2, parts, then=orders)
+        yield Made(method, f"{what}, its stream turned", 2, parts, then=everything)
+        yield Made(method, f"{what}, in bfloat16", 2, parts, narrow=True)
+    low = replace(ties, density=0.2)
+    yield Made("TIES", "TIES, density 0.2, in bfloat16", 2, low, narrow=True)
+    yield Made("DARE", "DARE of three, in bfloat16", 3, replace(dare, weights=three), narrow=True)
+    graded = Parts(two, 0.5, "graded", elected=True, mean=True)
+    yield Made("sparse", "DELLA, density 0.5", 2, graded)
+    yield Made("sparse", "breadcrumbs, density 0.5", 2, Parts(two, 0.5, "middle"))
+    plain = Parts(two, 1.0)
+    for name, parts in (("linear", plain), ("DARE", dare), ("TIES", ties)):
+        for what, then in AFTERWARDS.items():
+            yield Made(None, f"{name}, then {what}", 2, parts, then=then)
+    yield Made(None, "linear, 0.6 and 0.4, in bfloat16", 2, plain, narrow=True)
+    yield Made(
+        None, "task arithmetic, 0.7 and 0.6, in bfloat16", 2, Parts((0.7, 0.6), 1.0), narrow=True
+    )
+
+
+AFTERWARDS: dict[str, Callable[[PreTrainedModel], PreTrainedModel]] = {
+    "half of it zero": lambda m: transforms.prune_magnitude(m, 0.5),
+    "noise of 0.02 deviations": lambda m: transforms.add_noise(m, SEED, 0.02),
+    "rounded to 8 bits": lambda m: transforms.round_trip(m, 8),
+}
+"""What nobody calls a merge in parts any more. What is trained on afterwards is done by `count`."""
+
+
+def orders(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a copy with its units and heads, and the coordinates of its stream, in other orders."""
+    shuffled = transforms.permute_heads(transforms.permute_mlp_units(model, SEED), SEED)
+    return transforms.permute_residual_stream(shuffled, SEED)
 
 
 def arithmetic(
@@ -90,21 +166,86 @@ def count(folder: Path, scale: Scale, bases: int) -> Iterator[MergeCount]:
     zoo = Zoo(folder, scale)
     for member in members(bases, scale):
         path = zoo.member(member)
-        parents = [
-            load(path).eval(),
-            *(tuned(load(path).eval(), read_text(zoo, path, t)) for t in TEXTS),
-        ]
-        for name, shares, merge in merges():
-            with tempfile.TemporaryDirectory(dir=folder) as place:
-                shop = Workshop(Executor(Store(Path(place) / "store"), "cpu"), Path(place))
-                made = merge(*(transforms.add_noise(one, 0, 0.0) for one in parents))
-                sides = [
-                    shop.side(one, str(i), narrow=False) for i, one in enumerate([made, *parents])
-                ]
-                blocks = {i: i for i in range(member.blocks)}
-                found = decompose_into(sides[0], [(side, blocks) for side in sides[1:]])
-            print(f"{member.name} {name}: {found.shares}, {found.left_over:.3g}", file=sys.stderr)
-            yield MergeCount(name, shares, found.shares, found.low, found.high, found.left_over)
+        texts = [read_text(zoo, path, text) for text in TEXTS]
+        base = load(path).eval()
+        fine = [tuned(base, ids, seed=3 + i) for i, ids in enumerate([*texts, texts[0]])]
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            at = _At(Path(place), member.name, member.blocks, [base, *fine])
+            for name, shares, merge in merges():
+                yield at.counted(name, shares, merge(*map(_copy, (base, *fine[:2]))))
+            for one in in_parts():
+                yield at.in_parts(one)
+            for name, parts in (("DARE", DARE), ("TIES", TIES)):
+                made = transforms.merge_parts(base, fine[:2], parts)
+                made = tuned(made, texts[0], 2, 1e-4, seed=9)
+                yield at.counted(f"{name}, then trained on for 2 steps", None, made)
+
+
+DARE = Parts((0.6, 0.4), 0.5, rescaled=True)
+TIES = Parts((0.6, 0.4), 0.5, "largest", elected=True, mean=True)
+
+
+def _copy(model: PreTrainedModel) -> PreTrainedModel:
+    return transforms.add_noise(model, 0, 0.0)
+
+
+class _At:
+    """Where merges of one base are saved and taken apart: its parents are opened once for all of them."""
+
+    def __init__(self, folder: Path, name: str, blocks: int, models: list[PreTrainedModel]) -> None:
+        self._name = name
+        self._blocks = {i: i for i in range(blocks)}
+        self._folder = folder
+        self._models = models
+        shop = Workshop(Executor(Store(folder / "store"), "cpu"), folder)
+        self._sides = {
+            narrow: [
+                shop.side(_copy(model), f"{i}-{narrow}", narrow=narrow)
+                for i, model in enumerate(models)
+            ]
+            for narrow in (False, True)
+        }
+
+    def in_parts(self, one: Made) -> MergeCount:
+        """What is found of a merge in parts; of one parent alone, a second is named too."""
+        parents = [_copy(model) for model in self._models[: 1 + one.parents]]
+        if one.narrow:
+            parents = [parent.to(torch.bfloat16) for parent in parents]
+        made = transforms.merge_parts(parents[0], parents[1:], one.parts)
+        shares = (*one.shares(), *(0.0 for _ in range(2 - one.parents)))
+        is_told = one.method is not None or one.what.startswith(("linear", "task"))
+        made = made if one.then is None else one.then(made)
+        return self.counted(one.what, shares if is_told else None, made, one)
+
+    def counted(
+        self,
+        what: str,
+        shares: tuple[float, ...] | None,
+        made: PreTrainedModel,
+        how: Made | None = None,
+    ) -> MergeCount:
+        """What is found of a merge."""
+        narrow = how is not None and how.narrow
+        parents = self._sides[narrow][: 1 + max(2, 2 if how is None else how.parents)]
+        with tempfile.TemporaryDirectory(dir=self._folder) as place:
+            shop = Workshop(Executor(Store(Path(place) / "store"), "cpu"), Path(place))
+            side = shop.side(made, "made", narrow=narrow)
+            found = decompose_into(side, [(parent, self._blocks) for parent in parents])
+        told, sparse = found.told, found.sparse
+        named = None if sparse is None else sparse.method
+        print(f"{self._name} {what}: {named}, {told.shares}, {told.left_over:.3g}", file=sys.stderr)
+        return MergeCount(
+            what,
+            shares,
+            told.shares,
+            told.low,
+            told.high,
+            told.left_over,
+            method=None if how is None else how.method,
+            named=named,
+            densities=None if sparse is None else sparse.densities,
+            fits=None if sparse is None else sparse.fits,
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -112,7 +253,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser("merges", __doc__, COUNTS, BASES).parse_args(arguments)
     with one_thread():
         rows = tuple(count(given.folder, SCALE, given.bases))
-    made = MergeCounts(COMMAND, **about_machine(), counted=rows)
+    command = COMMAND if given.bases == BASES else f"{COMMAND} --bases {given.bases}"
+    made = MergeCounts(command, **about_machine(), counted=rows)
     publish(given, made, with_tables)
 
 

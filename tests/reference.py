@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from fractions import Fraction
-from itertools import permutations
+from itertools import permutations, product
 from math import comb, factorial
 
 import mpmath
@@ -504,3 +504,71 @@ def scale_at(scale: np.ndarray, place: tuple[int, ...], block: tuple[int, int]) 
     *stack, row, column = place
     blocks = (*stack, row // block[0], column // block[1])
     return float(scale[tuple(min(b, n - 1) for b, n in zip(blocks, scale.shape, strict=True))])
+
+
+def most_overlapping(values: list[float], errors: list[float]) -> int:
+    """How many intervals cover the point that the most of them cover, by trying where each begins."""
+    starts = [value - error for value, error in zip(values, errors, strict=True)]
+    return max(
+        sum(abs(value - start) <= error for value, error in zip(values, errors, strict=True))
+        for start in starts
+    )
+
+
+def made_of_changes(
+    changes: list[list[float]],
+    kept: list[list[bool]],
+    factors: list[float],
+    weights: list[float] | None,
+) -> list[float]:
+    """A merge's numbers less the base's, one by one: what is kept summed, or averaged by weights."""
+    made = []
+    for number in range(len(changes[0])):
+        some = [place for place in range(len(changes)) if kept[place][number]]
+        parts = [factors[place] * changes[place][number] for place in some]
+        if weights is not None and some:
+            total = sum(weights[place] for place in some)
+            parts = [weights[place] * part / total for place, part in zip(some, parts, strict=True)]
+        made.append(math.fsum(parts))
+    return made
+
+
+def nearest_of_changes(
+    away: float, changes: list[float], factors: list[float], weights: list[float] | None
+) -> tuple[tuple[bool, ...], float]:
+    """Which changes a number keeps, and how far it is from their sum or mean, by trying all of them."""
+    found = []
+    for kept in product((False, True), repeat=len(changes)):
+        signs = {
+            math.copysign(1, factor * change)
+            for keeps, factor, change in zip(kept, factors, changes, strict=True)
+            if keeps
+        }
+        if weights is not None and len(signs) > 1:
+            continue
+        (made,) = made_of_changes(
+            [[one] for one in changes], [[one] for one in kept], factors, weights
+        )
+        found.append((abs(away - made), kept))
+    left, kept = min(found)
+    return kept, left
+
+
+def unevenness(kept: list[bool], groups: list[int], per_group: int, fewest: int) -> float:
+    """The mean over groups of squared deviations from the binomial law, group by group."""
+    share = sum(kept) / len(kept)
+    squares = []
+    for group in sorted(set(groups)):
+        inside = [keeps for keeps, one in zip(kept, groups, strict=True) if one == group]
+        if len(inside) >= per_group:
+            expected, variance = share * len(inside), share * (1 - share) * len(inside)
+            squares.append((sum(inside) - expected) ** 2 / variance if variance else 1.0)
+    return sum(squares) / len(squares) if len(squares) >= fewest and 0 < share < 1 else 1.0
+
+
+def density_by_threshold(sizes: list[float], kept: list[bool]) -> float:
+    """The share of numbers above the threshold that leaves the fewest on its wrong side."""
+    return min(
+        (sum((size >= one) != keeps for size, keeps in zip(sizes, kept, strict=True)), one)
+        for one in sorted(set(sizes), reverse=True)
+    )[1]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from provenance.cli._executor import OpenExecutor
     from provenance.evidence.decomposition import Decomposition
+    from provenance.evidence.sparse_merge import SparseMerge
     from provenance.vocabulary import StatisticName
 
 
@@ -58,11 +59,35 @@ def decompose(
             executor=executor,
         )
     if as_json:
-        click.echo(json.dumps({"explained": found.is_explained, **asdict(found)}, allow_nan=False))
+        method = None if found.sparse is None else found.sparse.method
+        told = {"explained": found.is_explained, "method": method, **asdict(found)}
+        click.echo(json.dumps(told, allow_nan=False))
         return
     to = console()
     print_table(to, _table(found, visible(model)))
+    if found.sparse is not None:
+        print_table(to, _parts(found, found.sparse))
     say(to, found.words())
+
+
+def _parts(found: Decomposition, sparse: SparseMerge) -> Table:
+    """A row for each block, and one for all, of a merge that left changes out."""
+    from rich.table import Table
+
+    table = Table(title=f"{sparse.method}, number by number: share (density)")
+    table.add_column("block")
+    for parent in found.parents:
+        table.add_column(visible(parent), justify="right")
+    table.add_column("fits", justify="right")
+    for block in sparse.blocks:
+        cells = map(_part, block.shares, block.densities)
+        table.add_row(str(block.block), *cells, f"{block.fits:.2%}")
+    table.add_row("all", *map(_part, sparse.shares, sparse.densities), f"{sparse.fits:.2%}")
+    return table
+
+
+def _part(share: float, density: float | None) -> str:
+    return f"{share:.4f} ({'base' if density is None else f'{density:.4f}'})"
 
 
 def _table(found: Decomposition, title: str) -> Table:

@@ -42,7 +42,7 @@ CHOICE_VERSION = 2
 DIFFERENCE_VERSION = 3
 """Raised whenever the same two models would give another difference."""
 
-DECOMPOSITION_VERSION = 1
+DECOMPOSITION_VERSION = 2
 """Raised whenever the same merge would give other shares."""
 
 GIVEN_VERSION = 1

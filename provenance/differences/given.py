@@ -65,7 +65,7 @@ def beyond_base(
     generator = torch.Generator().manual_seed(seed % 2**63)
 
     def shares_now() -> list[float] | None:
-        fits = [Fit.of(ours, theirs) for ours, theirs in together.matrices(together.blocks[0])]
+        fits = [Fit.of(one.ours, one.others) for one in together.matrices(together.blocks[0])]
         shares = sum(fits[1:], fits[0]).shares() if fits else None
         return None if shares is None else shares.tolist()
 
@@ -76,10 +76,11 @@ def beyond_base(
     for done, block in enumerate(together.blocks):
         if on_block is not None:
             on_block(done, len(together.blocks))
-        for ours, (root, theirs) in together.matrices(block):
-            own, other = ours.double() - root.double(), theirs.double() - root.double()
+        for one in together.matrices(block):
+            root, theirs = (other.double() for other in one.others)
+            own, other = one.ours.double() - root, theirs - root
             products = _products(own, other)
-            sums += [*products, float(root.double().square().sum())]
+            sums += [*products, float(root.square().sum())]
             if min(products[0], products[1]) <= 0:
                 continue
             found = in_weak_directions(own, other, generator)

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from provenance.differences.grid import FoundGrid
     from provenance.evidence.difference import Grid, Structure
 
-__all__ = ["Pair", "look"]
+__all__ = ["Pair", "Storage", "look"]
 
 ROUNDING = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
 """What storing a number in a type changes it by at most, relative to it; 16 bits and fewer: float16's."""
 FLOAT16 = 2.0**-11
+FINEST = 2.0**-24
+"""The step of float16 about 0."""
 ARITHMETIC = 2.0**-19
 """What a map that multiplies changes a number by, relative to the largest of its row (float32)."""
 ROWS = 32
@@ -63,6 +65,23 @@ class Pair:
     original: torch.Tensor
     exact: bool
     fitted: bool = False
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What storing a number changes it by at most: relative to it, and however small it is."""
+
+    relative: float
+    least: float = 0.0
+
+    @classmethod
+    def of(cls, stored: torch.Tensor) -> Storage:
+        """That of the narrowest type that holds all of a tensor's numbers."""
+        for narrow in (torch.bfloat16, torch.float16):
+            if stored.dtype == narrow or torch.equal(stored.to(narrow).to(stored.dtype), stored):
+                least = FINEST / 2 if narrow == torch.float16 else 0.0
+                return cls(ROUNDING.get(narrow, FLOAT16), least)
+        return cls(_rounding(stored))
 
 
 def look(

@@ -6,13 +6,14 @@ the parents: then ``c - p0 = s1 (p1 - p0) + s2 (p2 - p0) + ...``, in which what 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import stats
 
+from provenance.differences.interval import half_interval
+from provenance.differences.sparse import Traces
 from provenance.differences.together import Together
 from provenance.errors import DegenerateError
 from provenance.evidence.decomposition import BlockShares, Decomposition
@@ -29,7 +30,6 @@ __all__ = ["Fit", "decompose_into"]
 
 APART = 1e-6
 """Least eigenvalue of the correlations of the parents' differences: below it two of them are one model."""
-CONFIDENCE = 0.95
 
 
 @dataclass
@@ -105,8 +105,10 @@ def decompose_into(
     """
     together = Together(model, parents, most=most, seed=seed)
 
+    traces = Traces(len(parents), seed)
+
     def fit(block: int) -> list[Fit]:
-        return [Fit.of(ours, theirs) for ours, theirs in together.matrices(block)]
+        return [Fit.of(one.ours, one.others) for one in together.matrices(block)]
 
     def shares_now() -> list[float] | None:
         shares = _sum(fits).shares() if (fits := fit(together.blocks[0])) else None
@@ -117,9 +119,13 @@ def decompose_into(
     for done, block in enumerate(together.blocks):
         if on_block is not None:
             on_block(done, len(together.blocks))
-        found[block] = fit(block)
+        matrices = together.matrices(block)
+        found[block] = [Fit.of(one.ours, one.others) for one in matrices]
+        for one in () if together.is_turned else matrices:
+            traces.see(block, one)
     names = tuple(side.checkpoint.source for side, _ in parents)
-    return _decomposition(names, {block: some for block, some in found.items() if some})
+    fitted = _decomposition(names, {block: some for block, some in found.items() if some})
+    return replace(fitted, sparse=traces.merge())
 
 
 def _decomposition(names: tuple[str, ...], fits: Mapping[int, Sequence[Fit]]) -> Decomposition:
@@ -136,7 +142,7 @@ def _decomposition(names: tuple[str, ...], fits: Mapping[int, Sequence[Fit]]) ->
         raise DegenerateError(
             "the shares of fewer than two matrices could be told, which say nothing of their spread"
         )
-    half = _half_interval(np.array(single))
+    half = half_interval(np.array(single))
     return Decomposition(
         parents=names,
         shares=tuple(shares.tolist()),
@@ -155,10 +161,3 @@ def _decomposition(names: tuple[str, ...], fits: Mapping[int, Sequence[Fit]]) ->
 def _sum(fits: Sequence[Fit]) -> Fit:
     first, *others = fits
     return sum(others, first)
-
-
-def _half_interval(single: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Half of the interval of each share, by its spread over matrices."""
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(single) - 1))
-    half: NDArray[np.float64] = quantile * single.std(axis=0, ddof=1) / np.sqrt(len(single))
-    return half

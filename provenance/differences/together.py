@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from provenance.differences.align import Alignment
+from provenance.differences.matrix import Storage
 from provenance.differences.measure import spread
 from provenance.differences.residual import ResidualMap, nearest_rotation
 from provenance.errors import DegenerateError
@@ -19,10 +20,22 @@ if TYPE_CHECKING:
     from provenance.differences.matrix import Pair
     from provenance.differences.side import Side
 
-__all__ = ["Together"]
+__all__ = ["Matrix", "Together"]
 
 ROUNDS, SETTLED = 8, 1e-5
 """Of a rotation that is found beside shares: rounds at most, and the change of a share that ends them."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A matrix of the model beside its counterparts, all float32 of one shape.
+
+    ``storage`` is how the model's files have it.
+    """
+
+    ours: torch.Tensor
+    others: list[torch.Tensor]
+    storage: Storage
 
 
 @dataclass
@@ -30,10 +43,13 @@ class _Seen:
     """The matrices of one block, as each alignment shows them."""
 
     model: dict[str, torch.Tensor] = field(default_factory=dict)
+    storage: dict[str, Storage] = field(default_factory=dict)
     others: list[dict[str, torch.Tensor]] = field(default_factory=list)
 
     def see(self, place: int, name: str, _blocks: tuple[int, int] | None, pair: Pair) -> None:
         if pair.mapped.dim() > 1 and not pair.fitted:
+            if name not in self.storage:
+                self.storage[name] = Storage.of(pair.stored)
             self.model[name] = pair.mapped
             self.others[place][name] = pair.counterpart
 
@@ -89,14 +105,22 @@ class Together:
         for alignment in self._alignments:
             alignment.folded = folded
 
-    def matrices(self, block: int) -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
-        """Every matrix of a block that could be mapped, with its counterparts, float32 of one shape."""
+    @property
+    def is_turned(self) -> bool:
+        """Whether a map multiplies by a rotation, which is not known to the last digit of a number."""
+        return any(one.residual.rotation is not None for one in self._alignments)
+
+    def matrices(self, block: int) -> list[Matrix]:
+        """Every matrix of a block that could be mapped, with its counterparts."""
         seen = self._seen
-        seen.model, seen.others = {}, [{} for _ in self._maps]
+        seen.model, seen.storage, seen.others = {}, {}, [{} for _ in self._maps]
         for alignment, blocks in zip(self._alignments, self._maps, strict=True):
             alignment.block(block, blocks[block])
         shown = (name for name in seen.model if all(name in one for one in seen.others))
-        return [(seen.model[name], [one[name] for one in seen.others]) for name in shown]
+        return [
+            Matrix(seen.model[name], [one[name] for one in seen.others], seen.storage[name])
+            for name in shown
+        ]
 
     def turn(self, shares_now: Callable[[], Sequence[float] | None]) -> None:
         """Turn all by one rotation, of their combination onto the model: its own takes a part of each.

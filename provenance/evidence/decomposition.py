@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from provenance.evidence.sparse_merge import SparseMerge  # noqa: TC001 - pydantic reads it
+
 EXPLAINED = 0.1
 """What is left over of a merge of the parents at most: of the distance to the nearest of them."""
 
@@ -37,6 +39,8 @@ class Decomposition:
         The same of each block that was looked at.
     matrices : int
         Matrices that were fitted.
+    sparse : SparseMerge, optional
+        Where the merge left changes out number by number, what they show; it then stands for the rest.
     """
 
     parents: tuple[str, ...]
@@ -46,11 +50,17 @@ class Decomposition:
     left_over: float
     blocks: tuple[BlockShares, ...]
     matrices: int
+    sparse: SparseMerge | None = None
+
+    @property
+    def told(self) -> Decomposition | SparseMerge:
+        """What the shares are read off: the numbers one by one where they tell, else the least squares."""
+        return self.sparse or self
 
     @property
     def is_explained(self) -> bool:
-        """Whether the parents make up the model, but for `EXPLAINED`."""
-        return self.left_over <= EXPLAINED
+        """Whether the parents make up the model, but for `EXPLAINED`, or number by number."""
+        return self.sparse is not None or self.left_over <= EXPLAINED
 
     @property
     def is_explained_by_block(self) -> bool:
@@ -61,16 +71,19 @@ class Decomposition:
         """What the shares say, in a sentence."""
         parts = " + ".join(
             f"{share:.3g} x {parent}"
-            for share, parent in zip(self.shares, self.parents, strict=True)
+            for share, parent in zip(self.told.shares, self.parents, strict=True)
         )
         left = f"{self.left_in_words()} is left over"
+        if self.sparse is not None:
+            base = self.parents[self.sparse.base]
+            return f"A merge of parts onto {base}: {parts}; {self.sparse.words()}; {left}."
         if self.is_explained:
             return f"A combination of these parents: {parts}; {left}."
         return f"Not of these parents alone, or not of one share each: nearest is {parts}; {left}."
 
     def left_in_words(self) -> str:
         """How much the combination leaves over."""
-        return f"{100 * self.left_over:.2g}% of the distance to the nearest"
+        return f"{100 * self.told.left_over:.2g}% of the distance to the nearest"
 
 
 @dataclass(frozen=True)
@@ -114,4 +127,6 @@ def _fault_of_shares(fitted: Decomposition, parents: int) -> str | None:
     if any(low > high for low, high in zip(fitted.low, fitted.high, strict=True)):
         return "an interval ends before it begins"
     left = (fitted.left_over, *(block.left_over for block in fitted.blocks))
-    return None if all(0 <= one <= 1 for one in left) else "what is left over is from 0 to 1"
+    if not all(0 <= one <= 1 for one in left):
+        return "what is left over is from 0 to 1"
+    return None if fitted.sparse is None else fitted.sparse.fault(parents)

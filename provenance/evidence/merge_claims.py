@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from provenance.evidence.decomposition import Decomposition, MergeRecord, ParentKinship
     from provenance.evidence.records import Evidence
+    from provenance.evidence.sparse_merge import SparseMerge
     from provenance.suite.claims import Claim
+
+    Shares = Decomposition | SparseMerge
 
 __all__ = ["MergeClaim", "MergeReading", "read_merge", "reading_of"]
 
@@ -84,12 +87,14 @@ def _stranger(claim: MergeClaim, name: str, parent: ParentKinship) -> MergeReadi
 
 def _of_shares(claim: MergeClaim, fitted: Decomposition) -> MergeReading:
     names = [name for name, _ in claim.parents]
-    found = f"{_in_words(names, fitted)}; {fitted.left_in_words()} is left over"
+    told = fitted.told
+    found = f"{_in_words(names, told)}; {fitted.left_in_words()} is left over"
+    if fitted.sparse is not None:
+        found = f"{found}; {fitted.sparse.words()}"
     absent = [
         name
         for i, (name, share) in enumerate(claim.parents)
-        if _is_absent(fitted, i, claim.tolerance)
-        and (share is None or abs(share) > claim.tolerance)
+        if _is_absent(told, i, claim.tolerance) and (share is None or abs(share) > claim.tolerance)
     ]
     if absent:
         return MergeReading(
@@ -98,34 +103,32 @@ def _of_shares(claim: MergeClaim, fitted: Decomposition) -> MergeReading:
     said = [place for place, (_, share) in enumerate(claim.parents) if share is not None]
     if not (fitted.is_explained or (not said and fitted.is_explained_by_block)):
         return MergeReading("unsure", f"these parents alone do not make it up: {found}")
-    if any(_half(fitted, place) > WIDE for place in said):
+    if any(_half(told, place) > WIDE for place in said):
         return MergeReading("unsure", f"the shares differ from matrix to matrix: {found}")
-    if any(
-        _is_off(fitted, i, share, claim.tolerance) for i, (_, share) in enumerate(claim.parents)
-    ):
+    if any(_is_off(told, i, share, claim.tolerance) for i, (_, share) in enumerate(claim.parents)):
         return MergeReading("other", f"{claim.candidate} has {found}")
     return MergeReading("holds", found)
 
 
-def _half(fitted: Decomposition, place: int) -> float:
+def _half(fitted: Shares, place: int) -> float:
     return (fitted.high[place] - fitted.low[place]) / 2
 
 
-def _is_absent(fitted: Decomposition, place: int, tolerance: float) -> bool:
+def _is_absent(fitted: Shares, place: int, tolerance: float) -> bool:
     """Whether a parent has no share, as surely as shares are known."""
     if _half(fitted, place) > WIDE or abs(fitted.shares[place]) > tolerance:
         return False
     return fitted.low[place] <= 0 <= fitted.high[place]
 
 
-def _is_off(fitted: Decomposition, place: int, share: float | None, tolerance: float) -> bool:
+def _is_off(fitted: Shares, place: int, share: float | None, tolerance: float) -> bool:
     """Whether a share is neither near what is claimed, nor has an interval that holds it."""
     if share is None or abs(fitted.shares[place] - share) <= tolerance:
         return False
     return not fitted.low[place] <= share <= fitted.high[place]
 
 
-def _in_words(names: Sequence[str], fitted: Decomposition) -> str:
+def _in_words(names: Sequence[str], fitted: Shares) -> str:
     parts = (
         f"{_number(share)} of {name} ({_number(low)} to {_number(high)})"
         for name, share, low, high in zip(

@@ -30,6 +30,7 @@ from provenance.evidence.difference import (
 from provenance.evidence.exhibits import Exhibit
 from provenance.evidence.given import GivenDifference, GivenRecord
 from provenance.evidence.shown import ShownEvidence
+from provenance.evidence.sparse_merge import BlockParts, SparseMerge
 from provenance.evidence.weights import WeightsRecord
 from provenance.statistics.pvalues import FEWEST_RANKED
 from provenance.store.files import is_sha256
@@ -444,6 +445,8 @@ TYPES = (
     ParentKinship,
     Decomposition,
     BlockShares,
+    SparseMerge,
+    BlockParts,
     GivenRecord,
     GivenDifference,
     Exhibit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from provenance.evidence.decide import is_below, level_of, shows
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from provenance.evidence.records import BlockEvidence, Evidence
+    from provenance.evidence.sparse_merge import SparseMerge
     from provenance.vocabulary import Threshold
 
 
@@ -41,7 +43,26 @@ def of_parents(evidence: Evidence, names: Sequence[str]) -> tuple[Table, ...]:
     )
     rows.append(("all", *whole, f"{fitted.left_over:.1%}"))
     caption = f"Shares of the parents, over {fitted.matrices} matrices"
-    return (Table(caption, ("block", *names, "left over"), tuple(rows)),)
+    by_squares = Table(caption, ("block", *names, "left over"), tuple(rows))
+    return (by_squares,) if fitted.sparse is None else (_of_parts(fitted.sparse, names), by_squares)
+
+
+def _of_parts(found: SparseMerge, names: Sequence[str]) -> Table:
+    """What a merge keeps of its parents, number by number."""
+    rows = [
+        (str(one.block), *_both(one.shares, one.densities), f"{one.fits:.2%}")
+        for one in found.blocks
+    ]
+    rows.append(("all", *_both(found.shares, found.densities), f"{found.fits:.2%}"))
+    heads = ((f"{name}: share", f"{name}: density") for name in names)
+    head = ("block", *chain.from_iterable(heads), "numbers that fit")
+    return Table(f"Number by number: {found.words()}", head, tuple(rows))
+
+
+def _both(shares: Sequence[float], densities: Sequence[float | None]) -> Iterable[str]:
+    for share, density in zip(shares, densities, strict=True):
+        yield _share(share)
+        yield "base" if density is None else _share(density)
 
 
 def of_base(evidence: Evidence, name: str | None) -> tuple[Table, ...]:
