@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fixtures import transforms
 from fixtures.models import save_checkpoint, tiny_llama
+from fixtures.transforms import Parts
 from provenance import Executor, Store, decompose
 from provenance.cli import main
 from provenance.comparison.plan import comparison
@@ -126,6 +127,77 @@ def test_parents_are_kin_are_several_and_differ(executor, folders, tmp_path):
         decompose(folders[0], [folders[1], folders[1]], executor=executor)
 
 
+def orders(model):
+    shuffled = transforms.permute_heads(transforms.permute_mlp_units(model, 1), 3)
+    return transforms.permute_residual_stream(shuffled, 6)
+
+
+TIES = Parts((0.75, 0.25), 0.5, "largest", elected=True, mean=True)
+DARE = Parts((0.6, 0.4), 0.5, rescaled=True)
+
+
+@pytest.mark.parametrize("hide", [lambda m: m, orders], ids=["plain", "in-other-orders"])
+@pytest.mark.parametrize(
+    ("parts", "method", "shares"),
+    [(TIES, "TIES", (0, 0.75, 0.25)), (DARE, "DARE", (0, 0.6, 0.4))],
+    ids=["ties", "dare"],
+)
+def test_a_merge_that_leaves_changes_out_is_taken_apart(
+    executor, models, folders, tmp_path, hide, parts, method, shares
+):
+    merged = hide(transforms.merge_parts(models[0], models[1:], parts))
+    found = decompose(save_checkpoint(merged, tmp_path / "merged"), folders, executor=executor)
+    assert found.left_over > 0.3
+    assert found.is_explained
+    assert (found.sparse.method, found.sparse.base) == (method, 0)
+    assert found.sparse.shares == pytest.approx(shares, abs=0.03)
+    assert found.sparse.densities[1:] == pytest.approx((0.5, 0.5), abs=0.03)
+    assert [block.block for block in found.sparse.blocks] == [0, 1, 2]
+    assert all(block.fits > 0.99 for block in found.sparse.blocks)
+
+
+def test_nothing_is_read_number_by_number_where_the_stream_is_turned(
+    executor, models, folders, tmp_path
+):
+    merged = everything(transforms.merge_parts(models[0], models[1:], TIES))
+    found = decompose(save_checkpoint(merged, tmp_path / "merged"), folders, executor=executor)
+    assert found.sparse is None
+    assert not found.is_explained
+
+
+PARTS_SUITE = """\
+version: 1
+inputs: {{tokens: 64, sequence_length: 16}}
+models: {{merged: {{path: merged}}, base: {{path: {0}}}, first: {{path: {1}}}, second: {{path: {2}}}}}
+pairs:
+  - {{candidate: merged, reference: first, id: true,
+      expect: {{merge: {{base: 0, first: 0.75, second: 0.25}}}}}}
+  - {{candidate: merged, reference: first, id: alone, expect: merge, parents: [base, first, second]}}
+  - {{candidate: merged, reference: first, id: exchanged,
+      expect: {{merge: {{base: 0, first: 0.25, second: 0.75}}}}}}
+  - {{candidate: merged, reference: first, id: no-base, expect: merge, parents: [first, second]}}
+"""
+"""The last names no base, so that nothing is read number by number."""
+
+
+def test_claims_of_a_merge_that_leaves_changes_out_are_judged_by_its_numbers(
+    executor, models, folders, tmp_path
+):
+    save_checkpoint(transforms.merge_parts(models[0], models[1:], TIES), tmp_path / "merged")
+    suite = loads(PARTS_SUITE.format(*folders), tmp_path / "a.suite.yaml")
+    found = {
+        claim.id: judge_pair(claim, executor.evidence(comparison(suite, claim)))
+        for claim in suite.claims
+    }
+    assert {name: (judged.state, judged.verdict) for name, judged in found.items()} == {
+        "true": ("holds", "dependent"),
+        "alone": ("holds", "dependent"),
+        "exchanged": ("fails", "dependent"),
+        "no-base": ("fails", "inconclusive"),
+    }
+    assert "TIES: the largest changes of each parent are kept" in found["exchanged"].meaning
+
+
 SUITE = """\
 version: 1
 inputs: {{tokens: 64, sequence_length: 16}}
@@ -196,5 +268,22 @@ def test_the_command_prints_a_table_or_json(models, folders, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([*asked, "--json"])
     told = json.loads(capsys.readouterr().out)
-    assert told["explained"] is True
+    assert (told["explained"], told["method"]) == (True, None)
     assert told["shares"] == pytest.approx([0.7, 0.3], abs=1e-4)
+
+
+def test_the_command_prints_what_each_number_shows(models, folders, tmp_path, capsys):
+    made = transforms.merge_parts(models[0], models[1:], TIES)
+    merged = save_checkpoint(made, tmp_path / "merged")
+    asked = ["decompose", *map(str, [merged, *folders]), "--store", str(tmp_path / "store")]
+    with pytest.raises(SystemExit) as stop:
+        main(asked)
+    assert stop.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "TIES, number by number: share (density)" in printed
+    assert "A merge of parts onto" in printed
+    with pytest.raises(SystemExit):
+        main([*asked, "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert (told["explained"], told["method"]) == (True, "TIES")
+    assert told["sparse"]["shares"] == pytest.approx([0, 0.75, 0.25], abs=1e-3)

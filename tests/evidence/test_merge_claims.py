@@ -1,5 +1,6 @@
 """Claims of a merge with named parents: every reading on shares made by hand, and what becomes of it."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from provenance.evidence.decomposition import (
 from provenance.evidence.merge_claims import WIDE, MergeClaim, read_merge
 from provenance.evidence.records import Evidence, EvidenceError
 from provenance.evidence.results import ClaimResult, PartResult, Results, ResultsError
+from provenance.evidence.sparse_merge import BlockParts, SparseMerge
 from provenance.evidence.verdict import judge_pair, shortfall
 from provenance.evidence.wording import describe
 from provenance.gate.lock import pinned
@@ -193,3 +195,108 @@ def test_parents_that_no_suite_names_are_refused(changes):
         ResultsError, match="damaged at claim 'chat-vs-base': parents are two or more"
     ):
         Results.from_json(text)
+
+
+def parts(*shares, half=0.001, **changes):
+    made = SparseMerge(
+        base=0,
+        mixed="mean",
+        kept="largest",
+        elected=True,
+        shares=shares,
+        low=tuple(one - half for one in shares),
+        high=tuple(one + half for one in shares),
+        densities=(None, 0.3),
+        fits=1.0,
+        telling=5000,
+        looked=9000,
+        left_over=0.0,
+        blocks=(BlockParts(0, shares, (None, 0.3), 1.0),),
+    )
+    return replace(made, **changes)
+
+
+def of_parts(*shares, **changes):
+    """A merge in parts whose least squares say something else, and leave much over."""
+    found = replace(fitted(0.4, 0.6, left_over=0.7), sparse=parts(*shares, **changes))
+    return MergeRecord((A, B), found)
+
+
+READ_IN_PARTS = {
+    "as-claimed": (SHARES, of_parts(0.7, 0.3), "holds"),
+    "any-shares": (PARENTS, of_parts(0.7, 0.3), "holds"),
+    "of-other-shares": (SHARES, of_parts(0.4, 0.6), "other"),
+    "of-a-parent-that-is-not-used": (PARENTS, of_parts(1.0, 0.0, half=0.0, densities=(None, 0.0)), "other"),
+    "wide": (SHARES, of_parts(0.7, 0.3, half=WIDE + 0.01), "unsure"),
+    "a-stranger": (SHARES, replace(of_parts(0.7, 0.3), parents=(A, replace(B, log10_p=STRANGE))), "other"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", READ_IN_PARTS)
+def test_shares_that_numbers_show_stand_for_those_of_least_squares(case):
+    parents, made, says = READ_IN_PARTS[case]
+    assert read_merge(of(parents), made).says == says
+
+
+def test_what_a_merge_in_parts_is_called_is_said():
+    why = read_merge(of(), of_parts(0.7, 0.3)).why
+    assert why.startswith(
+        "0.7 of a (0.699 to 0.701), 0.3 of b (0.299 to 0.301); 0% of the distance"
+    )
+    assert why.endswith(
+        "TIES: the largest changes of each parent are kept, signs elected, a share of 0.3; 100% of 5000 "
+        "numbers that tell fit to the rounding"
+    )
+    made = of_parts(0.7, 0.3).fitted
+    assert made.is_explained
+    assert made.words().startswith(
+        "A merge of parts onto path:./a: 0.7 x path:./a + 0.3 x path:./b; TIES"
+    )
+
+
+CALLED = {
+    ("largest", True, (None, 0.3, 0.3)): "TIES",
+    ("largest", None, (None, 0.3, 0.0)): "TIES",
+    ("largest", None, (None, 0.3, 0.3)): "sparse",
+    ("largest", False, (None, 0.3, 0.3)): "sparse",
+    ("random", False, (None, 0.3, 0.3)): "DARE",
+    ("random", None, (None, 0.3, 0.3)): "DARE",
+    ("random", True, (None, 0.3, 0.3)): "DARE-TIES",
+    ("otherwise", True, (None, 0.3, 0.3)): "sparse",
+}
+
+
+@pytest.mark.parametrize("seen", CALLED)
+def test_a_method_is_named_by_what_is_kept_and_by_signs(seen):
+    kept, elected, densities = seen
+    assert parts(0.7, 0.3, kept=kept, elected=elected, densities=densities).method == CALLED[seen]
+
+
+def test_parts_come_back_from_json():
+    made = evidence(KIN, merge=of_parts(0.7, 0.3))
+    assert Evidence.from_json(made.to_json()) == made
+
+
+DAMAGED_PARTS = {
+    "shares": {"shares": (1.0,)},
+    "base": {"base": 2},
+    "interval": {"low": (0.9, 0.3)},
+    "density-of-the-base": {"densities": (0.5, 0.3)},
+    "density-above-1": {"densities": (None, 1.3)},
+    "fits": {"fits": 1.1},
+    "telling": {"telling": 9001},
+    "blocks": {"blocks": (BlockParts(0, (1.0,), (None, 0.3), 1.0),)},
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED_PARTS)
+def test_parts_that_nothing_measures_are_refused(case):
+    text = evidence(KIN, merge=of_parts(0.7, 0.3, **DAMAGED_PARTS[case])).to_json()
+    with pytest.raises(EvidenceError, match="damaged at merge: "):
+        Evidence.from_json(text)
+
+
+def test_evidence_from_before_parts_were_read_has_none():
+    found = json.loads(evidence(KIN, merge=record(0.7, 0.3)).to_json())
+    del found["merge"]["fitted"]["sparse"]
+    assert Evidence.from_json(json.dumps(found)).merge.fitted.sparse is None

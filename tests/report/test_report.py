@@ -22,6 +22,7 @@ from provenance.evidence.difference import DifferenceRecord, Grid
 from provenance.evidence.exhibits import KINDS
 from provenance.evidence.outcomes import OUTCOMES, headline_of, outcome_of
 from provenance.evidence.results import ControlResult, RunRecord
+from provenance.evidence.sparse_merge import BlockParts, SparseMerge
 from provenance.evidence.strangers import groups
 from provenance.report import render_report
 from provenance.report.calibration import of_controls, of_independence, quantiles
@@ -398,6 +399,33 @@ def test_the_shares_of_a_merge_stand_in_the_page_under_the_claims_names():
         ("all", "0.7000 (0.6900 to 0.7100)", "0.3000 (0.2900 to 0.3100)", "1.0%"),
     )
     assert section.row.sentence == "merged is a merge of a (0.7) and b (0.3)"
+    sparse = SparseMerge(
+        base=0,
+        mixed="mean",
+        kept="largest",
+        elected=True,
+        shares=(0.7, 0.3),
+        low=(0.7, 0.3),
+        high=(0.7, 0.3),
+        densities=(None, 0.5),
+        fits=1.0,
+        telling=2000,
+        looked=4000,
+        left_over=0.0,
+        blocks=(BlockParts(0, (0.6, 0.4), (None, 0.45), 0.999),),
+    )
+    parts = replace(found, merge=MergeRecord(kin, replace(fitted, sparse=sparse)))
+    results = synthetic.results(synthetic.claimed(parts, "merge", **claimed))
+    by_number, by_squares = view_report(results).sections[0].blocks[-2:]
+    assert by_squares == table
+    assert by_number.caption == f"Number by number: {sparse.words()}"
+    assert by_number.head == (
+        "block", "a: share", "a: density", "b: share", "b: density", "numbers that fit",
+    )  # fmt: skip
+    assert by_number.rows == (
+        ("0", "0.6000", "base", "0.4000", "0.4500", "99.90%"),
+        ("all", "0.7000", "base", "0.3000", "0.5000", "100.00%"),
+    )
     other = replace(found, merge=MergeRecord(kin, reason="they are one model"))
     results = synthetic.results(synthetic.claimed(other, "merge", **claimed))
     assert "Shares" not in view_report(results).sections[0].blocks[-1].caption
