@@ -88,13 +88,17 @@ def _stranger(claim: MergeClaim, name: str, parent: ParentKinship) -> MergeReadi
 def _of_shares(claim: MergeClaim, fitted: Decomposition) -> MergeReading:
     names = [name for name, _ in claim.parents]
     told = fitted.told
+    # a merge of changes from a base is made of it, even where the changes' shares sum to 1
+    base = None if fitted.sparse is None else fitted.sparse.base
     found = f"{_in_words(names, told)}; {fitted.left_in_words()} is left over"
     if fitted.sparse is not None:
         found = f"{found}; {fitted.sparse.words()}"
     absent = [
         name
         for i, (name, share) in enumerate(claim.parents)
-        if _is_absent(told, i, claim.tolerance) and (share is None or abs(share) > claim.tolerance)
+        if i != base
+        and _is_absent(told, i, claim.tolerance)
+        and (share is None or abs(share) > claim.tolerance)
     ]
     if absent:
         return MergeReading(

@@ -227,6 +227,7 @@ READ_IN_PARTS = {
     "any-shares": (PARENTS, of_parts(0.7, 0.3), "holds"),
     "of-other-shares": (SHARES, of_parts(0.4, 0.6), "other"),
     "of-a-parent-that-is-not-used": (PARENTS, of_parts(1.0, 0.0, half=0.0, densities=(None, 0.0)), "other"),
+    "a-base-of-which-nothing-is-left": (PARENTS, of_parts(0.0, 1.0, half=0.0), "holds"),
     "wide": (SHARES, of_parts(0.7, 0.3, half=WIDE + 0.01), "unsure"),
     "a-stranger": (SHARES, replace(of_parts(0.7, 0.3), parents=(A, replace(B, log10_p=STRANGE))), "other"),
 }  # fmt: skip
