@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from provenance.differences.merge import Fit
+from provenance.differences.merge import settle
 from provenance.differences.spectrum import part_of
 from provenance.differences.together import Together
 from provenance.errors import DegenerateError
@@ -63,13 +63,7 @@ def beyond_base(
     """
     together = Together(candidate, [base, reference], most=most, seed=seed)
     generator = torch.Generator().manual_seed(seed % 2**63)
-
-    def shares_now() -> list[float] | None:
-        fits = [Fit.of(one.ours, one.others) for one in together.matrices(together.blocks[0])]
-        shares = sum(fits[1:], fits[0]).shares() if fits else None
-        return None if shares is None else shares.tolist()
-
-    together.turn(shares_now)
+    settle(together)
     cosines: list[float] = []
     weak: list[tuple[float, float]] = []
     sums = np.zeros(4)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from provenance.differences.given import LOW, in_weak_directions
-from provenance.differences.merge import Fit
+from provenance.differences.merge import settle
 from provenance.differences.together import Together
 from provenance.errors import DegenerateError
 from provenance.evidence.leads import Lead
@@ -55,21 +55,16 @@ def lead_of(
     """
     together = Together(model, [second, first], most=most, seed=seed)
     generator = torch.Generator().manual_seed(seed % 2**63)
-
-    def shares_now() -> list[float] | None:
-        fits = [Fit.of(ours, both) for ours, both in together.matrices(together.blocks[0])]
-        shares = sum(fits[1:], fits[0]).shares() if fits else None
-        return None if shares is None else shares.tolist()
-
-    together.turn(shares_now)
+    settle(together)
     far: dict[int, list[tuple[float, float, float]]] = defaultdict(list)
     leads: list[float] = []
     weak: list[float] = []
     for done, block in enumerate(together.blocks):
         if on_block is not None:
             on_block(done, len(together.blocks))
-        for ours, (its, nearer) in together.matrices(block):
-            own, between = ours.double() - its.double(), nearer.double() - its.double()
+        for one in together.matrices(block):
+            its, nearer = (other.double() for other in one.others)
+            own, between = one.ours.double() - its, nearer - its
             sizes = _squares(nearer), _squares(its)
             away = _squares(own - between), _squares(own), _squares(between)
             if min(sizes) > 0:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from provenance.differences.side import Side
 
-__all__ = ["Fit", "decompose_into"]
+__all__ = ["Fit", "decompose_into", "settle"]
 
 APART = 1e-6
 """Least eigenvalue of the correlations of the parents' differences: below it two of them are one model."""
@@ -79,6 +79,17 @@ class Fit:
         return float(np.sqrt(max(0.0, left) / nearest)) if nearest > 0 else 0.0
 
 
+def settle(together: Together) -> None:
+    """Turn all by one rotation, which is found beside the shares in the first block."""
+
+    def shares_now() -> list[float] | None:
+        fits = [Fit.of(one.ours, one.others) for one in together.matrices(together.blocks[0])]
+        shares = _sum(fits).shares() if fits else None
+        return None if shares is None else shares.tolist()
+
+    together.turn(shares_now)
+
+
 def decompose_into(
     model: Side,
     parents: Sequence[tuple[Side, Mapping[int, int]]],
@@ -107,14 +118,7 @@ def decompose_into(
 
     traces = Traces(len(parents), seed)
 
-    def fit(block: int) -> list[Fit]:
-        return [Fit.of(one.ours, one.others) for one in together.matrices(block)]
-
-    def shares_now() -> list[float] | None:
-        shares = _sum(fits).shares() if (fits := fit(together.blocks[0])) else None
-        return None if shares is None else shares.tolist()
-
-    together.turn(shares_now)
+    settle(together)
     found: dict[int, list[Fit]] = {}
     for done, block in enumerate(together.blocks):
         if on_block is not None:
