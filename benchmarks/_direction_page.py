@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from scipy import stats
 
 from benchmarks._kind_page import between
+from benchmarks._kinds_command import Made, read_kept
 from benchmarks._rates import upper
 from benchmarks._table import table
 from provenance.evidence.direction import Sign
@@ -56,13 +56,9 @@ class Between:
 
 
 @dataclass(frozen=True)
-class DirectionCounts:
+class DirectionCounts(Made):
     """What `benchmarks.direction` found, with what and where; ``bases`` is the number of base models."""
 
-    command: str
-    date: str
-    machine: str
-    versions: str
     bases: int
     told: tuple[Told, ...]
     between: tuple[Between, ...] = ()
@@ -75,16 +71,12 @@ class DirectionCounts:
 
 def read_counts(file: Path = COUNTS) -> DirectionCounts:
     """Read the counts that are kept."""
-    kept = json.loads(file.read_text("utf-8"))
-    rows = tuple(Told(**row) for row in kept.pop("told"))
-    between = tuple(Between(**row) for row in kept.pop("between", ()))
-    return DirectionCounts(**kept, told=rows, between=between)
+    return read_kept(file, DirectionCounts, told=Told, between=Between)
 
 
 def with_tables(page: str, counts: DirectionCounts) -> str:
     """Return the page with its tables of directions made again; raises as `_kind_page.between`."""
-    about = f"`{counts.command}`; {counts.date}; {counts.machine}; {counts.versions}"
-    parts = (_signs(counts), _table(counts), _norms(counts), _between(counts), about)
+    parts = (_signs(counts), _table(counts), _norms(counts), _between(counts), counts.about)
     return between(page, BEGIN, END, "\n\n".join(parts))
 
 

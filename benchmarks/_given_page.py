@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._kind_page import between
+from benchmarks._kinds_command import Made, read_kept
 from benchmarks._rates import upper
 from benchmarks._table import table
 from provenance.evidence.given import GivenDifference
@@ -38,27 +38,20 @@ class GivenCount:
 
 
 @dataclass(frozen=True)
-class GivenCounts:
+class GivenCounts(Made):
     """What `benchmarks.given` found, with what and where."""
 
-    command: str
-    date: str
-    machine: str
-    versions: str
     counted: tuple[GivenCount, ...]
 
 
 def read_counts(file: Path = COUNTS) -> GivenCounts:
     """Read the counts that are kept."""
-    kept = json.loads(file.read_text("utf-8"))
-    rows = tuple(GivenCount(**row) for row in kept.pop("counted"))
-    return GivenCounts(**kept, counted=rows)
+    return read_kept(file, GivenCounts, counted=GivenCount)
 
 
 def with_tables(page: str, counts: GivenCounts) -> str:
     """Return the page with its table made again; raises as `benchmarks._kind_page.between`."""
-    about = f"`{counts.command}`; {counts.date}; {counts.machine}; {counts.versions}"
-    return between(page, BEGIN, END, f"{_table(counts)}\n\n{_errors(counts)}\n\n{about}")
+    return between(page, BEGIN, END, f"{_table(counts)}\n\n{_errors(counts)}\n\n{counts.about}")
 
 
 def _table(counts: GivenCounts) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks._kinds_command import Made, read_kept
 from benchmarks._table import table
 
 if TYPE_CHECKING:
@@ -38,13 +38,9 @@ class KindCount:
 
 
 @dataclass(frozen=True)
-class KindCounts:
+class KindCounts(Made):
     """What `benchmarks.kinds` counted, with what and where; ``bases`` is the number of base models."""
 
-    command: str
-    date: str
-    machine: str
-    versions: str
     bases: int
     counted: tuple[KindCount, ...]
 
@@ -60,9 +56,7 @@ class KindCounts:
 
 def read_counts(file: Path = COUNTS) -> KindCounts:
     """Read the counts that are kept."""
-    kept = json.loads(file.read_text("utf-8"))
-    rows = tuple(KindCount(**row) for row in kept.pop("counted"))
-    return KindCounts(**kept, counted=rows)
+    return read_kept(file, KindCounts, counted=KindCount)
 
 
 def with_tables(page: str, counts: KindCounts) -> str:
@@ -72,8 +66,7 @@ def with_tables(page: str, counts: KindCounts) -> str:
 
 def with_large(page: str, counts: KindCounts) -> str:
     """Return the page with its table of a pretrained model made again; raises as `between`."""
-    about = f"`{counts.command}`; {counts.date}; {counts.machine}; {counts.versions}"
-    return between(page, LARGE_BEGIN, LARGE_END, f"{_details(counts)}\n\n{about}")
+    return between(page, LARGE_BEGIN, LARGE_END, f"{_details(counts)}\n\n{counts.about}")
 
 
 def between(page: str, begin: str, end: str, text: str) -> str:
@@ -100,7 +93,7 @@ Every change and strength:
 
 {_details(counts)}
 
-`{counts.command}`; {counts.date}; {counts.machine}; {counts.versions}"""
+{counts.about}"""
 
 
 def _matrix(counts: KindCounts) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Counts = TypeVar("Counts", bound="DataclassInstance")
+
+
+@dataclass(frozen=True)
+class Made:
+    """By which command counts were made, when, and by what machine and versions."""
+
+    command: str
+    date: str
+    machine: str
+    versions: str
+
+    @property
+    def about(self) -> str:
+        """The line below a table."""
+        return f"`{self.command}`; {self.date}; {self.machine}; {self.versions}"
 
 
 def parser(name: str, description: str | None, counts: Path, bases: int) -> argparse.ArgumentParser:
@@ -42,3 +57,10 @@ def keep(counts: Path, made: DataclassInstance) -> None:
     """Write counts as JSON."""
     counts.parent.mkdir(parents=True, exist_ok=True)
     counts.write_text(json.dumps(asdict(made), indent=1) + "\n", encoding="utf-8")
+
+
+def read_kept(file: Path, of: type[Counts], **rows: Callable[..., Any]) -> Counts:
+    """Read counts that `keep` has written; ``rows`` says what each field of rows is made of."""
+    kept = json.loads(file.read_text("utf-8"))
+    made = {name: tuple(one(**row) for row in kept.get(name, ())) for name, one in rows.items()}
+    return of(**{**kept, **made})

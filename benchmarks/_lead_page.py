@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._kind_page import COUNTS as KINDS
 from benchmarks._kind_page import between
+from benchmarks._kinds_command import Made, read_kept
 from benchmarks._rates import upper
 from benchmarks._table import table
 from provenance.evidence.leads import Lead
@@ -44,27 +44,20 @@ class LeadCount:
 
 
 @dataclass(frozen=True)
-class LeadCounts:
+class LeadCounts(Made):
     """What `benchmarks.leads` found, with what and where."""
 
-    command: str
-    date: str
-    machine: str
-    versions: str
     counted: tuple[LeadCount, ...]
 
 
 def read_counts(file: Path = COUNTS) -> LeadCounts:
     """Read the counts that are kept."""
-    kept = json.loads(file.read_text("utf-8"))
-    rows = tuple(LeadCount(**row) for row in kept.pop("counted"))
-    return LeadCounts(**kept, counted=rows)
+    return read_kept(file, LeadCounts, counted=LeadCount)
 
 
 def with_tables(page: str, counts: LeadCounts) -> str:
     """Return the page with its table made again; raises as `benchmarks._kind_page.between`."""
-    about = f"`{counts.command}`; {counts.date}; {counts.machine}; {counts.versions}"
-    return between(page, BEGIN, END, f"{_table(counts)}\n\n{errors(counts)}\n\n{about}")
+    return between(page, BEGIN, END, f"{_table(counts)}\n\n{errors(counts)}\n\n{counts.about}")
 
 
 def _table(counts: LeadCounts) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks._kinds_command import Made, read_kept
 from benchmarks._rates import upper
 from benchmarks._table import table
 from provenance.statistics.pvalues import format_p
@@ -41,13 +41,9 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class AskedCounts:
+class AskedCounts(Made):
     """The answers of one library, with what and where; ``zoo`` and ``pretrained`` count its models."""
 
-    command: str
-    date: str
-    machine: str
-    versions: str
     zoo: int
     pretrained: int
     asked: tuple[Asked, ...]
@@ -65,9 +61,7 @@ class AskedCounts:
 
 def read_counts(file: Path = COUNTS) -> AskedCounts:
     """Read the counts that are kept."""
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    asked = tuple(Asked(**row) for row in kept.pop("asked"))
-    return AskedCounts(**kept, asked=asked)
+    return read_kept(file, AskedCounts, asked=Asked)
 
 
 def tables(counts: AskedCounts) -> str:

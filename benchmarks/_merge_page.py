@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks._kind_page import between
+from benchmarks._kinds_command import Made, read_kept
 from benchmarks._rates import upper
 from benchmarks._table import table
 from provenance.evidence.decomposition import Decomposition, MergeRecord, ParentKinship
@@ -114,27 +114,20 @@ CLEARLY = -50.0
 
 
 @dataclass(frozen=True)
-class MergeCounts:
+class MergeCounts(Made):
     """What `benchmarks.merges` found, with what and where."""
 
-    command: str
-    date: str
-    machine: str
-    versions: str
     counted: tuple[MergeCount, ...]
 
 
 def read_counts(file: Path = COUNTS) -> MergeCounts:
     """Read the counts that are kept."""
-    kept = json.loads(file.read_text("utf-8"))
-    rows = tuple(MergeCount(**row) for row in kept.pop("counted"))
-    return MergeCounts(**kept, counted=rows)
+    return read_kept(file, MergeCounts, counted=MergeCount)
 
 
 def with_tables(page: str, counts: MergeCounts) -> str:
     """Return the page with its table of merges made again; raises as `benchmarks._kind_page.between`."""
-    about = f"`{counts.command}`; {counts.date}; {counts.machine}; {counts.versions}"
-    tables = [_named(counts), _table(counts), _claims(counts), about]
+    tables = [_named(counts), _table(counts), _claims(counts), counts.about]
     return between(page, BEGIN, END, "\n\n".join(tables))
 
 

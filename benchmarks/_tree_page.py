@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks._kind_page import COUNTS as KINDS
 from benchmarks._kind_page import between
+from benchmarks._kinds_command import Made, read_kept
 from benchmarks._table import table
 from provenance.evidence.family_trees import Edge, tree_edges
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 COUNTS = KINDS.with_name("trees.json")
 PAGE = Path("docs/report.md")
@@ -73,36 +73,34 @@ class TreeCount:
 
 
 @dataclass(frozen=True)
-class TreeCounts:
+class TreeCounts(Made):
     """What `benchmarks.trees` found, with what and where."""
 
-    command: str
-    date: str
-    machine: str
-    versions: str
     counted: tuple[TreeCount, ...]
 
 
 def read_counts(file: Path = COUNTS) -> TreeCounts:
     """Read the counts that are kept."""
-    kept = json.loads(file.read_text("utf-8"))
-    rows = tuple(_count(row) for row in kept.pop("counted"))
-    return TreeCounts(**kept, counted=rows)
+    return read_kept(file, TreeCounts, counted=_count)
 
 
-def _count(row: Mapping[str, object]) -> TreeCount:
-    distances = tuple(
-        (one, other, {int(block): far for block, far in own.items()})
-        for one, other, own in row["distances"]  # type: ignore[attr-defined]
+def _count(
+    shape: str,
+    texts: int,
+    parents: Sequence[int],
+    distances: Sequence[tuple[int, int, Mapping[str, float]]],
+) -> TreeCount:
+    """A count as it was kept, in which numbers of blocks are texts."""
+    far = tuple(
+        (one, other, {int(block): distance for block, distance in own.items()})
+        for one, other, own in distances
     )
-    parents = tuple(row["parents"])  # type: ignore[arg-type, var-annotated]
-    return TreeCount(str(row["shape"]), int(str(row["texts"])), parents, distances)
+    return TreeCount(shape, texts, tuple(parents), far)
 
 
 def with_tables(page: str, counts: TreeCounts) -> str:
     """Return the page with its table made again; raises as `benchmarks._kind_page.between`."""
-    about = f"`{counts.command}`; {counts.date}; {counts.machine}; {counts.versions}"
-    return between(page, BEGIN, END, f"{_table(counts)}\n\n{about}")
+    return between(page, BEGIN, END, f"{_table(counts)}\n\n{counts.about}")
 
 
 WAYS: dict[str, dict[str, int]] = {
