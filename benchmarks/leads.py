@@ -56,7 +56,7 @@ class Training:
     bases: int = BASES
 
 
-TRAININGS = (Training(Schedule(20)), Training(Schedule(60), texts=2, bases=1))
+TRAININGS = (Training(Schedule(20)), Training(Schedule(60), texts=2))
 
 
 @dataclass(frozen=True)

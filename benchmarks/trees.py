@@ -44,7 +44,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }
 """Of each model after the base, which is 0, the number of its parent."""
 SCHEDULE = Schedule(20)
-BASES = 1
+BASES = 3
 
 
 def count(folder: Path, scale: Scale, bases: int) -> Iterator[TreeCount]:
