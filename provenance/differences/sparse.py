@@ -33,6 +33,8 @@ WHOLE = 0.98
 """Share that is kept from which nothing is said to be left out of a parent's changes."""
 NONE = 0.005
 """Share up to which nothing is said to be kept."""
+REACH = 16.0
+"""What a change is multiplied by at most: of numbers whose changes are too small to tell the factor."""
 LEAST = 100
 """Numbers of a matrix that must tell, so that its shares and densities count."""
 NEARLY_ALL = 0.9
@@ -47,7 +49,8 @@ must have for that to tell."""
 class Reading:
     """What one matrix shows, with one parent as the base and one way to mix.
 
-    ``rule`` is None where no factors were found. ``densities`` has a place for each parent but the base,
+    ``rule`` is None where no factors were found. ``made`` counts the numbers that may have been made so,
+    whether they tell or not. ``densities`` has a place for each parent but the base,
     and ``largest`` says whether of all that lose some the largest changes are kept; ``spreads`` says how
     the others' lie. ``mixed_signs`` has the numbers that mix signs, and how many would by chance.
     """
@@ -57,6 +60,7 @@ class Reading:
     looked: int
     telling: int
     fits: int
+    made: int
     left: float
     nearest: float
     densities: tuple[float, ...] = ()
@@ -124,11 +128,26 @@ class Traces:
         """What all matrices show together; None where no rule makes nearly all numbers."""
         tried = {key: some for key, some in self._found.items() if key[0] in self._open}
         sound = {key: some for key, some in tried.items() if _is_sound(some)}
-        if not sound:
-            return None
-        base, mixed = max(sound, key=lambda one: (sum(r.fits for r in sound[one]), one[1] == "sum"))
-        kept = _which(sound[base, mixed])
-        return None if kept is None else _merge(base, mixed, kept, sound[base, mixed])
+        bases = {base for base, _ in sound}
+        found = []
+        for (base, mixed), some in sound.items():
+            kept = _which(some)
+            # rows of two models lie on either of them as a base: neither has a share that is told
+            if kept is None or (kept == "otherwise" and len(bases) > 1):
+                continue
+            found.append((_merge(base, mixed, kept, some), sum(one.fits for one in some)))
+        return min(found, key=_order, default=(None, 0))[0]
+
+
+def _order(found: tuple[SparseMerge, int]) -> tuple[bool, int, int, bool]:
+    """Which of several readings is told, by how many numbers fit: the least.
+
+    A threshold is no chance: what is kept of a parent alone is the largest of its changes, where the rest,
+    seen from that parent, is the smallest of the base's. Of two models by turns, a third is no part.
+    """
+    made, fits = found
+    used = sum(bool(one) for one in made.densities)
+    return made.kept != "largest", used, -fits, made.mixed == "mean"
 
 
 def _places(matrix: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -173,7 +192,17 @@ def read_matrix(
     nearest = float(away.square().sum(dim=1).min())
     scale = matrix.ours.numel() / len(places)
     telling = int((numbers.changes.abs() > CLEAR * numbers.tolerance).all(dim=0).sum())
-    nothing = Reading(block, None, len(places), telling, 0, nearest * scale, nearest * scale)
+    reached = numbers.tolerance + REACH * numbers.changes.abs().sum(dim=0)
+    nothing = Reading(
+        block,
+        None,
+        len(places),
+        telling,
+        fits=0,
+        made=int((numbers.away.abs() <= reached).sum()),
+        left=nearest * scale,
+        nearest=nearest * scale,
+    )
     found: dict[Mixed, Reading] = {"sum": nothing, "mean": nothing}
     for suggested in rules(numbers, weights):
         rule, nearby = _least(suggested, numbers)
@@ -189,6 +218,7 @@ def read_matrix(
             len(places),
             telling=int(nearby.tells.sum()),
             fits=int(tells.sum()),
+            made=int(nearby.fits.sum()),
             left=float(nearby.left.square().sum()) * scale,
             nearest=nearest * scale,
             densities=densities,
@@ -275,7 +305,13 @@ def _are_elected(mixed: float, expected: float) -> bool | None:
 
 
 def _is_sound(readings: Sequence[Reading]) -> bool:
-    """Whether the rules of some matrices make nearly all of their numbers, and leave changes out."""
+    """Whether the rules of some matrices make nearly all of their numbers, and leave changes out.
+
+    Numbers that do not tell which changes they keep must be made by some all the same: where parents do
+    not differ from their base, neither does a merge of them.
+    """
+    if sum(one.made for one in readings) < FITS * sum(one.looked for one in readings):
+        return False
     telling = sum(one.telling for one in readings)
     fits = sum(one.fits for one in readings)
     cut = sum(one.telling for one in readings if one.rule is not None and one.is_cut)

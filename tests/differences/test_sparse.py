@@ -167,13 +167,43 @@ def test_the_base_is_found_wherever_it_stands_and_is_needed():
     assert read([one[:2] + one[3:] for one in made], 2) is None
 
 
-def test_rows_of_one_parent_are_not_kept_at_random():
-    def make(one):
-        rows = torch.arange(SHAPE[0]) % 3 == 0
-        return torch.where(rows[:, None], one[1], one[0])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 2), (0, 1, 2), (2, 0, 1)], ids=str)
+def test_rows_of_two_models_are_no_merge_of_either_onto_the_other(order):
+    first, second = order[-2:]
+    rows = torch.arange(SHAPE[0])[:, None] % 3 == 0
+    families = [family(seed=100 * number) for number in range(3)]
+    made = [
+        (torch.where(rows, one[first], one[second]), *(one[i] for i in order)) for one in families
+    ]
+    assert read(made, len(order)) is None
 
-    found = read_merges(make)
-    assert (found.method, found.kept) == ("sparse", "otherwise")
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (2, 1, 0)], ids=str)
+def test_the_largest_changes_of_one_parent_are_its_own_wherever_the_base_stands(order):
+    parts = Parts((1.0,), 0.3, "largest")
+    families = [family(seed=100 * number) for number in range(3)]
+    found = read(
+        [(merged(one[:2], parts), *(one[i] for i in order)) for one in families], len(order)
+    )
+    assert (found.method, order[found.base]) == ("TIES", 0)
+    assert found.shares == pytest.approx([float(place == 1) for place in order])
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.3])
+def test_what_no_parent_changes_is_changed_by_no_merge_of_them(size):
+    """In every other matrix, or in a half of each, the parents are the base."""
+    for shared in ("matrices", "columns"):
+        made = []
+        for number in range(6):
+            base, *others = family(seed=100 * number)
+            apart = torch.full(SHAPE, number % 2 == 0)
+            if shared == "columns":
+                apart[:] = torch.arange(SHAPE[1]) < SHAPE[1] // 2
+            models = [base, *(torch.where(apart, one, base) for one in others)]
+            noise = torch.where(apart, 0.0, size * normal(number, *SHAPE)).float()
+            made.append((merged(models, TIES), merged(models, TIES) + noise, *models))
+        assert read([(one, *models) for one, _, *models in made], 3).method == "TIES"
+        assert read([(one, *models) for _, one, *models in made], 3) is None
 
 
 def test_arithmetic_in_bfloat16_is_allowed_for():
