@@ -103,15 +103,22 @@ class SparseMerge:
     def fault(self, parents: int) -> str | None:
         """What no measurement gives; None where nothing is wrong."""
         rows = (self.shares, self.low, self.high, self.densities)
+        dense_rows = (self.densities, *(block.densities for block in self.blocks))
         inner = (row for one in self.blocks for row in (one.shares, one.densities))
         if any(len(row) != parents for row in (*rows, *inner)) or not 0 <= self.base < parents:
             return f"its parents are {parents}, one of them the base"
-        if any(low > high for low, high in zip(self.low, self.high, strict=True)):
-            return "an interval ends before it begins"
-        if self.densities[self.base] is not None:
-            return "a base has no density"
-        dense = (*self.densities, *(one for block in self.blocks for one in block.densities))
+        spans = zip(self.low, self.shares, self.high, strict=True)
+        if any(not low <= share <= high for low, share, high in spans):
+            return "a share is outside of its interval"
+        without = [(i, one is None) for row in dense_rows for i, one in enumerate(row)]
+        if any(is_none != (i == self.base) for i, is_none in without):
+            return "the base, and no other parent, has no density"
+        dense = [one for row in dense_rows for one in row]
         parts = (self.left_over, self.fits, *(block.fits for block in self.blocks), *dense)
         if not all(one is None or 0 <= one <= 1 for one in parts):
             return "densities, fits and what is left over are from 0 to 1"
-        return None if 0 <= self.telling <= self.looked else "more numbers tell than were looked at"
+        if not self.blocks or self.fits < FITS or self.telling < TELLING:
+            return "too few numbers tell or fit to read a merge off them"
+        if self.mixed == "mean" and not self.elected:
+            return "a mean has changes of both signs"
+        return None if self.telling <= self.looked else "more numbers tell than were looked at"

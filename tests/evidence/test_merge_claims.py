@@ -282,10 +282,17 @@ DAMAGED_PARTS = {
     "shares": {"shares": (1.0,)},
     "base": {"base": 2},
     "interval": {"low": (0.9, 0.3)},
+    "share-beyond-its-interval": {"shares": (0.6, 0.4)},
     "density-of-the-base": {"densities": (0.5, 0.3)},
+    "no-density-of-another": {"densities": (None, None)},
+    "density-of-the-base-of-a-block": {"blocks": (BlockParts(0, (0.7, 0.3), (0.3, None), 1.0),)},
     "density-above-1": {"densities": (None, 1.3)},
     "fits": {"fits": 1.1},
+    "few-fit": {"fits": 0.99},
+    "few-tell": {"telling": 999},
+    "a-mean-of-both-signs": {"elected": None},
     "telling": {"telling": 9001},
+    "no-block": {"blocks": ()},
     "blocks": {"blocks": (BlockParts(0, (1.0,), (None, 0.3), 1.0),)},
 }
 
