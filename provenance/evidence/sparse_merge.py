@@ -107,18 +107,22 @@ class SparseMerge:
         inner = (row for one in self.blocks for row in (one.shares, one.densities))
         if any(len(row) != parents for row in (*rows, *inner)) or not 0 <= self.base < parents:
             return f"its parents are {parents}, one of them the base"
-        spans = zip(self.low, self.shares, self.high, strict=True)
-        if any(not low <= share <= high for low, share, high in spans):
-            return "a share is outside of its interval"
-        without = [(i, one is None) for row in dense_rows for i, one in enumerate(row)]
-        if any(is_none != (i == self.base) for i, is_none in without):
-            return "the base, and no other parent, has no density"
         dense = [one for row in dense_rows for one in row]
+        without = [(i, one is None) for row in dense_rows for i, one in enumerate(row)]
+        spans = zip(self.low, self.shares, self.high, strict=True)
         parts = (self.left_over, self.fits, *(block.fits for block in self.blocks), *dense)
-        if not all(one is None or 0 <= one <= 1 for one in parts):
-            return "densities, fits and what is left over are from 0 to 1"
-        if not self.blocks or self.fits < FITS or self.telling < TELLING:
-            return "too few numbers tell or fit to read a merge off them"
-        if self.mixed == "mean" and not self.elected:
-            return "a mean has changes of both signs"
-        return None if self.telling <= self.looked else "more numbers tell than were looked at"
+        wrong = {
+            "a share is outside of its interval": not all(a <= share <= b for a, share, b in spans),
+            "the base, and no other parent, has no density": any(
+                is_none != (i == self.base) for i, is_none in without
+            ),
+            "densities, fits and what is left over are from 0 to 1": not all(
+                one is None or 0 <= one <= 1 for one in parts
+            ),
+            "too few numbers tell or fit to read a merge off them": (
+                not self.blocks or self.fits < FITS or self.telling < TELLING
+            ),
+            "a mean has changes of both signs": self.mixed == "mean" and not self.elected,
+            "more numbers tell than were looked at": self.telling > self.looked,
+        }
+        return next((what for what, is_so in wrong.items() if is_so), None)
