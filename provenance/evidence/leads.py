@@ -13,12 +13,18 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-__all__ = ["LEAD_OF_SIBLINGS", "Lead", "LeadFound", "LeadRecord"]
+__all__ = ["LEAD_OF_HALF", "LEAD_OF_SIBLINGS", "Lead", "LeadFound", "LeadRecord"]
 
 LEAD_OF_SIBLINGS = 0.8
 """`Lead.low` above which a model is nearer to one of two than their siblings were (`benchmarks.leads`).
 
 That of siblings rises with the length of training on one text, so that it is well above the highest."""
+
+LEAD_OF_HALF = 0.5
+"""`Lead.lead` above which the way between the two is left in the half of the first.
+
+An adapter lies at its base without its strong directions, and there siblings of it lead to it as children
+do; with them, these leave the way in the middle."""
 
 LeadFound = Literal["nearer", "farther", "not told"]
 """Nearer to the first than siblings of both are; nearer to the second; neither."""
@@ -72,9 +78,11 @@ class Lead:
     @property
     def found(self) -> LeadFound:
         """What this says."""
-        if self.low is not None and self.low > LEAD_OF_SIBLINGS:
+        if self.low is None or self.high is None or abs(self.lead) <= LEAD_OF_HALF:
+            return "not told"
+        if self.low > LEAD_OF_SIBLINGS and self.lead > 0:
             return "nearer"
-        return "farther" if self.high is not None and self.high < -LEAD_OF_SIBLINGS else "not told"
+        return "farther" if self.high < -LEAD_OF_SIBLINGS and self.lead < 0 else "not told"
 
     def words(self, first: str, second: str) -> str:
         """The numbers, and what they say, in a clause; the two by their names."""
@@ -103,7 +111,8 @@ class Lead:
             "a distance is below 0": min([*far, self.between], default=0.0) < 0,
             "a lead is no number": not all(
                 math.isfinite(one) for one in (*far, self.between, *shares) if one is not None
-            ),
+            )
+            or (bool(self.blocks) and not math.isfinite(self.ratio or sum(self.distances))),
             "the quantiles of a lead are in no order": len(known) not in {0, 3}
             or sorted(known) != known,
             "a block of a lead stands twice": len({one[0] for one in self.blocks})

@@ -18,6 +18,7 @@ from provenance.comparison.kept_closeness import kept_closeness
 from provenance.comparison.kept_lead import kept_lead
 from provenance.comparison.one_of_many import of_one_of_many
 from provenance.errors import DegenerateError, DeviceError, ProvenanceError, StoreError, one_line
+from provenance.evidence.leads import LeadRecord
 from provenance.evidence.relatives import (
     DIGEST,
     Identification,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from provenance.comparison.plan import Comparison
-    from provenance.evidence.leads import LeadRecord
     from provenance.evidence.records import Evidence
     from provenance.evidence.relatives import Closeness
     from provenance.vocabulary import ModelSpec, StatisticName
@@ -144,11 +144,8 @@ class _Search:
             return self._measured(relative, reference)
         except (StoreError, DeviceError):
             raise
-        except ProvenanceError as error:
-            return replace(relative, error=without_home(str(error)))
         except Exception as error:  # noqa: BLE001 - one reference's surprise must lose no other
-            reason = f"unexpected {type(error).__name__}: {one_line(error)}"
-            return replace(relative, error=without_home(reason))
+            return replace(relative, error=_reason(error))
 
     def _measured(self, relative: Relative, reference: ModelSpec) -> Relative:
         ours, theirs = map(self._executor.checkpoint, (self._model, reference))
@@ -214,7 +211,19 @@ class _Search:
         for one in (first, other):
             assert one.evidence is not None  # the very checkpoint comes first, and has no leads
             kin.append((self._comparison(named[one.name]), one.evidence))
-        return kept_lead(self._executor, other.name, kin[0], kin[1])
+        try:
+            return kept_lead(self._executor, other.name, kin[0], kin[1])
+        except (StoreError, DeviceError):
+            raise
+        except Exception as error:  # noqa: BLE001 - what was found of all references must not be lost
+            return LeadRecord(other.name, reason=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line; of an error that nobody foresaw, its type as well."""
+    if isinstance(error, ProvenanceError):
+        return without_home(str(error))
+    return without_home(f"unexpected {type(error).__name__}: {one_line(error)}")
 
 
 def _shows_nothing(evidence: Evidence) -> bool:

@@ -13,6 +13,7 @@ from provenance import Executor, InputsSpec, Store, fingerprint, identify
 from provenance.comparison.aligned import side_of
 from provenance.differences.lead import lead_of
 from provenance.errors import DegenerateError
+from provenance.evidence.leads import LEAD_OF_SIBLINGS
 from provenance.vocabulary import ModelSpec
 from tests import reference
 from tests.differences.test_measure import SIZES
@@ -42,6 +43,8 @@ def models(tmp_path_factory):
         "distant": transforms.add_noise(first, 5, 0.1),
         "hidden": everything(transforms.add_noise(first, 4, 0.02)),
         "adapted": transforms.lora_merge(first, 6, 2, 0.1),
+        "adapter": transforms.lora_merge(base, 6, 2, 0.05),
+        "near": transforms.add_noise(base, 9, 0.02),
     }
     place = tmp_path_factory.mktemp("models")
     for name, model in made.items():
@@ -111,6 +114,13 @@ def test_of_a_sibling_of_both_nothing_is_told(lead):
     found = lead("third", "first", "second")
     assert found.found == "not told"
     assert abs(found.weak) < 0.2
+
+
+def test_a_sibling_of_an_adapter_is_not_told_as_nearer_to_it_where_their_base_is_missing(lead):
+    found = lead("near", "adapter", "second")
+    assert found.low > LEAD_OF_SIBLINGS, "without its strong directions the adapter is the base"
+    assert abs(found.lead) < 0.1
+    assert found.found == "not told"
 
 
 def test_a_difference_of_low_rank_tells_nothing_and_none_is_refused(lead):

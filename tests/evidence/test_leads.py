@@ -14,8 +14,8 @@ LEAD = Lead(((0, 0.02, 0.05), (1, 0.03, 0.02), (2, 0.02, 0.06)), 0.04, 0.9, 0.95
 AS_NEAR = found(relative("base", -90, 0.9), relative("kin", -80, 0.9))
 
 
-def by(low, weak, high):
-    return replace(LEAD, low=low, weak=weak, high=high)
+def by(low, weak, high, lead=None):
+    return replace(LEAD, lead=lead or (weak or 0.9), low=low, weak=weak, high=high)
 
 
 def test_a_lead_says_its_numbers_and_names_no_parent():
@@ -33,6 +33,10 @@ def test_a_lead_says_its_numbers_and_names_no_parent():
         (by(LEAD_OF_SIBLINGS, 0.9, 1.0), "not told"),
         (by(-1.0, -0.9, -LEAD_OF_SIBLINGS - 0.01), "farther"),
         (by(-1.0, 0.0, 1.0), "not told"),
+        (by(0.85, 0.9, 1.0, lead=0.5), "not told"),  # a sibling, beside an adapter on the base
+        (by(0.85, 0.9, 1.0, lead=0.51), "nearer"),
+        (by(-1.0, -0.9, -0.85, lead=-0.5), "not told"),
+        (by(-1.0, -0.9, -0.85, lead=0.9), "not told"),
         (by(None, None, None), "not told"),
     ],
 )
@@ -49,6 +53,8 @@ def test_what_is_said_follows_from_a_tenth_of_the_matrices(lead, says):
         LeadRecord("x", replace(LEAD, matrices=0)),
         LeadRecord("x", replace(LEAD, between=-0.1)),
         LeadRecord("x", replace(LEAD, lead=float("nan"))),
+        LeadRecord("x", replace(LEAD, blocks=((0, 1e-308, 1e308),))),
+        LeadRecord("x", replace(LEAD, blocks=((0, 1e308, 1.0), (1, 1e308, 1.0)))),
         LeadRecord("x", replace(LEAD, low=None)),
         LeadRecord("x", by(0.9, 0.8, 1.0)),
         LeadRecord("x", replace(LEAD, blocks=((0, 1.0, 1.0), (0, 1.0, 1.0)))),

@@ -216,6 +216,17 @@ def test_closeness_is_the_mean_cosine_with_the_nearest_unit(ours, theirs):
 # the command
 
 
+def test_a_lead_that_fails_loses_nothing_else(zoo, family, executor, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no such\nmatrix")
+
+    monkeypatch.setattr("provenance.identification.run.kept_lead", fails)
+    named = [zoo / name for name in ("base", "short")]
+    found = identify(family.kin, named, inputs=INPUTS, executor=executor)
+    assert len(found.kin) == 2
+    assert [one.reason for one in found.leads] == ["unexpected RuntimeError: no such matrix"]
+
+
 @pytest.fixture
 def run(capfd, shared_store):
     def run(*arguments):
