@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks._kind_change import SEED, Change, tuned, two_of_four
-from benchmarks._kind_twice import changes_of_changed, to_float8, to_nf4
+from benchmarks._kind_schemes import SCHEMES
+from benchmarks._kind_twice import QUANTIZED, changes_of_changed
 from fixtures import transforms
 
 if TYPE_CHECKING:
@@ -24,6 +25,21 @@ NOISES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0)
 FRACTIONS = (0.005, 0.01, 0.02, 0.05, 0.2, 0.5, 0.9)
 BITS = (2, 3, 4, 6, 8)
 GROUP = 32
+LARGE_SCHEMES = (
+    "NF4",
+    "NF4, its scales rounded too",
+    "FP4",
+    "float8",
+    "float8, a scale for 128 by 128",
+)
+LARGE_SCHEMES += ("as K-types, 4 bits", "as K-types, 6 bits")
+"""What a pretrained model is rounded by."""
+NARROW_SCHEMES = ("NF4", "NF4, its scales rounded too", "FP4", "float8", "float8, a scale a tensor")
+NARROW_SCHEMES += ("as K-types, 3 bits", "as K-types, 4 bits", "as K-types, 6 bits")
+"""Schemes whose numbers are kept in bfloat16 as well."""
+TAUGHT_SCHEMES = ("NF4", "FP4", "float8", "as K-types, 3 bits", "as K-types, 4 bits")
+TAUGHT_SCHEMES += ("as K-types, 6 bits",)
+"""Schemes that what was changed before is rounded by, and what is changed after."""
 
 
 def changes() -> Iterator[Change]:
@@ -31,6 +47,7 @@ def changes() -> Iterator[Change]:
     yield from _trained()
     yield from _adapters()
     yield from _quantized()
+    yield from _by_schemes()
     yield from _pruned()
     yield from _permuted()
     yield from _others()
@@ -46,8 +63,7 @@ def large_changes() -> Iterator[Change]:
         ("quantized", "rounded, a scale a row", "4 bits", lambda m: transforms.round_trip(m, 4)),
         ("quantized", "rounded, a scale a row", "8 bits", lambda m: transforms.round_trip(m, 8)),
         ("quantized", "rounded in groups of 64", "4 bits", _in_groups),
-        ("quantized", "rounded in groups of 64", "NF4", to_nf4),
-        ("quantized", "rounded, a scale a row", "float8", to_float8),
+        *(("quantized", "rounded", name, SCHEMES[name]) for name in LARGE_SCHEMES),
         (
             "pruned",
             "the smallest weights zero",
@@ -142,6 +158,33 @@ def _quantized() -> Iterator[Change]:
         )
 
 
+def _by_schemes() -> Iterator[Change]:
+    for name, apply in SCHEMES.items():
+        if name not in QUANTIZED:
+            yield Change("quantized", "rounded", name, lambda m, _f, _i, a=apply: a(m))
+    for name in NARROW_SCHEMES:
+        apply = SCHEMES[name]
+        how = "rounded, stored in bfloat16"
+        yield Change("quantized", how, name, lambda m, _f, _i, a=apply: a(m), narrow=True)
+    for name in ("NF4", "float8", "as K-types, 4 bits"):
+        apply = SCHEMES[name]
+        for first in (True, False):
+            how = "rounded, then in other orders" if first else "in other orders, then rounded"
+            made = partial(_in_orders, apply=apply, first=first)
+            yield Change("quantized", how, name, made)
+
+
+def _in_orders(
+    model: PreTrainedModel,
+    _fine: PreTrainedModel,
+    _ids: torch.Tensor,
+    *,
+    apply: Callable[[PreTrainedModel], PreTrainedModel],
+    first: bool,
+) -> PreTrainedModel:
+    return orders(apply(model)) if first else apply(orders(model))
+
+
 def _pruned() -> Iterator[Change]:
     for share in FRACTIONS:
         yield Change(
@@ -230,6 +273,16 @@ def _others() -> Iterator[Change]:
             f"{bits} bits",
             lambda _m, f, _i, b=bits: transforms.round_trip(f, b),
         )
+    for name in TAUGHT_SCHEMES:
+        apply = SCHEMES[name]
+        yield Change(None, "trained on, then rounded", name, lambda _m, f, _i, a=apply: a(f))
+        for scale in (1e-6, 1e-3, 1e-2):
+            yield Change(
+                None,
+                f"rounded, then noise of {scale:g} deviations",
+                name,
+                lambda m, _f, _i, a=apply, s=scale: transforms.add_noise(a(m), SEED, s),
+            )
     for scale in (1e-3, 1e-2, 1e-1):
         yield Change(
             None,

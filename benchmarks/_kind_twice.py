@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
-import torch
-
 from benchmarks._kind_change import SEED, Change, tuned, two_of_four
+from benchmarks._kind_schemes import SCHEMES
 from fixtures import transforms
-from fixtures.transforms.weights import inner_linears
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,53 +15,12 @@ if TYPE_CHECKING:
 
     Copy = Callable[[PreTrainedModel], PreTrainedModel]
 
-NF4 = (-1.0, -0.6961928, -0.5250731, -0.3949175, -0.2844414, -0.1847734, -0.09105, 0.0)
-NF4 += (0.0795803, 0.1609302, 0.2461123, 0.3379152, 0.4407098, 0.562617, 0.7229568, 1.0)
-"""The levels of bitsandbytes' NF4, whose zero is one of them."""
-LARGEST_FLOAT8 = 448.0
-GROUP = 64
-"""Numbers of a row that share one scale in NF4."""
-
-
-def to_nf4(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy whose linear maps are rounded to NF4's levels in groups of 64, as bitsandbytes does."""
-
-    def rounded(weight: torch.Tensor) -> torch.Tensor:
-        # a row may be no multiple of a group: bitsandbytes cuts the flat tensor
-        groups = weight.reshape(-1, GROUP)
-        scales = groups.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
-        levels = torch.tensor(NF4)
-        nearest = ((groups / scales)[..., None] - levels).abs().argmin(dim=-1)
-        return (levels[nearest] * scales).reshape(weight.shape)
-
-    return _each(model, rounded)
-
-
-def to_float8(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy whose linear maps went to float8 (e4m3) and back, a scale a row."""
-
-    def rounded(weight: torch.Tensor) -> torch.Tensor:
-        scales = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-30) / LARGEST_FLOAT8
-        return (weight / scales).to(torch.float8_e4m3fn).float() * scales
-
-    return _each(model, rounded)
-
-
-def _each(
-    model: PreTrainedModel, change: Callable[[torch.Tensor], torch.Tensor]
-) -> PreTrainedModel:
-    made = copy.deepcopy(model)
-    for _, linear in inner_linears(made):
-        linear.weight.data = change(linear.weight.data.float()).to(linear.weight.dtype)
-    return made
-
-
 QUANTIZED: dict[str, Copy] = {
     "4 bits, a scale a row": lambda m: transforms.round_trip(m, 4),
     "3 bits in groups of 32": lambda m: transforms.round_groups(m, 3, 32),
     "8 bits in groups of 32": lambda m: transforms.round_groups(m, 8, 32),
-    "NF4": to_nf4,
-    "float8": to_float8,
+    "NF4": SCHEMES["NF4"],
+    "float8": SCHEMES["float8"],
 }
 PRUNED: dict[str, Copy] = {
     "half zero": lambda m: transforms.prune_magnitude(m, 0.5),

@@ -466,7 +466,10 @@ def steps_between(group: list[float], most: int, near: float) -> int:
         levels = [round(x) for x in off]
         if sum((x - level) ** 2 for x, level in zip(off, levels, strict=True)) > near * len(inner):
             continue
-        if inner and levels.count(sorted(levels)[(len(levels) - 1) // 2]) <= 0.75 * len(levels):
+        n = len(set(levels))
+        ball = (math.pi * n * near) ** (n / 2) / math.gamma(n / 2 + 1)  # in a cube of edge 1
+        crowd = levels.count(sorted(levels)[(len(levels) - 1) // 2]) if inner else 0
+        if inner and crowd <= 0.75 * len(levels) and (steps - 1) * min(1.0, ball) <= 0.5:
             return steps
     return 0
 
@@ -476,6 +479,23 @@ def gap_at(group: list[float], number: float) -> float:
     below = [number - x for x in group if x < number]
     above = [x - number for x in group if x > number]
     return max(min(below, default=0.0), min(above, default=0.0))
+
+
+def gaps_beside(number: float, levels: list[float]) -> tuple[float, float]:
+    """The distances of the nearest level to the next one below and above; of the ends, inward."""
+    at = min(range(len(levels)), key=lambda place: abs(levels[place] - number))
+    low, high = max(at, 1), min(at, len(levels) - 2)
+    return levels[low] - levels[low - 1], levels[high + 1] - levels[high]
+
+
+def dynamic_levels() -> list[float]:
+    """The levels that bitsandbytes rounds scales to: middles of equal parts of every decade below 1."""
+    levels = [0.0, 1.0]
+    for decade in range(7):
+        parts, unit = 2**decade, 10.0 ** (decade - 6)
+        middles = [unit * (0.1 + 0.9 * (part + 0.5) / parts) for part in range(parts)]
+        levels += middles + [-middle for middle in middles]
+    return sorted(levels)
 
 
 def shares_of_parents(model: np.ndarray, parents: np.ndarray) -> tuple[list[float], float]:

@@ -171,7 +171,9 @@ class Alignment:
                 )
             fitted = bool(power) and found.factors is not None
             exact = not self.folded and self.residual.rotation is None and not fitted
-            pair = Pair(stored, mapped, counterpart, original, exact, fitted)
+            orders = (found.order, self.residual.order)
+            orders = orders[::-1] if what == "down" else orders
+            pair = Pair(stored, mapped, counterpart, original, exact, fitted, orders)
             self._look(_label(own, what), (block, partner), pair)
         return found
 
@@ -234,15 +236,21 @@ class Alignment:
             if self.residual.kind != "same" or (heads is not None and heads.moved):
                 return False
             axes = ("other",) * counterpart.dim()
+        exact = not self.folded and self.residual.rotation is None
+        orders: list[torch.Tensor | None] = []
         for axis, kind in enumerate(axes):
+            own = torch.arange(counterpart.shape[axis])
             turned = self._along(counterpart, axis, kind, heads, mapped.shape)
             if turned is None:
                 return False
             counterpart = turned
+            order = self._along(own, 0, kind, heads, mapped.shape[axis:]) if exact else None
+            orders.append(None if order is None or torch.equal(order, own) else order)
         if counterpart.shape != mapped.shape:
             return False
-        exact = not self.folded and self.residual.rotation is None
-        self._look(name, blocks, Pair(stored, mapped, counterpart, original, exact))
+        both = (orders[0], orders[1]) if len(orders) == 2 else (None, None)
+        pair = Pair(stored, mapped, counterpart, original, exact, orders=both)
+        self._look(name, blocks, pair)
         return True
 
     def _along(
@@ -298,7 +306,8 @@ class Alignment:
                 counterpart = counterpart if gains[1] is None else counterpart * gains[1]
             counterpart = self.residual(counterpart, 1)
             exact = self.residual.rotation is None and not (number and self.folded)
-            self._look(own, None, Pair(stored, mapped, counterpart, original, exact))
+            orders = (None, self.residual.order)
+            self._look(own, None, Pair(stored, mapped, counterpart, original, exact, orders=orders))
 
     @property
     def _sides(self) -> tuple[Side, Side]:

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from provenance.differences.grid import even_grids, find_grid, share_on
+from provenance.differences.digits import UNIT
+from provenance.differences.grid import even_grids, find_grid
 from provenance.differences.rederive import rederived
 from provenance.differences.spectrum import spectrum
 from provenance.evidence.difference import MatrixDifference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from provenance.differences.grid import FoundGrid
     from provenance.evidence.difference import Grid, Structure
 
-__all__ = ["Pair", "Storage", "look"]
+__all__ = ["Orders", "Pair", "look"]
 
-ROUNDING = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
-"""What storing a number in a type changes it by at most, relative to it; 16 bits and fewer: float16's."""
-FLOAT16 = 2.0**-11
-FINEST = 2.0**-24
-"""The step of float16 about 0."""
+Orders = tuple[torch.Tensor | None, torch.Tensor | None]
+"""The reference's row, and column, that each of the candidate's is, int64; None: the same."""
+
 ARITHMETIC = 2.0**-19
 """What a map that multiplies changes a number by, relative to the largest of its row (float32)."""
 ROWS = 32
 """Rows in which steps of a grid are looked for: enough for a share."""
 OWN_GRID = 0.25
 """Share of the reference's groups on such a grid from which the grid is no trace of a change."""
+CLOSE = 0.99
+"""Share of the differences within a step of a grid from which no other arrangement is looked at."""
 UNMOVED = 0.9
 """Share of the differences within a quarter of a step from which the reference lies near the levels too:
 rounding to them leaves half there, and noise on them that still shows a grid nine of ten."""
@@ -57,6 +60,9 @@ class Pair:
         Whether the map only puts numbers in another order.
     fitted : bool
         Whether it multiplies rows or columns by factors that were fitted to them.
+    orders : tuple of Tensor or None
+        The row, and the column, of ``original`` that each of ``counterpart`` is; None where they are the
+        same, or the map is not `exact`.
     """
 
     stored: torch.Tensor
@@ -65,23 +71,7 @@ class Pair:
     original: torch.Tensor
     exact: bool
     fitted: bool = False
-
-
-@dataclass(frozen=True)
-class Storage:
-    """What storing a number changes it by at most: relative to it, and however small it is."""
-
-    relative: float
-    least: float = 0.0
-
-    @classmethod
-    def of(cls, stored: torch.Tensor) -> Storage:
-        """That of the narrowest type that holds all of a tensor's numbers."""
-        for narrow in (torch.bfloat16, torch.float16):
-            if stored.dtype == narrow or torch.equal(stored.to(narrow).to(stored.dtype), stored):
-                least = FINEST / 2 if narrow == torch.float16 else 0.0
-                return cls(ROUNDING.get(narrow, FLOAT16), least)
-        return cls(_rounding(stored))
+    orders: Orders = (None, None)
 
 
 def look(
@@ -142,8 +132,7 @@ def look(
         ranks=found.ranks,
         carried=found.carried,
         noise=found.noise / deviation if deviation else 0.0,
-        grid=_grid(pair, difference, generator),
-        made_by=_made_by(pair, generator),
+        **_rounded(pair, generator),
     )
 
 
@@ -152,7 +141,7 @@ def _deviation(numbers: torch.Tensor) -> float:
 
 
 def _rounding(tensor: torch.Tensor) -> float:
-    return ROUNDING.get(tensor.dtype, FLOAT16)
+    return UNIT.get(tensor.dtype, UNIT[torch.float16])
 
 
 def _unchanged(pair: Pair, difference: torch.Tensor, rounding: float) -> torch.Tensor:
@@ -185,20 +174,71 @@ def _structure(new: torch.Tensor, zero: torch.Tensor) -> Structure:
     return "scattered"
 
 
-def _made_by(pair: Pair, generator: torch.Generator) -> str | None:
-    """The scheme that makes the candidate's numbers of the reference's, where only orders were mapped."""
-    if not pair.exact or not torch.equal(pair.mapped, pair.stored.float()):
-        return None
-    return rederived(pair.stored, pair.counterpart, generator)
-
-
-def _grid(pair: Pair, difference: torch.Tensor, generator: torch.Generator) -> Grid | None:
-    """The grid of the candidate's numbers, unless the reference's are near its levels too."""
+def _rounded(pair: Pair, generator: torch.Generator) -> dict[str, Any]:
+    """The grid of the candidate's numbers, and the scheme that makes them of the reference's."""
     if not pair.stored.is_floating_point():
-        return None
-    found = find_grid(pair.stored, generator)
-    if found is None:
-        return None
+        return {}
+    best: dict[str, Any] = {}
+    for one in _arrangements(pair):
+        found = find_grid(one.stored, generator)
+        if found is None:
+            continue
+        scheme = rederived(one.stored, one.counterpart, generator) if _is_plain(one) else None
+        grid = _grid(one, found, generator)
+        seen = {"grid": grid, "made_by": scheme}
+        if scheme is not None or (grid is not None and (grid.within or 0.0) >= CLOSE):
+            return seen
+        best = best or seen
+    if best:
+        return best
+    if not _is_plain(pair):
+        return {}
+    made = (
+        rederived(one.stored, one.counterpart, generator, on_grid=False)
+        for one in _arrangements(pair)
+    )
+    return {"made_by": next((scheme for scheme in made if scheme is not None), None)}
+
+
+def _is_plain(pair: Pair) -> bool:
+    """Whether the candidate's numbers are compared as they are stored, and only orders were mapped."""
+    return pair.exact and torch.equal(pair.mapped, pair.stored.float())
+
+
+def _arrangements(pair: Pair) -> Iterator[Pair]:
+    """The two matrices as they are; in the reference's order; and both with rows and columns exchanged.
+
+    What was rounded and then put in another order has its groups in the order before. Some files hold a
+    matrix with its columns along its rows.
+    """
+    ways = [pair]
+    if pair.exact and pair.orders != (None, None):
+        ways.append(_ordered_back(pair))
+    yield from ways
+    for one in ways:
+        names = ("stored", "mapped", "counterpart", "original")
+        yield replace(one, **{name: getattr(one, name).T.contiguous() for name in names})
+
+
+def _ordered_back(pair: Pair) -> Pair:
+    """The candidate's numbers in the order of the reference's."""
+
+    def back(tensor: torch.Tensor) -> torch.Tensor:
+        for axis, order in enumerate(pair.orders):
+            tensor = tensor if order is None else tensor.index_select(axis, order.argsort())
+        return tensor
+
+    return replace(
+        pair,
+        stored=back(pair.stored),
+        mapped=back(pair.mapped),
+        counterpart=back(pair.counterpart),
+    )
+
+
+def _grid(pair: Pair, found: FoundGrid, generator: torch.Generator) -> Grid | None:
+    """The grid of the candidate's numbers, unless the reference's are near its levels too."""
+    difference = pair.mapped - pair.counterpart
     # a reference that was rounded itself shows through another rounding: then that one's grid is sought
     others = even_grids(pair.stored, found.grid, generator)
     both: Grid | None = None
@@ -207,7 +247,7 @@ def _grid(pair: Pair, difference: torch.Tensor, generator: torch.Generator) -> G
         if steps is not None and steps.is_near:
             continue  # the reference lies there, or what little moves away from it
         grid = one.grid if steps is None else steps.grid
-        if not _is_shared(pair, one.grid, generator):
+        if not _is_shared(pair, one, generator):
             return grid
         if steps is not None and both is None:
             both = replace(grid, shared=True)
@@ -222,9 +262,9 @@ class _Steps:
     is_near: bool
 
 
-def _is_shared(pair: Pair, grid: Grid, generator: torch.Generator) -> bool:
+def _is_shared(pair: Pair, found: FoundGrid, generator: torch.Generator) -> bool:
     """Whether the reference's numbers lie on such a grid as well."""
-    return share_on(pair.original, grid, generator) > OWN_GRID
+    return found.share(pair.original, generator) > OWN_GRID
 
 
 def _steps(
@@ -233,13 +273,17 @@ def _steps(
     if pair.mapped.shape != pair.stored.shape or not torch.equal(pair.mapped, pair.stored.float()):
         return None  # a gain was multiplied in: steps differ from column to column
     rows = torch.randperm(len(pair.stored), generator=generator)[:ROWS]
-    steps = found.steps(pair.stored.index_select(0, rows))
-    moved = difference.index_select(0, rows).abs()
+    some = difference.index_select(0, rows)
+    steps = found.steps(pair.stored, rows, -some)
+    moved = some.abs()
     ours, theirs = (one.index_select(0, rows) for one in (pair.mapped, pair.counterpart))
     slack = 1e-3 * steps + _rounding(pair.stored) * ours.abs()
     within, nearest, near = (moved <= steps * part + slack for part in (1, 0.5, 0.25))
     # of a pruned copy of what lies on a grid, the numbers that were not pruned tell
     kept = near[(ours != 0) | (theirs == 0)]
+    inner = found.inside(pair.stored, rows)
+    if bool(inner.any()):
+        nearest = nearest[inner]
     shares = [float(one.double().mean()) for one in (within, nearest, near)]
     grid = replace(found.grid, within=shares[0], nearest=shares[1], quarter=shares[2])
     return _Steps(grid, bool(len(kept)) and float(kept.double().mean()) >= UNMOVED)

@@ -1,37 +1,45 @@
-"""Whether a known scheme of rounding makes one matrix of another, number for number.
-
-llama.cpp's types are rounded and read by the library gguf, which holds to llama.cpp's own reference code.
-The plain schemes are those of most integer quantizers: the nearest of equal steps up to the largest
-absolute number of a row. K-types, importance matrices and clipped ranges are not tried.
-"""
+"""Whether a known scheme of rounding makes one matrix of another, number for number."""
 
 from __future__ import annotations
 
-from functools import partial
-from importlib.util import find_spec
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from provenance.differences.digits import narrowest
+from provenance.differences.schemes import schemes
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from provenance.differences.schemes import Make, Scheme
 
 __all__ = ["rederived"]
 
-GGUF_TYPES = ("Q8_0", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
-GROUP = 32
-"""Numbers of a row that share the scales of these types."""
-BITS = (8, 4)
+NARROW = (torch.bfloat16, torch.float16)
 ROWS = 32
 """Rows that are made again: a scheme that gives all their numbers gives the others too."""
+FEW = 2
+"""Rows that a scheme must give before so many are made."""
+MOST = 0.9
+"""Share of the numbers of these that must come out equal."""
 FEWEST = 64
 """Numbers that rounding must have changed at least, so that it tells anything."""
 EXACT = 0.999
 """Share of these that must come out equal: machines multiply in different orders."""
+EXACT_BUT_SCALES = 0.99
+"""The same where scales were rounded too: of a few a machine takes the next level, and of their blocks."""
+LAST = 2.0**-22
+"""Relative size of what a product, or a mean, in another order changes."""
+NEAR = 0.1
+"""By what share of itself a number may differ that rounding the scales as well moves."""
 
 
 def rederived(
-    stored: torch.Tensor, counterpart: torch.Tensor, generator: torch.Generator
+    stored: torch.Tensor,
+    counterpart: torch.Tensor,
+    generator: torch.Generator,
+    *,
+    on_grid: bool = True,
 ) -> str | None:
     """Name the scheme that makes a matrix of its counterpart; None where none of those that are tried does.
 
@@ -43,42 +51,68 @@ def rederived(
         (rows, columns), float32, the reference's in the same place and order.
     generator : torch.Generator
         Chooses the rows that are looked at.
+    on_grid : bool
+        Whether the candidate's numbers lie on a grid. Where they do not, only whole numbers of 8 bits are
+        tried, which 16 bits of a float do not show.
     """
     if not stored.is_floating_point():
         return None
+    stored = stored.to(narrowest(stored))
+    if not on_grid and stored.dtype not in NARROW:
+        return None
     rows = torch.randperm(len(stored), generator=generator)[:ROWS]
-    ours, theirs = stored.index_select(0, rows), counterpart.index_select(0, rows)
-    before = theirs.to(ours.dtype)
-    for name, scheme in _schemes(ours.shape[1]):
-        made = scheme(theirs).to(ours.dtype)
-        changed = (made != before) | (ours != before)
-        if int(changed.sum()) < FEWEST:
+    few = _Rows.of(stored, counterpart, rows[:FEW])
+    for scheme in schemes(counterpart.shape[1]):
+        if not (on_grid or scheme.is_hidden):
             continue
-        if float((made == ours)[changed].double().mean()) >= EXACT:
-            return name
+        if few.may_be(scheme) and _Rows.of(stored, counterpart, rows).are(scheme):
+            return scheme.name
     return None
 
 
-def _schemes(columns: int) -> Iterator[tuple[str, Callable[[torch.Tensor], torch.Tensor]]]:
-    for bits in BITS:
-        yield f"{bits} bits, a scale a row", partial(_to_largest, bits=bits)
-    if columns % GROUP == 0 and find_spec("gguf") is not None:
-        for name in GGUF_TYPES:
-            yield name, partial(_as_gguf, name=name)
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of the candidate's matrix, and what they are in the reference's.
 
+    ``ours`` is as the candidate stores them, ``before`` the reference's in the same type, and ``moved``
+    where these differ; ``rows`` are their numbers in ``whole``, the reference's matrix.
+    """
 
-def _to_largest(rows: torch.Tensor, *, bits: int) -> torch.Tensor:
-    highest = 2 ** (bits - 1) - 1
-    scales = rows.abs().amax(dim=1, keepdim=True) / highest
-    scales[scales == 0] = 1
-    made: torch.Tensor = (rows / scales).round() * scales
-    return made
+    ours: torch.Tensor
+    before: torch.Tensor
+    moved: torch.Tensor
+    whole: torch.Tensor
+    rows: torch.Tensor
 
+    @classmethod
+    def of(cls, ours: torch.Tensor, theirs: torch.Tensor, rows: torch.Tensor) -> _Rows:
+        some = ours.index_select(0, rows)
+        before = theirs.index_select(0, rows).to(some.dtype)
+        return cls(some, before, some != before, theirs, rows)
 
-def _as_gguf(rows: torch.Tensor, *, name: str) -> torch.Tensor:
-    from gguf import GGMLQuantizationType
-    from gguf.quants import dequantize, quantize
+    def made(self, make: Make) -> torch.Tensor:
+        """The rows as a scheme makes them, float32."""
+        return make(self.whole, self.rows)
 
-    kind = GGMLQuantizationType[name]
-    made: torch.Tensor = torch.from_numpy(dequantize(quantize(rows.numpy(), kind), kind))
-    return made
+    def may_be(self, scheme: Scheme) -> bool:
+        """Whether a scheme may have made them: cheap, and seldom wrong."""
+        if scheme.like is None:
+            return self._share(self.made(scheme.make))[0] >= MOST
+        some = self.ours.float()
+        near = (self.made(scheme.like) - some).abs() <= NEAR * some.abs()
+        return float(near.double().mean()) >= MOST
+
+    def are(self, scheme: Scheme) -> bool:
+        """Whether a scheme makes them."""
+        share, count = self._share(self.made(scheme.make))
+        return count >= FEWEST and share >= (EXACT if scheme.like is None else EXACT_BUT_SCALES)
+
+    def _share(self, made: torch.Tensor) -> tuple[float, int]:
+        """The share of equal numbers among those that rounding changes, and how many these are."""
+        stored, last = made.to(self.ours.dtype), LAST * made.abs()
+        equal = (stored == self.ours) | ((made - self.ours.float()).abs() <= last)
+        # what lies on the scheme's levels already is computed again, and may come out in another last digit
+        same = (stored == self.before) | ((made - self.before.float()).abs() <= last)
+        changed = ~same | self.moved
+        count = int(changed.sum())
+        return (int((equal & changed).sum()) / count if count else 0.0), count

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from provenance.differences.align import Alignment
-from provenance.differences.matrix import Storage
+from provenance.differences.digits import Storage
 from provenance.differences.measure import spread
 from provenance.differences.residual import ResidualMap, nearest_rotation
 from provenance.errors import DegenerateError

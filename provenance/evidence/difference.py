@@ -13,8 +13,11 @@ from typing import Literal
 ResidualKind = Literal["same", "permuted", "rotated", "selected"]
 """How the coordinates of the residual stream are mapped: not at all, by an order, by an orthogonal matrix,
 or, of a narrower candidate, by a choice of the reference's."""
-GridKind = Literal["even", "levels"]
-"""A grid of equal steps, or few levels a group at any distances."""
+GridKind = Literal["even", "levels", "codes"]
+"""A grid of equal steps, few levels a group at any distances, or those of a known type times a scale."""
+SHORT = 32
+"""Numbers of a group, at most, that may lie on a grid with nothing but rounding beside it, and in which no
+error of one number is made up for in others."""
 Structure = Literal["none", "scattered", "n:m", "rows", "columns"]
 """Where new zeros are: nowhere, anywhere, so many of every few, in whole rows, in whole columns."""
 
@@ -26,7 +29,7 @@ class Grid:
     Attributes
     ----------
     kind : str
-        "even" or "levels", see `GridKind`.
+        "even", "levels" or "codes", see `GridKind`.
     bits : int
         Bits that number the levels which were seen in a group, 1 to 8.
     group : int
@@ -35,7 +38,8 @@ class Grid:
         Share of the differences that are no larger than one step of the grid; None where the reference
         could not be mapped number by number.
     nearest : float or None
-        The same of half a step, which is all that rounding to the nearest level moves.
+        The same of half a step, which is all that rounding to the nearest level moves; of equal steps in
+        groups of 16 or 32, whose scales are searched, beside the ends of a group.
     quarter : float or None
         The same of a quarter of a step: half of what was rounded, whatever it was, and all that moved
         little. None in records of older versions too.
@@ -51,6 +55,11 @@ class Grid:
     nearest: float | None = None
     quarter: float | None = None
     shared: bool = False
+
+    @property
+    def is_of_nearest(self) -> bool:
+        """Whether whoever rounds to such a grid takes the nearest level, and moves nothing before."""
+        return self.kind == "codes" or 0 < self.group <= SHORT
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence.difference import DifferenceRecord, MatrixDifference
+    from provenance.evidence.difference import DifferenceRecord, Grid, MatrixDifference
 
 __all__ = ["KINDS", "FoundKind", "Kind", "found_kind"]
 
@@ -43,7 +43,7 @@ deviates by 0.4 of that."""
 ROUNDED = 4.0
 """A whole difference of up to so many times that may be rounding, where types or maps differ."""
 WITHIN = 0.99
-"""Share of the differences that must be within one step of a grid."""
+"""Share of the differences within a step of a grid, at least; or within half of one where that is taken."""
 ZEROS = 0.02
 """Least share of new zeros of a matrix that was pruned: a few come about by rounding."""
 FURTHER = 2.0
@@ -181,18 +181,28 @@ def _quantized(
     grids = [one.own_grid for one in gridded if one.own_grid is not None and one.made_by is None]
     bits = sorted({grid.bits for grid in grids})
     said = f"the numbers of {_count(gridded)} lie on a grid of {_range(bits)} bits"
-    within = [grid.within for grid in grids]
+    within = [_share_within(grid) for grid in grids]
     if None in within:
         return FoundKind("unsure", f"{said}, whose steps were lost in the map")
     near = [share for share in within if share is not None and share >= WITHIN]
     if len(near) < MOST * len(grids):
-        least = min(share for share in within if share is not None)
+        shares = [share for share in within if share is not None]
+        least = min(shares)
+        of = grids[shares.index(least)]
+        step = "half of one" if of.is_of_nearest else "one"
         return FoundKind(
             "unsure",
-            f"{said}, but as few as {100 * least:.0f}% of the differences are within one of its steps: "
+            f"{said}, but as few as {100 * least:.0f}% of the differences are within {step} of its steps: "
             "a quantized copy of something that was trained on",
         )
     return _beside(said, f"{said}, and the reference's are within a step of it", others)
+
+
+def _share_within(grid: Grid) -> float | None:
+    """The share of the differences that a grid's steps allow; None where its steps were lost."""
+    if grid.within is None or not grid.is_of_nearest:
+        return grid.within
+    return min(grid.within, grid.within if grid.nearest is None else grid.nearest)
 
 
 def _beside(said: str, why: str, others: Sequence[MatrixDifference]) -> FoundKind:

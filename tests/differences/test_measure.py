@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks._kind_twice import to_float8, to_nf4
+from benchmarks._kind_schemes import SCHEMES
 from fixtures import transforms
 from fixtures.models import save_checkpoint, tiny_llama, tiny_model
 from provenance import Executor, Store, difference
@@ -79,8 +79,8 @@ TWICE = {
     "4-bits": lambda m: transforms.round_trip(m, 4),
     "3-bits": lambda m: transforms.round_groups(m, 3, 32),
     "8-bits": lambda m: transforms.round_groups(m, 8, 32),
-    "nf4": to_nf4,
-    "float8": to_float8,
+    "nf4": SCHEMES["NF4"],
+    "float8": SCHEMES["float8"],
     "half-zero": lambda m: transforms.prune_magnitude(m, 0.5),
     "two-of-four": two_of_four,
 }

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from fixtures.transforms import merges
 from fixtures.transforms.merges import Parts
+from provenance.differences.digits import LEAST, UNIT, Storage
 from provenance.differences.kept import PER_LINE, Spread, density_of_largest, is_random, unevenness
-from provenance.differences.matrix import FINEST, FLOAT16, ROUNDING, Storage
 from provenance.differences.rule import Numbers, Rule, rules
 from provenance.differences.sparse import MOST_PARENTS, Traces
 from provenance.differences.together import Matrix
@@ -324,6 +324,6 @@ def test_what_is_kept_whatever_its_size_row_and_column_is_random():
 def test_storage_is_that_of_the_narrowest_type_that_holds_all():
     numbers = normal(0, 64).float()
     assert Storage.of(numbers) == EXACT
-    assert Storage.of(numbers.bfloat16()) == Storage(ROUNDING[torch.bfloat16])
-    assert Storage.of(numbers.bfloat16().float()) == Storage(ROUNDING[torch.bfloat16])
-    assert Storage.of(numbers.half().float()) == Storage(FLOAT16, FINEST / 2)
+    assert Storage.of(numbers.bfloat16()) == Storage(UNIT[torch.bfloat16])
+    assert Storage.of(numbers.bfloat16().float()) == Storage(UNIT[torch.bfloat16])
+    assert Storage.of(numbers.half().float()) == Storage(UNIT[torch.float16], LEAST[torch.float16])

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provenance.differences.grid import LEVELS, NEAR, _fewest_steps, _gaps, find_grid, share_on
+from provenance.differences.grid import LEVELS, NEAR, _fewest_steps, _gaps, find_grid
 from provenance.differences.spectrum import median_of_noise, spectrum
 from tests import reference
 
@@ -132,11 +132,11 @@ def test_other_numbers_lie_on_no_grid(made):
 @pytest.mark.parametrize("bits", [3, 8])
 def test_a_share_of_groups_on_a_grid_is_told(bits):
     matrix = quantized(noise(96, 512), bits, 32)
-    grid = find_grid(matrix, drawn()).grid
-    assert share_on(matrix, grid, drawn()) > 0.9
-    assert share_on(noise(96, 512, seed=1), grid, drawn()) < 0.1
+    found = find_grid(matrix, drawn())
+    assert found.share(matrix, drawn()) > 0.9
+    assert found.share(noise(96, 512, seed=1), drawn()) < 0.1
     half = torch.cat([matrix[:48], noise(48, 512, seed=1)])
-    assert 0.25 < share_on(half, grid, drawn()) < 0.75
+    assert 0.25 < found.share(half, drawn()) < 0.75
 
 
 @given(st.lists(st.integers(0, 40), min_size=20, max_size=60), st.integers(2, 60))
@@ -159,5 +159,5 @@ def test_steps_of_an_even_grid_are_its_steps():
     found = find_grid(matrix, drawn())
     groups = matrix.reshape(-1, 32)
     told = (groups.amax(dim=1) - groups.amin(dim=1)) / 15
-    steps = found.steps(matrix).reshape(-1, 32)
+    steps = found.steps(matrix, torch.arange(16), matrix).reshape(-1, 32)
     assert np.mean(np.isclose(steps[:, 0], told, rtol=1e-3)) > 0.9

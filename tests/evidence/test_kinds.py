@@ -70,6 +70,19 @@ READ = {
     "grid-of-some": (record(GRID, MOVED), "unsure"),
     "grid-of-most": (record(*[GRID] * 9, MOVED), "quantized"),
     "off-the-grid": (record(replace(GRID, grid=Grid("even", 4, 0, WITHIN - 0.01, 0.5))), "unsure"),
+    "half-a-step-off-a-short-grid": (
+        record(replace(GRID, grid=Grid("even", 4, 32, 1.0, WITHIN - 0.01))),
+        "unsure",
+    ),
+    "half-a-step-off-a-long-grid": (
+        record(replace(GRID, grid=Grid("even", 4, 128, 1.0, WITHIN - 0.01))),
+        "quantized",
+    ),
+    "half-a-step-off-a-known-type": (
+        record(replace(GRID, grid=Grid("codes", 4, 64, 1.0, WITHIN - 0.01))),
+        "unsure",
+    ),
+    "a-known-type": (record(replace(GRID, grid=Grid("codes", 8, 0, 1.0, 1.0))), "quantized"),
     "grid-without-steps": (record(replace(GRID, grid=Grid("even", 4, 0))), "unsure"),
     "made-again": (record(MADE, MADE), "quantized"),
     "made-again-and-embeddings": (record(MADE, others=(TRAINED_TABLE,)), "unsure"),
