@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COUNTS = Path(__file__).with_name("counts") / "kinds" / "direction.json"
+LARGE = COUNTS.with_name("direction-large.json")
+LARGE_BEGIN = "<!-- counted by benchmarks.direction --large -->"
+LARGE_END = "<!-- end of the large directions -->"
 BEGIN, END = "<!-- counted by benchmarks.direction -->", "<!-- end of the directions -->"
 TRAINED = ("trained on", "at 0.0001)", "at 0.001)")
 """How the descriptions of pairs end whose later one was only trained on, but for a plain fine-tune's."""
@@ -78,6 +81,11 @@ def with_tables(page: str, counts: DirectionCounts) -> str:
     """Return the page with its tables of directions made again; raises as `_kind_page.between`."""
     parts = (_signs(counts), _table(counts), _norms(counts), _between(counts), counts.about)
     return between(page, BEGIN, END, "\n\n".join(parts))
+
+
+def with_large(page: str, counts: DirectionCounts) -> str:
+    """Return the page with its table of a pretrained model; raises as `_kind_page.between`."""
+    return between(page, LARGE_BEGIN, LARGE_END, f"{_table(counts)}\n\n{counts.about}")
 
 
 def _signs(counts: DirectionCounts) -> str:

@@ -3,7 +3,8 @@
 ``python -m benchmarks.direction --folder DIR --output docs/kinds.md``
 
 The base models are those of `benchmarks.kinds`. Of each, pairs are made of which one came first by the
-making, and read in both orders; then pairs that are made to fool the reading.
+making, and read in both orders; then pairs that are made to fool the reading. ``--large`` makes a few of a
+pretrained model instead: SmolLM2-135M, as ``python -m benchmarks.real models`` makes it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,22 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from benchmarks._direction_page import COUNTS, Between, DirectionCounts, Told, with_tables
+from benchmarks._direction_page import (
+    COUNTS,
+    LARGE,
+    Between,
+    DirectionCounts,
+    Told,
+    with_large,
+    with_tables,
+)
 from benchmarks._kind_change import SEED, tuned, two_of_four
 from benchmarks._kind_changes import GROUP
+from benchmarks._kind_schemes import SCHEMES
 from benchmarks._kinds_command import parser, publish
 from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members
-from benchmarks.kinds import BASES, SCALE, Workshop, read_text
+from benchmarks.kinds import BASES, FEW, NO_TEXT, SCALE, Workshop, read_text
 from fixtures import transforms
 from fixtures.transforms.weights import inner_linears
 from provenance.comparison.executor import Executor
@@ -33,7 +43,7 @@ from provenance.recipes.train import one_thread
 from provenance.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from transformers import PreTrainedModel
 
@@ -42,6 +52,17 @@ if TYPE_CHECKING:
     Make = Callable[[PreTrainedModel, PreTrainedModel, torch.Tensor], PreTrainedModel]
 
 COMMAND = "python -m benchmarks.direction --folder models --output docs/kinds.md"
+LARGE_COMMAND = (
+    "python -m benchmarks.direction --folder models --large smollm2 --output docs/kinds.md"
+)
+OF_LARGE = (
+    "a low rank added",
+    "noise of 0.01 deviations",
+    "rounded to 4 bits, a scale a row",
+    "rounded to 8 bits, a scale a row",
+    "half of it zero",
+)
+"""What is done to a pretrained model."""
 SLIGHT = 1e-5
 """A learning rate at which two steps change hardly anything."""
 
@@ -121,6 +142,16 @@ def _foolers() -> Iterator[Descent]:
     )
 
 
+def large_descents() -> Iterator[Descent]:
+    """Yield pairs of a pretrained model, without training."""
+    base: Make = lambda b, _f, _i: b  # noqa: E731 - all others are written like it
+    of_base = _of_base()
+    for what in OF_LARGE:
+        yield Descent(what, base, of_base[what])
+    yield Descent("rounded to NF4", base, lambda b, _f, _i: SCHEMES["NF4"](b))
+    yield next(_foolers())
+
+
 def _filled(base: PreTrainedModel, _fine: PreTrainedModel, _ids: torch.Tensor) -> PreTrainedModel:
     """Return a rounded copy, its numbers drawn anew from the whole of their steps."""
     copy = transforms.round_trip(base, 4)
@@ -147,7 +178,6 @@ def _regrown(base: PreTrainedModel) -> PreTrainedModel:
 def count(folder: Path, scale: Scale, bases: int) -> Iterator[Told]:
     """Yield what was told of each pair, in both orders."""
     zoo = Zoo(folder, scale)
-    orders: tuple[Literal["later", "earlier"], ...] = ("later", "earlier")
     for member in members(bases, scale):
         path = zoo.member(member)
         base = load(path).eval()
@@ -155,19 +185,38 @@ def count(folder: Path, scale: Scale, bases: int) -> Iterator[Told]:
         fine = tuned(base, ids)
         with tempfile.TemporaryDirectory(dir=folder) as place:
             shop = Workshop(Executor(Store(Path(place) / "store"), "cpu"), Path(place))
-            made: dict[Make, tuple[PreTrainedModel, Side]] = {}
-            for pair in descents():
-                for make in (pair.earlier, pair.later):
-                    if make not in made:
-                        model = make(base, fine, ids)
-                        made[make] = model, shop.side(model, str(len(made)), narrow=False)
-                models, sides = zip(made[pair.earlier], made[pair.later], strict=True)
-                for candidate in orders:
-                    both = sides if candidate == "earlier" else sides[::-1]
-                    found = direction_of(measure(*both, {i: i for i in range(member.blocks)}))
-                    said = None if found is None else found.sign
-                    print(f"{member.name} {pair.what}, {candidate}: {said}", file=sys.stderr)
-                    yield Told(pair.what, candidate, said, _growth(*models), fools=pair.fools)
+            yield from _told(shop, tuple(descents()), (base, fine, ids), member.name)
+
+
+def count_large(folder: Path, source: Path) -> Iterator[Told]:
+    """Yield what was told of pairs of a pretrained model, in both orders; four blocks are looked at."""
+    base = load(source).eval()
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        shop = Workshop(Executor(Store(Path(place) / "store"), "cpu"), Path(place), FEW)
+        yield from _told(shop, tuple(large_descents()), (base, base, NO_TEXT), source.name)
+
+
+def _told(
+    shop: Workshop,
+    pairs: Sequence[Descent],
+    of: tuple[PreTrainedModel, PreTrainedModel, torch.Tensor],
+    name: str,
+) -> Iterator[Told]:
+    orders: tuple[Literal["later", "earlier"], ...] = ("later", "earlier")
+    blocks = {i: i for i in range(of[0].config.num_hidden_layers)}
+    made: dict[Make, tuple[PreTrainedModel, Side]] = {}
+    for pair in pairs:
+        for make in (pair.earlier, pair.later):
+            if make not in made:
+                model = make(*of)
+                made[make] = model, shop.side(model, str(len(made)), narrow=False)
+        models, sides = zip(made[pair.earlier], made[pair.later], strict=True)
+        for candidate in orders:
+            both = sides if candidate == "earlier" else sides[::-1]
+            found = direction_of(measure(*both, blocks, most=shop.most))
+            said = None if found is None else found.sign
+            print(f"{name} {pair.what}, {candidate}: {said}", file=sys.stderr)
+            yield Told(pair.what, candidate, said, _growth(*models), fools=pair.fools)
 
 
 def between(folder: Path, scale: Scale, bases: int) -> Iterator[Between]:
@@ -220,7 +269,18 @@ def _growth(earlier: PreTrainedModel, later: PreTrainedModel) -> float:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
-    given = parser("direction", __doc__, COUNTS, BASES).parse_args(arguments)
+    options = parser("direction", __doc__, COUNTS, BASES)
+    options.add_argument(
+        "--large", type=Path, help="count on this checkpoint of a pretrained model alone"
+    )
+    given = options.parse_args(arguments)
+    if given.large is not None:
+        given.counts = given.counts.with_name(LARGE.name)
+        with one_thread():
+            rows = tuple(count_large(given.folder, given.large))
+        made = DirectionCounts(LARGE_COMMAND, **about_machine(), bases=1, told=rows)
+        publish(given, made, with_large)
+        return
     with one_thread():
         rows = tuple(count(given.folder, SCALE, given.bases))
         middle = tuple(between(given.folder, SCALE, given.bases))

@@ -5,7 +5,17 @@ from collections import Counter
 import pytest
 
 from benchmarks import _direction_page, direction
-from benchmarks._direction_page import Between, DirectionCounts, Told, read_counts, with_tables
+from benchmarks._direction_page import (
+    LARGE,
+    LARGE_BEGIN,
+    LARGE_END,
+    Between,
+    DirectionCounts,
+    Told,
+    read_counts,
+    with_large,
+    with_tables,
+)
 from benchmarks._zoo import Scale
 from tests.support.places import DOCS
 
@@ -44,6 +54,9 @@ def test_what_was_told_is_counted_by_sign_and_by_pair():
 def test_the_page_is_made_of_the_kept_counts():
     page = (DOCS / "kinds.md").read_text("utf-8")
     assert page == with_tables(page, read_counts()), f"run {direction.COMMAND}"
+    large = read_counts(LARGE)
+    assert page == with_large(page, large), f"run {direction.LARGE_COMMAND}"
+    assert {one.what for one in large.told} == {one.what for one in direction.large_descents()}
 
 
 @pytest.mark.slow
@@ -73,3 +86,13 @@ def test_directions_are_told_of_small_models(tmp_path, monkeypatch):
     assert {one.said for one in told if one.candidate == "later"} <= {"grid", "zeros", None}
     assert {"grid", "zeros"} <= {one.said for one in told}
     assert not any(one.is_wrong for one in told)
+    (made,) = (tmp_path / "models").glob("m00-*")
+    page.write_text(f"{LARGE_BEGIN}\n{LARGE_END}\n")
+    monkeypatch.setattr(direction, "OF_LARGE", ("half of it zero",))
+    large = [*folder, "--large", str(made), "--output", str(page), "--counts", str(counts)]
+    direction.main(large)
+    told = read_counts(counts.with_name(LARGE.name)).told
+    assert {one.what for one in told if one.said == "zeros"} == {"half of it zero"}
+    assert page.read_text() == with_large(
+        page.read_text(), read_counts(counts.with_name(LARGE.name))
+    )
