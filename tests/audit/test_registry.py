@@ -111,7 +111,7 @@ def test_all_mistakes_of_a_registry_are_said_at_once(write):
             7,
             f"alpha must be {AN_ALPHA}, not 2",
         ),
-        (9, "pair must be a list of two names of models, such as [chat, base], not a list"),
+        (9, "pair must be a list of two names of models, such as [chat, base], not a list of 1"),
         (10, "missing key 'reason'"),
         (10, "unknown key 'reasn'"),
         (11, "an ignored pair must be a mapping such as {pair"),

@@ -940,7 +940,7 @@ def test_a_wrong_alpha_of_a_block_is_told_at_its_line():
             "reference must be the name of a model under models:, not the text ''",
         ),
         (
-            "candidate: a, expect: {nearest: b}, among: ['']",
+            "candidate: a, expect: {nearest: b}, among: ['', b]",
             "a reference must be the name of a model under models:, not the text ''",
         ),
         (
