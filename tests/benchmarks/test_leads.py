@@ -60,6 +60,12 @@ def test_the_bound_is_above_all_siblings_that_were_measured():
     assert max(max(one.low, -one.high) for one in siblings) < LEAD_OF_SIBLINGS
 
 
+GROUPS = (
+    "child of the first, trained 1 times as long; a sibling of it",
+    "sibling of both, trained 1 times as long; of one text",
+)
+
+
 @pytest.mark.slow
 def test_children_and_siblings_are_made_and_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(leads, "TRAININGS", (leads.Training(Schedule(6), texts=1),))
@@ -71,9 +77,12 @@ def test_children_and_siblings_are_made_and_measured(tmp_path, monkeypatch):
     page.write_text(PLACE)
     folder = ["--folder", str(tmp_path / "models"), "--bases", "1"]
     leads.main([*folder, "--output", str(page), "--counts", str(counts)])
-    kept = {row.group: row.lead for row in read_counts(counts).counted}
-    assert kept["child of the first, trained 1 times as long; a sibling of it"].found == "nearer"
-    assert kept["sibling of both, trained 1 times as long; of one text"].found == "not told"
+    kept = read_counts(counts).counted
+    told = {group: {row.lead.found for row in kept if row.group == group} for group in GROUPS}
+    # two blocks of so small a model have few matrices, so that a tenth of them is one
+    assert "nearer" in told[GROUPS[0]]
+    assert "farther" not in told[GROUPS[0]]
+    assert told[GROUPS[1]] == {"not told"}
     assert page.read_text() == with_tables(PLACE, read_counts(counts))
     leads.main([*folder, "--output", str(page), "--counts", str(counts)])  # nothing is made again
-    assert {row.group: row.lead for row in read_counts(counts).counted} == kept
+    assert read_counts(counts).counted == kept
