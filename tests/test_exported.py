@@ -65,7 +65,7 @@ LIGHT = sorted(
         *(name_of(path) for folder in LIGHT_FOLDERS for path in (PACKAGE / folder).rglob("*.py")),
         *(name_of(PACKAGE / f"{file}.py") for file in LIGHT_FILES),
     }
-    - {"provenance.cli.__main__"}
+    - {"provenance.__main__"}
 )
 
 
