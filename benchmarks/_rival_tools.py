@@ -76,7 +76,7 @@ class Rival:
 def _ours(*options: str) -> Callable[[Path, Path, Path, Path | None], Sequence[str]]:
     def command(_: Path, candidate: Path, reference: Path, __: Path | None) -> list[str]:
         asked = ["compare", str(candidate), str(reference), *options, "--json", "--quiet"]
-        return [sys.executable, "-m", "provenance.cli", *asked]
+        return [sys.executable, "-m", "provenance", *asked]
 
     return command
 

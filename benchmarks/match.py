@@ -123,7 +123,7 @@ def _processes(shape: _pair.Shape, models: _pair.Models, repeats: int) -> str:
             folders = [str(getattr(models, kind)), str(models.base)]
             given = json.dumps([folders, shape.tokens, shape.sequence_length, shape.vocabulary])
             spent["two loads and forward passes"].append(_process(["-c", BARE, given]))
-            command = ["-m", "provenance.cli", "compare", *folders, *inputs]
+            command = ["-m", "provenance", "compare", *folders, *inputs]
             spent[f"{kind}, compare"].append(_process(command))
     floor = [median(each) for each in zip(*spent["two loads and forward passes"], strict=True)]
     lines = [f"{'whole processes, seconds':32}{'wall':>8}{'CPU':>8}{'ratios':>12}"]

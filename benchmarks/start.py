@@ -63,7 +63,7 @@ def measure(
 ) -> dict[str, tuple[float, float]]:
     """Median seconds, of the clock and of processors, by what was run."""
     files = [str(file) for folder in folders for file in sorted(folder.glob("*.safetensors"))]
-    provenance = [sys.executable, "-m", "provenance.cli"]
+    provenance = [sys.executable, "-m", "provenance"]
     compare = [*provenance, "compare", *map(str, folders), "--statistic", options.statistic, "-q"]
     own = {} if options.threads is None else {"OMP_NUM_THREADS": str(options.threads)}
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in (LEAST, WHOLE, AGAIN, HELP)}
