@@ -143,6 +143,7 @@ OVERRIDES: Mapping[str, Mapping[str, Any]] = {
     "qwen2_5_omni_text": _SECTIONS,
     "qwen2_5_vl_text": _SECTIONS,
     "qwen2_vl_text": _SECTIONS,
+    "qwen2_vl_vision": {"depth": LAYERS, "embed_dim": WIDTH},
     "qwen3_omni_moe_talker_text": {"shared_expert_intermediate_size": 96},
     "qwen4_exp_text": {
         "indexer_n_heads": 2,
