@@ -69,7 +69,7 @@ class Cell:
     candidate, reference
         Block indices.
     log10_p, nearness
-        As `provenance.evidence.records.PartEvidence` has them; None where none is defined.
+        As `provenance.evidence.blocks.PartEvidence` has them; None where none is defined.
     agreeing
         Units that gate and up match alike.
     seconds

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
     from benchmarks._units import MemoryUnits
     from benchmarks._zoo import Scale, Zoo
-    from provenance.evidence.records import BlockEvidence, Pairing
+    from provenance.evidence.blocks import BlockEvidence
+    from provenance.evidence.records import Pairing
     from provenance.recipes.steps import Step
     from provenance.vocabulary import Verdict
 

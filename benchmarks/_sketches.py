@@ -12,7 +12,6 @@ from torch.nn.functional import cosine_similarity
 from provenance.capture.units import ActivationUnits
 from provenance.comparison.blocks import compare_blocks
 from provenance.comparison.sides import Component
-from provenance.evidence.records import BlockEvidence  # noqa: TC001
 from provenance.loading.parameters import ModelTensors
 from provenance.statistics._sketch import Sketch, Sketcher
 from provenance.statistics.match import match, prepare
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from provenance.architecture.units import MLPFactors
     from provenance.capture.units import Shape
     from provenance.comparison.executor import Executor
+    from provenance.evidence.blocks import BlockEvidence
     from provenance.evidence.records import Pairing
     from provenance.statistics._directions import Directions
     from provenance.vocabulary import Role

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from benchmarks._block_pairs import Table
     from provenance import Executor
-    from provenance.evidence.records import BlockEvidence
+    from provenance.evidence.blocks import BlockEvidence
     from provenance.vocabulary import StatisticName
 
 THRESHOLD = 1e-6

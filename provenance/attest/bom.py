@@ -22,7 +22,7 @@ from provenance.vocabulary import DESCENTS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provenance.evidence.records import ModelRecord
+    from provenance.evidence.models import ModelRecord
     from provenance.evidence.results import ClaimResult, Results
 
 

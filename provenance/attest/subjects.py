@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from provenance.checkpoints.checkpoint import Checkpoint
-    from provenance.evidence.records import ModelRecord, RangesRecord
+    from provenance.evidence.models import ModelRecord, RangesRecord
     from provenance.evidence.results import Results
     from provenance.suite.claims import Suite
     from provenance.vocabulary import ModelSpec

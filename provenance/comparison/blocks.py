@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from provenance.capture.units import Shape
     from provenance.comparison.meeting import Members
-    from provenance.evidence.records import PowerRecord
+    from provenance.evidence.models import PowerRecord
     from provenance.vocabulary import Extent, Role
 
     OnProgress = Callable[[int, int], None]

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from provenance.architecture.units import MLPShape
     from provenance.comparison.meeting import Members
-    from provenance.evidence.records import BlockEvidence, Pairing
+    from provenance.evidence.blocks import BlockEvidence
+    from provenance.evidence.records import Pairing
 
 
 @dataclass(frozen=True)

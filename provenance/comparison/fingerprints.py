@@ -19,7 +19,7 @@ from provenance.capture.units import ActivationUnits, Shape
 from provenance.checkpoints.fingerprint_file import BundledMLP, Fingerprint, tensor_name
 from provenance.comparison.sides import Component
 from provenance.errors import BundleError, SourceError, one_line
-from provenance.evidence.records import InputsRecord
+from provenance.evidence.models import InputsRecord
 from provenance.inputs.tokens import RANDOM_IDS
 from provenance.loading.parameters import ModelTensors
 from provenance.statistics import BUNDLED, REGISTRY

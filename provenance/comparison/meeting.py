@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from provenance.comparison.sides import Matchings, Place, Tested
-    from provenance.evidence.records import BlockEvidence, PartEvidence
+    from provenance.evidence.blocks import BlockEvidence, PartEvidence
 
 Members = tuple[tuple[int, ...], tuple[int, ...]]
 """The MLPs that the candidate's, and the reference's, is joined of; see `Tested`."""

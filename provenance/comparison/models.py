@@ -30,7 +30,7 @@ from provenance.checkpoints.ranged.reader import Meter
 from provenance.checkpoints.safetensors_header import hash_tensors, stored_tensors
 from provenance.checkpoints.token_fingerprint_file import read_bundle
 from provenance.errors import BundleError, SourceError
-from provenance.evidence.records import ADAPTER
+from provenance.evidence.models import ADAPTER
 from provenance.vocabulary import ModelSpec, Stage
 
 if TYPE_CHECKING:

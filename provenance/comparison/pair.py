@@ -27,7 +27,7 @@ from provenance.comparison.records import (
 from provenance.comparison.same_weights import compare_weights
 from provenance.errors import DegenerateError
 from provenance.evidence.decide import aggregate
-from provenance.evidence.records import SCHEMA, Evidence, InputsRecord, Pairing
+from provenance.evidence.records import SCHEMA, Evidence, Pairing
 from provenance.statistics import PAIR_STATISTICS, REGISTRY
 from provenance.vocabulary import ROLES, Stage
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from provenance.comparison.fingerprints import BundlePair
     from provenance.comparison.per_model import PerModel
     from provenance.comparison.plan import Comparison
+    from provenance.evidence.models import InputsRecord
     from provenance.inputs.pairs import PairInputs
     from provenance.statistics import Basis
     from provenance.store.store import Entry

@@ -18,7 +18,7 @@ import torch
 from provenance._threads import spread
 from provenance.architecture.units import LinearMap, MLPActivations, MLPFactors
 from provenance.errors import DegenerateError
-from provenance.evidence.records import PowerRecord
+from provenance.evidence.models import PowerRecord
 from provenance.loading.devices import is_out_of_memory
 from provenance.statistics._sketch import Sketch
 from provenance.statistics.pvalues import bonferroni, fisher

@@ -9,16 +9,8 @@ from platform import python_version
 from typing import TYPE_CHECKING
 
 from provenance._text import without_home
-from provenance.evidence.records import (
-    NOT_RUN,
-    POWER_CONTROL,
-    TURNED_OFF,
-    CoverageRecord,
-    InputsRecord,
-    ModelRecord,
-    RangesRecord,
-    controlled,
-)
+from provenance.evidence.models import CoverageRecord, InputsRecord, ModelRecord, RangesRecord
+from provenance.evidence.records import NOT_RUN, POWER_CONTROL, TURNED_OFF, controlled
 from provenance.statistics import DISTANCES, REGISTRY
 from provenance.vocabulary import BLOCKS_OF_DIFFERENCE
 
@@ -28,7 +20,7 @@ if TYPE_CHECKING:
     from provenance.capture.units import Shape
     from provenance.checkpoints.checkpoint import Checkpoint
     from provenance.comparison.plan import Comparison
-    from provenance.evidence.records import PowerRecord
+    from provenance.evidence.models import PowerRecord
     from provenance.inputs.pairs import PairInputs
     from provenance.inputs.shared_tokens import SharedTokens
     from provenance.statistics import Basis

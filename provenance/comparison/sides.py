@@ -16,7 +16,7 @@ from provenance.comparison.experts import partners
 from provenance.comparison.limits import ALL, FURTHER
 from provenance.comparison.repeats import Seen, seen
 from provenance.errors import DegenerateError, InapplicableError
-from provenance.evidence.records import MATCHINGS, PartEvidence
+from provenance.evidence.blocks import MATCHINGS, PartEvidence
 from provenance.statistics._sharing import sharing, sketch
 from provenance.statistics.pvalues import bonferroni
 from provenance.vocabulary import ROLES

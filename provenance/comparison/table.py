@@ -13,7 +13,7 @@ from provenance.comparison.choices import corrected
 from provenance.comparison.meeting import Meeting, OfMLPs, deciding_p, strength_of
 from provenance.comparison.repeats import counted_together
 from provenance.comparison.sides import one_of
-from provenance.evidence.records import (
+from provenance.evidence.blocks import (
     NOT_MEASURED,
     AlignedBlocks,
     BlockEvidence,

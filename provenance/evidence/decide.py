@@ -18,7 +18,8 @@ from provenance.vocabulary import DECIDED, Thresholds, whole
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence.records import AlignedBlocks, BlockEvidence, Evidence, PartEvidence
+    from provenance.evidence.blocks import AlignedBlocks, BlockEvidence, PartEvidence
+    from provenance.evidence.records import Evidence
     from provenance.vocabulary import Threshold, Verdict
 
 SUSPICION = 1e-3

@@ -16,7 +16,9 @@ from provenance.vocabulary import DEFAULT_ALPHA, ROLES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provenance.evidence.records import BlockEvidence, Evidence, InputsRecord
+    from provenance.evidence.blocks import BlockEvidence
+    from provenance.evidence.models import InputsRecord
+    from provenance.evidence.records import Evidence
     from provenance.vocabulary import Role
 
 LEAST_COVERAGE = 0.1

@@ -26,7 +26,8 @@ from provenance.vocabulary import ROLES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from provenance.evidence.records import Evidence, ModelRecord
+    from provenance.evidence.models import ModelRecord
+    from provenance.evidence.records import Evidence
     from provenance.evidence.results import ClaimResult, Results
     from provenance.vocabulary import Expectation, Verdict
 

@@ -24,7 +24,8 @@ from provenance.vocabulary import whole
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from provenance.evidence.records import BlockEvidence, Evidence
+    from provenance.evidence.blocks import BlockEvidence
+    from provenance.evidence.records import Evidence
     from provenance.vocabulary import Role, Threshold, Verdict
 
 IN_SHORT: dict[Verdict, str] = {

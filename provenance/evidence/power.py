@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.records import NOT_MEASURED
+from provenance.evidence.blocks import NOT_MEASURED
 from provenance.statistics import REGISTRY, WITHSTANDING
 from provenance.vocabulary import FEW_EMBEDDED, FEW_SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence.records import BlockEvidence, Evidence, PartEvidence
+    from provenance.evidence.blocks import BlockEvidence, PartEvidence
+    from provenance.evidence.records import Evidence
 
 
 TOLD = 3

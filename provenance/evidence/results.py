@@ -15,17 +15,11 @@ from provenance._documents import adapter, read_document
 from provenance._text import without_home
 from provenance.errors import ProvenanceError
 from provenance.evidence.audits import AuditRecord, Night
+from provenance.evidence.bounds import MOST
 from provenance.evidence.decide import aggregate, shows
 from provenance.evidence.leads import Lead, LeadRecord
 from provenance.evidence.nearest import compared_with, nearest_log10_p
-from provenance.evidence.records import (
-    MOST,
-    TYPES,
-    BlockEvidence,
-    Evidence,
-    ModelRecord,
-    check_values,
-)
+from provenance.evidence.records import TYPES, Evidence, check_values
 from provenance.evidence.relatives import (
     Closeness,
     Identification,
@@ -56,6 +50,8 @@ if TYPE_CHECKING:
 
     from pydantic import TypeAdapter
 
+    from provenance.evidence.blocks import BlockEvidence
+    from provenance.evidence.models import ModelRecord
     from provenance.suite.claims import Suite
 
 SCHEMA = 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from provenance.evidence.records import ADAPTER
+from provenance.evidence.models import ADAPTER
 from provenance.evidence.wording import blocks_by_alpha, listed, share
 from provenance.statistics import DISTANCES, REGISTRY
 from provenance.vocabulary import (

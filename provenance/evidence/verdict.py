@@ -59,7 +59,8 @@ from provenance.vocabulary import DEFAULT_ALPHA, DESCENTS, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from provenance.evidence.records import BlockEvidence, Evidence
+    from provenance.evidence.blocks import BlockEvidence
+    from provenance.evidence.records import Evidence
     from provenance.suite.claims import Claim
 
 

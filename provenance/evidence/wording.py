@@ -15,7 +15,8 @@ from provenance.vocabulary import NO_KIN, ROLES, SHAPE_KEEPING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from provenance.evidence.records import BlockEvidence, Evidence
+    from provenance.evidence.blocks import BlockEvidence
+    from provenance.evidence.records import Evidence
     from provenance.suite.claims import Claim
     from provenance.vocabulary import Role
 

@@ -9,7 +9,7 @@ from provenance.errors import DegenerateError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from provenance.evidence.records import BlockEvidence
+    from provenance.evidence.blocks import BlockEvidence
 
 __all__ = ["most_agreeing", "setting_overlap", "token_overlap"]
 

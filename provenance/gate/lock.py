@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from provenance.evidence.records import ModelRecord
+    from provenance.evidence.models import ModelRecord
     from provenance.evidence.results import ClaimResult, Results, SuiteRecord
     from provenance.suite.claims import Claim
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from provenance.evidence.records import ModelRecord
+    from provenance.evidence.models import ModelRecord
     from provenance.evidence.relatives import Identification
     from provenance.evidence.results import ClaimState, ControlResult, Outcome, SuiteRecord
     from provenance.suite.claims import Claim, Suite

@@ -17,7 +17,7 @@ from provenance.statistics import PAIR_STATISTICS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from provenance.evidence.records import BlockEvidence
+    from provenance.evidence.blocks import BlockEvidence
     from provenance.evidence.relatives import Identification
     from provenance.evidence.results import ClaimResult
     from provenance.evidence.verdict import Judgement

@@ -13,7 +13,8 @@ from provenance.report.view import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from provenance.evidence.records import BlockEvidence, Evidence
+    from provenance.evidence.blocks import BlockEvidence
+    from provenance.evidence.records import Evidence
     from provenance.evidence.sparse_merge import SparseMerge
     from provenance.vocabulary import Threshold
 

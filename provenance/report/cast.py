@@ -9,7 +9,7 @@ from provenance.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from provenance.evidence.families import Lineage
-    from provenance.evidence.records import ModelRecord
+    from provenance.evidence.models import ModelRecord
     from provenance.evidence.results import ClaimResult, Results
     from provenance.vocabulary import Role
 

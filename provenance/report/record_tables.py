@@ -16,7 +16,8 @@ from provenance.vocabulary import NEAREST
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from provenance.evidence.records import CoverageRecord, Evidence, ModelRecord, PowerRecord
+    from provenance.evidence.models import CoverageRecord, ModelRecord, PowerRecord
+    from provenance.evidence.records import Evidence
     from provenance.evidence.relatives import Identification
     from provenance.evidence.results import ClaimResult, Results, SuiteRecord
 

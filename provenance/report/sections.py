@@ -31,7 +31,8 @@ from provenance.statistics import REGISTRY
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from provenance.evidence.records import BlockEvidence, Evidence
+    from provenance.evidence.blocks import BlockEvidence
+    from provenance.evidence.records import Evidence
     from provenance.evidence.results import ClaimResult, ControlResult
     from provenance.report.view import Table
     from provenance.suite.claims import Claim

@@ -31,8 +31,8 @@ from provenance.cli import main
 from provenance.cluster.local import run_here
 from provenance.comparison.plan import Comparison, pair_seed, sampled
 from provenance.errors import ProvenanceError
+from provenance.evidence.blocks import BlockEvidence
 from provenance.evidence.decide import decide_blocks
-from provenance.evidence.records import BlockEvidence
 from provenance.gate.verify import Stored, verify, verify_by_suite
 from provenance.vocabulary import InputsSpec, ModelSpec
 

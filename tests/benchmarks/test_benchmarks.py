@@ -28,8 +28,8 @@ from benchmarks import (
 )
 from benchmarks._page import about_machine
 from provenance.comparison.plan import sampled
+from provenance.evidence.blocks import BlockEvidence
 from provenance.evidence.doubts import MOST_NEARNESS
-from provenance.evidence.records import BlockEvidence
 from provenance.statistics import REGISTRY
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from benchmarks import _counts, _curve_changes, _curve_page, _curve_real, _curve_tables, curves
 from benchmarks._curve_judge import PARTS, STATISTIC, Judged, Kept, Numbers
 from benchmarks._curve_plot import Axis, picture
+from provenance.evidence.blocks import BlockEvidence
 from provenance.evidence.decide import decide_blocks, decide_p, judged_p
-from provenance.evidence.records import BlockEvidence
 from provenance.recipes.settings import CorpusSettings, TokenizerSettings
 from provenance.recipes.tokenizer import train_tokenizer
 

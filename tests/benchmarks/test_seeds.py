@@ -16,7 +16,7 @@ from benchmarks._seed_runs import Found, Run
 from benchmarks._zoo import SMALL, Zoo, twins
 from provenance import Executor, InputsSpec, Store, compare, decide
 from provenance.evidence.decide import judged_p
-from provenance.evidence.records import PowerRecord
+from provenance.evidence.models import PowerRecord
 
 MODELS = 6
 PAIRS = 15

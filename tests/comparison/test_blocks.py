@@ -9,7 +9,7 @@ from provenance.capture.units import Shape
 from provenance.comparison.blocks import BlockTests, Scope, compare_blocks
 from provenance.comparison.sides import Component
 from provenance.comparison.table import align
-from provenance.evidence.records import BlockEvidence
+from provenance.evidence.blocks import BlockEvidence
 from provenance.statistics._directions import glimpse
 from provenance.statistics.match import match, prepare
 from provenance.statistics.match_weights import match_weights

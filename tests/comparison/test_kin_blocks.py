@@ -8,7 +8,7 @@ from provenance.comparison import sides
 from provenance.comparison.aligned import kin_blocks
 from provenance.comparison.meeting import deciding_p
 from provenance.comparison.parents import kinship_of
-from provenance.evidence.records import PartEvidence
+from provenance.evidence.blocks import PartEvidence
 from provenance.report.block_tables import _shows
 from provenance.statistics.pvalues import log10_p_of_correlation
 from provenance.vocabulary import DECIDED

@@ -9,15 +9,9 @@ import pytest
 from provenance.audit import CHANGE_KINDS
 from provenance.cli import cli
 from provenance.errors import SuiteError
-from provenance.evidence.records import (
-    AlignedBlocks,
-    BlockEvidence,
-    Evidence,
-    InputsRecord,
-    MLPEvidence,
-    ModelRecord,
-    PartEvidence,
-)
+from provenance.evidence.blocks import AlignedBlocks, BlockEvidence, MLPEvidence, PartEvidence
+from provenance.evidence.models import InputsRecord, ModelRecord
+from provenance.evidence.records import Evidence
 from provenance.plugin import hookspecs, options
 from provenance.recipes.quickstart import QUICKSTART
 from provenance.statistics import REGISTRY

@@ -14,7 +14,8 @@ from provenance.evidence.doubts import (
     doubts,
 )
 from provenance.evidence.meaning import WITHOUT_P, meaning
-from provenance.evidence.records import CoverageRecord, Evidence, EvidenceError, PowerRecord
+from provenance.evidence.models import CoverageRecord, PowerRecord
+from provenance.evidence.records import Evidence, EvidenceError
 from provenance.evidence.verdict import judge_block, judge_pair
 from tests.evidence.test_verdict import ALPHA, KIN, STRANGE, claim, evidence
 

@@ -10,17 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provenance.errors import ProvenanceError
-from provenance.evidence.records import (
-    LEAST,
-    OLDER,
-    SCHEMA,
-    BlockEvidence,
-    Evidence,
-    EvidenceError,
-    InputsRecord,
-    ModelRecord,
-    Pairing,
-)
+from provenance.evidence.blocks import BlockEvidence
+from provenance.evidence.bounds import LEAST
+from provenance.evidence.models import InputsRecord, ModelRecord
+from provenance.evidence.records import OLDER, SCHEMA, Evidence, EvidenceError, Pairing
 from provenance.statistics.pvalues import FEWEST_RANKED
 from provenance.vocabulary import BLOCK_LIMIT, InputKind
 

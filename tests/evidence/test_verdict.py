@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provenance.evidence.blocks import NOT_MEASURED, BlockEvidence, PartEvidence
 from provenance.evidence.decide import (
     SUSPICION,
     aggregate,
@@ -19,18 +20,8 @@ from provenance.evidence.decide import (
     shows,
 )
 from provenance.evidence.meaning import BETWEEN, IN_SHORT
-from provenance.evidence.records import (
-    NOT_MEASURED,
-    POWER_CONTROL,
-    WORSE,
-    BlockEvidence,
-    Evidence,
-    InputsRecord,
-    ModelRecord,
-    PartEvidence,
-    PowerRecord,
-    RangesRecord,
-)
+from provenance.evidence.models import InputsRecord, ModelRecord, PowerRecord, RangesRecord
+from provenance.evidence.records import POWER_CONTROL, WORSE, Evidence
 from provenance.evidence.tested_with import qualifiers
 from provenance.evidence.verdict import claimed_blocks, judge_block, judge_pair, shortfall
 from provenance.evidence.weights import WeightsRecord

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from provenance.errors import DegenerateError
-from provenance.evidence.records import PartEvidence
+from provenance.evidence.blocks import PartEvidence
 from provenance.exhibits.overlaps import most_agreeing, setting_overlap, token_overlap
 from tests.support import synthetic
 

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from provenance.evidence.records import BlockEvidence, Evidence, InputsRecord, ModelRecord
+from provenance.evidence.blocks import BlockEvidence
+from provenance.evidence.models import InputsRecord, ModelRecord
+from provenance.evidence.records import Evidence
 from provenance.evidence.results import ClaimResult, PartResult, Results, SuiteRecord, with_holm
 from provenance.evidence.verdict import judge_pair
 from provenance.statistics.pvalues import _log10_p_spearman, fisher

@@ -4,16 +4,12 @@ from dataclasses import replace
 from random import Random
 
 from provenance.evidence.audits import AuditRecord, Night
+from provenance.evidence.blocks import AlignedBlocks, BlockEvidence
 from provenance.evidence.decide import aggregate
 from provenance.evidence.difference import BlockMap, DifferenceRecord, MatrixDifference
 from provenance.evidence.exhibits import Exhibit
-from provenance.evidence.records import (
-    AlignedBlocks,
-    BlockEvidence,
-    Evidence,
-    InputsRecord,
-    ModelRecord,
-)
+from provenance.evidence.models import InputsRecord, ModelRecord
+from provenance.evidence.records import Evidence
 from provenance.evidence.results import (
     ClaimResult,
     ControlResult,
