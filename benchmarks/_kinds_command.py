@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from benchmarks._arguments import at_least
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,7 +43,7 @@ def parser(name: str, description: str | None, counts: Path, bases: int) -> argp
     made.add_argument("--folder", type=Path, required=True, help="keeps the models")
     made.add_argument("--output", type=Path, default=Path("docs/kinds.md"))
     made.add_argument("--counts", type=Path, default=counts)
-    made.add_argument("--bases", type=int, default=bases)
+    made.add_argument("--bases", type=at_least(1), default=bases)
     return made
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from benchmarks._arguments import at_least
 from benchmarks._table import table
 from benchmarks._tokens import DEFAULT, Embedded, on_tokens
 from provenance.architecture.units import LinearMap, MLPFactors
@@ -141,7 +142,7 @@ def page(rows: Mapping[str, Row]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alike", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=60, help="of strangers, of each kind")
+    parser.add_argument("--pairs", type=at_least(1), default=60, help="of strangers, of each kind")
     parser.add_argument("--models", type=Path, nargs="+", help="checkpoints, in place of strangers")
     given = parser.parse_args(arguments)
     with one_thread():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks import _null, _power, _table
+from benchmarks._arguments import at_least
 from benchmarks._page import BEGIN, END, about_machine, reading_of
 from benchmarks._qq import qq_plot
 from benchmarks._zoo import FULL, SMALL, Member, Scale, Zoo, members
@@ -229,8 +230,12 @@ def write(measured: Measured, output: Path, command: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=int, default=16, help="independent models to train")
-    parser.add_argument("--steps", type=int, default=FULL.steps, help="training steps of each")
+    parser.add_argument(
+        "--models", type=at_least(2), default=16, help="independent models to train"
+    )
+    parser.add_argument(
+        "--steps", type=at_least(1), default=FULL.steps, help="training steps of each"
+    )
     parser.add_argument("--folder", type=Path, required=True, help="keeps models and numbers")
     parser.add_argument("--output", type=Path, default=Path("docs/calibration.md"))
     parser.add_argument("--small", action="store_true", help="tiny models, as in the tests")

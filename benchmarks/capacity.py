@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks._arguments import at_least
 from benchmarks._table import table
 from provenance.architecture.find import find_mlps
 from provenance.architecture.units import LinearMap, MLPFactors
@@ -309,10 +310,10 @@ def page(costs: Costs, tokens: int, cases: Sequence[tuple[str, int]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print what it means."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tokens", type=int, default=4096)
+    parser.add_argument("--tokens", type=at_least(1), default=4096)
     parser.add_argument("--costs", type=Path, help="take the constants from this file")
     parser.add_argument("--json", type=Path, help="write the constants to this file")
-    parser.add_argument("--plan", type=int, help="only plan a registry of so many models")
+    parser.add_argument("--plan", type=at_least(1), help="only plan a registry of so many models")
     parser.add_argument("--small", action="store_true", help="tiny shapes, for a test")
     given = parser.parse_args(arguments)
     if given.plan:

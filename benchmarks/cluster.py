@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchmarks._arguments import at_least
 from fixtures.models import save_checkpoint, tiny_llama
 from fixtures.transforms import add_noise
 from provenance.cluster import run_plan
@@ -98,7 +99,7 @@ def judged(plan: Plan, executor: Executor) -> dict[str, int]:
 def main(arguments: list[str] | None = None) -> None:
     """Print what was seen."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", type=int, default=40)
+    parser.add_argument("--models", type=at_least(1), default=40)
     given = parser.parse_args(arguments)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     torch.set_num_threads(1)

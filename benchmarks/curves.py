@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks import _counts
+from benchmarks._arguments import at_least, checkpoint
 from benchmarks._curve_changes import LEAST, TRIAL, WHOLE, Stock, curves
 from benchmarks._curve_judge import (
     HELD_OUT,
@@ -182,11 +183,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, required=True, help="where models are kept")
     parser.add_argument("--output", type=Path, required=True, help="pictures are put beside it")
-    parser.add_argument("--real", type=Path, help="the folder of a pretrained model")
-    parser.add_argument("--bases", type=int, default=BASES, help="models that are changed")
+    parser.add_argument("--real", type=checkpoint, help="the folder of a pretrained model")
+    parser.add_argument("--bases", type=at_least(1), default=BASES, help="models that are changed")
     parser.add_argument("--counts", type=Path, default=_counts.FOLDER, help="where counts are kept")
     parser.add_argument(
-        "--longest", type=int, help="steps of the longest training; fewer end sooner"
+        "--longest", type=at_least(1), help="steps of the longest training; fewer end sooner"
     )
     parser.add_argument(
         "--kept", action="store_true", help="make nothing: tell what the folder has"

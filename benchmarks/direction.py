@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from benchmarks._arguments import checkpoint
 from benchmarks._direction_page import (
     COUNTS,
     LARGE,
@@ -271,7 +272,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
     options = parser("direction", __doc__, COUNTS, BASES)
     options.add_argument(
-        "--large", type=Path, help="count on this checkpoint of a pretrained model alone"
+        "--large", type=checkpoint, help="count on this checkpoint of a pretrained model alone"
     )
     given = options.parse_args(arguments)
     if given.large is not None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks._arguments import at_least
 from benchmarks._exhibit_page import page
 from benchmarks._exhibit_pairs import measured, pretrained, saved, small, with_group
 from benchmarks._page import about_machine, reading_of
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--models", type=int, default=MODELS, help="small models, 3 to 16")
+    parser.add_argument("--models", type=at_least(1), default=MODELS, help="small models, 3 to 16")
     parser.add_argument(
         "--pretrained", type=Path, metavar="DIR", help="folder of checkpoint folders"
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchmarks._arguments import at_least
 from benchmarks._table import table
 from provenance.architecture.units import LinearMap, MLPFactors
 from provenance.comparison.experts import partners
@@ -99,10 +100,10 @@ def measure(sizes: Sizes, setting: Setting) -> list[str]:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--experts", type=int, default=64)
-    parser.add_argument("--units", type=int, default=192)
-    parser.add_argument("--hidden", type=int, default=128)
-    parser.add_argument("--tokens", type=int, default=512)
+    parser.add_argument("--experts", type=at_least(1), default=64)
+    parser.add_argument("--units", type=at_least(1), default=192)
+    parser.add_argument("--hidden", type=at_least(1), default=128)
+    parser.add_argument("--tokens", type=at_least(1), default=512)
     sizes = Sizes(**vars(parser.parse_args()))
     columns = ["noise", "in common", f"partner in {PARTNERS}", "log10 p", "tested", "times faster"]
     print(table(columns, [measure(sizes, setting) for setting in SETTINGS]))

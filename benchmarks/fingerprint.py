@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from benchmarks._arguments import at_least
 from benchmarks._null import LEVELS, rate, uniformity
 from benchmarks._power import Change, Relatives
 from benchmarks._power import changes as all_changes
@@ -57,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fingerprint", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="keeps the models")
-    parser.add_argument("--models", type=int, default=16, help="strangers, of which all pairs")
+    parser.add_argument(
+        "--models", type=at_least(2), default=16, help="strangers, of which all pairs"
+    )
     parser.add_argument("--small", action="store_true", help="little of everything")
     options = parser.parse_args(arguments)
 

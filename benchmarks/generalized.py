@@ -18,6 +18,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
+from benchmarks._arguments import at_least
 from benchmarks._table import table
 from fixtures import transforms
 from provenance._quiet import quiet
@@ -196,9 +197,9 @@ def measure(hidden: int, count: int, steps: int) -> str:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hidden", type=int, default=64)
-    parser.add_argument("--models", type=int, default=6, help="of each kind")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--hidden", type=at_least(1), default=64)
+    parser.add_argument("--models", type=at_least(1), default=6, help="of each kind")
+    parser.add_argument("--steps", type=at_least(1), default=STEPS)
     options = parser.parse_args()
     with one_thread(), quiet():
         report = measure(options.hidden, options.models, options.steps)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmarks import _pair, _shared_device
+from benchmarks._arguments import at_least
 from benchmarks._clock import Budget, OutOfTimeError
 from benchmarks._page import about_machine
 from benchmarks._staged import StagedRun
@@ -129,7 +130,9 @@ def _parser() -> argparse.ArgumentParser:
         "--real", type=Path, nargs=2, metavar=("CANDIDATE", "REFERENCE"), help="checkpoint folders"
     )
     parser.add_argument("--seconds", type=float, default=420, help="after which it ends")
-    parser.add_argument("--cpu-blocks", type=int, default=2, help="large blocks that the CPU tests")
+    parser.add_argument(
+        "--cpu-blocks", type=at_least(1), default=2, help="large blocks that the CPU tests"
+    )
     parser.add_argument("--folder", type=Path, help="where large files may lie meanwhile")
     parser.add_argument("--output", type=Path, help="file that takes the tables")
     return parser

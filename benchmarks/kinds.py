@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from benchmarks._arguments import checkpoint
 from benchmarks._kind_change import tuned
 from benchmarks._kind_changes import changes, large_changes
 from benchmarks._kind_page import COUNTS, LARGE, KindCount, KindCounts, with_large, with_tables
@@ -149,7 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
     options = parser("kinds", __doc__, COUNTS, BASES)
     options.add_argument(
-        "--large", type=Path, help="count on this checkpoint of a pretrained model alone"
+        "--large", type=checkpoint, help="count on this checkpoint of a pretrained model alone"
     )
     given = options.parse_args(arguments)
     if given.large is not None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import _library_page, _library_zoo, _real_models
+from benchmarks._arguments import at_least
 from benchmarks._kind_page import between
 from benchmarks._kinds_command import publish
 from benchmarks._library_page import NONE, Asked, AskedCounts
@@ -107,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path)
     parser.add_argument(
         "--size",
-        type=int,
+        type=at_least(1),
         default=TOKEN_FINGERPRINT_SIZE,
         help="bytes of a fingerprint, at most",
     )
@@ -116,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--library", type=Path, help="keeps the fingerprints, for another run")
     parser.add_argument("--ask", choices=("all", "zoo"), default="all", help="who is asked about")
-    parser.add_argument("--models", type=int, default=MODELS, help="of the zoo")
+    parser.add_argument("--models", type=at_least(1), default=MODELS, help="of the zoo")
     parser.add_argument("--scale", choices=SCALES, default="full", help="of the zoo's models")
     parser.add_argument("--counts", type=Path, default=_library_page.COUNTS)
     parser.add_argument("--output", type=Path, default=Path("docs/identify.md"))

@@ -26,6 +26,7 @@ from torch.utils.benchmark import Timer
 
 import provenance
 from benchmarks import _pair
+from benchmarks._arguments import at_least
 from benchmarks._staged import StagedRun
 from provenance.inputs.tokens import random_ids
 from tests import reference
@@ -54,8 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.match", description=__doc__)
     for field in fields(_pair.Shape):
         name = "--" + field.name.replace("_", "-")
-        parser.add_argument(name, type=int, default=field.default, dest=field.name)
-    parser.add_argument("--repeats", type=int, default=3, help="of all but the obvious method")
+        parser.add_argument(name, type=at_least(1), default=field.default, dest=field.name)
+    parser.add_argument(
+        "--repeats", type=at_least(1), default=3, help="of all but the obvious method"
+    )
     parser.add_argument("--no-obvious", action="store_true", help="leave the obvious method out")
     parser.add_argument("--no-cross", action="store_true", help="leave blocks against blocks out")
     parser.add_argument("--processes", action="store_true", help="measure whole processes")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
+from benchmarks._arguments import at_least
 from benchmarks._process import peak_bytes, processor_seconds
 from benchmarks._table import table
 from provenance import Executor, InputsSpec, Store, compare, decide
@@ -40,9 +41,9 @@ CHOSEN = 8
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make the models, compare a copy and a stranger, print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mixture", description=__doc__)
-    parser.add_argument("--experts", type=int, default=128)
-    parser.add_argument("--units", type=int, default=768)
-    parser.add_argument("--hidden", type=int, default=2048)
+    parser.add_argument("--experts", type=at_least(1), default=128)
+    parser.add_argument("--units", type=at_least(1), default=768)
+    parser.add_argument("--hidden", type=at_least(1), default=2048)
     parser.add_argument("--statistics", nargs="+", choices=STATISTICS, default=STATISTICS)
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)

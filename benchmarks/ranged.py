@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks._arguments import at_least
 from benchmarks._process import peak_bytes, processor_seconds
 from benchmarks._range_server import serve
 from fixtures.synthetic_weights import Size, Weights, fill, write_checkpoint
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make the models, compare a copy and a stranger, print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=sorted(SIZES), default="7b")
-    parser.add_argument("--sample", type=int, default=4)
+    parser.add_argument("--sample", type=at_least(1), default=4)
     parser.add_argument("--gbit", type=float, default=1.0, help="bandwidth in Gbit/s")
     parser.add_argument(
         "--folder", type=Path, help="where the models are made [default: a temporary one]"

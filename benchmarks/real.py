@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import _real_kin, _real_models, _real_null, _real_power
+from benchmarks._arguments import at_least, pretrained, some_pretrained
 from benchmarks._real_probe import READINGS
 from benchmarks._table import table
 from provenance import Executor, Store, compare
@@ -148,8 +149,9 @@ def _parser() -> argparse.ArgumentParser:
     made = {
         name: commands.add_parser(name) for name in ("models", "kin", "kinship", "null", "power")
     }
-    for command in made.values():
-        command.add_argument("folder", type=Path)
+    for name, command in made.items():
+        holds = {"models": Path, "null": some_pretrained}.get(name, pretrained)
+        command.add_argument("folder", type=holds)
     made["models"].add_argument("--all", action="store_true", help="Qwen2.5-Coder-1.5B as well")
     made["kinship"].add_argument("--statistic", help="by default the package's own default")
     made["kinship"].add_argument("--only", nargs="*", default=[], help="some of the candidates")
@@ -160,11 +162,13 @@ def _parser() -> argparse.ArgumentParser:
             choices=["match_tokens", *READINGS],
             default=["centred", "half_whitened"],
         )
-        made[name].add_argument("--tokens", nargs="+", type=int, default=[64, 128, 256, 512, 1024])
         made[name].add_argument(
-            "--every", type=int, default=3, help="of how many blocks one is taken"
+            "--tokens", nargs="+", type=at_least(1), default=[64, 128, 256, 512, 1024]
         )
-    made["null"].add_argument("--draws", type=int, default=1, help="draws of tokens")
+        made[name].add_argument(
+            "--every", type=at_least(1), default=3, help="of how many blocks one is taken"
+        )
+    made["null"].add_argument("--draws", type=at_least(1), default=1, help="draws of tokens")
     made["power"].add_argument("--noise", nargs="*", type=float, default=[1.0, 2.0, 4.0])
     return parser
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import _counts, _rival_page, _rival_pairs, _rival_results
+from benchmarks._arguments import pretrained
 from benchmarks._page import about_machine, reading_of
 from benchmarks._real_models import BASE
 from benchmarks._rival_pairs import TWIN
@@ -45,8 +46,6 @@ _ROOT = Path(__file__).parents[1]
 def main(arguments: Sequence[str] | None = None, rivals: Sequence[Rival] = RIVALS) -> None:
     """Compare, and write the page where one is asked for."""
     given = _parser(rivals).parse_args(arguments)
-    if not (given.models / BASE).is_dir():
-        sys.exit(f"{given.models} holds no {BASE}: make it with `python -m benchmarks.real models`")
     twins: Path = given.folder / "models"
     if not given.render and (not given.pairs or f"{TWIN}-{BASE}" in given.pairs):
         _rival_pairs.make_twin(given.models / BASE, twins, _report)
@@ -229,7 +228,7 @@ def _parser(rivals: Sequence[Rival]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = [rival.name for rival in rivals]
-    parser.add_argument("models", type=Path, help="folder of `python -m benchmarks.real`")
+    parser.add_argument("models", type=pretrained, help="folder of `python -m benchmarks.real`")
     parser.add_argument("--folder", type=Path, required=True, help="keeps environments and answers")
     parser.add_argument("--output", type=Path, help="the page, docs/comparison.md")
     parser.add_argument("--only", nargs="+", choices=names, default=[], help="some of the tools")

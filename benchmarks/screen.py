@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import _screened
+from benchmarks._arguments import at_least
 from benchmarks._pair import Shape, random_model
 from benchmarks._units import activations, weight_rows
 from benchmarks._zoo import SMALL, Zoo
@@ -33,9 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.screen", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="keeps the models")
-    parser.add_argument("--screened", type=int, default=SAMPLE, help="blocks of a screen")
-    parser.add_argument("--blocks", type=int, default=DEEP.blocks, help="of each model, 6 or more")
-    parser.add_argument("--models", type=int, default=12, help="strangers, of which all pairs")
+    parser.add_argument("--screened", type=at_least(1), default=SAMPLE, help="blocks of a screen")
+    parser.add_argument(
+        "--blocks", type=at_least(6), default=DEEP.blocks, help="of each model, 6 or more"
+    )
+    parser.add_argument(
+        "--models", type=at_least(2), default=12, help="strangers, of which all pairs"
+    )
     parser.add_argument("--small", action="store_true", help="little of everything")
     options = parser.parse_args(arguments)
     scale = replace(DEEP, blocks=options.blocks, steps=10 if options.small else DEEP.steps)

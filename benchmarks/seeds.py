@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks._arguments import at_least
 from benchmarks._counts import FOLDER, Source, save
 from benchmarks._page import reading_of
 from benchmarks._seed_counts import counts
@@ -31,8 +32,12 @@ NAME = "seeds"
 def main(arguments: list[str] | None = None) -> None:
     """Measure, write the page, and keep the counts."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seeds", description=__doc__)
-    parser.add_argument("--models", type=int, default=MODELS, help="models to train, 6 or more")
-    parser.add_argument("--steps", type=int, default=SEEDS.steps, help="training steps of each")
+    parser.add_argument(
+        "--models", type=at_least(1), default=MODELS, help="models to train, 6 or more"
+    )
+    parser.add_argument(
+        "--steps", type=at_least(1), default=SEEDS.steps, help="training steps of each"
+    )
     parser.add_argument("--folder", type=Path, required=True, help="keeps models and results")
     parser.add_argument("--output", type=Path, default=Path("docs/calibration-seeds.md"))
     parser.add_argument("--counts", type=Path, default=FOLDER, help=argparse.SUPPRESS)

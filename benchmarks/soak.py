@@ -28,6 +28,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import provenance
+from benchmarks._arguments import at_least
 from benchmarks._probe import FOLDER
 from benchmarks._table import table
 from fixtures.transforms import add_noise
@@ -216,9 +217,9 @@ def _random(seed: int, tokenizer: PreTrainedTokenizerFast) -> Any:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the soak, print what it showed, and exit with 1 where something grew or is left."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--models", type=int, default=Size.models)
-    parser.add_argument("--pairs", type=int, default=Size.pairs)
-    parser.add_argument("--workers", type=int, default=Size.workers)
+    parser.add_argument("--models", type=at_least(1), default=Size.models)
+    parser.add_argument("--pairs", type=at_least(1), default=Size.pairs)
+    parser.add_argument("--workers", type=at_least(1), default=Size.workers)
     parser.add_argument("--samples", type=Path, help="an empty folder that keeps all samples")
     options = parser.parse_args(arguments)
     size = Size(options.models, options.pairs, options.workers)

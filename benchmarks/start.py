@@ -19,6 +19,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks import _pair
+from benchmarks._arguments import at_least
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,8 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__)
     parser.add_argument("models", nargs="*", type=Path, help="two folders; none: they are made")
     parser.add_argument("--statistic", default="match_weights")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, help="of torch; as many as it takes by itself")
+    parser.add_argument("--repeats", type=at_least(1), default=3)
+    parser.add_argument(
+        "--threads", type=at_least(1), help="of torch; as many as it takes by itself"
+    )
     return parser
 
 

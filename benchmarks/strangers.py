@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import _counts, _strangers, _strangers_page, _whole_models
+from benchmarks._arguments import some_pretrained
 from benchmarks._page import about_machine, reading_of
 from benchmarks._qq import qq_plot
 from benchmarks._rows import Rows
@@ -94,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.strangers", description=__doc__)
     parser.add_argument(
-        "folder", type=Path, nargs="?", help="holds the models; without it none is run"
+        "folder", type=some_pretrained, nargs="?", help="holds the models; without it none is run"
     )
     parser.add_argument("--kept", type=Path, default=KEPT, help="keeps the p-values")
     parser.add_argument("--output", type=Path, default=Path("docs/calibration-real.md"))

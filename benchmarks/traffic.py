@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import provenance
+from benchmarks._arguments import at_least
 from benchmarks._table import table
 from benchmarks.capacity import KINDS, Kind, bytes_kept
 from provenance.comparison.executor import as_spec
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--partner", default="quickstart/finetuned", help="what it is compared with"
     )
-    parser.add_argument("--tokens", type=int, default=4096)
+    parser.add_argument("--tokens", type=at_least(1), default=4096)
     parser.add_argument("--store", type=Path, help="keeps the models; by default nothing does")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, one_thread():

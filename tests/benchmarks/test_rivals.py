@@ -272,11 +272,6 @@ def test_only_named_pairs_are_run(models, capsys):
         compare(models, "--pairs", "qwen-smollm2")
 
 
-def test_models_that_are_not_there_are_asked_for(tmp_path):
-    with pytest.raises(SystemExit, match="holds no smollm2: make it with"):
-        rivals.main([str(tmp_path), "--folder", str(tmp_path)])
-
-
 def test_the_papers_code_is_asked_for(models, capsys):
     asked = [str(models), "--folder", str(models / "work"), "--only", "paper, csu"]
     rivals.main(asked)
