@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provenance._text import visible
+from provenance._text import per_cent, visible
 from provenance.cli._completion import complete_model
 from provenance.cli._console import console, print_table, say
 from provenance.cli._diff import HOW_MANY, STATISTIC
@@ -101,10 +101,10 @@ def _table(found: Decomposition, title: str) -> Table:
     table.add_column("left over", justify="right")
     for block in found.blocks:
         shares = (f"{share:.4f}" for share in block.shares)
-        table.add_row(str(block.block), *shares, f"{100 * block.left_over:.2g}%")
+        table.add_row(str(block.block), *shares, per_cent(block.left_over))
     whole = (
         f"{share:.4f} ({low:.4f} to {high:.4f})"
         for share, low, high in zip(found.shares, found.low, found.high, strict=True)
     )
-    table.add_row("all", *whole, f"{100 * found.left_over:.2g}%")
+    table.add_row("all", *whole, per_cent(found.left_over))
     return table

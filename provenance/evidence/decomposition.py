@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from provenance._text import per_cent
 from provenance.evidence.sparse_merge import SparseMerge  # noqa: TC001 - pydantic reads it
 
 EXPLAINED = 0.1
@@ -70,7 +71,7 @@ class Decomposition:
     def words(self) -> str:
         """What the shares say, in a sentence."""
         parts = " + ".join(
-            f"{share:.3g} x {parent}"
+            f"{round(share, 3) + 0.0:.3g} x {parent}"
             for share, parent in zip(self.told.shares, self.parents, strict=True)
         )
         left = f"{self.left_in_words()} is left over"
@@ -83,7 +84,7 @@ class Decomposition:
 
     def left_in_words(self) -> str:
         """How much the combination leaves over."""
-        return f"{100 * self.told.left_over:.2g}% of the distance to the nearest"
+        return f"{per_cent(self.told.left_over)} of the distance to the nearest"
 
 
 @dataclass(frozen=True)
