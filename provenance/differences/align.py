@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from provenance.architecture.records import MLPRecord, Projection
     from provenance.differences.units import UnitMap
-    from provenance.evidence.difference import MatrixDifference
+    from provenance.evidence.difference import MatrixDifference, Moved, Tokens
 
 __all__ = ["Alignment"]
 
@@ -52,7 +52,7 @@ class Alignment:
     visit: Callable[[str, tuple[int, int] | None, Pair], None]
     residual: ResidualMap = field(default_factory=lambda: ResidualMap("same", 0.0))
     folded: bool = False
-    how: str = "by id"
+    how: Tokens = "by id"
     rows: tuple[torch.Tensor, torch.Tensor] | None = None
     maps: list[BlockMap] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -123,7 +123,7 @@ class Alignment:
 
     def block(self, block: int, partner: int) -> None:
         """Map and compare one block."""
-        moved: list[str] = []
+        moved: list[Moved] = []
         found, units, reason = 0, 0, None
         for ours, theirs in self._records(block, partner):
             mapped = self._units(ours, theirs, block, partner)

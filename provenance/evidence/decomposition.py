@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provenance._text import per_cent
-from provenance.evidence.sparse_merge import SparseMerge  # noqa: TC001 - pydantic reads it
+from provenance.evidence.sparse_merge import SparseMerge, are_blocks, are_inside, are_whole
 
 EXPLAINED = 0.1
 """What is left over of a merge of the parents at most: of the distance to the nearest of them."""
@@ -116,17 +116,25 @@ class MergeRecord:
         """What no measurement gives; None where nothing is wrong."""
         if (self.fitted is None) == (self.reason is None):
             return "it has either shares or a reason why there are none"
-        if any(one.log10_p is not None and one.log10_p > 0 for one in self.parents):
-            return "a log10 p-value is above 0"
-        return None if self.fitted is None else _fault_of_shares(self.fitted, len(self.parents))
+        if self.fitted is None:
+            return None
+        if self.fitted.parents != tuple(one.source for one in self.parents):
+            return "its shares are of other parents"
+        if len({one.digest for one in self.parents}) < len(self.parents):
+            return "two of its parents are one model"
+        return _fault_of_shares(self.fitted, len(self.parents))
 
 
 def _fault_of_shares(fitted: Decomposition, parents: int) -> str | None:
     rows = (fitted.parents, fitted.shares, fitted.low, fitted.high)
     if any(len(row) != parents for row in (*rows, *(block.shares for block in fitted.blocks))):
         return f"its parents are {parents}, and each has one share and interval"
-    if any(low > high for low, high in zip(fitted.low, fitted.high, strict=True)):
-        return "an interval ends before it begins"
+    if not are_inside(fitted.shares, fitted.low, fitted.high):
+        return "a share is outside of its interval"
+    if not all(map(are_whole, (fitted.shares, *(block.shares for block in fitted.blocks)))):
+        return "shares sum to 1"
+    if fitted.matrices < 2 or not are_blocks(block.block for block in fitted.blocks):
+        return "it is of two matrices or more, and of each block once"
     left = (fitted.left_over, *(block.left_over for block in fitted.blocks))
     if not all(0 <= one <= 1 for one in left):
         return "what is left over is from 0 to 1"

@@ -117,6 +117,7 @@ class Lead:
             or sorted(known) != known,
             "a block of a lead stands twice": len({one[0] for one in self.blocks})
             < len(self.blocks),
+            "a block of a lead is below 0": min((one[0] for one in self.blocks), default=0) < 0,
         }
         return next((what for what, is_so in wrong.items() if is_so), None)
 

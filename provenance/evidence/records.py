@@ -530,16 +530,26 @@ def _check_whole(evidence: Evidence) -> None:
         _check_power(control, getattr(evidence, role).blocks, f"{where} power of the {role}")
     _check_controlled(evidence, where)
     _check_scope(evidence, where)
-    for what, beside in (("merge", evidence.merge), ("given", evidence.given)):
-        fault = None if beside is None else beside.fault()
-        if fault is not None:
-            raise EvidenceError(f"{where} {what}: {fault}")
+    _check_beside(evidence, where)
     _check_exhibits(evidence, where)
     for row in evidence.cross:
         for cell in row:
             _check_p(cell, f"{where} cross")
     for pair in evidence.alignment:
         _check_p(pair.log10_p, f"{where} alignment")
+
+
+def _check_beside(evidence: Evidence, where: str) -> None:
+    """Refuse what cannot have been seen of a difference, of parents and of a base."""
+    for what in ("difference", "merge", "given"):
+        beside = getattr(evidence, what)
+        fault = None if beside is None else beside.fault()
+        if fault is not None:
+            raise EvidenceError(f"{where} {what}: {fault}")
+    for one in () if evidence.merge is None else evidence.merge.parents:
+        _check_p(one.log10_p, f"{where} merge")
+    if evidence.given is not None:
+        _check_p(evidence.given.base.log10_p, f"{where} given")
 
 
 def _check_coverage(evidence: Evidence, where: str) -> None:
