@@ -54,6 +54,12 @@ class Decomposition:
     sparse: SparseMerge | None = None
 
     @property
+    def looked(self) -> tuple[int, ...]:
+        """The blocks of which something is told."""
+        parts = () if self.sparse is None else self.sparse.blocks
+        return (*(one.block for one in self.blocks), *(one.block for one in parts))
+
+    @property
     def told(self) -> Decomposition | SparseMerge:
         """What the shares are read off: the numbers one by one where they tell, else the least squares."""
         return self.sparse or self

@@ -548,6 +548,9 @@ def _check_beside(evidence: Evidence, where: str) -> None:
             raise EvidenceError(f"{where} {what}: {fault}")
     for one in () if evidence.merge is None else evidence.merge.parents:
         _check_p(one.log10_p, f"{where} merge")
+    fitted = None if evidence.merge is None else evidence.merge.fitted
+    if fitted is not None and not set(fitted.looked) <= set(range(evidence.candidate.blocks)):
+        raise EvidenceError(f"{where} merge: a block is none of those that there are")
     if evidence.given is not None:
         _check_p(evidence.given.base.log10_p, f"{where} given")
 

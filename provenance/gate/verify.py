@@ -192,6 +192,7 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
             result.claim, next((s for s in results.suites if s.path == result.suite), None)
         ),
         *_judgement(result),
+        *_parents(result),
         *_control_on_record(result),
         *(line for control in result.controls for line in _control(control, result.claim)),
     ]
@@ -240,6 +241,21 @@ def _judgement(result: ClaimResult) -> Iterator[str]:
             f"judged {recorded.verdict} ({recorded.state}), but {again.verdict} ({again.state}) "
             "follows from its evidence"
         )
+
+
+def _parents(result: ClaimResult) -> Iterator[str]:
+    """Complain of shares of other parents than those that are claimed, as far as digests tell."""
+    evidence = result.evidence
+    if evidence is None or evidence.merge is None or result.found is not None:
+        return
+    digests = [one.digest for one in evidence.merge.parents]
+    names = [name for name, _ in result.claim.parents]
+    if len(digests) != len(names):
+        yield f"it has shares of {len(digests)} parents, and {len(names)} are claimed"
+    elif dict(zip(names, digests, strict=True)).get(result.claim.reference) != (
+        evidence.reference.digest
+    ):
+        yield f"the shares of {result.claim.reference} are those of another model than the reference"
 
 
 def _references(result: ClaimResult, found: Identification) -> Iterator[str]:

@@ -154,7 +154,7 @@ def test_strangers_to_the_reference_are_no_merge_whatever_the_shares():
 
 
 def test_shares_come_back_from_json():
-    made = evidence(KIN, merge=record(0.7, 0.3, blocks=GRADIENT))
+    made = evidence(KIN, KIN, merge=record(0.7, 0.3, blocks=GRADIENT))
     assert Evidence.from_json(made.to_json()) == made
     made = evidence(KIN, merge=READ["not-mapped"][1])
     assert Evidence.from_json(made.to_json()) == made
@@ -177,6 +177,7 @@ DAMAGED = {
         0.7, 0.3, blocks=(BlockShares(0, (0.1, 0.1), 0.0),)
     ),
     "a-block-twice": record(0.7, 0.3, blocks=GRADIENT[:1] * 2),
+    "a-block-that-is-not-there": record(0.7, 0.3, blocks=(BlockShares(1, (0.7, 0.3), 0.0),)),
     "a-block-below-0": record(0.7, 0.3, blocks=(BlockShares(-1, (0.7, 0.3), 0.0),)),
     "one-matrix": MergeRecord((A, B), replace(fitted(0.7, 0.3), matrices=1)),
     "p-below-any": record(0.7, 0.3, a=replace(A, log10_p=-1e308)),

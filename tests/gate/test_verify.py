@@ -8,6 +8,7 @@ import pytest
 import provenance
 from provenance.cli import main
 from provenance.errors import ProvenanceError
+from provenance.evidence.decomposition import MergeRecord, ParentKinship
 from provenance.evidence.results import ControlResult
 from provenance.evidence.verdict import judge_pair
 from provenance.gate.verify import Stored, read_stored, verify, verify_by_suite, verify_model
@@ -116,6 +117,29 @@ def changed(found, **changes):
 def test_a_judgement_that_was_changed_is_found(change, complaint):
     found = small()
     assert any(complaint in line for line in lines(change(found, found.claims[0])))
+
+
+@pytest.mark.parametrize(
+    ("parents", "complaint"),
+    [
+        (("sha256:x", "sha256:y"), "are those of another model than the reference"),
+        (("sha256:x",), "it has shares of 1 parents, and 2 are claimed"),
+    ],
+)
+def test_shares_of_other_parents_than_those_that_are_claimed_are_found(parents, complaint):
+    first = small().claims[0]
+    merge = replace(
+        first.claim, expect="merge", parents=((first.claim.reference, None), ("other", None))
+    )
+
+    def of(*digests):
+        kinships = tuple(ParentKinship(f"path:./{one}", one, -50.0) for one in digests)
+        seen = replace(first.evidence, merge=MergeRecord(kinships, reason="nothing is mapped"))
+        return "\n".join(lines(results(replace(first, claim=merge, evidence=seen))))
+
+    assert complaint in of(*parents)
+    assert "parents" not in of(first.evidence.reference.digest, "sha256:y")
+    assert "another model" not in of(first.evidence.reference.digest, "sha256:y")
 
 
 # by a suite of today, and by models
