@@ -378,6 +378,16 @@ def changed(model, name, change):
     return made
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_was_rounded_to_16_bits_and_stored_in_32_is_no_fine_tune(side, base, dtype):
+    record = found(side, deepcopy(base).to(dtype).float(), base)
+    kind, name = found_kind(record), str(dtype).removeprefix("torch.")
+    assert (kind.kind, direction_of(record).sign) == ("quantized", "grid")
+    assert kind.why.startswith(f"rounding the reference to {name} gives 21 matrices")
+    assert found_kind(found(side, deepcopy(base).to(dtype), base)).kind == "same"
+    assert found_kind(found(side, trained(base).to(dtype).float(), base)).kind == "finetune"
+
+
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")
 PLACES = {
     "down": "model.layers.1.mlp.down_proj.weight",
