@@ -130,7 +130,7 @@ def decompose_into(
             traces.see(block, one)
     names = tuple(side.checkpoint.source for side, _ in parents)
     fitted = _decomposition(names, {block: some for block, some in found.items() if some})
-    return replace(fitted, sparse=traces.merge())
+    return replace(fitted, sparse=traces.merge(), left_out=together.left_out)
 
 
 def _decomposition(names: tuple[str, ...], fits: Mapping[int, Sequence[Fit]]) -> Decomposition:

@@ -42,6 +42,8 @@ class Decomposition:
         Matrices that were fitted.
     sparse : SparseMerge, optional
         Where the merge left changes out number by number, what they show; it then stands for the rest.
+    left_out : tuple of str
+        Parameters of the model, in these blocks, that could not be mapped onto every parent.
     """
 
     parents: tuple[str, ...]
@@ -52,6 +54,7 @@ class Decomposition:
     blocks: tuple[BlockShares, ...]
     matrices: int
     sparse: SparseMerge | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def looked(self) -> tuple[int, ...]:
@@ -80,7 +83,7 @@ class Decomposition:
             f"{round(share, 3) + 0.0:.3g} x {parent}"
             for share, parent in zip(self.told.shares, self.parents, strict=True)
         )
-        left = f"{self.left_in_words()} is left over"
+        left = self.left_in_words()
         if self.sparse is not None:
             base = self.parents[self.sparse.base]
             return f"A merge of parts onto {base}: {parts}; {self.sparse.words()}; {left}."
@@ -89,8 +92,12 @@ class Decomposition:
         return f"Not of these parents alone, or not of one share each: nearest is {parts}; {left}."
 
     def left_in_words(self) -> str:
-        """How much the combination leaves over."""
-        return f"{per_cent(self.told.left_over)} of the distance to the nearest"
+        """How much the combination leaves over, and what it was not looked for in."""
+        left = f"{per_cent(self.told.left_over)} of the distance to the nearest is left over"
+        if not self.left_out:
+            return left
+        more = f" and {len(self.left_out) - 1} more" if len(self.left_out) > 1 else ""
+        return f"{left}, and {self.left_out[0]}{more} could not be mapped"
 
 
 @dataclass(frozen=True)

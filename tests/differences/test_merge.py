@@ -156,6 +156,19 @@ def test_a_broken_parent_is_named_though_its_blocks_are_kin(executor, models, fo
             decompose(model, parents, executor=executor)
 
 
+def test_what_could_not_be_mapped_is_named_beside_the_shares(executor, models, folders, tmp_path):
+    blind = deepcopy(models[1])
+    for layer in blind.model.layers:
+        layer.self_attn.q_proj.weight.data.zero_()
+    merged = save_checkpoint(transforms.merge_linear(models[1], models[2], 0.3), tmp_path / "m")
+    parents = [save_checkpoint(blind, tmp_path / "blind"), folders[2]]
+    found = decompose(merged, parents, executor=executor)
+    assert found.matrices == 3 * 3
+    assert {f"model.layers.1.self_attn.{one}_proj.weight" for one in "qkvo"} <= {*found.left_out}
+    assert found.words().endswith("self_attn.k_proj.weight and 11 more could not be mapped.")
+    assert decompose(merged, folders[1:], executor=executor).left_out == ()
+
+
 def orders(model):
     shuffled = transforms.permute_heads(transforms.permute_mlp_units(model, 1), 3)
     return transforms.permute_residual_stream(shuffled, 6)
