@@ -94,3 +94,8 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
     near = get_close_matches(name, islice(known, 300), n=1) if len(name) <= 60 else []
     return near[0] if near else None
+
+
+def per_cent(share: float) -> str:
+    """A share in two digits, as people write it: 100%, and not 1e+02%."""
+    return f"{float(f'{100 * share:.2g}'):g}%"

@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy.fft  # noqa: F401 - as rich below; it cannot be imported twice
 import pytest
 import rich.console
 import rich.table  # noqa: F401 - pytester forgets what is first imported in its test

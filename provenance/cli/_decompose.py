@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provenance._text import visible
+from provenance._text import per_cent, visible
 from provenance.cli._completion import complete_model
 from provenance.cli._console import console, print_table, say
 from provenance.cli._diff import HOW_MANY, STATISTIC
@@ -87,7 +87,11 @@ def _parts(found: Decomposition, sparse: SparseMerge) -> Table:
 
 
 def _part(share: float, density: float | None) -> str:
-    return f"{share:.4f} ({'base' if density is None else f'{density:.4f}'})"
+    return f"{_share(share)} ({'base' if density is None else f'{density:.4f}'})"
+
+
+def _share(share: float) -> str:
+    return f"{round(share, 4) + 0.0:.4f}"
 
 
 def _table(found: Decomposition, title: str) -> Table:
@@ -100,11 +104,11 @@ def _table(found: Decomposition, title: str) -> Table:
         table.add_column(visible(parent), justify="right")
     table.add_column("left over", justify="right")
     for block in found.blocks:
-        shares = (f"{share:.4f}" for share in block.shares)
-        table.add_row(str(block.block), *shares, f"{100 * block.left_over:.2g}%")
+        shares = map(_share, block.shares)
+        table.add_row(str(block.block), *shares, per_cent(block.left_over))
     whole = (
-        f"{share:.4f} ({low:.4f} to {high:.4f})"
+        f"{_share(share)} ({_share(low)} to {_share(high)})"
         for share, low, high in zip(found.shares, found.low, found.high, strict=True)
     )
-    table.add_row("all", *whole, f"{100 * found.left_over:.2g}%")
+    table.add_row("all", *whole, per_cent(found.left_over))
     return table

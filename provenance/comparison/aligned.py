@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provenance._text import without_home
 from provenance.errors import ArchitectureError, DegenerateError, SourceError
 from provenance.evidence.decide import shows
 from provenance.evidence.difference import DifferenceRecord
@@ -25,7 +26,7 @@ def measure_difference(
     try:
         return aligned(candidate, reference, work, evidence, BLOCKS_OF_DIFFERENCE, seed)
     except (ArchitectureError, DegenerateError, SourceError) as error:
-        return DifferenceRecord(reason=str(error))
+        return DifferenceRecord(reason=without_home(str(error)))
 
 
 def kin_blocks(evidence: Evidence) -> dict[int, int]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Kin = tuple[Comparison, Evidence]
 
-LEAD_VERSION = 1
+LEAD_VERSION = 2
 """Raised whenever the same three models would give another lead."""
 
 FILE = "lead.json"

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 CHOICE_VERSION = 2
 """Raised whenever of the same two models other blocks or experts are chosen to be tested."""
 
-DIFFERENCE_VERSION = 3
+DIFFERENCE_VERSION = 4
 """Raised whenever the same two models would give another difference."""
 
-DECOMPOSITION_VERSION = 2
+DECOMPOSITION_VERSION = 3
 """Raised whenever the same merge would give other shares."""
 
-GIVEN_VERSION = 1
+GIVEN_VERSION = 2
 """Raised whenever of the same three models another share beyond the base would be found."""
 
 EXHIBITS_VERSION = 1

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from provenance.architecture.records import MLPRecord, Projection
     from provenance.differences.units import UnitMap
-    from provenance.evidence.difference import MatrixDifference
+    from provenance.evidence.difference import MatrixDifference, Moved, Tokens
 
 __all__ = ["Alignment"]
 
@@ -52,7 +52,7 @@ class Alignment:
     visit: Callable[[str, tuple[int, int] | None, Pair], None]
     residual: ResidualMap = field(default_factory=lambda: ResidualMap("same", 0.0))
     folded: bool = False
-    how: str = "by id"
+    how: Tokens = "by id"
     rows: tuple[torch.Tensor, torch.Tensor] | None = None
     maps: list[BlockMap] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -84,8 +84,8 @@ class Alignment:
         assert self.candidate.embedding is not None
         assert self.reference.embedding is not None
         return (
-            self.candidate.tensors.rows(self.candidate.embedding, ours.tolist()).float(),
-            self.reference.tensors.rows(self.reference.embedding, theirs.tolist()).float(),
+            self.candidate.rows(self.candidate.embedding, ours).float(),
+            self.reference.rows(self.reference.embedding, theirs).float(),
         )
 
     def fold(self, block: int, partner: int) -> None:
@@ -123,7 +123,7 @@ class Alignment:
 
     def block(self, block: int, partner: int) -> None:
         """Map and compare one block."""
-        moved: list[str] = []
+        moved: list[Moved] = []
         found, units, reason = 0, 0, None
         for ours, theirs in self._records(block, partner):
             mapped = self._units(ours, theirs, block, partner)
@@ -279,8 +279,7 @@ class Alignment:
 
     def outside(self) -> None:
         """Compare embeddings, the output head and the last norm."""
-        if self.rows is not None and self.residual.fit < FAR:
-            self._tables(self.rows)
+        self._tables()
         for (index, local), name in self.candidate.names.items():
             if index is not None or local == HEAD:
                 continue
@@ -289,35 +288,46 @@ class Alignment:
             ):
                 self.left_out.append(name)
 
-    def _tables(self, rows: tuple[torch.Tensor, torch.Tensor]) -> None:
-        ours, theirs = (side.embedding for side in self._sides)
-        names = [(ours, theirs)]
-        if all((None, HEAD) in side.names for side in self._sides):
-            names.append((self.candidate.names[None, HEAD], self.reference.names[None, HEAD]))
-        for number, (own, other) in enumerate(names):
-            assert own is not None
-            assert other is not None
-            stored = self.candidate.tensors.rows(own, rows[0].tolist())
-            original = self.reference.tensors.rows(other, rows[1].tolist())
-            mapped, counterpart = stored.float(), original.float()
-            if number and self.folded:
-                gains = [side.gain(None, HEAD, None) for side in self._sides]
-                mapped = mapped if gains[0] is None else mapped * gains[0]
-                counterpart = counterpart if gains[1] is None else counterpart * gains[1]
-            counterpart = self.residual(counterpart, 1)
-            exact = self.residual.rotation is None and not (number and self.folded)
-            orders = (None, self.residual.order)
-            self._look(own, None, Pair(stored, mapped, counterpart, original, exact, orders=orders))
+    def _tables(self) -> None:
+        """Compare the embeddings, and the heads where one of them is a table of its own."""
+        ours, theirs = self._sides
+        tables = [(ours.embedding, ours.embedding, theirs.embedding)]
+        if any((None, HEAD) in side.names for side in self._sides):
+            tables.append((HEAD, ours.head, theirs.head))
+        for name, own, other in tables:
+            if (
+                own is not None
+                and other is not None
+                and self.rows is not None
+                and self.residual.fit < FAR
+            ):
+                self._table(str(name), own, other, self.rows)
+            elif own is not None or other is not None:
+                self.left_out.append(str(name or other))
+
+    def _table(
+        self, name: str, own: str, other: str, rows: tuple[torch.Tensor, torch.Tensor]
+    ) -> None:
+        """Compare rows of shared tokens; a head with what its norm multiplies, where gains are folded."""
+        stored, original = self.candidate.rows(own, rows[0]), self.reference.rows(other, rows[1])
+        mapped, counterpart = stored.float(), original.float()
+        is_folded = name == HEAD and self.folded
+        if is_folded:
+            gains = [side.gain(None, HEAD, None) for side in self._sides]
+            mapped = mapped if gains[0] is None else mapped * gains[0]
+            counterpart = counterpart if gains[1] is None else counterpart * gains[1]
+        counterpart = self.residual(counterpart, 1)
+        exact = self.residual.rotation is None and not is_folded
+        orders = (None, self.residual.order)
+        self._look(name, None, Pair(stored, mapped, counterpart, original, exact, orders=orders))
 
     @property
     def _sides(self) -> tuple[Side, Side]:
         return self.candidate, self.reference
 
     def _look(self, name: str, blocks: tuple[int, int] | None, pair: Pair) -> None:
-        if not (
-            bool(torch.isfinite(pair.mapped).all()) and bool(torch.isfinite(pair.counterpart).all())
-        ):
-            self.left_out.append(name)
+        if not bool(torch.isfinite(pair.mapped - pair.counterpart).all()):
+            self.left_out.append(name)  # numbers too large for float32, once they are mapped
             return
         self.visit(name, blocks, pair)
 

@@ -6,10 +6,14 @@ The inner units of queries and keys stay: rotary embedding turns each pair at a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from provenance.assignment.solve import assign
+
+if TYPE_CHECKING:
+    from provenance.evidence.difference import Moved
 
 __all__ = ["HeadMap", "Heads", "head_map"]
 
@@ -38,7 +42,7 @@ class HeadMap:
     output: torch.Tensor | None = None
 
     @property
-    def moved(self) -> tuple[str, ...]:
+    def moved(self) -> tuple[Moved, ...]:
         """What the map undoes."""
         heads = self.query is not None or self.key is not None
         return ("heads",) if heads else ("values",) if self.value is not None else ()

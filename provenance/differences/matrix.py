@@ -11,6 +11,7 @@ import torch
 from provenance.differences.digits import UNIT
 from provenance.differences.grid import even_grids, find_grid
 from provenance.differences.rederive import rederived
+from provenance.differences.sizes import size_of
 from provenance.differences.spectrum import spectrum
 from provenance.evidence.difference import MatrixDifference
 
@@ -95,8 +96,8 @@ def look(
     rounding = max(_rounding(pair.stored), _rounding(pair.original))
     same = _unchanged(pair, difference, rounding)
     zero, new = ours == 0, (ours == 0) & (theirs != 0)
-    size = float(theirs.norm())
-    relative = float(difference.norm()) / size if size else float(bool(difference.any()))
+    size = size_of(theirs)
+    relative = size_of(difference) / size if size else float(bool(difference.any()))
     flat = ours.dim() < 2 or min(ours.shape) < 2
     count = ours.numel()
     new_share = int(new.sum()) / count

@@ -36,29 +36,24 @@ APART = 1e-6
 class Fit:
     """The sums of a least-squares fit, of float64 numbers that are added as they come.
 
-    ``gram`` is (parents - 1, parents - 1), ``target`` (parents - 1,); ``distances`` has the squared
-    distance to each parent.
+    ``gram`` is (parents - 1, parents - 1), ``target`` (parents - 1,): of differences from the first parent.
+    ``away`` is (parents, parents): of the model's differences from each.
     """
 
     gram: NDArray[np.float64]
     target: NDArray[np.float64]
-    distances: NDArray[np.float64]
+    away: NDArray[np.float64]
 
     @classmethod
     def of(cls, model: torch.Tensor, parents: Sequence[torch.Tensor]) -> Fit:
         """The sums of one matrix."""
         first = parents[0].double()
-        away = (model.double() - first).reshape(-1)
         others = torch.stack([(one.double() - first).reshape(-1) for one in parents[1:]])
-        distances = [float((model.double() - one.double()).square().sum()) for one in parents]
-        return cls(
-            (others @ others.T).numpy(), (others @ away).numpy(), np.array(distances, dtype=float)
-        )
+        away = torch.stack([(model.double() - one.double()).reshape(-1) for one in parents])
+        return cls((others @ others.T).numpy(), (others @ away[0]).numpy(), (away @ away.T).numpy())
 
     def __add__(self, other: Fit) -> Fit:
-        return Fit(
-            self.gram + other.gram, self.target + other.target, self.distances + other.distances
-        )
+        return Fit(self.gram + other.gram, self.target + other.target, self.away + other.away)
 
     def shares(self) -> NDArray[np.float64] | None:
         """The shares of all parents; None where their differences tell them not apart."""
@@ -73,10 +68,16 @@ class Fit:
 
     def left_over(self, shares: NDArray[np.float64]) -> float:
         """The size of what shares leave over, over the distance to the nearest parent."""
+        nearest = float(self.away.diagonal().min())
         others = shares[1:]
-        left = self.distances[0] - 2 * others @ self.target + others @ self.gram @ others
-        nearest = float(self.distances.min())
-        return float(np.sqrt(max(0.0, left) / nearest)) if nearest > 0 else 0.0
+        from_first = np.array(
+            [self.away[0, 0], -2 * others @ self.target, others @ self.gram @ others]
+        )
+        from_each = np.outer(shares, shares) * self.away
+        # of a parent, or a model, with huge numbers one of the two is a small rest of large terms
+        terms = min(from_first, from_each, key=lambda one: float(np.abs(one).sum()))
+        left = max(0.0, float(terms.sum()))
+        return float(np.sqrt(left / nearest)) if nearest > 0 else 0.0
 
 
 def settle(together: Together) -> None:
@@ -129,7 +130,7 @@ def decompose_into(
             traces.see(block, one)
     names = tuple(side.checkpoint.source for side, _ in parents)
     fitted = _decomposition(names, {block: some for block, some in found.items() if some})
-    return replace(fitted, sparse=traces.merge())
+    return replace(fitted, sparse=traces.merge(), left_out=together.left_out)
 
 
 def _decomposition(names: tuple[str, ...], fits: Mapping[int, Sequence[Fit]]) -> Decomposition:

@@ -58,6 +58,8 @@ def rederived(
     if not stored.is_floating_point():
         return None
     stored = stored.to(narrowest(stored))
+    if stored.dtype in NARROW and _is_cast(stored, counterpart):
+        return str(stored.dtype).removeprefix("torch.")
     if not on_grid and stored.dtype not in NARROW:
         return None
     rows = torch.randperm(len(stored), generator=generator)[:ROWS]
@@ -68,6 +70,12 @@ def rederived(
         if few.may_be(scheme) and _Rows.of(stored, counterpart, rows).are(scheme):
             return scheme.name
     return None
+
+
+def _is_cast(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    """Whether a matrix is the other in a type of 16 bits, as a file of a wider type may hold it."""
+    changed = int((ours.float() != theirs).sum())
+    return changed >= FEWEST and torch.equal(theirs.to(ours.dtype), ours)
 
 
 @dataclass(frozen=True)

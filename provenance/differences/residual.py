@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from provenance.assignment.solve import Products, assign
+from provenance.differences.sizes import size_of
 
 if TYPE_CHECKING:
     from provenance.evidence.difference import ResidualKind
@@ -65,17 +66,16 @@ def residual_map(candidate: torch.Tensor, reference: torch.Tensor) -> ResidualMa
     candidate, reference : Tensor
         (tokens, hidden of the model) float32: embeddings of the same tokens, row by row.
     """
-    size = float(candidate.norm()) or 1.0
     widths = candidate.shape[1], reference.shape[1]
     if widths[0] > widths[1]:
         return ResidualMap("same", float("inf"))
     if widths[0] == widths[1] and _is_straight(candidate, reference):
-        return ResidualMap("same", float((candidate - reference).norm()) / size)
+        return ResidualMap("same", _left(candidate, reference))
     order = _order(candidate, reference)
-    ordered = float((candidate - reference[:, order]).norm()) / size
+    ordered = _left(candidate, reference[:, order])
     if widths[0] < widths[1]:
         return ResidualMap("selected", ordered, order)
-    plain = float((candidate - reference).norm()) / size
+    plain = _left(candidate, reference)
     rotation, turned = nearest_rotation(candidate, reference)
     best = ResidualMap("same", plain)
     if ordered < ORDERED * best.fit and best.fit > EXACT:
@@ -97,8 +97,12 @@ def nearest_rotation(
     """The orthogonal matrix that leaves the least between two tables, and how much, relatively."""
     left, _, right = torch.linalg.svd(reference.double().T @ candidate.double())
     rotation = (left @ right).float()
-    left_over = float((candidate - reference @ rotation).norm())
-    return rotation, left_over / (float(candidate.norm()) or 1.0)
+    return rotation, _left(candidate, reference @ rotation)
+
+
+def _left(candidate: torch.Tensor, mapped: torch.Tensor) -> float:
+    """How much is left between two tables, relative to the first."""
+    return size_of(candidate.double() - mapped) / (size_of(candidate) or 1.0)
 
 
 def _order(candidate: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:

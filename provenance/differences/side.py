@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from provenance.architecture.records import projection_weight
 from provenance.checkpoints.contents import BUFFERS, setting
 from provenance.differences.units import MLPWeights
+from provenance.loading.faults import refuse_nonfinite
 from provenance.statistics.symmetries import axes_of
 
 if TYPE_CHECKING:
@@ -85,9 +86,30 @@ class Side:
             if one.expert is None or one.expert < EXPERTS
         }
 
+    @property
+    def head(self) -> str | None:
+        """The table that answers are read off: the embedding's, where a configuration ties the two."""
+        if (None, HEAD) in self.names:
+            return HEAD
+        return self.embedding if self.checkpoint.config.get("tie_word_embeddings") else None
+
     def read(self, name: str) -> torch.Tensor:
-        """A parameter, as stored."""
-        return self.tensors.read(name)
+        """A parameter, as stored.
+
+        Raises
+        ------
+        SourceError
+            If it cannot be read, or holds NaN or infinity.
+        """
+        tensor = self.tensors.read(name)
+        refuse_nonfinite(self.checkpoint, name, tensor)
+        return tensor
+
+    def rows(self, name: str, indices: torch.Tensor) -> torch.Tensor:
+        """Some rows of a table, as stored; raises as `read`."""
+        found = self.tensors.rows(name, indices.tolist())
+        refuse_nonfinite(self.checkpoint, name, found)
+        return found
 
     def projection(self, projection: Projection) -> torch.Tensor:
         """Rows of a projection, one a unit, as stored."""

@@ -110,6 +110,12 @@ class Together:
         """Whether a map multiplies by a rotation, which is not known to the last digit of a number."""
         return any(one.residual.rotation is not None for one in self._alignments)
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The parameters of blocks that were looked at so far that could not be mapped onto every other."""
+        every = (name for one in self._alignments for name in one.left_out)
+        return tuple(dict.fromkeys(every))
+
     def matrices(self, block: int) -> list[Matrix]:
         """Every matrix of a block that could be mapped, with its counterparts."""
         seen = self._seen

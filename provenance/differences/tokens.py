@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provenance.differences.side import Side
+    from provenance.evidence.difference import Tokens
 
 __all__ = ["MOST_TOKENS", "paired_rows"]
 
@@ -23,7 +24,7 @@ MOST_TOKENS = 4096
 
 def paired_rows(
     candidate: Side, reference: Side, seed: int
-) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+) -> Iterator[tuple[Tokens, torch.Tensor, torch.Tensor]]:
     """Yield ways to pair rows: how, and the candidate's and the reference's ids, int64 (tokens,).
 
     By id first, which costs nothing; by text where both have tokenizers that differ.

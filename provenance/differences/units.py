@@ -12,6 +12,8 @@ from provenance.assignment.solve import assign
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from provenance.evidence.difference import Moved
+
 __all__ = ["MLPWeights", "UnitMap", "unit_map"]
 
 OWN = 0.5
@@ -52,9 +54,12 @@ class UnitMap:
     found: int
 
     @property
-    def moved(self) -> tuple[str, ...]:
+    def moved(self) -> tuple[Moved, ...]:
         """What the map undoes."""
-        whats = {"units": self.order is not None, "scales": self.factors is not None}
+        whats: dict[Moved, bool] = {
+            "units": self.order is not None,
+            "scales": self.factors is not None,
+        }
         return tuple(what for what, is_moved in whats.items() if is_moved)
 
     def rows(self, weight: torch.Tensor, power: int) -> torch.Tensor:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provenance.evidence.sparse_merge import SparseMerge  # noqa: TC001 - pydantic reads it
+from provenance._text import per_cent
+from provenance.evidence.sparse_merge import SparseMerge, are_blocks, are_inside, are_whole
 
 EXPLAINED = 0.1
 """What is left over of a merge of the parents at most: of the distance to the nearest of them."""
@@ -41,6 +42,8 @@ class Decomposition:
         Matrices that were fitted.
     sparse : SparseMerge, optional
         Where the merge left changes out number by number, what they show; it then stands for the rest.
+    left_out : tuple of str
+        Parameters of the model, in these blocks, that could not be mapped onto every parent.
     """
 
     parents: tuple[str, ...]
@@ -51,6 +54,13 @@ class Decomposition:
     blocks: tuple[BlockShares, ...]
     matrices: int
     sparse: SparseMerge | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def looked(self) -> tuple[int, ...]:
+        """The blocks of which something is told."""
+        parts = () if self.sparse is None else self.sparse.blocks
+        return (*(one.block for one in self.blocks), *(one.block for one in parts))
 
     @property
     def told(self) -> Decomposition | SparseMerge:
@@ -70,10 +80,10 @@ class Decomposition:
     def words(self) -> str:
         """What the shares say, in a sentence."""
         parts = " + ".join(
-            f"{share:.3g} x {parent}"
+            f"{round(share, 3) + 0.0:.3g} x {parent}"
             for share, parent in zip(self.told.shares, self.parents, strict=True)
         )
-        left = f"{self.left_in_words()} is left over"
+        left = self.left_in_words()
         if self.sparse is not None:
             base = self.parents[self.sparse.base]
             return f"A merge of parts onto {base}: {parts}; {self.sparse.words()}; {left}."
@@ -82,8 +92,12 @@ class Decomposition:
         return f"Not of these parents alone, or not of one share each: nearest is {parts}; {left}."
 
     def left_in_words(self) -> str:
-        """How much the combination leaves over."""
-        return f"{100 * self.told.left_over:.2g}% of the distance to the nearest"
+        """How much the combination leaves over, and what it was not looked for in."""
+        left = f"{per_cent(self.told.left_over)} of the distance to the nearest is left over"
+        if not self.left_out:
+            return left
+        more = f" and {len(self.left_out) - 1} more" if len(self.left_out) > 1 else ""
+        return f"{left}, and {self.left_out[0]}{more} could not be mapped"
 
 
 @dataclass(frozen=True)
@@ -115,17 +129,25 @@ class MergeRecord:
         """What no measurement gives; None where nothing is wrong."""
         if (self.fitted is None) == (self.reason is None):
             return "it has either shares or a reason why there are none"
-        if any(one.log10_p is not None and one.log10_p > 0 for one in self.parents):
-            return "a log10 p-value is above 0"
-        return None if self.fitted is None else _fault_of_shares(self.fitted, len(self.parents))
+        if self.fitted is None:
+            return None
+        if self.fitted.parents != tuple(one.source for one in self.parents):
+            return "its shares are of other parents"
+        if len({one.digest for one in self.parents}) < len(self.parents):
+            return "two of its parents are one model"
+        return _fault_of_shares(self.fitted, len(self.parents))
 
 
 def _fault_of_shares(fitted: Decomposition, parents: int) -> str | None:
     rows = (fitted.parents, fitted.shares, fitted.low, fitted.high)
     if any(len(row) != parents for row in (*rows, *(block.shares for block in fitted.blocks))):
         return f"its parents are {parents}, and each has one share and interval"
-    if any(low > high for low, high in zip(fitted.low, fitted.high, strict=True)):
-        return "an interval ends before it begins"
+    if not are_inside(fitted.shares, fitted.low, fitted.high):
+        return "a share is outside of its interval"
+    if not all(map(are_whole, (fitted.shares, *(block.shares for block in fitted.blocks)))):
+        return "shares sum to 1"
+    if fitted.matrices < 2 or not are_blocks(block.block for block in fitted.blocks):
+        return "it is of two matrices or more, and of each block once"
     left = (fitted.left_over, *(block.left_over for block in fitted.blocks))
     if not all(0 <= one <= 1 for one in left):
         return "what is left over is from 0 to 1"

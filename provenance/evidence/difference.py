@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 ResidualKind = Literal["same", "permuted", "rotated", "selected"]
 """How the coordinates of the residual stream are mapped: not at all, by an order, by an orthogonal matrix,
 or, of a narrower candidate, by a choice of the reference's."""
 GridKind = Literal["even", "levels", "codes"]
 """A grid of equal steps, few levels a group at any distances, or those of a known type times a scale."""
+Tokens = Literal["by id", "by text"]
+"""How the rows of embeddings were paired."""
+Moved = Literal["units", "scales", "heads", "values"]
+"""What of a block was in another order or scale."""
+LARGEST = 1e100
+"""Above every ratio of two sizes: no quotient of numbers that float32 holds is larger."""
 SHORT = 32
 """Numbers of a group, at most, that may lie on a grid with nothing but rounding beside it, and in which no
 error of one number is made up for in others."""
@@ -55,6 +64,13 @@ class Grid:
     nearest: float | None = None
     quarter: float | None = None
     shared: bool = False
+
+    def fault(self) -> str | None:
+        """What no measurement gives; None where nothing is wrong."""
+        if not (1 <= self.bits <= 8 and self.group >= 0):
+            return "a grid has 1 to 8 bits, and a group no fewer than 0 numbers"
+        shares = (self.within, self.nearest, self.quarter)
+        return None if _are_shares(shares) else "the shares of a grid are from 0 to 1"
 
     @property
     def is_of_nearest(self) -> bool:
@@ -138,6 +154,33 @@ class MatrixDifference:
     zeroed: float | None = None
     made_by: str | None = None
 
+    def fault(self) -> str | None:
+        """What no measurement gives; None where nothing is wrong."""
+        shares = (self.unchanged, self.untouched_rows, self.carried, self.zeros, self.new_zeros)
+        spectrum = (self.rank, self.carried, self.noise)
+        sizes = (self.relative, self.noise, self.zeroed)
+        wrong = {
+            "a matrix has numbers": min(self.shape, default=1) < 1,
+            "sizes are 0 or more, and none is endless": not all(
+                size is None or 0 <= size <= LARGEST for size in sizes
+            ),
+            "shares are from 0 to 1": not _are_shares(
+                (*shares, self.kept, self.rounding, self.tolerance)
+            ),
+            "rank, what it carries and noise are known together": len(
+                {one is None for one in spectrum}
+            )
+            > 1,
+            "a rank is from 0 to the most there can be": not 0 <= (self.rank or 0) <= self.ranks,
+            "ranks are those of its lesser axis at most": not 1
+            <= self.ranks
+            <= min(self.shape, default=1),
+            "both of its blocks are known, or neither": (self.block is None)
+            != (self.reference_block is None),
+        }
+        found = next((what for what, is_so in wrong.items() if is_so), None)
+        return found or (None if self.grid is None else self.grid.fault())
+
     @property
     def own_grid(self) -> Grid | None:
         """The grid of the candidate's numbers, where the reference's lie on none."""
@@ -162,7 +205,7 @@ class BlockMap:
     candidate_block: int
     reference_block: int
     units: tuple[int, int]
-    moved: tuple[str, ...] = ()
+    moved: tuple[Moved, ...] = ()
     reason: str | None = None
 
 
@@ -177,7 +220,7 @@ class DifferenceRecord:
     folded : bool
         Whether the gains of norms were multiplied into what reads them first, on both sides.
     tokens : str
-        How the rows of the embeddings were paired: "by id" or "by text".
+        See `Tokens`.
     fit : float
         Relative size of what is left between the embeddings after the map, which says how far to trust it.
     blocks : tuple of BlockMap
@@ -198,7 +241,7 @@ class DifferenceRecord:
 
     residual: ResidualKind = "same"
     folded: bool = False
-    tokens: str = "by id"
+    tokens: Tokens = "by id"
     fit: float = 0.0
     blocks: tuple[BlockMap, ...] = ()
     of_blocks: tuple[int, int] = (0, 0)
@@ -207,6 +250,33 @@ class DifferenceRecord:
     matrices: tuple[MatrixDifference, ...] = ()
     left_out: tuple[str, ...] = ()
     reason: str | None = None
+
+    def fault(self) -> str | None:
+        """What no measurement gives; None where nothing is wrong."""
+        if self.reason is not None:
+            return "it has a reason why there is none" if self.matrices or self.blocks else None
+        pairs = [(one.candidate_block, one.reference_block) for one in self.blocks]
+        inside = {(one.block, one.reference_block) for one in self.matrices} - {(None, None)}
+        names = [one.name for one in self.matrices]
+        wrong = {
+            "it has neither matrices of blocks nor a reason why there are none": not inside,
+            "a matrix stands twice": len(set(names)) < len(names),
+            "a block stands twice": len({ours for ours, _ in pairs}) < len(pairs),
+            "a block is none of those that there are": not all(
+                0 <= ours < self.of_blocks[0] and 0 <= theirs < self.of_blocks[1]
+                for ours, theirs in pairs
+            ),
+            "a matrix is of no block that was looked at": not inside <= set(pairs),
+            "widths are 0 or more": min(*self.hidden, *self.units) < 0,
+            "units that were found are some of those that there are": not all(
+                0 <= one.units[0] <= one.units[1] for one in self.blocks
+            ),
+            "what is left of embeddings is 0 or more, and not endless": not 0
+            <= self.fit
+            <= LARGEST,
+        }
+        found = next((what for what, is_so in wrong.items() if is_so), None)
+        return found or next((fault for one in self.matrices if (fault := one.fault())), None)
 
     @property
     def moved(self) -> tuple[str, ...]:
@@ -229,3 +299,7 @@ _MOVED = {
     "heads": "the order of heads",
     "values": "the order of values",
 }
+
+
+def _are_shares(numbers: Iterable[float | None]) -> bool:
+    return all(number is None or 0 <= number <= 1 for number in numbers)

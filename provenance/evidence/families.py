@@ -196,7 +196,11 @@ def lineage_graph(results: Results) -> Lineage:
     ]
     kinships = _drawn(kinships, len(models))
     families = _families(kinships, len(models))
-    notes = (*_contradictions(pairs, models, place), *_apart(pairs, kinships, families, models))
+    notes = (
+        *_contradictions(pairs, models, place),
+        *_circles(kinships, models),
+        *_apart(pairs, kinships, families, models),
+    )
     return Lineage(models, tuple(kinships), families, notes)
 
 
@@ -377,6 +381,19 @@ def _contradictions(
         for edge in losses:
             if declared and edge not in declared:
                 yield f"{a} and {b}: a claim of descent held, and what was lost says the other direction."
+
+
+def _circles(kinships: Sequence[Kinship], models: Sequence[Model]) -> Iterable[str]:
+    """Models whose directions of descent lead from each of them back to itself."""
+    directed: nx.DiGraph[int] = nx.DiGraph()
+    directed.add_edges_from((kin.a, kin.b) for kin in kinships if kin.directed)
+    for circle in nx.strongly_connected_components(directed):
+        if len(circle) > 1:
+            *first, last = (models[i].label for i in sorted(circle))
+            yield (
+                f"{', '.join(first)} and {last} would each descend from itself by the directions among "
+                "them: one of these is wrong, and a tree leaves one out."
+            )
 
 
 def _reached_by(sightings: Iterable[_Sighting]) -> str:

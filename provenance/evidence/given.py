@@ -88,8 +88,6 @@ class GivenRecord:
         """What no measurement gives; None where nothing is wrong."""
         if (self.difference is None) == (self.reason is None):
             return "it has either a difference or a reason why there is none"
-        if self.base.log10_p is not None and self.base.log10_p > 0:
-            return "a log10 p-value is above 0"
         made = self.difference
         if made is None:
             return None
@@ -98,4 +96,6 @@ class GivenRecord:
             made.share + made.kept
         ):
             return "a cosine is from -1 to 1"
+        if made.low > made.weak:
+            return "a tenth of the cosines is below their median"
         return None if min(*made.sizes, made.matrices) > 0 else "sizes and numbers are above 0"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provenance.evidence.decide import shows
 from provenance.evidence.kinds import KINDS, ROUNDED, found_kind
 from provenance.evidence.merge_claims import reading_of
+from provenance.evidence.records import OLDER
+from provenance.vocabulary import DEFAULT_ALPHA
 
 if TYPE_CHECKING:
     from provenance.evidence.difference import DifferenceRecord
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from provenance.evidence.records import Evidence
     from provenance.suite.claims import Claim
 
-__all__ = ["is_kind_measured", "kind_doubt", "kind_objection", "kind_seen"]
+__all__ = ["is_kind_measured", "kind_doubt", "kind_objection", "kind_seen", "lacks_difference"]
 
 _CLAIMED = {
     "permuted": "a permuted copy",
@@ -29,6 +32,16 @@ def is_kind_measured(claim: Claim, evidence: Evidence) -> bool:
     """Whether the claim asks for a kind, and what it is read off was measured."""
     seen = evidence.difference is not None and not _is_rounded(claim, evidence)
     return claim.wants_difference and seen
+
+
+def lacks_difference(claim: Claim, evidence: Evidence) -> bool:
+    """Whether the claim asks for a kind of two whose blocks are kin, and nothing has it to be read off.
+
+    So it is of fingerprints and of samples. In the first versions nothing measured it.
+    """
+    if not claim.wants_difference or evidence.difference is not None or evidence.schema <= OLDER:
+        return False
+    return any(shows(block, DEFAULT_ALPHA) for block in evidence.blocks)
 
 
 def kind_objection(claim: Claim, evidence: Evidence) -> str | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from provenance._text import per_cent
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -252,7 +254,7 @@ def _finetune(record: DifferenceRecord, changed: Sequence[MatrixDifference]) -> 
         )
     if size <= ROUNDED * max(one.tolerance for one in changed):
         return FoundKind(
-            "unsure", f"the differences are {100 * size:.2g}% in size, about what rounding leaves"
+            "unsure", f"the differences are {per_cent(size)} in size, about what rounding leaves"
         )
     if len(full) < FULL * len(changed):
         return FoundKind(
@@ -261,7 +263,7 @@ def _finetune(record: DifferenceRecord, changed: Sequence[MatrixDifference]) -> 
         )
     return FoundKind(
         "finetune",
-        f"the difference of {_count(full)} has full rank, {100 * size:.2g}% of the weights in size, and "
+        f"the difference of {_count(full)} has full rank, {per_cent(size)} of the weights in size, and "
         f"lies on no grid{_with_map(record)}",
     )
 

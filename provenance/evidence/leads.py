@@ -8,10 +8,11 @@ middle. No number here has a p-value: the leads of siblings were counted (docs/i
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
+
+from provenance.evidence.difference import LARGEST
 
 __all__ = ["LEAD_OF_HALF", "LEAD_OF_SIBLINGS", "Lead", "LeadFound", "LeadRecord"]
 
@@ -109,14 +110,17 @@ class Lead:
         wrong = {
             "a lead is of no block or matrix": not self.blocks or self.matrices < 1,
             "a distance is below 0": min([*far, self.between], default=0.0) < 0,
-            "a lead is no number": not all(
-                math.isfinite(one) for one in (*far, self.between, *shares) if one is not None
-            )
-            or (bool(self.blocks) and not math.isfinite(self.ratio or sum(self.distances))),
+            "a distance is endless": not all(one <= LARGEST for one in (*far, self.between)),
+            "a lead is endless": not all(
+                abs(one) <= LARGEST**2 for one in shares if one is not None
+            ),
+            "a ratio of distances is endless": bool(self.blocks)
+            and not (self.ratio or 0.0) <= LARGEST,
             "the quantiles of a lead are in no order": len(known) not in {0, 3}
             or sorted(known) != known,
             "a block of a lead stands twice": len({one[0] for one in self.blocks})
             < len(self.blocks),
+            "a block of a lead is below 0": min((one[0] for one in self.blocks), default=0) < 0,
         }
         return next((what for what, is_so in wrong.items() if is_so), None)
 

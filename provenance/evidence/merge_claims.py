@@ -90,7 +90,7 @@ def _of_shares(claim: MergeClaim, fitted: Decomposition) -> MergeReading:
     told = fitted.told
     # a merge of changes from a base is made of it, even where the changes' shares sum to 1
     base = None if fitted.sparse is None else fitted.sparse.base
-    found = f"{_in_words(names, told)}; {fitted.left_in_words()} is left over"
+    found = f"{_in_words(names, told)}; {fitted.left_in_words()}"
     if fitted.sparse is not None:
         found = f"{found}; {fitted.sparse.words()}"
     absent = [

@@ -7,7 +7,10 @@ merges that were made in known ways.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["BlockParts", "Kept", "Method", "Mixed", "SparseMerge"]
 
@@ -20,6 +23,10 @@ Method = Literal["TIES", "DARE", "DARE-TIES", "sparse"]
 
 FITS = 0.998
 """Least share of the numbers that tell which the rule must make, up to rounding."""
+ROUNDED = 1e-6
+"""What shares may sum to beside 1, over the largest of them."""
+LARGEST = 1e100
+"""Above every share."""
 TELLING = 1000
 """Numbers that must tell at least."""
 
@@ -109,10 +116,13 @@ class SparseMerge:
             return f"its parents are {parents}, one of them the base"
         dense = [one for row in dense_rows for one in row]
         without = [(i, one is None) for row in dense_rows for i, one in enumerate(row)]
-        spans = zip(self.low, self.shares, self.high, strict=True)
         parts = (self.left_over, self.fits, *(block.fits for block in self.blocks), *dense)
         wrong = {
-            "a share is outside of its interval": not all(a <= share <= b for a, share, b in spans),
+            "a share is outside of its interval": not are_inside(self.shares, self.low, self.high),
+            "shares sum to 1": not all(
+                map(are_whole, (self.shares, *(one.shares for one in self.blocks)))
+            ),
+            "changes are left out, and others kept": not any(one and one < 1 for one in dense),
             "the base, and no other parent, has no density": any(
                 is_none != (i == self.base) for i, is_none in without
             ),
@@ -123,6 +133,24 @@ class SparseMerge:
                 not self.blocks or self.fits < FITS or self.telling < TELLING
             ),
             "a mean has changes of both signs": self.mixed == "mean" and not self.elected,
+            "each block stands once": not are_blocks(one.block for one in self.blocks),
             "more numbers tell than were looked at": self.telling > self.looked,
         }
         return next((what for what, is_so in wrong.items() if is_so), None)
+
+
+def are_inside(shares: Iterable[float], low: Iterable[float], high: Iterable[float]) -> bool:
+    """Whether every share lies in its interval, which has two ends."""
+    spans = zip(low, shares, high, strict=True)
+    return all(-LARGEST < a <= share <= b < LARGEST for a, share, b in spans)
+
+
+def are_whole(shares: Sequence[float]) -> bool:
+    """Whether shares sum to 1, as far as numbers of their size can."""
+    return abs(sum(shares) - 1) <= ROUNDED * max(1.0, *map(abs, shares)) < LARGEST
+
+
+def are_blocks(indices: Iterable[int]) -> bool:
+    """Whether numbers are those of blocks, each once."""
+    found = list(indices)
+    return len(set(found)) == len(found) and min(found, default=0) >= 0

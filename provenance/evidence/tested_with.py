@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from provenance.evidence.kind_claims import lacks_difference
 from provenance.evidence.models import ADAPTER
 from provenance.evidence.wording import blocks_by_alpha, listed, share
 from provenance.statistics import DISTANCES, REGISTRY
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from provenance.evidence.records import Evidence
     from provenance.evidence.results import ClaimResult, Results
     from provenance.suite.claims import Claim
+
+KIND_NOT_MEASURED = "its kind not measured"
 
 _FED = {
     "random": "on random token ids",
@@ -53,6 +56,8 @@ def _qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> 
     yield from _blocks(claim)
     yield from _inputs(inputs)
     yield from _alphas(claim)
+    if evidence is not None and claim.sample is None and lacks_difference(claim, evidence):
+        yield KIND_NOT_MEASURED
     yield from _choices(claim)
     told = claim.expect in {"independent", "unknown"}
     if evidence is not None and told and evidence.uncontrolled:
@@ -65,7 +70,7 @@ def _choices(claim: Claim) -> Iterator[str]:
     if claim.kind == "any" and claim.expect in MEASURED:
         yield "of any kind"
     if claim.sample is not None and claim.wants_difference:
-        yield "its kind not measured"
+        yield KIND_NOT_MEASURED
     if claim.exhaustive:
         yield "exhaustive"
     if claim.inconclusive == "warn":

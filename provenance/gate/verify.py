@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from provenance._text import file_name
 from provenance.evidence.decide import decide
+from provenance.evidence.kind_claims import lacks_difference
 from provenance.evidence.nearest import judge_nearest
 from provenance.evidence.null_control import null_control
 from provenance.evidence.outcomes import OUTCOMES, outcome_of, verdict_of
@@ -25,6 +26,7 @@ from provenance.evidence.results import (
     ResultsError,
     with_holm,
 )
+from provenance.evidence.tested_with import KIND_NOT_MEASURED
 from provenance.evidence.verdict import judge_pair
 from provenance.evidence.wording import describe
 from provenance.vocabulary import DEFAULT_ALPHA, NEAREST, ROLES, check_alpha
@@ -164,6 +166,11 @@ def _without_control(evidence: Evidence, verdict: Verdict) -> str:
     return "" if verdict != "independent" or known else "; no power control is on record"
 
 
+def _without_kind(claim: Claim, evidence: Evidence) -> str:
+    """Say that kinship decided alone where a kind is claimed; empty where it did not."""
+    return f"; {KIND_NOT_MEASURED}" if lacks_difference(claim, evidence) else ""
+
+
 def _uncontrolled(evidence: Evidence, verdict: Verdict) -> Iterator[str]:
     """Complain of independence of which a run of this version would have kept the power control."""
     if verdict == "independent" and evidence.needs_control:
@@ -192,6 +199,8 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
             result.claim, next((s for s in results.suites if s.path == result.suite), None)
         ),
         *_judgement(result),
+        *_difference(result),
+        *_parents(result),
         *_control_on_record(result),
         *(line for control in result.controls for line in _control(control, result.claim)),
     ]
@@ -200,6 +209,7 @@ def _result(where: str, result: ClaimResult, again: ClaimResult, results: Result
     says, judged = describe(result.claim), result.judgement
     if result.evidence is not None and result.found is None and judged is not None:
         says += _without_control(result.evidence, judged.verdict)
+        says += _without_kind(result.claim, result.evidence)
     return Checked(
         where,
         says,
@@ -240,6 +250,34 @@ def _judgement(result: ClaimResult) -> Iterator[str]:
             f"judged {recorded.verdict} ({recorded.state}), but {again.verdict} ({again.state}) "
             "follows from its evidence"
         )
+
+
+def _difference(result: ClaimResult) -> Iterator[str]:
+    """Complain of a kind that nothing tells, though both models' weights were at hand."""
+    evidence = result.evidence
+    if evidence is None or result.judgement is None or not lacks_difference(result.claim, evidence):
+        return
+    at_hand = evidence.candidate.claimed is None and evidence.reference.claimed is None
+    if at_hand and not evidence.sampled and evidence.scope == "whole":
+        yield (
+            f"{result.claim.expect} is claimed, but there is no record of how the weights differ, which a "
+            "run measures"
+        )
+
+
+def _parents(result: ClaimResult) -> Iterator[str]:
+    """Complain of shares of other parents than those that are claimed, as far as digests tell."""
+    evidence = result.evidence
+    if evidence is None or evidence.merge is None or result.found is not None:
+        return
+    digests = [one.digest for one in evidence.merge.parents]
+    names = [name for name, _ in result.claim.parents]
+    if len(digests) != len(names):
+        yield f"it has shares of {len(digests)} parents, and {len(names)} are claimed"
+    elif dict(zip(names, digests, strict=True)).get(result.claim.reference) != (
+        evidence.reference.digest
+    ):
+        yield f"the shares of {result.claim.reference} are those of another model than the reference"
 
 
 def _references(result: ClaimResult, found: Identification) -> Iterator[str]:
@@ -332,6 +370,7 @@ def _told(where: str, path: str, known: ClaimResult) -> Checked:
     says = f"{describe(claim)} ({path})"
     if known.evidence is not None and known.found is None:
         says += _without_control(known.evidence, judged.verdict)
+        says += _without_kind(claim, known.evidence)
     word = outcome_of(known).word
     return Checked(where, says, known.state, judged.verdict, known.log10_p, outcome=word)
 

@@ -14,6 +14,27 @@ if TYPE_CHECKING:
     from provenance.checkpoints.checkpoint import Checkpoint
 
 
+def refuse_nonfinite(checkpoint: Checkpoint, name: str, tensor: torch.Tensor) -> None:
+    """Refuse weights of which nothing can be computed.
+
+    Raises
+    ------
+    SourceError
+        One of the numbers is NaN or infinite; the message names the model and the parameter.
+    """
+    if not _is_finite(tensor):
+        raise SourceError(
+            f"{checkpoint.source}: {name} holds NaN or infinity; the checkpoint is broken"
+        )
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has no aminmax
+    return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(values))
+
+
 def explain(error: Exception, checkpoint: Checkpoint, device: str) -> SourceError | DeviceError:
     """The one line for a fault that transformers or torch raised while it built or loaded a model."""
     text = one_line(error)

@@ -19,7 +19,7 @@ from provenance.loading.configuration import read_configuration
 from provenance.loading.devices import free_bytes
 from provenance.loading.experts import run_one_by_one
 from provenance.loading.families import why_not_run
-from provenance.loading.faults import explain
+from provenance.loading.faults import explain, refuse_nonfinite
 from provenance.loading.heads import Heads
 from provenance.loading.lazy_tensors import LazyTensors
 from provenance.loading.parts import as_saved_alone, locate, of_part, parts_left_out
@@ -106,7 +106,8 @@ def load_model(
             model, info = _from_pretrained(checkpoint, skeleton, dtype=_dtype(place.type, dtype))
             _refuse_others(checkpoint, model, info, head=head)
             model = model.eval().requires_grad_(requires_grad=False).to(place)
-            _refuse_nonfinite(checkpoint, model.named_parameters())
+            for name, parameter in model.named_parameters():
+                refuse_nonfinite(checkpoint, name, parameter)
             run_one_by_one(model)
     except (SourceError, DeviceError):
         raise
@@ -156,8 +157,9 @@ def _streamed(
     _refuse_others(checkpoint, model, info, head=head)
     part = part_of(skeleton)
     tensors = LazyTensors(checkpoint).items()
-    own = ((name, tensor) for name, tensor in tensors if part is None or part.holds(name))
-    _refuse_nonfinite(checkpoint, own)
+    for name, tensor in tensors:
+        if part is None or part.holds(name):
+            refuse_nonfinite(checkpoint, name, tensor)
     model = model.eval().requires_grad_(requires_grad=False)
     run_one_by_one(model)
     if dtype != "auto":
@@ -387,18 +389,3 @@ EXCESS, SLACK = 4, 10**7
 def _first_three(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
-
-
-def _refuse_nonfinite(checkpoint: Checkpoint, parameters: Iterable[tuple[str, Any]]) -> None:
-    for name, tensor in parameters:
-        if not _is_finite(tensor):
-            raise SourceError(
-                f"{checkpoint.source}: {name} holds NaN or infinity; the checkpoint is broken"
-            )
-
-
-def _is_finite(tensor: Any) -> bool:
-    if not tensor.is_floating_point() or tensor.numel() == 0:
-        return True
-    values = tensor.float() if tensor.element_size() == 1 else tensor  # float8 has no aminmax
-    return all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(values))

@@ -1,7 +1,8 @@
 """Every change of a model's weights, disguised or not, is mapped back and read for what it is."""
 
 import json
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from provenance.cli import main
 from provenance.comparison.aligned import kin_blocks
 from provenance.differences.measure import measure, spread
 from provenance.differences.side import Side
-from provenance.errors import BundleError, DegenerateError
+from provenance.errors import BundleError, DegenerateError, SourceError
 from provenance.evidence.direction import HALF, direction_of
 from provenance.evidence.kinds import found_kind
 from provenance.loading.parameters import ModelTensors
@@ -368,3 +369,78 @@ def test_of_two_rounded_fine_tunes_none_is_a_quantized_copy_of_the_other(side, b
     record = found(side, one, other)
     assert found_kind(record).kind == "unsure", found_kind(record)
     assert direction_of(record) is None
+
+
+def changed(model, name, change):
+    made = deepcopy(model)
+    with torch.no_grad():
+        change(dict(made.named_parameters())[name])
+    return made
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_what_was_rounded_to_16_bits_and_stored_in_32_is_no_fine_tune(side, base, dtype):
+    record = found(side, deepcopy(base).to(dtype).float(), base)
+    kind, name = found_kind(record), str(dtype).removeprefix("torch.")
+    assert (kind.kind, direction_of(record).sign) == ("quantized", "grid")
+    assert kind.why.startswith(f"rounding the reference to {name} gives 21 matrices")
+    assert found_kind(found(side, deepcopy(base).to(dtype), base)).kind == "same"
+    assert found_kind(found(side, trained(base).to(dtype).float(), base)).kind == "finetune"
+
+
+TABLES = ("model.embed_tokens.weight", "lm_head.weight")
+PLACES = {
+    "down": "model.layers.1.mlp.down_proj.weight",
+    "queries": "model.layers.1.self_attn.q_proj.weight",
+    "norm": "model.layers.1.input_layernorm.weight",
+    "embeddings": TABLES[0],
+    "head": TABLES[1],
+    "last-norm": "model.norm.weight",
+}
+
+
+def one_number(value):
+    return lambda weight: weight.view(-1)[3].fill_(value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_model_with_no_numbers_is_refused_by_name_on_either_side(side, base, place, value):
+    broken = changed(base, PLACES[place], one_number(value))
+    for pair in ((broken, base), (base, broken)):
+        with pytest.raises(SourceError, match=rf"model: {PLACES[place]} holds NaN or infinity"):
+            found(side, *pair)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_huge_number_has_a_finite_size_on_either_side(side, base, place):
+    huge = changed(trained(base), PLACES[place], one_number(3e38))
+    for pair in ((huge, base), (base, huge)):
+        record = found(side, *pair)
+        json.dumps(asdict(record), allow_nan=False)
+        assert found_kind(record).kind == "finetune"
+
+
+def test_numbers_that_are_too_large_to_be_subtracted_are_left_out_and_named(side, base):
+    ends = (changed(base, PLACES["down"], one_number(sign * 3.3e38)) for sign in (1, -1))
+    assert found(side, *ends).left_out == (PLACES["down"],)
+
+
+def test_tables_that_have_nothing_in_common_are_named_and_leave_the_kind_open(side, base):
+    other = changed(base, TABLES[0], lambda weight: weight.copy_(weight.roll(1, dims=0)))
+    record = found(side, other, base)
+    assert record.left_out == TABLES
+    assert found_kind(record).kind == "unsure"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_head_is_compared_with_the_table_that_a_model_is_tied_to(side, kept):
+    tied = tiny_llama(**SIZES, tie_word_embeddings=True)
+    own = tiny_llama(**SIZES)
+    head = tied.model.embed_tokens.weight.detach()
+    own.load_state_dict(tied.state_dict() | {TABLES[1]: head.clone() if kept else head.roll(1, 0)})
+    for pair in ((own, tied), (tied, own)):
+        record = found(side, *pair)
+        assert record.left_out == ()
+        assert [one.name for one in record.matrices if one.name in TABLES] == list(TABLES)
+        assert found_kind(record).kind == ("same" if kept else "unsure")

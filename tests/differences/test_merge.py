@@ -1,6 +1,7 @@
 """The shares of a merge's parents: against plain least squares, disguised merges, and what is no merge."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,8 @@ from provenance import Executor, Store, decompose
 from provenance.cli import main
 from provenance.comparison.plan import comparison
 from provenance.differences.merge import Fit
-from provenance.errors import DegenerateError, InputError
+from provenance.errors import DegenerateError, InputError, SourceError
+from provenance.evidence.decomposition import Decomposition
 from provenance.evidence.verdict import judge_pair
 from provenance.suite.read import loads
 from tests import reference
@@ -50,6 +52,24 @@ def test_nothing_is_left_over_of_a_copy():
     fit = Fit.of(other, [one, other])
     assert fit.shares() == pytest.approx([0, 1])
     assert fit.left_over(fit.shares()) == 0.0
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_huge_number_hides_nothing_that_is_left_over(place):
+    """Of the model, of the first parent, and of another; of least squares without it nothing is left."""
+    first, second = (torch.randn(8, 8, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    three = [0.7 * first + 0.3 * second, first, second]
+    assert Fit.of(three[0], three[1:]).left_over(np.array([0.7, 0.3])) < 1e-6
+    three[place][0, 0] = 1e38
+    fit = Fit.of(three[0], three[1:])
+    assert fit.left_over(fit.shares()) == pytest.approx(1, abs=0.05)
+
+
+def test_shares_and_what_is_left_over_are_written_as_people_write_them():
+    found = Decomposition(("a", "b"), (-4e-10, 1.0), (0, 1), (0, 1), 1.0, (), 2)
+    assert found.words().endswith(
+        "0 x a + 1 x b; 100% of the distance to the nearest is left over."
+    )
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +145,28 @@ def test_parents_are_kin_are_several_and_differ(executor, folders, tmp_path):
         decompose(folders[0], [folders[1], stranger], executor=executor)
     with pytest.raises(DegenerateError, match="are one model"):
         decompose(folders[0], [folders[1], folders[1]], executor=executor)
+
+
+def test_a_broken_parent_is_named_though_its_blocks_are_kin(executor, models, folders, tmp_path):
+    broken = deepcopy(models[2])
+    broken.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
+    folder = save_checkpoint(broken, tmp_path / "broken")
+    for model, parents in ((folder, folders[:2]), (folders[0], [folders[1], folder])):
+        with pytest.raises(SourceError, match=r"broken: .*down_proj.weight holds NaN or infinity"):
+            decompose(model, parents, executor=executor)
+
+
+def test_what_could_not_be_mapped_is_named_beside_the_shares(executor, models, folders, tmp_path):
+    blind = deepcopy(models[1])
+    for layer in blind.model.layers:
+        layer.self_attn.q_proj.weight.data.zero_()
+    merged = save_checkpoint(transforms.merge_linear(models[1], models[2], 0.3), tmp_path / "m")
+    parents = [save_checkpoint(blind, tmp_path / "blind"), folders[2]]
+    found = decompose(merged, parents, executor=executor)
+    assert found.matrices == 3 * 3
+    assert {f"model.layers.1.self_attn.{one}_proj.weight" for one in "qkvo"} <= {*found.left_out}
+    assert found.words().endswith("self_attn.k_proj.weight and 11 more could not be mapped.")
+    assert decompose(merged, folders[1:], executor=executor).left_out == ()
 
 
 def orders(model):

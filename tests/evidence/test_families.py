@@ -193,6 +193,23 @@ def test_kin_of_kin_that_are_strangers_are_told():
     assert note.endswith("yet b is kin to both.")
 
 
+@pytest.mark.parametrize("last", ["a", "b"])
+def test_descents_that_lead_back_to_a_model_are_told(last):
+    lineage = lineage_graph(
+        results(
+            claimed(kin("b", "a"), "finetune"),
+            claimed(kin("c", "b"), "finetune"),
+            claimed(kin("d", "c"), "finetune"),
+            claimed(kin(last, "d"), "finetune"),
+        )
+    )
+    (note,) = lineage.disagreements
+    names = "b, c and d" if last == "b" else "b, a, c and d"
+    assert note.startswith(f"{names} would each descend from itself")
+    assert sum(k.drawn for k in lineage.kinships) == 3
+    assert note in view_lineage(lineage).disagreements
+
+
 @pytest.fixture
 def hostile():
     return lineage_graph(synthetic.every_kind())

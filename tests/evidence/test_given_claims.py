@@ -26,7 +26,7 @@ SHARED = GivenDifference(0.9, 0.8, MOST_OF_SIBLINGS + 0.01, 0.8, 0.9, (0.01, 0.0
 SAME_TEXT = replace(SHARED, low=MOST_OF_SIBLINGS)
 OTHERS = replace(SHARED, cosine=0.1, weak=MOST_OF_OTHERS, low=0.0, kept=MOST_OF_OTHERS)
 NOISY = replace(OTHERS, kept=1.0)
-OPPOSED = replace(OTHERS, weak=-0.5)
+OPPOSED = replace(OTHERS, weak=-0.5, low=-0.6)
 READ = {
     "more": (GivenRecord(BASE, SHARED), "more"),
     "at-the-most-of-siblings": (GivenRecord(BASE, SAME_TEXT), "not known"),
@@ -108,7 +108,9 @@ DAMAGED = {
     "neither": GivenRecord(BASE),
     "both": GivenRecord(BASE, SHARED, "a reason"),
     "a-p-above-1": GivenRecord(replace(BASE, log10_p=1.0), SHARED),
+    "a-p-below-any": GivenRecord(replace(BASE, log10_p=-1e308), SHARED),
     "a-cosine": GivenRecord(BASE, replace(SHARED, low=-1.5)),
+    "a-tenth-above-the-median": GivenRecord(BASE, replace(SHARED, low=SHARED.weak + 0.01)),
     "no-size": GivenRecord(BASE, replace(SHARED, sizes=(0.0, 1.0))),
     "no-matrix": GivenRecord(BASE, replace(SHARED, matrices=0)),
 }

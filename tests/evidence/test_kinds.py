@@ -1,20 +1,21 @@
 """Kinds of descent: every reading on differences made by hand, and what claims of them make of it."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
 from provenance.evidence.difference import BlockMap, DifferenceRecord, Grid
 from provenance.evidence.kind_claims import kind_doubt, kind_objection
 from provenance.evidence.kinds import ARITHMETIC, CARRIED, KINDS, NOISE, WITHIN, ZEROS, found_kind
-from provenance.evidence.records import Evidence
+from provenance.evidence.records import Evidence, EvidenceError
 from provenance.evidence.tested_with import qualifiers
 from provenance.evidence.verdict import judge_pair, shortfall
 from provenance.evidence.weights import WeightsRecord
 from provenance.suite.read import loads
 from provenance.vocabulary import MEASURED, InputsSpec
 from tests.evidence.test_verdict import KIN, claim, evidence
-from tests.support.synthetic import matrix
+from tests.support.synthetic import difference, matrix
 
 EQUAL = matrix("mlp.up_proj", 0, shape=(64, 32), ranks=32)
 MOVED = replace(EQUAL, relative=0.1, unchanged=0.0, rank=9, carried=0.8, noise=0.05, kept=0.0)
@@ -211,9 +212,61 @@ def test_without_a_difference_kinship_and_shapes_decide():
     assert judge_pair(claim("adapter"), evidence(KIN, KIN)).state == "holds"
 
 
+SOUND = difference(2, grid=Grid("even", 4, 32, 0.9, 0.8, 0.4))
+
+
 def test_a_difference_comes_back_from_json():
-    made = kin(READ["off-the-grid"][0])
-    assert Evidence.from_json(made.to_json()) == made
+    for record in (SOUND, DifferenceRecord(reason="one is a fingerprint")):
+        made = kin(record)
+        assert Evidence.from_json(made.to_json()) == made
+
+
+def damaged(**changes):
+    return replace(SOUND, matrices=(replace(SOUND.matrices[0], **changes), *SOUND.matrices[1:]))
+
+
+DAMAGED = {
+    "a-reason-and-matrices": replace(SOUND, reason="x"),
+    "neither": DifferenceRecord(),
+    "no-matrix-of-a-block": replace(SOUND, matrices=SOUND.matrices[-1:]),
+    "a-matrix-twice": replace(SOUND, matrices=SOUND.matrices * 2),
+    "a-block-twice": replace(SOUND, blocks=SOUND.blocks * 2),
+    "a-block-that-is-not-there": replace(SOUND, of_blocks=(2, 1)),
+    "a-block-below-0": replace(SOUND, blocks=(BlockMap(-1, 0, (1, 1)), *SOUND.blocks)),
+    "a-matrix-of-another-block": replace(SOUND, blocks=SOUND.blocks[:1]),
+    "a-width-below-0": replace(SOUND, hidden=(-1, 64)),
+    "more-units-than-there-are": replace(SOUND, blocks=(BlockMap(0, 0, (65, 64)), SOUND.blocks[1])),
+    "endless-embeddings": replace(SOUND, fit=1e308),
+    "no-numbers": damaged(shape=(0, 64)),
+    "a-size-below-0": damaged(relative=-1.0),
+    "an-endless-size": damaged(relative=1e200),
+    "endless-noise": damaged(noise=1e200),
+    "a-share-above-1": damaged(unchanged=1.5),
+    "a-share-below-0": damaged(new_zeros=-0.5),
+    "a-rank-without-its-noise": damaged(noise=None),
+    "a-rank-of-more-than-there-are": damaged(rank=65),
+    "more-ranks-than-rows": damaged(ranks=65),
+    "half-a-pair-of-blocks": damaged(reference_block=None),
+    "a-grid-of-no-bits": damaged(grid=Grid("even", 0, 32)),
+    "a-grid-of-less-than-no-numbers": damaged(grid=Grid("even", 4, -1)),
+    "a-share-of-a-grid": damaged(grid=Grid("even", 4, 32, 1e308)),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_difference_that_nothing_measures_is_refused(case):
+    with pytest.raises(EvidenceError, match="damaged at difference: "):
+        Evidence.from_json(kin(DAMAGED[case]).to_json())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"tokens": "nobody"}, {"blocks": [{**asdict(SOUND.blocks[0]), "moved": ["x"]}]}]
+)
+def test_a_map_of_other_words_is_refused(changes):
+    fields = kin(SOUND).to_dict()
+    fields["difference"] |= changes
+    with pytest.raises(EvidenceError, match=r"damaged at difference\."):
+        Evidence.from_json(json.dumps(fields))
 
 
 SUITE = """\

@@ -53,11 +53,15 @@ def test_what_is_said_follows_from_a_tenth_of_the_matrices(lead, says):
         LeadRecord("x", replace(LEAD, matrices=0)),
         LeadRecord("x", replace(LEAD, between=-0.1)),
         LeadRecord("x", replace(LEAD, lead=float("nan"))),
+        LeadRecord("x", replace(LEAD, lead=1e308)),
+        LeadRecord("x", replace(LEAD, between=float("nan"))),
+        LeadRecord("x", replace(LEAD, between=1e200)),
         LeadRecord("x", replace(LEAD, blocks=((0, 1e-308, 1e308),))),
         LeadRecord("x", replace(LEAD, blocks=((0, 1e308, 1.0), (1, 1e308, 1.0)))),
         LeadRecord("x", replace(LEAD, low=None)),
         LeadRecord("x", by(0.9, 0.8, 1.0)),
         LeadRecord("x", replace(LEAD, blocks=((0, 1.0, 1.0), (0, 1.0, 1.0)))),
+        LeadRecord("x", replace(LEAD, blocks=((-1, 1.0, 1.0),))),
     ],
 )
 def test_what_no_measurement_gives_is_refused(record):

@@ -154,7 +154,7 @@ def test_strangers_to_the_reference_are_no_merge_whatever_the_shares():
 
 
 def test_shares_come_back_from_json():
-    made = evidence(KIN, merge=record(0.7, 0.3, blocks=GRADIENT))
+    made = evidence(KIN, KIN, merge=record(0.7, 0.3, blocks=GRADIENT))
     assert Evidence.from_json(made.to_json()) == made
     made = evidence(KIN, merge=READ["not-mapped"][1])
     assert Evidence.from_json(made.to_json()) == made
@@ -168,6 +168,20 @@ DAMAGED = {
     "shares-of-a-block": record(0.7, 0.3, blocks=(BlockShares(0, (1.0,), 0.0),)),
     "an-interval": MergeRecord((A, B), replace(fitted(0.7, 0.3), low=(0.9, 0.0))),
     "too-much-left-over": record(0.7, 0.3, left_over=1.1),
+    "shares-of-other-parents": MergeRecord((B, A), fitted(0.7, 0.3)),
+    "shares-of-one-parent-twice": MergeRecord((A, replace(B, digest=A.digest)), fitted(0.7, 0.3)),
+    "beyond-its-interval": MergeRecord((A, B), replace(fitted(0.7, 0.3), high=(0.6, 0.4))),
+    "shares-that-sum-to-more": record(0.7, 0.7),
+    "shares-without-end": record(1e308, -1e308, half=0),
+    "shares-of-a-block-that-sum-to-less": record(
+        0.7, 0.3, blocks=(BlockShares(0, (0.1, 0.1), 0.0),)
+    ),
+    "a-block-twice": record(0.7, 0.3, blocks=GRADIENT[:1] * 2),
+    "a-block-that-is-not-there": record(0.7, 0.3, blocks=(BlockShares(1, (0.7, 0.3), 0.0),)),
+    "a-block-below-0": record(0.7, 0.3, blocks=(BlockShares(-1, (0.7, 0.3), 0.0),)),
+    "one-matrix": MergeRecord((A, B), replace(fitted(0.7, 0.3), matrices=1)),
+    "p-below-any": record(0.7, 0.3, a=replace(A, log10_p=-1e308)),
+    "an-interval-without-end": MergeRecord((A, B), replace(fitted(0.7, 0.3), low=(-1e308, 0.0))),
     "p-above-1": record(0.7, 0.3, a=replace(A, log10_p=1.0)),
 }
 
@@ -281,6 +295,17 @@ def test_parts_come_back_from_json():
 DAMAGED_PARTS = {
     "shares": {"shares": (1.0,)},
     "base": {"base": 2},
+    "shares-that-sum-to-more": {"shares": (0.7, 0.7), "high": (0.8, 0.8)},
+    "shares-of-a-block": {"blocks": (BlockParts(0, (0.7, 0.7), (None, 0.3), 1.0),)},
+    "nothing-left-out": {
+        "densities": (None, 1.0),
+        "blocks": (BlockParts(0, (0.7, 0.3), (None, 1.0), 1.0),),
+    },
+    "nothing-kept": {
+        "densities": (None, 0.0),
+        "blocks": (BlockParts(0, (0.7, 0.3), (None, 0.0), 1.0),),
+    },
+    "a-block-twice": {"blocks": (BlockParts(0, (0.7, 0.3), (None, 0.3), 1.0),) * 2},
     "interval": {"low": (0.9, 0.3)},
     "share-beyond-its-interval": {"shares": (0.6, 0.4)},
     "density-of-the-base": {"densities": (0.5, 0.3)},

@@ -8,7 +8,11 @@ import pytest
 import provenance
 from provenance.cli import main
 from provenance.errors import ProvenanceError
+from provenance.evidence.decomposition import MergeRecord, ParentKinship
+from provenance.evidence.difference import DifferenceRecord
+from provenance.evidence.records import NOT_RUN, OLDER, POWER_CONTROL, SCHEMA
 from provenance.evidence.results import ControlResult
+from provenance.evidence.tested_with import qualifiers
 from provenance.evidence.verdict import judge_pair
 from provenance.gate.verify import Stored, read_stored, verify, verify_by_suite, verify_model
 from provenance.vocabulary import InputsSpec
@@ -116,6 +120,50 @@ def changed(found, **changes):
 def test_a_judgement_that_was_changed_is_found(change, complaint):
     found = small()
     assert any(complaint in line for line in lines(change(found, found.claims[0])))
+
+
+@pytest.mark.parametrize(
+    ("parents", "complaint"),
+    [
+        (("sha256:x", "sha256:y"), "are those of another model than the reference"),
+        (("sha256:x",), "it has shares of 1 parents, and 2 are claimed"),
+    ],
+)
+def test_shares_of_other_parents_than_those_that_are_claimed_are_found(parents, complaint):
+    first = small().claims[0]
+    merge = replace(
+        first.claim, expect="merge", parents=((first.claim.reference, None), ("other", None))
+    )
+
+    def of(*digests):
+        kinships = tuple(ParentKinship(f"path:./{one}", one, -50.0) for one in digests)
+        seen = replace(first.evidence, merge=MergeRecord(kinships, reason="nothing is mapped"))
+        return "\n".join(lines(results(replace(first, claim=merge, evidence=seen))))
+
+    assert complaint in of(*parents)
+    assert "parents" not in of(first.evidence.reference.digest, "sha256:y")
+    assert "another model" not in of(first.evidence.reference.digest, "sha256:y")
+
+
+def test_a_kind_of_which_no_difference_is_on_record_is_not_confirmed():
+    (asked,) = claims("  - {candidate: a, reference: b, expect: quantized, statistic: match}\n")
+    found = result(asked, KIN)
+    measured = replace(found.evidence, schema=SCHEMA, details={POWER_CONTROL: NOT_RUN})
+    kept = replace(measured, difference=DifferenceRecord(reason="nothing is mapped"))
+    fingerprint = replace(measured, candidate=replace(measured.candidate, claimed="sha256:m"))
+    old = replace(measured, schema=OLDER)
+
+    def told(seen):
+        changed = replace(found, evidence=seen, judgement=judge_pair(asked, seen))
+        (checked,) = verify(stored(results(changed)))
+        words = "its kind not measured" in checked.says
+        assert words == ("its kind not measured" in qualifiers(asked, InputsSpec(), seen))
+        return words, [line for line in checked.complaints if "no record of how" in line]
+
+    line = "quantized is claimed, but there is no record of how the weights differ, which a run measures"
+    assert told(measured) == (True, [line])
+    assert told(fingerprint) == (True, [])
+    assert told(kept) == told(old) == (False, [])
 
 
 # by a suite of today, and by models
