@@ -241,7 +241,7 @@ def _parser(rivals: Sequence[Rival]) -> argparse.ArgumentParser:
         "--python", nargs="+", default=[], metavar="EXE", help="interpreters for environments"
     )
     parser.add_argument("--seconds", type=float, default=3600, help="of the processor, for a pair")
-    parser.add_argument("--gigabytes", type=float, default=10, help="limit of memory")
+    parser.add_argument("--gigabytes", type=float, default=14, help="limit of memory")
     return parser
 
 
