@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provenance._text import per_cent
-from provenance.evidence.sparse_merge import SparseMerge, are_blocks, are_inside, are_whole
+from provenance.evidence.bounds import are_blocks, are_inside, are_shares, are_whole, p_fault
+from provenance.evidence.sparse_merge import SparseMerge  # noqa: TC001 - pydantic reads it
 
 EXPLAINED = 0.1
 """What is left over of a merge of the parents at most: of the distance to the nearest of them."""
@@ -125,17 +126,24 @@ class MergeRecord:
     fitted: Decomposition | None = None
     reason: str | None = None
 
-    def fault(self) -> str | None:
-        """What no measurement gives; None where nothing is wrong."""
+    def fault(self, blocks: int) -> str | None:
+        """What no measurement of a model of so many blocks gives; None where nothing is wrong."""
         if (self.fitted is None) == (self.reason is None):
             return "it has either shares or a reason why there are none"
-        if self.fitted is None:
-            return None
-        if self.fitted.parents != tuple(one.source for one in self.parents):
+        fault = None if self.fitted is None else self._fault_of_fit(self.fitted)
+        faults = (fault, *(p_fault(one.log10_p) for one in self.parents))
+        looked = () if self.fitted is None else self.fitted.looked
+        outside = (
+            None if set(looked) <= set(range(blocks)) else "a block is none of those that there are"
+        )
+        return next(filter(None, (*faults, outside)), None)
+
+    def _fault_of_fit(self, fitted: Decomposition) -> str | None:
+        if fitted.parents != tuple(one.source for one in self.parents):
             return "its shares are of other parents"
         if len({one.digest for one in self.parents}) < len(self.parents):
             return "two of its parents are one model"
-        return _fault_of_shares(self.fitted, len(self.parents))
+        return _fault_of_shares(fitted, len(self.parents))
 
 
 def _fault_of_shares(fitted: Decomposition, parents: int) -> str | None:
@@ -149,6 +157,6 @@ def _fault_of_shares(fitted: Decomposition, parents: int) -> str | None:
     if fitted.matrices < 2 or not are_blocks(block.block for block in fitted.blocks):
         return "it is of two matrices or more, and of each block once"
     left = (fitted.left_over, *(block.left_over for block in fitted.blocks))
-    if not all(0 <= one <= 1 for one in left):
+    if not are_shares(left):
         return "what is left over is from 0 to 1"
     return None if fitted.sparse is None else fitted.sparse.fault(parents)

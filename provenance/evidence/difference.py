@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from provenance.evidence.bounds import LARGEST, are_shares
 
 ResidualKind = Literal["same", "permuted", "rotated", "selected"]
 """How the coordinates of the residual stream are mapped: not at all, by an order, by an orthogonal matrix,
@@ -22,8 +21,6 @@ Tokens = Literal["by id", "by text"]
 """How the rows of embeddings were paired."""
 Moved = Literal["units", "scales", "heads", "values"]
 """What of a block was in another order or scale."""
-LARGEST = 1e100
-"""Above every ratio of two sizes: no quotient of numbers that float32 holds is larger."""
 SHORT = 32
 """Numbers of a group, at most, that may lie on a grid with nothing but rounding beside it, and in which no
 error of one number is made up for in others."""
@@ -70,7 +67,7 @@ class Grid:
         if not (1 <= self.bits <= 8 and self.group >= 0):
             return "a grid has 1 to 8 bits, and a group no fewer than 0 numbers"
         shares = (self.within, self.nearest, self.quarter)
-        return None if _are_shares(shares) else "the shares of a grid are from 0 to 1"
+        return None if are_shares(shares) else "the shares of a grid are from 0 to 1"
 
     @property
     def is_of_nearest(self) -> bool:
@@ -164,7 +161,7 @@ class MatrixDifference:
             "sizes are 0 or more, and none is endless": not all(
                 size is None or 0 <= size <= LARGEST for size in sizes
             ),
-            "shares are from 0 to 1": not _are_shares(
+            "shares are from 0 to 1": not are_shares(
                 (*shares, self.kept, self.rounding, self.tolerance)
             ),
             "rank, what it carries and noise are known together": len(
@@ -299,7 +296,3 @@ _MOVED = {
     "heads": "the order of heads",
     "values": "the order of values",
 }
-
-
-def _are_shares(numbers: Iterable[float | None]) -> bool:
-    return all(number is None or 0 <= number <= 1 for number in numbers)

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from provenance.evidence.bounds import p_fault
 from provenance.evidence.decomposition import ParentKinship  # noqa: TC001 - pydantic reads it
 
 __all__ = ["MOST_OF_OTHERS", "MOST_OF_SIBLINGS", "SAID", "Found", "GivenDifference", "GivenRecord"]
@@ -88,14 +89,16 @@ class GivenRecord:
         """What no measurement gives; None where nothing is wrong."""
         if (self.difference is None) == (self.reason is None):
             return "it has either a difference or a reason why there is none"
-        made = self.difference
-        if made is None:
-            return None
-        cosines = (made.cosine, made.weak, made.low)
-        if any(abs(cosine) > 1 + 1e-9 for cosine in cosines) or not math.isfinite(
-            made.share + made.kept
-        ):
-            return "a cosine is from -1 to 1"
-        if made.low > made.weak:
-            return "a tenth of the cosines is below their median"
-        return None if min(*made.sizes, made.matrices) > 0 else "sizes and numbers are above 0"
+        fault = None if self.difference is None else _fault_of_difference(self.difference)
+        return fault or p_fault(self.base.log10_p)
+
+
+def _fault_of_difference(made: GivenDifference) -> str | None:
+    cosines = (made.cosine, made.weak, made.low)
+    if any(abs(cosine) > 1 + 1e-9 for cosine in cosines) or not math.isfinite(
+        made.share + made.kept
+    ):
+        return "a cosine is from -1 to 1"
+    if made.low > made.weak:
+        return "a tenth of the cosines is below their median"
+    return None if min(*made.sizes, made.matrices) > 0 else "sizes and numbers are above 0"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-from provenance.evidence.difference import LARGEST
+from provenance.evidence.bounds import LARGEST
 
 __all__ = ["LEAD_OF_HALF", "LEAD_OF_SIBLINGS", "Lead", "LeadFound", "LeadRecord"]
 

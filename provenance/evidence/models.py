@@ -7,7 +7,7 @@ from collections.abc import Mapping  # noqa: TC003 - pydantic reads the annotati
 from dataclasses import dataclass, field
 
 from provenance._text import visible
-from provenance.evidence.bounds import MOST, p_fault
+from provenance.evidence.bounds import MOST, are_shares, p_fault
 from provenance.store.files import is_sha256
 from provenance.vocabulary import BLOCK_LIMIT, InputKind
 
@@ -79,10 +79,9 @@ class CoverageRecord:
 
     def fault(self) -> str | None:
         """Why no measurement gives these values, in words; None where one may."""
-        shares = (self.share, self.effect, *self.blocks)
-        if any(share is not None and not 0 <= share <= 1 for share in shares):
-            return "a share is from 0 to 1"
-        return None
+        if are_shares((self.share, self.effect, *self.blocks)):
+            return None
+        return "a share is from 0 to 1"
 
 
 @dataclass(frozen=True)

@@ -252,8 +252,9 @@ def _faults(evidence: Evidence) -> Iterator[tuple[str, str | None]]:
     for role, ranges in evidence.ranges.items():
         yield f"ranges of the {role}", ranges.fault()
     yield "difference", None if evidence.difference is None else evidence.difference.fault()
-    yield "merge", _fault_of_merge(evidence)
-    yield "given", _fault_of_given(evidence)
+    blocks = evidence.candidate.blocks
+    yield "merge", None if evidence.merge is None else evidence.merge.fault(blocks)
+    yield "given", None if evidence.given is None else evidence.given.fault()
     for exhibit in evidence.exhibits:
         cannot = f"{exhibit.name} cannot be {exhibit.value} of {exhibit.compared}"
         yield "exhibits", None if exhibit.is_sound() else cannot
@@ -274,26 +275,6 @@ def _fault_of_permutations(drawn: int | None) -> str | None:
     if drawn is not None and not 1 <= drawn <= MOST:
         return f"{drawn} is no number of them"
     return None
-
-
-def _fault_of_merge(evidence: Evidence) -> str | None:
-    """Why nothing like that can have been seen of parents."""
-    merge = evidence.merge
-    if merge is None:
-        return None
-    fault = merge.fault() or next(
-        filter(None, (p_fault(parent.log10_p) for parent in merge.parents)), None
-    )
-    looked = () if merge.fitted is None else merge.fitted.looked
-    if fault is None and not set(looked) <= set(range(evidence.candidate.blocks)):
-        fault = "a block is none of those that there are"
-    return fault
-
-
-def _fault_of_given(evidence: Evidence) -> str | None:
-    """Why nothing like that can have been seen of a base."""
-    given = evidence.given
-    return None if given is None else given.fault() or p_fault(given.base.log10_p)
 
 
 def controlled(power: Iterable[Role]) -> str:

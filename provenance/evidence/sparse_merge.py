@@ -7,10 +7,9 @@ merges that were made in known ways.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from provenance.evidence.bounds import are_blocks, are_inside, are_whole
 
 __all__ = ["BlockParts", "Kept", "Method", "Mixed", "SparseMerge"]
 
@@ -23,10 +22,6 @@ Method = Literal["TIES", "DARE", "DARE-TIES", "sparse"]
 
 FITS = 0.998
 """Least share of the numbers that tell which the rule must make, up to rounding."""
-ROUNDED = 1e-6
-"""What shares may sum to beside 1, over the largest of them."""
-LARGEST = 1e100
-"""Above every share."""
 TELLING = 1000
 """Numbers that must tell at least."""
 
@@ -137,20 +132,3 @@ class SparseMerge:
             "more numbers tell than were looked at": self.telling > self.looked,
         }
         return next((what for what, is_so in wrong.items() if is_so), None)
-
-
-def are_inside(shares: Iterable[float], low: Iterable[float], high: Iterable[float]) -> bool:
-    """Whether every share lies in its interval, which has two ends."""
-    spans = zip(low, shares, high, strict=True)
-    return all(-LARGEST < a <= share <= b < LARGEST for a, share, b in spans)
-
-
-def are_whole(shares: Sequence[float]) -> bool:
-    """Whether shares sum to 1, as far as numbers of their size can."""
-    return abs(sum(shares) - 1) <= ROUNDED * max(1.0, *map(abs, shares)) < LARGEST
-
-
-def are_blocks(indices: Iterable[int]) -> bool:
-    """Whether numbers are those of blocks, each once."""
-    found = list(indices)
-    return len(set(found)) == len(found) and min(found, default=0) >= 0

@@ -56,9 +56,7 @@ def _qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> 
     yield from _blocks(claim)
     yield from _inputs(inputs)
     yield from _alphas(claim)
-    if evidence is not None and claim.sample is None and lacks_difference(claim, evidence):
-        yield KIND_NOT_MEASURED
-    yield from _choices(claim)
+    yield from _choices(claim, evidence)
     told = claim.expect in {"independent", "unknown"}
     if evidence is not None and told and evidence.uncontrolled:
         yield "without a power control"
@@ -66,10 +64,11 @@ def _qualifiers(claim: Claim, inputs: InputsSpec, evidence: Evidence | None) -> 
         yield from _models(claim, evidence)
 
 
-def _choices(claim: Claim) -> Iterator[str]:
+def _choices(claim: Claim, evidence: Evidence | None) -> Iterator[str]:
     if claim.kind == "any" and claim.expect in MEASURED:
         yield "of any kind"
-    if claim.sample is not None and claim.wants_difference:
+    in_part = claim.sample is not None and claim.wants_difference
+    if in_part or (evidence is not None and lacks_difference(claim, evidence)):
         yield KIND_NOT_MEASURED
     if claim.exhaustive:
         yield "exhaustive"
