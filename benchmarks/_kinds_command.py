@@ -6,14 +6,18 @@ import argparse
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from benchmarks._arguments import at_least
+from benchmarks._page import about_machine
+from provenance.recipes.train import one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from _typeshed import DataclassInstance
+
+    from benchmarks._zoo import Scale
 
 Counts = TypeVar("Counts", bound="DataclassInstance")
 
@@ -31,6 +35,54 @@ class Made:
     def about(self) -> str:
         """The line below a table."""
         return f"`{self.command}`; {self.date}; {self.machine}; {self.versions}"
+
+
+@dataclass(frozen=True)
+class Counting(Generic[Counts]):
+    """A command that counts on small base models, and puts tables of the counts on a page.
+
+    Attributes
+    ----------
+    name, description : str
+        The benchmark's module, and its docstring.
+    count : callable
+        Yields rows, given the folder of models, their scale, and of how many base models.
+    made : callable
+        Makes counts of the fields of `Made` and of the rows.
+    with_tables : callable
+        The text of the page with the tables made anew.
+    kept : Path
+        Where counts are kept.
+    bases : int
+        Base models, unless the command line says another number.
+    page : Path
+        What has the tables.
+    """
+
+    name: str
+    description: str | None
+    count: Callable[[Path, Scale, int], Iterable[Any]]
+    made: Callable[..., Counts]
+    with_tables: Callable[[str, Counts], str]
+    kept: Path
+    bases: int
+    page: Path = Path("docs/kinds.md")
+
+    @property
+    def command(self) -> str:
+        """What makes the committed counts and tables again."""
+        return f"python -m benchmarks.{self.name} --folder models --output {self.page}"
+
+    def run(self, scale: Scale, arguments: Sequence[str] | None) -> None:
+        """Run from the command line, on base models of a scale."""
+        options = parser(self.name, self.description, self.kept, self.bases)
+        options.set_defaults(output=self.page)
+        given = options.parse_args(arguments)
+        with one_thread():
+            rows = tuple(self.count(given.folder, scale, given.bases))
+        some = "" if given.bases == self.bases else f" --bases {given.bases}"
+        made = self.made(command=self.command + some, **about_machine(), counted=rows)
+        publish(given, made, self.with_tables)
 
 
 def parser(name: str, description: str | None, counts: Path, bases: int) -> argparse.ArgumentParser:

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from benchmarks._given_page import COUNTS, GivenCount, GivenCounts, with_tables
 from benchmarks._kind_change import tuned
 from benchmarks._kind_changes import everything
-from benchmarks._kinds_command import parser, publish
-from benchmarks._page import about_machine
+from benchmarks._kinds_command import Counting
 from benchmarks._zoo import Zoo, members
 from benchmarks.kinds import SCALE, Workshop, read_text
 from fixtures import transforms
@@ -28,7 +27,6 @@ from provenance.comparison.executor import Executor
 from provenance.differences.given import beyond_base
 from provenance.errors import DegenerateError
 from provenance.recipes.steps import load
-from provenance.recipes.train import one_thread
 from provenance.store.store import Store
 
 if TYPE_CHECKING:
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 
     Models = Mapping[str, PreTrainedModel]
 
-COMMAND = "python -m benchmarks.given --folder models --output docs/kinds.md"
 SAME = ("a", "b", "c")
 """Siblings on the same text, in other orders."""
 TEXTS = ("prose", "code-1", "code-2")
@@ -152,13 +149,12 @@ def count(folder: Path, scale: Scale, bases: int) -> Iterator[GivenCount]:
             yield GivenCount(pair.group, pair.what, asdict(found))
 
 
+COUNTING = Counting("given", __doc__, count, GivenCounts, with_tables, COUNTS, BASES)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
-    given = parser("given", __doc__, COUNTS, BASES).parse_args(arguments)
-    with one_thread():
-        rows = tuple(count(given.folder, SCALE, given.bases))
-    made = GivenCounts(COMMAND, **about_machine(), counted=rows)
-    publish(given, made, with_tables)
+    COUNTING.run(SCALE, arguments)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._kept import Kept
-from benchmarks._kinds_command import parser, publish
+from benchmarks._kinds_command import Counting
 from benchmarks._lead_page import COUNTS, PAGE, SIBLINGS, LeadCount, LeadCounts, with_tables
-from benchmarks._page import about_machine
 from benchmarks._trained import BASE, Schedule, Trained
 from benchmarks._zoo import Zoo, members
 from benchmarks.kinds import SCALE, Workshop, read_text
@@ -28,7 +27,6 @@ from provenance.comparison.kept_lead import LEAD_VERSION
 from provenance.differences.lead import lead_of
 from provenance.errors import DegenerateError
 from provenance.recipes.steps import load
-from provenance.recipes.train import one_thread
 from provenance.store.store import Store
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
     from benchmarks._zoo import Member, Scale
 
-COMMAND = "python -m benchmarks.leads --folder models --output docs/identify.md"
 TEXTS = ("prose", "code-1", "code-2")
 """What the first and the second sibling learned, what the third did, and a text of neither."""
 TIMES = (0.25, 1, 4)
@@ -150,15 +147,12 @@ def _of_family(zoo: Zoo, member: Member, training: Training) -> list[tuple[str, 
     return rows
 
 
+COUNTING = Counting("leads", __doc__, count, LeadCounts, with_tables, COUNTS, BASES, PAGE)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
-    options = parser("leads", __doc__, COUNTS, BASES)
-    options.set_defaults(output=PAGE)
-    given = options.parse_args(arguments)
-    with one_thread():
-        rows = tuple(count(given.folder, SCALE, given.bases))
-    made = LeadCounts(COMMAND, **about_machine(), counted=rows)
-    publish(given, made, with_tables)
+    COUNTING.run(SCALE, arguments)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,8 @@ import torch
 
 from benchmarks._kind_change import tuned
 from benchmarks._kind_changes import everything
-from benchmarks._kinds_command import parser, publish
+from benchmarks._kinds_command import Counting
 from benchmarks._merge_page import COUNTS, MergeCount, MergeCounts, with_tables
-from benchmarks._page import about_machine
 from benchmarks._zoo import Scale, Zoo, members
 from benchmarks.kinds import BASES, SCALE, Workshop, read_text
 from fixtures import transforms
@@ -28,7 +27,6 @@ from fixtures.transforms import Parts
 from provenance.comparison.executor import Executor
 from provenance.differences.merge import decompose_into
 from provenance.recipes.steps import load
-from provenance.recipes.train import one_thread
 from provenance.store.store import Store
 
 if TYPE_CHECKING:
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
 
     Merge = Callable[[PreTrainedModel, PreTrainedModel, PreTrainedModel], PreTrainedModel]
 
-COMMAND = "python -m benchmarks.merges --folder models --output docs/kinds.md"
 SEED = 5
 TEXTS = ("prose", "code-1")
 """What the two fine-tunes are trained on."""
@@ -248,14 +245,12 @@ class _At:
         )
 
 
+COUNTING = Counting("merges", __doc__, count, MergeCounts, with_tables, COUNTS, BASES)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
-    given = parser("merges", __doc__, COUNTS, BASES).parse_args(arguments)
-    with one_thread():
-        rows = tuple(count(given.folder, SCALE, given.bases))
-    command = COMMAND if given.bases == BASES else f"{COMMAND} --bases {given.bases}"
-    made = MergeCounts(command, **about_machine(), counted=rows)
-    publish(given, made, with_tables)
+    COUNTING.run(SCALE, arguments)
 
 
 if __name__ == "__main__":

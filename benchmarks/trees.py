@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._kept import Kept
-from benchmarks._kinds_command import parser, publish
-from benchmarks._page import about_machine
+from benchmarks._kinds_command import Counting
 from benchmarks._trained import BASE, Schedule, Trained
 from benchmarks._tree_page import COUNTS, PAGE, TreeCount, TreeCounts, with_tables
 from benchmarks._zoo import Zoo, members
@@ -27,7 +26,6 @@ from provenance.comparison.records import DIFFERENCE_VERSION
 from provenance.differences.measure import measure
 from provenance.evidence.family_trees import block_distances
 from provenance.recipes.steps import load
-from provenance.recipes.train import one_thread
 from provenance.store.store import Store
 
 if TYPE_CHECKING:
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
     from benchmarks._zoo import Member, Scale
 
-COMMAND = "python -m benchmarks.trees --folder models --output docs/report.md"
 TEXTS = ("prose", "code-1", "code-2")
 SHAPES: dict[str, tuple[int, ...]] = {
     "chain": (0, 1, 2),
@@ -89,15 +86,12 @@ def _row(kept: Any) -> tuple[int, int, Mapping[int, float]]:
     return one, other, {int(block): far for block, far in distances}
 
 
+COUNTING = Counting("trees", __doc__, count, TreeCounts, with_tables, COUNTS, BASES, PAGE)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run from the command line."""
-    options = parser("trees", __doc__, COUNTS, BASES)
-    options.set_defaults(output=PAGE)
-    given = options.parse_args(arguments)
-    with one_thread():
-        rows = tuple(count(given.folder, SCALE, given.bases))
-    made = TreeCounts(COMMAND, **about_machine(), counted=rows)
-    publish(given, made, with_tables)
+    COUNTING.run(SCALE, arguments)
 
 
 if __name__ == "__main__":

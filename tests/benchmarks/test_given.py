@@ -49,7 +49,7 @@ def test_pairs_are_counted_by_what_is_said():
 
 def test_the_page_is_made_of_the_kept_counts():
     page = (DOCS / "kinds.md").read_text("utf-8")
-    assert page == with_tables(page, read_counts()), f"run {given.COMMAND}"
+    assert page == with_tables(page, read_counts()), f"run {given.COUNTING.command}"
 
 
 def test_the_bounds_are_those_of_the_siblings_that_were_measured():

@@ -50,7 +50,7 @@ def test_models_are_counted_by_what_is_said():
 
 def test_the_page_is_made_of_the_kept_counts():
     page = (DOCS / "identify.md").read_text("utf-8")
-    assert page == with_tables(page, read_counts()), f"run {leads.COMMAND}"
+    assert page == with_tables(page, read_counts()), f"run {leads.COUNTING.command}"
     assert errors(read_counts()) in (DOCS / "error-rates.md").read_text("utf-8")
 
 

@@ -52,7 +52,7 @@ def test_claims_are_counted_by_what_becomes_of_them():
 
 def test_the_page_is_made_of_the_kept_counts():
     page = (DOCS / "kinds.md").read_text("utf-8")
-    assert page == with_tables(page, read_counts()), f"run {merges.COMMAND}"
+    assert page == with_tables(page, read_counts()), f"run {merges.COUNTING.command}"
 
 
 def test_names_of_merges_are_counted_by_what_they_are():
@@ -101,4 +101,4 @@ def test_merges_are_made_and_taken_apart(tmp_path, monkeypatch):
     assert one.found == pytest.approx((0, 1, 0), abs=0.05)
     assert [(row.made, row.named) for row in (noisy, *trained)] == [(None, None)] * 3
     assert len(json.loads(counts.read_text())["counted"]) == 6
-    assert f"{merges.COMMAND} --bases 1" in page.read_text()
+    assert f"{merges.COUNTING.command} --bases 1" in page.read_text()

@@ -46,7 +46,7 @@ def test_the_table_counts_trees_and_edges():
 
 def test_the_page_is_made_of_the_kept_counts():
     page = (DOCS / "report.md").read_text("utf-8")
-    assert page == with_tables(page, read_counts()), f"run {trees.COMMAND}"
+    assert page == with_tables(page, read_counts()), f"run {trees.COUNTING.command}"
 
 
 @pytest.mark.slow
