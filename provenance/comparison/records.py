@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CHOICE_VERSION = 2
 """Raised whenever of the same two models other blocks or experts are chosen to be tested."""
 
-DIFFERENCE_VERSION = 4
+DIFFERENCE_VERSION = 5
 """Raised whenever the same two models would give another difference."""
 
 DECOMPOSITION_VERSION = 3

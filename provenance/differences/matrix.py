@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,9 @@ CLOSE = 0.99
 UNMOVED = 0.9
 """Share of the differences within a quarter of a step from which the reference lies near the levels too:
 rounding to them leaves half there, and noise on them that still shows a grid nine of ten."""
+STRAY = 4.0
+"""A number that differs by more than so many times what rounding leaves was changed otherwise: what is
+rounded twice, or rounds the other way, differs by two of its steps at most."""
 FULL = 0.4
 """Least share of zeros that a regular pattern of zeros has (2:4 has a half)."""
 FEW = 4
@@ -94,7 +98,9 @@ def look(
     ours, theirs = pair.mapped, pair.counterpart
     difference = ours - theirs
     rounding = max(_rounding(pair.stored), _rounding(pair.original))
-    same = _unchanged(pair, difference, rounding)
+    left = _left_by_rounding(pair, rounding)
+    is_strict = pair.exact and pair.stored.dtype == pair.original.dtype
+    same = difference == 0 if is_strict else difference.abs() <= left
     zero, new = ours == 0, (ours == 0) & (theirs != 0)
     size = size_of(theirs)
     relative = size_of(difference) / size if size else float(bool(difference.any()))
@@ -103,6 +109,7 @@ def look(
     new_share = int(new.sum()) / count
     kept = same[~new]
     deviation = size / count**0.5
+    strayed = difference.abs() > STRAY * (left + max(map(_least, (pair.stored, pair.original))))
     made = MatrixDifference(
         name=name,
         block=None if blocks is None else blocks[0],
@@ -116,13 +123,14 @@ def look(
         carried=None,
         noise=None,
         rounding=rounding,
-        tolerance=0.0 if pair.exact and pair.stored.dtype == pair.original.dtype else rounding,
+        tolerance=0.0 if is_strict else rounding,
         zeros=int(zero.sum()) / count,
         new_zeros=new_share,
         structure="none" if flat else _structure(new, zero),
         kept=float(kept.double().mean()) if len(kept) else 1.0,
         fitted=pair.fitted,
         zeroed=_deviation(theirs[new]) / deviation if new_share else None,
+        strayed=int((strayed & ~new).sum()) / count,
     )
     if flat or bool(same.all()):
         return made
@@ -145,17 +153,25 @@ def _rounding(tensor: torch.Tensor) -> float:
     return UNIT.get(tensor.dtype, UNIT[torch.float16])
 
 
-def _unchanged(pair: Pair, difference: torch.Tensor, rounding: float) -> torch.Tensor:
-    """Which numbers are equal, up to the rounding of the stored types and of the map."""
-    allowed = rounding * torch.maximum(pair.mapped.abs(), pair.counterpart.abs())
-    if not pair.exact:
-        # a map that sums over a row leaves what the roundings of all of it come to
-        summed = pair.counterpart.square()
-        along = summed.mean(dim=-1, keepdim=True).sqrt()
-        allowed = 2 * allowed + 4 * (rounding + ARITHMETIC) * along
-    elif pair.stored.dtype == pair.original.dtype:
-        allowed = torch.zeros_like(allowed)
-    return difference.abs() <= allowed
+def _least(tensor: torch.Tensor) -> float:
+    """The step between the least numbers of a stored type: they round by no share of themselves."""
+    if not tensor.is_floating_point():
+        return 0.0
+    of = torch.finfo(tensor.dtype)
+    return float(of.smallest_normal * of.eps)
+
+
+def _left_by_rounding(pair: Pair, rounding: float) -> torch.Tensor:
+    """What the rounding of the stored types and of the map may make each number differ by."""
+    left: torch.Tensor = rounding * torch.maximum(pair.mapped.abs(), pair.counterpart.abs())
+    if pair.exact:
+        return left
+    # a map that sums over a row leaves what the roundings of all of it come to
+    row: torch.Tensor = torch.linalg.vector_norm(
+        pair.counterpart, dim=-1, keepdim=True, dtype=torch.float64
+    )
+    along = (row / math.sqrt(pair.counterpart.shape[-1])).to(left.dtype)
+    return 2 * left + 4 * (rounding + ARITHMETIC) * along
 
 
 def _structure(new: torch.Tensor, zero: torch.Tensor) -> Structure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 LEAST = -1e15
 """Below every log10 p-value: models with billions of units give -1e12, and sums of more overflow."""
@@ -15,6 +15,11 @@ LARGEST = 1e100
 """Above every share, and every ratio of two sizes: no quotient of numbers that float32 holds is larger."""
 ROUNDED = 1e-6
 """What shares may sum to beside 1, over the largest of them."""
+
+
+def first_fault(wrong: Mapping[str, bool]) -> str | None:
+    """The first of several faults that is there; None where none is."""
+    return next((what for what, is_there in wrong.items() if is_there), None)
 
 
 def p_fault(log10_p: float | None) -> str | None:

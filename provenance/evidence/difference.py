@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from provenance.evidence.bounds import LARGEST, are_shares
+from provenance.evidence.bounds import LARGEST, are_shares, first_fault
 
 ResidualKind = Literal["same", "permuted", "rotated", "selected"]
 """How the coordinates of the residual stream are mapped: not at all, by an order, by an orthogonal matrix,
@@ -24,6 +24,8 @@ Moved = Literal["units", "scales", "heads", "values"]
 SHORT = 32
 """Numbers of a group, at most, that may lie on a grid with nothing but rounding beside it, and in which no
 error of one number is made up for in others."""
+EQUAL = 0.999
+"""Share of equal numbers from which a matrix counts as unchanged: a few round the other way."""
 Structure = Literal["none", "scattered", "n:m", "rows", "columns"]
 """Where new zeros are: nowhere, anywhere, so many of every few, in whole rows, in whole columns."""
 
@@ -121,6 +123,9 @@ class MatrixDifference:
     made_by : str or None
         The scheme of rounding that makes the candidate's numbers of the reference's, number for number;
         None where none that was tried does, and in records of older versions.
+    strayed : float or None
+        Share of the numbers that differ by more than rounding leaves, new zeros not among them; None in
+        records of older versions.
     grid : Grid or None
         The grid of the candidate's numbers; None where they lie on none, or the reference's are near the
         same levels.
@@ -150,6 +155,7 @@ class MatrixDifference:
     fitted: bool = False
     zeroed: float | None = None
     made_by: str | None = None
+    strayed: float | None = None
 
     def fault(self) -> str | None:
         """What no measurement gives; None where nothing is wrong."""
@@ -162,7 +168,7 @@ class MatrixDifference:
                 size is None or 0 <= size <= LARGEST for size in sizes
             ),
             "shares are from 0 to 1": not are_shares(
-                (*shares, self.kept, self.rounding, self.tolerance)
+                (*shares, self.kept, self.strayed, self.rounding, self.tolerance)
             ),
             "rank, what it carries and noise are known together": len(
                 {one is None for one in spectrum}
@@ -175,8 +181,29 @@ class MatrixDifference:
             "both of its blocks are known, or neither": (self.block is None)
             != (self.reference_block is None),
         }
-        found = next((what for what, is_so in wrong.items() if is_so), None)
-        return found or (None if self.grid is None else self.grid.fault())
+        return first_fault(wrong) or (None if self.grid is None else self.grid.fault())
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether too many numbers differ for rounding the other way."""
+        return self.unchanged < EQUAL
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether few numbers differ, and some by more than rounding leaves."""
+        zeroed = self.zeroed is not None and self.zeroed > self.rounding
+        return not self.is_changed and (bool(self.strayed) or zeroed)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether all numbers are equal, but for what rounding leaves where types or maps differ."""
+        strict = self.tolerance == 0 and self.unchanged < 1
+        return not (self.is_changed or self.is_edited or strict)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether all numbers are equal that are not newly zero."""
+        return self.kept >= EQUAL and not self.strayed
 
     @property
     def own_grid(self) -> Grid | None:
@@ -248,8 +275,8 @@ class DifferenceRecord:
     left_out: tuple[str, ...] = ()
     reason: str | None = None
 
-    def fault(self) -> str | None:
-        """What no measurement gives; None where nothing is wrong."""
+    def fault(self, blocks: tuple[int, int]) -> str | None:
+        """What no measurement of two models of so many blocks gives; None where nothing is wrong."""
         if self.reason is not None:
             return "it has a reason why there is none" if self.matrices or self.blocks else None
         pairs = [(one.candidate_block, one.reference_block) for one in self.blocks]
@@ -259,9 +286,9 @@ class DifferenceRecord:
             "it has neither matrices of blocks nor a reason why there are none": not inside,
             "a matrix stands twice": len(set(names)) < len(names),
             "a block stands twice": len({ours for ours, _ in pairs}) < len(pairs),
+            "its models have other numbers of blocks": self.of_blocks != blocks,
             "a block is none of those that there are": not all(
-                0 <= ours < self.of_blocks[0] and 0 <= theirs < self.of_blocks[1]
-                for ours, theirs in pairs
+                0 <= ours < blocks[0] and 0 <= theirs < blocks[1] for ours, theirs in pairs
             ),
             "a matrix is of no block that was looked at": not inside <= set(pairs),
             "widths are 0 or more": min(*self.hidden, *self.units) < 0,
@@ -272,8 +299,9 @@ class DifferenceRecord:
             <= self.fit
             <= LARGEST,
         }
-        found = next((what for what, is_so in wrong.items() if is_so), None)
-        return found or next((fault for one in self.matrices if (fault := one.fault())), None)
+        return first_fault(wrong) or next(
+            (fault for one in self.matrices if (fault := one.fault())), None
+        )
 
     @property
     def moved(self) -> tuple[str, ...]:

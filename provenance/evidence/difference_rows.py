@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from provenance.evidence.kinds import EQUAL, ZEROS
+from provenance.evidence.kinds import ZEROS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ class MatrixRow:
 
     def sign(self) -> str:
         """What stands out in a few words: the sharpest of what `HEAD` has."""
-        changed = [one for one in self.matrices if one.unchanged < EQUAL]
+        changed = [one for one in self.matrices if not one.is_equal]
         if not changed:
             return "equal"
         schemes = sorted({one.made_by for one in changed if one.made_by is not None})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from provenance.evidence.kinds import EQUAL, WITHIN, ZEROS, found_kind
+from provenance.evidence.kinds import WITHIN, ZEROS, found_kind
 
 if TYPE_CHECKING:
     from provenance.evidence.difference import DifferenceRecord, Grid
@@ -54,7 +54,7 @@ def direction_of(record: DifferenceRecord) -> Direction | None:
             f"the candidate's numbers are the reference's, {how}, and what lay between its levels is lost",
         )
     zeroed = any(one.new_zeros >= ZEROS for one in record.matrices)
-    if kind == "pruned" and zeroed and all(one.kept >= EQUAL for one in record.matrices):
+    if kind == "pruned" and zeroed and all(one.is_kept for one in record.matrices):
         return Direction(
             "zeros",
             "the candidate has the reference's numbers, but for zeros where others were, which are lost",

@@ -42,12 +42,14 @@ class Exhibit:
     compared: int
     reason: str | None = None
 
-    def is_sound(self) -> bool:
-        """Whether a measurement can have given these values."""
-        if (self.value is None) == (self.reason is None) or self.compared < 0:
-            return False
+    def fault(self) -> str | None:
+        """Why no measurement gives these values, in words; None where one may."""
+        if (self.value is None) == (self.reason is None):
+            return f"{self.name} has either a value or a reason why there is none"
         least, most = KINDS[self.name].limits
-        return self.value is None or least <= self.value <= most
+        if self.compared >= 0 and (self.value is None or least <= self.value <= most):
+            return None
+        return f"{self.name} cannot be {self.value} of {self.compared}"
 
 
 @dataclass(frozen=True)

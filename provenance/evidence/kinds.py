@@ -33,8 +33,6 @@ KINDS: dict[Kind, str] = {
 
 MOST = 0.9
 """Of the matrices that differ, the share that must show a kind."""
-EQUAL = 0.999
-"""Share of equal numbers from which a matrix counts as unchanged: a few round the other way."""
 LOW = 0.25
 """Share of a matrix's rank up to which a difference is one of low rank."""
 CARRIED = 0.995
@@ -77,14 +75,15 @@ def found_kind(record: DifferenceRecord) -> FoundKind:
     if cut:
         return FoundKind("pruned", cut)
     inner = [one for one in record.matrices if one.block is not None and len(one.shape) > 1]
-    others = [one for one in record.matrices if one not in inner and one.unchanged < EQUAL]
-    changed = [one for one in inner if one.unchanged < EQUAL]
+    changed = [one for one in inner if one.is_changed]
     changed = [one for one in changed if not one.fitted] or changed
+    edited = [one for one in record.matrices if one.is_edited]
+    others = [one for one in record.matrices if one not in inner and one.is_changed] + edited
     aside = _left_out(record)
     if not changed and not others:
         return _equal(record, aside)
     if not changed:
-        return FoundKind("unsure", f"no matrix of a block differs, but {_named(others)} does")
+        return FoundKind("unsure", _beside_blocks(others, edited))
     for read in (_pruned, _remade, _quantized, _adapter):
         found = read(changed, others)
         if found is not None:
@@ -94,6 +93,15 @@ def found_kind(record: DifferenceRecord) -> FoundKind:
                 else _aside(found, aside)
             )
     return _finetune(record, changed)
+
+
+def _beside_blocks(others: Sequence[MatrixDifference], edited: Sequence[MatrixDifference]) -> str:
+    """What differs where no matrix of a block does as a whole."""
+    whole = [one for one in others if one.is_changed]
+    if not whole:
+        return _few(edited)
+    but = ", but for few numbers" if edited else ""
+    return f"{_named(whole)} differs, and no matrix of a block does{but}"
 
 
 def _cut(record: DifferenceRecord) -> str:
@@ -110,9 +118,20 @@ def _cut(record: DifferenceRecord) -> str:
 def _equal(record: DifferenceRecord, aside: str) -> FoundKind:
     if aside:
         return FoundKind("unsure", f"all that could be mapped is equal, and {aside}")
+    few = [one for one in record.matrices if not one.is_equal]
+    if few:
+        return FoundKind("unsure", f"{_few(few)}, by little")
+    found, units = (sum(count) for count in zip(*(one.units for one in record.blocks), strict=True))
+    if found < units:
+        return FoundKind("unsure", f"all that could be mapped is equal, {found} of {units} units")
     if not record.moved:
         return FoundKind("same", "every number that was looked at is equal")
     return FoundKind("permuted", f"every number is equal{_with_map(record)}")
+
+
+def _few(matrices: Sequence[MatrixDifference]) -> str:
+    """In which matrices few numbers differ; empty where there are none."""
+    return f"few numbers differ, some of {_named(matrices)}" if matrices else ""
 
 
 def _left_out(record: DifferenceRecord) -> str:
@@ -139,8 +158,8 @@ def _pruned(
     if len(zeroed) < FULL * len(changed):
         return None
     share = sum(one.new_zeros for one in zeroed) / len(zeroed)
-    kept = sum(one.kept for one in zeroed) / len(zeroed)
-    rest = "the other numbers are equal" if kept >= EQUAL else "the others were trained on"
+    is_kept = all(one.is_kept for one in zeroed)
+    rest = "the other numbers are equal" if is_kept else "the others were trained on"
     where = sorted({one.structure for one in zeroed})
     return FoundKind(
         "pruned",

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-from provenance.evidence.bounds import LARGEST
+from provenance.evidence.bounds import LARGEST, first_fault
 
 __all__ = ["LEAD_OF_HALF", "LEAD_OF_SIBLINGS", "Lead", "LeadFound", "LeadRecord"]
 
@@ -122,7 +122,7 @@ class Lead:
             < len(self.blocks),
             "a block of a lead is below 0": min((one[0] for one in self.blocks), default=0) < 0,
         }
-        return next((what for what, is_so in wrong.items() if is_so), None)
+        return first_fault(wrong)
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,10 @@ class CoverageRecord:
     blocks: tuple[float | None, ...] = ()
     reason: str | None = None
 
-    def fault(self) -> str | None:
-        """Why no measurement gives these values, in words; None where one may."""
+    def fault(self, blocks: int) -> str | None:
+        """Why no measurement of so many blocks gives these values, in words; None where one may."""
+        if len(self.blocks) not in {0, blocks}:
+            return f"it has shares of {len(self.blocks)} blocks, and the model has {blocks}"
         if are_shares((self.share, self.effect, *self.blocks)):
             return None
         return "a share is from 0 to 1"

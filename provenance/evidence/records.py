@@ -244,31 +244,39 @@ def _faults(evidence: Evidence) -> Iterator[tuple[str, str | None]]:
     yield "reference.blocks", evidence.reference.fault()
     yield "permutations", _fault_of_permutations(evidence.permutations)
     for role, coverage in evidence.coverage.items():
-        yield f"coverage of the {role}", coverage.fault()
+        yield f"coverage of the {role}", coverage.fault(getattr(evidence, role).blocks)
     for role, control in evidence.power.items():
         yield f"power of the {role}", control.fault(getattr(evidence, role).blocks)
     yield _fault_of_control(evidence)
     yield "scope", _fault_of_scope(evidence)
     for role, ranges in evidence.ranges.items():
         yield f"ranges of the {role}", ranges.fault()
-    yield "difference", None if evidence.difference is None else evidence.difference.fault()
-    blocks = evidence.candidate.blocks
-    yield "merge", None if evidence.merge is None else evidence.merge.fault(blocks)
+    depths = evidence.candidate.blocks, evidence.reference.blocks
+    yield "difference", None if evidence.difference is None else evidence.difference.fault(depths)
+    yield "merge", None if evidence.merge is None else evidence.merge.fault(depths[0])
     yield "given", None if evidence.given is None else evidence.given.fault()
     for exhibit in evidence.exhibits:
-        cannot = f"{exhibit.name} cannot be {exhibit.value} of {exhibit.compared}"
-        yield "exhibits", None if exhibit.is_sound() else cannot
+        yield "exhibits", exhibit.fault()
     for row in evidence.cross:
         for cell in row:
             yield "cross", p_fault(cell)
     for pair in evidence.alignment:
-        yield "alignment", p_fault(pair.log10_p)
+        there = _are_there(pair, depths)
+        yield "alignment", p_fault(pair.log10_p) if there else _NOT_THERE.format(*depths)
     seen = set()
     for block in evidence.blocks:
         index = block.candidate_block
-        again = index in seen or min(index, block.reference_block) < 0
+        fault = block.fault() if _are_there(block, depths) else _NOT_THERE.format(*depths)
+        yield f"block {index}", "it stands twice" if index in seen else fault
         seen.add(index)
-        yield f"block {index}", "blocks are numbered from 0, each once" if again else block.fault()
+
+
+_NOT_THERE = "the models have {} and {} blocks, numbered from 0"
+
+
+def _are_there(pair: BlockEvidence | AlignedBlocks, depths: tuple[int, int]) -> bool:
+    """Whether two models of so many blocks have both blocks of a pair."""
+    return pair.candidate_block in range(depths[0]) and pair.reference_block in range(depths[1])
 
 
 def _fault_of_permutations(drawn: int | None) -> str | None:

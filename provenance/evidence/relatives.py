@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from provenance.evidence.bounds import first_fault
 from provenance.evidence.decide import SUSPICION, pair_p
 from provenance.evidence.leads import LeadRecord  # noqa: TC001 - pydantic reads the annotations
 from provenance.evidence.records import Evidence  # noqa: TC001 - pydantic reads the annotations
@@ -225,19 +226,19 @@ def check_identification(found: Identification) -> str | None:
     """Say the first thing that cannot be, of what somebody wrote; None where all follows from numbers."""
     references = found.references
     ps = [one.log10_p for one in references if one.log10_p is not None]
-    checks = {
-        "alpha is no level": 0 < found.alpha < 1,
-        "there is no reference": bool(references),
-        "two references have one name": len({one.name for one in references}) == len(references),
-        "a log10 p-value of a reference is above 0": all(p <= 0 for p in ps),
-        "a closeness is no share, or of no block": all(_is_closeness(one) for one in references),
-        "a reference was neither compared nor has an error": all(
+    wrong = {
+        "alpha is no level": not 0 < found.alpha < 1,
+        "there is no reference": not references,
+        "two references have one name": len({one.name for one in references}) < len(references),
+        "a log10 p-value of a reference is above 0": any(p > 0 for p in ps),
+        "a closeness is no share, or of no block": not all(map(_is_closeness, references)),
+        "a reference was neither compared nor has an error": not all(
             one.same or (one.log10_p is None) == (one.error is not None) for one in references
         ),
     }
-    wrong = next((what for what, holds in checks.items() if not holds), None)
-    if wrong is not None:
-        return wrong
+    fault = first_fault(wrong)
+    if fault is not None:
+        return fault
     again = {one.name: one for one in at_level(found, found.alpha).references}
     for one in references:
         derived = again[one.name]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from provenance.evidence.bounds import are_blocks, are_inside, are_whole
+from provenance.evidence.bounds import are_blocks, are_inside, are_whole, first_fault
 
 __all__ = ["BlockParts", "Kept", "Method", "Mixed", "SparseMerge"]
 
@@ -131,4 +131,4 @@ class SparseMerge:
             "each block stands once": not are_blocks(one.block for one in self.blocks),
             "more numbers tell than were looked at": self.telling > self.looked,
         }
-        return next((what for what, is_so in wrong.items() if is_so), None)
+        return first_fault(wrong)

@@ -21,6 +21,7 @@ from provenance._text import file_name, visible
 from provenance.checkpoints.fingerprint_file import COUNT_LIMIT, DIGEST, TEXT_LIMIT, is_bundle
 from provenance.checkpoints.token_fingerprint_file import Bundle, read_bundle
 from provenance.errors import ProvenanceError
+from provenance.evidence.bounds import first_fault
 from provenance.store.files import write_whole
 from provenance.vocabulary import FINGERPRINT_SUFFIX
 
@@ -251,7 +252,7 @@ def _checked(library: Library, place: Path) -> Library:
             0 < count <= COUNT_LIMIT for one in entries for count in (one.blocks, one.parameters)
         ),
     }
-    first = next((what for what, is_so in wrong.items() if is_so), None)
+    first = first_fault(wrong)
     if first is not None:
         raise LibraryError(f"{place}: the index has {first}")
     return library

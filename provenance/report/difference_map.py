@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from provenance.evidence.difference_rows import HEAD, about, matrix_rows
-from provenance.evidence.kinds import EQUAL, found_kind
+from provenance.evidence.kinds import found_kind
 from provenance.report.heat_map import gaps, runs
 from provenance.report.svg import drawing, element, text
 from provenance.report.view import Figure, Heat, Table
@@ -71,7 +71,7 @@ def size_shade(one: MatrixDifference | None) -> str:
     """The class of a cell: "d0" to "d5", "dx" where there is no matrix."""
     if one is None:
         return "dx"
-    if one.unchanged >= EQUAL:
+    if one.is_equal:
         return "d0"
     return f"d{1 + sum(one.relative >= step for step in STEPS)}"
 

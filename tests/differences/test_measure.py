@@ -403,6 +403,50 @@ def one_number(value):
     return lambda weight: weight.view(-1)[3].fill_(value)
 
 
+def few_set(model, place):
+    """Two numbers of a parameter set to what they might well be: to that of another one, negated."""
+
+    def change(weight):
+        flat = weight.view(-1)
+        flat[3], flat[9] = -flat[9] - 0.02, flat[3] + 0.02
+
+    return changed(model, PLACES[place], change)
+
+
+@pytest.mark.parametrize("cast", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("is_reference", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_model_with_a_few_numbers_set_is_not_the_same(side, base, place, is_reference, cast):
+    pair = (few_set(base, place), deepcopy(base).to(cast))
+    record = found(side, *(reversed(pair) if is_reference else pair))
+    kind = found_kind(record)
+    assert kind.kind == "unsure"
+    assert PLACES[place] in kind.why
+
+
+@pytest.mark.parametrize("place", ["down", "queries", "embeddings", "head"])
+@pytest.mark.parametrize("disguise", sorted(DISGUISES.keys() - {"none"}))
+def test_a_disguise_hides_no_few_numbers(side, base, disguise, place):
+    kind = found_kind(found(side, DISGUISES[disguise](few_set(base, place)), base))
+    assert kind.kind not in {"same", "permuted"}, kind
+
+
+@pytest.mark.parametrize("place", ["embeddings", "head"])
+@pytest.mark.parametrize("change", ["int8", "groups-of-4-bits", "lora", "lora-in-bfloat16"])
+def test_a_few_numbers_set_beside_a_change_are_told(side, base, change, place):
+    kind = found_kind(found(side, CHANGES[change][0](few_set(base, place)), base))
+    assert kind.kind == "unsure", kind
+    assert PLACES[place] in kind.why
+
+
+@pytest.mark.parametrize("row", [0, 500])
+def test_a_model_with_one_token_taught_is_not_the_same(side, base, row):
+    table = "model.embed_tokens.weight"
+    taught = changed(base, table, lambda weight: weight[row].mul_(1.5))
+    kind = found_kind(found(side, taught, base))
+    assert (kind.kind, table in kind.why) == ("unsure", True)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_model_with_no_numbers_is_refused_by_name_on_either_side(side, base, place, value):

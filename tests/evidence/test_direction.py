@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 
 from benchmarks._direction_page import read_counts
-from provenance.evidence.difference import Grid
+from provenance.evidence.difference import EQUAL, Grid
 from provenance.evidence.direction import COUNTED, HALF, Sign, direction_of
-from provenance.evidence.kinds import EQUAL, WITHIN, ZEROS
+from provenance.evidence.kinds import WITHIN, ZEROS
 from tests.evidence.test_kinds import GRID, MADE, MOVED, READ, ZEROED, record
 
 

@@ -19,7 +19,7 @@ from provenance.evidence.records import Evidence, EvidenceError
 from provenance.evidence.verdict import judge_block, judge_pair
 from tests.evidence.test_verdict import ALPHA, KIN, STRANGE, claim, evidence
 
-FULL = CoverageRecord(0.7, 0.9, (0.7, 0.7))
+FULL = CoverageRecord(0.7, 0.9, (0.7,))
 
 
 def covered(role="candidate", **changes):
@@ -120,7 +120,7 @@ def test_random_ids_that_were_asked_for_are_a_risk_that_is_said():
 
 
 def test_coverage_survives_being_written_and_read():
-    found = replace(evidence(STRANGE), **covered(blocks=(0.5, None)))
+    found = replace(evidence(STRANGE), **covered(blocks=(None,)))
     assert Evidence.from_json(found.to_json()) == found
 
 

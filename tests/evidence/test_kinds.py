@@ -19,6 +19,8 @@ from tests.support.synthetic import difference, matrix
 
 EQUAL = matrix("mlp.up_proj", 0, shape=(64, 32), ranks=32)
 MOVED = replace(EQUAL, relative=0.1, unchanged=0.0, rank=9, carried=0.8, noise=0.05, kept=0.0)
+SET = replace(EQUAL, unchanged=0.9995, relative=0.1, rank=2, carried=1.0, noise=0.0, strayed=0.0005)
+NUDGED = replace(SET, relative=1e-5, strayed=0.0)
 LOW = replace(MOVED, rank=4, carried=0.9999, noise=1e-4)
 GRID = replace(MOVED, rank=0, carried=0.0, grid=Grid("even", 4, 32, 1.0, 1.0))
 ZEROED = replace(MOVED, rank=0, carried=0.0, new_zeros=0.5, kept=1.0, structure="scattered")
@@ -29,6 +31,7 @@ TABLE = replace(EQUAL, name="model.embed_tokens.weight", block=None)
 TRAINED_NORM = replace(NORM, unchanged=0.0, relative=0.01)
 TRAINED_TABLE = replace(TABLE, unchanged=0.0, relative=0.1, rank=20, carried=0.9, noise=0.01)
 
+FEW = {"unchanged": 0.9995, "relative": 0.1, "strayed": 0.0005}
 GRIDDED_TABLE = replace(TRAINED_TABLE, grid=GRID.grid)
 
 
@@ -47,6 +50,19 @@ READ = {
     "equal": (record(EQUAL, EQUAL), "same"),
     "permuted": (record(EQUAL, residual="permuted"), "permuted"),
     "units-permuted": (record(EQUAL, blocks=(BlockMap(0, 0, (64, 64), ("units",)),)), "permuted"),
+    "few-set": (record(EQUAL, SET), "unsure"),
+    "few-set-in-a-cast-copy": (record(EQUAL, replace(SET, tolerance=2.0**-9)), "unsure"),
+    "few-set-in-the-embeddings": (record(EQUAL, others=(replace(TABLE, **FEW),)), "unsure"),
+    "few-nudged": (record(EQUAL, NUDGED), "unsure"),
+    "few-nudged-by-a-cast": (record(EQUAL, replace(NUDGED, tolerance=2.0**-9)), "same"),
+    "few-zeroed": (record(replace(NUDGED, tolerance=2.0**-9, zeroed=0.5)), "unsure"),
+    "few-zeroed-by-a-cast": (record(replace(NUDGED, tolerance=2.0**-9, zeroed=1e-9)), "same"),
+    "a-unit-not-found": (record(EQUAL, blocks=(BlockMap(0, 0, (63, 64)),)), "unsure"),
+    "few-set-beside-all-moved": (record(MOVED, MOVED, SET), "finetune"),
+    "few-set-beside-low-ones": (record(LOW, LOW, SET), "unsure"),
+    "few-nudged-beside-low-ones": (record(LOW, LOW, NUDGED), "adapter"),
+    "few-set-beside-a-grid": (record(GRID, GRID, SET), "unsure"),
+    "few-set-beside-zeros": (record(ZEROED, replace(ZEROED, strayed=1e-4)), "pruned"),
     "equal-but-for-what-was-not-mapped": (record(EQUAL, left_out=("x",)), "unsure"),
     "full-rank": (record(MOVED, MOVED), "finetune"),
     "one-of-four-moved": (record(MOVED, EQUAL, EQUAL, EQUAL), "finetune"),

@@ -16,14 +16,19 @@ from provenance.evidence.models import InputsRecord, ModelRecord
 from provenance.evidence.records import OLDER, SCHEMA, Evidence, EvidenceError, Pairing
 from provenance.statistics.pvalues import FEWEST_RANKED
 from provenance.vocabulary import BLOCK_LIMIT, InputKind
+from tests.support.synthetic import difference
+
+DEPTH = 9
+"""Of the models that evidence is drawn of, at least."""
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 counts = st.integers(0, 2**63 - 1)
 pairs_of_counts = st.tuples(counts, counts)
+indices = st.integers(0, DEPTH - 1)
 tested_blocks = st.builds(
     BlockEvidence,
-    candidate_block=counts,
-    reference_block=counts,
+    candidate_block=indices,
+    reference_block=indices,
     log10_p=st.floats(LEAST, 0.0),
     correlation=st.floats(-1.0, 1.0),
     units=pairs_of_counts,
@@ -35,8 +40,8 @@ tested_blocks = st.builds(
 )
 degenerate_blocks = st.builds(
     BlockEvidence,
-    candidate_block=counts,
-    reference_block=counts,
+    candidate_block=indices,
+    reference_block=indices,
     log10_p=st.none(),
     correlation=st.none(),
     units=pairs_of_counts,
@@ -50,7 +55,7 @@ models = st.builds(
     source=words,
     digest=words,
     architecture=words,
-    blocks=st.integers(0, BLOCK_LIMIT),
+    blocks=st.integers(DEPTH, BLOCK_LIMIT),
     parameters=counts,
     dtype=words,
     skipped=st.dictionaries(st.integers(0, 99).map(str), words, max_size=3),
@@ -198,6 +203,39 @@ def test_a_block_counts_with_one_before_it(fields, first):
     fields["blocks"][0]["counted_with"] = first
     line = refusal(json.dumps(fields))
     assert f"counted_with is {first}, no block before it" in line
+
+
+@pytest.mark.parametrize("side", ["candidate_block", "reference_block"])
+@pytest.mark.parametrize("index", [-1, 2, 9])
+def test_a_block_that_its_model_does_not_have_is_refused(fields, side, index):
+    fields["blocks"][1][side] = index
+    assert "the models have 2 and 2 blocks, numbered from 0" in refusal(json.dumps(fields))
+
+
+@pytest.mark.parametrize("side", ["candidate_block", "reference_block"])
+def test_an_alignment_with_a_block_that_its_model_does_not_have_is_refused(fields, side):
+    pair = {"candidate_block": 0, "reference_block": 0, "log10_p": -1.0, side: 2}
+    fields["alignment"] = [pair]
+    line = refusal(json.dumps(fields))
+    assert "damaged at alignment: the models have 2 and 2 blocks, numbered from 0" in line
+
+
+def test_a_block_stands_once(fields):
+    fields["blocks"][1]["candidate_block"] = 0
+    assert "damaged at block 0: it stands twice" in refusal(json.dumps(fields))
+
+
+def test_coverage_has_a_share_of_each_block(fields):
+    fields["coverage"] = {"reference": {"share": 0.5, "effect": 0.5, "blocks": [0.5, 0.5, 0.5]}}
+    line = refusal(json.dumps(fields))
+    assert "coverage of the reference: it has shares of 3 blocks, and the model has 2" in line
+
+
+def test_a_difference_of_models_of_another_depth_is_refused(evidence):
+    ours = dataclasses.replace(evidence, difference=difference(2))
+    assert Evidence.from_json(ours.to_json()) == ours
+    deeper = dataclasses.replace(evidence, difference=difference(3))
+    assert "its models have other numbers of blocks" in refusal(deeper.to_json())
 
 
 @pytest.mark.parametrize("live", [[0, 0], [0, 64], [64, 2]])
