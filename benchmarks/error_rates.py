@@ -94,6 +94,7 @@ def page(
     return f"""# Error rates
 
 How often is each verdict wrong? This page counts it, for a reader who must rely on a verdict.
+`{COMMAND}` makes it of the counts that [other commands](#the-commands) keep.
 
 * A *pair* is two models. A pair is *kin* where one descends from the other, or both from one model. A pair
   is *strangers* where each began with random weights of its own. How a population was made settles which.
