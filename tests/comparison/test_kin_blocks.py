@@ -18,7 +18,7 @@ PARENT = SimpleNamespace(source="path:./base", digest="sha256:base")
 
 
 @pytest.mark.parametrize(
-    ("alike", "kin"), [(900, {}), (1700, {0: 0})], ids=["as-strangers", "as-kin"]
+    ("alike", "kin"), [(1600, {}), (2500, {0: 0})], ids=["as-strangers", "as-kin"]
 )
 def test_universal_units_map_no_block(alike, kin):
     few = wide(0, alike)
@@ -27,13 +27,13 @@ def test_universal_units_map_no_block(alike, kin):
 
 
 def test_a_parent_of_few_units_alike_is_in_doubt_and_kin_is_not():
-    assert "so few units agree" in kinship_of(PARENT, evidence(wide(0, 900))).doubt
-    assert kinship_of(PARENT, evidence(wide(0, 1700), wide(1, 900))).doubt is None
+    assert "so few units agree" in kinship_of(PARENT, evidence(wide(0, 1600))).doubt
+    assert kinship_of(PARENT, evidence(wide(0, 2500), wide(1, 1600))).doubt is None
     assert kinship_of(PARENT, evidence(STRANGE, STRANGE)).doubt is None
 
 
 @pytest.mark.parametrize(
-    ("alike", "word"), [(0, "no kinship"), (900, "too few units"), (1700, "kinship")]
+    ("alike", "word"), [(0, "no kinship"), (1600, "too few units"), (2500, "kinship")]
 )
 def test_a_report_says_why_a_small_p_value_shows_nothing(alike, word):
     assert _shows(wide(0, alike), ALPHA) == word

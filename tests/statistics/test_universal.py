@@ -26,10 +26,10 @@ def strangers(n, alike, rng):
 @pytest.mark.parametrize(
     ("ranked", "alike", "units"),
     [
-        (400, 20, None),
-        (400, 20, (400, 400)),
-        (1500, 75, (1500, 4000)),
-        (100, 20, (400, 900)),  # the strongest quarter, with all that are universal in it
+        (400, 40, None),
+        (400, 40, (400, 400)),
+        (1500, 150, (1500, 4000)),
+        (100, 40, (400, 900)),  # the strongest quarter, with all that are universal in it
     ],
 )
 def test_strangers_that_share_universal_units_are_seldom_below_a_level(ranked, alike, units):
@@ -41,7 +41,7 @@ def test_strangers_that_share_universal_units_are_seldom_below_a_level(ranked, a
     )
     level = np.log10(0.05)
     assert (plain <= level).mean() > 0.2
-    assert 0.03 < (beyond <= level).mean() < 0.05 + 3 * (0.05 * 0.95 / DRAWS) ** 0.5
+    assert 0.02 < (beyond <= level).mean() < 0.05 + 3 * (0.05 * 0.95 / DRAWS) ** 0.5
 
 
 @given(
@@ -60,10 +60,10 @@ def test_it_is_a_p_value_no_smaller_than_that_of_any_agreement(n, correlation, t
 
 
 def test_few_units_are_left_as_they_are():
-    assert UNIVERSAL * 19 < 1
-    for n in (0, 1, 3, 9, 10, 19):
+    assert UNIVERSAL * 9 < 1
+    for n in (0, 1, 3, 9):
         assert beyond_universal(-3.0, 0.9, (n, n)) == -3.0
-    assert beyond_universal(-3.0, 0.6, (20, 20)) > -3.0
+    assert beyond_universal(-3.0, 0.6, (10, 10)) > -3.0
 
 
 @pytest.mark.parametrize("ranked", range(10))
