@@ -16,7 +16,7 @@ STRANGERS = synthetic.strangers("other", "base")
 
 def test_a_false_assertion_says_claim_measurement_and_meaning():
     assert_kin(KIN)
-    assert_kin(KIN, "finetune", alpha=1e-9)
+    assert_kin(KIN, "finetune", alpha=1e-8)
     assert_independent(STRANGERS)
     with pytest.raises(AssertionError) as failed:
         assert_independent(KIN)
