@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from benchmarks._zoo import Scale
 
+PAGE = Path("docs/kinds.md")
+
 Counts = TypeVar("Counts", bound="DataclassInstance")
 
 
@@ -66,7 +68,7 @@ class Counting(Generic[Counts]):
     with_tables: Callable[[str, Counts], str]
     kept: Path
     bases: int
-    page: Path = Path("docs/kinds.md")
+    page: Path = PAGE
 
     @property
     def command(self) -> str:
@@ -75,8 +77,7 @@ class Counting(Generic[Counts]):
 
     def run(self, scale: Scale, arguments: Sequence[str] | None) -> None:
         """Run from the command line, on base models of a scale."""
-        options = parser(self.name, self.description, self.kept, self.bases)
-        options.set_defaults(output=self.page)
+        options = parser(self.name, self.description, self.kept, self.bases, self.page)
         given = options.parse_args(arguments)
         with one_thread():
             rows = tuple(self.count(given.folder, scale, given.bases))
@@ -85,7 +86,9 @@ class Counting(Generic[Counts]):
         publish(given, made, self.with_tables)
 
 
-def parser(name: str, description: str | None, counts: Path, bases: int) -> argparse.ArgumentParser:
+def parser(
+    name: str, description: str | None, counts: Path, bases: int, page: Path = PAGE
+) -> argparse.ArgumentParser:
     """Return a parser of where models are kept, and where counts and tables go."""
     made = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",
@@ -93,7 +96,7 @@ def parser(name: str, description: str | None, counts: Path, bases: int) -> argp
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("--folder", type=Path, required=True, help="keeps the models")
-    made.add_argument("--output", type=Path, default=Path("docs/kinds.md"))
+    made.add_argument("--output", type=Path, default=page)
     made.add_argument("--counts", type=Path, default=counts)
     made.add_argument("--bases", type=at_least(1), default=bases)
     return made

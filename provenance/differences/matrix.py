@@ -100,7 +100,8 @@ def look(
     rounding = max(_rounding(pair.stored), _rounding(pair.original))
     left = _left_by_rounding(pair, rounding)
     is_strict = pair.exact and pair.stored.dtype == pair.original.dtype
-    same = difference == 0 if is_strict else difference.abs() <= left
+    apart = difference.abs()
+    same = apart == 0 if is_strict else apart <= left
     zero, new = ours == 0, (ours == 0) & (theirs != 0)
     size = size_of(theirs)
     relative = size_of(difference) / size if size else float(bool(difference.any()))
@@ -109,7 +110,7 @@ def look(
     new_share = int(new.sum()) / count
     kept = same[~new]
     deviation = size / count**0.5
-    strayed = difference.abs() > STRAY * (left + max(map(_least, (pair.stored, pair.original))))
+    strayed = apart > STRAY * (left + max(map(_least, (pair.stored, pair.original))))
     made = MatrixDifference(
         name=name,
         block=None if blocks is None else blocks[0],

@@ -261,22 +261,21 @@ def _faults(evidence: Evidence) -> Iterator[tuple[str, str | None]]:
         for cell in row:
             yield "cross", p_fault(cell)
     for pair in evidence.alignment:
-        there = _are_there(pair, depths)
-        yield "alignment", p_fault(pair.log10_p) if there else _NOT_THERE.format(*depths)
+        yield "alignment", _fault_of_place(pair, depths) or p_fault(pair.log10_p)
     seen = set()
     for block in evidence.blocks:
         index = block.candidate_block
-        fault = block.fault() if _are_there(block, depths) else _NOT_THERE.format(*depths)
+        fault = _fault_of_place(block, depths) or block.fault()
         yield f"block {index}", "it stands twice" if index in seen else fault
         seen.add(index)
 
 
-_NOT_THERE = "the models have {} and {} blocks, numbered from 0"
-
-
-def _are_there(pair: BlockEvidence | AlignedBlocks, depths: tuple[int, int]) -> bool:
-    """Whether two models of so many blocks have both blocks of a pair."""
-    return pair.candidate_block in range(depths[0]) and pair.reference_block in range(depths[1])
+def _fault_of_place(pair: BlockEvidence | AlignedBlocks, depths: tuple[int, int]) -> str | None:
+    """Why two models of so many blocks have no such pair of blocks; None where they have."""
+    places = zip((pair.candidate_block, pair.reference_block), depths, strict=True)
+    if all(index in range(depth) for index, depth in places):
+        return None
+    return "the models have {} and {} blocks, numbered from 0".format(*depths)
 
 
 def _fault_of_permutations(drawn: int | None) -> str | None:

@@ -50,19 +50,19 @@ def test_exhibits_are_kept_with_evidence(exhibits):
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    ("damaged", "why"),
     [
-        Exhibit("norms", 1.5, 9),
-        Exhibit("tokenizer", -0.1, 9),
-        Exhibit("units", -1.0, 4),
-        Exhibit("norms", None, 9),
-        Exhibit("norms", 0.5, 9, "there is none"),
-        Exhibit("configuration", 0.5, -1),
+        (Exhibit("norms", 1.5, 9), "cannot be"),
+        (Exhibit("tokenizer", -0.1, 9), "cannot be"),
+        (Exhibit("units", -1.0, 4), "cannot be"),
+        (Exhibit("norms", None, 9), "has either"),
+        (Exhibit("norms", 0.5, 9, "there is none"), "has either"),
+        (Exhibit("configuration", 0.5, -1), "cannot be"),
     ],
 )
-def test_a_value_that_no_measurement_gives_is_refused(damaged):
+def test_a_value_that_no_measurement_gives_is_refused(damaged, why):
     text = replace(EVIDENCE["kin"], exhibits=(damaged,)).to_json()
-    with pytest.raises(EvidenceError, match=f"exhibits: {damaged.name} (cannot be|has either)"):
+    with pytest.raises(EvidenceError, match=f"exhibits: {damaged.name} {why}"):
         Evidence.from_json(text)
 
 

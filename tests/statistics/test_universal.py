@@ -24,15 +24,16 @@ def strangers(n, alike, rng):
 
 
 @pytest.mark.parametrize(
-    ("ranked", "alike", "units"),
+    ("ranked", "alike", "units", "least"),
     [
-        (400, 40, None),
-        (400, 40, (400, 400)),
-        (1500, 150, (1500, 4000)),
-        (100, 40, (400, 900)),  # the strongest quarter, with all that are universal in it
+        (400, 40, None, 0.03),
+        (400, 40, (400, 400), 0.03),
+        (1500, 150, (1500, 4000), 0.03),
+        # the strongest quarter, with all that are universal in it: fewer of its units vary
+        (100, 40, (400, 900), 0.02),
     ],
 )
-def test_strangers_that_share_universal_units_are_seldom_below_a_level(ranked, alike, units):
+def test_strangers_that_share_universal_units_are_seldom_below_a_level(ranked, alike, units, least):
     rng = np.random.default_rng(5)
     found = [strangers(ranked, alike, rng) for _ in range(DRAWS)]
     plain = np.array([one.log10_p for one in found])
@@ -41,7 +42,7 @@ def test_strangers_that_share_universal_units_are_seldom_below_a_level(ranked, a
     )
     level = np.log10(0.05)
     assert (plain <= level).mean() > 0.2
-    assert 0.02 < (beyond <= level).mean() < 0.05 + 3 * (0.05 * 0.95 / DRAWS) ** 0.5
+    assert least < (beyond <= level).mean() < 0.05 + 3 * (0.05 * 0.95 / DRAWS) ** 0.5
 
 
 @given(
